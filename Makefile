@@ -1,0 +1,53 @@
+# Every command a developer needs. `make` alone lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup generate check format test run demo lock clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Create the environment from the lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## Serve and heal in one process beside a stand-in ERPNext, and watch a first tenant (loopback only)
+	$(BIN)/provisioner serve --demo
+
+demo: setup ## Prove the story without anybody: kill -9, a damaged record, healing
+	$(BIN)/python -m tools.demo
+
+generate: setup ## Regenerate the stubs from the contract
+	$(BIN)/python -m tools.generate
+	$(BIN)/buf format --write
+
+check: setup ## Lint, types, layers, contract
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python -m tools.breaking
+	$(BIN)/python -m tools.generate --check
+
+format: setup ## Fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/buf format --write
+
+test: check ## Checks and every test; ARGS="-k judge" narrows it
+	$(BIN)/python -m pytest $(ARGS)
+
+lock: setup ## Pin every dependency, with hashes
+	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --quiet \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -1,0 +1,1 @@
+"""Callers of the service: the typed client and the command line."""

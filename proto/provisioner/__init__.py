@@ -1,0 +1,1 @@
+"""The contract: .proto files and, beside them, their committed stubs."""

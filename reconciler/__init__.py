@@ -1,0 +1,1 @@
+"""Finds tenants that stopped short, and drives them on."""

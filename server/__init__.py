@@ -1,0 +1,1 @@
+"""The service: what is known about tenants, and the work that builds them."""

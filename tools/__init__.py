@@ -1,0 +1,1 @@
+"""Developer commands; never imported by the product."""

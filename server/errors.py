@@ -1,0 +1,165 @@
+"""Every error raised on purpose, as one small tree.
+
+ProvisionerError
+├── InvalidInput            a caller sent something wrong: field, problem, remedy
+├── NotFound                no such tenant
+├── AlreadyExists           the name or id is taken
+├── Refused                 the order does not fit the tenant's state
+├── RevisionChanged         the order judged an older revision
+├── CursorOutOfRange        a log cursor beyond the end
+├── CursorTooOld            a log cursor older than what is kept
+├── NotAllowed              known caller, not his to do
+├── NotSignedIn             no caller known
+├── Replaced                another worker or order owns the run now: stop quietly
+├── SchemaMismatch          the database has another schema
+├── SettingsError           a setting is wrong
+└── EngineError             the engine said no, or nothing
+
+Codes are stable and listed in docs/errors.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.model.states import ErrorClass
+
+
+class ProvisionerError(Exception):
+    """The root: carries a stable code and a message for people."""
+
+    default_code: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One wrong field: its path in the message, and what is wrong and how to mend it."""
+
+    field: str
+    description: str
+
+
+class InvalidInput(ProvisionerError):
+    """A caller sent something wrong; nothing was written."""
+
+    default_code = "INVALID_INPUT"
+
+    def __init__(self, violations: tuple[Violation, ...], *, code: str = "") -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations), code=code)
+        self.violations = violations
+
+
+class NotFound(ProvisionerError):
+    """No such thing."""
+
+    default_code = "TENANT_NOT_FOUND"
+
+
+class AlreadyExists(ProvisionerError):
+    """The id or the name is taken."""
+
+    default_code = "TENANT_EXISTS"
+
+
+class Refused(ProvisionerError):
+    """The order does not fit the tenant's state."""
+
+    default_code = "TENANT_IN_MOTION"
+
+
+class RevisionChanged(ProvisionerError):
+    """The tenant changed since the caller looked; look again."""
+
+    default_code = "REVISION_CHANGED"
+
+
+class CursorOutOfRange(ProvisionerError):
+    """A log cursor beyond the end of the log."""
+
+    default_code = "CURSOR_OUT_OF_RANGE"
+
+
+class CursorTooOld(ProvisionerError):
+    """A log cursor older than what is kept."""
+
+    default_code = "CURSOR_TOO_OLD"
+
+
+class NotAllowed(ProvisionerError):
+    """The caller is known and may not do this."""
+
+    default_code = "NOT_ALLOWED"
+
+
+class NotSignedIn(ProvisionerError):
+    """The caller is not known."""
+
+    default_code = "NOT_SIGNED_IN"
+
+
+class Replaced(ProvisionerError):
+    """The fencing token has moved on: this worker's writes count no more."""
+
+    default_code = "REPLACED"
+
+
+class SchemaMismatch(ProvisionerError):
+    """The database has a schema this version does not know."""
+
+    default_code = "SCHEMA_MISMATCH"
+
+
+class SettingsError(ProvisionerError):
+    """A setting is missing or wrong."""
+
+    default_code = "SETTING_INVALID"
+
+
+class EngineError(ProvisionerError):
+    """The engine said no, or nothing: class, code, and what to do.
+
+    Attributes:
+        error_class: Decides what follows (`server.model.budget`).
+        code: Stable code, documented in docs/errors.md.
+        message: What happened and what to do, without secrets.
+        status: HTTP status; 0 if there was no answer.
+        exc_type: ERPNext's error type, or "".
+        engine_message: ERPNext's own words, plain text, shortened.
+        retry_after_seconds: Earliest time for the next try, or None.
+        ask_prober: Whether the answer may mean that the whole engine is down.
+        hold: Whether only a person may move the tenant from here.
+        evidence: Further facts for the attempt's record.
+    """
+
+    def __init__(
+        self,
+        error_class: ErrorClass,
+        code: str,
+        message: str,
+        *,
+        status: int = 0,
+        exc_type: str = "",
+        engine_message: str = "",
+        retry_after_seconds: float | None = None,
+        ask_prober: bool = False,
+        hold: bool = False,
+        evidence: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.error_class = error_class
+        self.status = status
+        self.exc_type = exc_type
+        self.engine_message = engine_message
+        self.retry_after_seconds = retry_after_seconds
+        self.ask_prober = ask_prober
+        self.hold = hold
+        self.evidence = dict(evidence or {})

@@ -1,0 +1,51 @@
+"""Identifiers: text exactly as on the wire, UUIDv7 unless a caller gave one.
+
+UUIDv7 (RFC 9562, section 5.7) begins with the time, so rows made one after the other
+lie one after the other in an index.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+TenantId = NewType("TenantId", str)
+RunId = NewType("RunId", str)
+AttemptId = NewType("AttemptId", str)
+WorkerId = NewType("WorkerId", str)
+SiteKey = NewType("SiteKey", str)
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def new_id(now: datetime) -> str:
+    """Make a UUIDv7.
+
+    Args:
+        now: The time it carries, aware.
+
+    Returns:
+        The canonical 36-character lower-case text.
+    """
+    milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
+    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64
+    value |= 0b10 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=value))
+
+
+def canonical_uuid(text: str) -> str | None:
+    """Bring a UUID into its canonical form.
+
+    Args:
+        text: What a caller sent; upper case is taken, other spellings are not.
+
+    Returns:
+        The lower-case text, or None if it is not a UUID.
+    """
+    lowered = text.lower()
+    return lowered if _UUID.fullmatch(lowered) else None

@@ -1,0 +1,103 @@
+"""Names at the engine: how ERPNext compares them, and those made for one tenant."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+MAX_ABBREVIATION = 10
+# ERPNext names the cost center "<company> - <abbr>" in a column of 140 characters
+# (recording 02-company-create-name-length), so name + 3 + abbreviation must fit.
+COST_CENTER_LENGTH = 140
+MAX_COMPANY_NAME = COST_CENTER_LENGTH - 3 - MAX_ABBREVIATION
+
+# Letters that utf8mb4_unicode_ci takes for a plain one though Unicode does not
+# decompose them (UCA 4.0.0, which the collation is built on).
+_PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t"})
+
+
+def fold_name(name: str) -> str:
+    """Bring a name into the form in which ERPNext compares names.
+
+    MariaDB's utf8mb4_unicode_ci compares without case, accents and trailing blanks, and
+    takes any two characters beyond U+FFFF (emoji) for the same (recording
+    02-company-create-name-accents).
+
+    Args:
+        name: A name as a person wrote it.
+
+    Returns:
+        A text that is equal for names the engine takes for equal.
+    """
+    decomposed = unicodedata.normalize("NFKD", name.strip()).casefold()
+    decomposed = unicodedata.normalize("NFKD", decomposed).translate(_PLAIN)
+    kept = (
+        "\ufffd" if ord(character) > 0xFFFF else character  # noqa: PLR2004 - the BMP's end
+        for character in decomposed
+        if not unicodedata.combining(character) and unicodedata.category(character) != "Cf"
+    )
+    return "".join(kept).strip()
+
+
+def abbreviation_of(company_name: str) -> str:
+    """Propose an abbreviation: initials of up to three words, A-Z and 0-9 only.
+
+    `Café "Ñandú" & Söhne/2` gives CNS; one word gives its first five characters; nothing
+    usable gives CO.
+    """
+    plain = unicodedata.normalize("NFKD", company_name).upper()
+    words = [re.sub(r"[^A-Z0-9]", "", word) for word in plain.split()]
+    words = [word for word in words if word]
+    initials = "".join(word[0] for word in words[:3])
+    if len(initials) > 1:
+        return initials
+    return "".join(words)[:5] or "CO"
+
+
+def numbered_abbreviation(base: str, number: int) -> str:
+    """Return the candidate of that number: the base itself, then base2, base3."""
+    if number < 2:  # noqa: PLR2004 - the first candidate carries no number
+        return base[:MAX_ABBREVIATION]
+    suffix = str(number)
+    return base[: MAX_ABBREVIATION - len(suffix)] + suffix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Names of the documents made for one tenant, computed before they are asked for."""
+
+    company: str
+    abbreviation: str
+
+    def with_suffix(self, name: str) -> str:
+        """Return "name - ABBR", as ERPNext names warehouses, accounts, cost centers."""
+        return f"{name} - {self.abbreviation}"
+
+    @property
+    def price_list(self) -> str:
+        """The tenant's selling price list."""
+        return f"Retail {self.abbreviation}"
+
+    @property
+    def customer(self) -> str:
+        """The tenant's walk-in customer."""
+        return f"Walk-In Customer - {self.abbreviation}"
+
+    @property
+    def pos_profile(self) -> str:
+        """The tenant's POS Profile; site-wide unique."""
+        return f"POS {self.abbreviation}"
+
+    @property
+    def item_group(self) -> str:
+        """The group of the demo items."""
+        return f"Demo {self.abbreviation}"
+
+    def opening_entry(self, number: int) -> str:
+        """The POS Opening Entry of that number, from 1."""
+        return f"POS-OPE-{self.abbreviation}-{number}"
+
+    def demo_item(self, number: int) -> str:
+        """The demo item of that number, from 1."""
+        return f"DEMO-{self.abbreviation}-{number:03d}"

@@ -1,0 +1,170 @@
+"""Whose a document at the engine is, and whether a Company may be made: pure decisions.
+
+Promise 8: the healer does no harm. A Company that was there and is gone is not made
+again by itself; a Company that is there but not provably ours is not taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from server.model.naming import fold_name
+from server.model.states import ResourceState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+# A document of ours can seem to be made before we asked for it when the site's clock
+# runs behind ours; between two hosts with NTP that is well below this.
+CLOCK_TOLERANCE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document seen at the engine.
+
+    Attributes:
+        doctype: ERPNext's kind, such as "Company".
+        name: Its name there.
+        owner: The user who made it, or "" if not read.
+        created_at: When, in UTC; None if not read.
+        shared: Whether it belongs to the site, not to one tenant; never deleted by us.
+    """
+
+    doctype: str
+    name: str
+    owner: str = ""
+    created_at: datetime | None = None
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What the record says of one document of a tenant.
+
+    Attributes:
+        intended_at: When we asked for it; for an adopted one, when we first saw it.
+    """
+
+    doctype: str
+    name: str
+    state: ResourceState
+    intended_at: datetime
+
+
+def settle(resource: Resource | None, seen: Document, api_user: str) -> ResourceState:
+    """Decide whether a document that was seen was made by us.
+
+    Args:
+        resource: The record's row, or None.
+        seen: The document.
+        api_user: The user our requests are made as.
+
+    Returns:
+        CREATED if the record says so, or if we asked for it before it was made and our
+        user made it; else ADOPTED.
+    """
+    if resource is None:
+        return ResourceState.ADOPTED
+    if resource.state is not ResourceState.INTENDED:
+        return resource.state
+    ours = (
+        seen.owner == api_user
+        and seen.created_at is not None
+        and seen.created_at >= resource.intended_at - CLOCK_TOLERANCE
+    )
+    return ResourceState.CREATED if ours else ResourceState.ADOPTED
+
+
+class CompanyVerdict(Enum):
+    """What may be done about a tenant's Company."""
+
+    MAKE = auto()
+    OURS = auto()
+    ADOPT = auto()
+    NOT_OURS = auto()
+    VANISHED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyRecord:
+    """What the record says about a tenant's Company.
+
+    Attributes:
+        resource: The Company's resource row, or None.
+        abbreviation: The bound abbreviation, or None if none was chosen or it was lost.
+        passed_company_step: Whether any record says that step_2 was passed.
+        completed_once: Whether the tenant was ever COMPLETED.
+        only_tenant_of_name: Whether no other tenant of this site has that folded name.
+        ordered_by_person: Whether a person, not the reconciler, ordered the run.
+    """
+
+    resource: Resource | None
+    abbreviation: str | None
+    passed_company_step: bool
+    completed_once: bool
+    only_tenant_of_name: bool
+    ordered_by_person: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanySeen:
+    """The Company as the engine has it."""
+
+    document: Document
+    abbreviation: str
+    country: str
+    currency: str
+
+
+def judge_company(
+    record: CompanyRecord,
+    seen: CompanySeen | None,
+    *,
+    country: str,
+    currency: str,
+    api_user: str,
+) -> CompanyVerdict:
+    """Decide what may be done about a tenant's Company.
+
+    Args:
+        record: What we know.
+        seen: What the engine holds, or None where it answered 404.
+        country: The country the tenant should have, in the engine's spelling.
+        currency: The currency it should have.
+        api_user: The user our requests are made as.
+
+    Returns:
+        MAKE if there is none and may be one; VANISHED if there was one and it is gone;
+        OURS or ADOPT if it may be used; NOT_OURS if a person must decide.
+    """
+    if seen is None:
+        return _judge_missing(record)
+    if record.resource is not None and (
+        settle(record.resource, seen.document, api_user) is ResourceState.CREATED
+        or record.resource.state is ResourceState.ADOPTED
+    ):
+        return CompanyVerdict.OURS
+    agrees = (
+        (
+            record.abbreviation is None
+            or fold_name(record.abbreviation) == fold_name(seen.abbreviation)
+        )
+        and seen.country == country
+        and seen.currency == currency
+    )
+    if record.passed_company_step and record.only_tenant_of_name and agrees:
+        return CompanyVerdict.ADOPT
+    return CompanyVerdict.NOT_OURS
+
+
+def _judge_missing(record: CompanyRecord) -> CompanyVerdict:
+    was_there = record.completed_once or (
+        record.resource is not None and record.resource.state is not ResourceState.INTENDED
+    )
+    if was_there and not record.ordered_by_person:
+        return CompanyVerdict.VANISHED
+    return CompanyVerdict.MAKE

@@ -1,0 +1,49 @@
+"""What a tenant should have, after validation and with every default filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_COUNTRY_CODE = "KE"
+DEFAULT_CHART = "Standard"
+DEFAULT_PAYMENT_METHODS = ("Cash", "M-Pesa")
+
+# The means of payment a till can be given, with the type ERPNext wants for the Mode of
+# Payment (recording 08-mode-of-payment-phone: Cash, Bank, General or Phone).
+PAYMENT_METHOD_TYPES = {
+    "Cash": "Cash",
+    "M-Pesa": "Phone",
+    "Credit Card": "Bank",
+    "Wire Transfer": "Bank",
+    "Cheque": "Bank",
+    "Bank Draft": "Bank",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantSpec:
+    """The inputs of a run.
+
+    Attributes:
+        company_name: Legal name, trimmed.
+        country_code: ISO 3166-1 alpha-2, upper case.
+        currency: ISO 4217, upper case.
+        chart_template: Chart of accounts as asked for; the run maps unknown ones.
+        include_demo_data: Whether step_6_items is part of the run.
+        pos_store_enabled: Whether the tenant gets a warehouse "POS Store".
+        till_user: ERPNext user who opens the till, or None.
+        engine_id: The engine the tenant lives on.
+        payment_methods: At least one, the default first.
+        opening_amount: For each means of payment, in `currency`, not negative.
+    """
+
+    company_name: str
+    country_code: str
+    currency: str
+    chart_template: str = DEFAULT_CHART
+    include_demo_data: bool = False
+    pos_store_enabled: bool = True
+    till_user: str | None = None
+    engine_id: str
+    payment_methods: tuple[str, ...] = DEFAULT_PAYMENT_METHODS
+    opening_amount: float = 0.0

@@ -1,0 +1,157 @@
+"""The words for where tenants, runs, steps and attempts stand: one list, used everywhere.
+
+The same words are in the contract, the tables, the log and the docs. A word read from
+the database that is not in the list was put there from outside; `parse` reads it
+without falling over.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+from typing import Self
+
+
+class Word(StrEnum):
+    """An enum stored as its own text."""
+
+    @classmethod
+    def parse(cls, text: object) -> Self | None:
+        """Read a stored word.
+
+        Args:
+            text: What the row holds.
+
+        Returns:
+            The member, or None if the text is none of the words (damage from outside).
+        """
+        return cls.__members__.get(str(text))
+
+
+@unique
+class TenantState(Word):
+    """Where a tenant stands."""
+
+    PENDING = "PENDING"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    PARTIAL = "PARTIAL"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    DEPROVISIONING = "DEPROVISIONING"
+    DEPROVISIONED = "DEPROVISIONED"
+
+
+# Tenants in these states need no look by a sweep.
+SETTLED_TENANT_STATES = frozenset(
+    {
+        TenantState.COMPLETED,
+        TenantState.CANCELLED,
+        TenantState.DEPROVISIONING,
+        TenantState.DEPROVISIONED,
+    }
+)
+
+
+@unique
+class RunState(Word):
+    """Where a run stands."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    COMPLETED = "COMPLETED"
+    PARTIAL = "PARTIAL"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    REPLACED = "REPLACED"
+
+
+OPEN_RUN_STATES = frozenset({RunState.QUEUED, RunState.RUNNING, RunState.WAITING})
+
+
+@unique
+class StepState(Word):
+    """Where a step stands."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+
+
+DONE_STEP_STATES = frozenset({StepState.COMPLETED, StepState.SKIPPED})
+
+
+@unique
+class AttemptOutcome(Word):
+    """How an attempt ended."""
+
+    APPLIED = "APPLIED"
+    ADOPTED = "ADOPTED"
+    RETRY = "RETRY"
+    WAIT_ENGINE = "WAIT_ENGINE"
+    FAILED = "FAILED"
+    LOST = "LOST"
+
+
+@unique
+class Order(Word):
+    """What a run carries out."""
+
+    START = "START"
+    CONTINUE = "CONTINUE"
+    RETRY = "RETRY"
+    REBUILD = "REBUILD"
+
+
+@unique
+class ResourceState(Word):
+    """What we know about who made a document."""
+
+    INTENDED = "INTENDED"
+    CREATED = "CREATED"
+    ADOPTED = "ADOPTED"
+
+
+@unique
+class GateState(Word):
+    """Whether a site takes work."""
+
+    UP = "UP"
+    DOWN = "DOWN"
+    MISCONFIGURED = "MISCONFIGURED"
+
+
+@unique
+class ErrorClass(Word):
+    """What kind of thing went wrong; `budget` says what follows."""
+
+    TRANSIENT = "TRANSIENT"
+    RACE = "RACE"
+    ENGINE_DOWN = "ENGINE_DOWN"
+    ENGINE_MISCONFIGURED = "ENGINE_MISCONFIGURED"
+    UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
+    PERMANENT = "PERMANENT"
+    LOST = "LOST"
+
+
+@unique
+class WaitingCode(Word):
+    """What an open run waits for."""
+
+    WORKER = "WORKER"
+    RETRY = "RETRY"
+    ENGINE_DOWN = "ENGINE_DOWN"
+    ENGINE_MISCONFIGURED = "ENGINE_MISCONFIGURED"
+    SITE_SLOT = "SITE_SLOT"
+
+
+@unique
+class LogLevel(Word):
+    """Weight of a log entry."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"

@@ -1,0 +1,224 @@
+"""What a step is, and what it may do: the protocol between steps and the executor.
+
+A step reads and writes only through its context. It owns no client, knows no store and
+decides no retry: it raises `server.errors.EngineError` and the executor decides. Each
+step has three parts: `probe` looks at what is there (reads only), `apply` makes what is
+missing, and the executor probes again: the second look decides "done", not the answer
+to the POST.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from server.model.ownership import CompanyRecord, Document
+    from server.model.spec import TenantSpec
+    from server.model.states import GateState
+
+DEFAULT_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call of the engine, as data.
+
+    Attributes:
+        method: HTTP method.
+        path: Path with every segment percent-encoded.
+        params: Query parameters; values that are not text are sent as JSON.
+        body: JSON body, or None.
+        timeout_seconds: How long to wait for the answer.
+        doctype: What it is about, for logs, faults and the slot.
+        name: The document's name, or "".
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    doctype: str = ""
+    name: str = ""
+
+
+class AnswerKind(Enum):
+    """What an answer means for a step."""
+
+    OK = auto()
+    MISSING = auto()
+    EXISTS = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer a step can work with; every other one is raised as an EngineError.
+
+    Attributes:
+        kind: OK (the call did what it says), MISSING (a document that is not there),
+            EXISTS (a write found the document there already).
+        data: `data` or `message` of the body; None unless OK.
+        status: HTTP status.
+        exc_type: ERPNext's error type, or "".
+        message: ERPNext's words, plain text, or "".
+    """
+
+    kind: AnswerKind
+    data: Any = None
+    status: int = 200
+    exc_type: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What a write is about to make, stored before the request is sent.
+
+    Attributes:
+        doctype: ERPNext's kind.
+        name: The name it will have, computed by us.
+        shared: Whether it belongs to the site; then it is never ours to delete.
+        slot: Whether the write must hold the site's one slot: tree documents and payment
+            rows push each other out (recordings 12-concurrent-*), and documents whose
+            name an older engine ignores must be looked for before they are asked for.
+        update: Whether it changes a document rather than making one.
+    """
+
+    doctype: str
+    name: str
+    shared: bool = False
+    slot: bool = False
+    update: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a probe saw.
+
+    Attributes:
+        done: Whether everything the step wants is there and right.
+        missing: In words, what is not there or not right yet.
+        documents: What is there and belongs to this step.
+        outputs: Facts for later steps and for people (names, time zone, …).
+        skip: Why the step is left out, or "".
+        notes: Lines for the tenant's log.
+    """
+
+    done: bool
+    missing: tuple[str, ...] = ()
+    documents: tuple[Document, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    skip: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class StepContext(Protocol):
+    """What the executor gives a step."""
+
+    @property
+    def spec(self) -> TenantSpec:
+        """What the tenant should have."""
+
+    @property
+    def abbreviation(self) -> str | None:
+        """The bound abbreviation, or None before step_2 chose one."""
+
+    @property
+    def company_record(self) -> CompanyRecord:
+        """What the record says about the tenant's Company."""
+
+    @property
+    def completed_once(self) -> bool:
+        """Whether the tenant was ever COMPLETED: a live shop."""
+
+    def outputs(self, step_key: str) -> Mapping[str, str]:
+        """Return the outputs of an earlier step of this run (empty if it has none)."""
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+
+    async def read(self, request: Request) -> Answer:
+        """Send a request that changes nothing.
+
+        Raises:
+            server.errors.EngineError: for every answer that is neither OK nor MISSING.
+        """
+
+    async def write(self, intent: Intent, request: Request) -> Answer:
+        """Store the intent, take the slot if it asks for it, send, settle the intent.
+
+        Raises:
+            server.errors.EngineError: for every answer that is neither OK nor EXISTS.
+        """
+
+    async def bind_abbreviation(self, abbreviation: str) -> bool:
+        """Store the Company's abbreviation before it is used.
+
+        Returns:
+            False if another tenant of the site is bound to it; then nothing is stored.
+        """
+
+    async def note(self, message: str) -> None:
+        """Write a line into the tenant's log."""
+
+
+class Step(Protocol):
+    """One step of a blueprint for one kind of engine."""
+
+    @property
+    def key(self) -> str:
+        """The step's key in the blueprint."""
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look at what is there; reads only."""
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Make what `found` says is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineHealth:
+    """The prober's word about a site.
+
+    Attributes:
+        state: Whether it takes work.
+        code: Stable code where it does not; "" where it does.
+        message: In plain words, with what to do.
+    """
+
+    state: GateState
+    code: str = ""
+    message: str = ""
+
+
+class Engine(Protocol):
+    """The adapter of one configured engine."""
+
+    @property
+    def site(self) -> str:
+        """Url and host: two engines may not share it."""
+
+    @property
+    def blueprint_name(self) -> str:
+        """Name of the blueprint its steps belong to."""
+
+    def step(self, key: str) -> Step:
+        """Return the step of that key."""
+
+    async def send(self, request: Request) -> Answer:
+        """Send one request and classify the answer.
+
+        Raises:
+            server.errors.EngineError: for every answer a step can't work with.
+        """
+
+    async def check(self) -> EngineHealth:
+        """Ask the site whether it takes work: up, host right, token valid."""
+
+    async def close(self) -> None:
+        """Close connections."""

@@ -1,0 +1,211 @@
+"""Where a tenant stands: one pure function over its rows, used everywhere.
+
+What is stored for lists is written by this function in the transaction of the change
+(promise 2), so stored and derived can't differ unless somebody changed rows by hand;
+then this function still gives an answer, and says that the record was lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.model.records import StepError
+from server.model.states import (
+    DONE_STEP_STATES,
+    OPEN_RUN_STATES,
+    RunState,
+    StepState,
+    TenantState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from server.model.blueprint import StepType
+    from server.model.records import Run, Step
+
+STEP_RECORD_LOST = "STEP_RECORD_LOST"
+STEP_NOT_DONE = "STEP_NOT_DONE"
+
+_NOT_BY_STEPS = {RunState.CANCELLED: TenantState.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a tenant stands.
+
+    Attributes:
+        current_step: The step under way or next; where it stands still, the one to
+            blame; "" when COMPLETED.
+        record_lost: Whether step rows are missing that once were written.
+    """
+
+    state: TenantState
+    current_step: str
+    steps_completed: int
+    total_steps: int
+    errors: tuple[StepError, ...]
+    record_lost: bool = False
+
+    @property
+    def progress_percent(self) -> float:
+        """Done steps of this run in percent."""
+        if self.total_steps == 0:
+            return 0.0
+        return round(100.0 * self.steps_completed / self.total_steps, 1)
+
+
+def derive(
+    *,
+    stored: TenantState | None,
+    run: Run | None,
+    steps: Sequence[Step],
+    step_types: Sequence[StepType],
+    at: datetime,
+) -> Standing:
+    """Compute where a tenant stands.
+
+    Args:
+        stored: The tenant's stored state; decides only where no run is left.
+        run: The tenant's last run, or None.
+        steps: The rows of that run, in any order.
+        step_types: The steps a run for the tenant's spec has.
+        at: When the row that was lost or changed was last written; the time given to
+            errors that have none of their own.
+
+    Returns:
+        The standing. PARTIAL and FAILED always have an error.
+    """
+    if run is None and stored is TenantState.PENDING:
+        return Standing(
+            state=TenantState.PENDING,
+            current_step=step_types[0].key,
+            steps_completed=0,
+            total_steps=len(step_types),
+            errors=(),
+        )
+    ordered = sorted(steps, key=lambda step: step.position)
+    expected = run.total_steps if run is not None else len(step_types)
+    if run is None or len(ordered) < max(expected, 1):
+        return _lost(stored, run, ordered, step_types, at)
+    if run.state in OPEN_RUN_STATES:
+        return _standing(TenantState.IN_PROGRESS, ordered, at)
+    if run.state in _NOT_BY_STEPS:
+        return _standing(_NOT_BY_STEPS[run.state], ordered, at)
+    return _standing(closed_state(ordered), ordered, at)
+
+
+def closed_state(steps: Sequence[Step]) -> TenantState:
+    """Return the state of a tenant whose run ended with these steps."""
+    undone = [step for step in steps if step.state not in DONE_STEP_STATES]
+    if not undone:
+        return TenantState.COMPLETED
+    if any(step.required for step in undone):
+        return TenantState.FAILED
+    return TenantState.PARTIAL
+
+
+def _standing(state: TenantState, steps: Sequence[Step], at: datetime) -> Standing:
+    return Standing(
+        state=state,
+        current_step=_current(state, steps),
+        steps_completed=sum(step.state in DONE_STEP_STATES for step in steps),
+        total_steps=len(steps),
+        errors=_errors(state, steps, at),
+    )
+
+
+def _current(state: TenantState, steps: Sequence[Step]) -> str:
+    if state is TenantState.COMPLETED:
+        return ""
+    wanted = (
+        (StepState.RUNNING, StepState.PENDING)
+        if state is TenantState.IN_PROGRESS
+        else (StepState.FAILED, StepState.RUNNING, StepState.PENDING)
+    )
+    for step_state in wanted:
+        # Of several that failed the required one keeps the tenant from working.
+        for step in sorted(steps, key=lambda step: not step.required):
+            if step.state is step_state:
+                return step.key
+    return ""
+
+
+def _errors(state: TenantState, steps: Sequence[Step], at: datetime) -> tuple[StepError, ...]:
+    if state is TenantState.COMPLETED:
+        return ()
+    errors = [
+        StepError(
+            step_key=step.key,
+            code=step.error_code,
+            message=step.error_message or "No message was recorded.",
+            occurred_at=step.error_at or at,
+        )
+        for step in steps
+        if step.error_code is not None and step.state not in DONE_STEP_STATES
+    ]
+    if errors or state not in {TenantState.PARTIAL, TenantState.FAILED}:
+        return tuple(errors)
+    undone = [step for step in steps if step.state not in DONE_STEP_STATES]
+    return tuple(
+        StepError(
+            step_key=step.key,
+            code=STEP_NOT_DONE,
+            message=(
+                "The run was closed without this step and without a reason. "
+                "Continue looks at the engine and does what is missing."
+            ),
+            occurred_at=at,
+        )
+        for step in undone
+    )
+
+
+def _lost(
+    stored: TenantState | None,
+    run: Run | None,
+    steps: Sequence[Step],
+    step_types: Sequence[StepType],
+    at: datetime,
+) -> Standing:
+    done = {step.key for step in steps if step.state in DONE_STEP_STATES}
+    undone = [step.key for step in step_types if step.key not in done]
+    error = StepError(
+        step_key="",
+        code=STEP_RECORD_LOST,
+        message=(
+            f"The record of this run holds {len(steps)} of {len(step_types)} steps: it was "
+            "damaged from outside. The documents at the engine probably exist. Continue "
+            "looks there, takes over what is ours, and makes the rest; the reconciler does "
+            "so by itself."
+        ),
+        occurred_at=at,
+    )
+    return Standing(
+        state=_state_of_lost(stored, run),
+        current_step=undone[0] if undone else step_types[0].key,
+        steps_completed=len(done),
+        total_steps=len(step_types),
+        errors=(error,),
+        record_lost=True,
+    )
+
+
+def _state_of_lost(stored: TenantState | None, run: Run | None) -> TenantState:
+    if run is not None:
+        if run.state in OPEN_RUN_STATES:
+            return TenantState.IN_PROGRESS
+        if run.state is RunState.CANCELLED:
+            return TenantState.CANCELLED
+        partial = run.state in {RunState.COMPLETED, RunState.PARTIAL}
+        return TenantState.PARTIAL if partial else TenantState.FAILED
+    if stored in {
+        TenantState.CANCELLED,
+        TenantState.DEPROVISIONING,
+        TenantState.DEPROVISIONED,
+    }:
+        return stored
+    partial = stored in {TenantState.COMPLETED, TenantState.PARTIAL}
+    return TenantState.PARTIAL if partial else TenantState.FAILED

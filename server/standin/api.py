@@ -1,0 +1,198 @@
+"""The calls of ERPNext's v1 REST API under /api/resource, on one site.
+
+Facts: the shapes in the README of the recordings, 11-wrong-address, 11-method-not-allowed,
+05-selling-settings-list. Every write goes through `Traffic`; the work itself is immediate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from server.standin import deletion, documents, errors, filters, latency, permissions
+from server.standin.catalogue import DOCTYPES
+from server.standin.site import shown
+from server.standin.traffic import Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from server.standin.schema import DocType, Document
+    from server.standin.site import Site
+    from server.standin.traffic import Traffic
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request, understood: what is asked of which doctype (or method path) and document."""
+
+    method: str
+    target: str
+    name: str | None = None
+    user: str = ""
+    roles: frozenset[str] | None = None
+    query: dict[str, str] = field(default_factory=dict)
+    body: Document = field(default_factory=dict)
+    # Seconds this request must take more than it would, by faults; inside its transaction.
+    delay: float = 0.0
+    # Whether that time was spent, so that a refusal need not spend it again.
+    spent: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:  # Any: JSON
+        """What was sent, in the address or the body."""
+        return {**self.query, **self.body}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A successful answer."""
+
+    status: int = 200
+    body: Document
+
+
+class Api:
+    """Answers calls; refusals are raised as `EngineError` or `PageError`."""
+
+    def __init__(
+        self, site: Site, traffic: Traffic, *, slow: bool, saved: Callable[[], None]
+    ) -> None:
+        self.site = site
+        self._traffic = traffic
+        self._slow = slow
+        self._saved = saved
+
+    async def resource(self, call: Call) -> Reply:
+        """Answer a call of /api/resource."""
+        permissions.check(call.user, call.roles, call.target, call.method)
+        if call.name is None:
+            return await self._list(call)
+        handlers = {
+            "GET": self._read,
+            "HEAD": self._read,
+            "PUT": self._update,
+            "DELETE": self._delete,
+            "POST": self._run_method,
+        }
+        if call.method not in handlers:
+            raise errors.gone()
+        return await handlers[call.method](call)
+
+    async def spend(self, call: Call) -> None:
+        """Take the time a call that changes nothing takes."""
+        call.spent = True
+        seconds = latency.read_seconds(call.method, call.target) if self._slow else 0.0
+        await self._traffic.pause(seconds + call.delay)
+
+    async def write(
+        self, call: Call, ticket: Ticket | None, commit: Callable[[], Document]
+    ) -> Document:
+        """Take the time a change takes, then make it."""
+        call.spent = True
+        companies = len(self.site.documents["Company"])
+        seconds = latency.write_seconds(call.method, call.target, companies) if self._slow else 0.0
+        if ticket is None:
+            await self._traffic.pause(seconds + call.delay)
+            document = commit()
+        else:
+            document = await self._traffic.write(ticket, seconds + call.delay, commit)
+        self._saved()
+        return document
+
+    def listed(self, doctype: str, arguments: dict[str, Any]) -> list[Document]:  # Any: JSON
+        """Answer a list query."""
+        kind = DOCTYPES.get(doctype)
+        if kind is None:
+            raise errors.missing("DocType", doctype)
+        if kind.single:
+            text = f"pymysql.err.ProgrammingError: ('DocType', '{doctype}')"
+            raise errors.crashed("ProgrammingError", text)
+        if not kind.row:
+            return filters.select(kind, filters.parse(kind, arguments), self.site.every(doctype))
+        parent = DOCTYPES.get(str(arguments.get("parent")))
+        # Rows are seen only through their parent (08-mode-of-payment-account-query).
+        if parent is None or all(t.doctype != doctype for t in parent.tables.values()):
+            raise errors.plain(403, "PermissionError")
+        return filters.select(kind, filters.parse(kind, arguments), self.site.rows(doctype))
+
+    async def insert(self, call: Call, doctype: str, body: Document) -> Reply:
+        """Make a document; the reply has it as `data`."""
+        kind = known(doctype)
+        made = documents.draft(self.site, kind, body)
+        ticket = Ticket(
+            doctype=doctype,
+            name=made.document["name"],
+            abbr=made.document["abbr"] if doctype == "Company" else "",
+        )
+        stored = await self.write(call, ticket, lambda: documents.insert(self.site, made))
+        answer: Document = {"data": shown(stored)}
+        if made.note is not None:
+            answer["_server_messages"] = errors.listed([made.note])
+        return Reply(body=answer)
+
+    async def _list(self, call: Call) -> Reply:
+        if call.method in {"GET", "HEAD"}:
+            await self.spend(call)
+            return Reply(body={"data": self.listed(call.target, call.query)})
+        if call.method != "POST":
+            raise errors.page(
+                405,
+                "Method Not Allowed",
+                "The method is not allowed for the requested URL.",
+                allow="GET, POST, HEAD",
+            )
+        kind = known(call.target)
+        if not kind.single:
+            return await self.insert(call, call.target, call.body)
+        if call.target == "Stock Settings":
+            text = "AttributeError: 'NoneType' object has no attribute 'get'"
+            raise errors.crashed("AttributeError", text, source=errors.ERPNEXT)
+        call.name = call.target
+        return await self._update(call)
+
+    async def _read(self, call: Call) -> Reply:
+        kind = known(call.target)
+        await self.spend(call)
+        return Reply(body={"data": shown(self.site.require(kind.name, call.name or ""))})
+
+    async def _update(self, call: Call) -> Reply:
+        kind = known(call.target)
+        stored = await self.write(
+            call,
+            None,
+            lambda: documents.update(self.site, kind, call.name or "", call.body),
+        )
+        return Reply(body={"data": shown(stored)})
+
+    async def _delete(self, call: Call) -> Reply:
+        kind = known(call.target)
+
+        def commit() -> Document:
+            deletion.delete(self.site, kind, call.name or "")
+            return {}
+
+        await self.write(call, None, commit)
+        return Reply(status=202, body={"data": "ok"})
+
+    async def _run_method(self, call: Call) -> Reply:
+        kind = known(call.target)
+        name = self.site.require(kind.name, call.name or "")["name"]
+        method = call.arguments.get("run_method")
+        if method is None:
+            raise errors.crashed("KeyError", "KeyError: 'run_method'")
+        if method not in {"submit", "cancel"}:
+            raise errors.not_whitelisted(str(method))
+        work = documents.submit if method == "submit" else documents.cancel
+        stored = await self.write(call, None, lambda: work(self.site, kind.name, name))
+        return Reply(body={"data": shown(stored)})
+
+
+def known(doctype: str) -> DocType:
+    """Return a doctype, or refuse as ERPNext does one it has no code for (11-wrong-address)."""
+    kind = DOCTYPES.get(doctype)
+    if kind is None:
+        module = doctype.lower().replace(" ", "_").replace("-", "_")
+        text = f"Error: No module named 'frappe.core.doctype.{module}'"
+        raise errors.crashed("ImportError", text)
+    return kind

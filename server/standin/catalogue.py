@@ -1,0 +1,26 @@
+"""The doctypes the stand-in knows.
+
+Columns and their first values are those of recorded documents (long lists of them are in
+`data/defaults.json`); labels are those of recorded messages. A doctype ERPNext has and this list
+has not answers as an unknown one (11-wrong-address).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.standin.doctypes import companies, selling, site_wide, tills
+
+if TYPE_CHECKING:
+    from server.standin.schema import DocType
+
+DOCTYPES: dict[str, DocType] = {
+    doctype.name: doctype
+    for doctype in (
+        # In the order in which a refusal to delete looks for what points to the document.
+        *tills.doctypes(),
+        *selling.doctypes(),
+        *companies.doctypes(),
+        *site_wide.doctypes(),
+    )
+}

@@ -1,0 +1,1 @@
+"""The doctypes, by what they belong to; `catalogue.py` puts them together."""

@@ -1,0 +1,326 @@
+"""Making, changing, submitting and cancelling documents, in the order ERPNext checks them.
+
+The order is what decides which of two faults is named: permission, references, name, the
+doctype's own rules, required fields, options, the database. Nothing is stored before all checks
+passed, so a refusal leaves nothing behind (02-company-create-500-leaves-nothing).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from server.standin import company, errors, rules, till_rules
+from server.standin.catalogue import DOCTYPES
+from server.standin.site import DEFAULT_COUNTRY, DEFAULT_CURRENCY, DEFAULT_UOM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from server.standin.schema import DocType, Document
+    from server.standin.site import Site
+
+    Rule = Callable[[Site, Document], None]
+
+_NAME_LIMIT = 140
+_DRAFT, _SUBMITTED, _CANCELLED = 0, 1, 2
+
+NAMES: dict[str, Callable[[Site, Document], str]] = {
+    "Account": rules.name_account,
+    "Cost Center": rules.name_cost_center,
+    "Customer": rules.name_customer,
+    "Item Price": rules.name_row,
+    "POS Opening Entry": till_rules.name_opening,
+    "User": rules.name_user,
+    "Warehouse": rules.name_warehouse,
+}
+BEFORE_LINKS: dict[str, Rule] = {"POS Profile": till_rules.check_profile_warehouse}
+VALIDATIONS: dict[str, Rule] = {
+    "Account": rules.validate_account,
+    "Company": company.validate,
+    "Customer Group": rules.validate_node,
+    "Fiscal Year": rules.validate_fiscal_year,
+    "Item": rules.validate_item,
+    "Item Group": rules.validate_node,
+    "Item Price": rules.validate_item_price,
+    "Mode of Payment": till_rules.validate_mode_of_payment,
+    "POS Opening Entry": till_rules.validate_opening,
+    "POS Profile": till_rules.validate_profile,
+    "Price List": rules.validate_price_list,
+    "Territory": rules.validate_node,
+    "User": rules.validate_user,
+}
+AT_THE_DATABASE: dict[str, Rule] = {
+    "Company": lambda _site, document: company.check_before_making(document),
+    "POS Opening Entry": till_rules.check_opening_dates,
+}
+AFTER: dict[str, Rule] = {"Company": rules.after_company, "Item": rules.after_item}
+# Fields ERPNext fills from the site's defaults when they are not sent (README, surprise 5).
+_SITE_DEFAULTS = {
+    "Price List": {"currency": DEFAULT_CURRENCY},
+    "POS Profile": {"currency": DEFAULT_CURRENCY},
+    "Company": {"country": DEFAULT_COUNTRY},
+    "Item": {"stock_uom": DEFAULT_UOM},
+}
+_DEFAULT_COMPANY = {"Account", "Warehouse", "Cost Center", "POS Profile", "POS Opening Entry"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A document that passed all checks and is not stored yet."""
+
+    document: Document
+    note: errors.Message | None = None
+
+
+def draft(site: Site, kind: DocType, body: Document) -> Draft:
+    """Build a new document from what was sent, or refuse."""
+    values = _typed(kind, body)
+    for field, default in _SITE_DEFAULTS.get(kind.name, {}).items():
+        values[field] = values.get(field) or default
+    if kind.name in _DEFAULT_COMPANY:
+        values["company"] = values.get("company") or site.default_company
+    document = site.new(kind.name, {**values, "docstatus": int(body.get("docstatus") or 0)})
+    sent = body.get("name")
+    document["name"] = str(sent).strip() if sent not in (None, "") else None
+    _check(site, kind, document, new=True)
+    note = None
+    title = document.get("customer_name")
+    if kind.name == "Customer" and not sent and document["name"] != title:
+        text = f"Changed customer name to '{document['name']}' as '{title}' already exists."
+        note = errors.Message(text=text, title="Note", indicator="yellow", raised=False)
+    _at_the_database(site, kind, document)
+    return Draft(document=document, note=note)
+
+
+def insert(site: Site, made: Draft) -> Document:
+    """Store a draft; what changed since it was drafted may still refuse it."""
+    document = made.document
+    kind = DOCTYPES[document["doctype"]]
+    _check_links(site, kind, document)
+    if kind.name in VALIDATIONS:
+        VALIDATIONS[kind.name](site, document)
+    _at_the_database(site, kind, document)
+    site.add(document)
+    if kind.name in AFTER:
+        AFTER[kind.name](site, document)
+    if kind.name == "Company":
+        # Made first, filled in last (02-company-create).
+        document["modified"] = site.stamp()
+    return document
+
+
+def update(site: Site, kind: DocType, name: str, body: Document) -> Document:
+    """Change a stored document, or refuse and change nothing."""
+    # A name in the body is the one that is looked for (02-company-update).
+    stored = site.require(kind.name, str(body.get("name") or name))
+    if stored["docstatus"] == _CANCELLED:
+        raise errors.plain(417, "ValidationError", "Cannot edit cancelled document")
+    if body.get("modified") not in (None, stored["modified"]):
+        raise errors.stale(stored["modified"], site.stamp())
+    target = int(body.get("docstatus") or 0) if "docstatus" in body else int(stored["docstatus"])
+    if (stored["docstatus"], target) == (_DRAFT, _CANCELLED):
+        raise errors.plain(
+            417,
+            "DocstatusTransitionError",
+            "Cannot change docstatus from 0 (Draft) to 2 (Cancelled)",
+        )
+    changed = _changed(site, kind, stored, body)
+    changed["docstatus"] = target
+    if target == _CANCELLED:
+        changed["status"] = "Cancelled"
+    else:
+        _check(site, kind, changed, new=False)
+    stored.clear()
+    stored.update(changed)
+    site.touch(stored)
+    return stored
+
+
+def cancel(site: Site, doctype: str, name: str) -> Document:
+    """Cancel a submitted document (10-pos-opening-cancel)."""
+    return update(site, DOCTYPES[doctype], name, {"docstatus": _CANCELLED})
+
+
+def submit(site: Site, doctype: str, name: str) -> Document:
+    """Submit a draft (09-pos-opening-second-submit)."""
+    return update(site, DOCTYPES[doctype], name, {"docstatus": _SUBMITTED})
+
+
+def add_row(site: Site, row: Document) -> Document:
+    """Add one row to a document's table and answer the whole document (08-…-add-row)."""
+    parent_kind = DOCTYPES.get(str(row.get("parenttype")))
+    field = str(row.get("parentfield"))
+    if parent_kind is None or field not in parent_kind.tables:
+        raise errors.refused("Invalid parent document")
+    parent = site.require(parent_kind.name, str(row.get("parent")))
+    return update(site, parent_kind, parent["name"], {field: [*parent[field], row]})
+
+
+def name_of(site: Site, kind: DocType, body: Document) -> str | None:
+    """Guess the name a new document would get, for faults that name one."""
+    try:
+        values = _typed(kind, body)
+        document = site.new(kind.name, values)
+        return NAMES[kind.name](site, document) if kind.name in NAMES else None
+    except errors.EngineError:
+        return None
+
+
+def _typed(kind: DocType, body: Document) -> Document:
+    """Keep known fields, each as the type of its column."""
+    values = {field: _value(kind, field, body[field]) for field in kind.columns if field in body}
+    for field, table in kind.tables.items():
+        if field in body:
+            row_kind = DOCTYPES[table.doctype]
+            rows = body[field] if isinstance(body[field], list) else []
+            values[field] = [
+                {**_typed(row_kind, row), "name": row.get("name")}
+                for row in rows
+                if isinstance(row, dict)
+            ]
+    return values
+
+
+def _value(kind: DocType, field: str, value: Any) -> Any:  # Any: JSON
+    if isinstance(value, list):
+        label = kind.naming_label if kind.naming == field else field.replace("_", " ").title()
+        raise errors.refused(f"Value for {label} cannot be a list")
+    if isinstance(value, dict):
+        column = next(iter(value), "")
+        raise errors.crashed(
+            "OperationalError",
+            f"pymysql.err.OperationalError: (1054, \"Unknown column '{column}' in 'WHERE'\")",
+        )
+    default = kind.columns[field]
+    if value is None:
+        return None
+    if isinstance(default, int | float):
+        return _number(value, type(default))
+    return str(value).strip()
+
+
+def _number(value: Any, wanted: type[int] | type[float]) -> float:  # Any: JSON
+    try:
+        return wanted(float(value))
+    except ValueError:
+        return wanted(0)
+
+
+def _changed(site: Site, kind: DocType, stored: Document, body: Document) -> Document:
+    changed = dict(stored)
+    values = _typed(kind, body)
+    tables = {field: values.pop(field) for field in kind.tables if field in values}
+    if kind.name == "Company":
+        _check_company_constants(stored, values)
+    values.pop(kind.naming, None)
+    changed.update(values)
+    for field, rows in tables.items():
+        changed[field] = site.table(stored, field, rows)
+    return changed
+
+
+def _check_company_constants(stored: Document, values: Document) -> None:
+    if values.get("abbr") not in (None, stored["abbr"]):
+        raise errors.refused(
+            "Value cannot be changed for <strong>Abbr</strong>", "CannotChangeConstantError"
+        )
+    if values.get("default_currency") not in (None, stored["default_currency"]):
+        raise errors.refused_by_erpnext(
+            "<strong>Default Cash Account</strong> currency must be same as company's default "
+            "currency. Please select another account."
+        )
+
+
+def _check(site: Site, kind: DocType, document: Document, *, new: bool) -> None:
+    if kind.name in BEFORE_LINKS:
+        BEFORE_LINKS[kind.name](site, document)
+    _check_links(site, kind, document)
+    if new:
+        document["name"] = _name(site, kind, document)
+        for field in kind.tables:
+            for row in document[field]:
+                row["parent"] = document["name"]
+    if kind.name in VALIDATIONS:
+        VALIDATIONS[kind.name](site, document)
+    _check_values(kind, document)
+
+
+def _check_links(site: Site, kind: DocType, document: Document) -> None:
+    lost = []
+    for field, link in kind.links.items():
+        value = document.get(field)
+        # The defaults of a Company are made with it, after this.
+        if value in (None, "") or "{abbr}" in value:
+            continue
+        found = site.find(link.doctype, value)
+        if found is None:
+            lost.append(f"{link.label}: {value}")
+        else:
+            # ERPNext stores the name as the document has it, whatever letter case was sent.
+            document[field] = found["name"]
+    for field, table in kind.tables.items():
+        row_kind = DOCTYPES[table.doctype]
+        for row in document[field]:
+            lost.extend(_lost_of_row(site, row_kind, row))
+    if lost:
+        raise errors.link_missing(lost)
+
+
+def _lost_of_row(site: Site, row_kind: DocType, row: Document) -> list[str]:
+    return [
+        f"Row #{row['idx']}: {link.label}: {row[field]}"
+        for field, link in row_kind.links.items()
+        if row[field] not in (None, "") and site.find(link.doctype, row[field]) is None
+    ]
+
+
+def _name(site: Site, kind: DocType, document: Document) -> str:
+    name = document["name"] or ""
+    if not name and kind.name in NAMES:
+        name = NAMES[kind.name](site, document)
+    elif kind.naming and kind.naming != "#":
+        name = document[kind.naming] or ""
+        if not name:
+            raise errors.refused(f"{kind.naming_label} is required")
+    if kind.name in {"Account", "Warehouse", "User"}:
+        # Their controllers make the name themselves, whatever was sent.
+        name = NAMES[kind.name](site, document)
+    if not name:
+        raise errors.refused("Please set the document name")
+    if "<" in name or ">" in name:
+        raise errors.refused(
+            "Name cannot contain special characters like '<', '>'", "NameError", status=409
+        )
+    return str(name).strip()
+
+
+def _check_values(kind: DocType, document: Document) -> None:
+    for field, label in kind.required.items():
+        if document[field] in (None, ""):
+            raise errors.mandatory(kind.name, document["name"], field, label)
+    for field, table in kind.tables.items():
+        if table.required and not document[field]:
+            raise errors.mandatory_table(kind.name, document["name"], field, table.label)
+    for field, select in kind.selects.items():
+        value = document[field]
+        if value not in (None, "", *select.options):
+            options = '", "'.join(select.options)
+            raise errors.refused(
+                f' {select.label} cannot be "{value}". It should be one of "{options}"'
+            )
+    name = document["name"]
+    if len(name) > _NAME_LIMIT:
+        raise errors.refused(
+            f"{kind.name} {name}: '<strong>{kind.naming_label}</strong>' ({name}) will get "
+            f"truncated, as max characters allowed is {_NAME_LIMIT}",
+            "CharacterLengthExceededError",
+            title="Value too big",
+        )
+
+
+def _at_the_database(site: Site, kind: DocType, document: Document) -> None:
+    if site.find(kind.name, document["name"]) is not None:
+        raise errors.duplicate(kind.name, document["name"])
+    if kind.name in AT_THE_DATABASE:
+        AT_THE_DATABASE[kind.name](site, document)

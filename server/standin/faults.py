@@ -1,0 +1,205 @@
+"""Faults a test or the demo asks for, as frozen values read from JSON.
+
+A body of `POST /standin/faults` replaces everything set before; `{}` clears. Anything not
+understood is refused whole with a `BadFaultsError` that names the field.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from server.standin import errors
+from server.standin.naming import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BEFORE, AFTER = "before", "after"
+CUT = "cut"
+_STATUSES = range(400, 600)
+# The status a type of error comes with, when a fault names only the type.
+_STATUS_OF = {
+    "DuplicateEntryError": 409,
+    "NameError": 409,
+    "DoesNotExistError": 404,
+    "PermissionError": 403,
+    "AuthenticationError": 401,
+    "TooManyRequestsError": 429,
+    "SessionStopped": 503,
+    "InReadOnlyMode": 503,
+    "ValidationError": 417,
+    "LinkValidationError": 417,
+    "LinkExistsError": 417,
+    "MandatoryError": 417,
+    "TimestampMismatchError": 417,
+}
+_TYPE_OF = {
+    401: "AuthenticationError",
+    403: "PermissionError",
+    404: "DoesNotExistError",
+    409: "DuplicateEntryError",
+    417: "ValidationError",
+    429: "TooManyRequestsError",
+    503: "SessionStopped",
+}
+
+
+class BadFaultsError(Exception):
+    """The faults asked for make no sense; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing to go wrong, for requests of a method, doctype and name.
+
+    `doctype` may be the path of a method. `times` None means until cleared. With neither a status,
+    a type nor a cut it only waits `hang_seconds`: before the work the waiting is part of the
+    transaction, after it only of the answer.
+    """
+
+    method: str | None = None
+    doctype: str | None = None
+    name: str | None = None
+    when: str = BEFORE
+    times: int | None = 1
+    status: int | None = None
+    exc_type: str | None = None
+    message: str = "Asked for by a fault"
+    action: str | None = None
+    html: bool = False
+    hang_seconds: float = 0.0
+    retry_after: int | None = None
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the connection is closed without an answer."""
+        return self.action == CUT or self.status == 0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether an error is answered."""
+        return not self.cuts and bool(self.status or self.exc_type or self.html)
+
+    def matches(self, method: str, doctype: str, names: Iterable[str]) -> bool:
+        """Tell whether a request is one this fault is meant for."""
+        if self.method is not None and self.method != method:
+            return False
+        if self.doctype is not None and fold(self.doctype) != fold(doctype):
+            return False
+        return self.name is None or fold(self.name) in {fold(name) for name in names}
+
+    def error(self) -> errors.EngineError | errors.PageError:
+        """Give the refusal to answer."""
+        if self.html and self.status in {None, 500}:
+            return errors.server_error_page()
+        status = self.status or _STATUS_OF.get(self.exc_type or "", 500)
+        headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        if self.html:
+            return errors.page(status, "Error", self.message, **headers)
+        exc_type = self.exc_type or _TYPE_OF.get(status, "ValidationError")
+        return errors.with_headers(errors.refused(self.message, exc_type, status=status), headers)
+
+
+@dataclass(slots=True, kw_only=True)
+class Faults:
+    """All that is set at present; counts down what has been used."""
+
+    latency_ms: float = 0.0
+    down: bool = False
+    maintenance: bool = False
+    token: str | None = None
+    roles: frozenset[str] | None = None
+    faults: tuple[Fault, ...] = ()
+    left: list[int | None] = field(default_factory=list)
+
+    def take(self, method: str, doctype: str, names: Iterable[str]) -> Fault | None:
+        """Use up one fault for a request, if there is one for it."""
+        names = list(names)
+        for position, fault in enumerate(self.faults):
+            left = self.left[position]
+            if left != 0 and fault.matches(method, doctype, names):
+                self.left[position] = None if left is None else left - 1
+                return fault
+        return None
+
+
+def parse(body: Any) -> Faults:  # Any: JSON
+    """Read a body, or say what is wrong with it."""
+    if not isinstance(body, dict):
+        raise BadFaultsError("The body must be a JSON object.")
+    known = {"latency_ms", "down", "maintenance", "token", "roles", "faults"}
+    _refuse_unknown("body", body, known)
+    faults = tuple(itertools.starmap(_fault, enumerate(_list(body.get("faults", []), "faults"))))
+    roles = body.get("roles")
+    token = body.get("token")
+    if token is not None and (not isinstance(token, str) or ":" not in token):
+        raise BadFaultsError("token: must be a text like 'key:secret'.")
+    return Faults(
+        latency_ms=_number(body.get("latency_ms", 0), "latency_ms"),
+        down=_flag(body.get("down", False), "down"),
+        maintenance=_flag(body.get("maintenance", False), "maintenance"),
+        token=token,
+        roles=None if roles is None else frozenset(map(str, _list(roles, "roles"))),
+        faults=faults,
+        left=[fault.times for fault in faults],
+    )
+
+
+def _fault(position: int, entry: Any) -> Fault:  # Any: JSON
+    where = f"faults[{position}]"
+    if not isinstance(entry, dict):
+        raise BadFaultsError(f"{where}: must be an object.")
+    _refuse_unknown(where, entry, {f.name for f in fields(Fault)})
+    _check_types(where, entry)
+    method = entry.get("method")
+    hang = _number(entry.get("hang_seconds", 0), f"{where}.hang_seconds")
+    fault = Fault(**{**entry, "method": method and method.upper(), "hang_seconds": hang})
+    if not (fault.cuts or fault.refuses or fault.hang_seconds):
+        raise BadFaultsError(
+            f"{where}: does nothing; set status, exc_type, html, action or hang_seconds."
+        )
+    return fault
+
+
+def _check_types(where: str, entry: dict[str, Any]) -> None:  # Any: JSON
+    for name in ("method", "doctype", "name", "exc_type", "message"):
+        if not isinstance(entry.get(name, ""), str):
+            raise BadFaultsError(f"{where}.{name}: must be a text.")
+    options = {"when": (BEFORE, AFTER), "action": (CUT,), "html": (True, False)}
+    for name, allowed in options.items():
+        if name in entry and entry[name] not in allowed:
+            raise BadFaultsError(f"{where}.{name}: must be one of {allowed}.")
+    status = entry.get("status")
+    if status not in {None, 0, *_STATUSES}:
+        raise BadFaultsError(f"{where}.status: must be 0 or between 400 and 599.")
+    times = entry.get("times", 1)
+    if times is not None and (not isinstance(times, int) or times < 1):
+        raise BadFaultsError(f"{where}.times: must be a number from 1, or null for always.")
+
+
+def _refuse_unknown(where: str, entry: dict[str, Any], known: set[str]) -> None:  # Any: JSON
+    unknown = sorted(set(entry) - known)
+    if unknown:
+        raise BadFaultsError(
+            f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}."
+        )
+
+
+def _number(value: Any, where: str) -> float:  # Any: JSON
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise BadFaultsError(f"{where}: must be a number from 0.")
+    return float(value)
+
+
+def _flag(value: Any, where: str) -> bool:  # Any: JSON
+    if not isinstance(value, bool):
+        raise BadFaultsError(f"{where}: must be true or false.")
+    return value
+
+
+def _list(value: Any, where: str) -> list[Any]:  # Any: JSON
+    if not isinstance(value, list):
+        raise BadFaultsError(f"{where}: must be a list.")
+    return value

@@ -1,0 +1,43 @@
+"""How names are compared, cleaned and made.
+
+Facts: 02-company-create-name-accents, -name-other-case, -name-spaces, -odd-names,
+02-company-create-abbr-odd. Names are one when they differ only in case, accents, outer blanks,
+or in which emoji they hold: the database compares with `utf8mb4_unicode_ci`, to which every code
+point above U+FFFF is the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import unicodedata
+
+_BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
+_TAG = re.compile(r"<[^>]*>")
+
+
+# Every look-up and comparison folds, mostly the same few thousand names.
+@functools.lru_cache(maxsize=65536)
+def fold(text: object) -> str:
+    """Return the form in which two equal names are the same text."""
+    # Before decomposing: some letters above U+FFFF would turn into plain ones.
+    plain = unicodedata.normalize("NFKD", _BEYOND_BMP.sub("\ufffd", str(text)))
+    marked = "".join(c for c in plain if not unicodedata.combining(c))
+    return marked.casefold().strip()
+
+
+def without_tags(text: str) -> str:
+    """Cut what looks like HTML, as ERPNext does to text fields it stores."""
+    return _TAG.sub("", text).strip()
+
+
+def initials(company_name: str) -> str:
+    """Make the abbreviation ERPNext makes when none is sent."""
+    return "".join(word[0] for word in company_name.split()).upper()
+
+
+def row_name(seed: str, number: int) -> str:
+    """Give the name of the n-th row of a site: ten characters, growing, never repeated."""
+    mark = hashlib.sha256(seed.encode()).hexdigest()[:3]
+    return f"{number:07d}{mark}"

@@ -1,0 +1,54 @@
+"""Who may do what: guests nothing, users what their roles allow.
+
+Facts: 01-permissions-system-manager-only, 02-company-list-no-token, 02-company-create-no-token,
+02-company-creates-by-itself (Department), 05-settings-no-permission. Only what the recordings
+show: by default the caller has every role the product asks for.
+"""
+
+from __future__ import annotations
+
+from server.standin import errors
+
+GUEST = "Guest"
+_STOCK = frozenset({"Stock Manager", "Item Manager"})
+_SALES = frozenset({"Sales Manager", "Sales Master Manager"})
+_ACCOUNTS = frozenset({"Accounts Manager"})
+# Doctypes that System Manager alone may not write; any of these roles may.
+_WRITERS = {
+    "Warehouse": _STOCK,
+    "UOM": _STOCK,
+    "Item": _STOCK,
+    "Item Group": _STOCK,
+    "Item Price": _SALES,
+    "Price List": _SALES,
+    "Customer": _SALES,
+    "Customer Group": _SALES,
+    "Territory": _SALES,
+    "Account": _ACCOUNTS,
+    "Mode of Payment": _ACCOUNTS,
+    "Mode of Payment Account": _ACCOUNTS,
+    "Fiscal Year": _ACCOUNTS,
+    "POS Profile": _ACCOUNTS,
+    "Stock Settings": _STOCK,
+    "Selling Settings": _SALES | {"System Manager"},
+    "Company": _ACCOUNTS | {"System Manager"},
+    "User": frozenset({"System Manager"}),
+}
+# Reading Stock Settings is how the product finds out that stock roles are missing.
+_READERS = {"Stock Settings": _STOCK | {"Stock User", "Sales User"}}
+_NOBODY = frozenset({"Department"})
+_READS = frozenset({"GET", "HEAD"})
+
+
+def check(user: str, roles: frozenset[str] | None, doctype: str, method: str) -> None:
+    """Refuse with 403 what the user may not do; `roles` None means all of them."""
+    reading = method in _READS
+    allowed = user != GUEST and doctype not in _NOBODY
+    if roles is not None:
+        needed = (_READERS if reading else _WRITERS).get(doctype, roles)
+        allowed = allowed and bool(needed & roles)
+    if allowed:
+        return
+    if reading:
+        raise errors.not_allowed_to_read(user, doctype)
+    raise errors.not_allowed_to_write(user, doctype)

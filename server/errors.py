@@ -11,6 +11,7 @@ ProvisionerError
 ├── NotAllowed              known caller, not his to do
 ├── NotSignedIn             no caller known
 ├── Replaced                another worker or order owns the run now: stop quietly
+├── StoreUnavailable        the database does not answer, or can't write
 ├── SchemaMismatch          the database has another schema
 ├── SettingsError           a setting is wrong
 └── EngineError             the engine said no, or nothing
@@ -110,6 +111,12 @@ class Replaced(ProvisionerError):
     """The fencing token has moved on: this worker's writes count no more."""
 
     default_code = "REPLACED"
+
+
+class StoreUnavailable(ProvisionerError):
+    """The database does not answer, or can't write; nothing was written."""
+
+    default_code = "STORE_UNAVAILABLE"
 
 
 class SchemaMismatch(ProvisionerError):

@@ -1,0 +1,39 @@
+"""Which process may drive runs on an SQLite file: the one that holds a lock beside it.
+
+Who gets it takes open runs over at once, since no other process can be driving. Who
+does not serves and sweeps but drives nothing. The operating system gives the lock back
+when its holder dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class DriverLock:
+    """`flock` on `<database>.driver`."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = Path(f"{database}.driver")
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Try to get the lock; True if this process holds it now."""
+        if self._descriptor is not None:
+            return True
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give the lock back; harmless if it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

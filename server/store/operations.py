@@ -1,0 +1,240 @@
+"""What can be written, as data: the writer's only language.
+
+An operation names its tenant and what it judged: the fencing token (a worker's write)
+or the revision (an order). It carries whole rows with ids made by its caller, so that
+it can be sent again. It is applied whole or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from server.model.derive import Standing
+    from server.model.identifiers import RunId, TenantId, WorkerId
+    from server.model.ownership import Resource
+    from server.model.records import Attempt, Hold, Run, Step
+    from server.model.spec import TenantSpec
+    from server.model.states import GateState, LogLevel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogDraft:
+    """A log entry without its cursor, which is given where the tenant's row is locked."""
+
+    level: LogLevel
+    message: str
+    event: str
+    run_id: str = ""
+    step_key: str = ""
+    attempt: int = 0
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTenant:
+    """The row of a tenant that is not there yet."""
+
+    spec: TenantSpec
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingRow:
+    """Which Company of which site is this tenant's; abbreviation None until chosen."""
+
+    site: str
+    company_name: str
+    abbreviation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceRow:
+    """A document of the tenant, and which step it belongs to."""
+
+    resource: Resource
+    shared: bool
+    run_id: RunId
+    step_key: str
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotTake:
+    """Take the site's one slot for a request that is about to be sent."""
+
+    site: str
+    doctype: str
+    name: str
+    sent_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotFree:
+    """The request that was out is answered: give the slot back if we still hold it."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """Names an order, so that a repeated one is known."""
+
+    caller: str
+    method: str
+    request_id: str
+    body_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run with its site and the deadline of the attempt under way."""
+
+    run: Run
+    site: str
+    deadline_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healing:
+    """The reconciler's budget of a tenant, as it shall be from now on."""
+
+    count: int
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantOperation:
+    """One change of one tenant.
+
+    Attributes:
+        at: The time of the change.
+        token: The fencing token it was made under, or None.
+        revision: The revision it judged, or None.
+        create: The tenant's row, where it is new; an existing one makes it CONFLICT.
+        standing: Where the tenant stands after it (derived by its maker); None leaves
+            the stored state alone.
+        run_id: The tenant's last run from now on; None leaves it.
+        raise_token: Whether it replaces whoever drives the tenant.
+        hold: A hold to set; None leaves it.
+        lift_hold: Whether to take the hold away.
+        look_at: When a sweep shall look next; None: at once.
+        healing: The healing budget; None leaves it.
+        completed_at: Set when it makes the tenant COMPLETED for the first time.
+    """
+
+    tenant_id: TenantId
+    at: datetime
+    token: int | None = None
+    revision: int | None = None
+    create: NewTenant | None = None
+    standing: Standing | None = None
+    run_id: RunId | None = None
+    raise_token: bool = False
+    hold: Hold | None = None
+    lift_hold: bool = False
+    look_at: datetime | None = None
+    healing: Healing | None = None
+    completed_at: datetime | None = None
+    runs: tuple[RunRow, ...] = ()
+    steps: tuple[Step, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    resources: tuple[ResourceRow, ...] = ()
+    binding: BindingRow | None = None
+    slot: SlotTake | SlotFree | None = None
+    log: tuple[LogDraft, ...] = ()
+    request: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOperation:
+    """What the prober found out about a site; None leaves a field."""
+
+    site: str
+    at: datetime
+    gate: GateState
+    code: str = ""
+    message: str = ""
+    next_probe_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOperation:
+    """A worker's heartbeat; `stopped` is its last one."""
+
+    worker_id: WorkerId
+    at: datetime
+    lease_seconds: float
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingRow:
+    """What a sweep found about one tenant, and what came of it."""
+
+    id: str
+    tenant_id: TenantId
+    revision: int
+    cause: str
+    severity: str
+    message: str
+    evidence: Mapping[str, str]
+    verdict: str
+    outcome: str
+    stuck_since: datetime | None
+    found_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOperation:
+    """One sweep that found something."""
+
+    id: str
+    started_at: datetime
+    finished_at: datetime
+    observed: int
+    acted: int
+    skipped_passes: int
+    findings: tuple[FindingRow, ...]
+
+
+Operation = TenantOperation | GateOperation | WorkerOperation | SweepOperation
+
+
+class Refusal(Enum):
+    """Why an operation was not applied. Nothing of it was written."""
+
+    REPLACED = auto()
+    SLOT_BUSY = auto()
+    TENANT_EXISTS = auto()
+    NAME_TAKEN = auto()
+    ABBREVIATION_TAKEN = auto()
+    REQUEST_KNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of an operation.
+
+    Attributes:
+        refusal: None if it was applied.
+        token: The tenant's fencing token after it.
+        revision: The tenant's revision after it.
+        log_seq: Cursor of the tenant's last log entry after it.
+    """
+
+    refusal: Refusal | None = None
+    token: int = 0
+    revision: int = 0
+    log_seq: int = 0
+
+    @property
+    def applied(self) -> bool:
+        """Whether it was written."""
+        return self.refusal is None

@@ -1,0 +1,456 @@
+"""Every query: short reads in one snapshot each, giving model values.
+
+A row damaged from outside is read without falling over: an unknown word of state reads
+as None (a step's as PENDING), an unreadable text as empty.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, literal_column, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from server.errors import StoreUnavailable
+from server.model.naming import fold_name
+from server.model.records import Record, Worker
+from server.model.states import GateState, RunState, StepState, TenantState
+from server.store import values
+from server.store.tables import (
+    ATTEMPTS,
+    BINDINGS,
+    ENGINES,
+    FINDINGS,
+    LOG_ENTRIES,
+    REQUESTS,
+    RESOURCES,
+    RUNS,
+    STEPS,
+    SWEEPS,
+    TENANTS,
+    WORKERS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Sequence
+
+    from sqlalchemy import ColumnElement, RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from server.model.identifiers import RunId, TenantId, WorkerId
+    from server.model.ownership import Resource
+    from server.model.records import Attempt, LogEntry
+
+# SQLite uses a partial index only where the query repeats its condition as literal
+# text; a bound one scans the table.
+_OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
+_UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A site's gate and slot as stored."""
+
+    site: str
+    state: GateState
+    code: str
+    message: str
+    since: datetime
+    next_probe_at: datetime | None
+    slot_tenant_id: str | None
+    slot_doctype: str | None
+    slot_name: str | None
+    slot_sent_at: datetime | None
+    slot_expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """A record with what moves it: the site's gate, the worker, the attempt's deadline."""
+
+    record: Record
+    gate: Gate | None
+    worker: Worker | None
+    deadline_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """Which Company of which site is a tenant's."""
+
+    tenant_id: str
+    site: str
+    company_name: str
+    abbreviation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRequest:
+    """An order that was given before."""
+
+    body_hash: str
+    tenant_id: TenantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogTail:
+    """The first and last cursor of a tenant's log (first is last + 1 where it is empty)."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueRun:
+    """A run a worker may claim, with the revision it was seen at."""
+
+    run_id: RunId
+    tenant_id: TenantId
+    site: str
+
+
+class Reads:
+    """Queries over one engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.connect() as connection:
+                if connection.dialect.name == "postgresql":
+                    await connection.execution_options(isolation_level="REPEATABLE READ")
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            detail = getattr(error, "orig", None) or error
+            raise StoreUnavailable(f"The database can't be read now: {detail}") from error
+
+    async def live(self, tenant_id: TenantId) -> Live | None:
+        """Return a tenant with all that decides where it stands, or None."""
+        async with self._snapshot() as connection:
+            tenant = await _one(connection, select(TENANTS).where(TENANTS.c.id == tenant_id))
+            if tenant is None:
+                return None
+            run = await _one(connection, select(RUNS).where(RUNS.c.id == tenant["run_id"]))
+            steps = await _all(connection, select(STEPS).where(STEPS.c.run_id == tenant["run_id"]))
+            gate = await _one(connection, select(ENGINES).where(ENGINES.c.site == tenant["site"]))
+            worker = None
+            if run is not None and run["worker_id"] is not None:
+                worker = await _one(
+                    connection, select(WORKERS).where(WORKERS.c.id == run["worker_id"])
+                )
+        return Live(
+            record=_record(tenant, run, steps),
+            gate=None if gate is None else _gate(gate),
+            worker=None if worker is None else values.worker(worker),
+            deadline_at=None if run is None else run["deadline_at"],
+        )
+
+    async def records(self, tenant_ids: Collection[str]) -> list[Record]:
+        """Return the records of some tenants; unknown ids are left out."""
+        async with self._snapshot() as connection:
+            tenants = await _all(connection, select(TENANTS).where(TENANTS.c.id.in_(tenant_ids)))
+            run_ids = [tenant["run_id"] for tenant in tenants if tenant["run_id"]]
+            runs = await _all(connection, select(RUNS).where(RUNS.c.id.in_(run_ids)))
+            steps = await _all(connection, select(STEPS).where(STEPS.c.run_id.in_(run_ids)))
+        by_id = {run["id"]: run for run in runs}
+        return [
+            _record(
+                tenant,
+                by_id.get(tenant["run_id"]),
+                [step for step in steps if step["run_id"] == tenant["run_id"]],
+            )
+            for tenant in tenants
+        ]
+
+    async def unsettled(self, now: datetime, *, after: str, limit: int) -> list[TenantId]:
+        """Return a page of tenants a sweep must look at, by id.
+
+        Args:
+            now: A `look_at` up to now is due.
+            after: The last id of the page before, or "".
+            limit: Longest page.
+        """
+        due = or_(TENANTS.c.look_at.is_(None), TENANTS.c.look_at <= now)
+        query = (
+            select(TENANTS.c.id)
+            .where(literal_column(_UNSETTLED), due, TENANTS.c.id > after)
+            .order_by(TENANTS.c.id)
+            .limit(limit)
+        )
+        async with self._snapshot() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def next_tenants(self, *, after: str, limit: int) -> list[TenantId]:
+        """Return a page of all tenants by id, whatever their state."""
+        query = select(TENANTS.c.id).where(TENANTS.c.id > after).order_by(TENANTS.c.id).limit(limit)
+        async with self._snapshot() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def request(self, caller: str, method: str, request_id: str) -> KnownRequest | None:
+        """Return what a repeated order was, or None if it is new."""
+        query = select(REQUESTS.c.body_hash, REQUESTS.c.tenant_id).where(
+            REQUESTS.c.caller == caller,
+            REQUESTS.c.method == method,
+            REQUESTS.c.request_id == request_id,
+        )
+        async with self._snapshot() as connection:
+            row = await _one(connection, query)
+        if row is None:
+            return None
+        return KnownRequest(body_hash=row["body_hash"], tenant_id=row["tenant_id"])
+
+    async def binding(self, tenant_id: str) -> Binding | None:
+        """Return a tenant's binding, or None."""
+        async with self._snapshot() as connection:
+            row = await _one(connection, select(BINDINGS).where(BINDINGS.c.tenant_id == tenant_id))
+        return None if row is None else _binding(row)
+
+    async def bound_to(self, site: str, company_name: str) -> Binding | None:
+        """Return who is bound to a company name of a site, compared as the engine does."""
+        query = select(BINDINGS).where(
+            BINDINGS.c.site == site, BINDINGS.c.company_fold == fold_name(company_name)
+        )
+        async with self._snapshot() as connection:
+            row = await _one(connection, query)
+        return None if row is None else _binding(row)
+
+    async def same_name(self, site: str, company_name: str) -> list[str]:
+        """Return the ids of all tenants of a site with that company name."""
+        query = select(TENANTS.c.id, TENANTS.c.company_name).where(
+            TENANTS.c.site == site, TENANTS.c.state != TenantState.DEPROVISIONED.value
+        )
+        wanted = fold_name(company_name)
+        async with self._snapshot() as connection:
+            rows = await _all(connection, query)
+        return [row["id"] for row in rows if fold_name(row["company_name"]) == wanted]
+
+    async def resources(self, tenant_id: str) -> list[Resource]:
+        """Return a tenant's documents."""
+        async with self._snapshot() as connection:
+            rows = await _all(
+                connection, select(RESOURCES).where(RESOURCES.c.tenant_id == tenant_id)
+            )
+        return [values.resource(row) for row in rows]
+
+    async def passed_step(self, tenant_id: str, step_key: str) -> bool:
+        """Tell whether any record of a tenant says that it got past a required step.
+
+        That is a run which ended PARTIAL or COMPLETED or began from such a state, or a
+        row of that step which is done.
+        """
+        passed = (RunState.PARTIAL.value, RunState.COMPLETED.value)
+        by_run = (
+            select(RUNS.c.id)
+            .where(
+                RUNS.c.tenant_id == tenant_id,
+                or_(RUNS.c.state.in_(passed), RUNS.c.previous_state.in_(passed)),
+            )
+            .limit(1)
+        )
+        by_step = (
+            select(STEPS.c.key)
+            .join(RUNS, RUNS.c.id == STEPS.c.run_id)
+            .where(
+                RUNS.c.tenant_id == tenant_id,
+                STEPS.c.key == step_key,
+                STEPS.c.state == StepState.COMPLETED.value,
+            )
+            .limit(1)
+        )
+        async with self._snapshot() as connection:
+            for query in (by_run, by_step):
+                if (await connection.execute(query)).first() is not None:
+                    return True
+        return False
+
+    async def attempts(self, run_id: str) -> list[Attempt]:
+        """Return the attempts of a run in order."""
+        query = select(ATTEMPTS).where(ATTEMPTS.c.run_id == run_id).order_by(ATTEMPTS.c.id)
+        async with self._snapshot() as connection:
+            return [values.attempt(row) for row in await _all(connection, query)]
+
+    async def due_runs(
+        self,
+        now: datetime,
+        *,
+        worker_id: WorkerId,
+        alone: bool,
+        closed_sites: Collection[str],
+        horizon: timedelta,
+        limit: int,
+    ) -> list[DueRun]:
+        """Return open runs that may be claimed, the longest due first.
+
+        Args:
+            now: The time.
+            worker_id: Who asks; its own runs are not stale.
+            alone: Whether no other process can be driving (SQLite with the lock held):
+                then every other worker is dead.
+            closed_sites: Sites whose gate is shut; their runs wait.
+            horizon: A due time further ahead is due now: the clock was set back.
+            limit: Longest list.
+        """
+        due = or_(RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
+        waiting = and_(RUNS.c.state.in_(("QUEUED", "WAITING")), due)
+        orphaned: ColumnElement[bool] = and_(
+            RUNS.c.state == "RUNNING",
+            or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id != worker_id),
+        )
+        query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.worker_id, RUNS.c.state)
+        query = query.where(literal_column(_OPEN), or_(waiting, orphaned))
+        if closed_sites:
+            query = query.where(RUNS.c.site.not_in(closed_sites))
+        query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(limit)
+        async with self._snapshot() as connection:
+            rows = await _all(connection, query)
+            dead = rows if alone else await _without_living_workers(connection, rows, now)
+        return [
+            DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"]) for row in dead
+        ]
+
+    async def next_due_at(self) -> datetime | None:
+        """Return when the next waiting run is due, or None."""
+        query = select(func.min(RUNS.c.due_at)).where(
+            literal_column(_OPEN), RUNS.c.state.in_(("QUEUED", "WAITING"))
+        )
+        async with self._snapshot() as connection:
+            due: datetime | None = (await connection.execute(query)).scalar()
+        return due
+
+    async def gates(self) -> dict[str, Gate]:
+        """Return every site's gate."""
+        async with self._snapshot() as connection:
+            return {row["site"]: _gate(row) for row in await _all(connection, select(ENGINES))}
+
+    async def worker(self, worker_id: str) -> Worker | None:
+        """Return a worker, or None."""
+        async with self._snapshot() as connection:
+            row = await _one(connection, select(WORKERS).where(WORKERS.c.id == worker_id))
+        return None if row is None else values.worker(row)
+
+    async def log_page(self, tenant_id: str, *, after: int, limit: int) -> list[LogEntry]:
+        """Return a page of a tenant's log in order."""
+        query = (
+            select(LOG_ENTRIES)
+            .where(LOG_ENTRIES.c.tenant_id == tenant_id, LOG_ENTRIES.c.cursor > after)
+            .order_by(LOG_ENTRIES.c.cursor)
+            .limit(limit)
+        )
+        async with self._snapshot() as connection:
+            return [values.log_entry(row) for row in await _all(connection, query)]
+
+    async def log_tail(self, tenant_id: str) -> LogTail | None:
+        """Return which cursors a tenant's log holds, or None for an unknown tenant."""
+        first = select(func.min(LOG_ENTRIES.c.cursor)).where(LOG_ENTRIES.c.tenant_id == tenant_id)
+        last = select(TENANTS.c.log_seq).where(TENANTS.c.id == tenant_id)
+        async with self._snapshot() as connection:
+            end = (await connection.execute(last)).scalar()
+            if end is None:
+                return None
+            begin = (await connection.execute(first)).scalar()
+        return LogTail(first=end + 1 if begin is None else begin, last=end)
+
+    async def log_ends(self, tenant_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
+        """Return, for many followed tenants at once, last cursor and whether it is in motion."""
+        query = select(TENANTS.c.id, TENANTS.c.log_seq, TENANTS.c.state).where(
+            TENANTS.c.id.in_(tenant_ids)
+        )
+        moving = {TenantState.IN_PROGRESS.value, TenantState.DEPROVISIONING.value}
+        async with self._snapshot() as connection:
+            rows = await _all(connection, query)
+        return {row["id"]: (row["log_seq"], row["state"] in moving) for row in rows}
+
+    async def known_finding(self, tenant_id: str, revision: int, cause: str) -> bool:
+        """Tell whether a sweep recorded this cause for this revision already."""
+        query = (
+            select(FINDINGS.c.id)
+            .where(
+                FINDINGS.c.tenant_id == tenant_id,
+                FINDINGS.c.revision == revision,
+                FINDINGS.c.cause == cause,
+            )
+            .limit(1)
+        )
+        async with self._snapshot() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def findings(self, *, limit: int, tenant_id: str = "") -> list[dict[str, Any]]:
+        """Return the latest findings, newest first, of one tenant or of all."""
+        query = select(FINDINGS).order_by(FINDINGS.c.found_at.desc(), FINDINGS.c.id).limit(limit)
+        if tenant_id:
+            query = query.where(FINDINGS.c.tenant_id == tenant_id)
+        async with self._snapshot() as connection:
+            return [dict(row) for row in await _all(connection, query)]
+
+    async def sweeps(self, *, limit: int) -> list[dict[str, Any]]:
+        """Return the latest sweeps that found something, newest first."""
+        query = select(SWEEPS).order_by(SWEEPS.c.started_at.desc()).limit(limit)
+        async with self._snapshot() as connection:
+            return [dict(row) for row in await _all(connection, query)]
+
+
+async def _without_living_workers(
+    connection: AsyncConnection, rows: Sequence[RowMapping], now: datetime
+) -> list[RowMapping]:
+    """Leave out runs under way whose worker's heartbeat is alive."""
+    ids = {row["worker_id"] for row in rows if row["state"] == RunState.RUNNING.value}
+    workers = await _all(connection, select(WORKERS).where(WORKERS.c.id.in_(ids)))
+    living = {
+        row["id"]
+        for row in workers
+        if row["stopped_at"] is None
+        and row["heartbeat_at"] + timedelta(seconds=row["lease_seconds"]) > now
+    }
+    return [
+        row
+        for row in rows
+        if row["state"] != RunState.RUNNING.value or row["worker_id"] not in living
+    ]
+
+
+async def _one(connection: AsyncConnection, query: Any) -> RowMapping | None:
+    return (await connection.execute(query)).mappings().first()
+
+
+async def _all(connection: AsyncConnection, query: Any) -> Sequence[RowMapping]:
+    return (await connection.execute(query)).mappings().all()
+
+
+def _record(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMapping]) -> Record:
+    return Record(
+        tenant=values.tenant(tenant),
+        run=None if run is None else values.run(run),
+        steps=tuple(sorted((values.step(row) for row in steps), key=lambda step: step.position)),
+    )
+
+
+def _binding(row: RowMapping) -> Binding:
+    return Binding(
+        tenant_id=row["tenant_id"],
+        site=row["site"],
+        company_name=row["company_name"],
+        abbreviation=row["abbreviation"],
+    )
+
+
+def _gate(row: RowMapping) -> Gate:
+    return Gate(
+        site=row["site"],
+        state=GateState.parse(row["gate"]) or GateState.UP,
+        code=row["gate_code"],
+        message=row["gate_message"],
+        since=row["gate_since"] or EPOCH,
+        next_probe_at=row["next_probe_at"],
+        slot_tenant_id=row["slot_tenant_id"],
+        slot_doctype=row["slot_doctype"],
+        slot_name=row["slot_name"],
+        slot_sent_at=row["slot_sent_at"],
+        slot_expires_at=row["slot_expires_at"],
+    )

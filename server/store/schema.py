@@ -1,0 +1,87 @@
+"""Sets the schema up, and refuses one it does not know.
+
+An empty database is set up when a server starts. Any other revision than the one this
+version was built for is refused with the command that mends it, since guessing would
+damage records.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from server.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(connection: Connection) -> str:
+    """Bring the schema to this version's revision.
+
+    Args:
+        connection: In a transaction; the caller commits.
+
+    Returns:
+        The revision it has now.
+
+    Raises:
+        SchemaMismatch: if the database is of a newer version.
+    """
+    found = current(connection)
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaMismatch(
+            f"The database has schema {found}, which this version does not know: it was "
+            "upgraded by a newer version. Start that version, or restore a backup made "
+            "before the upgrade."
+        )
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return head()
+
+
+def prepare(connection: Connection) -> None:
+    """Set an empty database up; check one that is not.
+
+    Raises:
+        SchemaMismatch: if it has another revision than this version's.
+    """
+    found = current(connection)
+    if found is None and not inspect(connection).get_table_names():
+        upgrade(connection)
+        return
+    if found != head():
+        raise SchemaMismatch(
+            f"The database has schema {found or 'none'}, this version needs {head()}. "
+            "Back it up, then run: provisioner db upgrade"
+        )
+
+
+def current(connection: Connection) -> str | None:
+    """Return the revision of the database, or None if it has none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str:
+    """Return the revision this version was built for."""
+    return _scripts().get_current_head() or ""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())

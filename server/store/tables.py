@@ -1,0 +1,271 @@
+"""The tables. Only the store imports this.
+
+States are the words of `server.model.states` as text and ids are text as on the wire,
+so that an operator can read every table with plain SQL. Nothing here keeps an operator
+from damaging a record by SQL (no foreign key refers to `steps`, no trigger): our code
+can't write a damaged one and survives reading one.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from server.store.columns import UtcTime
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+TENANTS = Table(
+    "tenants",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("company_name", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("engine_id", Text, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("current_step", Text, nullable=False, server_default=""),
+    Column("steps_completed", Integer, nullable=False, server_default="0"),
+    Column("total_steps", Integer, nullable=False, server_default="0"),
+    Column("error_code", Text),
+    Column("run_id", Text),
+    Column("fencing_token", BigInteger, nullable=False),
+    Column("log_seq", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("hold_reason", Text),
+    Column("hold_by", Text),
+    Column("hold_since", UtcTime),
+    Column("look_at", UtcTime),
+    Column("heal_count", Integer, nullable=False, server_default="0"),
+    Column("healed_at", UtcTime),
+    Column("first_completed_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    # What a sweep reads: few rows, whatever the number of tenants. On `state`, so that
+    # a state changed by SQL is seen.
+    Index(
+        "ix_tenants_unsettled",
+        "look_at",
+        "id",
+        sqlite_where=text(
+            "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+        ),
+        postgresql_where=text(
+            "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+        ),
+    ),
+)
+
+BINDINGS = Table(
+    "bindings",
+    METADATA,
+    Column("tenant_id", Text, primary_key=True),
+    Column("site", Text, nullable=False),
+    Column("company_name", Text, nullable=False),
+    Column("company_fold", Text, nullable=False),
+    Column("abbreviation", Text),
+    Column("abbreviation_fold", Text),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("site", "company_fold"),
+    UniqueConstraint("site", "abbreviation_fold"),
+)
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("site", Text, nullable=False),
+    # "order" is a reserved word of SQL.
+    Column("run_order", Text, nullable=False),
+    Column("blueprint", Text, nullable=False),
+    Column("blueprint_version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("total_steps", Integer, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("worker_id", Text),
+    Column("token", BigInteger, nullable=False),
+    Column("deadline_at", UtcTime),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("previous_state", Text, nullable=False),
+    Column("waiting_code", Text),
+    Column("waiting_message", Text),
+    Column("waiting_until", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    Index("ix_runs_tenant_id", "tenant_id"),
+    # What workers claim from: open runs only.
+    Index(
+        "ix_runs_open",
+        "due_at",
+        "id",
+        sqlite_where=text("state IN ('QUEUED','RUNNING','WAITING')"),
+        postgresql_where=text("state IN ('QUEUED','RUNNING','WAITING')"),
+    ),
+)
+
+STEPS = Table(
+    "steps",
+    METADATA,
+    Column("run_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("required", Boolean(create_constraint=False), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("adopted", Boolean(create_constraint=False), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("races", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("carried_from", Text),
+    Column("error_code", Text),
+    Column("error_class", Text),
+    Column("error_message", Text),
+    Column("error_at", UtcTime),
+    Column("started_at", UtcTime),
+    Column("completed_at", UtcTime),
+    Column("outputs", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "key"),
+)
+
+ATTEMPTS = Table(
+    "attempts",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("step_key", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("worker_id", Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("deadline_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("outcome", Text),
+    Column("error_class", Text),
+    Column("error_code", Text),
+    Column("message", Text),
+    Column("evidence", Text, nullable=False),
+    Index("ix_attempts_run_id", "run_id", "step_key", "number"),
+)
+
+RESOURCES = Table(
+    "resources",
+    METADATA,
+    Column("tenant_id", Text, nullable=False),
+    Column("doctype", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("shared", Boolean(create_constraint=False), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("step_key", Text, nullable=False),
+    Column("intended_at", UtcTime, nullable=False),
+    Column("settled_at", UtcTime),
+    PrimaryKeyConstraint("tenant_id", "doctype", "name"),
+)
+
+LOG_ENTRIES = Table(
+    "log_entries",
+    METADATA,
+    Column("tenant_id", Text, nullable=False),
+    Column("cursor", BigInteger, nullable=False),
+    Column("time", UtcTime, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("step_key", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("fields", Text, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "cursor"),
+)
+
+WORKERS = Table(
+    "workers",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("started_at", UtcTime, nullable=False),
+    Column("heartbeat_at", UtcTime, nullable=False),
+    Column("lease_seconds", Float, nullable=False),
+    Column("stopped_at", UtcTime),
+)
+
+ENGINES = Table(
+    "engines",
+    METADATA,
+    Column("site", Text, primary_key=True),
+    Column("gate", Text, nullable=False),
+    Column("gate_code", Text, nullable=False),
+    Column("gate_message", Text, nullable=False),
+    Column("gate_since", UtcTime, nullable=False),
+    Column("next_probe_at", UtcTime),
+    Column("identity", Text),
+    Column("slot_tenant_id", Text),
+    Column("slot_token", BigInteger),
+    Column("slot_doctype", Text),
+    Column("slot_name", Text),
+    Column("slot_sent_at", UtcTime),
+    Column("slot_expires_at", UtcTime),
+)
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("caller", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("body_hash", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("caller", "method", "request_id"),
+    Index("ix_requests_created_at", "created_at"),
+)
+
+SWEEPS = Table(
+    "sweeps",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("started_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime, nullable=False),
+    Column("observed", Integer, nullable=False),
+    Column("acted", Integer, nullable=False),
+    Column("skipped_passes", Integer, nullable=False),
+)
+
+FINDINGS = Table(
+    "findings",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("sweep_id", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("stuck_since", UtcTime),
+    Column("found_at", UtcTime, nullable=False),
+    Index("ix_findings_tenant_id", "tenant_id"),
+    Index("ix_findings_found_at", "found_at"),
+)

@@ -1,0 +1,193 @@
+"""Rows to model values, without falling over a damaged row."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from server.model.ownership import Resource
+from server.model.records import Attempt, Hold, LogEntry, Run, Step, Tenant, WaitingFor, Worker
+from server.model.spec import DEFAULT_CHART, DEFAULT_PAYMENT_METHODS, TenantSpec
+from server.model.states import (
+    AttemptOutcome,
+    ErrorClass,
+    LogLevel,
+    Order,
+    ResourceState,
+    RunState,
+    StepState,
+    TenantState,
+    WaitingCode,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def json_object(text: object) -> dict[str, Any]:
+    """Read a stored JSON object; anything else reads as empty."""
+    try:
+        read = json.loads(str(text))
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def spec(row: RowMapping) -> TenantSpec:
+    """Read a tenant's spec; what is missing gets its default."""
+    stored = json_object(row["spec"])
+    methods = stored.get("payment_methods") or DEFAULT_PAYMENT_METHODS
+    return TenantSpec(
+        company_name=str(stored.get("company_name") or row["company_name"]),
+        country_code=str(stored.get("country_code", "KE")),
+        currency=str(stored.get("currency", "KES")),
+        chart_template=str(stored.get("chart_template", DEFAULT_CHART)),
+        include_demo_data=bool(stored.get("include_demo_data", False)),
+        pos_store_enabled=bool(stored.get("pos_store_enabled", True)),
+        till_user=stored.get("till_user"),
+        engine_id=str(row["engine_id"]),
+        payment_methods=tuple(str(method) for method in methods),
+        opening_amount=float(stored.get("opening_amount", 0.0)),
+    )
+
+
+def tenant(row: RowMapping) -> Tenant:
+    """Read a tenant."""
+    hold = None
+    if row["hold_reason"] is not None:
+        hold = Hold(
+            reason=row["hold_reason"],
+            by=row["hold_by"] or "unknown",
+            since=row["hold_since"] or row["updated_at"] or _EPOCH,
+        )
+    return Tenant(
+        id=row["id"],
+        spec=spec(row),
+        site=row["site"],
+        state=TenantState.parse(row["state"]),
+        run_id=row["run_id"],
+        fencing_token=row["fencing_token"],
+        log_seq=row["log_seq"],
+        revision=row["revision"],
+        hold=hold,
+        look_at=row["look_at"],
+        heal_count=row["heal_count"],
+        healed_at=row["healed_at"],
+        first_completed_at=row["first_completed_at"],
+        created_at=row["created_at"] or _EPOCH,
+        updated_at=row["updated_at"] or _EPOCH,
+    )
+
+
+def run(row: RowMapping) -> Run:
+    """Read a run."""
+    waiting_code = WaitingCode.parse(row["waiting_code"])
+    waiting = None
+    if waiting_code is not None:
+        waiting = WaitingFor(
+            code=waiting_code,
+            message=row["waiting_message"] or "",
+            until=row["waiting_until"],
+        )
+    return Run(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        order=Order.parse(row["run_order"]) or Order.CONTINUE,
+        blueprint=row["blueprint"],
+        blueprint_version=row["blueprint_version"],
+        state=RunState.parse(row["state"]),
+        total_steps=row["total_steps"],
+        due_at=row["due_at"] or _EPOCH,
+        worker_id=row["worker_id"],
+        token=row["token"],
+        actor=row["actor"],
+        reason=row["reason"],
+        previous_state=row["previous_state"],
+        waiting_for=waiting,
+        created_at=row["created_at"] or _EPOCH,
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def step(row: RowMapping) -> Step:
+    """Read a step."""
+    return Step(
+        run_id=row["run_id"],
+        key=row["key"],
+        position=row["position"],
+        required=bool(row["required"]),
+        state=StepState.parse(row["state"]) or StepState.PENDING,
+        adopted=bool(row["adopted"]),
+        tries=row["tries"],
+        races=row["races"],
+        losses=row["losses"],
+        carried_from=row["carried_from"],
+        error_code=row["error_code"],
+        error_class=ErrorClass.parse(row["error_class"]),
+        error_message=row["error_message"],
+        error_at=row["error_at"],
+        started_at=row["started_at"],
+        completed_at=row["completed_at"],
+        outputs={key: str(value) for key, value in json_object(row["outputs"]).items()},
+        note=row["note"] or "",
+    )
+
+
+def attempt(row: RowMapping) -> Attempt:
+    """Read an attempt."""
+    return Attempt(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        run_id=row["run_id"],
+        step_key=row["step_key"],
+        number=row["number"],
+        worker_id=row["worker_id"],
+        started_at=row["started_at"] or _EPOCH,
+        deadline_at=row["deadline_at"] or _EPOCH,
+        ended_at=row["ended_at"],
+        outcome=AttemptOutcome.parse(row["outcome"]),
+        error_class=ErrorClass.parse(row["error_class"]),
+        error_code=row["error_code"],
+        message=row["message"],
+        evidence={key: str(value) for key, value in json_object(row["evidence"]).items()},
+    )
+
+
+def resource(row: RowMapping) -> Resource:
+    """Read a resource; an unknown word reads as ADOPTED, which is never deleted."""
+    return Resource(
+        doctype=row["doctype"],
+        name=row["name"],
+        state=ResourceState.parse(row["state"]) or ResourceState.ADOPTED,
+        intended_at=row["intended_at"] or _EPOCH,
+    )
+
+
+def log_entry(row: RowMapping) -> LogEntry:
+    """Read a log entry."""
+    return LogEntry(
+        tenant_id=row["tenant_id"],
+        cursor=row["cursor"],
+        time=row["time"] or _EPOCH,
+        level=LogLevel.parse(row["level"]) or LogLevel.INFO,
+        run_id=row["run_id"],
+        step_key=row["step_key"],
+        attempt=row["attempt"],
+        message=row["message"],
+        fields={key: str(value) for key, value in json_object(row["fields"]).items()},
+    )
+
+
+def worker(row: RowMapping) -> Worker:
+    """Read a worker."""
+    return Worker(
+        id=row["id"],
+        started_at=row["started_at"] or _EPOCH,
+        heartbeat_at=row["heartbeat_at"] or _EPOCH,
+        lease_seconds=row["lease_seconds"],
+        stopped_at=row["stopped_at"],
+    )

@@ -24,7 +24,6 @@ from server.errors import (
     Violation,
 )
 from server.model.actor import Right
-from server.model.blueprint import BLUEPRINTS
 from server.model.derive import derive
 from server.model.identifiers import RunId, TenantId, new_id
 from server.model.records import Run, Step
@@ -317,11 +316,12 @@ class Commands:
                 "expected_revision": terms.expected_revision,
             },
         )
+        asked = _Asked(actor=actor, terms=terms, order=order, step_key=step_key, key=key)
         for _ in range(_MAX_LOOKS):
             known = await self._replayed(key)
             if known is not None:
                 return known
-            operation = await self._judge(actor, checked, terms, order, step_key, key)
+            operation = await self._judge(asked, checked)
             if operation is None:
                 return checked
             outcome = await self._database.submit(operation)
@@ -330,15 +330,7 @@ class Commands:
             await self._refuse_if_final(outcome, operation, terms)
         raise StoreUnavailable("The order met other orders again and again. Repeat it.")
 
-    async def _judge(
-        self,
-        actor: Actor,
-        tenant_id: TenantId,
-        terms: OrderTerms,
-        order: Order,
-        step_key: str,
-        key: RequestKey | None,
-    ) -> TenantOperation | None:
+    async def _judge(self, asked: _Asked, tenant_id: TenantId) -> TenantOperation | None:
         """Return what carries the order out on the tenant as it is now."""
         live = await self._database.reads.live(tenant_id)
         if live is None:
@@ -348,9 +340,9 @@ class Commands:
             )
         record = live.record
         entry = self._entry(record)
-        if step_key:
-            validate_step_key(step_key, entry.blueprint)
-        _check_revision(record, terms)
+        if asked.step_key:
+            validate_step_key(asked.step_key, entry.blueprint)
+        _check_revision(record, asked.terms)
         standing = derive(
             stored=record.tenant.state,
             run=record.run,
@@ -358,18 +350,18 @@ class Commands:
             step_types=entry.blueprint.steps_for(record.tenant.spec),
             at=record.tenant.updated_at,
         )
-        _refuse_unless_movable(actor, record, standing.state, lost=standing.record_lost)
-        now = self._now()
-        if order is Order.CONTINUE and standing.state is TenantState.COMPLETED:
-            if key is None:
+        _refuse_unless_movable(asked.actor, record, standing.state, lost=standing.record_lost)
+        if asked.order is Order.CONTINUE and standing.state is TenantState.COMPLETED:
+            if asked.key is None:
                 return None
             # Remembered, so that the same order given later still does nothing.
             return TenantOperation(
-                tenant_id=tenant_id, at=now, revision=record.tenant.revision, request=key
+                tenant_id=tenant_id,
+                at=self._now(),
+                revision=record.tenant.revision,
+                request=asked.key,
             )
-        return await self._reopen(
-            actor, record, entry, terms, order, step_key, key, lost=standing.record_lost
-        )
+        return await self._reopen(asked, record, entry, lost=standing.record_lost)
 
     def _entry(self, record: Record) -> EngineEntry:
         engine_id = record.tenant.spec.engine_id
@@ -383,27 +375,18 @@ class Commands:
         )
 
     async def _reopen(
-        self,
-        actor: Actor,
-        record: Record,
-        entry: EngineEntry,
-        terms: OrderTerms,
-        order: Order,
-        step_key: str,
-        key: RequestKey | None,
-        *,
-        lost: bool,
+        self, asked: _Asked, record: Record, entry: EngineEntry, *, lost: bool
     ) -> TenantOperation:
         tenant, now = record.tenant, self._now()
-        order = Order.REBUILD if lost else order
+        order = Order.REBUILD if lost else asked.order
         opened = _open_run(
             tenant_id=tenant.id,
             order=order,
             entry=entry,
             spec=tenant.spec,
-            carried=_carried(record, entry.blueprint, order, step_key),
-            actor=actor,
-            reason=terms.reason,
+            carried=_carried(record, entry.blueprint, order, asked.step_key),
+            actor=asked.actor,
+            reason=asked.terms.reason,
             previous_state=_previous_state(record),
             now=now,
         )
@@ -426,15 +409,15 @@ class Commands:
                 at=now,
             ),
             run_id=opened.run.id,
-            lift_hold=actor.is_person,
+            lift_hold=asked.actor.is_person,
             healing=Healing(count=0, at=None)
-            if actor.is_person
+            if asked.actor.is_person
             else Healing(count=tenant.heal_count + 1, at=now),
             runs=(*_closed(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
             steps=opened.steps,
             binding=binding,
-            log=(_opened_entry(opened, order, actor, terms.reason),),
-            request=key,
+            log=(_opened_entry(opened, order, asked.actor, asked.terms.reason),),
+            request=asked.key,
         )
 
     async def _refuse_if_final(
@@ -452,6 +435,17 @@ class Commands:
                 f"Tenant {operation.tenant_id} has changed since revision "
                 f"{terms.expected_revision}. Look at it again, then order again."
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """An order as it was given."""
+
+    actor: Actor
+    terms: OrderTerms
+    order: Order
+    step_key: str
+    key: RequestKey | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,17 +37,20 @@ from server.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from sqlalchemy import ColumnElement, RowMapping
+    from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from server.model.identifiers import RunId, TenantId, WorkerId
     from server.model.ownership import Resource
-    from server.model.records import Attempt, LogEntry
+    from server.model.records import Attempt, LogEntry, Run
 
 # SQLite uses a partial index only where the query repeats its condition as literal
 # text; a bound one scans the table.
 _OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
 _UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+
+# Runs that other processes drive at one time, at most; they are read with the due ones.
+_MAX_UNDER_WAY = 2048
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -283,6 +286,7 @@ class Reads:
         worker_id: WorkerId,
         alone: bool,
         closed_sites: Collection[str],
+        driving: Collection[str],
         horizon: timedelta,
         limit: int,
     ) -> list[DueRun]:
@@ -290,30 +294,42 @@ class Reads:
 
         Args:
             now: The time.
-            worker_id: Who asks; its own runs are not stale.
+            worker_id: Who asks; a run of its own that it does not drive is stale.
             alone: Whether no other process can be driving (SQLite with the lock held):
                 then every other worker is dead.
             closed_sites: Sites whose gate is shut; their runs wait.
+            driving: Runs the caller drives already.
             horizon: A due time further ahead is due now: the clock was set back.
             limit: Longest list.
         """
         due = or_(RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
         waiting = and_(RUNS.c.state.in_(("QUEUED", "WAITING")), due)
-        orphaned: ColumnElement[bool] = and_(
-            RUNS.c.state == "RUNNING",
-            or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id != worker_id),
-        )
         query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.worker_id, RUNS.c.state)
-        query = query.where(literal_column(_OPEN), or_(waiting, orphaned))
+        query = query.where(literal_column(_OPEN), or_(waiting, RUNS.c.state == "RUNNING"))
         if closed_sites:
             query = query.where(RUNS.c.site.not_in(closed_sites))
-        query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(limit)
+        # Runs under way elsewhere come back too and are sorted out below.
+        query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(limit + _MAX_UNDER_WAY)
         async with self._snapshot() as connection:
-            rows = await _all(connection, query)
-            dead = rows if alone else await _without_living_workers(connection, rows, now)
+            rows = [row for row in await _all(connection, query) if row["id"] not in driving]
+            others = [row for row in rows if row["worker_id"] != worker_id]
+            if not alone:
+                living = await _living_workers(connection, others, now)
+                rows = [
+                    row
+                    for row in rows
+                    if row["state"] != RunState.RUNNING.value or row["worker_id"] not in living
+                ]
         return [
-            DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"]) for row in dead
+            DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"])
+            for row in rows[:limit]
         ]
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return a run, or None."""
+        async with self._snapshot() as connection:
+            row = await _one(connection, select(RUNS).where(RUNS.c.id == run_id))
+        return None if row is None else values.run(row)
 
     async def next_due_at(self) -> datetime | None:
         """Return when the next waiting run is due, or None."""
@@ -396,23 +412,18 @@ class Reads:
             return [dict(row) for row in await _all(connection, query)]
 
 
-async def _without_living_workers(
+async def _living_workers(
     connection: AsyncConnection, rows: Sequence[RowMapping], now: datetime
-) -> list[RowMapping]:
-    """Leave out runs under way whose worker's heartbeat is alive."""
-    ids = {row["worker_id"] for row in rows if row["state"] == RunState.RUNNING.value}
+) -> set[str]:
+    """Return the workers of these runs whose heartbeat is alive."""
+    ids = {row["worker_id"] for row in rows if row["worker_id"] is not None}
     workers = await _all(connection, select(WORKERS).where(WORKERS.c.id.in_(ids)))
-    living = {
+    return {
         row["id"]
         for row in workers
         if row["stopped_at"] is None
         and row["heartbeat_at"] + timedelta(seconds=row["lease_seconds"]) > now
     }
-    return [
-        row
-        for row in rows
-        if row["state"] != RunState.RUNNING.value or row["worker_id"] not in living
-    ]
 
 
 async def _one(connection: AsyncConnection, query: Any) -> RowMapping | None:

@@ -1,0 +1,296 @@
+"""The engine: sends one request at a time of a step's choosing, and says what came of it.
+
+Promises: no secret in a repr, an error or a log line; no cookie is kept or sent (every answer
+to a token call sets some, recording 01-ping); no redirect is followed; an answer is bounded
+in size and time. It never repeats a request: the executor decides that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING
+
+import httpx
+
+from server.erpnext.classify import Failure, judge_failure, judge_reply
+from server.erpnext.codes import Code
+from server.erpnext.health import check_health
+from server.erpnext.reply import Reply
+from server.erpnext.requests import PING
+from server.erpnext.steps import STEPS
+from server.errors import EngineError, SettingsError
+from server.model.blueprint import ERPNEXT
+from server.model.states import ErrorClass
+
+if TYPE_CHECKING:
+    from server.model.step_context import Answer, EngineHealth, Request, Step
+
+# gunicorn takes 4094 bytes for the whole line (recording 11-url-too-long); a proxy adds none.
+MAX_REQUEST_LINE = 4000
+# A Mode of Payment answers with the rows of every Company of the site; more than this is
+# no answer to anything asked here.
+MAX_BODY_BYTES = 8 * 1024 * 1024
+CONNECT_SECONDS = 5.0
+# Below gunicorn's two seconds, so that a connection it is just closing is not taken for a
+# write: that would be of unknown outcome.
+KEEP_ALIVE_SECONDS = 1.5
+_PROBER_CONNECTIONS = 2
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Credentials:
+    """The API key and secret of the API user; neither is ever shown."""
+
+    api_key: str
+    api_secret: str
+
+    def __post_init__(self) -> None:
+        for part in (self.api_key, self.api_secret):
+            if not part or not part.isascii() or not part.isprintable() or " " in part:
+                raise SettingsError(
+                    "An API key or secret is empty or holds blanks or signs that no ERPNext key "
+                    "has; check the engine's key files."
+                )
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+    @property
+    def authorization(self) -> str:
+        """The value of the Authorization header."""
+        return f"token {self.api_key}:{self.api_secret}"
+
+
+class ErpNextEngine:
+    """One ERPNext site."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        credentials: Credentials,
+        host: str = "",
+        connect_seconds: float = CONNECT_SECONDS,
+        max_connections: int = 100,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Prepare the adapter; nothing is sent.
+
+        Args:
+            url: Where the site answers, such as "https://erp.example.com".
+            credentials: Of the API user.
+            host: The Host header that names the site, if not the one of the url.
+            connect_seconds: Time limit to connect, and to get a free connection; the one for
+                the answer comes with each request.
+            max_connections: Most requests at once; the prober has its own besides.
+            transport: For tests; None for real HTTP.
+
+        Raises:
+            SettingsError: if the url or the host cannot be one.
+        """
+        self._base = _base_url(url)
+        self._host = _host_header(host)
+        self._credentials = credentials
+        self._connect_seconds = connect_seconds
+        context = _tls_context(self._base)
+        self._client = self._new_client(max_connections, context, transport)
+        # Of its own, so that an outage is never read into a queue of ours.
+        self._prober = self._new_client(_PROBER_CONNECTIONS, context, transport)
+
+    def __repr__(self) -> str:
+        return f"ErpNextEngine({self.site!r})"
+
+    @property
+    def site(self) -> str:
+        """Url and host: two engines may not share it."""
+        return f"{self._base} host={self._host or httpx.URL(self._base).netloc.decode()}"
+
+    @property
+    def blueprint_name(self) -> str:
+        """Name of the blueprint its steps belong to."""
+        return ERPNEXT.name
+
+    def step(self, key: str) -> Step:
+        """Return the step of that key.
+
+        Raises:
+            KeyError: if the blueprint has none of that key.
+        """
+        return STEPS[key]
+
+    async def send(self, request: Request) -> Answer:
+        """Send one request and classify the answer.
+
+        Raises:
+            EngineError: for every answer a step can't work with.
+        """
+        return await self._send(self._client, request)
+
+    async def check(self) -> EngineHealth:
+        """Ask the site whether it takes work: up, host right, token valid."""
+        return await check_health(lambda request: self._send(self._prober, request))
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+        await self._prober.aclose()
+
+    async def _send(self, client: httpx.AsyncClient, request: Request) -> Answer:
+        judgement = judge_reply(request, await self._exchange(client, request))
+        if isinstance(judgement, EngineError):
+            raise judgement
+        return judgement
+
+    async def _exchange(self, client: httpx.AsyncClient, request: Request) -> Reply:
+        prepared = self._prepare(client, request)
+        try:
+            # The whole, because httpx bounds each piece of an answer only. Waiting for a free
+            # connection, connecting and TLS come on top of the request's own limit.
+            async with asyncio.timeout(request.timeout_seconds + 3 * self._connect_seconds):
+                response = await client.send(prepared, stream=True)
+                try:
+                    body = await _bounded_body(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError as error:
+            raise judge_failure(request, Failure.TIMED_OUT, "time limit") from error
+        except _TooLargeError as error:
+            raise judge_failure(request, Failure.TOO_LARGE, "too large") from error
+        except httpx.HTTPError as error:
+            # Neither its text nor the error itself goes on: h11 quotes headers it refuses.
+            raise judge_failure(request, _failure_of(error), _kind_of(error)) from None
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(status=response.status_code, headers=headers, body=body)
+
+    def _prepare(self, client: httpx.AsyncClient, request: Request) -> httpx.Request:
+        headers = {"Accept": "application/json"}
+        if request.path != PING:  # it needs no token, and a bad one makes it 401
+            headers["Authorization"] = self._credentials.authorization
+        if self._host:
+            headers["Host"] = self._host
+        content = None
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+            content = _json(request.body).encode()
+        prepared = client.build_request(
+            request.method,
+            f"{self._base}{request.path}",
+            params={name: _parameter(value) for name, value in request.params.items()} or None,
+            headers=headers,
+            content=content,
+            timeout=httpx.Timeout(
+                request.timeout_seconds,
+                connect=self._connect_seconds,
+                pool=self._connect_seconds,
+            ),
+        )
+        line = len(f"{request.method}  HTTP/1.1") + len(prepared.url.raw_path)
+        if line > MAX_REQUEST_LINE:
+            raise EngineError(
+                ErrorClass.PERMANENT,
+                Code.REQUEST_TOO_LONG,
+                f"{request.method} {request.doctype or request.path} would need a request line "
+                f"of {line} bytes, more than {MAX_REQUEST_LINE}; nothing was sent. Report it.",
+            )
+        return prepared
+
+    def _new_client(
+        self,
+        connections: int,
+        context: ssl.SSLContext,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=context,
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            limits=httpx.Limits(
+                max_connections=connections,
+                max_keepalive_connections=connections,
+                keepalive_expiry=KEEP_ALIVE_SECONDS,
+            ),
+            transport=transport,
+        )
+
+
+class _TooLargeError(Exception):
+    """The answer is larger than is read."""
+
+
+async def _bounded_body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            raise _TooLargeError
+    return bytes(body)
+
+
+def _failure_of(error: httpx.HTTPError) -> Failure:
+    if isinstance(error, httpx.PoolTimeout):
+        return Failure.NO_CONNECTION_FREE
+    not_sent = (
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.ProxyError,
+        httpx.LocalProtocolError,
+        httpx.UnsupportedProtocol,
+    )
+    if isinstance(error, not_sent):
+        return Failure.NOT_SENT
+    return Failure.TIMED_OUT if isinstance(error, httpx.TimeoutException) else Failure.CUT
+
+
+def _kind_of(error: BaseException) -> str:
+    # The types alone: "ConnectError: SSLCertVerificationError" tells what to mend.
+    kind, cause = type(error).__name__, error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, OSError) and type(cause) is not OSError:
+            return f"{kind}: {type(cause).__name__}"
+        cause = cause.__cause__ or cause.__context__
+    return kind
+
+
+def _parameter(value: object) -> str:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _base_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url.strip())
+    except (httpx.InvalidURL, ValueError):
+        parsed = httpx.URL("")
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise SettingsError("An engine's url must be like https://erp.example.com.")
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise SettingsError(
+            "An engine's url holds a name, a query or a fragment; give scheme, host and port only."
+        )
+    if parsed.port == _DEFAULT_PORTS[parsed.scheme]:
+        parsed = parsed.copy_with(port=None)
+    netloc = parsed.netloc.decode("ascii")
+    return f"{parsed.scheme}://{netloc}{parsed.raw_path.decode('ascii').rstrip('/')}"
+
+
+def _tls_context(base: str) -> ssl.SSLContext:
+    if base.startswith("https:"):
+        return httpx.create_ssl_context()  # heeds SSL_CERT_FILE and SSL_CERT_DIR
+    # Never used, as no redirect is followed; one with authorities takes 50 ms to load. It
+    # knows none, so it would refuse.
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _host_header(host: str) -> str:
+    lowered = host.strip().lower()
+    if any(sign in lowered for sign in " /@\r\n\t") or not lowered.isascii():
+        raise SettingsError(f"An engine's host is {host!r}; it must be like erp.example.com.")
+    return lowered

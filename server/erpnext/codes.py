@@ -1,0 +1,237 @@
+"""Every error code the adapter raises, with one sentence each on what it means and what to do.
+
+A code is stable: scripts and people hang on it, docs/errors.md is compared with this table.
+The class says what the executor does next; the code says what happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+
+@unique
+class Code(StrEnum):
+    """Stable error codes."""
+
+    # The engine as a whole.
+    ENGINE_UNREACHABLE = "ENGINE_UNREACHABLE"
+    ENGINE_DOWN = "ENGINE_DOWN"
+    ENGINE_MAINTENANCE = "ENGINE_MAINTENANCE"
+    ENGINE_CREDENTIALS_REFUSED = "ENGINE_CREDENTIALS_REFUSED"
+    ENGINE_WRONG_HOST = "ENGINE_WRONG_HOST"
+    ENGINE_VERSION_UNSUPPORTED = "ENGINE_VERSION_UNSUPPORTED"
+    ENGINE_TIME_ZONE_UNKNOWN = "ENGINE_TIME_ZONE_UNKNOWN"
+    ENGINE_RATE_LIMITED = "ENGINE_RATE_LIMITED"
+    ROLE_MISSING = "ROLE_MISSING"
+    SITE_NOT_SET_UP = "SITE_NOT_SET_UP"
+
+    # One request.
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    ENGINE_NO_ANSWER = "ENGINE_NO_ANSWER"
+    CONNECTIONS_EXHAUSTED = "CONNECTIONS_EXHAUSTED"
+    REQUEST_TOO_LONG = "REQUEST_TOO_LONG"
+    ENGINE_DEADLOCK = "ENGINE_DEADLOCK"
+    ENGINE_LINK_RACE = "ENGINE_LINK_RACE"
+    DOCUMENT_CHANGED = "DOCUMENT_CHANGED"
+    DOCUMENT_MISSING = "DOCUMENT_MISSING"
+    REFERENCE_MISSING = "REFERENCE_MISSING"
+    STILL_LINKED = "STILL_LINKED"
+    NAME_REFUSED = "NAME_REFUSED"
+    NAME_TAKEN = "NAME_TAKEN"
+    ENGINE_REFUSED = "ENGINE_REFUSED"
+    ENGINE_FAULT = "ENGINE_FAULT"
+    ENGINE_UNEXPECTED_ANSWER = "ENGINE_UNEXPECTED_ANSWER"
+    ABBREVIATION_TAKEN = "ABBREVIATION_TAKEN"
+    FISCAL_YEAR_OVERLAPS = "FISCAL_YEAR_OVERLAPS"
+    DEFAULT_PROFILE_TAKEN = "DEFAULT_PROFILE_TAKEN"
+    PAYMENT_ROW_MISSING = "PAYMENT_ROW_MISSING"
+
+    # What the steps found.
+    COUNTRY_UNKNOWN = "COUNTRY_UNKNOWN"
+    COMPANY_NOT_OURS = "COMPANY_NOT_OURS"
+    COMPANY_VANISHED = "COMPANY_VANISHED"
+    COMPANY_DIFFERS = "COMPANY_DIFFERS"
+    COMPANY_NAME_TOO_LONG = "COMPANY_NAME_TOO_LONG"
+    COMPANY_MISSING = "COMPANY_MISSING"
+    COMPANY_DEFAULT_MISSING = "COMPANY_DEFAULT_MISSING"
+    ABBREVIATIONS_EXHAUSTED = "ABBREVIATIONS_EXHAUSTED"
+    CHART_MISSING = "CHART_MISSING"
+    DOCUMENT_NOT_OURS = "DOCUMENT_NOT_OURS"
+    DOCUMENT_DIFFERS = "DOCUMENT_DIFFERS"
+    POS_PROFILE_DIFFERS = "POS_PROFILE_DIFFERS"
+    PAYMENT_ACCOUNT_WRONG = "PAYMENT_ACCOUNT_WRONG"
+    FINAL_CHECK_FAILED = "FINAL_CHECK_FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What a code means, and what a person does about it; one sentence each."""
+
+    meaning: str
+    remedy: str
+
+
+def _row(meaning: str, remedy: str) -> Meaning:
+    return Meaning(meaning=meaning, remedy=remedy)
+
+
+_WAIT = "Nothing: work goes on by itself once the engine answers."
+_AGAIN = "Nothing: the step looks again and repeats what is missing."
+_OPERATOR = "Compare the named documents in ERPNext, mend or rename them, then continue the tenant."
+
+MEANINGS: dict[Code, Meaning] = {
+    Code.ENGINE_UNREACHABLE: _row(
+        "No connection to the engine could be made, so nothing was sent.",
+        "Check the engine's url, its network and certificate; work goes on by itself.",
+    ),
+    Code.ENGINE_DOWN: _row(
+        "The engine answered with an error page, or its database is away.",
+        "Bring the site or its database back; work goes on by itself.",
+    ),
+    Code.ENGINE_MAINTENANCE: _row(
+        "The site is in maintenance mode.",
+        "End the maintenance (bench set-maintenance-mode off); work goes on by itself.",
+    ),
+    Code.ENGINE_CREDENTIALS_REFUSED: _row(
+        "The engine does not take the API key and secret.",
+        "Put a valid key and secret of the API user into the engine's key files.",
+    ),
+    Code.ENGINE_WRONG_HOST: _row(
+        "What answers at the url is not the wanted ERPNext site.",
+        "Set the engine's url and host so that the Host header names the site.",
+    ),
+    Code.ENGINE_VERSION_UNSUPPORTED: _row(
+        "The site has no ERPNext, or one older than version 14.",
+        "Install or upgrade ERPNext; version 15 is what this service was made for.",
+    ),
+    Code.ENGINE_TIME_ZONE_UNKNOWN: _row(
+        "The site's time zone is not in this machine's time zone database.",
+        "Set a time zone by its IANA name in System Settings, or install tzdata here.",
+    ),
+    Code.ENGINE_RATE_LIMITED: _row(
+        "The site's rate limit is used up.",
+        "Nothing, or raise rate_limit in the site's configuration.",
+    ),
+    Code.ROLE_MISSING: _row(
+        "The API user lacks a role that the call needs.",
+        "Give the API user the named role in ERPNext, then retry.",
+    ),
+    Code.SITE_NOT_SET_UP: _row(
+        "A master that ERPNext's setup wizard makes is not there.",
+        "Finish the setup wizard of the site, then continue the tenant.",
+    ),
+    Code.OUTCOME_UNKNOWN: _row(
+        "A write was sent and no usable answer came: it may have been done or not.", _AGAIN
+    ),
+    Code.ENGINE_NO_ANSWER: _row("A question was sent and no answer came in time.", _WAIT),
+    Code.CONNECTIONS_EXHAUSTED: _row(
+        "All our connections to the engine were in use for too long, so nothing was sent.", _AGAIN
+    ),
+    Code.REQUEST_TOO_LONG: _row(
+        "The request line would be longer than web servers take, so nothing was sent.",
+        "Report it: a step asks for too much at once.",
+    ),
+    Code.ENGINE_DEADLOCK: _row(
+        "Two writers locked each other in the database; this one was rolled back whole.", _AGAIN
+    ),
+    Code.ENGINE_LINK_RACE: _row(
+        "A document of another tenant that was being made at that moment was missed.", _AGAIN
+    ),
+    Code.DOCUMENT_CHANGED: _row(
+        "Somebody else changed the document at the same moment; nothing was stored.", _AGAIN
+    ),
+    Code.DOCUMENT_MISSING: _row("A document that should be changed is gone.", _AGAIN),
+    Code.REFERENCE_MISSING: _row(
+        "A document that the request names does not exist at the engine.",
+        "Make the named document in ERPNext or correct the tenant's spec, then retry.",
+    ),
+    Code.STILL_LINKED: _row(
+        "The document cannot go because another one points to it.",
+        "Remove the named document first.",
+    ),
+    Code.NAME_REFUSED: _row(
+        "The engine does not take this name (< and > are not allowed).",
+        "Correct the company's name.",
+    ),
+    Code.NAME_TAKEN: _row(
+        "Another document of this name stood in the way of the one asked for.", _OPERATOR
+    ),
+    Code.ENGINE_REFUSED: _row(
+        "The engine checked the request and said no; its words are in the message.",
+        "Mend what the engine's words name, then retry.",
+    ),
+    Code.ENGINE_FAULT: _row(
+        "The engine ran into a fault of its own on this request, and would again.",
+        "Read the site's Error Log for the named error type; report it if the spec is right.",
+    ),
+    Code.ENGINE_UNEXPECTED_ANSWER: _row(
+        "The engine gave an answer that this service does not know.",
+        "See the attempt's evidence, check proxies in front of the site, and report it.",
+    ),
+    Code.ABBREVIATION_TAKEN: _row(
+        "Another Company has the abbreviation; the step chooses the next one.", _AGAIN
+    ),
+    Code.FISCAL_YEAR_OVERLAPS: _row(
+        "A Fiscal Year that is disabled or only for some Companies covers the needed dates.",
+        "Enable that Fiscal Year, or take its Companies out, or make one for the dates.",
+    ),
+    Code.DEFAULT_PROFILE_TAKEN: _row(
+        "The till user has another default POS Profile; ours is made without the default.", _AGAIN
+    ),
+    Code.PAYMENT_ROW_MISSING: _row(
+        "A Mode of Payment lost its account for the Company while the step ran.", _AGAIN
+    ),
+    Code.COUNTRY_UNKNOWN: _row(
+        "The engine has no Country of the tenant's country code.",
+        "Correct the country code, or add the Country in ERPNext.",
+    ),
+    Code.COMPANY_NOT_OURS: _row(
+        "A Company of this name is there, and nothing proves that it is this tenant's.",
+        "Adopt it if it is the tenant's, or give the tenant another company name.",
+    ),
+    Code.COMPANY_VANISHED: _row(
+        "The tenant's Company was there once and is gone; it is not made again by itself.",
+        "Restore it from a backup, or order a retry to have a new one made.",
+    ),
+    Code.COMPANY_DIFFERS: _row(
+        "The tenant's Company has another abbreviation, country or currency than the tenant.",
+        _OPERATOR,
+    ),
+    Code.COMPANY_NAME_TOO_LONG: _row(
+        "Company name, dash and abbreviation are longer than the 140 characters ERPNext takes.",
+        "Shorten the company's name.",
+    ),
+    Code.COMPANY_MISSING: _row(
+        "The Company that this step builds on is not there.", "Retry step_2_company first."
+    ),
+    Code.COMPANY_DEFAULT_MISSING: _row(
+        "The Company lacks a default account or cost center that a shop needs.",
+        "Set the named defaults in the Company, then retry.",
+    ),
+    Code.ABBREVIATIONS_EXHAUSTED: _row(
+        "No free abbreviation was found for the company's name.",
+        "Free one, or give the tenant another company name.",
+    ),
+    Code.CHART_MISSING: _row(
+        "The Company has no chart of accounts, or lacks a group that accounts go under.",
+        "Import a chart of accounts in ERPNext, then retry.",
+    ),
+    Code.DOCUMENT_NOT_OURS: _row(
+        "A document of the computed name belongs to another Company.", _OPERATOR
+    ),
+    Code.DOCUMENT_DIFFERS: _row(
+        "A document of the computed name is there, but not as the tenant needs it.", _OPERATOR
+    ),
+    Code.POS_PROFILE_DIFFERS: _row(
+        "The POS Profile is there, but not as the tenant needs it.", _OPERATOR
+    ),
+    Code.PAYMENT_ACCOUNT_WRONG: _row(
+        "A Mode of Payment names a wrong account for the Company (a group, or not Cash or Bank).",
+        "Set a leaf account of the Company in the Mode of Payment, then retry.",
+    ),
+    Code.FINAL_CHECK_FAILED: _row(
+        "The last look found steps that do not agree with what the tenant should have.",
+        "Retry the named steps.",
+    ),
+}

@@ -1,0 +1,108 @@
+"""The tenant's Company as later steps need it: its names, currency and default accounts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.erpnext.requests import get
+from server.erpnext.seeing import document_of, text
+from server.model.naming import Names
+from server.model.step_context import AnswerKind, Found
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.erpnext.requests import JsonObject
+    from server.model.spec import TenantSpec
+    from server.model.step_context import StepContext
+
+STEP_KEY = "step_2_company"
+MAIN_STORE = "Main Store"
+POS_STORE = "POS Store"
+
+# Accounts of the Company that a shop cannot do without; a standard chart sets them all
+# (recording 02-company-create).
+NEEDED_ACCOUNTS = (
+    "default_cash_account",
+    "default_receivable_account",
+    "default_payable_account",
+    "default_income_account",
+    "default_expense_account",
+    "write_off_account",
+    "round_off_account",
+)
+# Only with perpetual inventory, which is on unless somebody switched it off.
+INVENTORY_ACCOUNT = "default_inventory_account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """A tenant's Company.
+
+    Attributes:
+        names: Names of the tenant's documents; `names.company` as the engine spells it.
+        currency: Its currency.
+        country: Its country.
+        defaults: Default accounts and cost center by field; "" where unset.
+    """
+
+    names: Names
+    currency: str
+    country: str
+    defaults: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The Company's name as the engine spells it."""
+        return self.names.company
+
+
+async def company_of(context: StepContext) -> Company | None:
+    """Return the tenant's Company, or None while there is none yet.
+
+    Read from step_2's outputs; asked anew where there are none, such as when that step was
+    carried over from a run whose record was lost.
+    """
+    outputs = context.outputs(STEP_KEY)
+    if "company" in outputs and outputs.get("abbreviation"):
+        return _from_outputs(outputs)
+    if context.abbreviation is None:
+        return None
+    answer = await context.read(get("Company", context.spec.company_name))
+    if answer.kind is AnswerKind.MISSING:
+        return None
+    return _from_outputs(company_outputs(document_of(answer)))
+
+
+def company_outputs(document: JsonObject) -> dict[str, str]:
+    """Return what step_2 leaves for later steps and for people."""
+    outputs = {
+        "company": text(document, "name"),
+        "abbreviation": text(document, "abbr"),
+        "currency": text(document, "default_currency"),
+        "country": text(document, "country"),
+        "enable_perpetual_inventory": text(document, "enable_perpetual_inventory"),
+    }
+    for field in (*NEEDED_ACCOUNTS, INVENTORY_ACCOUNT, "cost_center"):
+        outputs[field] = text(document, field)
+    return outputs
+
+
+def selling_warehouse(spec: TenantSpec, company: Company) -> str:
+    """Return the warehouse the till sells from."""
+    return company.names.with_suffix(POS_STORE if spec.pos_store_enabled else MAIN_STORE)
+
+
+def waits_for_company(*wanted: str) -> Found:
+    """Return what a probe says before there is a Company: everything is missing."""
+    return Found(done=False, missing=wanted, notes=("There is no Company of the tenant yet.",))
+
+
+def _from_outputs(outputs: Mapping[str, str]) -> Company:
+    return Company(
+        names=Names(company=outputs["company"], abbreviation=outputs["abbreviation"]),
+        currency=outputs["currency"],
+        country=outputs["country"],
+        defaults=outputs,
+    )

@@ -1,0 +1,167 @@
+"""Rules for answers that speak of the engine as a whole: away, stopped, closed to us, failing.
+
+Most of them ask the prober before anything is concluded: one tenant's error never closes the
+gate by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.roles import role_for
+from server.erpnext.verdicts import Judgement, error
+from server.model.states import ErrorClass
+
+if TYPE_CHECKING:
+    from server.erpnext.reply import Case
+    from server.errors import EngineError
+
+# Without a Retry-After the window of ERPNext's rate limit is not known; a minute is usual
+# (recording 11-rate-limit). A longer wish than ten minutes is not obeyed blindly.
+_RATE_LIMIT_SECONDS = 60.0
+_LONGEST_RETRY_AFTER = 600.0
+# Reads go through while a site is being upgraded, so the prober cannot see the end of it.
+_READ_ONLY_SECONDS = 60.0
+
+# pymysql: no connection (2002, 2003), gone (2006), lost on the way (2013), too many (1040,
+# 1203), shutting down (1053). The others are faults in the request (1054, 1292, …).
+_DATABASE_AWAY = frozenset({2002, 2003, 1040, 1203, 1053})
+_DATABASE_LOST = frozenset({2006, 2013})
+# Record changed since last read: a deadlock's kin from MariaDB 11.6 on.
+_DATABASE_RACE = frozenset({1020, 1205, 1213})
+
+
+def credentials(case: Case) -> Judgement:
+    """401, 403 without a user, 400: the token is not taken."""
+    return error(
+        case,
+        ErrorClass.TRANSIENT,
+        Code.ENGINE_CREDENTIALS_REFUSED,
+        "was refused: the engine does not take our API key and secret.",
+        ask_prober=True,
+    )
+
+
+def permission(case: Case) -> Judgement:
+    """403: a role is missing, or there is no user at all."""
+    guest = "Guest" in case.words or "Login to access" in case.words
+    if guest or case.request.path.endswith("frappe.auth.get_logged_user"):
+        # The token did not arrive, or the user is not one any more.
+        return credentials(case)
+    subject = case.request.doctype or case.request.path
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.ROLE_MISSING,
+        f"is not allowed for the API user: give it the role {role_for(subject)} ({subject}).",
+    )
+
+
+def rate_limited(case: Case) -> Judgement:
+    """429: wait as long as the engine asks."""
+    wish = _RATE_LIMIT_SECONDS if case.retry_after is None else case.retry_after
+    return error(
+        case,
+        ErrorClass.TRANSIENT,
+        Code.ENGINE_RATE_LIMITED,
+        "came over the site's rate limit.",
+        retry_after_seconds=min(wish, _LONGEST_RETRY_AFTER),
+    )
+
+
+def stopped(case: Case) -> Judgement:
+    """503: maintenance; nothing was done."""
+    return error(
+        case,
+        ErrorClass.TRANSIENT,
+        Code.ENGINE_MAINTENANCE,
+        "was not taken: the site is in maintenance.",
+        ask_prober=True,
+    )
+
+
+def read_only(case: Case) -> Judgement:
+    """503 to a write while reads are allowed; nothing was done."""
+    # The prober only reads and would say "up", so the class itself says that no try is lost.
+    return error(
+        case,
+        ErrorClass.ENGINE_DOWN,
+        Code.ENGINE_MAINTENANCE,
+        "was not taken: the site is read-only while it is maintained.",
+        ask_prober=True,
+        retry_after_seconds=_READ_ONLY_SECONDS,
+    )
+
+
+def database(case: Case) -> Judgement:
+    """The database failed: it is away, lost on the way, or does not like the request."""
+    number = case.database_error
+    if number in _DATABASE_RACE:
+        return deadlock(case)
+    if number and number not in _DATABASE_AWAY | _DATABASE_LOST:
+        return fault(case)
+    # Without tracebacks there is no number: lost on the way is the safe reading.
+    if case.is_write and number not in _DATABASE_AWAY:
+        return unknown_outcome(case)
+    return error(
+        case,
+        ErrorClass.TRANSIENT,
+        Code.ENGINE_DOWN,
+        "failed: the engine has no connection to its database.",
+        ask_prober=True,
+    )
+
+
+def deadlock(case: Case) -> Judgement:
+    """Two writers met; ours was rolled back whole."""
+    return error(
+        case,
+        ErrorClass.RACE,
+        Code.ENGINE_DEADLOCK,
+        "met another writer in the database and was rolled back whole.",
+    )
+
+
+def fault(case: Case) -> Judgement:
+    """A fault that the same request meets again."""
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.ENGINE_FAULT,
+        f"made the engine fail with {case.exc_type}; repeating it would too. "
+        "See the site's Error Log.",
+    )
+
+
+def server_error(case: Case) -> Judgement:
+    """A 5xx without an error type that is known."""
+    if case.json is None:
+        # A DELETE that answered so had been carried out (recording 11-redis-queue-down-delete).
+        if case.is_write:
+            return unknown_outcome(case)
+        return error(
+            case,
+            ErrorClass.TRANSIENT,
+            Code.ENGINE_DOWN,
+            f"got an error page of the web server ({case.status}).",
+            ask_prober=True,
+        )
+    return error(
+        case,
+        ErrorClass.TRANSIENT,
+        Code.ENGINE_UNEXPECTED_ANSWER,
+        f"got an answer that is not known ({case.status} {case.exc_type}).",
+        ask_prober=case.status == 503,  # noqa: PLR2004 - Service Unavailable
+    )
+
+
+def unknown_outcome(case: Case) -> EngineError:
+    """A write whose answer is not ERPNext's: it may have been done."""
+    return error(
+        case,
+        ErrorClass.UNKNOWN_OUTCOME,
+        Code.OUTCOME_UNKNOWN,
+        f"was answered with {case.status} and no word of ERPNext; look before it is sent again.",
+        ask_prober=True,
+    )

@@ -1,0 +1,161 @@
+"""The POS Profile of a tenant: what it should be, finding it, and telling what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.company import selling_warehouse
+from server.erpnext.requests import get, rows
+from server.erpnext.seeing import conflict, document_of, flag, rows_of, text
+from server.model.naming import fold_name
+from server.model.step_context import AnswerKind
+
+if TYPE_CHECKING:
+    from server.erpnext.company import Company
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import StepContext
+
+# How the system before this one named its profiles, behind it the whole warehouse name.
+_LEGACY_PREFIX = "Default POS Profile - "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedProfile:
+    """What a profile must have: fields that must be equal, and means of payment."""
+
+    fields: dict[str, str]
+    payments: tuple[str, ...]
+
+
+def wanted_profile(context: StepContext, company: Company) -> WantedProfile:
+    """Return what the tenant's profile should have."""
+    return WantedProfile(
+        fields={
+            "company": company.name,
+            "warehouse": selling_warehouse(context.spec, company),
+            "currency": company.currency,
+            "selling_price_list": company.names.price_list,
+            "write_off_account": company.defaults["write_off_account"],
+            "write_off_cost_center": company.defaults["cost_center"],
+        },
+        payments=context.spec.payment_methods,
+    )
+
+
+def profile_body(context: StepContext, company: Company, *, default_user: bool) -> JsonObject:
+    """Return the body that makes the profile.
+
+    Args:
+        context: Of the step.
+        company: The tenant's.
+        default_user: Whether it is the till user's default; each user has one.
+
+    Returns:
+        The body; `name` is in it, ERPNext neither makes one up nor appends a suffix.
+    """
+    wanted = wanted_profile(context, company)
+    body: dict[str, object] = {
+        "name": company.names.pos_profile,
+        **wanted.fields,
+        "write_off_limit": 1,
+        "customer": context.outputs("step_7_customer").get("customer", company.names.customer),
+        "payments": [
+            {"mode_of_payment": method, "default": int(position == 0), "allow_in_returns": 1}
+            for position, method in enumerate(wanted.payments)
+        ],
+    }
+    if context.spec.till_user:
+        body["applicable_for_users"] = [
+            {"user": context.spec.till_user, "default": int(default_user)}
+        ]
+    return body
+
+
+async def find_profile(
+    context: StepContext, company: Company
+) -> tuple[JsonObject | None, tuple[str, ...]]:
+    """Find the tenant's profile among those of its Company.
+
+    Ours by name first; else one of the legacy name that sells from the right warehouse. The
+    legacy system could leave one on the root of all warehouses, which is no use to anybody.
+
+    Args:
+        context: Of the step.
+        company: The tenant's.
+
+    Returns:
+        The whole document or None, and notes about other profiles.
+    """
+    answer = await context.read(
+        rows(
+            "POS Profile", ("company", "=", company.name), fields=("name", "warehouse", "disabled")
+        )
+    )
+    profiles = rows_of(answer)
+    warehouse = selling_warehouse(context.spec, company)
+    ours = fold_name(company.names.pos_profile)
+    legacy = fold_name(_LEGACY_PREFIX + warehouse)
+    usable = sorted(
+        (
+            row
+            for row in profiles
+            if fold_name(text(row, "name")) == ours
+            or (
+                fold_name(text(row, "name")) == legacy
+                and fold_name(text(row, "warehouse")) == fold_name(warehouse)
+                and not flag(row, "disabled")
+            )
+        ),
+        key=lambda row: fold_name(text(row, "name")) != ours,
+    )
+    chosen = text(usable[0], "name") if usable else ""
+    others = sorted(text(row, "name") for row in profiles if text(row, "name") != chosen)
+    notes = (f"Other POS Profiles of the Company: {', '.join(others)}.",) if others else ()
+    if not chosen:
+        return None, notes
+    found = await context.read(get("POS Profile", chosen))
+    return (document_of(found) if found.kind is AnswerKind.OK else None), notes
+
+
+def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
+    """Compare a profile with what it should be.
+
+    More means of payment, another default and other users are the shop's own business.
+
+    Args:
+        profile: The whole document.
+        wanted: What it should have.
+
+    Raises:
+        EngineError: DOCUMENT_NOT_OURS where it is another Company's; POS_PROFILE_DIFFERS
+            with what it has and should have.
+    """
+    name = text(profile, "name")
+    if fold_name(text(profile, "company")) != fold_name(wanted.fields["company"]):
+        raise conflict(
+            Code.DOCUMENT_NOT_OURS,
+            f"POS Profile {name!r} belongs to {text(profile, 'company')!r}, not to "
+            f"{wanted.fields['company']!r}. Its name is unique in the site: rename it.",
+        )
+    wrong = [
+        f"{field} is {text(profile, field)!r}, wanted {value!r}"
+        for field, value in wanted.fields.items()
+        if fold_name(text(profile, field)) != fold_name(value)
+    ]
+    has = {fold_name(text(row, "mode_of_payment")) for row in profile.get("payments") or ()}
+    wrong += [f"no payment {each}" for each in wanted.payments if fold_name(each) not in has]
+    if flag(profile, "disabled"):
+        wrong.append("it is disabled")
+    if wrong:
+        raise conflict(
+            Code.POS_PROFILE_DIFFERS,
+            f"POS Profile {name!r} is there, but {'; '.join(wrong)}. Mend it in ERPNext, or delete "
+            "it to have it made anew.",
+        )
+
+
+def users_of(profile: JsonObject) -> list[str]:
+    """Return the users a profile is for; none means all."""
+    return [text(row, "user") for row in profile.get("applicable_for_users") or ()]

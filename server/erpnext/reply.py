@@ -1,0 +1,140 @@
+"""Reading a reply: its JSON, its error type and ERPNext's own words, without deciding anything.
+
+`exception` and `exc` are missing where tracebacks are switched off (recording
+11-errors-without-traceback), so nothing here needs them; `exc` is never read at all.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import Request
+
+# Long enough for every sentence of ERPNext, short enough for a log line.
+MAX_WORDS = 400
+_TAG = re.compile(r"<[^<>]*>")
+_DUPLICATE = re.compile(r"^\s*(?P<doctype>[^<>]+?)\s*<strong>(?P<name>.*)</strong>")
+_NUMBER_IN_EXCEPTION = re.compile(r"Error: \((?P<number>\d+),")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer as it came over the wire; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A request with what came back, read.
+
+    Attributes:
+        request: What was asked.
+        status: HTTP status.
+        retry_after: Seconds the engine asks to wait, or None.
+        json: The body if it is a JSON object, else None (an HTML page of a web server).
+        text: The body as text if it is no JSON object, shortened.
+        exc_type: ERPNext's error type, or "".
+        raw_words: ERPNext's messages with their markup.
+        words: The same as plain text, shortened.
+        exception: The traceback's last line, where tracebacks are on; only for details.
+    """
+
+    request: Request
+    status: int
+    retry_after: float | None
+    json: JsonObject | None
+    text: str
+    exc_type: str
+    raw_words: tuple[str, ...]
+    words: str
+    exception: str
+
+    @property
+    def is_write(self) -> bool:
+        """Whether the request may have changed something."""
+        return self.request.method not in {"GET", "HEAD", "OPTIONS"}
+
+    @property
+    def duplicate_of(self) -> tuple[str, str]:
+        """Doctype and name that a DuplicateEntryError says are there; "" where it does not.
+
+        The doctype is in the language of the API user, the name is not.
+        """
+        for words in self.raw_words:
+            if match := _DUPLICATE.match(words):
+                return match["doctype"], html.unescape(match["name"])
+        return "", ""
+
+    @property
+    def database_error(self) -> int:
+        """The database's own error number, or 0 where tracebacks are off."""
+        match = _NUMBER_IN_EXCEPTION.search(self.exception)
+        return int(match["number"]) if match else 0
+
+
+def read_reply(request: Request, reply: Reply) -> Case:
+    """Read a reply.
+
+    Args:
+        request: What was asked.
+        reply: What came back.
+
+    Returns:
+        The case, ready to be judged.
+    """
+    decoded = _json_object(reply.body)
+    fields = decoded or {}
+    raw = _server_messages(fields.get("_server_messages"))
+    exception = str(fields.get("exception") or "")
+    words = " / ".join(plain(each) for each in raw) or plain(exception)
+    return Case(
+        request=request,
+        status=reply.status,
+        retry_after=_seconds(reply.headers.get("retry-after", "")),
+        json=decoded,
+        text="" if decoded is not None else plain(reply.body.decode("utf-8", "replace")),
+        exc_type=str(fields.get("exc_type") or ""),
+        raw_words=raw,
+        words=words[:MAX_WORDS],
+        exception=exception,
+    )
+
+
+def plain(text: str) -> str:
+    """Strip markup and needless blanks, and shorten."""
+    return " ".join(html.unescape(_TAG.sub(" ", text)).split())[:MAX_WORDS]
+
+
+def _json_object(body: bytes) -> JsonObject | None:
+    try:
+        decoded: Any = json.loads(body)  # Any: whatever the other side sent
+    except (ValueError, RecursionError):
+        return None
+    return decoded if isinstance(decoded, dict) else None
+
+
+def _server_messages(value: object) -> tuple[str, ...]:
+    # A list of texts, each an object: JSON in JSON in JSON.
+    try:
+        texts: Any = json.loads(value) if isinstance(value, str) else []  # Any: see above
+        found = [json.loads(text) if isinstance(text, str) else text for text in texts]
+    except (TypeError, ValueError):
+        return ()
+    return tuple(
+        str(each["message"]) for each in found if isinstance(each, dict) and "message" in each
+    )
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.strip().isdecimal() else None

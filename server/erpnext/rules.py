@@ -1,0 +1,296 @@
+"""Rules of classification: what each error type and status of ERPNext means.
+
+Each rule is a pure function from a read reply to an answer or an error; `BY_EXC_TYPE` says
+which rule an error type has, `by_status` judges what carries none that is known.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.outages import (
+    credentials,
+    database,
+    deadlock,
+    fault,
+    permission,
+    rate_limited,
+    read_only,
+    server_error,
+    stopped,
+    unknown_outcome,
+)
+from server.erpnext.reply import plain
+from server.erpnext.verdicts import Judgement, answer, error
+from server.model.naming import fold_name
+from server.model.states import ErrorClass
+from server.model.step_context import Answer, AnswerKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from server.erpnext.reply import Case
+    from server.model.step_context import Request
+
+
+def success(case: Case) -> Judgement:
+    """Judge a 2xx."""
+    if case.json is None:
+        # A proxy's own page, or another program: a write may still have gone through.
+        if case.is_write:
+            return unknown_outcome(case)
+        return error(
+            case,
+            ErrorClass.TRANSIENT,
+            Code.ENGINE_UNEXPECTED_ANSWER,
+            "answered without JSON: is a proxy in front, or is it another program?",
+            ask_prober=True,
+        )
+    data = case.json.get("data", case.json.get("message"))
+    return Answer(kind=AnswerKind.OK, data=data, status=case.status, message=case.words)
+
+
+def by_status(case: Case) -> Judgement:
+    """Judge an answer without a known error type."""
+    if case.status in {401, 407}:
+        return credentials(case)
+    if case.status == 429:  # noqa: PLR2004 - Too Many Requests
+        return rate_limited(case)
+    if case.status >= 500:  # noqa: PLR2004 - HTTP's range of server errors
+        return server_error(case)
+    if case.json is None and case.status in {301, 302, 303, 307, 308, 403, 404}:
+        return error(
+            case,
+            ErrorClass.TRANSIENT,
+            Code.ENGINE_WRONG_HOST,
+            f"was answered by a web server, not by ERPNext ({case.status}): check the engine's "
+            "url and host.",
+            ask_prober=True,
+        )
+    if case.exc_type and case.status == 417:  # noqa: PLR2004 - what Frappe answers to "no"
+        return _refused(case)
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.ENGINE_UNEXPECTED_ANSWER,
+        f"got an answer that is not known ({case.status} {case.exc_type}).",
+    )
+
+
+def _missing(case: Case) -> Judgement:
+    on_document = _is_document(case.request)
+    cancels = case.request.path.endswith("/frappe.client.cancel")
+    if cancels or (case.request.method in {"GET", "DELETE"} and on_document):
+        return answer(case, AnswerKind.MISSING)
+    if case.request.method == "PUT" and on_document:
+        return error(
+            case,
+            ErrorClass.TRANSIENT,
+            Code.DOCUMENT_MISSING,
+            "found nothing to change; the next look decides.",
+        )
+    if case.is_write:
+        return error(
+            case, ErrorClass.PERMANENT, Code.REFERENCE_MISSING, "names something that is not there."
+        )
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.ENGINE_UNEXPECTED_ANSWER,
+        "is not known at the engine: is ERPNext installed there?",
+    )
+
+
+def _duplicate(case: Case) -> Judgement:
+    doctype, name = case.duplicate_of
+    request = case.request
+    ours = fold_name(doctype) == fold_name(request.doctype)
+    if not doctype or ours or fold_name(name) == fold_name(request.name):
+        return answer(case, AnswerKind.EXISTS)
+    if request.doctype == "Company":
+        # An account, cost center or department of another Company with the abbreviation:
+        # ours was rolled back whole and does not exist (recording 11-race-same-abbr).
+        return _abbreviation_taken(case)
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.NAME_TAKEN,
+        f"met a {doctype} of the name it would make.",
+    )
+
+
+def _name_error(case: Case) -> Judgement:
+    if case.request.doctype == "Fiscal Year":
+        return error(
+            case,
+            ErrorClass.PERMANENT,
+            Code.FISCAL_YEAR_OVERLAPS,
+            "overlaps another Fiscal Year, perhaps a disabled one: enable or change that one.",
+        )
+    return error(
+        case, ErrorClass.PERMANENT, Code.NAME_REFUSED, "was refused for its name: correct the name."
+    )
+
+
+def _validation(case: Case) -> Judgement:
+    for sentence, judge in _SENTENCES:
+        if sentence in case.words:
+            return judge(case)
+    return _refused(case)
+
+
+def _row_exists(case: Case) -> Judgement:
+    # Only the insert of one row says with it that the row is there; a PUT of the whole
+    # table says that what was sent is wrong (recording 08-mode-of-payment-put-bad).
+    if case.request.method == "POST":
+        return answer(case, AnswerKind.EXISTS)
+    return _refused(case)
+
+
+def _abbreviation_taken(case: Case) -> Judgement:
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.ABBREVIATION_TAKEN,
+        "was refused: another Company has the abbreviation. Choose another.",
+    )
+
+
+def _default_profile_taken(case: Case) -> Judgement:
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.DEFAULT_PROFILE_TAKEN,
+        "was refused: the user has another default POS Profile.",
+    )
+
+
+def _payment_row_missing(case: Case) -> Judgement:
+    # The step looked for the row just before, so it went in between: another program put
+    # the whole table (recording 08-mode-of-payment-put-drops-rows). The next look adds it.
+    return error(
+        case,
+        ErrorClass.TRANSIENT,
+        Code.PAYMENT_ROW_MISSING,
+        "was refused: a Mode of Payment has no account for the Company.",
+    )
+
+
+def _link(case: Case) -> Judgement:
+    # "Could not find Row #4: Default Account: Cash - XY": if we did not send that name, it is
+    # an account of another Company that was being made (recording 12-concurrent-companies).
+    if any(_names(case, text) for text in _texts(case.request.body)):
+        return error(
+            case,
+            ErrorClass.PERMANENT,
+            Code.REFERENCE_MISSING,
+            "names something that is not there: make it, or correct the spec.",
+        )
+    return error(
+        case,
+        ErrorClass.RACE,
+        Code.ENGINE_LINK_RACE,
+        "met a document of another tenant in the making; nothing was stored.",
+    )
+
+
+def _names(case: Case, text: str) -> bool:
+    # Whole names only: "Cash" of ours is not "Cash - XY" of another tenant.
+    wanted = re.escape(plain(html.escape(text)))
+    return bool(wanted) and any(
+        re.search(rf": {wanted}(?:, |$)", plain(words), re.IGNORECASE) for words in case.raw_words
+    )
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+
+
+def _changed(case: Case) -> Judgement:
+    return error(
+        case,
+        ErrorClass.RACE,
+        Code.DOCUMENT_CHANGED,
+        "met another writer of the same document; nothing was stored.",
+    )
+
+
+def _linked(case: Case) -> Judgement:
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.STILL_LINKED,
+        "was refused: another document points to it. Remove that one first.",
+    )
+
+
+def _refused(case: Case) -> Judgement:
+    return error(case, ErrorClass.PERMANENT, Code.ENGINE_REFUSED, "was refused.")
+
+
+def _item_price_exists(case: Case) -> Judgement:
+    return answer(case, AnswerKind.EXISTS)
+
+
+def _is_document(request: Request) -> bool:
+    resource, _, name = request.path.removeprefix("/api/resource/").partition("/")
+    return request.path.startswith("/api/resource/") and bool(resource) and bool(name)
+
+
+# English sentences of ERPNext that share the type ValidationError with everything else.
+_SENTENCES: tuple[tuple[str, Callable[[Case], Judgement]], ...] = (
+    ("Abbreviation already used", _abbreviation_taken),
+    ("Already set default in pos profile", _default_profile_taken),
+    ("Please set default Cash or Bank account", _payment_row_missing),
+    ("Same Company is entered more than once", _row_exists),
+)
+
+BY_EXC_TYPE: dict[str, Callable[[Case], Judgement]] = {
+    "DoesNotExistError": _missing,
+    "DuplicateEntryError": _duplicate,
+    "NameError": _name_error,
+    "ValidationError": _validation,
+    "LinkValidationError": _link,
+    "LinkExistsError": _linked,
+    "ItemPriceDuplicateItem": _item_price_exists,
+    "TimestampMismatchError": _changed,
+    "QueryDeadlockError": deadlock,
+    "QueryTimeoutError": deadlock,
+    "OperationalError": database,
+    "InterfaceError": database,
+    "PermissionError": permission,
+    "AuthenticationError": credentials,
+    "InvalidAuthorizationToken": credentials,
+    "InvalidAuthorizationHeader": credentials,
+    "TooManyRequestsError": rate_limited,
+    "SessionStopped": stopped,
+    "InReadOnlyMode": read_only,
+    **dict.fromkeys(
+        (
+            "AttributeError",
+            "ImportError",
+            "IndexError",
+            "IntegrityError",
+            "JSONDecodeError",
+            "KeyError",
+            "ModuleNotFoundError",
+            "ProgrammingError",
+            "TypeError",
+            "UnicodeDecodeError",
+            "ValueError",
+        ),
+        fault,
+    ),
+    # "Field not permitted in query" is a 417, "Data too long" a 500; both come back the same.
+    "DataError": fault,
+}

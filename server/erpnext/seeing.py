@@ -1,0 +1,109 @@
+"""Turning answers into values: rows, documents with their times in UTC, flags, conflicts.
+
+ERPNext writes times without a zone, in the zone of the site (recording
+02-countries-by-code: three hours ahead of UTC in Nairobi); they are compared with the times
+of our intents, so they leave this module in UTC only.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.errors import EngineError
+from server.model.ownership import Document
+from server.model.states import ErrorClass
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import Answer
+
+# Asked for in every list whose rows become documents.
+OWNERSHIP_FIELDS = ("name", "owner", "creation")
+
+
+def rows_of(answer: Answer) -> list[JsonObject]:
+    """Return the rows of a list.
+
+    Raises:
+        EngineError: if the answer is none.
+    """
+    if not isinstance(answer.data, list) or not all(isinstance(row, dict) for row in answer.data):
+        raise _unexpected("a list")
+    return answer.data
+
+
+def document_of(answer: Answer) -> JsonObject:
+    """Return the document of an answer that is OK.
+
+    Raises:
+        EngineError: if the answer holds none.
+    """
+    if not isinstance(answer.data, dict):
+        raise _unexpected("a document")
+    return answer.data
+
+
+def text(row: JsonObject, field: str) -> str:
+    """Return a field as text; "" where it is missing or null."""
+    value = row.get(field)
+    return "" if value is None else str(value)
+
+
+def flag(row: JsonObject, field: str) -> bool:
+    """Return a check field, which ERPNext sends as 0 or 1, as a number or as text."""
+    return text(row, field) not in {"", "0", "False"}
+
+
+def seen(
+    doctype: str, row: JsonObject, zone: ZoneInfo, *, name: str = "", shared: bool = False
+) -> Document:
+    """Return a row of the engine as a document of the record.
+
+    Args:
+        doctype: Of the row.
+        row: With `OWNERSHIP_FIELDS`.
+        zone: The site's time zone.
+        name: Our own key for rows whose name the engine makes up.
+        shared: Whether it belongs to the site.
+
+    Returns:
+        The document, its time in UTC.
+    """
+    return Document(
+        doctype=doctype,
+        name=name or text(row, "name"),
+        owner=text(row, "owner"),
+        created_at=utc(text(row, "creation"), zone),
+        shared=shared,
+    )
+
+
+def utc(site_time: str, zone: ZoneInfo) -> datetime | None:
+    """Return a time of the site in UTC; None if it is none.
+
+    An hour that comes twice, when clocks go back, is taken for its first: then a document
+    can seem older than the intent and is adopted, never wrongly taken for made by us.
+    """
+    try:
+        naive = datetime.fromisoformat(site_time)
+    except ValueError:
+        return None
+    return naive.replace(tzinfo=naive.tzinfo or zone).astimezone(UTC)
+
+
+def conflict(code: Code, message: str, *, hold: bool = False) -> EngineError:
+    """Return the error that stops a tenant until a person decides."""
+    return EngineError(ErrorClass.PERMANENT, code, message, hold=hold)
+
+
+def _unexpected(wanted: str) -> EngineError:
+    return EngineError(
+        ErrorClass.TRANSIENT,
+        Code.ENGINE_UNEXPECTED_ANSWER,
+        f"The engine answered with something else than {wanted}; check proxies in front of it.",
+        ask_prober=True,
+    )

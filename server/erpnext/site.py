@@ -1,0 +1,140 @@
+"""What later steps must know of the site: our user, its time zone, the country's spelling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from server.erpnext.codes import Code
+from server.erpnext.health import PING_REQUEST, ROLES_REQUEST, USER_REQUEST, VERSIONS_REQUEST
+from server.erpnext.requests import call, rows
+from server.erpnext.seeing import conflict, rows_of, text
+from server.erpnext.versions import read_versions
+from server.errors import EngineError
+from server.model.states import ErrorClass
+from server.model.step_context import AnswerKind
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from server.model.step_context import StepContext
+
+STEP_KEY = "step_0_engine_check"
+TIME_ZONE_REQUEST = call("frappe.client.get_time_zone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Facts of the site.
+
+    Attributes:
+        api_user: The user our requests are made as.
+        zone: The site's time zone: one for all its tenants.
+        country: The tenant's country as this engine spells it.
+        frappe_version: For what older versions do otherwise.
+    """
+
+    api_user: str
+    zone: ZoneInfo
+    country: str
+    frappe_version: str
+
+    def local(self, now: datetime) -> datetime:
+        """Return a time as the site's clock shows it."""
+        return now.astimezone(self.zone)
+
+    def today(self, now: datetime) -> date:
+        """Return the site's date."""
+        return self.local(now).date()
+
+
+async def site_of(context: StepContext) -> Site:
+    """Return the site's facts, from step_0's outputs; asked anew where there are none."""
+    outputs = context.outputs(STEP_KEY)
+    if "time_zone" not in outputs or "country" not in outputs:
+        outputs, _ = await look_at_site(context)
+    return Site(
+        api_user=outputs["api_user"],
+        zone=load_zone(outputs["time_zone"]),
+        country=outputs["country"],
+        frappe_version=outputs["frappe_version"],
+    )
+
+
+async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Check that the engine can finish a tenant, and read the facts; writes nothing.
+
+    Args:
+        context: Of the step.
+
+    Returns:
+        The outputs and notes of step_0.
+
+    Raises:
+        EngineError: where the engine is down, not ours, too old, or lacks the country.
+    """
+    await context.read(PING_REQUEST)
+    user = await context.read(USER_REQUEST)
+    versions = read_versions(await context.read(VERSIONS_REQUEST))
+    await _check_roles(context)
+    zone = await context.read(TIME_ZONE_REQUEST)
+    name = zone.data.get("time_zone", "") if isinstance(zone.data, dict) else ""
+    outputs = {
+        "api_user": str(user.data),
+        "erpnext_version": versions.erpnext,
+        "frappe_version": versions.frappe,
+        "time_zone": load_zone(str(name)).key,
+        "country": await _country(context),
+    }
+    return outputs, (versions.note,) if versions.note else ()
+
+
+def load_zone(name: str) -> ZoneInfo:
+    """Return a time zone by its IANA name.
+
+    Raises:
+        EngineError: if this machine does not know it.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError) as error:
+        raise EngineError(
+            ErrorClass.PERMANENT,
+            Code.ENGINE_TIME_ZONE_UNKNOWN,
+            f"The site's time zone is {name!r}, which this machine does not know. Set one by its "
+            "IANA name in System Settings, or install tzdata here.",
+        ) from error
+
+
+async def _check_roles(context: StepContext) -> None:
+    try:
+        await context.read(ROLES_REQUEST)
+    except EngineError as error:
+        if error.code != Code.ROLE_MISSING:
+            raise
+        # Missing for every tenant, not for this one: the prober will say so too.
+        raise EngineError(
+            ErrorClass.ENGINE_MISCONFIGURED,
+            Code.ROLE_MISSING,
+            error.message,
+            status=error.status,
+            exc_type=error.exc_type,
+            engine_message=error.engine_message,
+            ask_prober=True,
+        ) from error
+
+
+async def _country(context: StepContext) -> str:
+    code = context.spec.country_code
+    answer = await context.read(
+        rows("Country", ("code", "=", code.lower()), fields=("name", "code"), limit=2)
+    )
+    found = rows_of(answer) if answer.kind is AnswerKind.OK else []
+    if not found:
+        raise conflict(
+            Code.COUNTRY_UNKNOWN,
+            f"The engine has no Country of the code {code!r}. Correct the tenant's country code, "
+            "or add the Country in ERPNext.",
+        )
+    return text(found[0], "name")

@@ -1,0 +1,77 @@
+"""step_10: the final check: a read-only look at everything the steps before should have left.
+
+Steps 0 and 1 are left out: the first has just passed and the second is not the tenant's. What
+is wrong is named, never mended here. Optional steps that did not succeed are named in the
+notes: they failed under their own name already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.seeing import conflict
+from server.errors import EngineError
+from server.model.blueprint import ERPNEXT
+from server.model.states import ErrorClass
+from server.model.step_context import Found
+
+if TYPE_CHECKING:
+    from server.model.step_context import Step, StepContext
+
+_SUMMARY = (
+    "company",
+    "abbreviation",
+    "selling_warehouse",
+    "price_list",
+    "customer",
+    "pos_profile",
+    "opening_entry",
+)
+
+
+class FinalCheck:
+    """Every probe once more."""
+
+    key = "step_10_post_sale_updates"
+
+    def __init__(self, *, checked: tuple[Step, ...]) -> None:
+        """Take the steps whose probes are repeated."""
+        self._checked = checked
+
+    async def probe(self, context: StepContext) -> Found:
+        """Repeat the probes; what differs in a required step is raised."""
+        wrong: list[str] = []
+        notes: list[str] = []
+        outputs: dict[str, str] = {}
+        wanted = {step.key: step for step in ERPNEXT.steps_for(context.spec)}
+        for step in self._checked:
+            if step.key not in wanted:
+                continue
+            found, problem = await _look(step, context)
+            if problem:
+                (wrong if wanted[step.key].required else notes).append(f"{step.key}: {problem}")
+            outputs.update(found.outputs if found else {})
+        if wrong:
+            raise conflict(
+                Code.FINAL_CHECK_FAILED,
+                f"The last look disagrees. {' '.join(wrong)} Retry the named steps.",
+            )
+        return Found(
+            done=True,
+            outputs={name: outputs[name] for name in _SUMMARY if name in outputs},
+            notes=tuple(notes),
+        )
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Nothing: this step makes nothing."""
+
+
+async def _look(step: Step, context: StepContext) -> tuple[Found | None, str]:
+    try:
+        found = await step.probe(context)
+    except EngineError as error:
+        if error.error_class is not ErrorClass.PERMANENT:
+            raise  # the engine's trouble says nothing about the tenant
+        return None, f"{error.code}: {error.message}"
+    return found, "" if found.done else f"missing: {', '.join(found.missing)}."

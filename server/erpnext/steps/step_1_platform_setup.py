@@ -1,0 +1,231 @@
+"""step_1: the site-wide masters that later steps lean on.
+
+Shared by all tenants: made if missing, never changed, never deleted. Roots of trees come
+from ERPNext's setup wizard and are never made here: a second root harms every tenant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.fiscal_years import FiscalYear, plan_years
+from server.erpnext.requests import get, make, rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
+from server.erpnext.site import site_of
+from server.errors import EngineError
+from server.model.naming import fold_name
+from server.model.spec import PAYMENT_METHOD_TYPES
+from server.model.step_context import AnswerKind, Found, Intent
+
+if TYPE_CHECKING:
+    from server.erpnext.requests import JsonObject
+    from server.erpnext.site import Site
+    from server.model.ownership import Document
+    from server.model.step_context import StepContext
+
+TRANSIT = "Transit"
+UNIT = "Nos"
+ROOT_ITEM_GROUP = "All Item Groups"
+CUSTOMER_GROUP = "Individual"
+ROOT_TERRITORY = "All Territories"
+
+# Looked for by name; those with a body are made where they are missing.
+_MASTERS: tuple[tuple[str, str, JsonObject | None], ...] = (
+    # The Company's own warehouse "Goods In Transit" needs it; `name` must be sent.
+    ("Warehouse Type", TRANSIT, {"name": TRANSIT, "description": "Goods on their way"}),
+    ("UOM", UNIT, {"uom_name": UNIT, "must_be_whole_number": 1}),
+    ("Item Group", ROOT_ITEM_GROUP, None),
+    (
+        "Customer Group",
+        CUSTOMER_GROUP,
+        {
+            "customer_group_name": CUSTOMER_GROUP,
+            "parent_customer_group": "All Customer Groups",
+            "is_group": 0,
+        },
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Missing:
+    """A master to be made: what it is, and the body that makes it."""
+
+    doctype: str
+    name: str
+    body: JsonObject
+
+    def __str__(self) -> str:
+        return f"{self.doctype} {self.name}"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """What a look at the masters gathers."""
+
+    documents: list[Document]
+    missing: list[_Missing]
+    outputs: dict[str, str]
+    notes: list[str]
+
+
+class PlatformSetup:
+    """Masters of the site: unit, groups, territory, years, means of payment."""
+
+    key = "step_1_platform_setup"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look for every master."""
+        look = await _look(context)
+        return Found(
+            done=not look.missing,
+            missing=tuple(str(each) for each in look.missing),
+            documents=tuple(look.documents),
+            outputs=look.outputs,
+            notes=tuple(look.notes),
+        )
+
+    async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
+        """Make what a fresh look finds missing; another tenant may have made it meanwhile."""
+        for each in (await _look(context)).missing:
+            try:
+                await context.write(
+                    Intent(doctype=each.doctype, name=each.name, shared=True),
+                    make(each.doctype, each.name, each.body),
+                )
+            except EngineError as error:
+                if error.code != Code.FISCAL_YEAR_OVERLAPS:
+                    raise
+                # Made by somebody else between the look and now, under another name.
+                await context.note(f"{each} was not made: {error.message}")
+
+
+async def _look(context: StepContext) -> _Look:
+    site = await site_of(context)
+    look = _Look(documents=[], missing=[], outputs={"customer_group": CUSTOMER_GROUP}, notes=[])
+    for doctype, name, body in _MASTERS:
+        answer = await context.read(get(doctype, name))
+        if answer.kind is AnswerKind.OK:
+            document = document_of(answer)
+            look.documents.append(seen(doctype, document, site.zone, shared=True))
+            if doctype == "UOM":
+                # Made by the site's own set-up: another time means another site.
+                look.outputs["site_identity"] = text(document, "creation")
+        elif body is None:
+            raise _not_set_up(doctype, name)
+        else:
+            look.missing.append(_Missing(doctype=doctype, name=name, body=body))
+    await _look_for_territory(context, site, look)
+    await _look_for_years(context, site, look)
+    await _look_for_payments(context, site, look)
+    return look
+
+
+async def _look_for_territory(context: StepContext, site: Site, look: _Look) -> None:
+    # A site has the Territory of its own country only; others use the root (recording
+    # 01-fresh-site-masters).
+    for name in (site.country, ROOT_TERRITORY):
+        answer = await context.read(get("Territory", name))
+        if answer.kind is AnswerKind.OK:
+            document = document_of(answer)
+            look.documents.append(seen("Territory", document, site.zone, shared=True))
+            look.outputs["territory"] = text(document, "name")
+            return
+    raise _not_set_up("Territory", ROOT_TERRITORY)
+
+
+async def _look_for_years(context: StepContext, site: Site, look: _Look) -> None:
+    answer = await context.read(
+        rows(
+            "Fiscal Year",
+            fields=(*OWNERSHIP_FIELDS, "year_start_date", "year_end_date", "disabled"),
+        )
+    )
+    found = rows_of(answer)
+    today = site.today(context.now())
+    # Rows name the Companies a year is for; none means all (05-fiscal-year-colliding).
+    ahead = [text(row, "name") for row in found if text(row, "year_end_date") >= str(today)]
+    bound: dict[str, set[str]] = {}
+    if ahead:
+        answer = await context.read(
+            rows(
+                "Fiscal Year Company",
+                ("parent", "in", ahead),
+                fields=("parent", "company"),
+                parent="Fiscal Year",
+            )
+        )
+        for row in rows_of(answer):
+            bound.setdefault(text(row, "parent"), set()).add(fold_name(text(row, "company")))
+    ours = fold_name(context.spec.company_name)
+    years = [
+        FiscalYear(
+            name=text(row, "name"),
+            start=date.fromisoformat(text(row, "year_start_date")),
+            end=date.fromisoformat(text(row, "year_end_date")),
+            usable=not flag(row, "disabled") and ours in bound.get(text(row, "name"), {ours}),
+        )
+        for row in found
+    ]
+    plan = plan_years(years, today)
+    if plan.blocked_today is not None:
+        raise conflict(
+            Code.FISCAL_YEAR_OVERLAPS,
+            f"No Fiscal Year holds for {today} and all Companies, and {plan.blocked_today.name!r}, "
+            "which is disabled or only for some Companies, stands in the way. Enable it, or take "
+            "its Companies out.",
+        )
+    for year in plan.blocked_later:
+        look.notes.append(f"A later Fiscal Year was not made: {year.name!r} is in its way.")
+    usable = {year.name for year in years if year.usable and str(year.end) >= str(today)}
+    look.documents.extend(
+        seen("Fiscal Year", row, site.zone, shared=True)
+        for row in found
+        if text(row, "name") in usable
+    )
+    look.missing.extend(
+        _Missing(
+            doctype="Fiscal Year",
+            name=year.name,
+            body={
+                "year": year.name,
+                "year_start_date": str(year.start),
+                "year_end_date": str(year.end),
+                "disabled": 0,
+            },
+        )
+        for year in plan.missing
+    )
+
+
+async def _look_for_payments(context: StepContext, site: Site, look: _Look) -> None:
+    wanted = context.spec.payment_methods
+    answer = await context.read(
+        rows(
+            "Mode of Payment",
+            ("name", "in", list(wanted)),
+            fields=(*OWNERSHIP_FIELDS, "enabled"),
+        )
+    )
+    there = {fold_name(text(row, "name")): row for row in rows_of(answer)}
+    for method in wanted:
+        row = there.get(fold_name(method))
+        if row is None:
+            kind = PAYMENT_METHOD_TYPES.get(method, "General")
+            body = {"mode_of_payment": method, "type": kind, "enabled": 1}
+            look.missing.append(_Missing(doctype="Mode of Payment", name=method, body=body))
+            continue
+        look.documents.append(seen("Mode of Payment", row, site.zone, shared=True))
+        if not flag(row, "enabled"):
+            look.notes.append(f"Mode of Payment {method} is disabled; it is shared, so it stays.")
+
+
+def _not_set_up(doctype: str, name: str) -> EngineError:
+    return conflict(
+        Code.SITE_NOT_SET_UP,
+        f"The site has no {doctype} {name!r}, which ERPNext's setup wizard makes. Finish the "
+        "setup wizard, then continue the tenant.",
+    )

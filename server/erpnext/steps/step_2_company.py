@@ -1,0 +1,232 @@
+"""step_2: the Company, with which ERPNext makes accounts, warehouses and cost centers.
+
+The only step that makes Companies, one at a time a site: two at once practically always
+cost one of them (recording 12-concurrent-companies). A Company that is there is taken only
+if the record proves it to be this tenant's; one that is gone is not made again by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.company import STEP_KEY, company_outputs
+from server.erpnext.health import USER_REQUEST
+from server.erpnext.requests import call, get, make, rows
+from server.erpnext.seeing import conflict, document_of, rows_of, seen, text
+from server.erpnext.site import site_of
+from server.errors import EngineError
+from server.model.naming import (
+    COST_CENTER_LENGTH,
+    abbreviation_of,
+    fold_name,
+    numbered_abbreviation,
+)
+from server.model.ownership import CompanySeen, CompanyVerdict, judge_company
+from server.model.spec import DEFAULT_CHART
+from server.model.step_context import AnswerKind, Found, Intent
+
+if TYPE_CHECKING:
+    from server.erpnext.requests import JsonObject
+    from server.erpnext.site import Site
+    from server.model.step_context import StepContext
+
+# 1.6 s with one Company, 11 s with fifty, 0.2 s more for each (12-company-create-time-grows):
+# enough for a thousand.
+MAKE_SECONDS = 240.0
+_CHARTS = (
+    "erpnext.accounts.doctype.account.chart_of_accounts.chart_of_accounts.get_charts_for_country"
+)
+# Tried in pages, so that one question tells which of ten are free.
+_CANDIDATES_A_PAGE = 10
+_PAGES = 20
+_MAX_REFUSALS = 10
+
+
+class CompanyStep:
+    """The tenant's Company."""
+
+    key = STEP_KEY
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look for the Company, and decide whether it is this tenant's."""
+        site = await site_of(context)
+        answer = await context.read(get("Company", context.spec.company_name))
+        if answer.kind is AnswerKind.MISSING:
+            return self._not_there(context, site)
+        document = document_of(answer)
+        company = CompanySeen(
+            document=seen("Company", document, site.zone),
+            abbreviation=text(document, "abbr"),
+            country=text(document, "country"),
+            currency=text(document, "default_currency"),
+        )
+        verdict = judge_company(
+            context.company_record,
+            company,
+            country=site.country,
+            currency=context.spec.currency,
+            api_user=site.api_user,
+        )
+        if verdict not in {CompanyVerdict.OURS, CompanyVerdict.ADOPT}:
+            raise _not_ours(context, company)
+        _check_agreement(context, site, company)
+        unbound = context.abbreviation is None
+        return Found(
+            done=not unbound,
+            missing=(f"binding to the abbreviation {company.abbreviation}",) if unbound else (),
+            documents=(company.document,),
+            outputs=company_outputs(document),
+        )
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Make the Company, or bind the one that is there."""
+        if found.documents:
+            await _bind_adopted(context, found)
+        else:
+            await _make(context)
+
+    def _not_there(self, context: StepContext, site: Site) -> Found:
+        spec = context.spec
+        verdict = judge_company(
+            context.company_record,
+            None,
+            country=site.country,
+            currency=spec.currency,
+            api_user=site.api_user,
+        )
+        if verdict is CompanyVerdict.VANISHED:
+            raise conflict(
+                Code.COMPANY_VANISHED,
+                f"The Company {spec.company_name!r} was there once and is gone. It is not made "
+                "again by itself: restore it, or order a retry to have a new one made.",
+                hold=True,
+            )
+        return Found(done=False, missing=(f"Company {spec.company_name}",))
+
+
+async def _bind_adopted(context: StepContext, found: Found) -> None:
+    abbreviation = found.outputs["abbreviation"]
+    if context.abbreviation is None and not await context.bind_abbreviation(abbreviation):
+        raise conflict(
+            Code.COMPANY_NOT_OURS,
+            f"Another tenant of this site is bound to the abbreviation {abbreviation!r} of the "
+            f"Company {found.outputs['company']!r}. Find out whose it is, and rename one tenant.",
+        )
+
+
+async def _make(context: StepContext) -> None:
+    site = await site_of(context)
+    chart = await _chart(context, site)
+    abbreviation = context.abbreviation or await _choose(context, frozenset())
+    refused: set[str] = set()
+    while True:
+        _check_length(context.spec.company_name, abbreviation)
+        # Not from step_0's answer: time has passed, and this is the long call.
+        await context.read(USER_REQUEST)
+        try:
+            await _post(context, site, abbreviation=abbreviation, chart=chart)
+        except EngineError as error:
+            refused.add(abbreviation)
+            if error.code != Code.ABBREVIATION_TAKEN or len(refused) >= _MAX_REFUSALS:
+                raise
+            await context.note(f"The abbreviation {abbreviation} was taken; choosing another.")
+            abbreviation = await _choose(context, frozenset(refused))
+        else:
+            return
+
+
+async def _post(context: StepContext, site: Site, *, abbreviation: str, chart: str) -> None:
+    spec = context.spec
+    body: JsonObject = {
+        "company_name": spec.company_name,
+        "abbr": abbreviation,
+        "default_currency": spec.currency,
+        "country": site.country,
+        "create_chart_of_accounts_based_on": "Standard Template",
+        "chart_of_accounts": chart,
+    }
+    await context.write(
+        Intent(doctype="Company", name=spec.company_name, slot=True),
+        make("Company", spec.company_name, body, timeout_seconds=MAKE_SECONDS),
+    )
+
+
+async def _choose(context: StepContext, refused: frozenset[str]) -> str:
+    """Find a free abbreviation and store it before it is used."""
+    base = abbreviation_of(context.spec.company_name)
+    for page in range(_PAGES):
+        first = page * _CANDIDATES_A_PAGE + 1
+        candidates = list(
+            dict.fromkeys(
+                numbered_abbreviation(base, number)
+                for number in range(first, first + _CANDIDATES_A_PAGE)
+            )
+        )
+        answer = await context.read(
+            rows("Company", ("abbr", "in", candidates), fields=("name", "abbr"))
+        )
+        taken = {fold_name(text(row, "abbr")) for row in rows_of(answer)}
+        for candidate in candidates:
+            free = candidate not in refused and fold_name(candidate) not in taken
+            if free and await context.bind_abbreviation(candidate):
+                return candidate
+    raise conflict(
+        Code.ABBREVIATIONS_EXHAUSTED,
+        f"No abbreviation from {base!r} on is free for {context.spec.company_name!r}. Give the "
+        "tenant another company name.",
+    )
+
+
+async def _chart(context: StepContext, site: Site) -> str:
+    # A chart that does not exist is a 500 IndexError (02-company-create-unknown-chart).
+    answer = await context.read(call(_CHARTS, country=site.country))
+    charts = [str(each) for each in answer.data] if isinstance(answer.data, list) else []
+    wanted = context.spec.chart_template
+    if wanted in charts:
+        return wanted
+    if wanted != DEFAULT_CHART:
+        await context.note(
+            f"There is no chart of accounts {wanted!r} for {site.country}; taking {DEFAULT_CHART}."
+        )
+    return DEFAULT_CHART
+
+
+def _check_length(company_name: str, abbreviation: str) -> None:
+    if len(f"{company_name} - {abbreviation}") > COST_CENTER_LENGTH:
+        raise conflict(
+            Code.COMPANY_NAME_TOO_LONG,
+            f"The company name has {len(company_name)} characters; with {abbreviation!r} it may "
+            f"have {COST_CENTER_LENGTH - 3 - len(abbreviation)}. Shorten it.",
+        )
+
+
+def _check_agreement(context: StepContext, site: Site, company: CompanySeen) -> None:
+    pairs = [
+        ("country", company.country, site.country),
+        ("currency", company.currency, context.spec.currency),
+        ("abbreviation", company.abbreviation, context.abbreviation or company.abbreviation),
+    ]
+    wrong = [
+        f"{what} {have!r}, wanted {want!r}"
+        for what, have, want in pairs
+        if fold_name(have) != fold_name(want)
+    ]
+    if wrong:
+        raise conflict(
+            Code.COMPANY_DIFFERS,
+            f"The tenant's Company {company.document.name!r} has {'; '.join(wrong)}. Correct the "
+            "tenant's spec, or the Company.",
+        )
+
+
+def _not_ours(context: StepContext, company: CompanySeen) -> EngineError:
+    spec = context.spec
+    return conflict(
+        Code.COMPANY_NOT_OURS,
+        f"The engine has a Company {company.document.name!r} (abbreviation "
+        f"{company.abbreviation!r}, {company.country}, {company.currency}, made by "
+        f"{company.document.owner or 'nobody known'}), and nothing proves that it is this "
+        f"tenant's ({spec.company_name!r}, abbreviation {context.abbreviation!r}, "
+        f"{spec.country_code}, {spec.currency}). Adopt it, or give the tenant another name.",
+    )

@@ -1,0 +1,147 @@
+"""step_4: the tenant's warehouses, below the Company's own root.
+
+ERPNext takes a warehouse below another Company's group (recording 04-warehouse-create-bad),
+so Company and parent are compared here. Names are never counted up: a warehouse of the name
+is either ours and right, or a conflict.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.company import (
+    MAIN_STORE,
+    POS_STORE,
+    company_of,
+    selling_warehouse,
+    waits_for_company,
+)
+from server.erpnext.requests import get, make, rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
+from server.erpnext.site import site_of
+from server.model.naming import fold_name
+from server.model.step_context import AnswerKind, Found, Intent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.erpnext.company import Company
+    from server.erpnext.requests import JsonObject
+    from server.model.spec import TenantSpec
+    from server.model.step_context import StepContext
+
+_ROOT = "All Warehouses"
+
+
+class Warehouses:
+    """Main Store, and POS Store where the tenant wants one."""
+
+    key = "step_4_warehouses"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look at all warehouses of the Company at once."""
+        company = await company_of(context)
+        wanted = _wanted(context.spec)
+        if company is None:
+            return waits_for_company(*(f"Warehouse {each}" for each in wanted))
+        site = await site_of(context)
+        there = await _warehouses(context, company)
+        documents, missing = [], []
+        for each in wanted:
+            name = company.names.with_suffix(each)
+            row = there.get(fold_name(name))
+            if row is None:
+                missing.append(f"Warehouse {name}")
+                continue
+            _check(row, there)
+            documents.append(seen("Warehouse", row, site.zone))
+        return Found(
+            done=not missing,
+            missing=tuple(missing),
+            documents=tuple(documents),
+            outputs={"selling_warehouse": selling_warehouse(context.spec, company)},
+        )
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Make the missing ones below the root."""
+        company = await company_of(context)
+        if company is None:
+            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        root = _root(company, await _warehouses(context, company))
+        there = {fold_name(document.name) for document in found.documents}
+        for each in _wanted(context.spec):
+            name = company.names.with_suffix(each)
+            if fold_name(name) not in there:
+                await _make(context, company, each, root)
+
+
+def _wanted(spec: TenantSpec) -> tuple[str, ...]:
+    return (MAIN_STORE, POS_STORE) if spec.pos_store_enabled else (MAIN_STORE,)
+
+
+async def _warehouses(context: StepContext, company: Company) -> dict[str, JsonObject]:
+    answer = await context.read(
+        rows(
+            "Warehouse",
+            ("company", "=", company.name),
+            fields=(*OWNERSHIP_FIELDS, "is_group", "disabled", "parent_warehouse"),
+        )
+    )
+    return {fold_name(text(row, "name")): row for row in rows_of(answer)}
+
+
+def _check(row: JsonObject, there: Mapping[str, JsonObject]) -> None:
+    name, parent = text(row, "name"), text(row, "parent_warehouse")
+    wrong = []
+    if flag(row, "is_group"):
+        wrong.append("it is a group, which cannot be sold from")
+    if flag(row, "disabled"):
+        wrong.append("it is disabled")
+    if parent and fold_name(parent) not in there:
+        wrong.append(f"its parent {parent!r} belongs to another Company")
+    if wrong:
+        raise conflict(
+            Code.DOCUMENT_DIFFERS, f"Warehouse {name!r} is there, but {' and '.join(wrong)}."
+        )
+
+
+def _root(company: Company, there: Mapping[str, JsonObject]) -> str:
+    usual = company.names.with_suffix(_ROOT)
+    groups = [row for row in there.values() if flag(row, "is_group")]
+    if any(text(row, "name") == usual for row in groups):
+        return usual
+    # A site in another language has given its root another name.
+    roots = sorted(text(row, "name") for row in groups if not text(row, "parent_warehouse"))
+    if not roots:
+        raise conflict(
+            Code.REFERENCE_MISSING,
+            f"The Company {company.name!r} has no root warehouse. Make the group {usual!r}.",
+        )
+    return roots[0]
+
+
+async def _make(context: StepContext, company: Company, warehouse: str, root: str) -> None:
+    name = company.names.with_suffix(warehouse)
+    body: JsonObject = {
+        "warehouse_name": warehouse,
+        "company": company.name,
+        "is_group": 0,
+        "parent_warehouse": root,
+    }
+    answer = await context.write(
+        Intent(doctype="Warehouse", name=name, slot=True), make("Warehouse", name, body)
+    )
+    if answer.kind is AnswerKind.EXISTS:
+        await _check_owner(context, company, name)
+
+
+async def _check_owner(context: StepContext, company: Company, name: str) -> None:
+    answer = await context.read(get("Warehouse", name))
+    if answer.kind is AnswerKind.OK:
+        owner = text(document_of(answer), "company")
+        if fold_name(owner) != fold_name(company.name):
+            raise conflict(
+                Code.DOCUMENT_NOT_OURS,
+                f"Warehouse {name!r} belongs to {owner!r}, not to {company.name!r}.",
+            )

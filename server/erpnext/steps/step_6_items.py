@@ -1,0 +1,168 @@
+"""step_6: a few items to try a sale with, where the tenant asked for demo data.
+
+`standard_rate` is never sent: it would make a price in the site's own list (recording
+07-item-price-after-standard-rate). Prices take the currency of the tenant's list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.company import MAIN_STORE, company_of, waits_for_company
+from server.erpnext.requests import get, make, rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
+from server.erpnext.site import site_of
+from server.erpnext.steps.step_1_platform_setup import ROOT_ITEM_GROUP, UNIT
+from server.model.naming import fold_name
+from server.model.step_context import AnswerKind, Found, Intent
+
+if TYPE_CHECKING:
+    from server.erpnext.company import Company
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import StepContext
+
+_DEMO: tuple[tuple[str, int], ...] = (
+    ("Maize Flour 2kg", 220),
+    ("Sugar 1kg", 180),
+    ("Cooking Oil 1L", 350),
+    ("Bar Soap 800g", 150),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Demo:
+    """One demo item with its price in the tenant's list."""
+
+    code: str
+    title: str
+    rate: int
+    price_key: str
+
+
+class DemoItems:
+    """An item group, four items and their prices."""
+
+    key = "step_6_items"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look for the group, the items and the prices: three questions."""
+        company = await company_of(context)
+        if company is None:
+            return waits_for_company("demo items")
+        site = await site_of(context)
+        demo = _demo(company)
+        documents, missing = [], []
+
+        group = company.names.item_group
+        answer = await context.read(get("Item Group", group))
+        if answer.kind is AnswerKind.OK:
+            documents.append(seen("Item Group", document_of(answer), site.zone))
+        else:
+            missing.append(f"Item Group {group}")
+
+        items = await _by(
+            context, "Item", "name", ("name", "in", [each.code for each in demo]), "item_group"
+        )
+        prices = await _prices(context, company, demo)
+        for each in demo:
+            item = items.get(fold_name(each.code))
+            if item is None:
+                missing.append(f"Item {each.code}")
+            else:
+                _check(item, company)
+                documents.append(seen("Item", item, site.zone))
+            price = prices.get(fold_name(each.code))
+            if price is None:
+                missing.append(f"Item Price {each.price_key}")
+            else:
+                documents.append(seen("Item Price", price, site.zone, name=each.price_key))
+        return Found(done=not missing, missing=tuple(missing), documents=tuple(documents))
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Make the missing ones, group first."""
+        company = await company_of(context)
+        if company is None:
+            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        there = {(document.doctype, fold_name(document.name)) for document in found.documents}
+        for doctype, name, body in _bodies(company):
+            if (doctype, fold_name(name)) not in there:
+                await context.write(Intent(doctype=doctype, name=name), make(doctype, name, body))
+
+
+def _demo(company: Company) -> list[_Demo]:
+    names = company.names
+    return [
+        _Demo(
+            code=names.demo_item(number),
+            title=title,
+            rate=rate,
+            # ERPNext makes up the names of prices; there is one for each item and list.
+            price_key=f"{names.demo_item(number)} / {names.price_list}",
+        )
+        for number, (title, rate) in enumerate(_DEMO, start=1)
+    ]
+
+
+def _bodies(company: Company) -> list[tuple[str, str, JsonObject]]:
+    group = company.names.item_group
+    bodies: list[tuple[str, str, JsonObject]] = [
+        (
+            "Item Group",
+            group,
+            {"item_group_name": group, "parent_item_group": ROOT_ITEM_GROUP, "is_group": 0},
+        )
+    ]
+    for each in _demo(company):
+        item: JsonObject = {
+            "item_code": each.code,
+            "item_name": each.title,
+            "item_group": group,
+            "stock_uom": UNIT,
+            "is_stock_item": 1,
+            "item_defaults": [
+                {
+                    "company": company.name,
+                    "default_warehouse": company.names.with_suffix(MAIN_STORE),
+                }
+            ],
+        }
+        price: JsonObject = {
+            "item_code": each.code,
+            "price_list": company.names.price_list,
+            "price_list_rate": each.rate,
+        }
+        bodies += [("Item", each.code, item), ("Item Price", each.price_key, price)]
+    return bodies
+
+
+async def _prices(
+    context: StepContext, company: Company, demo: list[_Demo]
+) -> dict[str, JsonObject]:
+    answer = await context.read(
+        rows(
+            "Item Price",
+            ("item_code", "in", [each.code for each in demo]),
+            ("price_list", "=", company.names.price_list),
+            fields=(*OWNERSHIP_FIELDS, "item_code"),
+        )
+    )
+    return {fold_name(text(row, "item_code")): row for row in rows_of(answer)}
+
+
+async def _by(
+    context: StepContext, doctype: str, key: str, wanted: tuple[str, str, list[str]], *more: str
+) -> dict[str, JsonObject]:
+    answer = await context.read(rows(doctype, wanted, fields=(*OWNERSHIP_FIELDS, *more)))
+    return {fold_name(text(row, key)): row for row in rows_of(answer)}
+
+
+def _check(item: JsonObject, company: Company) -> None:
+    group = text(item, "item_group")
+    if fold_name(group) != fold_name(company.names.item_group):
+        raise conflict(
+            Code.DOCUMENT_DIFFERS,
+            f"Item {text(item, 'name')!r} is there in the group {group!r}, not in "
+            f"{company.names.item_group!r}. Rename it or move it.",
+        )

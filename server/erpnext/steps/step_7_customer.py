@@ -1,0 +1,99 @@
+"""step_7: the walk-in customer, one for each tenant though customers belong to no Company.
+
+`name` in the body makes the POST repeatable (recording 06-customer-create-with-name); older
+15.x ignore it and name a customer by its `customer_name`, counting up. So there the unique
+name is sent as `customer_name` too, and the look falls back to it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.requests import make, rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, flag, rows_of, seen, text
+from server.erpnext.site import site_of
+from server.erpnext.steps.step_1_platform_setup import CUSTOMER_GROUP, ROOT_TERRITORY
+from server.model.step_context import Found, Intent
+
+if TYPE_CHECKING:
+    from server.erpnext.company import Company
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import StepContext
+
+TITLE = "Walk-In Customer"
+# The oldest version in which `name` was seen to be kept.
+_KEEPS_NAME_FROM = (15, 71)
+
+
+class WalkInCustomer:
+    """The customer of sales without one."""
+
+    key = "step_7_customer"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look by name, then by the title an older version made the name of."""
+        company = await company_of(context)
+        if company is None:
+            return waits_for_company(f"Customer {TITLE}")
+        name = company.names.customer
+        row = await _find(context, company)
+        if row is None:
+            return Found(done=False, missing=(f"Customer {name}",))
+        if flag(row, "disabled"):
+            raise conflict(
+                Code.DOCUMENT_DIFFERS,
+                f"Customer {text(row, 'name')!r} is there, but it is disabled. Enable it.",
+            )
+        site = await site_of(context)
+        return Found(
+            done=True,
+            documents=(seen("Customer", row, site.zone),),
+            outputs={"customer": text(row, "name")},
+        )
+
+    async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
+        """Make it, unless somebody did since the look (an older version would make two)."""
+        company = await company_of(context)
+        if company is None:
+            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        name = company.names.customer
+        site = await site_of(context)
+        keeps = _keeps_name(site.frappe_version)
+        if not keeps and await _find(context, company) is not None:
+            return
+        setup = context.outputs("step_1_platform_setup")
+        body: JsonObject = {
+            "name": name,
+            "customer_name": TITLE if keeps else name,
+            "customer_type": "Individual",
+            "customer_group": setup.get("customer_group", CUSTOMER_GROUP),
+            "territory": setup.get("territory", ROOT_TERRITORY),
+        }
+        await context.write(
+            Intent(doctype="Customer", name=name, slot=True), make("Customer", name, body)
+        )
+
+
+async def _find(context: StepContext, company: Company) -> JsonObject | None:
+    name = company.names.customer
+    for field in ("name", "customer_name"):
+        answer = await context.read(
+            rows(
+                "Customer",
+                (field, "=", name),
+                fields=(*OWNERSHIP_FIELDS, "customer_name", "customer_group", "disabled"),
+                limit=1,
+                order_by="creation asc",
+            )
+        )
+        if found := rows_of(answer):
+            return found[0]
+    return None
+
+
+def _keeps_name(frappe_version: str) -> bool:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", frappe_version)[:2])
+    return not numbers or numbers >= _KEEPS_NAME_FROM

@@ -1,0 +1,200 @@
+"""step_8: the means of payment get an account of the Company, and the till gets its profile.
+
+Payment rows are added one at a time and never by a PUT of the table, which replaces the rows
+of all other Companies (recording 08-mode-of-payment-put-drops-rows). ERPNext checks neither
+account type, price list, currency, write-off account nor cost center of a profile, so all of
+them are compared here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.payments import account_name, row_key
+from server.erpnext.profile import (
+    check_profile,
+    find_profile,
+    profile_body,
+    users_of,
+    wanted_profile,
+)
+from server.erpnext.requests import get, insert_row, make, rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
+from server.erpnext.site import site_of
+from server.errors import EngineError
+from server.model.naming import fold_name
+from server.model.step_context import AnswerKind, Found, Intent
+
+if TYPE_CHECKING:
+    from server.erpnext.company import Company
+    from server.erpnext.requests import JsonObject
+    from server.model.ownership import Document
+    from server.model.step_context import StepContext
+
+_ROW = "Mode of Payment Account"
+
+
+class PosProfile:
+    """Payment rows of the Company, and its POS Profile."""
+
+    key = "step_8_pos_profile"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look at the rows, their accounts, and the profile."""
+        company = await company_of(context)
+        if company is None:
+            return waits_for_company("POS Profile")
+        site = await site_of(context)
+        there = await _payment_rows(context, company)
+        await _check_accounts(context, company, there)
+        documents: list[Document] = [
+            seen(_ROW, row, site.zone, name=row_key(company, method))
+            for method, row in there.items()
+        ]
+        missing = [
+            f"account of {method} for the Company"
+            for method in context.spec.payment_methods
+            if method not in there
+        ]
+        outputs: dict[str, str] = {}
+        profile, notes = await find_profile(context, company)
+        if profile is None:
+            missing.append(f"POS Profile {company.names.pos_profile}")
+        else:
+            check_profile(profile, wanted_profile(context, company))
+            documents.append(seen("POS Profile", profile, site.zone))
+            outputs["pos_profile"] = text(profile, "name")
+            notes += _note_on_users(context, profile)
+        return Found(
+            done=not missing,
+            missing=tuple(missing),
+            documents=tuple(documents),
+            outputs=outputs,
+            notes=notes,
+        )
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Add missing rows one by one, then make the profile, which needs them."""
+        company = await company_of(context)
+        if company is None:
+            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        there = {document.name for document in found.documents if document.doctype == _ROW}
+        for method in context.spec.payment_methods:
+            if row_key(company, method) not in there:
+                await _add_row(context, company, method)
+        if not any(document.doctype == "POS Profile" for document in found.documents):
+            await _make_profile(context, company)
+
+
+async def _payment_rows(context: StepContext, company: Company) -> dict[str, JsonObject]:
+    methods = context.spec.payment_methods
+    answer = await context.read(
+        rows(
+            _ROW,
+            ("parent", "in", list(methods)),
+            ("company", "=", company.name),
+            fields=(*OWNERSHIP_FIELDS, "parent", "company", "default_account"),
+            parent="Mode of Payment",
+        )
+    )
+    by_parent = {fold_name(text(row, "parent")): row for row in rows_of(answer)}
+    return {
+        method: by_parent[fold_name(method)] for method in methods if fold_name(method) in by_parent
+    }
+
+
+async def _check_accounts(
+    context: StepContext, company: Company, there: dict[str, JsonObject]
+) -> None:
+    if not there:
+        return
+    names = {method: text(row, "default_account") for method, row in there.items()}
+    answer = await context.read(
+        rows(
+            "Account",
+            ("name", "in", sorted(set(names.values()))),
+            fields=("name", "company", "is_group", "disabled", "account_type"),
+        )
+    )
+    accounts = {fold_name(text(row, "name")): row for row in rows_of(answer)}
+    for method, name in names.items():
+        if fault := _fault(accounts.get(fold_name(name)), company):
+            raise conflict(
+                Code.PAYMENT_ACCOUNT_WRONG,
+                f"Mode of Payment {method} names the account {name!r} for {company.name!r}, which "
+                f"{fault}. Set a leaf account such as {account_name(company, method)!r} there.",
+            )
+
+
+def _fault(account: JsonObject | None, company: Company) -> str:
+    if account is None:
+        return "does not exist"
+    faults = {
+        f"belongs to {text(account, 'company')!r}": fold_name(text(account, "company"))
+        != fold_name(company.name),
+        "is a group": flag(account, "is_group"),
+        "is disabled": flag(account, "disabled"),
+        f"is of type {text(account, 'account_type')!r}, not Cash or Bank": text(
+            account, "account_type"
+        )
+        not in {"Cash", "Bank"},
+    }
+    return next((words for words, wrong in faults.items() if wrong), "")
+
+
+async def _add_row(context: StepContext, company: Company, method: str) -> None:
+    account = account_name(company, method)
+    answer = await context.read(get("Account", account))
+    row = document_of(answer) if answer.kind is AnswerKind.OK else None
+    if fault := _fault(row, company):
+        raise conflict(
+            Code.PAYMENT_ACCOUNT_WRONG,
+            f"The account {account!r} for {method} {fault}. Retry step_3_chart_of_accounts, or "
+            "mend the account.",
+        )
+    key = row_key(company, method)
+    # The answer holds the rows of every Company of the site: it is not kept. If the row is
+    # there already it may name another account; the second look compares it.
+    await context.write(
+        Intent(doctype=_ROW, name=key, slot=True),
+        insert_row(
+            _ROW,
+            key,
+            {
+                "parent": method,
+                "parenttype": "Mode of Payment",
+                "parentfield": "accounts",
+                "company": company.name,
+                "default_account": account,
+            },
+        ),
+    )
+
+
+async def _make_profile(context: StepContext, company: Company) -> None:
+    name = company.names.pos_profile
+    intent = Intent(doctype="POS Profile", name=name)
+    try:
+        answer = await context.write(
+            intent, make("POS Profile", name, profile_body(context, company, default_user=True))
+        )
+    except EngineError as error:
+        if error.code != Code.DEFAULT_PROFILE_TAKEN:
+            raise
+        await context.note(f"{context.spec.till_user} has another default POS Profile; it stays.")
+        answer = await context.write(
+            intent, make("POS Profile", name, profile_body(context, company, default_user=False))
+        )
+    if answer.kind is AnswerKind.EXISTS:
+        # Not among the profiles of our Company a moment ago: its name is unique site-wide.
+        profile = document_of(await context.read(get("POS Profile", name)))
+        check_profile(profile, wanted_profile(context, company))
+
+
+def _note_on_users(context: StepContext, profile: JsonObject) -> tuple[str, ...]:
+    user, users = context.spec.till_user, users_of(profile)
+    if user and users and user not in users:
+        return (f"POS Profile {text(profile, 'name')} is not for {user}, only for others.",)
+    return ()

@@ -1,0 +1,153 @@
+"""step_9: the till is opened once, for a new shop; from then on people open and close it.
+
+An opening entry of the profile that was ever submitted means done for ever. `docstatus: 1`
+makes and submits in one POST; without it a draft stays and no till is open. Times go out as
+the site's clock shows them, without a zone (recording 09-pos-opening-dates: a Z is a 500).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.requests import change, get, make, rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
+from server.erpnext.site import site_of
+from server.model.naming import fold_name
+from server.model.step_context import AnswerKind, Found, Intent
+
+if TYPE_CHECKING:
+    from server.erpnext.company import Company
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import StepContext
+
+_DOCTYPE = "POS Opening Entry"
+_DRAFT = "0"
+# A name stays used by a cancelled entry (recording 09-pos-opening-name-reuse); a till of ours
+# is opened once, so more than a few used names means that something else is wrong.
+_MAX_NUMBER = 20
+_ENOUGH_ROWS = 50
+
+
+class Till:
+    """The first opening entry of the tenant's profile."""
+
+    key = "step_9_pos_session"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look for an entry that was ever submitted, then for a draft of ours."""
+        if not context.spec.till_user:
+            return Found(done=True, skip="No till_user is given, so no till is opened.")
+        company = await company_of(context)
+        if company is None:
+            return waits_for_company("open till")
+        profile = _profile(context, company)
+        entries = await _entries(context, profile)
+        submitted = [row for row in entries if text(row, "docstatus") != _DRAFT]
+        site = await site_of(context)
+        if submitted:
+            first = submitted[0]
+            return Found(
+                done=True,
+                documents=(seen(_DOCTYPE, first, site.zone),),
+                outputs={"opening_entry": text(first, "name"), "till": text(first, "status")},
+            )
+        if context.completed_once:
+            return Found(done=True, skip="Tills of a live shop are opened by people.")
+        drafts = [row for row in entries if _is_ours(text(row, "name"), company)]
+        others = [text(row, "name") for row in entries if row not in drafts]
+        return Found(
+            done=False,
+            missing=(
+                f"submission of {text(drafts[0], 'name')}" if drafts else f"open till of {profile}",
+            ),
+            documents=tuple(seen(_DOCTYPE, row, site.zone) for row in drafts[:1]),
+            notes=(f"Drafts that others left: {', '.join(others)}.",) if others else (),
+        )
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Submit the draft of ours, or open the till under the first number that is free."""
+        company = await company_of(context)
+        if company is None:
+            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        if found.documents:
+            await _submit(context, found.documents[0].name)
+            return
+        profile = _profile(context, company)
+        if await _entries(context, profile):
+            # Opened or drafted since the look; an older version would open a second one. Only
+            # drafts of others may stand beside ours.
+            fresh = await self.probe(context)
+            if fresh.done or fresh.documents:
+                return
+        for number in range(1, _MAX_NUMBER + 1):
+            if await _open(context, company, profile, company.names.opening_entry(number)):
+                return
+        raise conflict(
+            Code.NAME_TAKEN,
+            f"All names up to {company.names.opening_entry(_MAX_NUMBER)} are used by opening "
+            "entries of other profiles. Delete them, or skip this step.",
+        )
+
+
+def _profile(context: StepContext, company: Company) -> str:
+    return context.outputs("step_8_pos_profile").get("pos_profile", company.names.pos_profile)
+
+
+def _is_ours(name: str, company: Company) -> bool:
+    return fold_name(name).startswith(fold_name(company.names.opening_entry(0)[:-1]))
+
+
+async def _entries(context: StepContext, profile: str) -> list[JsonObject]:
+    # A live shop has one for each day: the submitted ones come first, and a few are enough.
+    answer = await context.read(
+        rows(
+            _DOCTYPE,
+            ("pos_profile", "=", profile),
+            fields=(*OWNERSHIP_FIELDS, "user", "docstatus", "status"),
+            order_by="docstatus desc, creation asc",
+            limit=_ENOUGH_ROWS,
+        )
+    )
+    return rows_of(answer)
+
+
+async def _open(context: StepContext, company: Company, profile: str, name: str) -> bool:
+    """Open the till under a name; False if an entry of another profile has used it up."""
+    spec = context.spec
+    now = (await site_of(context)).local(context.now())
+    body: JsonObject = {
+        "name": name,
+        "period_start_date": f"{now:%Y-%m-%d %H:%M:%S}",
+        "posting_date": f"{now:%Y-%m-%d}",
+        "company": company.name,
+        "pos_profile": profile,
+        "user": spec.till_user,
+        "balance_details": [
+            {"mode_of_payment": method, "opening_amount": spec.opening_amount}
+            for method in spec.payment_methods
+        ],
+        "docstatus": 1,
+    }
+    answer = await context.write(
+        Intent(doctype=_DOCTYPE, name=name, slot=True), make(_DOCTYPE, name, body)
+    )
+    if answer.kind is not AnswerKind.EXISTS:
+        return True
+    there = await context.read(get(_DOCTYPE, name))
+    if there.kind is AnswerKind.MISSING:
+        return True  # gone again: the next look decides
+    entry = document_of(there)
+    if fold_name(text(entry, "pos_profile")) != fold_name(profile):
+        return False
+    if text(entry, "docstatus") == _DRAFT:
+        await _submit(context, name)
+    return True
+
+
+async def _submit(context: StepContext, name: str) -> None:
+    # Repeatable, unlike frappe.client.submit (recording 09-pos-opening-submit-by-put).
+    await context.write(
+        Intent(doctype=_DOCTYPE, name=name, update=True), change(_DOCTYPE, name, {"docstatus": 1})
+    )

@@ -1,0 +1,59 @@
+"""How a verdict is put: the answer or the error, with words for people and no secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.errors import EngineError
+from server.model.step_context import Answer
+
+if TYPE_CHECKING:
+    from server.erpnext.codes import Code
+    from server.erpnext.reply import Case
+    from server.model.states import ErrorClass
+    from server.model.step_context import AnswerKind, Request
+
+Judgement = Answer | EngineError
+
+
+def subject_of(request: Request) -> str:
+    """Name a request for people."""
+    if request.doctype:
+        return f"{request.method} {request.doctype} {request.name}".rstrip()
+    return f"{request.method} {request.path}"
+
+
+def answer(case: Case, kind: AnswerKind) -> Answer:
+    """Return an answer that a step can work with."""
+    return Answer(kind=kind, status=case.status, exc_type=case.exc_type, message=case.words)
+
+
+def error(
+    case: Case,
+    error_class: ErrorClass,
+    code: Code,
+    what: str,
+    *,
+    ask_prober: bool = False,
+    retry_after_seconds: float | None = None,
+) -> EngineError:
+    """Return the error of a case; `what` goes on from its subject."""
+    words = f" ERPNext: {case.words}" if case.words else ""
+    evidence = {
+        "method": case.request.method,
+        "path": case.request.path,
+        "status": str(case.status),
+    }
+    if case.text:
+        evidence["body"] = case.text
+    return EngineError(
+        error_class,
+        code,
+        f"{subject_of(case.request)} {what}{words}",
+        status=case.status,
+        exc_type=case.exc_type,
+        engine_message=case.words,
+        retry_after_seconds=retry_after_seconds,
+        ask_prober=ask_prober,
+        evidence=evidence,
+    )

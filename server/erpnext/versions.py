@@ -1,0 +1,64 @@
+"""Which versions of ERPNext are taken: 15 is what the recordings show, 14 and later are tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.errors import EngineError
+from server.model.states import ErrorClass
+
+if TYPE_CHECKING:
+    from server.model.step_context import Answer
+
+RECORDED_MAJOR = 15
+OLDEST_MAJOR = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """Versions of a site, and a note where they are not the recorded ones."""
+
+    erpnext: str
+    frappe: str
+    note: str
+
+
+def read_versions(answer: Answer) -> Versions:
+    """Read the answer of get_versions.
+
+    Args:
+        answer: Of `frappe.utils.change_log.get_versions`.
+
+    Returns:
+        The versions.
+
+    Raises:
+        EngineError: ENGINE_VERSION_UNSUPPORTED where ERPNext is missing or too old.
+    """
+    apps = answer.data if isinstance(answer.data, dict) else {}
+    erpnext, frappe = _version(apps, "erpnext"), _version(apps, "frappe")
+    major = _major(erpnext)
+    if major is None or major < OLDEST_MAJOR:
+        has = f"ERPNext {erpnext}" if erpnext else "no ERPNext installed"
+        raise EngineError(
+            ErrorClass.ENGINE_MISCONFIGURED,
+            Code.ENGINE_VERSION_UNSUPPORTED,
+            f"The site has {has}; version {RECORDED_MAJOR} is needed.",
+            ask_prober=True,
+        )
+    note = ""
+    if major != RECORDED_MAJOR:
+        note = f"ERPNext {erpnext}: only version {RECORDED_MAJOR} was measured, others are tried."
+    return Versions(erpnext=erpnext, frappe=frappe, note=note)
+
+
+def _version(apps: dict[str, object], app: str) -> str:
+    entry = apps.get(app)
+    return str(entry.get("version", "")) if isinstance(entry, dict) else ""
+
+
+def _major(version: str) -> int | None:
+    first = version.lstrip("v").partition(".")[0]
+    return int(first) if first.isdecimal() else None

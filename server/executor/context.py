@@ -1,0 +1,292 @@
+"""What a step may do, carried out: reads, writes with intent and slot, the abbreviation."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from server.errors import EngineError
+from server.model.naming import fold_name
+from server.model.ownership import CompanyRecord, Resource
+from server.model.records import WaitingFor
+from server.model.states import ErrorClass, ResourceState, WaitingCode
+from server.model.step_context import AnswerKind
+from server.store.operations import (
+    BindingRow,
+    Refusal,
+    ResourceRow,
+    SlotFree,
+    SlotTake,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from datetime import datetime
+
+    from server.executor.lease import Lease
+    from server.executor.slots import Slots
+    from server.executor.state import DrivenRun
+    from server.model.blueprint import StepType
+    from server.model.spec import TenantSpec
+    from server.model.step_context import Answer, Engine, Intent, Request
+
+# How much longer than its own time limit a request that got no answer keeps the slot:
+# the engine may still be at it (recording 11-client-timeout).
+_SLOT_GRACE_SECONDS = 30.0
+# How often a slot held by another process is tried again.
+_SLOT_PAUSE_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyFacts:
+    """What the record said about the tenant's Company when the run was claimed."""
+
+    abbreviation: str | None
+    passed_company_step: bool
+    only_tenant_of_name: bool
+    ordered_by_person: bool
+
+
+class DrivingContext:
+    """The context of one attempt of one step."""
+
+    def __init__(
+        self,
+        driven: DrivenRun,
+        kind: StepType,
+        number: int,
+        *,
+        engine: Engine,
+        lease: Lease,
+        slots: Slots,
+        facts: CompanyFacts,
+    ) -> None:
+        self._driven = driven
+        self._kind = kind
+        self._number = number
+        self._engine = engine
+        self._lease = lease
+        self._slots = slots
+        self._facts = facts
+        self.abbreviation_changed: str | None = facts.abbreviation
+        self.timeout: asyncio.Timeout | None = None
+        self.writes = 0
+
+    @property
+    def spec(self) -> TenantSpec:
+        """What the tenant should have."""
+        return self._driven.tenant.spec
+
+    @property
+    def abbreviation(self) -> str | None:
+        """The bound abbreviation, or None before step_2 chose one."""
+        return self.abbreviation_changed
+
+    @property
+    def company_record(self) -> CompanyRecord:
+        """What the record says about the tenant's Company."""
+        wanted = fold_name(self.spec.company_name)
+        resource = next(
+            (
+                resource
+                for (doctype, name), resource in self._driven.resources.items()
+                if doctype == "Company" and fold_name(name) == wanted
+            ),
+            None,
+        )
+        return CompanyRecord(
+            resource=resource,
+            abbreviation=self.abbreviation,
+            passed_company_step=self._facts.passed_company_step,
+            completed_once=self.completed_once,
+            only_tenant_of_name=self._facts.only_tenant_of_name,
+            ordered_by_person=self._facts.ordered_by_person,
+        )
+
+    @property
+    def completed_once(self) -> bool:
+        """Whether the tenant was ever COMPLETED: a live shop."""
+        return self._driven.tenant.first_completed_at is not None
+
+    def outputs(self, step_key: str) -> Mapping[str, str]:
+        """Return the outputs of an earlier step of this run."""
+        step = self._driven.steps.get(step_key)
+        return {} if step is None else step.outputs
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return self._driven.now()
+
+    async def note(self, message: str) -> None:
+        """Write a line into the tenant's log, with the next write."""
+        self._driven.say(message, event="step.note", step_key=self._kind.key, attempt=self._number)
+
+    async def read(self, request: Request) -> Answer:
+        """Send a request that changes nothing."""
+        self._lease.check()
+        return await self._engine.send(request)
+
+    async def write(self, intent: Intent, request: Request) -> Answer:
+        """Store the intent, take the slot if it asks for it, send, settle the intent."""
+        self.writes += 1
+        self._intend(intent)
+        if not intent.slot:
+            await self._driven.write()
+            return await self._send(intent, request)
+        async with self._slot(intent, request):
+            try:
+                answer = await self._send(intent, request)
+            except EngineError as error:
+                if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:
+                    await self._free_slot()
+                # Otherwise the slot outlives us: the engine may still be at it.
+                raise
+            await self._free_slot()
+            return answer
+
+    async def bind_abbreviation(self, abbreviation: str) -> bool:
+        """Store the Company's abbreviation before it is used; False if it is taken."""
+        tenant = self._driven.tenant
+        refusal = await self._driven.try_write(
+            binding=BindingRow(
+                site=tenant.site,
+                company_name=tenant.spec.company_name,
+                abbreviation=abbreviation,
+            )
+        )
+        if refusal is None:
+            self.abbreviation_changed = abbreviation
+            return True
+        if refusal is Refusal.ABBREVIATION_TAKEN:
+            return False
+        raise EngineError(
+            ErrorClass.PERMANENT,
+            "COMPANY_NAME_TAKEN",
+            f"Company name {tenant.spec.company_name!r} is bound to another tenant of this "
+            "site. Decide which tenant owns the Company, then continue this one.",
+        )
+
+    async def _send(self, intent: Intent, request: Request) -> Answer:
+        self._lease.check()
+        answer = await self._engine.send(request)
+        if answer.kind is AnswerKind.OK and not intent.update:
+            self._made(intent)
+        elif answer.kind is AnswerKind.EXISTS:
+            self._driven.say(
+                f"{intent.doctype} {intent.name!r} was there already.",
+                event="document.exists",
+                step_key=self._kind.key,
+                attempt=self._number,
+                doctype=intent.doctype,
+                name=intent.name,
+            )
+        return answer
+
+    def _intend(self, intent: Intent) -> None:
+        if intent.update:
+            return
+        known = self._driven.resources.get((intent.doctype, intent.name))
+        if known is not None:
+            # The first intent's time stays: whatever was made since then is ours.
+            if known.state is not ResourceState.INTENDED:
+                known = replace(known, state=ResourceState.INTENDED, intended_at=self.now())
+        else:
+            known = Resource(
+                doctype=intent.doctype,
+                name=intent.name,
+                state=ResourceState.INTENDED,
+                intended_at=self.now(),
+            )
+        self._put(known, shared=intent.shared, settled_at=None)
+
+    def _made(self, intent: Intent) -> None:
+        known = self._driven.resources[(intent.doctype, intent.name)]
+        self._put(
+            replace(known, state=ResourceState.CREATED),
+            shared=intent.shared,
+            settled_at=self.now(),
+        )
+        self._driven.say(
+            f"Made {intent.doctype} {intent.name!r}.",
+            event="document.made",
+            step_key=self._kind.key,
+            attempt=self._number,
+            doctype=intent.doctype,
+            name=intent.name,
+        )
+
+    def _put(self, resource: Resource, *, shared: bool, settled_at: datetime | None) -> None:
+        self._driven.put_resource(
+            ResourceRow(
+                resource=resource,
+                shared=shared,
+                run_id=self._driven.run.id,
+                step_key=self._kind.key,
+                settled_at=settled_at,
+            )
+        )
+
+    @asynccontextmanager
+    async def _slot(self, intent: Intent, request: Request) -> AsyncIterator[None]:
+        """Queue for the site's slot, take it in the database with the intent, go on.
+
+        Waiting is no part of an attempt's time: its deadline moves on with the wait.
+        """
+        began = asyncio.get_running_loop().time()
+        queue = self._slots.of(self._driven.tenant.site)
+        if queue.locked():
+            await self._say_waiting(intent)
+        async with queue:
+            self._move_deadline(began)
+            while not await self._take_slot(intent, request):
+                if self._driven.run.waiting_for is None:
+                    await self._say_waiting(intent)
+                before = asyncio.get_running_loop().time()
+                await asyncio.sleep(_SLOT_PAUSE_SECONDS)
+                self._move_deadline(before)
+            yield
+
+    async def _take_slot(self, intent: Intent, request: Request) -> bool:
+        now = self.now()
+        limit = timedelta(seconds=request.timeout_seconds + _SLOT_GRACE_SECONDS)
+        waiting, self._driven.run = self._driven.run, replace(self._driven.run, waiting_for=None)
+        refusal = await self._driven.try_write(
+            slot=SlotTake(
+                site=self._driven.tenant.site,
+                doctype=intent.doctype,
+                name=intent.name,
+                sent_at=now,
+                expires_at=now + limit,
+            )
+        )
+        if refusal is None:
+            return True
+        self._driven.run = waiting
+        return False
+
+    async def _free_slot(self) -> None:
+        await self._driven.write(slot=SlotFree(site=self._driven.tenant.site))
+
+    async def _say_waiting(self, intent: Intent) -> None:
+        self._driven.run = replace(
+            self._driven.run,
+            waiting_for=WaitingFor(
+                code=WaitingCode.SITE_SLOT,
+                message=(
+                    f"Waiting for the site's slot to make {intent.doctype} {intent.name!r}: "
+                    "ERPNext takes one such document at a time."
+                ),
+                until=None,
+            ),
+        )
+        await self._driven.write()
+
+    def _move_deadline(self, began: float) -> None:
+        waited = asyncio.get_running_loop().time() - began
+        if self.timeout is not None and (when := self.timeout.when()) is not None:
+            self.timeout.reschedule(when + waited)
+        if self._driven.deadline_at is not None:
+            self._driven.deadline_at += timedelta(seconds=waited)

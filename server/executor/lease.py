@@ -1,0 +1,98 @@
+"""This worker's identity and its right to drive, on a clock that counts suspension.
+
+The identity is new at each process start: a name that came back would look alive and
+let a stale worker's heartbeat renew another one's lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from server.errors import Replaced, StoreUnavailable
+from server.model.identifiers import WorkerId, new_id
+from server.store.operations import WorkerOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from server.store.database import Database
+
+_log = structlog.get_logger(__name__)
+
+# Three beats fit into a lease, so that one lost beat costs nothing.
+_BEATS_PER_LEASE = 3
+# A request is sent only with this part of the lease left: the check and the send are
+# two moments.
+_SPARE = 0.2
+
+
+def boot_seconds() -> float:
+    """Return seconds since boot, time asleep included (CLOCK_BOOTTIME where there is one)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
+class Lease:
+    """One heartbeat row a process renews; runs point to it."""
+
+    def __init__(self, database: Database, *, seconds: float, now: Callable[[], datetime]) -> None:
+        self.worker_id = WorkerId(new_id(now()))
+        self.seconds = seconds
+        self._database = database
+        self._now = now
+        self._renewed_at = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Write the first heartbeat and keep it alive."""
+        await self._beat()
+        self._task = asyncio.create_task(self._run(), name="heartbeat")
+
+    async def stop(self) -> None:
+        """Stop beating and say so: others need not wait for the lease to end."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+        try:
+            await self._database.submit(self._operation(stopped=True))
+        except StoreUnavailable as error:
+            # The lease then ends by time.
+            _log.warning("worker.farewell_failed", tenant="", error=error.message)
+
+    def check(self) -> None:
+        """Make sure that this worker may send a request right now.
+
+        Raises:
+            Replaced: if its lease is over, or nearly: somebody else may drive already.
+        """
+        if boot_seconds() > self._renewed_at + self.seconds * (1.0 - _SPARE):
+            raise Replaced("The lease of this worker is over.")
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self.seconds / _BEATS_PER_LEASE)
+            try:
+                await self._beat()
+            except StoreUnavailable as error:
+                _log.warning("worker.heartbeat_failed", tenant="", error=error.message)
+
+    async def _beat(self) -> None:
+        # The time before the write: what counts is when others may think it over.
+        before = boot_seconds()
+        await self._database.submit(self._operation(stopped=False))
+        self._renewed_at = before
+
+    def _operation(self, *, stopped: bool) -> WorkerOperation:
+        return WorkerOperation(
+            worker_id=self.worker_id,
+            at=self._now(),
+            lease_seconds=self.seconds,
+            stopped=stopped,
+        )

@@ -1,0 +1,188 @@
+"""What a worker holds in memory of the run it drives, and the operations it writes.
+
+Held under the fencing token: as long as its writes are accepted, memory and rows are the
+same. Each operation carries the standing that `derive` gives for the rows after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from server.errors import Replaced
+from server.model.derive import derive
+from server.model.states import LogLevel
+from server.store.operations import LogDraft, Refusal, RunRow, TenantOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from server.model.blueprint import Blueprint, StepType
+    from server.model.ownership import Resource
+    from server.model.records import Attempt, Run, Step, Tenant
+    from server.store.database import Database
+    from server.store.operations import Outcome, ResourceRow
+
+_log = structlog.get_logger("server.executor")
+_LEVELS = {
+    LogLevel.DEBUG: _log.debug,
+    LogLevel.INFO: _log.info,
+    LogLevel.WARNING: _log.warning,
+    LogLevel.ERROR: _log.error,
+}
+
+
+class DrivenRun:
+    """One claimed run: its rows in memory, and rows that wait for the next write.
+
+    Rows are collected by `put_*` and `say` and written together by `write`, so that the
+    end of a step and the begin of the next one are one operation.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        tenant: Tenant,
+        run: Run,
+        steps: Mapping[str, Step],
+        blueprint: Blueprint,
+        resources: Mapping[tuple[str, str], Resource],
+        attempt_numbers: Mapping[str, int],
+        token: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.tenant = tenant
+        self.run = run
+        self.steps = dict(steps)
+        self.blueprint = blueprint
+        self.kinds: tuple[StepType, ...] = blueprint.steps_for(tenant.spec)
+        self.resources = dict(resources)
+        self.attempt_numbers = dict(attempt_numbers)
+        self.deadline_at: datetime | None = None
+        self.now = now
+        self._database = database
+        self._token = token
+        self._steps: dict[str, Step] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._resources: dict[tuple[str, str], ResourceRow] = {}
+        self._log: list[LogDraft] = []
+
+    @property
+    def token(self) -> int:
+        """The fencing token it is driven under."""
+        return self._token
+
+    def put_step(self, step: Step) -> None:
+        """Change a step; written with the next write."""
+        self.steps[step.key] = step
+        self._steps[step.key] = step
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        """Add or end an attempt; written with the next write."""
+        self._attempts[attempt.id] = attempt
+
+    def put_resource(self, row: ResourceRow) -> None:
+        """Change what is known of a document; written with the next write."""
+        key = (row.resource.doctype, row.resource.name)
+        self.resources[key] = row.resource
+        self._resources[key] = row
+
+    def say(
+        self,
+        message: str,
+        *,
+        event: str,
+        level: LogLevel = LogLevel.INFO,
+        step_key: str = "",
+        attempt: int = 0,
+        **fields: str,
+    ) -> None:
+        """Add a line to the tenant's log; written with the next write."""
+        self._log.append(
+            LogDraft(
+                level=level,
+                message=message,
+                event=event,
+                run_id=self.run.id,
+                step_key=step_key,
+                attempt=attempt,
+                fields=fields,
+            )
+        )
+
+    async def write(self, **changes: Any) -> None:
+        """Write everything collected, and `changes`, as one operation.
+
+        Args:
+            changes: Further fields of the TenantOperation.
+
+        Raises:
+            Replaced: if the token has moved on; nothing was written.
+            StoreUnavailable: if the database can't write; what was collected is kept.
+        """
+        refusal = await self.try_write(**changes)
+        if refusal is not None:
+            raise Replaced(f"run {self.run.id} was refused: {refusal.name}")
+
+    async def try_write(self, **changes: Any) -> Refusal | None:
+        """Write like `write`, but return a refusal other than REPLACED.
+
+        What was collected is kept if it was refused.
+        """
+        now = self.now()
+        operation = TenantOperation(
+            tenant_id=self.tenant.id,
+            at=now,
+            token=self._token,
+            standing=derive(
+                stored=None,
+                run=self.run,
+                steps=tuple(self.steps.values()),
+                step_types=self.kinds,
+                at=now,
+            ),
+            runs=(RunRow(run=self.run, site=self.tenant.site, deadline_at=self.deadline_at),),
+            steps=tuple(self._steps.values()),
+            attempts=tuple(self._attempts.values()),
+            resources=tuple(self._resources.values()),
+            log=tuple(self._log),
+        )
+        operation = replace(operation, **changes)
+        writing = asyncio.ensure_future(self._database.submit(operation))
+        try:
+            outcome = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # It is written all the same; memory must follow before anybody goes on.
+            self._follow(await writing)
+            raise
+        return self._follow(outcome)
+
+    def _follow(self, outcome: Outcome) -> Refusal | None:
+        if outcome.refusal is Refusal.REPLACED:
+            raise Replaced(f"run {self.run.id} is driven by somebody else now")
+        if outcome.refusal is not None:
+            return outcome.refusal
+        self._token = outcome.token
+        self._publish()
+        return None
+
+    def _publish(self) -> None:
+        """Say in the process's own log what is durable now, and forget the drafts."""
+        for entry in self._log:
+            _LEVELS[entry.level](
+                entry.event,
+                tenant=self.tenant.id,
+                run=entry.run_id,
+                step=entry.step_key,
+                attempt=entry.attempt,
+                message=entry.message,
+            )
+        self._steps.clear()
+        self._attempts.clear()
+        self._resources.clear()
+        self._log.clear()

@@ -414,13 +414,15 @@ def read_secret_file(file: Path, what: str) -> SecretStr:
             f"{what}: cannot read {file} ({error.strerror}). Make the file, mode 0600, owned by "
             "the user of this process."
         ) from error
-    with os.fdopen(descriptor, "rb") as opened:
+    try:
         # Looked at through the open file, so that what was checked is what is read.
-        status = os.fstat(opened.fileno())
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SettingsError(f"{what}: {file} is not a regular file. Name a file.")
         _private(file, status.st_mode, what)
-        content = opened.read(_MAX_SECRET_BYTES + 1)
+        content = os.read(descriptor, _MAX_SECRET_BYTES + 1)
+    finally:
+        os.close(descriptor)
     try:
         text = content.decode().strip()
     except UnicodeDecodeError:
@@ -515,8 +517,9 @@ def _from_environ(environ: Mapping[str, str]) -> _Layer:
             continue
         name = variable.removeprefix(ENV_PREFIX)
         if name != name.upper() or name.lower() not in Settings.model_fields:
-            known = [ENV_PREFIX + setting.upper() for setting in Settings.model_fields]
-            near = _nearest(variable.upper(), known)
+            # Without the prefix: it makes any two names look alike.
+            known = [setting.upper() for setting in Settings.model_fields]
+            near = _nearest(name.upper(), known, prefix=ENV_PREFIX)
             raise SettingsError(f"Unknown setting {_shown(variable)} in the environment. {near}")
         if value.strip():
             layer[name.lower()] = (variable, value)
@@ -560,10 +563,12 @@ def _known_keys(found: Iterable[str], known: tuple[str, ...], where: str) -> Non
             raise SettingsError(f"{where}: unknown key {_shown(key)}. {_nearest(key, known)}")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     choices = list(known)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
-    return f"Did you mean {near[0]}?" if near else f"Known are {', '.join(choices)}."
+    near = difflib.get_close_matches(name[:_MAX_SHOWN], choices, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {prefix}{near[0]}?"
+    return f"Known are {', '.join(prefix + choice for choice in choices)}."
 
 
 def _private(file: Path, mode: int, what: str) -> None:

@@ -18,13 +18,13 @@ import httpx
 
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
-from server.erpnext.health import check_health
+from server.erpnext.health import READ_ONLY, READ_ONLY_CHECKS, READ_ONLY_HEALTH, check_health
 from server.erpnext.reply import Reply
 from server.erpnext.requests import PING
 from server.erpnext.steps import STEPS
 from server.errors import EngineError, SettingsError
 from server.model.blueprint import ERPNEXT
-from server.model.states import ErrorClass
+from server.model.states import ErrorClass, GateState
 
 if TYPE_CHECKING:
     from server.model.step_context import Answer, EngineHealth, Request, Step
@@ -97,6 +97,9 @@ class ErpNextEngine:
         self._host = _host_header(host)
         self._credentials = credentials
         self._connect_seconds = connect_seconds
+        # A site in maintenance may answer reads and refuse writes; checks only read, so what a
+        # write met is kept for the next few of them.
+        self._read_only_checks = 0
         context = _tls_context(self._base)
         self._client = self._new_client(max_connections, context, transport)
         # Of its own, so that an outage is never read into a queue of ours.
@@ -129,11 +132,23 @@ class ErpNextEngine:
         Raises:
             EngineError: for every answer a step can't work with.
         """
-        return await self._send(self._client, request)
+        try:
+            answer = await self._send(self._client, request)
+        except EngineError as error:
+            if error.exc_type == READ_ONLY:
+                self._read_only_checks = READ_ONLY_CHECKS
+            raise
+        if request.method != "GET":
+            self._read_only_checks = 0
+        return answer
 
     async def check(self) -> EngineHealth:
-        """Ask the site whether it takes work: up, host right, token valid."""
-        return await check_health(lambda request: self._send(self._prober, request))
+        """Ask the site whether it takes work: up, host right, token valid, writes taken."""
+        health = await check_health(lambda request: self._send(self._prober, request))
+        if health.state is GateState.UP and self._read_only_checks:
+            self._read_only_checks -= 1
+            return READ_ONLY_HEALTH
+        return health
 
     async def close(self) -> None:
         """Close connections."""

@@ -34,6 +34,17 @@ VERSIONS_REQUEST = replace(
 # 01-permissions-system-manager-only).
 ROLES_REQUEST = replace(get("Stock Settings", "Stock Settings"), timeout_seconds=CHECK_SECONDS)
 
+# What a write meets while reads are allowed (recording 11-maintenance-mode-reads-allowed). The
+# site counts as down for that many checks afterwards; then the next write tries it.
+READ_ONLY = "InReadOnlyMode"
+READ_ONLY_CHECKS = 4
+READ_ONLY_HEALTH = EngineHealth(
+    state=GateState.DOWN,
+    code=Code.ENGINE_MAINTENANCE,
+    message="The site answers reads and refuses writes: it is in maintenance. Work goes on by "
+    "itself when that is over.",
+)
+
 _UP = EngineHealth(state=GateState.UP)
 _MISCONFIGURED = frozenset(
     {

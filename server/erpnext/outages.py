@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # (recording 11-rate-limit). A longer wish than ten minutes is not obeyed blindly.
 _RATE_LIMIT_SECONDS = 60.0
 _LONGEST_RETRY_AFTER = 600.0
-# Reads go through while a site is being upgraded, so the prober cannot see the end of it.
+# Reads go through while a site is being upgraded: the prober of another process says "up".
 _READ_ONLY_SECONDS = 60.0
 
 # pymysql: no connection (2002, 2003), gone (2006), lost on the way (2013), too many (1040,
@@ -83,10 +83,9 @@ def stopped(case: Case) -> Judgement:
 
 def read_only(case: Case) -> Judgement:
     """503 to a write while reads are allowed; nothing was done."""
-    # The prober only reads and would say "up", so the class itself says that no try is lost.
     return error(
         case,
-        ErrorClass.ENGINE_DOWN,
+        ErrorClass.TRANSIENT,
         Code.ENGINE_MAINTENANCE,
         "was not taken: the site is read-only while it is maintained.",
         ask_prober=True,

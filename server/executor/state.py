@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from server.store.operations import Outcome, ResourceRow
 
 _log = structlog.get_logger("server.executor")
-_LEVELS = {
-    LogLevel.DEBUG: _log.debug,
-    LogLevel.INFO: _log.info,
-    LogLevel.WARNING: _log.warning,
-    LogLevel.ERROR: _log.error,
-}
 
 
 class DrivenRun:
@@ -174,7 +168,8 @@ class DrivenRun:
     def _publish(self) -> None:
         """Say in the process's own log what is durable now, and forget the drafts."""
         for entry in self._log:
-            _LEVELS[entry.level](
+            log_line = getattr(_log, entry.level.value.lower())
+            log_line(
                 entry.event,
                 tenant=self.tenant.id,
                 run=entry.run_id,

@@ -74,13 +74,13 @@ class Database:
         try:
             await database.in_transaction(schema.prepare)
         except SQLAlchemyError as error:
-            await database._dispose()
+            await database.dispose()
             raise StoreUnavailable(
                 f"The database {database.url.render_as_string()} can't be opened: "
                 f"{getattr(error, 'orig', error)}"
             ) from error
         except BaseException:
-            await database._dispose()
+            await database.dispose()
             raise
         database._writer.start()
         return database
@@ -88,7 +88,7 @@ class Database:
     async def close(self) -> None:
         """Write what waits, then close every connection."""
         await self._writer.stop()
-        await self._dispose()
+        await self.dispose()
 
     async def submit(self, operation: Operation) -> Outcome:
         """Write an operation through the one writer (`server.store.writer`)."""
@@ -115,7 +115,8 @@ class Database:
     async def _commit(self, batch: Sequence[Operation]) -> list[Outcome]:
         return await self.in_transaction(lambda connection: apply(connection, batch))
 
-    async def _dispose(self) -> None:
+    async def dispose(self) -> None:
+        """Close every connection; for a database that was made but not opened."""
         await self._engine.dispose()
         if self._sync is not None and self._thread is not None:
             # SQLite's connection belongs to the thread that made it.

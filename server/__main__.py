@@ -1,0 +1,340 @@
+"""The composition root: starts and stops the programs, and nothing else.
+
+`serve`, `reconcile`, `standin`, `db_upgrade` and `db_check` are what the console script's
+local commands call; each returns the process's exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from server.app import App, open_core, utc_now
+from server.errors import ProvisionerError, StoreUnavailable
+from server.logs import configure_logging
+from server.settings import EngineConfig, EnginesConfig, load_engines, load_settings
+from server.store import schema
+from server.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from reconciler.sweep import Sweeper
+    from server.settings import Settings
+
+EXIT_DONE = 0
+EXIT_WRONG_USE = 2
+EXIT_NOT_REACHABLE = 3
+
+_DEMO_COMPANY = "Mama Njeri Traders"
+_DEMO_DEFAULTS = {"auth": "off", "compat": "on"}
+
+
+def serve(
+    *,
+    config: Path | None,
+    overrides: Mapping[str, str],
+    with_reconciler: bool,
+    demo: bool,
+) -> int:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Args:
+        config: The settings file, or None.
+        overrides: Settings given as options.
+        with_reconciler: Whether to heal in the same process.
+        demo: Whether to bring a stand-in ERPNext and provision a first tenant before the
+            reader's eyes; heals too, and keeps nothing.
+    """
+    return _run(lambda: _serve(config, overrides, with_reconciler=with_reconciler, demo=demo))
+
+
+def reconcile(
+    *,
+    config: Path | None,
+    overrides: Mapping[str, str],
+    once: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Find stuck tenants and drive them on, as a process of its own.
+
+    Args:
+        config: The settings file, or None.
+        overrides: Settings given as options.
+        once: Make one sweep and say what came of it.
+        dry_run: Make one sweep that writes nothing.
+        as_json: Say it as JSON.
+    """
+    return _run(
+        lambda: _reconcile(config, overrides, once=once or dry_run, dry=dry_run, as_json=as_json)
+    )
+
+
+def standin(*, listen: str, latency: str, site: str) -> int:
+    """Serve a stand-in ERPNext until SIGTERM or SIGINT."""
+    from server.standin.app import run  # noqa: PLC0415 - only this command needs it
+
+    def started(url: str) -> None:
+        _say(f"Stand-in ERPNext {site} answers at {url}; its documents: {url}/standin/state")
+
+    try:
+        asyncio.run(run(listen, latency, site, started=started))
+    except (ValueError, OSError) as error:
+        _complain(f"The stand-in can't listen at {listen}: {error}")
+        return EXIT_WRONG_USE
+    return EXIT_DONE
+
+
+def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
+    """Bring the database's schema to this version's."""
+
+    async def upgrade() -> int:
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        database = Database(settings.database_url)
+        try:
+            before = await database.in_transaction(schema.current)
+            after = await database.in_transaction(schema.upgrade)
+        finally:
+            await database.dispose()
+        _report(
+            {"database": settings.safe_database_url, "before": before, "schema": after},
+            f"{settings.safe_database_url}: schema {before or 'none'} -> {after}",
+            as_json=as_json,
+        )
+        return EXIT_DONE
+
+    return _run(upgrade)
+
+
+def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
+    """Tell whether the database has the schema this version needs."""
+
+    async def check() -> int:
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        file = settings.database_file
+        if file is not None and not file.exists():
+            raise StoreUnavailable(
+                f"There is no database at {file}. `provisioner serve` makes it, or: "
+                "provisioner db upgrade"
+            )
+        database = Database(settings.database_url)
+        try:
+            found = await database.in_transaction(schema.current)
+        finally:
+            await database.dispose()
+        wanted = schema.head()
+        fits = found == wanted
+        text = (
+            f"{settings.safe_database_url}: schema {found or 'none'}, this version needs {wanted}"
+        )
+        _report(
+            {"database": settings.safe_database_url, "schema": found, "needs": wanted, "ok": fits},
+            text if fits else f"{text}. Run: provisioner db upgrade",
+            as_json=as_json,
+        )
+        return EXIT_DONE if fits else 1
+
+    return _run(check)
+
+
+def _run(program: Callable[[], Awaitable[int]]) -> int:
+    """Run a program; an error raised on purpose is a message and an exit code."""
+
+    async def body() -> int:
+        return await program()
+
+    try:
+        return asyncio.run(body())
+    except StoreUnavailable as error:
+        _complain(error.message)
+        return EXIT_NOT_REACHABLE
+    except ProvisionerError as error:
+        _complain(error.message)
+        return EXIT_WRONG_USE
+
+
+async def _serve(
+    config: Path | None, overrides: Mapping[str, str], *, with_reconciler: bool, demo: bool
+) -> int:
+    async with AsyncExitStack() as stack:
+        if demo:
+            overrides = {**_DEMO_DEFAULTS, **_demo_database(stack), **overrides}
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        configure_logging(settings.log_format, quiet=demo)
+        engines = await _demo_engines(stack) if demo else load_engines(settings)
+        stopping = _stop_signals()
+        app = await stack.enter_async_context(App(settings, engines))
+        if with_reconciler or demo:
+            await _start_reconciler(stack, app, settings)
+        _say(_greeting(app, settings, engines, demo=demo))
+        if demo:
+            await _show_first_tenant(stack, app)
+        await stopping.wait()
+        _say("Stopping: no more orders are taken, answers under way are waited for.")
+    return EXIT_DONE
+
+
+async def _reconcile(
+    config: Path | None, overrides: Mapping[str, str], *, once: bool, dry: bool, as_json: bool
+) -> int:
+    from reconciler.sweep import Sweeper  # noqa: PLC0415 - `serve` alone does not need it
+
+    settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+    configure_logging(settings.log_format, quiet=False)
+    async with AsyncExitStack() as stack:
+        core = await open_core(settings, load_engines(settings), stack)
+        sweeper = Sweeper(
+            core.database,
+            core.commands,
+            core.entries,
+            now=utc_now,
+            lease_seconds=settings.lease_seconds,
+        )
+        if once:
+            report = await sweeper.sweep(dry_run=dry)
+            _report(report.as_json(), report.as_text(), as_json=as_json)
+            return EXIT_DONE
+        stopping = _stop_signals()
+        await _schedule(stack, sweeper, settings)
+        _say(f"Sweeping every {settings.sweep_seconds:g} s. Stop with Ctrl-C.")
+        await stopping.wait()
+    return EXIT_DONE
+
+
+async def _start_reconciler(stack: AsyncExitStack, app: App, settings: Settings) -> None:
+    from reconciler.sweep import Sweeper  # noqa: PLC0415 - `serve` alone does not need it
+
+    sweeper = Sweeper(
+        app.core.database,
+        app.core.commands,
+        app.core.entries,
+        now=utc_now,
+        lease_seconds=settings.lease_seconds,
+    )
+    await _schedule(stack, sweeper, settings)
+
+
+async def _schedule(
+    stack: AsyncExitStack, sweeper: Any, settings: Settings
+) -> None:  # Any: imported lazily
+    from reconciler.schedule import Schedule  # noqa: PLC0415 - `serve` alone does not need it
+
+    schedule = Schedule(
+        sweeper.sweep,
+        seconds=settings.sweep_seconds,
+        # A sweep that takes longer than several intervals hangs; it is cut and counted.
+        timeout_seconds=max(60.0, 4 * settings.sweep_seconds),
+    )
+    schedule.start()
+    stack.push_async_callback(schedule.stop)
+
+
+def _demo_database(stack: AsyncExitStack) -> dict[str, str]:
+    """Keep the demo's records in a folder that goes with it, unless one was named."""
+    if "PROVISIONER_DATABASE_URL" in os.environ:
+        return {}
+    folder = tempfile.mkdtemp(prefix="provisioner-demo-")
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return {"database_url": f"sqlite+aiosqlite:///{folder}/provisioner.db"}
+
+
+async def _demo_engines(stack: AsyncExitStack) -> EnginesConfig:
+    from pydantic import SecretStr  # noqa: PLC0415 - only the demo makes keys up
+
+    from server.model.identifiers import SiteKey  # noqa: PLC0415 - likewise
+    from server.standin.app import StandIn  # noqa: PLC0415 - only the demo brings one
+
+    site = await stack.enter_async_context(StandIn(latency="recorded"))
+    engine = EngineConfig(
+        id="standin",
+        blueprint="erpnext",
+        site=SiteKey(site.url),
+        url=site.url,
+        api_key=SecretStr("demo-key"),
+        api_secret=SecretStr("demo-secret"),
+    )
+    return EnginesConfig(default="standin", engines={"standin": engine})
+
+
+def _greeting(app: App, settings: Settings, engines: EnginesConfig, *, demo: bool) -> str:
+    grpc = f"{settings.grpc_address.host}:{app.grpc_port}"
+    lines = [
+        f"Tenant provisioner: gRPC at {grpc}, HTTP at "
+        f"{settings.http_address.host}:{app.http_port}.",
+        f"Database: {settings.safe_database_url}",
+    ]
+    lines.extend(
+        f"Engine {engine.id}: {engine.url or engine.blueprint}"
+        for engine in engines.engines.values()
+    )
+    if not engines.engines:
+        lines.append("No engine is configured: set PROVISIONER_ENGINES_FILE (see README.md).")
+    if settings.auth:
+        lines.append("Authentication is on: calls without sign-in are refused.")
+    else:
+        lines.append("PROVISIONER_AUTH=off: everybody on this machine is administrator.")
+    if settings.compat:
+        lines.append("PROVISIONER_COMPAT=on: takes effect with the REST gateway.")
+    address = "" if grpc == "127.0.0.1:50051" else f" --address {grpc}"
+    call = "Call next" if not demo else "In another terminal"
+    lines.append(f"{call}: provisioner start 'Baraka Stores' --watch{address}")
+    return "\n".join(lines)
+
+
+async def _show_first_tenant(stack: AsyncExitStack, app: App) -> None:
+    """Provision a first tenant before the reader's eyes, as a caller would."""
+    _say(f"\nA first tenant: provisioner start '{_DEMO_COMPANY}' --watch\n")
+    watching = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "clients.cli",
+        "start",
+        _DEMO_COMPANY,
+        "--till-user",
+        "till@example.com",
+        "--watch",
+        "--address",
+        f"127.0.0.1:{app.grpc_port}",
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+
+    async def end() -> None:
+        if watching.returncode is None:
+            watching.terminate()
+        await watching.wait()
+
+    stack.push_async_callback(end)
+
+
+def _stop_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    return stopping
+
+
+def _report(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    _say(json.dumps(facts, ensure_ascii=False, default=str) if as_json else text)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"provisioner: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(serve(config=None, overrides={}, with_reconciler=True, demo=False))

@@ -1,0 +1,195 @@
+"""Wires the parts into one thing with `start` and `stop`.
+
+The order matters: the store is checked before anything listens, health says SERVING last;
+on the way down health says NOT_SERVING first, and the store closes last.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from server.commands import Commands, EngineEntry
+from server.erpnext.client import Credentials, ErpNextEngine
+from server.errors import NotSignedIn
+from server.executor.executor import Executor, ExecutorOptions
+from server.model.actor import LOCAL
+from server.model.blueprint import BLUEPRINTS, NOOP
+from server.model.budget import Pacing
+from server.model.states import GateState
+from server.noop import NoopEngine
+from server.queries import Queries
+from server.rest import HttpServer
+from server.rpc.server import RpcServer
+from server.rpc.service import ProvisioningService
+from server.settings import ensure_database_directory
+from server.store.database import Database
+from server.store.operations import GateOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from server.model.actor import Actor
+    from server.model.step_context import Engine
+    from server.settings import EnginesConfig, Settings
+
+
+def utc_now() -> datetime:
+    """Return the time; the one clock of the process."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What both the server and the reconciler stand on: a store, the orders, the engines."""
+
+    database: Database
+    commands: Commands
+    engines: Mapping[str, Engine]
+    entries: Mapping[str, EngineEntry]
+
+
+async def open_core(settings: Settings, config: EnginesConfig, stack: AsyncExitStack) -> Core:
+    """Open the store and build the engines; `stack` closes them.
+
+    Raises:
+        SettingsError, SchemaMismatch, StoreUnavailable: with what to do.
+    """
+    ensure_database_directory(settings)
+    database = await Database.open(settings.database_url)
+    stack.push_async_callback(database.close)
+    engines = _engines(config)
+    for engine in engines.values():
+        stack.push_async_callback(engine.close)
+    now = utc_now()
+    await database.register_engines(
+        [GateOperation(site=engine.site, at=now, gate=GateState.UP) for engine in engines.values()]
+    )
+    entries = {
+        engine_id: EngineEntry(site=engine.site, blueprint=BLUEPRINTS[engine.blueprint_name])
+        for engine_id, engine in engines.items()
+    }
+    commands = Commands(
+        database, engines=entries, default_engine=config.default or None, now=utc_now
+    )
+    return Core(database=database, commands=commands, engines=engines, entries=entries)
+
+
+class App:
+    """The server: gRPC, HTTP and the executor over one store."""
+
+    def __init__(
+        self, settings: Settings, config: EnginesConfig, *, pacing: Pacing | None = None
+    ) -> None:
+        self._settings = settings
+        self._config = config
+        self._pacing = pacing or Pacing()
+        self._stack = AsyncExitStack()
+        self.core: Core
+        self.grpc_port = 0
+        self.http_port = 0
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open the store, begin to drive, then listen.
+
+        Raises:
+            SettingsError, SchemaMismatch, StoreUnavailable: with what to do; nothing is left
+                running.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Drain: take no more orders, wait for answers, record what is unknown, close."""
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings, stack = self._settings, self._stack
+        self.core = await open_core(settings, self._config, stack)
+        queries = Queries(
+            self.core.database,
+            engines=self.core.entries,
+            now=utc_now,
+            lease_seconds=settings.lease_seconds,
+        )
+        await queries.start()
+        stack.push_async_callback(queries.stop)
+        executor = Executor(
+            self.core.database,
+            self.core.engines,
+            now=utc_now,
+            options=ExecutorOptions(
+                lease_seconds=settings.lease_seconds,
+                max_runs=settings.max_runs,
+                drain_seconds=settings.drain_seconds,
+                pacing=self._pacing,
+            ),
+        )
+        await executor.start()
+        stack.push_async_callback(executor.stop)
+        http = HttpServer(settings.http_address.host, settings.http_address.port)
+        await http.start()
+        stack.push_async_callback(http.stop)
+        self.http_port = http.port
+        rpc = RpcServer(
+            ProvisioningService(self.core.commands, queries, identify=self._identify()),
+            str(settings.grpc_address),
+        )
+        await rpc.start()
+        # Closed first: callers get their answers before the executor drains.
+        stack.push_async_callback(rpc.stop, 5.0)
+        self.grpc_port = rpc.port
+
+    def _identify(self) -> _Identify:
+        return _Identify(auth=self._settings.auth)
+
+
+class _Identify:
+    """Says who calls: everybody is `local` where authentication is off."""
+
+    def __init__(self, *, auth: bool) -> None:
+        self._auth = auth
+
+    def __call__(self, _context: object) -> Actor:
+        if not self._auth:
+            return LOCAL
+        raise NotSignedIn(
+            "Authentication is on and this version has no sign-in yet. Serve on loopback "
+            "addresses with PROVISIONER_AUTH=off."
+        )
+
+
+def _engines(config: EnginesConfig) -> dict[str, Engine]:
+    engines: dict[str, Engine] = {}
+    for engine_id, engine in config.engines.items():
+        if engine.blueprint == NOOP.name:
+            engines[engine_id] = NoopEngine(engine_id)
+            continue
+        engines[engine_id] = ErpNextEngine(
+            url=engine.url,
+            host=engine.host,
+            credentials=Credentials(
+                api_key=engine.api_key.get_secret_value(),
+                api_secret=engine.api_secret.get_secret_value(),
+            ),
+        )
+    return engines

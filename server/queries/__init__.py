@@ -1,0 +1,155 @@
+"""What may be asked to be known: where a tenant stands, and its log.
+
+Reads only, by short snapshots of the database: nothing here waits for an engine, and
+nobody who follows a log holds a connection while there is nothing to send.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.errors import CursorOutOfRange, NotAllowed, NotFound
+from server.model.actor import Right
+from server.model.blueprint import BLUEPRINTS, ERPNEXT
+from server.queries.log_hub import POLL_SECONDS, LogHub
+from server.queries.log_pages import CursorCut, LogPages
+from server.queries.status import HELD, STALLED, Status, status_of
+from server.validation import validate_cursor, validate_tenant_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from server.commands import EngineEntry
+    from server.model.actor import Actor
+    from server.model.blueprint import Blueprint
+    from server.model.identifiers import TenantId
+    from server.model.records import LogEntry, Record
+    from server.store.database import Database
+
+__all__ = ["HELD", "STALLED", "CursorCut", "LogHub", "Queries", "Status", "status_of"]
+
+
+class Queries:
+    """Answers from one store; `start` it before a log is followed."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        engines: Mapping[str, EngineEntry],
+        now: Callable[[], datetime],
+        lease_seconds: float,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self.hub = LogHub(database.reads, poll_seconds=poll_seconds)
+        self._reads = database.reads
+        self._pages = LogPages(database.reads)
+        self._engines = engines
+        self._now = now
+        self._lease_seconds = lease_seconds
+        database.on_applied(self.hub.applied)
+
+    def start(self) -> None:
+        """Begin to watch followed logs; needs a running event loop."""
+        self.hub.start()
+
+    async def stop(self) -> None:
+        """Send followers away and finish reads, so that the database can be closed."""
+        await self.hub.stop()
+        await self._pages.stop()
+
+    async def status(self, actor: Actor, tenant_id: str) -> Status:
+        """Tell where a tenant stands.
+
+        Raises:
+            InvalidInput: the id is no UUID.
+            NotFound: no such tenant.
+            NotAllowed: not the caller's to see.
+            StoreUnavailable: the database can't be read now.
+        """
+        _demand_read(actor)
+        checked = validate_tenant_id(tenant_id)
+        live = await self._reads.live(checked)
+        if live is None:
+            raise _unknown(checked)
+        blueprint = self._blueprint(live.record)
+        return status_of(
+            live,
+            blueprint.steps_for(live.record.tenant.spec),
+            self._now(),
+            self._lease_seconds,
+        )
+
+    async def logs(
+        self, actor: Actor, tenant_id: str, after_cursor: int, *, follow: bool
+    ) -> AsyncIterator[Sequence[LogEntry]]:
+        """Give a tenant's log after a cursor in pages, in order, each entry once.
+
+        Close the iterator (`contextlib.aclosing`) when it is left early.
+
+        Args:
+            actor: Who asks.
+            tenant_id: The tenant.
+            after_cursor: The last cursor known; 0 for the whole log.
+            follow: Go on as the log grows, until the tenant is at rest and all is given;
+                otherwise end where the log ended when the reading began.
+
+        Raises:
+            InvalidInput, NotFound, NotAllowed, StoreUnavailable: as for `status`; the last
+                one also when the server stops.
+            CursorOutOfRange: the cursor is beyond the end.
+            CursorTooOld: entries after the cursor are no longer kept.
+        """
+        _demand_read(actor)
+        checked = validate_tenant_id(tenant_id)
+        cursor = validate_cursor(after_cursor)
+        tail = await self._reads.log_tail(checked)
+        if tail is None:
+            raise _unknown(checked)
+        if cursor > tail.last:
+            raise CursorOutOfRange(
+                f"Cursor {cursor} is beyond the end of the log of tenant {checked}, which ends "
+                f"at {tail.last}. Read on with after_cursor {tail.last}, or 0 for all of it."
+            )
+        if cursor < tail.last and tail.first > cursor + 1:
+            raise CursorCut(checked, cursor, tail.first)
+        if not follow:
+            async for page in self._until(checked, cursor, tail.last):
+                yield page
+            return
+        with self.hub.follow(checked) as follower:
+            end: int | None = tail.last
+            while end is not None:
+                async for page in self._until(checked, cursor, end):
+                    cursor = page[-1].cursor
+                    yield page
+                end = await follower.beyond(cursor)
+
+    async def _until(
+        self, tenant_id: TenantId, cursor: int, end: int
+    ) -> AsyncIterator[Sequence[LogEntry]]:
+        while cursor < end:
+            page = await self._pages.after(tenant_id, cursor)
+            if page:
+                cursor = page[-1].cursor
+                yield page
+
+    def _blueprint(self, record: Record) -> Blueprint:
+        """Return the blueprint of a tenant, also of one whose engine is configured no more."""
+        entry = self._engines.get(record.tenant.spec.engine_id)
+        if entry is not None:
+            return entry.blueprint
+        return BLUEPRINTS.get(record.run.blueprint, ERPNEXT) if record.run else ERPNEXT
+
+
+def _demand_read(actor: Actor) -> None:
+    if not actor.may(Right.READ):
+        raise NotAllowed(f"{actor.name} has role {actor.role} and may not see tenants.")
+
+
+def _unknown(tenant_id: TenantId) -> NotFound:
+    return NotFound(
+        f"No tenant {tenant_id}. Start one with StartProvisioning "
+        "(provisioner start NAME), or check the id."
+    )

@@ -1,0 +1,87 @@
+"""Reads a log in short pages by key, shared by all who want the same page at once.
+
+Many who follow one tenant are woken together and want the same page: one read serves
+them all. A reader that goes away does not cut the read short for the others, nor leave
+a database connection in the middle of a query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from server.errors import CursorTooOld
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from server.model.identifiers import TenantId
+    from server.model.records import LogEntry
+    from server.store.reads import Reads
+
+# At most 8 KiB an entry: a page stays below the 4 MiB that gRPC's clients accept.
+PAGE_ENTRIES = 200
+
+
+class CursorCut(CursorTooOld):
+    """The log is no longer kept that far back.
+
+    Attributes:
+        oldest_cursor: Cursor of the first entry that is kept.
+    """
+
+    def __init__(self, tenant_id: TenantId, after_cursor: int, oldest_cursor: int) -> None:
+        super().__init__(
+            f"The log of tenant {tenant_id} after cursor {after_cursor} is no longer kept; its "
+            f"oldest entry is {oldest_cursor}. Read on with after_cursor {oldest_cursor - 1}."
+        )
+        self.oldest_cursor = oldest_cursor
+
+
+class LogPages:
+    """Pages of logs, each read once for all who wait for it."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._under_way: dict[tuple[TenantId, int], asyncio.Task[list[LogEntry]]] = {}
+
+    async def after(self, tenant_id: TenantId, cursor: int) -> Sequence[LogEntry]:
+        """Return the next page after a cursor; empty if there is none.
+
+        Raises:
+            CursorCut: entries between the cursor and the page are no longer kept.
+            StoreUnavailable: the database can't be read now.
+        """
+        key = (tenant_id, cursor)
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(
+                self._reads.log_page(tenant_id, after=cursor, limit=PAGE_ENTRIES), name="log-page"
+            )
+            self._under_way[key] = task
+            task.add_done_callback(lambda done: self._done(key, done))
+        page = await asyncio.shield(task)
+        if page:
+            self._check(tenant_id, cursor, page[0].cursor)
+            return page
+        tail = await self._reads.log_tail(tenant_id)
+        if tail is not None and tail.last > cursor:
+            self._check(tenant_id, cursor, tail.first)
+        return page
+
+    async def stop(self) -> None:
+        """Wait for the reads under way: the database is closed after this."""
+        if self._under_way:
+            await asyncio.wait(self._under_way.values())
+
+    def _check(self, tenant_id: TenantId, cursor: int, first: int) -> None:
+        # Age deletes from the front only, so a gap begins at what is kept.
+        if first > cursor + 1:
+            raise CursorCut(tenant_id, cursor, first)
+
+    def _done(self, key: tuple[TenantId, int], task: asyncio.Task[list[LogEntry]]) -> None:
+        self._under_way.pop(key, None)
+        if not task.cancelled():
+            # Looked at here, or a read that fails after all its readers left would be
+            # reported as an exception nobody retrieved.
+            task.exception()

@@ -1,0 +1,228 @@
+"""Where a tenant stands, in the words its callers get: one pure function over its rows.
+
+`derive` says how far the run is; this adds what a caller must know besides: whether the
+run moves, what it waits for, what holds the tenant, and what to do next. Promise 3 is
+kept here: who stands still has an error with code, message and time, and who is in
+motion moves, or says what it waits for, or is STALLED.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
+
+from server.model.derive import derive
+from server.model.records import StepError, WaitingFor
+from server.model.states import (
+    OPEN_RUN_STATES,
+    GateState,
+    RunState,
+    TenantState,
+    WaitingCode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from server.model.blueprint import StepType
+    from server.model.derive import Standing
+    from server.model.records import Hold, Run, Step, Tenant
+    from server.store.reads import Live
+
+HELD = "HELD"
+STALLED = "STALLED"
+
+# Promise 3: within three lease times a lost worker's run has been taken over.
+_LEASES_UNTIL_STALLED = 3
+
+_GONE = frozenset({TenantState.DEPROVISIONING, TenantState.DEPROVISIONED})
+_GATE_CODES = {
+    GateState.DOWN: WaitingCode.ENGINE_DOWN,
+    GateState.MISCONFIGURED: WaitingCode.ENGINE_MISCONFIGURED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Everything a caller needs to know about where a tenant stands.
+
+    Attributes:
+        run: The last run, or None.
+        steps: The run's steps in order; only those that are left of a damaged record.
+        titles: Names for people, by step key.
+        standing: What `derive` says.
+        errors: The standing's, and why it is held or stalled.
+        waiting_for: What an open run waits for; None where it moves or is closed.
+        next_command: What an operator would do next; "" if nothing is to be done.
+        eta: When the run will probably be done; None if not known.
+    """
+
+    tenant: Tenant
+    run: Run | None
+    steps: tuple[Step, ...]
+    titles: Mapping[str, str]
+    standing: Standing
+    errors: tuple[StepError, ...]
+    waiting_for: WaitingFor | None
+    hold: Hold | None
+    next_command: str
+    eta: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+def status_of(
+    live: Live, step_types: Sequence[StepType], now: datetime, lease_seconds: float
+) -> Status:
+    """Tell where a tenant stands.
+
+    Args:
+        live: Its record, and what moves it.
+        step_types: The steps a run for the tenant's spec has.
+        now: The time.
+        lease_seconds: A worker's lease; after three of them without motion or a wait an
+            open run is STALLED.
+    """
+    record = live.record
+    tenant, run = record.tenant, record.run
+    standing = derive(
+        stored=tenant.state,
+        run=run,
+        steps=record.steps,
+        step_types=step_types,
+        at=tenant.updated_at,
+    )
+    waiting_for = _waiting_for(live, now)
+    stalled = _stalled(live, waiting_for, standing.current_step, now, lease_seconds)
+    errors = standing.errors
+    if stalled is not None:
+        errors = (*errors, stalled)
+    if tenant.hold is not None and not errors:
+        errors = (_held(tenant, tenant.hold, standing.state),)
+    return Status(
+        tenant=tenant,
+        run=run,
+        steps=tuple(sorted(record.steps, key=lambda step: step.position)),
+        titles={step.key: step.title for step in step_types},
+        standing=standing,
+        errors=errors,
+        waiting_for=waiting_for,
+        hold=tenant.hold,
+        next_command=_next_command(tenant, standing, stalled=stalled is not None),
+        eta=None,
+        started_at=None if run is None else run.started_at,
+        completed_at=None if run is None else run.finished_at,
+    )
+
+
+def _waiting_for(live: Live, now: datetime) -> WaitingFor | None:
+    run = live.record.run
+    if run is None or run.state not in OPEN_RUN_STATES:
+        return None
+    gate = live.gate
+    if gate is not None and gate.state in _GATE_CODES:
+        # Whatever else the run waits for, nothing goes on before the site does.
+        return WaitingFor(
+            code=_GATE_CODES[gate.state], message=gate.message, until=gate.next_probe_at
+        )
+    if run.state is RunState.QUEUED:
+        return _for_a_worker(run.due_at)
+    if run.state is RunState.RUNNING:
+        # The worker waits within its attempt: there is no wait where it is gone.
+        return run.waiting_for if _worker_lives(live, now) else None
+    until = run.due_at if run.waiting_for is None else run.waiting_for.until
+    if until is not None and until <= now:
+        return _for_a_worker(until)
+    if run.waiting_for is not None:
+        return run.waiting_for
+    return WaitingFor(code=WaitingCode.RETRY, message="Waiting for its next try.", until=until)
+
+
+def _for_a_worker(since: datetime) -> WaitingFor:
+    return WaitingFor(
+        code=WaitingCode.WORKER,
+        message=f"Waiting for a free worker since {_clock(since)}.",
+        until=None,
+    )
+
+
+def _stalled(
+    live: Live, waiting_for: WaitingFor | None, step_key: str, now: datetime, lease_seconds: float
+) -> StepError | None:
+    """Return the error of an open run that neither moves nor waits, or None."""
+    run = live.record.run
+    if run is None or run.state is not RunState.RUNNING or waiting_for is not None:
+        return None
+    alive = _worker_lives(live, now)
+    if alive and live.deadline_at is not None and now < live.deadline_at:
+        return None
+    since = _last_sign_of_life(live, alive=alive)
+    if now - since < timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED):
+        return None
+    if alive:
+        what = "its attempt is past its deadline and its worker does not say what it does"
+    else:
+        what = "the worker that drove it gives no sign of life and none has taken over"
+    return StepError(
+        step_key=step_key,
+        code=STALLED,
+        message=(
+            f"The run has not moved since {_clock(since)}: {what}. It goes on by itself once a "
+            "worker is there: see that a server runs and reaches the database, or start it again."
+        ),
+        occurred_at=since,
+    )
+
+
+def _worker_lives(live: Live, now: datetime) -> bool:
+    worker = live.worker
+    return (
+        worker is not None
+        and worker.stopped_at is None
+        and now < worker.heartbeat_at + timedelta(seconds=worker.lease_seconds)
+    )
+
+
+def _last_sign_of_life(live: Live, *, alive: bool) -> datetime:
+    signs = [live.record.tenant.updated_at]
+    if alive and live.deadline_at is not None:
+        signs.append(live.deadline_at)
+    elif not alive and live.worker is not None:
+        signs.append(live.worker.stopped_at or live.worker.heartbeat_at)
+    return max(signs)
+
+
+def _held(tenant: Tenant, hold: Hold, state: TenantState) -> StepError:
+    if state is TenantState.IN_PROGRESS:
+        remedy = "The run under way goes on; after it only a person may move the tenant."
+    else:
+        remedy = f"Only a person may move it: {_lifting(tenant, state)}"
+    return StepError(
+        step_key="",
+        code=HELD,
+        message=f"Held by {hold.by}: {hold.reason.rstrip('. ')}. {remedy}",
+        occurred_at=hold.since,
+    )
+
+
+def _next_command(tenant: Tenant, standing: Standing, *, stalled: bool) -> str:
+    if standing.state in _GONE:
+        return ""
+    if standing.state is TenantState.COMPLETED:
+        return "" if tenant.hold is None else _lifting(tenant, standing.state)
+    if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
+        # A run in motion refuses orders; a stalled one is taken over by the next worker.
+        return f"provisioner status {tenant.id} --watch" if stalled else ""
+    return f"provisioner continue {tenant.id}"
+
+
+def _lifting(tenant: Tenant, state: TenantState) -> str:
+    """Return the order that lifts a hold: Continue does nothing on a COMPLETED tenant."""
+    order = "retry" if state is TenantState.COMPLETED else "continue"
+    return f"provisioner {order} {tenant.id}"
+
+
+def _clock(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -186,7 +186,8 @@ async def _serve(
 async def _reconcile(
     config: Path | None, overrides: Mapping[str, str], *, once: bool, dry: bool, as_json: bool
 ) -> int:
-    from reconciler.sweep import Sweeper  # noqa: PLC0415 - `serve` alone does not need it
+    from reconciler.report import as_facts, as_text  # noqa: PLC0415 - `serve` alone needs none
+    from reconciler.sweep import Sweeper  # noqa: PLC0415 - likewise
 
     settings = load_settings(config=config, overrides=overrides, environ=os.environ)
     configure_logging(settings.log_format, quiet=False)
@@ -195,13 +196,13 @@ async def _reconcile(
         sweeper = Sweeper(
             core.database,
             core.commands,
-            core.entries,
+            engines=core.entries,
             now=utc_now,
             lease_seconds=settings.lease_seconds,
         )
         if once:
             report = await sweeper.sweep(dry_run=dry)
-            _report(report.as_json(), report.as_text(), as_json=as_json)
+            _report(as_facts(report), as_text(report), as_json=as_json)
             return EXIT_DONE
         stopping = _stop_signals()
         await _schedule(stack, sweeper, settings)
@@ -216,16 +217,14 @@ async def _start_reconciler(stack: AsyncExitStack, app: App, settings: Settings)
     sweeper = Sweeper(
         app.core.database,
         app.core.commands,
-        app.core.entries,
+        engines=app.core.entries,
         now=utc_now,
         lease_seconds=settings.lease_seconds,
     )
     await _schedule(stack, sweeper, settings)
 
 
-async def _schedule(
-    stack: AsyncExitStack, sweeper: Any, settings: Settings
-) -> None:  # Any: imported lazily
+async def _schedule(stack: AsyncExitStack, sweeper: Sweeper, settings: Settings) -> None:
     from reconciler.schedule import Schedule  # noqa: PLC0415 - `serve` alone does not need it
 
     schedule = Schedule(

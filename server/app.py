@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 from server.commands import Commands, EngineEntry
 from server.erpnext.client import Credentials, ErpNextEngine
-from server.errors import NotSignedIn
 from server.executor.executor import Executor, ExecutorOptions
-from server.model.actor import LOCAL
 from server.model.blueprint import BLUEPRINTS, NOOP
 from server.model.budget import Pacing
 from server.model.states import GateState
 from server.noop import NoopEngine
 from server.queries import Queries
 from server.rest import HttpServer
+from server.rpc.identity import local_caller, nobody
 from server.rpc.server import RpcServer
 from server.rpc.service import ProvisioningService
 from server.settings import ensure_database_directory
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from server.model.actor import Actor
     from server.model.step_context import Engine
     from server.settings import EnginesConfig, Settings
 
@@ -150,32 +148,16 @@ class App:
         await http.start()
         stack.push_async_callback(http.stop)
         self.http_port = http.port
+        # Deny by default: with authentication on nobody is known until there is sign-in.
+        identify = nobody if settings.auth else local_caller
         rpc = RpcServer(
-            ProvisioningService(self.core.commands, queries, identify=self._identify()),
+            ProvisioningService(self.core.commands, queries, identify=identify),
             str(settings.grpc_address),
         )
         await rpc.start()
         # Closed first: callers get their answers before the executor drains.
         stack.push_async_callback(rpc.stop, 5.0)
         self.grpc_port = rpc.port
-
-    def _identify(self) -> _Identify:
-        return _Identify(auth=self._settings.auth)
-
-
-class _Identify:
-    """Says who calls: everybody is `local` where authentication is off."""
-
-    def __init__(self, *, auth: bool) -> None:
-        self._auth = auth
-
-    def __call__(self, _context: object) -> Actor:
-        if not self._auth:
-            return LOCAL
-        raise NotSignedIn(
-            "Authentication is on and this version has no sign-in yet. Serve on loopback "
-            "addresses with PROVISIONER_AUTH=off."
-        )
 
 
 def _engines(config: EnginesConfig) -> dict[str, Engine]:

@@ -18,7 +18,7 @@ BUF = Path(sysconfig.get_path("scripts")) / "buf"
 
 def _committed() -> bool:
     """Tell whether HEAD holds a contract to compare with."""
-    shown = subprocess.run(  # noqa: S603 - fixed arguments
+    shown = subprocess.run(
         ["git", "ls-tree", "HEAD", "proto/provisioner/v1/"],  # noqa: S607 - git of the PATH
         cwd=ROOT,
         capture_output=True,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import httpx
 
+from server.erpnext.address import base_url, host_header, tls_context
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
 from server.erpnext.health import READ_ONLY, READ_ONLY_CHECKS, READ_ONLY_HEALTH, check_health
@@ -27,6 +27,8 @@ from server.model.blueprint import ERPNEXT
 from server.model.states import ErrorClass, GateState
 
 if TYPE_CHECKING:
+    import ssl
+
     from server.model.step_context import Answer, EngineHealth, Request, Step
 
 # gunicorn takes 4094 bytes for the whole line (recording 11-url-too-long); a proxy adds none.
@@ -39,7 +41,6 @@ CONNECT_SECONDS = 5.0
 # write: that would be of unknown outcome.
 KEEP_ALIVE_SECONDS = 1.5
 _PROBER_CONNECTIONS = 2
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -93,14 +94,14 @@ class ErpNextEngine:
         Raises:
             SettingsError: if the url or the host cannot be one.
         """
-        self._base = _base_url(url)
-        self._host = _host_header(host)
+        self._base = base_url(url)
+        self._host = host_header(host)
         self._credentials = credentials
         self._connect_seconds = connect_seconds
         # A site in maintenance may answer reads and refuse writes; checks only read, so what a
         # write met is kept for the next few of them.
         self._read_only_checks = 0
-        context = _tls_context(self._base)
+        context = tls_context(self._base)
         self._client = self._new_client(max_connections, context, transport)
         # Of its own, so that an outage is never read into a queue of ours.
         self._prober = self._new_client(_PROBER_CONNECTIONS, context, transport)
@@ -277,35 +278,3 @@ def _parameter(value: object) -> str:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _base_url(url: str) -> str:
-    try:
-        parsed = httpx.URL(url.strip())
-    except (httpx.InvalidURL, ValueError):
-        parsed = httpx.URL("")
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise SettingsError("An engine's url must be like https://erp.example.com.")
-    if parsed.userinfo or parsed.query or parsed.fragment:
-        raise SettingsError(
-            "An engine's url holds a name, a query or a fragment; give scheme, host and port only."
-        )
-    if parsed.port == _DEFAULT_PORTS[parsed.scheme]:
-        parsed = parsed.copy_with(port=None)
-    netloc = parsed.netloc.decode("ascii")
-    return f"{parsed.scheme}://{netloc}{parsed.raw_path.decode('ascii').rstrip('/')}"
-
-
-def _tls_context(base: str) -> ssl.SSLContext:
-    if base.startswith("https:"):
-        return httpx.create_ssl_context()  # heeds SSL_CERT_FILE and SSL_CERT_DIR
-    # Never used, as no redirect is followed; one with authorities takes 50 ms to load. It
-    # knows none, so it would refuse.
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _host_header(host: str) -> str:
-    lowered = host.strip().lower()
-    if any(sign in lowered for sign in " /@\r\n\t") or not lowered.isascii():
-        raise SettingsError(f"An engine's host is {host!r}; it must be like erp.example.com.")
-    return lowered

@@ -17,7 +17,7 @@ from server.queries.status import HELD, STALLED, Status, status_of
 from server.validation import validate_cursor, validate_tenant_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from datetime import datetime
 
     from server.commands import EngineEntry
@@ -50,8 +50,8 @@ class Queries:
         self._lease_seconds = lease_seconds
         database.on_applied(self.hub.applied)
 
-    def start(self) -> None:
-        """Begin to watch followed logs; needs a running event loop."""
+    async def start(self) -> None:
+        """Begin to watch the logs that are followed."""
         self.hub.start()
 
     async def stop(self) -> None:
@@ -83,7 +83,7 @@ class Queries:
 
     async def logs(
         self, actor: Actor, tenant_id: str, after_cursor: int, *, follow: bool
-    ) -> AsyncIterator[Sequence[LogEntry]]:
+    ) -> AsyncGenerator[Sequence[LogEntry], None]:
         """Give a tenant's log after a cursor in pages, in order, each entry once.
 
         Close the iterator (`contextlib.aclosing`) when it is left early.
@@ -128,7 +128,7 @@ class Queries:
 
     async def _until(
         self, tenant_id: TenantId, cursor: int, end: int
-    ) -> AsyncIterator[Sequence[LogEntry]]:
+    ) -> AsyncGenerator[Sequence[LogEntry], None]:
         while cursor < end:
             page = await self._pages.after(tenant_id, cursor)
             if page:

@@ -118,8 +118,7 @@ class LogHub:
             followed.tell()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
 
     @contextlib.contextmanager
     def follow(self, tenant_id: TenantId) -> Iterator[Follower]:

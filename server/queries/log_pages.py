@@ -52,6 +52,25 @@ class LogPages:
             CursorCut: entries between the cursor and the page are no longer kept.
             StoreUnavailable: the database can't be read now.
         """
+        page = await self._shared(tenant_id, cursor)
+        if page:
+            self._check(tenant_id, cursor, page[0].cursor)
+            return _without_gap(page)
+        tail = await self._reads.log_tail(tenant_id)
+        if tail is None or tail.last <= cursor:
+            return page
+        self._check(tenant_id, cursor, tail.first)
+        # The shared read may have begun before the entry was written; this one did not.
+        page = await self._reads.log_page(tenant_id, after=cursor, limit=PAGE_ENTRIES)
+        self._check(tenant_id, cursor, page[0].cursor if page else tail.last + 1)
+        return _without_gap(page)
+
+    async def stop(self) -> None:
+        """Wait for the reads under way: the database is closed after this."""
+        if self._under_way:
+            await asyncio.wait(self._under_way.values())
+
+    async def _shared(self, tenant_id: TenantId, cursor: int) -> list[LogEntry]:
         key = (tenant_id, cursor)
         task = self._under_way.get(key)
         if task is None:
@@ -60,19 +79,7 @@ class LogPages:
             )
             self._under_way[key] = task
             task.add_done_callback(lambda done: self._done(key, done))
-        page = await asyncio.shield(task)
-        if page:
-            self._check(tenant_id, cursor, page[0].cursor)
-            return page
-        tail = await self._reads.log_tail(tenant_id)
-        if tail is not None and tail.last > cursor:
-            self._check(tenant_id, cursor, tail.first)
-        return page
-
-    async def stop(self) -> None:
-        """Wait for the reads under way: the database is closed after this."""
-        if self._under_way:
-            await asyncio.wait(self._under_way.values())
+        return await asyncio.shield(task)
 
     def _check(self, tenant_id: TenantId, cursor: int, first: int) -> None:
         # Age deletes from the front only, so a gap begins at what is kept.
@@ -85,3 +92,11 @@ class LogPages:
             # Looked at here, or a read that fails after all its readers left would be
             # reported as an exception nobody retrieved.
             task.exception()
+
+
+def _without_gap(page: list[LogEntry]) -> list[LogEntry]:
+    """Cut a page before the first missing entry; the next read then tells of it."""
+    first = page[0].cursor
+    if page[-1].cursor - first == len(page) - 1:
+        return page
+    return [entry for index, entry in enumerate(page) if entry.cursor == first + index]

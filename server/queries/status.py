@@ -127,11 +127,15 @@ def _waiting_for(live: Live, now: datetime) -> WaitingFor | None:
         return WaitingFor(
             code=_GATE_CODES[gate.state], message=gate.message, until=gate.next_probe_at
         )
-    if run.state is RunState.QUEUED:
-        return _for_a_worker(run.due_at)
     if run.state is RunState.RUNNING:
         # The worker waits within its attempt: there is no wait where it is gone.
         return run.waiting_for if _worker_lives(live, now) else None
+    if run.state is RunState.QUEUED:
+        return _for_a_worker(run.due_at)
+    return _own_wait(run, now)
+
+
+def _own_wait(run: Run, now: datetime) -> WaitingFor:
     until = run.due_at if run.waiting_for is None else run.waiting_for.until
     if until is not None and until <= now:
         return _for_a_worker(until)

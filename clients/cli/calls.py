@@ -1,0 +1,170 @@
+"""Carries out the commands that call the service, and shows what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import TYPE_CHECKING, assert_never
+
+from rich.text import Text
+
+from clients.cli import failures, render, standing
+from clients.cli.exit_codes import ExitCode
+from clients.cli.json_view import as_object
+from clients.cli.output import Output
+from clients.cli.requests import Continue, Logs, Retry, Start, Status
+from clients.cli.screens import screen_for
+from clients.cli.watch import watch
+from clients.cli.wire_text import plain
+from clients.sdk import ProvisionerClient, ProvisionerError
+from provisioner.v1.tenant_pb2 import TenantSpec
+
+if TYPE_CHECKING:
+    from clients.cli.requests import Request
+    from provisioner.v1.provisioning_pb2 import LogEntry
+    from provisioner.v1.tenant_pb2 import TenantStatus
+
+
+def run(request: Request) -> ExitCode:
+    """Carry out a command from beginning to end, and return what it ends with."""
+    output = Output(as_json=request.as_json)
+    try:
+        return asyncio.run(_carry_out(request, output))
+    except ProvisionerError as error:
+        failure = failures.of_service(error, request)
+        output.failure(failure)
+        return failure.exit_code
+    except KeyboardInterrupt:
+        # A log in JSON is complete line by line; everything else owes one document.
+        if request.as_json and not isinstance(request, Logs):
+            output.failure(failures.interrupted())
+        return ExitCode.INTERRUPTED
+
+
+async def _carry_out(request: Request, output: Output) -> ExitCode:
+    async with ProvisionerClient(
+        request.address, timeout_seconds=request.timeout_seconds
+    ) as client:
+        match request:
+            case Logs():
+                return await _logs(client, request, output)
+            case Status():
+                status = await client.get_status(request.tenant)
+                if request.watch:
+                    return await _watch(client, status, output, with_log=False)
+                _show(status, output)
+                return standing.exit_code(status)
+            case Start() | Continue() | Retry():
+                status = await _order(client, request)
+                if request.watch:
+                    return await _watch(client, status, output, with_log=True)
+                _show(status, output)
+                return ExitCode.DONE
+            case _:
+                raise TypeError(f"no call for {type(request).__name__}")
+
+
+async def _order(client: ProvisionerClient, request: Start | Continue | Retry) -> TenantStatus:
+    match request:
+        case Start():
+            return await client.start_provisioning(
+                _spec(request), tenant_id=request.tenant_id, request_id=request.request_id
+            )
+        case Continue():
+            return await client.continue_(
+                request.tenant,
+                reason=request.reason,
+                expected_revision=request.expected_revision,
+                request_id=request.request_id,
+            )
+        case Retry():
+            return await client.retry(
+                request.tenant,
+                step_key=request.step,
+                reason=request.reason,
+                expected_revision=request.expected_revision,
+                request_id=request.request_id,
+            )
+        case _:
+            assert_never(request)
+
+
+def _spec(request: Start) -> TenantSpec:
+    return TenantSpec(
+        company_name=request.company_name,
+        country_code=request.country,
+        currency=request.currency,
+        chart_template=request.chart,
+        include_demo_data=request.demo_data,
+        pos_store_enabled=request.pos_store,
+        till_user=request.till_user,
+        engine_id=request.engine,
+        payment_methods=request.payments,
+        opening_amount=request.opening_amount,
+    )
+
+
+async def _watch(
+    client: ProvisionerClient, status: TenantStatus, output: Output, *, with_log: bool
+) -> ExitCode:
+    try:
+        with screen_for(output, with_log=with_log) as screen:
+            last = await watch(client, status, screen, with_log=with_log and output.interactive)
+    except asyncio.CancelledError:
+        if not output.as_json:
+            output.note(
+                "Stopped watching; the tenant goes on. Look again with:"
+                f" provisioner status {plain(shlex.quote(status.tenant_id))} --watch"
+            )
+        raise
+    _show(last, output)
+    return standing.exit_code_watched(last)
+
+
+async def _logs(client: ProvisionerClient, request: Logs, output: Output) -> ExitCode:
+    # Asked first because it answers at once when the service is away or the tenant
+    # unknown; the stream would patiently try again.
+    await client.get_status(request.tenant)
+    days = _Days(output)
+    async with client.stream_logs(
+        request.tenant, after_cursor=request.after, follow=request.follow
+    ) as log:
+        try:
+            async for entry in log:
+                if output.as_json:
+                    output.json(as_object(entry))
+                else:
+                    output.lines([*days.heading(entry), render.log_line(entry)])
+        except (ProvisionerError, asyncio.CancelledError):
+            if log.cursor > request.after and not output.as_json:
+                follow = " -f" if request.follow else ""
+                output.note(
+                    f"Go on with: provisioner logs {plain(shlex.quote(request.tenant))}"
+                    f"{follow} --after {log.cursor}"
+                )
+            raise
+    return ExitCode.DONE
+
+
+class _Days:
+    """Tells a person in a terminal when the day changes; lines alone hold the time only."""
+
+    def __init__(self, output: Output) -> None:
+        self._wanted = output.interactive and not output.as_json
+        self._day = ""
+
+    def heading(self, entry: LogEntry) -> list[Text]:
+        day = entry.time.ToDatetime().strftime("%Y-%m-%d UTC")
+        if not self._wanted or day == self._day:
+            return []
+        self._day = day
+        return [Text(day, style="dim")]
+
+
+def _show(status: TenantStatus, output: Output) -> None:
+    if not output.as_json:
+        output.lines(render.status_lines(status))
+        return
+    output.json(as_object(status))
+    if standing.lacks_reason(status):
+        output.note(render.defect(status))

@@ -1,0 +1,186 @@
+"""Says why a command did not do what was asked for, and which command comes next."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clients.cli import exit_codes
+from clients.cli.exit_codes import ExitCode
+from clients.cli.requests import Continue, Logs, Request, Retry, Start, Status
+from clients.cli.wire_text import plain
+from clients.sdk.errors import (
+    AlreadyExists,
+    CursorOutOfRange,
+    CursorTooOld,
+    FailedPrecondition,
+    ProvisionerError,
+    RevisionChanged,
+    Unreachable,
+)
+
+if TYPE_CHECKING:
+    from clients.sdk.errors import FieldViolation
+
+# The option behind each field, so that a person need not know the contract.
+_OPTION_BY_FIELD = {
+    "tenant_id": "--tenant-id",
+    "request_id": "--request-id",
+    "expected_revision": "--expected-revision",
+    "reason": "--reason",
+    "step_key": "--step",
+    "after_cursor": "--after",
+    "spec.company_name": "NAME",
+    "spec.country_code": "--country",
+    "spec.currency": "--currency",
+    "spec.chart_template": "--chart",
+    "spec.include_demo_data": "--demo-data",
+    "spec.pos_store_enabled": "--pos-store",
+    "spec.till_user": "--till-user",
+    "spec.engine_id": "--engine",
+    "spec.payment_methods": "--payment",
+    "spec.opening_amount": "--opening-amount",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a command did not do what was asked for.
+
+    Attributes:
+        code: Name of the gRPC status code.
+        reason: Stable reason; "" if there is none.
+        message: What happened, and what to do.
+        fields: Wrong fields, each with the name that a person typed it under.
+        next_command: The command to give next, or "".
+        exit_code: What the command ends with.
+    """
+
+    code: str
+    reason: str
+    message: str
+    fields: tuple[tuple[str, FieldViolation], ...] = ()
+    next_command: str = ""
+    exit_code: ExitCode
+
+    def as_object(self) -> dict[str, object]:
+        """Return it for scripts."""
+        error: dict[str, object] = {
+            "code": self.code,
+            "reason": self.reason,
+            "message": self.message,
+            "fields": [
+                {"field": violation.field, "description": violation.description}
+                for _, violation in self.fields
+            ],
+        }
+        if self.next_command:
+            error["next_command"] = self.next_command
+        return {"error": error}
+
+    def lines(self) -> list[str]:
+        """Return it for people: what happened first, the next command last."""
+        reason = f" ({self.reason})" if self.reason else ""
+        lines = [f"Error: {plain(self.message)}{plain(reason)}"]
+        lines += [
+            f"  {plain(name)}: {plain(violation.description)}" for name, violation in self.fields
+        ]
+        if self.next_command and self.next_command not in self.message:
+            lines.append(f"Next: {plain(self.next_command)}")
+        return lines
+
+
+def of_service(error: ProvisionerError, request: Request) -> Failure:
+    """Say what an error of the service, or its silence, means for this command."""
+    message = error.message or f"The service answered {error.code} without a message."
+    if isinstance(error, Unreachable) and not error.reason:
+        message = _not_reachable(error, request)
+    elif error.retry_delay_seconds:
+        message += f" Try again in {error.retry_delay_seconds:g} s."
+    return Failure(
+        code=error.code,
+        reason=error.reason,
+        message=message,
+        fields=tuple(
+            (_typed_as(violation.field, request), violation) for violation in error.field_violations
+        ),
+        next_command=_next_command(error, request),
+        exit_code=exit_codes.for_error(error.code),
+    )
+
+
+def interrupted() -> Failure:
+    """Say that a person ended the command before its result was there."""
+    return Failure(
+        code="CANCELLED",
+        reason="INTERRUPTED",
+        message="Interrupted. An order that was given goes on.",
+        exit_code=ExitCode.INTERRUPTED,
+    )
+
+
+def _typed_as(field: str, request: Request) -> str:
+    option = _OPTION_BY_FIELD.get(field.partition("[")[0])
+    if option is None:
+        return field
+    if field == "tenant_id" and not isinstance(request, Start):
+        option = "TENANT"
+    return f"{option} ({field})"
+
+
+def _not_reachable(error: ProvisionerError, request: Request) -> str:
+    if error.code == "DEADLINE_EXCEEDED":
+        message = f"No answer from {request.address} within {request.timeout_seconds:g} s."
+        if isinstance(request, Start | Continue | Retry):
+            message += (
+                " The order may have been taken all the same; given again with --request-id"
+                f" {request.request_id} it is the same order."
+            )
+        return message
+    return f"Not reachable at {request.address}. Is it running? Start it with: provisioner serve"
+
+
+def _next_command(error: ProvisionerError, request: Request) -> str:
+    """Return the way out of an error; the service's own word comes first."""
+    told = error.metadata.get("next_command", "")
+    if told:
+        return told
+    if isinstance(error, Unreachable) and not error.reason and error.code == "UNAVAILABLE":
+        return "provisioner serve"
+    if isinstance(error, AlreadyExists):
+        return _look_at_the_other(error, request)
+    if isinstance(request, Start):
+        return ""
+    return _next_for_tenant(error, request)
+
+
+def _look_at_the_other(error: ProvisionerError, request: Request) -> str:
+    mine = request.tenant_id if isinstance(request, Start) else None
+    other = error.metadata.get("tenant_id") or mine
+    return f"provisioner status {shlex.quote(other)}" if other else ""
+
+
+def _next_for_tenant(error: ProvisionerError, request: Request) -> str:
+    if not isinstance(request, Status | Logs | Continue | Retry):
+        return ""
+    tenant = shlex.quote(request.tenant)
+    match error:
+        case FailedPrecondition():
+            return f"provisioner status {tenant} --watch"
+        case RevisionChanged():
+            return f"provisioner status {tenant}"
+        case CursorTooOld() | CursorOutOfRange():
+            return f"provisioner logs {tenant}"
+        case Unreachable() if isinstance(request, Continue | Retry):
+            order = "continue" if isinstance(request, Continue) else "retry"
+            step = (
+                f" --step {shlex.quote(request.step)}"
+                if isinstance(request, Retry) and request.step
+                else ""
+            )
+            return (
+                f"provisioner {order} {tenant}{step} --request-id {shlex.quote(request.request_id)}"
+            )
+        case _:
+            return ""

@@ -1,0 +1,210 @@
+"""The commands that start programs or touch the database on this machine.
+
+Thin: options in, one call of `server.__main__` out, which decides everything, checks the
+settings too. Options that are not given are not passed on, so the environment and the
+file named by --config keep their say. The server is imported by the command alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+commands = typer.Typer(rich_markup_mode=None)
+database = typer.Typer(
+    name="db",
+    help="Look after the database.",
+    rich_markup_mode=None,
+)
+commands.add_typer(database)
+
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Read settings from this file.")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="sqlite+aiosqlite:///... or postgresql+asyncpg://... (a file by default).",
+    ),
+]
+GrpcAddress = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where gRPC listens. Default: 127.0.0.1:50051."),
+]
+HttpAddress = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where HTTP listens. Default: 127.0.0.1:4000."),
+]
+LeaseSeconds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS", help="Time until a dead worker's runs are taken over. Default: 10."
+    ),
+]
+SweepSeconds = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Time between two sweeps of the reconciler. Default: 30."),
+]
+DrainSeconds = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Time to wait for answers when stopping. Default: 25."),
+]
+EnginesFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="TOML file that names the engines.")
+]
+Auth = Annotated[
+    str | None, typer.Option(metavar="on|off", help="Ask callers who they are. Default: on.")
+]
+Compat = Annotated[str | None, typer.Option(metavar="on|off", help="Answer old clients too.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON only, errors too.")]
+
+
+@commands.command(
+    epilog="""\b
+Examples:
+  provisioner serve --with-reconciler --engines-file engines.toml
+  provisioner serve --demo
+"""
+)
+def serve(
+    *,
+    with_reconciler: Annotated[
+        bool, typer.Option("--with-reconciler", help="Heal stuck tenants in this process too.")
+    ] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Beside a stand-in ERPNext, with a first tenant.")
+    ] = False,
+    config: Config = None,
+    database_url: DatabaseUrl = None,
+    grpc_address: GrpcAddress = None,
+    http_address: HttpAddress = None,
+    lease_seconds: LeaseSeconds = None,
+    sweep_seconds: SweepSeconds = None,
+    drain_seconds: DrainSeconds = None,
+    engines_file: EnginesFile = None,
+    auth: Auth = None,
+    compat: Compat = None,
+    as_json: Json = False,  # noqa: ARG001 - read by `program` for wrong use; the rest is on stderr
+) -> int:
+    """Run the service until it is told to stop."""
+    from server.__main__ import serve as program  # noqa: PLC0415 - see the module's docstring
+
+    return program(
+        config=config,
+        overrides=_given(
+            database_url=database_url,
+            grpc_address=grpc_address,
+            http_address=http_address,
+            lease_seconds=lease_seconds,
+            sweep_seconds=sweep_seconds,
+            drain_seconds=drain_seconds,
+            engines_file=engines_file,
+            auth=auth,
+            compat=compat,
+        ),
+        with_reconciler=with_reconciler,
+        demo=demo,
+    )
+
+
+@commands.command(
+    epilog="""\b
+Examples:
+  provisioner reconcile --sweep-seconds 10
+  provisioner reconcile --once --dry-run --json
+"""
+)
+def reconcile(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="One sweep, then end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    config: Config = None,
+    database_url: DatabaseUrl = None,
+    lease_seconds: LeaseSeconds = None,
+    sweep_seconds: SweepSeconds = None,
+    drain_seconds: DrainSeconds = None,
+    engines_file: EnginesFile = None,
+    as_json: Json = False,
+) -> int:
+    """Find stuck tenants and drive them on, as a process of its own."""
+    from server.__main__ import reconcile as program  # noqa: PLC0415 - see the module's docstring
+
+    return program(
+        config=config,
+        overrides=_given(
+            database_url=database_url,
+            lease_seconds=lease_seconds,
+            sweep_seconds=sweep_seconds,
+            drain_seconds=drain_seconds,
+            engines_file=engines_file,
+        ),
+        once=once,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+@commands.command(
+    epilog="""\b
+Examples:
+  provisioner standin
+  provisioner standin --listen 127.0.0.1:8081 --latency recorded --site second.local
+"""
+)
+def standin(
+    *,
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where it listens.")
+    ] = "127.0.0.1:8080",
+    latency: Annotated[
+        Literal["none", "recorded"],
+        typer.Option(help="Answer at once, or as slowly as a real ERPNext."),
+    ] = "none",
+    site: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the site it plays.")
+    ] = "erpnext.local",
+    as_json: Json = False,  # noqa: ARG001 - read by `program` for wrong use; the rest is on stderr
+) -> int:
+    """Run a stand-in ERPNext, for trying things out."""
+    from server.__main__ import standin as program  # noqa: PLC0415 - see the module's docstring
+
+    return program(listen=listen, latency=latency, site=site)
+
+
+@database.command(
+    "upgrade",
+    epilog="""\b
+Example:
+  provisioner db upgrade --database-url postgresql+asyncpg://localhost/provisioner
+""",
+)
+def db_upgrade(
+    *, config: Config = None, database_url: DatabaseUrl = None, as_json: Json = False
+) -> int:
+    """Bring the database to the schema of this version."""
+    from server.__main__ import db_upgrade as program  # noqa: PLC0415 - see the module's docstring
+
+    return program(config=config, overrides=_given(database_url=database_url), as_json=as_json)
+
+
+@database.command(
+    "check",
+    epilog="""\b
+Example:
+  provisioner db check --json
+""",
+)
+def db_check(
+    *, config: Config = None, database_url: DatabaseUrl = None, as_json: Json = False
+) -> int:
+    """Say whether the database fits this version, and what mends it."""
+    from server.__main__ import db_check as program  # noqa: PLC0415 - see the module's docstring
+
+    return program(config=config, overrides=_given(database_url=database_url), as_json=as_json)
+
+
+def _given(**options: str | None) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,89 @@
+"""The way out to people and scripts: stdout for what was asked for, stderr for the rest.
+
+With --json stdout holds JSON only. In a pipe there is neither colour nor a control code,
+and no line is broken; in a terminal there is both, unless NO_COLOR or TERM=dumb say no.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from clients.cli.json_view import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clients.cli.failures import Failure
+
+
+class OutputClosed(Exception):  # noqa: N818 - not a fault: who read our output has seen enough
+    """Nobody reads stdout any more."""
+
+
+class Output:
+    """Where a command writes to."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.interactive = _takes_control_codes(sys.stdout)
+        self.console = _console(sys.stdout)
+        self._errors = _console(sys.stderr)
+
+    def lines(self, lines: Iterable[Text]) -> None:
+        """Print lines for people; nothing with --json."""
+        if not self.as_json:
+            for line in lines:
+                self.console.print(line, soft_wrap=True)
+
+    def json(self, value: object) -> None:
+        """Print one JSON document as one line."""
+        try:
+            sys.stdout.write(document(value) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            drop_stdout()
+            raise OutputClosed from error
+
+    def note(self, text: str) -> None:
+        """Tell people something beside the result."""
+        self._errors.print(Text(text, style="yellow"), soft_wrap=True)
+
+    def failure(self, failure: Failure) -> None:
+        """Tell why the command did not do what was asked for."""
+        if self.as_json:
+            self.json(failure.as_object())
+            return
+        for number, line in enumerate(failure.lines()):
+            self._errors.print(Text(line, style="" if number else "bold red"), soft_wrap=True)
+
+
+def drop_stdout() -> None:
+    """Send what is still buffered for a closed stdout nowhere, so that exiting stays silent."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Say so instead of exiting with 1, which means that the tenant is not well."""
+        drop_stdout()
+        raise OutputClosed
+
+
+def _console(file: TextIO) -> Console:
+    # force_terminal: without it FORCE_COLOR would bring control codes into a pipe.
+    return _Console(
+        file=file,
+        force_terminal=_takes_control_codes(file),
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def _takes_control_codes(file: TextIO) -> bool:
+    return file.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}

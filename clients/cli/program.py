@@ -1,0 +1,97 @@
+"""The program `provisioner`: its commands in one, and how it ends, whatever happens.
+
+Starts fast: gRPC, the contract and the server are imported by the command that needs
+them, so `--help` and a mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import typer
+
+from clients.cli import local_commands, tenant_commands
+from clients.cli.exit_codes import ExitCode
+
+_EPILOG = """\b
+Exit codes: 0 done, 1 the tenant failed or is stuck, 2 wrong use, 3 not reachable,
+4 not allowed, 5 not found.
+
+\b
+Begin here:
+  provisioner serve --demo
+  provisioner start "Acme Ltd" --watch
+"""
+
+app = typer.Typer(
+    name="provisioner",
+    help="Provision tenants step by step, and see where they stand.",
+    epilog=_EPILOG,
+    # Plain help: examples keep their lines, and a pipe gets no boxes.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(tenant_commands.commands)
+app.add_typer(local_commands.commands)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code."""
+    # A locale without UTF-8 must not turn a company's name into a stack trace.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return _run(arguments or ["--help"])
+    except typer.TyperException as error:
+        return _wrong_use(error, as_json=_wants_json(arguments))
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return ExitCode.OUTPUT_CLOSED
+
+
+def _run(arguments: list[str]) -> int:
+    for argument in arguments:
+        if not argument.isprintable() and _is_broken(argument):
+            raise typer.BadParameter(f"{argument!a} is not text in UTF-8.")
+    command = typer.main.get_command(app)
+    code = command.main(arguments, prog_name="provisioner", standalone_mode=False)
+    return int(code or ExitCode.DONE)
+
+
+def _is_broken(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def _wrong_use(error: typer.TyperException, *, as_json: bool) -> ExitCode:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "provisioner"
+    if as_json:
+        failure = {
+            "code": "INVALID_ARGUMENT",
+            "reason": "WRONG_USE",
+            "message": error.format_message(),
+            "fields": [],
+            "next_command": f"{path} --help",
+        }
+        sys.stdout.write(json.dumps({"error": failure}) + "\n")
+    else:
+        sys.stderr.write(f"Error: {error.format_message()}\nNext: {path} --help\n")
+    return ExitCode.WRONG_USE

@@ -1,0 +1,76 @@
+"""What a person asked for on the command line, as values.
+
+Light on purpose: parsing and `--help` need neither gRPC nor the contract's messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What all commands that call the service have in common."""
+
+    address: str
+    timeout_seconds: float
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Request):
+    """Provision a new tenant; a None is left to the service's default."""
+
+    company_name: str
+    country: str | None
+    currency: str | None
+    chart: str | None
+    demo_data: bool | None
+    pos_store: bool | None
+    till_user: str | None
+    engine: str | None
+    payments: tuple[str, ...]
+    opening_amount: float | None
+    tenant_id: str | None
+    request_id: str
+    watch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Request):
+    """Show where a tenant stands."""
+
+    tenant: str
+    watch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs(Request):
+    """Show a tenant's log."""
+
+    tenant: str
+    after: int
+    follow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continue(Request):
+    """Drive on what is not done."""
+
+    tenant: str
+    reason: str
+    expected_revision: int | None
+    request_id: str
+    watch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry(Request):
+    """Look again at all steps, or from one on."""
+
+    tenant: str
+    step: str
+    reason: str
+    expected_revision: int | None
+    request_id: str
+    watch: bool

@@ -1,0 +1,57 @@
+"""Judges a status for those who asked: is it over, is it well, what comes next."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from clients.cli.exit_codes import ExitCode
+from provisioner.v1 import tenant_pb2
+
+if TYPE_CHECKING:
+    from provisioner.v1.tenant_pb2 import TenantStatus
+
+_IN_MOTION = frozenset(
+    {tenant_pb2.TENANT_STATE_IN_PROGRESS, tenant_pb2.TENANT_STATE_DEPROVISIONING}
+)
+_DONE_FOR_GOOD = frozenset(
+    {tenant_pb2.TENANT_STATE_COMPLETED, tenant_pb2.TENANT_STATE_DEPROVISIONED}
+)
+_NOT_WELL = frozenset({tenant_pb2.TENANT_STATE_PARTIAL, tenant_pb2.TENANT_STATE_FAILED})
+
+
+def at_rest(status: TenantStatus) -> bool:
+    """Tell whether nothing will move the tenant without a new order."""
+    return status.HasField("hold") or status.state not in _IN_MOTION
+
+
+def exit_code(status: TenantStatus) -> ExitCode:
+    """Return the exit code for how a tenant stands, seen once."""
+    stalled = any(error.code == "STALLED" for error in status.errors)
+    if status.state in _NOT_WELL or status.HasField("hold") or stalled:
+        return ExitCode.TENANT_NOT_WELL
+    return ExitCode.DONE
+
+
+def exit_code_watched(status: TenantStatus) -> ExitCode:
+    """Return the exit code for a watch that came to its end: anything but done is 1."""
+    if status.state in _DONE_FOR_GOOD and not status.HasField("hold"):
+        return ExitCode.DONE
+    return ExitCode.TENANT_NOT_WELL
+
+
+def lacks_reason(status: TenantStatus) -> bool:
+    """Tell whether the service broke its promise that what stopped short says why."""
+    return not status.errors and (status.state in _NOT_WELL or status.HasField("hold"))
+
+
+def next_command(status: TenantStatus) -> str:
+    """Return the command an operator would give next, or "" where there is none."""
+    if status.next_command:
+        return status.next_command
+    tenant = shlex.quote(status.tenant_id)
+    if status.state in _IN_MOTION and not status.HasField("hold"):
+        return f"provisioner status {tenant} --watch"
+    if status.state in _DONE_FOR_GOOD and not status.HasField("hold"):
+        return ""
+    return f"provisioner continue {tenant}"

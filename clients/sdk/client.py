@@ -1,0 +1,194 @@
+"""The client: one method a rpc, every call with a deadline, every order with a request id.
+
+An order is repeated by the channel while the service is not available, always with the
+same `request_id`, so it is carried out once. Whoever repeats an order across processes
+passes a `request_id` of his own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Self
+
+import grpc.aio
+
+from clients.sdk.channel import open_channel
+from clients.sdk.errors import from_rpc_error
+from clients.sdk.log_stream import MAX_FAILURES, LogStream
+from provisioner.v1 import provisioning_pb2, provisioning_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+    from typing import TypeVar
+
+    from provisioner.v1.tenant_pb2 import TenantSpec, TenantStatus
+
+    Request = TypeVar("Request")
+    Answer = TypeVar("Answer")
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+DEFAULT_TIMEOUT_SECONDS = 10.0
+# The service ends a stream after an hour; a minute more leaves it the last word.
+_FOLLOW_TIMEOUT_SECONDS = 3660.0
+
+
+class ProvisionerClient:
+    """A connection to the service, used as an async context manager.
+
+    All methods raise `clients.sdk.errors.ProvisionerError` and its kin.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        make_request_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Name the service to talk to; nothing is opened yet.
+
+        Args:
+            address: `host:port`, or any gRPC target.
+            timeout_seconds: Longest time a call may take, with its repetitions.
+            make_request_id: Makes the id of an order whose caller gave none.
+            pause: Waits between two connections of a log stream.
+        """
+        self.address = address
+        self._timeout_seconds = timeout_seconds
+        self._make_request_id = make_request_id
+        self._pause = pause
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        self._channel = open_channel(self.address)
+        self._stub = provisioning_pb2_grpc.ProvisioningServiceStub(self._channel)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def start_provisioning(
+        self, spec: TenantSpec, *, tenant_id: str | None = None, request_id: str | None = None
+    ) -> TenantStatus:
+        """Register a tenant and open its first run.
+
+        Args:
+            spec: What the tenant should have; only the company name is needed.
+            tenant_id: A UUID; the service makes one if it is left out.
+            request_id: Names this order; made here if it is left out.
+
+        Returns:
+            Where the tenant stands. It exists durably from here on.
+        """
+        request = provisioning_pb2.StartProvisioningRequest(
+            tenant_id=tenant_id, spec=spec, request_id=self._order_id(request_id)
+        )
+        return (await self._call(self._stub.StartProvisioning, request)).status
+
+    async def get_status(self, tenant_id: str) -> TenantStatus:
+        """Return where a tenant stands."""
+        request = provisioning_pb2.GetStatusRequest(tenant_id=tenant_id)
+        return (await self._call(self._stub.GetStatus, request)).status
+
+    async def continue_(
+        self,
+        tenant_id: str,
+        *,
+        reason: str = "",
+        expected_revision: int | None = None,
+        request_id: str | None = None,
+    ) -> TenantStatus:
+        """Drive on the steps that are not done, with fresh budgets.
+
+        Args:
+            tenant_id: The tenant.
+            reason: Why, for the record.
+            expected_revision: Only if the tenant still has this revision.
+            request_id: Names this order; made here if it is left out.
+        """
+        request = provisioning_pb2.ContinueRequest(
+            tenant_id=tenant_id,
+            request_id=self._order_id(request_id),
+            expected_revision=expected_revision,
+            reason=reason,
+        )
+        return (await self._call(self._stub.Continue, request)).status
+
+    async def retry(
+        self,
+        tenant_id: str,
+        *,
+        step_key: str = "",
+        reason: str = "",
+        expected_revision: int | None = None,
+        request_id: str | None = None,
+    ) -> TenantStatus:
+        """Look again at all steps, or at one and those that need it.
+
+        Args:
+            tenant_id: The tenant.
+            step_key: The step to begin with; all steps if it is left out.
+            reason: Why, for the record.
+            expected_revision: Only if the tenant still has this revision.
+            request_id: Names this order; made here if it is left out.
+        """
+        request = provisioning_pb2.RetryRequest(
+            tenant_id=tenant_id,
+            request_id=self._order_id(request_id),
+            expected_revision=expected_revision,
+            reason=reason,
+            step_key=step_key,
+        )
+        return (await self._call(self._stub.Retry, request)).status
+
+    def stream_logs(
+        self,
+        tenant_id: str,
+        *,
+        after_cursor: int = 0,
+        follow: bool = False,
+        max_failures: int = MAX_FAILURES,
+    ) -> LogStream:
+        """Read a tenant's log: each entry once, in order, across lost connections.
+
+        Args:
+            tenant_id: The tenant.
+            after_cursor: Begin after this entry; 0 is from the beginning.
+            follow: Go on as the log grows, until the tenant is at rest.
+            max_failures: Failures in a row without a new entry before it gives up.
+
+        Returns:
+            An async iterator; leave it with `async with` or `aclose`.
+        """
+        # Without `follow` the deadline holds for one connection: a log too long for it
+        # is read on from the last cursor, so only standing still counts as a failure.
+        timeout = _FOLLOW_TIMEOUT_SECONDS if follow else self._timeout_seconds
+        return LogStream(
+            lambda request: self._stub.StreamLogs(request, timeout=timeout),
+            tenant_id,
+            after_cursor=after_cursor,
+            follow=follow,
+            pause=self._pause,
+            max_failures=max_failures,
+        )
+
+    def _order_id(self, request_id: str | None) -> str:
+        return request_id or self._make_request_id()
+
+    async def _call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Answer], request: Request
+    ) -> Answer:
+        try:
+            return await method(request, timeout=self._timeout_seconds)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error

@@ -1,0 +1,182 @@
+"""Every error the client raises on purpose, as one small tree.
+
+ProvisionerError              anything else the service answered (INTERNAL, UNIMPLEMENTED, ...)
+├── InvalidArgument           a field is wrong: INVALID_ARGUMENT
+│   └── CursorOutOfRange      a cursor beyond the end of the log: OUT_OF_RANGE
+├── CursorTooOld              a cursor older than the log that is kept: DATA_LOSS
+├── Conflict                  the order does not fit how things stand
+│   ├── AlreadyExists         the id or the company name is taken: ALREADY_EXISTS
+│   ├── FailedPrecondition    the tenant's state does not allow it: FAILED_PRECONDITION
+│   └── RevisionChanged       the tenant changed since you looked: ABORTED
+├── NotFound                  no such tenant: NOT_FOUND
+├── NotAllowed
+│   ├── Unauthenticated       the caller is not known: UNAUTHENTICATED
+│   └── PermissionDenied      the caller is known and may not: PERMISSION_DENIED
+└── Unreachable               no answer, or not now: UNAVAILABLE, DEADLINE_EXCEEDED
+
+Do not assume after `Unreachable` that an order was not carried out: give it again with
+the same `request_id`, and it is the same order.
+"""
+
+# ruff: noqa: N818 - an error's name says what happened; the tree above says that it is one
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+from google.rpc import (  # type: ignore[import-untyped]  # its wheel has no py.typed
+    error_details_pb2,
+    status_pb2,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import grpc.aio
+
+# Where gRPC puts the google.rpc.Status of an error.
+_STATUS_KEY = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldViolation:
+    """One wrong field: its path in the message, and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class ProvisionerError(Exception):
+    """The root: the service said no, or nothing.
+
+    Attributes:
+        code: Name of the gRPC status code, such as "NOT_FOUND".
+        reason: Stable reason of the service, such as "TENANT_NOT_FOUND"; "" if it gave none.
+        message: What happened and what to do, for people.
+        field_violations: The wrong fields, if any.
+        retry_delay_seconds: How long to wait before trying again, if the service said so.
+        metadata: Further facts of the service about this error.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        reason: str = "",
+        message: str = "",
+        *,
+        field_violations: tuple[FieldViolation, ...] = (),
+        retry_delay_seconds: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message or reason or code)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.field_violations = field_violations
+        self.retry_delay_seconds = retry_delay_seconds
+        self.metadata = dict(metadata or {})
+
+
+class InvalidArgument(ProvisionerError):
+    """A field is wrong; nothing was done."""
+
+
+class CursorOutOfRange(InvalidArgument):
+    """The cursor is beyond the end of the log."""
+
+
+class CursorTooOld(ProvisionerError):
+    """The log is no longer kept that far back."""
+
+
+class Conflict(ProvisionerError):
+    """The order does not fit how things stand; nothing was done."""
+
+
+class AlreadyExists(Conflict):
+    """The tenant id or the company name is taken."""
+
+
+class FailedPrecondition(Conflict):
+    """The tenant's state does not allow the order."""
+
+
+class RevisionChanged(Conflict):
+    """The tenant changed since the caller looked; look again."""
+
+
+class NotFound(ProvisionerError):
+    """No such tenant."""
+
+
+class NotAllowed(ProvisionerError):
+    """The caller may not do this."""
+
+
+class Unauthenticated(NotAllowed):
+    """The caller is not known."""
+
+
+class PermissionDenied(NotAllowed):
+    """The caller is known and may not do this."""
+
+
+class Unreachable(ProvisionerError):
+    """No answer in time, or the service can't answer now."""
+
+
+_CLASS_BY_CODE: dict[str, type[ProvisionerError]] = {
+    "INVALID_ARGUMENT": InvalidArgument,
+    "OUT_OF_RANGE": CursorOutOfRange,
+    "DATA_LOSS": CursorTooOld,
+    "ALREADY_EXISTS": AlreadyExists,
+    "FAILED_PRECONDITION": FailedPrecondition,
+    "ABORTED": RevisionChanged,
+    "NOT_FOUND": NotFound,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": PermissionDenied,
+    "UNAVAILABLE": Unreachable,
+    "DEADLINE_EXCEEDED": Unreachable,
+}
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> ProvisionerError:
+    """Turn gRPC's error, with the details the service packed into it, into one of ours."""
+    code = error.code().name
+    info = error_details_pb2.ErrorInfo()
+    bad_request = error_details_pb2.BadRequest()
+    retry_info = error_details_pb2.RetryInfo()
+    for detail in _rich_status(error).details:
+        for known in (info, bad_request, retry_info):
+            if detail.Is(known.DESCRIPTOR):
+                detail.Unpack(known)
+    return _CLASS_BY_CODE.get(code, ProvisionerError)(
+        code,
+        info.reason,
+        error.details() or "",
+        field_violations=tuple(
+            FieldViolation(field=violation.field, description=violation.description)
+            for violation in bad_request.field_violations
+        ),
+        retry_delay_seconds=(
+            retry_info.retry_delay.ToTimedelta().total_seconds()
+            if retry_info.HasField("retry_delay")
+            else None
+        ),
+        metadata=info.metadata,
+    )
+
+
+def _rich_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    """Return the error's google.rpc.Status; an empty one if it carries none that is valid."""
+    # Not grpc_status.rpc_status.from_call: it raises where code or text of the two
+    # differ (a proxy shortened one), which would hide the error that was to be told.
+    for key, value in error.trailing_metadata() or ():
+        if key == _STATUS_KEY and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                break
+    return status_pb2.Status()

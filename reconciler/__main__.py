@@ -1,0 +1,20 @@
+"""Makes the reconciler a process of its own: `python -m reconciler`.
+
+The same as `provisioner reconcile` without options. The composition root is
+`server.__main__`; it is imported when called, so that importing this module starts nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+
+def main() -> None:
+    """Sweep until a signal comes."""
+    root = import_module("server.__main__")
+    sys.exit(root.reconcile(config=None, overrides={}, once=False, dry_run=False, as_json=False))
+
+
+if __name__ == "__main__":
+    main()

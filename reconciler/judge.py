@@ -1,0 +1,356 @@
+"""Says what is wrong with one tenant and what should be done: observation in, verdict out.
+
+Pure and total: no clock, no database, no network, and an answer for any word a row may
+hold. It never has a run opened for a tenant that is in motion, cancelled, held or over
+its healing budget (promise 8). It sees the database only: what the engine holds is found
+out by the run that a verdict opens, and that run decides what may be made again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import Enum, unique
+from typing import TYPE_CHECKING
+
+from server.model.budget import HEALING_PAUSES_SECONDS
+from server.model.states import (
+    OPEN_RUN_STATES,
+    ErrorClass,
+    GateState,
+    RunState,
+    TenantState,
+    WaitingCode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from reconciler.observation import FailedStep, Observation
+
+# A worker that lives is seen within one lease, and its successor within another; after
+# three nobody is coming (promise 3).
+QUIET_LEASES = 3
+
+# Classes that say "no" for good, and codes that do whatever their class says.
+PERSON_CODES = frozenset({"COMPANY_NOT_OURS", "COMPANY_VANISHED"})
+WORKER_LOST = "WORKER_LOST"
+
+_HANDS_OFF = frozenset(
+    {TenantState.CANCELLED, TenantState.DEPROVISIONING, TenantState.DEPROVISIONED}
+)
+_ENGINE_WAITS = frozenset({WaitingCode.ENGINE_DOWN, WaitingCode.ENGINE_MISCONFIGURED})
+
+
+@unique
+class Cause(Enum):
+    """Why a tenant stands still; stable codes, shown to people and kept with findings."""
+
+    STEP_RECORD_LOST = "STEP_RECORD_LOST"
+    PASSING_ERROR = "PASSING_ERROR"
+    PERMANENT_ERROR = "PERMANENT_ERROR"
+    STEP_NOT_DONE = "STEP_NOT_DONE"
+    STATE_DIFFERS = "STATE_DIFFERS"
+    NO_WORKER = "NO_WORKER"
+    STALLED = "STALLED"
+    ENGINE_NOT_UP = "ENGINE_NOT_UP"
+    ENGINE_NOT_CONFIGURED = "ENGINE_NOT_CONFIGURED"
+    HEALING_BUDGET_SPENT = "HEALING_BUDGET_SPENT"
+    SWEEP_ERROR = "SWEEP_ERROR"
+
+
+@unique
+class Severity(Enum):
+    """Whether somebody must act: it moves again, it may clear by itself, a person must."""
+
+    MOVING = "MOVING"
+    MAY_CLEAR = "MAY_CLEAR"
+    PERSON = "PERSON"
+
+
+@unique
+class Verdict(Enum):
+    """What should be done about a tenant now."""
+
+    NOTHING_YET = "NOTHING_YET"
+    DRIVE_ON = "DRIVE_ON"
+    REBUILD_RECORD = "REBUILD_RECORD"
+    WAIT_FOR_ENGINE = "WAIT_FOR_ENGINE"
+    CALL_OPERATOR = "CALL_OPERATOR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An observation with its cause.
+
+    Attributes:
+        message: In plain words; the same for the same tenant, revision and verdict, as
+            it becomes the reason of an order that any reconciler may repeat.
+    """
+
+    cause: Cause
+    severity: Severity
+    message: str
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What should be done, and why: the first finding is the reason.
+
+    Attributes:
+        findings: Empty where nothing is wrong.
+        not_before: When the tenant shall be moved, where it is not yet time.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    not_before: datetime | None = None
+
+
+NOTHING = Judgement(verdict=Verdict.NOTHING_YET)
+
+
+def judge(seen: Observation) -> Judgement:
+    """Say what should be done about a tenant.
+
+    Args:
+        seen: What the database says about it.
+
+    Returns:
+        A judgement, for any observation.
+    """
+    state = seen.standing.state
+    if seen.held or not _HANDS_OFF.isdisjoint({seen.stored, state}):
+        return NOTHING
+    if state is TenantState.IN_PROGRESS and not (seen.record_lost and _is_abandoned(seen)):
+        return _judge_in_motion(seen)
+    if seen.record_lost:
+        return _move(seen, Verdict.REBUILD_RECORD, _record_lost(seen))
+    if state is TenantState.PENDING:
+        return NOTHING
+    if state is TenantState.COMPLETED:
+        return _judge_finished(seen)
+    return _judge_stopped(seen)
+
+
+def _judge_in_motion(seen: Observation) -> Judgement:
+    """Never move it; say so where nobody seems to."""
+    findings = list(_difference(seen, Severity.MAY_CLEAR))
+    if not seen.record_lost and _is_abandoned(seen) and not _is_queueing(seen):
+        findings.append(
+            _finding(
+                seen,
+                Cause.NO_WORKER,
+                Severity.MAY_CLEAR,
+                "The run is open and no living worker drives it. The next server that runs "
+                "takes it over by itself; see that one is up.",
+            )
+        )
+    elif _is_stalled(seen):
+        findings.append(
+            _finding(
+                seen,
+                Cause.STALLED,
+                Severity.PERSON,
+                "Its worker is alive, but the attempt under way is long past its deadline. "
+                "Restart that server: the run is taken over and nothing is made twice.",
+            )
+        )
+    return Judgement(verdict=Verdict.NOTHING_YET, findings=tuple(findings))
+
+
+def _judge_finished(seen: Observation) -> Judgement:
+    """Let the word follow the steps; a live shop is not driven for a wrong word."""
+    if not seen.state_differs:
+        return NOTHING
+    return Judgement(
+        verdict=Verdict.REBUILD_RECORD, findings=tuple(_difference(seen, Severity.MOVING))
+    )
+
+
+def _judge_stopped(seen: Observation) -> Judgement:
+    differs = _difference(seen, Severity.MOVING)
+    decisive = [step for step in seen.failed if not step.last] or list(seen.failed)
+    steps = ", ".join(f"{step.key} ({_plain(step.code) or 'no code'})" for step in decisive)
+    if any(_needs_person(step) for step in decisive):
+        # A second call would only repeat the first, unless the word was changed since.
+        if seen.operator_called and not differs:
+            return NOTHING
+        finding = _finding(
+            seen,
+            Cause.PERMANENT_ERROR,
+            Severity.PERSON,
+            f"It stopped at an error that trying again does not mend: {steps}.",
+        )
+        return Judgement(verdict=Verdict.CALL_OPERATOR, findings=(finding, *differs))
+    if decisive:
+        finding = _finding(
+            seen,
+            Cause.PASSING_ERROR,
+            Severity.MOVING,
+            f"It stopped at an error that may have passed: {steps}.",
+        )
+    else:
+        finding = _finding(
+            seen,
+            Cause.STEP_NOT_DONE,
+            Severity.MOVING,
+            f"The run was closed before {seen.standing.current_step or 'its end'}, and no "
+            "error says why.",
+        )
+    return _move(seen, Verdict.DRIVE_ON, finding, *differs)
+
+
+def _move(seen: Observation, verdict: Verdict, *findings: Finding) -> Judgement:
+    """Have a run opened, if it may be and it is time."""
+    spent = seen.heal_count >= len(HEALING_PAUSES_SECONDS)
+    if spent and seen.operator_called:
+        return NOTHING
+    waits = _engine_waits(seen, findings[0])
+    if waits is not None:
+        # Costs no budget: an outage is not the tenant's fault (promise 6).
+        return Judgement(verdict=Verdict.WAIT_FOR_ENGINE, findings=(waits,))
+    if spent:
+        spent_finding = _finding(
+            seen,
+            Cause.HEALING_BUDGET_SPENT,
+            Severity.PERSON,
+            f"It was driven on {seen.heal_count} times and stands still again. "
+            f"{findings[0].message}",
+        )
+        return Judgement(verdict=Verdict.CALL_OPERATOR, findings=(spent_finding, *findings))
+    due_at = _due_at(seen, verdict)
+    if due_at > seen.observed_at:
+        later = tuple(replace(finding, severity=Severity.MAY_CLEAR) for finding in findings)
+        return Judgement(verdict=Verdict.NOTHING_YET, findings=later, not_before=due_at)
+    return Judgement(verdict=verdict, findings=findings)
+
+
+def _engine_waits(seen: Observation, reason: Finding) -> Finding | None:
+    if not seen.engine_configured:
+        cause, severity = Cause.ENGINE_NOT_CONFIGURED, Severity.PERSON
+        message = (
+            "Its engine is not configured here. Add it to PROVISIONER_ENGINES_FILE and start again."
+        )
+    elif seen.gate is not GateState.UP:
+        cause, severity = Cause.ENGINE_NOT_UP, Severity.MAY_CLEAR
+        message = f"It shall be driven on once its engine takes work; the gate is {seen.gate}."
+    else:
+        return None
+    finding = _finding(seen, cause, severity, f"{message} {reason.message}")
+    return replace(finding, evidence={**finding.evidence, "underlying": reason.cause.value})
+
+
+def _due_at(seen: Observation, verdict: Verdict) -> datetime:
+    """Return when the next drive is due by the budget's pauses."""
+    now = seen.observed_at
+    pause = HEALING_PAUSES_SECONDS[max(seen.heal_count, 0)]
+    stopped_at = None if seen.run is None else seen.run.finished_at
+    since = max((at for at in (seen.healed_at, stopped_at) if at is not None), default=now)
+    # A time ahead of now means that the clock was set back: nobody waits for it.
+    due_at = now if since > now or not pause else since + timedelta(seconds=pause)
+    # Damage is new since look_at was set, a stop is not.
+    if verdict is Verdict.DRIVE_ON and seen.look_at is not None:
+        due_at = max(due_at, seen.look_at)
+    return due_at
+
+
+def _needs_person(step: FailedStep) -> bool:
+    if step.code == WORKER_LOST:
+        return False
+    return step.error_class is ErrorClass.PERMANENT or step.code in PERSON_CODES
+
+
+def _is_abandoned(seen: Observation) -> bool:
+    """Tell whether an open run has neither a living worker nor a reason to wait."""
+    run = seen.run
+    if run is None or run.state not in OPEN_RUN_STATES:
+        return False
+    if run.state is RunState.RUNNING:
+        return not run.worker_alive and _is_quiet(seen)
+    if run.waiting_until is not None and not _is_quiet(seen, run.waiting_until):
+        return False
+    if run.waiting_code in _ENGINE_WAITS and seen.gate is not GateState.UP:
+        return False
+    return _is_quiet(seen)
+
+
+def _is_queueing(seen: Observation) -> bool:
+    running = seen.run is not None and seen.run.state is RunState.RUNNING
+    return seen.workers_alive and not running
+
+
+def _is_stalled(seen: Observation) -> bool:
+    run = seen.run
+    if run is None or run.state is not RunState.RUNNING or run.deadline_at is None:
+        return False
+    return run.worker_alive and _is_quiet(seen) and _is_quiet(seen, run.deadline_at)
+
+
+def _is_quiet(seen: Observation, since: datetime | None = None) -> bool:
+    """Tell whether nothing happened for three leases (after an outage: since its end)."""
+    start = since or max(seen.stuck_since, seen.gate_since or seen.stuck_since)
+    return seen.observed_at - start > timedelta(seconds=QUIET_LEASES * seen.lease_seconds)
+
+
+def _record_lost(seen: Observation) -> Finding:
+    if seen.run is None:
+        lost = "The record of its run is gone"
+    else:
+        lost = f"Its step record holds {seen.steps_found} of {seen.steps_expected} steps"
+    return _finding(
+        seen,
+        Cause.STEP_RECORD_LOST,
+        Severity.MOVING,
+        f"{lost}: it was damaged from outside. What the engine holds is looked up, taken "
+        "over where it is ours, and the rest is made.",
+    )
+
+
+def _difference(seen: Observation, severity: Severity) -> tuple[Finding, ...]:
+    if not seen.state_differs or seen.record_lost:
+        return ()
+    finding = _finding(
+        seen,
+        Cause.STATE_DIFFERS,
+        severity,
+        f"Its stored state is {seen.stored or 'a word that is none of ours'}, its rows say "
+        f"{seen.standing.state}: it was changed from outside. The rows are right.",
+    )
+    return (finding,)
+
+
+def _finding(seen: Observation, cause: Cause, severity: Severity, message: str) -> Finding:
+    return Finding(cause=cause, severity=severity, message=message, evidence=_evidence(seen))
+
+
+def _evidence(seen: Observation) -> dict[str, str]:
+    evidence = {
+        "stored_state": seen.stored.value if seen.stored else "unknown word",
+        "derived_state": seen.standing.state.value,
+        "steps": f"{seen.steps_found} of {seen.steps_expected}",
+        "steps_done": str(seen.standing.steps_completed),
+        "heal_count": str(seen.heal_count),
+        "gate": seen.gate.value,
+    }
+    if seen.run is not None:
+        evidence |= {
+            "run": seen.run.id,
+            "run_state": seen.run.state.value if seen.run.state else "unknown word",
+            "ordered": f"{seen.run.order.value} by {_plain(seen.run.actor)}",
+        }
+    if seen.failed:
+        evidence["failed"] = ", ".join(
+            f"{step.key}: {step.error_class or 'unknown class'} {_plain(step.code)}"
+            for step in seen.failed
+        )
+    if seen.first_completed_at is not None:
+        evidence["first_completed_at"] = seen.first_completed_at.isoformat()
+    return evidence
+
+
+def _plain(text: str) -> str:
+    """Bring a word from a row that may be damaged into what a reason may hold."""
+    return "".join(character for character in text if character.isprintable())[:60]

@@ -1,0 +1,185 @@
+"""Carries a verdict out, with the order people have: Continue.
+
+The order names the revision that was judged and a request id made of tenant, revision and
+verdict, so that any number of reconcilers give one order (promise 7). That somebody was
+faster is normal and an outcome, not an error.
+
+Two things are no orders, because nothing is driven by them: the mark that a person was
+called, and the stored state of a finished tenant, which follows its rows (promise 2). Both
+are guarded by the revision and stand in the tenant's log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import TYPE_CHECKING
+
+from reconciler.judge import Cause, Verdict
+from reconciler.observation import NEVER
+from server.commands import OrderTerms
+from server.errors import InvalidInput, Refused, RevisionChanged
+from server.model.actor import RECONCILER
+from server.model.states import LogLevel, TenantState
+from server.store.operations import LogDraft, TenantOperation
+from server.validation import MAX_REASON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from reconciler.judge import Finding, Judgement
+    from reconciler.observation import Observation
+    from server.commands import Commands
+    from server.store.database import Database
+
+_ORDERS = frozenset({Verdict.DRIVE_ON, Verdict.REBUILD_RECORD})
+
+
+@unique
+class RemedyOutcome(Enum):
+    """What became of a verdict; the word kept with a finding."""
+
+    NOTHING = "NOTHING"
+    WAITING = "WAITING"
+    ORDERED = "ORDERED"
+    STATE_CORRECTED = "STATE_CORRECTED"
+    OPERATOR_CALLED = "OPERATOR_CALLED"
+    FASTER = "FASTER"
+    REFUSED = "REFUSED"
+    ERROR = "ERROR"
+    DRY_RUN = "DRY_RUN"
+    LATER = "LATER"
+
+
+# Outcomes that changed the tenant.
+ACTED = frozenset(
+    {RemedyOutcome.ORDERED, RemedyOutcome.STATE_CORRECTED, RemedyOutcome.OPERATOR_CALLED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What came of carrying a verdict out; `detail` says why it was refused."""
+
+    outcome: RemedyOutcome
+    detail: str = ""
+
+
+class Remedies:
+    """Carries verdicts out on one store."""
+
+    def __init__(
+        self, database: Database, commands: Commands, *, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._commands = commands
+        self._now = now
+
+    async def carry_out(self, seen: Observation, judgement: Judgement) -> Carried:
+        """Do what a judgement says.
+
+        Args:
+            seen: The observation that was judged.
+            judgement: What `judge` said about it.
+
+        Raises:
+            ProvisionerError: the order could not be given; nothing was changed.
+        """
+        if judgement.verdict is Verdict.CALL_OPERATOR:
+            return await self._call_operator(seen, judgement.findings[0])
+        if judgement.verdict in _ORDERS:
+            if opens_run(seen, judgement):
+                return await self._order(seen, judgement)
+            return await self._correct_state(seen, judgement.findings[0])
+        if judgement.verdict is Verdict.WAIT_FOR_ENGINE:
+            return Carried(outcome=RemedyOutcome.WAITING)
+        return Carried(outcome=RemedyOutcome.NOTHING)
+
+    async def _order(self, seen: Observation, judgement: Judgement) -> Carried:
+        terms = OrderTerms(
+            request_id=f"{seen.tenant_id}:{seen.revision}:{judgement.verdict.value}",
+            expected_revision=seen.revision,
+            reason=judgement.findings[0].message[:MAX_REASON].strip(),
+        )
+        try:
+            await self._commands.continue_(RECONCILER, seen.tenant_id, terms)
+        except RevisionChanged as error:
+            return Carried(outcome=RemedyOutcome.FASTER, detail=error.message)
+        except Refused as error:
+            return Carried(outcome=RemedyOutcome.REFUSED, detail=f"{error.code}: {error.message}")
+        except InvalidInput as error:
+            # Another reconciler judged this revision before its rows were changed by hand.
+            if error.code != "REQUEST_ID_REUSED":
+                raise
+            return Carried(outcome=RemedyOutcome.FASTER, detail=error.message)
+        return Carried(outcome=RemedyOutcome.ORDERED)
+
+    async def _call_operator(self, seen: Observation, finding: Finding) -> Carried:
+        following = next_command(seen.tenant_id, finding.cause)
+        failed = seen.standing.state is TenantState.FAILED
+        return await self._write(
+            seen,
+            RemedyOutcome.OPERATOR_CALLED,
+            look_at=NEVER,
+            entry=LogDraft(
+                level=LogLevel.ERROR if failed else LogLevel.WARNING,
+                event="finding.recorded",
+                message=f"A person is needed. {finding.message} Then: {following}",
+                run_id="" if seen.run is None else seen.run.id,
+                step_key=seen.standing.current_step,
+                fields={"cause": finding.cause.value, "next": following},
+            ),
+        )
+
+    async def _correct_state(self, seen: Observation, finding: Finding) -> Carried:
+        return await self._write(
+            seen,
+            RemedyOutcome.STATE_CORRECTED,
+            look_at=None,
+            entry=LogDraft(
+                level=LogLevel.WARNING,
+                event="state.corrected",
+                message=finding.message,
+                run_id="" if seen.run is None else seen.run.id,
+                fields={"cause": finding.cause.value},
+            ),
+        )
+
+    async def _write(
+        self,
+        seen: Observation,
+        done: RemedyOutcome,
+        *,
+        look_at: datetime | None,
+        entry: LogDraft,
+    ) -> Carried:
+        outcome = await self._database.submit(
+            TenantOperation(
+                tenant_id=seen.tenant_id,
+                at=self._now(),
+                revision=seen.revision,
+                standing=seen.standing if seen.state_differs else None,
+                look_at=look_at,
+                log=(entry,),
+            )
+        )
+        if not outcome.applied:
+            return Carried(
+                outcome=RemedyOutcome.FASTER,
+                detail=f"It has changed since revision {seen.revision}.",
+            )
+        return Carried(outcome=done)
+
+
+def opens_run(seen: Observation, judgement: Judgement) -> bool:
+    """Tell whether carrying a judgement out opens a run."""
+    finished = seen.standing.state is TenantState.COMPLETED and not seen.record_lost
+    return judgement.verdict in _ORDERS and not finished
+
+
+def next_command(tenant_id: str, cause: Cause) -> str:
+    """Return the command a person gives once the cause was dealt with."""
+    if cause is Cause.HEALING_BUDGET_SPENT:
+        return f"provisioner continue {tenant_id}"
+    return f"mend what it names, and give: provisioner continue {tenant_id}"

@@ -1,0 +1,180 @@
+"""When sweeps run: at once, then on an interval. The only module that knows APScheduler.
+
+APScheduler 3 skips a pass that comes due while one runs, with a log line only, and one that
+hangs blocks all later ones. So each pass has a time limit of its own, skipped ones are
+counted, and the age of the last full sweep can be read. It goes by the wall clock: set back,
+it would sleep until the old time comes again; a guard on the loop's own clock wakes it.
+
+It coordinates nothing between processes: sweeps may run side by side anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from apscheduler.events import (
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    EVENT_SCHEDULER_SHUTDOWN,
+)
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_log = structlog.get_logger(__name__)
+
+_JOB = "sweep"
+
+# How long a sweep that was cut may take to record what it did; then it is left behind.
+_END_SECONDS = 5.0
+
+
+class Schedule:
+    """Calls a sweep again and again until it is stopped.
+
+    Attributes:
+        full_passes: Sweeps that ended by themselves.
+        failed_passes: Sweeps that raised.
+        cut_passes: Sweeps that took longer than the time limit.
+        skipped_passes: Sweeps that did not begin because one was running.
+        last_error: What the last failed or cut sweep said; "" after a full one.
+    """
+
+    def __init__(
+        self,
+        sweep: Callable[[], Awaitable[object]],
+        *,
+        seconds: float,
+        timeout_seconds: float,
+    ) -> None:
+        """Take what to call.
+
+        Args:
+            sweep: One pass.
+            seconds: From the beginning of one pass to the beginning of the next.
+            timeout_seconds: Longest time for one pass.
+        """
+        self._sweep = sweep
+        self._seconds = seconds
+        self._timeout_seconds = timeout_seconds
+        self._scheduler: Any = None  # AsyncIOScheduler: the package has no types
+        self._running: asyncio.Task[None] | None = None
+        self._passing: asyncio.Task[Any] | None = None  # APScheduler's own, it returns its events
+        self._ended = asyncio.Event()
+        self._guard: asyncio.TimerHandle | None = None
+        self._last_full: float | None = None
+        self.full_passes = 0
+        self.failed_passes = 0
+        self.cut_passes = 0
+        self.skipped_passes = 0
+        self.last_error = ""
+
+    def start(self) -> None:
+        """Begin, with a first pass at once; needs a running event loop.
+
+        Raises:
+            RuntimeError: if it was started before.
+        """
+        if self._scheduler is not None:
+            raise RuntimeError("A schedule is started once.")
+        # Two lines a pass would be noise; what matters of them is counted here.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        scheduler = AsyncIOScheduler(timezone=UTC)
+        scheduler.add_listener(self._on_skipped, EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED)
+        scheduler.add_listener(lambda _event: self._ended.set(), EVENT_SCHEDULER_SHUTDOWN)
+        scheduler.add_job(
+            self._pass,
+            "interval",
+            id=_JOB,
+            seconds=self._seconds,
+            next_run_time=datetime.now(UTC),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        self._scheduler = scheduler
+        scheduler.start()
+        self._arm_guard()
+
+    async def stop(self, *, grace_seconds: float = 0.0) -> None:
+        """Begin no further pass; let a running one end, or cut it.
+
+        Args:
+            grace_seconds: How long a running pass may go on before it is cut.
+        """
+        if self._scheduler is None or not self._scheduler.running:
+            return
+        self._scheduler.remove_job(_JOB)
+        if self._guard is not None:
+            self._guard.cancel()
+        running, passing = self._running, self._passing
+        if running is not None:
+            await asyncio.wait({running}, timeout=grace_seconds)
+            await _cut(running)
+        if passing is not None:
+            await asyncio.wait({passing}, timeout=_END_SECONDS)
+        self._scheduler.shutdown(wait=False)
+        await self._ended.wait()
+
+    @property
+    def seconds_since_full_pass(self) -> float | None:
+        """How long ago the last full sweep ended; None before the first."""
+        if self._last_full is None:
+            return None
+        return asyncio.get_running_loop().time() - self._last_full
+
+    async def _pass(self) -> None:
+        """Run one sweep in a task of its own, so that nothing it does ends the schedule."""
+        self._arm_guard()
+        running = asyncio.create_task(self._run(), name="sweep")
+        self._running, self._passing = running, asyncio.current_task()
+        try:
+            _, late = await asyncio.wait({running}, timeout=self._timeout_seconds)
+            if late:
+                self.cut_passes += 1
+                self.last_error = f"The sweep took longer than {self._timeout_seconds:g} s."
+                _log.error("sweep.cut", seconds=self._timeout_seconds)
+                await _cut(running)
+        finally:
+            self._running = self._passing = None
+
+    async def _run(self) -> None:
+        try:
+            await self._sweep()
+        except Exception as error:  # noqa: BLE001 - the next pass must come, whatever this one met
+            self.failed_passes += 1
+            self.last_error = f"{type(error).__name__}: {error}"
+            _log.exception("sweep.failed")
+            return
+        self.full_passes += 1
+        self.last_error = ""
+        self._last_full = asyncio.get_running_loop().time()
+
+    def _on_skipped(self, _event: object) -> None:
+        self.skipped_passes += 1
+        _log.warning("sweep.skipped", skipped=self.skipped_passes)
+
+    def _arm_guard(self) -> None:
+        """Wake the scheduler if no pass begins for twice the interval."""
+        if self._guard is not None:
+            self._guard.cancel()
+        pause = 2 * self._seconds + self._timeout_seconds
+        self._guard = asyncio.get_running_loop().call_later(pause, self._wake)
+
+    def _wake(self) -> None:
+        if self._scheduler.get_job(_JOB) is not None:
+            self._scheduler.modify_job(_JOB, next_run_time=datetime.now(UTC))
+            self._arm_guard()
+
+
+async def _cut(task: asyncio.Task[None]) -> None:
+    """End a task, waiting for it a stated time."""
+    if task.done():
+        return
+    task.cancel()
+    await asyncio.wait({task}, timeout=_END_SECONDS)

@@ -1,0 +1,12 @@
+"""The gRPC face of the service: a thin translation in and out, which decides nothing.
+
+`service` answers the calls, `messages` and `failures` are the two dictionaries between
+model and wire, `malformed` answers bytes that are no message, `identity` says who
+calls, `streams` ends what would go on for ever, `server` listens.
+"""
+
+from server.rpc.identity import Identify, local_caller, nobody
+from server.rpc.server import RpcServer
+from server.rpc.service import ProvisioningService
+
+__all__ = ["Identify", "ProvisioningService", "RpcServer", "local_caller", "nobody"]

@@ -1,0 +1,180 @@
+"""Errors to gRPC's status codes and details: the one place that knows both.
+
+Each failure carries an ErrorInfo with a stable reason, a BadRequest where a field is
+wrong, and a RetryInfo where waiting helps. An error that nobody raised on purpose tells
+the caller nothing of itself: it is logged here, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import (  # type: ignore[import-untyped]  # its wheel has no py.typed
+    error_details_pb2,
+    status_pb2,
+)
+
+from server.errors import (
+    AlreadyExists,
+    CursorOutOfRange,
+    CursorTooOld,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    ProvisionerError,
+    Refused,
+    RevisionChanged,
+    StoreUnavailable,
+    Violation,
+)
+from server.queries import CursorCut
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.message import Message
+
+    from server.rpc.identity import Context
+
+_log = structlog.get_logger(__name__)
+
+DOMAIN = "provisioner"
+_DETAILS_KEY = "grpc-status-details-bin"
+
+# gRPC refuses more than 8 KiB of headers, and percent-encodes the message: what is not
+# ASCII takes three times its bytes. Message (3 x), status with message and violations
+# (base64, 4/3 x each) stay below that.
+_MAX_MESSAGE_BYTES = 1000
+_MAX_VIOLATIONS_BYTES = 2000
+
+_CODES: tuple[tuple[type[ProvisionerError], grpc.StatusCode], ...] = (
+    (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (Refused, grpc.StatusCode.FAILED_PRECONDITION),
+    (RevisionChanged, grpc.StatusCode.ABORTED),
+    (CursorOutOfRange, grpc.StatusCode.OUT_OF_RANGE),
+    (CursorTooOld, grpc.StatusCode.DATA_LOSS),
+    (NotAllowed, grpc.StatusCode.PERMISSION_DENIED),
+    (NotSignedIn, grpc.StatusCode.UNAUTHENTICATED),
+    (StoreUnavailable, grpc.StatusCode.UNAVAILABLE),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """How a call ends that does not end well.
+
+    Attributes:
+        reason: Stable code, for programs.
+        message: What happened and what to do, for people.
+        retry_seconds: After which time the same call may succeed; None if waiting
+            alone does not help.
+        metadata: Further facts, for programs.
+    """
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    violations: tuple[Violation, ...] = ()
+    retry_seconds: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+INTERNAL = Failure(
+    code=grpc.StatusCode.INTERNAL,
+    reason="INTERNAL",
+    message=(
+        "The server met an error of its own; its log says which. An order given with a "
+        "request_id can be repeated safely."
+    ),
+)
+DEADLINE_PASSED = Failure(
+    code=grpc.StatusCode.DEADLINE_EXCEEDED,
+    reason="DEADLINE_PASSED",
+    message="The call's deadline was over before it was begun; nothing was done.",
+)
+
+
+def failure_of(error: Exception, *, method: str) -> Failure:
+    """Translate an error; one that nobody raised on purpose is logged.
+
+    Args:
+        error: What was raised.
+        method: The rpc, for the log.
+    """
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
+    if code is None or not isinstance(error, ProvisionerError):
+        _log.error("rpc.failed", method=method, exc_info=error)
+        return INTERNAL
+    return Failure(
+        code=code,
+        reason=error.code,
+        message=error.message,
+        violations=error.violations if isinstance(error, InvalidInput) else (),
+        retry_seconds=1.0 if isinstance(error, StoreUnavailable) else None,
+        metadata=(
+            {"oldest_cursor": str(error.oldest_cursor)} if isinstance(error, CursorCut) else {}
+        ),
+    )
+
+
+async def abort(context: Context, failure: Failure) -> NoReturn:
+    """End a call with a failure and its details."""
+    status = _status(failure)
+    await context.abort(
+        failure.code,
+        status.message,
+        # abort_with_status exists for synchronous servers only.
+        trailing_metadata=((_DETAILS_KEY, status.SerializeToString()),),
+    )
+
+
+def _status(failure: Failure) -> status_pb2.Status:
+    code, _ = failure.code.value
+    status = status_pb2.Status(code=code, message=_cut(failure.message, _MAX_MESSAGE_BYTES))
+    _add(
+        status,
+        error_details_pb2.ErrorInfo(
+            reason=failure.reason, domain=DOMAIN, metadata=failure.metadata
+        ),
+    )
+    if failure.violations:
+        _add(status, _bad_request(failure.violations))
+    if failure.retry_seconds is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(failure.retry_seconds * 1000))
+        _add(status, retry)
+    return status
+
+
+def _bad_request(violations: tuple[Violation, ...]) -> Message:
+    bad = error_details_pb2.BadRequest()
+    left = _MAX_VIOLATIONS_BYTES
+    for violation in violations:
+        path, description = _cut(violation.field, 200), _cut(violation.description, 500)
+        left -= len(path.encode()) + len(description.encode())
+        if left < 0:
+            break
+        bad.field_violations.add(field=path, description=description)
+    message: Message = bad
+    return message
+
+
+def _add(status: status_pb2.Status, detail: Message) -> None:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    status.details.append(packed)
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    """Shorten to a number of bytes, and replace what UTF-8 can't hold."""
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= most_bytes:
+        return encoded.decode()
+    return encoded[: most_bytes - 3].decode("utf-8", "ignore") + "…"

@@ -1,0 +1,160 @@
+"""Model values to messages, and back: nothing is judged here.
+
+Rows damaged from outside must not keep a caller from seeing the rest: text that UTF-8
+can't hold is replaced, numbers beyond their field are cut to it, times beyond the
+calendar of the wire are left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from provisioner.v1 import provisioning_pb2, tenant_pb2
+from server.validation import RawSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from server.model.records import Hold, LogEntry, Step, StepError, WaitingFor
+    from server.model.spec import TenantSpec
+    from server.queries import Status
+
+_INT32_MAX = 2**31 - 1
+
+_TENANT_STATES = {
+    name.removeprefix("TENANT_STATE_"): value for name, value in tenant_pb2.TenantState.items()
+}
+_STEP_STATES = {
+    name.removeprefix("STEP_STATE_"): value for name, value in tenant_pb2.StepState.items()
+}
+_LOG_LEVELS = {
+    name.removeprefix("LOG_LEVEL_"): value for name, value in provisioning_pb2.LogLevel.items()
+}
+
+
+def raw_spec(spec: tenant_pb2.TenantSpec) -> RawSpec:
+    """Take a spec as it was sent: what was not sent is None."""
+    return RawSpec(
+        company_name=spec.company_name,
+        country_code=spec.country_code if spec.HasField("country_code") else None,
+        currency=spec.currency if spec.HasField("currency") else None,
+        chart_template=spec.chart_template if spec.HasField("chart_template") else None,
+        include_demo_data=spec.include_demo_data if spec.HasField("include_demo_data") else None,
+        pos_store_enabled=spec.pos_store_enabled if spec.HasField("pos_store_enabled") else None,
+        till_user=spec.till_user if spec.HasField("till_user") else None,
+        engine_id=spec.engine_id if spec.HasField("engine_id") else None,
+        payment_methods=tuple(spec.payment_methods),
+        opening_amount=spec.opening_amount if spec.HasField("opening_amount") else None,
+    )
+
+
+def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
+    """Write a status."""
+    tenant, standing = status.tenant, status.standing
+    return tenant_pb2.TenantStatus(
+        tenant_id=_text(tenant.id),
+        run_id="" if status.run is None else _text(status.run.id),
+        revision=tenant.revision,
+        state=_TENANT_STATES[standing.state],
+        current_step=_text(standing.current_step),
+        progress_percent=standing.progress_percent,
+        steps_completed=standing.steps_completed,
+        total_steps=standing.total_steps,
+        steps=[_step(step, status.titles) for step in status.steps],
+        errors=[_error(error) for error in status.errors],
+        waiting_for=None if status.waiting_for is None else _waiting_for(status.waiting_for),
+        hold=None if status.hold is None else _hold(status.hold),
+        started_at=_time(status.started_at),
+        completed_at=_time(status.completed_at),
+        estimated_completion_at=_time(status.eta),
+        spec=_spec(tenant.spec),
+        next_command=_text(status.next_command),
+    )
+
+
+def log_page(entries: Sequence[LogEntry]) -> provisioning_pb2.StreamLogsResponse:
+    """Write a page of a log; it has at least one entry."""
+    return provisioning_pb2.StreamLogsResponse(
+        entries=[_log_entry(entry) for entry in entries], cursor=entries[-1].cursor
+    )
+
+
+def _step(step: Step, titles: Mapping[str, str]) -> tenant_pb2.StepStatus:
+    return tenant_pb2.StepStatus(
+        key=_text(step.key),
+        state=_STEP_STATES[step.state],
+        adopted=step.adopted,
+        attempts=_int32(step.tries),
+        started_at=_time(step.started_at),
+        completed_at=_time(step.completed_at),
+        title=_text(titles.get(step.key, step.key)),
+        required=step.required,
+        note=_text(step.note),
+    )
+
+
+def _error(error: StepError) -> tenant_pb2.StepError:
+    return tenant_pb2.StepError(
+        step_key=_text(error.step_key),
+        code=_text(error.code),
+        message=_text(error.message),
+        occurred_at=_time(error.occurred_at),
+    )
+
+
+def _waiting_for(waiting: WaitingFor) -> tenant_pb2.WaitingFor:
+    return tenant_pb2.WaitingFor(
+        code=waiting.code, message=_text(waiting.message), until=_time(waiting.until)
+    )
+
+
+def _hold(hold: Hold) -> tenant_pb2.Hold:
+    return tenant_pb2.Hold(reason=_text(hold.reason), by=_text(hold.by), since=_time(hold.since))
+
+
+def _spec(spec: TenantSpec) -> tenant_pb2.TenantSpec:
+    return tenant_pb2.TenantSpec(
+        company_name=_text(spec.company_name),
+        country_code=_text(spec.country_code),
+        currency=_text(spec.currency),
+        chart_template=_text(spec.chart_template),
+        include_demo_data=spec.include_demo_data,
+        pos_store_enabled=spec.pos_store_enabled,
+        till_user=None if spec.till_user is None else _text(spec.till_user),
+        engine_id=_text(spec.engine_id),
+        payment_methods=[_text(method) for method in spec.payment_methods],
+        opening_amount=spec.opening_amount,
+    )
+
+
+def _log_entry(entry: LogEntry) -> provisioning_pb2.LogEntry:
+    return provisioning_pb2.LogEntry(
+        cursor=entry.cursor,
+        time=_time(entry.time),
+        level=_LOG_LEVELS[entry.level],
+        run_id=_text(entry.run_id),
+        step_key=_text(entry.step_key),
+        attempt=_int32(entry.attempt),
+        message=_text(entry.message),
+        fields={_text(key): _text(value) for key, value in entry.fields.items()},
+    )
+
+
+def _text(text: str | None) -> str:
+    """Return text that a message can hold: a lone surrogate is none."""
+    return (text or "").encode("utf-8", "replace").decode()
+
+
+def _int32(number: int | None) -> int:
+    return min(max(number or 0, 0), _INT32_MAX)
+
+
+def _time(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

@@ -1,0 +1,98 @@
+"""Listens for gRPC: the service, health and reflection, started and stopped as one thing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from provisioner.v1 import provisioning_pb2
+from provisioner.v1.provisioning_pb2_grpc import add_ProvisioningServiceServicer_to_server
+from server.errors import SettingsError
+from server.rpc.malformed import AnswerMalformed
+
+if TYPE_CHECKING:
+    from server.rpc.service import ProvisioningService
+
+SERVICE = provisioning_pb2.DESCRIPTOR.services_by_name["ProvisioningService"].full_name
+
+# The largest order is a few KiB; a larger message is a mistake or an attack.
+MAX_REQUEST_BYTES = 1024 * 1024
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    # Two servers on one port would share callers at random without a word.
+    ("grpc.so_reuseport", 0),
+    # Find clients whose machine is gone: their streams would stay for an hour.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A follower pings while it hears nothing; gRPC's default takes a ping more often than
+    # every five minutes for abuse and cuts the connection.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class RpcServer:
+    """A gRPC server at one address.
+
+    Attributes:
+        port: Where it listens; 0 before `start`.
+    """
+
+    def __init__(self, service: ProvisioningService, address: str) -> None:
+        self.port = 0
+        self._address = address
+        self._service = service
+        self._server: grpc.aio.Server | None = None
+        self._health = health.aio.HealthServicer()
+
+    async def start(self) -> None:
+        """Listen, answer calls, and report healthy.
+
+        Raises:
+            SettingsError: the address can't be listened at.
+        """
+        server = grpc.aio.server(options=_OPTIONS, interceptors=(AnswerMalformed(SERVICE),))
+        add_ProvisioningServiceServicer_to_server(self._service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+        try:
+            self.port = server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            await server.stop(None)
+            raise SettingsError(
+                f"PROVISIONER_GRPC_ADDRESS: cannot listen at {self._address}: it is in use, or "
+                "no address of this machine. Stop what listens there, or choose another, such "
+                "as 127.0.0.1:50052."
+            ) from error
+        await server.start()
+        self._server = server
+        for service in ("", SERVICE):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Report unhealthy, send followers away, let calls under way finish, then close.
+
+        Args:
+            grace: Longest time for what is under way, in seconds.
+        """
+        if self._server is None:
+            return
+        await self._health.enter_graceful_shutdown()
+        ends = asyncio.get_running_loop().time() + grace
+        # Before the server is stopped: it does not wait for calls that are being aborted
+        # (grpc/grpc#37239), and followers must be told to come back.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(ends):
+                await self._service.streams.stop()
+        await self._server.stop(max(0.0, ends - asyncio.get_running_loop().time()))
+        self._server = None

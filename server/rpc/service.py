@@ -1,0 +1,157 @@
+"""Answers the calls of ProvisioningService: who calls, what is asked, what is answered.
+
+Each order answers with the tenant's status as it is after it. An order under way is
+finished though its caller left: the store's writer does not give an operation back.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TypeVar
+
+from provisioner.v1 import provisioning_pb2
+from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceServicer
+from server.commands import OrderTerms
+from server.rpc import failures, messages
+from server.rpc.streams import LONGEST_SECONDS, MOST_PER_PEER, StreamEnded, Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from provisioner.v1.tenant_pb2 import TenantStatus
+    from server.commands import Commands
+    from server.model.actor import Actor
+    from server.queries import Queries
+    from server.rpc.identity import Context, Identify
+
+Answer = TypeVar("Answer")
+
+
+class ProvisioningService(ProvisioningServiceServicer):
+    """The service over commands and queries."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        queries: Queries,
+        *,
+        identify: Identify,
+        longest_stream_seconds: float = LONGEST_SECONDS,
+        most_streams_per_peer: int = MOST_PER_PEER,
+    ) -> None:
+        self.streams = Streams(
+            longest_seconds=longest_stream_seconds, most_per_peer=most_streams_per_peer
+        )
+        self._commands = commands
+        self._queries = queries
+        self._identify = identify
+
+    async def StartProvisioning(
+        self, request: provisioning_pb2.StartProvisioningRequest, context: Context
+    ) -> provisioning_pb2.StartProvisioningResponse:
+        """Register a tenant and open its first run."""
+
+        async def start(actor: Actor) -> provisioning_pb2.StartProvisioningResponse:
+            tenant_id = await self._commands.start(
+                actor,
+                messages.raw_spec(request.spec) if request.HasField("spec") else None,
+                tenant_id=request.tenant_id,
+                request_id=request.request_id,
+            )
+            return provisioning_pb2.StartProvisioningResponse(
+                status=await self._status(actor, tenant_id)
+            )
+
+        return await self._answer(context, "StartProvisioning", start)
+
+    async def GetStatus(
+        self, request: provisioning_pb2.GetStatusRequest, context: Context
+    ) -> provisioning_pb2.GetStatusResponse:
+        """Tell where a tenant stands."""
+
+        async def get(actor: Actor) -> provisioning_pb2.GetStatusResponse:
+            return provisioning_pb2.GetStatusResponse(
+                status=await self._status(actor, request.tenant_id)
+            )
+
+        return await self._answer(context, "GetStatus", get)
+
+    async def Continue(
+        self, request: provisioning_pb2.ContinueRequest, context: Context
+    ) -> provisioning_pb2.ContinueResponse:
+        """Drive on the steps that are not done."""
+
+        async def drive_on(actor: Actor) -> provisioning_pb2.ContinueResponse:
+            tenant_id = await self._commands.continue_(actor, request.tenant_id, _terms(request))
+            return provisioning_pb2.ContinueResponse(status=await self._status(actor, tenant_id))
+
+        return await self._answer(context, "Continue", drive_on)
+
+    async def Retry(
+        self, request: provisioning_pb2.RetryRequest, context: Context
+    ) -> provisioning_pb2.RetryResponse:
+        """Look at steps again."""
+
+        async def retry(actor: Actor) -> provisioning_pb2.RetryResponse:
+            tenant_id = await self._commands.retry(
+                actor, request.tenant_id, _terms(request), step_key=request.step_key
+            )
+            return provisioning_pb2.RetryResponse(status=await self._status(actor, tenant_id))
+
+        return await self._answer(context, "Retry", retry)
+
+    # Not a generator, as the stubs would have it: the stream's end must also interrupt a
+    # write that waits for a slow reader, and a generator does not run then.
+    async def StreamLogs(  # type: ignore[override]  # gRPC takes a coroutine that writes, too
+        self, request: provisioning_pb2.StreamLogsRequest, context: Context
+    ) -> None:
+        """Send a tenant's log."""
+
+        async def stream(actor: Actor) -> None:
+            async with (
+                self.streams.one(context.peer()),
+                aclosing(
+                    self._queries.logs(
+                        actor, request.tenant_id, request.after_cursor, follow=request.follow
+                    )
+                ) as pages,
+            ):
+                async for page in pages:
+                    await context.write(messages.log_page(page))
+
+        await self._answer(context, "StreamLogs", stream)
+
+    async def _status(self, actor: Actor, tenant_id: str) -> TenantStatus:
+        return messages.tenant_status(await self._queries.status(actor, tenant_id))
+
+    async def _answer(
+        self, context: Context, method: str, work: Callable[[Actor], Awaitable[Answer]]
+    ) -> Answer:
+        """Do the work for whoever calls, and end the call well or with one failure.
+
+        A CancelledError rises: gRPC leaks where a handler swallows it (grpc/grpc#43360).
+        """
+        # None where the caller set no deadline, though its type says otherwise.
+        left: float | None = context.time_remaining()
+        if left is not None and left <= 0:
+            await failures.abort(context, failures.DEADLINE_PASSED)
+        try:
+            return await work(self._identify(context))
+        except StreamEnded as ended:
+            failure = ended.failure
+        except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
+            failure = failures.failure_of(error, method=method)
+        # Outside of the handlers, for abort ends the call by raising.
+        return await failures.abort(context, failure)
+
+
+def _terms(
+    request: provisioning_pb2.ContinueRequest | provisioning_pb2.RetryRequest,
+) -> OrderTerms:
+    return OrderTerms(
+        request_id=request.request_id,
+        expected_revision=(
+            request.expected_revision if request.HasField("expected_revision") else None
+        ),
+        reason=request.reason,
+    )

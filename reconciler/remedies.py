@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from reconciler.judge import Cause, Verdict
+from reconciler.judge import Verdict
 from reconciler.observation import NEVER
 from server.commands import OrderTerms
 from server.errors import InvalidInput, Refused, RevisionChanged
@@ -116,7 +116,7 @@ class Remedies:
         return Carried(outcome=RemedyOutcome.ORDERED)
 
     async def _call_operator(self, seen: Observation, finding: Finding) -> Carried:
-        following = next_command(seen.tenant_id, finding.cause)
+        following = f"provisioner continue {seen.tenant_id}"
         failed = seen.standing.state is TenantState.FAILED
         return await self._write(
             seen,
@@ -125,7 +125,7 @@ class Remedies:
             entry=LogDraft(
                 level=LogLevel.ERROR if failed else LogLevel.WARNING,
                 event="finding.recorded",
-                message=f"A person is needed. {finding.message} Then: {following}",
+                message=f"A person is needed. {finding.message} Once that is mended: {following}",
                 run_id="" if seen.run is None else seen.run.id,
                 step_key=seen.standing.current_step,
                 fields={"cause": finding.cause.value, "next": following},
@@ -176,10 +176,3 @@ def opens_run(seen: Observation, judgement: Judgement) -> bool:
     """Tell whether carrying a judgement out opens a run."""
     finished = seen.standing.state is TenantState.COMPLETED and not seen.record_lost
     return judgement.verdict in _ORDERS and not finished
-
-
-def next_command(tenant_id: str, cause: Cause) -> str:
-    """Return the command a person gives once the cause was dealt with."""
-    if cause is Cause.HEALING_BUDGET_SPENT:
-        return f"provisioner continue {tenant_id}"
-    return f"mend what it names, and give: provisioner continue {tenant_id}"

@@ -11,7 +11,7 @@ from rich.text import Text
 from clients.cli import failures, render, standing
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
-from clients.cli.output import Output
+from clients.cli.output import Output, OutputClosed
 from clients.cli.requests import Continue, Logs, Retry, Start, Status
 from clients.cli.screens import screen_for
 from clients.cli.watch import watch
@@ -39,6 +39,8 @@ def run(request: Request) -> ExitCode:
         if request.as_json and not isinstance(request, Logs):
             output.failure(failures.interrupted())
         return ExitCode.INTERRUPTED
+    except OutputClosed:
+        return ExitCode.OUTPUT_CLOSED
 
 
 async def _carry_out(request: Request, output: Output) -> ExitCode:

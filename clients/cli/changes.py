@@ -28,6 +28,11 @@ def lines(before: TenantStatus | None, after: TenantStatus) -> Iterator[Text]:
         yield Text(f"{here}{tenant_word(after.state)}: {render.progress(after)}")
 
 
+def is_another_try(step: StepStatus) -> bool:
+    """Tell whether the step is under way for the second time or more."""
+    return step.state == tenant_pb2.STEP_STATE_RUNNING and step.attempts > 1
+
+
 def _steps(seen: TenantStatus, after: TenantStatus) -> Iterator[Text]:
     known = {step.key: step for step in seen.steps}
     for step in after.steps:
@@ -35,7 +40,7 @@ def _steps(seen: TenantStatus, after: TenantStatus) -> Iterator[Text]:
         if _looks(old) == _looks(step) or (old is None and _untouched(step)):
             continue
         _, word, style = render.step_look(step, after)
-        tries = f", try {step.attempts}" if _is_another_try(step) else ""
+        tries = f", try {step.attempts}" if is_another_try(step) else ""
         note = f" ({plain(step.note)})" if step.note else ""
         yield Text.assemble(f"{plain(step.key)}: ", (word, style), f"{tries}{note}")
 
@@ -58,12 +63,8 @@ def _reasons(seen: TenantStatus, after: TenantStatus) -> Iterator[Text]:
 def _looks(step: StepStatus | None) -> tuple[object, ...]:
     if step is None:
         return ()
-    return (step.state, step.adopted, step.attempts if _is_another_try(step) else 0)
+    return (step.state, step.adopted, step.attempts if is_another_try(step) else 0)
 
 
 def _untouched(step: StepStatus) -> bool:
     return step.state == tenant_pb2.STEP_STATE_PENDING
-
-
-def _is_another_try(step: StepStatus) -> bool:
-    return step.state == tenant_pb2.STEP_STATE_RUNNING and step.attempts > 1

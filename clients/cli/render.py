@@ -34,7 +34,7 @@ _STATE_PHRASES = {
     tenant_pb2.TENANT_STATE_DEPROVISIONING: "being removed",
     tenant_pb2.TENANT_STATE_DEPROVISIONED: "removed",
 }
-_STATE_STYLES = {
+STATE_STYLES = {
     tenant_pb2.TENANT_STATE_IN_PROGRESS: "cyan",
     tenant_pb2.TENANT_STATE_COMPLETED: "green",
     tenant_pb2.TENANT_STATE_PARTIAL: "yellow",
@@ -62,7 +62,7 @@ def status_lines(status: TenantStatus) -> Iterator[Text]:
     yield _labelled("Tenant", Text(_name(status), style="bold"), plain(status.tenant_id))
     yield _labelled(
         "State",
-        Text(tenant_word(status.state), style=_STATE_STYLES.get(status.state, "")),
+        Text(tenant_word(status.state), style=STATE_STYLES.get(status.state, "")),
         _STATE_PHRASES.get(status.state, ""),
     )
     yield _labelled("Progress", Text(progress(status)))

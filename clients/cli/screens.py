@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provisioner.v1.provisioning_pb2 import LogEntry
     from provisioner.v1.tenant_pb2 import TenantStatus
 
-_BAR_WIDTH = 30
+_BAR_WIDTH = 24
 
 
 class Screen(Protocol):
@@ -137,15 +137,21 @@ class TerminalScreen:
 
 def _bar(status: TenantStatus) -> Table:
     grid = Table.grid(padding=(0, 1))
+    numbers = render.progress(status)
+    style = render.STATE_STYLES.get(status.state, "")
     grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, min_width=len(numbers))
     # What does not fit is cut: a bar that wraps leaves its remains on the screen.
     grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_row(
         ProgressBar(
-            total=max(status.total_steps, 1), completed=status.steps_completed, width=_BAR_WIDTH
+            total=max(status.total_steps, 1),
+            completed=status.steps_completed,
+            width=_BAR_WIDTH,
+            complete_style=style,
+            finished_style=style,
         ),
-        Text(render.progress(status)),
+        Text(numbers),
         _current(status),
     )
     return grid
@@ -160,6 +166,6 @@ def _current(status: TenantStatus) -> Text:
             else Text()
         )
     mark, word, style = render.step_look(step, status)
-    tries = f", try {step.attempts}" if step.attempts > 1 else ""
+    tries = f", try {step.attempts}" if changes.is_another_try(step) else ""
     why = f", {render.waiting(status)}" if status.HasField("waiting_for") else ""
     return Text(f"{mark} {plain(step.title or step.key)} {word}{tries}{why}", style=style)

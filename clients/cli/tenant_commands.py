@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import Annotated
 
@@ -288,6 +289,8 @@ def retry(
 
 
 def _call(request: requests.Request) -> int:
+    # gRPC's own log lines on stderr would stand between what people are told.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Here and nowhere else: gRPC takes longer to import than --help may take.
     from clients.cli import calls  # noqa: PLC0415 - see above
 

@@ -9,8 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError
-from server.model.naming import fold_name
-from server.model.ownership import CompanyRecord, Resource
+from server.model.ownership import CompanyRecord, Resource, resource_key
 from server.model.records import WaitingFor
 from server.model.states import ErrorClass, ResourceState, WaitingCode
 from server.model.step_context import AnswerKind
@@ -88,17 +87,9 @@ class DrivingContext:
     @property
     def company_record(self) -> CompanyRecord:
         """What the record says about the tenant's Company."""
-        wanted = fold_name(self.spec.company_name)
-        resource = next(
-            (
-                resource
-                for (doctype, name), resource in self._driven.resources.items()
-                if doctype == "Company" and fold_name(name) == wanted
-            ),
-            None,
-        )
+        key = resource_key("Company", self.spec.company_name)
         return CompanyRecord(
-            resource=resource,
+            resource=self._driven.resources.get(key),
             abbreviation=self.abbreviation,
             passed_company_step=self._facts.passed_company_step,
             completed_once=self.completed_once,
@@ -188,7 +179,7 @@ class DrivingContext:
     def _intend(self, intent: Intent) -> None:
         if intent.update:
             return
-        known = self._driven.resources.get((intent.doctype, intent.name))
+        known = self._driven.resources.get(resource_key(intent.doctype, intent.name))
         if known is not None:
             # The first intent's time stays: whatever was made since then is ours.
             if known.state is not ResourceState.INTENDED:
@@ -203,7 +194,7 @@ class DrivingContext:
         self._put(known, shared=intent.shared, settled_at=None)
 
     def _made(self, intent: Intent) -> None:
-        known = self._driven.resources[(intent.doctype, intent.name)]
+        known = self._driven.resources[resource_key(intent.doctype, intent.name)]
         self._put(
             replace(known, state=ResourceState.CREATED),
             shared=intent.shared,

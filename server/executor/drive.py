@@ -20,7 +20,7 @@ from server.executor.context import DrivingContext
 from server.model.budget import Counts, Move, after_error
 from server.model.derive import closed_state
 from server.model.identifiers import AttemptId, new_id
-from server.model.ownership import Resource, settle
+from server.model.ownership import Resource, resource_key, settle
 from server.model.records import Attempt, Hold, WaitingFor
 from server.model.states import (
     DONE_STEP_STATES,
@@ -265,7 +265,7 @@ class Drive:
         api_user = "" if check is None else check.outputs.get("api_user", "")
         ours = False
         for document in found.documents:
-            known = driven.resources.get((document.doctype, document.name))
+            known = driven.resources.get(resource_key(document.doctype, document.name))
             if known is None and document.shared:
                 continue
             state = settle(known, document, api_user)
@@ -485,6 +485,7 @@ def _asking(error: EngineError) -> EngineError:
         status=error.status,
         exc_type=error.exc_type,
         engine_message=error.engine_message,
+        retry_after_seconds=error.retry_after_seconds,
         ask_prober=True,
     )
 

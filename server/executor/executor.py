@@ -27,6 +27,7 @@ from server.executor.state import DrivenRun
 from server.model.actor import RECONCILER_NAME
 from server.model.blueprint import BLUEPRINTS
 from server.model.budget import Counts, Move, Pacing, after_error
+from server.model.ownership import resource_key
 from server.model.records import Step
 from server.model.states import (
     OPEN_RUN_STATES,
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.model.blueprint import Blueprint
-    from server.model.records import Attempt, Record
+    from server.model.records import Attempt, Run
     from server.model.step_context import Engine
+    from server.store.claims import Claim
     from server.store.database import Database
     from server.store.operations import Outcome
     from server.store.reads import DueRun
@@ -156,6 +158,11 @@ class Executor:
             horizon=_HORIZON,
             limit=free,
         )
+        if not due:
+            return
+        claims = await self._database.reads.claims(
+            {run.tenant_id for run in due}, passed_step="step_2_company"
+        )
         on_site = Counter(self._sites.values())
         for run in due:
             if run.run_id in self._driving or not self._gates.room(run.site, on_site[run.site]):
@@ -164,7 +171,9 @@ class Executor:
                 continue  # another replica may know this engine
             on_site[run.site] += 1
             self._sites[run.run_id] = run.site
-            task = asyncio.create_task(self._take(run), name=f"run {run.run_id}")
+            task = asyncio.create_task(
+                self._take(run, claims.get(run.tenant_id)), name=f"run {run.run_id}"
+            )
             self._driving[run.run_id] = task
             task.add_done_callback(partial(self._forget, run.run_id))
 
@@ -173,10 +182,10 @@ class Executor:
         self._sites.pop(run_id, None)
         self._wake.set()
 
-    async def _take(self, due: DueRun) -> None:
+    async def _take(self, due: DueRun, claim: Claim | None) -> None:
         """Claim a run and drive it; nothing raised here may end the executor."""
         try:
-            drive = await self._claim(due)
+            drive = await self._claim(due, claim)
             if drive is None:
                 return
             try:
@@ -211,34 +220,29 @@ class Executor:
         if any(row.run.state is RunState.QUEUED for row in operation.runs):
             self._wake.set()
 
-    async def _claim(self, due: DueRun) -> Drive | None:
+    async def _claim(self, due: DueRun, claim: Claim | None) -> Drive | None:
         """Make the run ours in one operation; None if it is no longer to be had."""
-        live = await self._database.reads.live(due.tenant_id)
-        if live is None or live.record.run is None or live.record.run.id != due.run_id:
+        if claim is None or claim.record.run is None or claim.record.run.id != due.run_id:
             await self._close_stray(due)
             return None
-        record, now = live.record, self._now()
-        if record.run is None or record.run.state not in OPEN_RUN_STATES:
+        record, run, now = claim.record, claim.record.run, self._now()
+        if run.state not in OPEN_RUN_STATES:
             return None
-        blueprint = BLUEPRINTS.get(record.run.blueprint)
+        blueprint = BLUEPRINTS.get(run.blueprint)
         if blueprint is None:
-            _log.error("run.unknown_blueprint", tenant=due.tenant_id, name=record.run.blueprint)
+            _log.error("run.unknown_blueprint", tenant=due.tenant_id, name=run.blueprint)
             return None
-        driven = await self._driven(record, blueprint)
-        open_attempts = [
-            attempt
-            for attempt in await self._database.reads.attempts(due.run_id)
-            if attempt.outcome is None
-        ]
-        for attempt in open_attempts:
-            self._lose(driven, attempt)
+        driven = self._driven(claim, run, blueprint)
+        for attempt in claim.attempts:
+            if attempt.outcome is None:
+                self._lose(driven, attempt)
         self._restore_rows(driven, blueprint)
         driven.run = replace(
-            record.run,
+            run,
             state=RunState.RUNNING,
             worker_id=self._lease.worker_id,
             waiting_for=None,
-            started_at=record.run.started_at or now,
+            started_at=run.started_at or now,
         )
         # Judged at this revision: of two workers one gets it. The token it is driven
         # under is the one this operation gives.
@@ -249,25 +253,30 @@ class Executor:
             gates=self._gates,
             lease=self._lease,
             slots=self._slots,
-            facts=await self._company_facts(record),
+            facts=CompanyFacts(
+                abbreviation=claim.abbreviation,
+                passed_company_step=claim.passed_step,
+                only_tenant_of_name=claim.only_tenant_of_name,
+                ordered_by_person=run.actor != RECONCILER_NAME,
+            ),
             pacing=self._options.pacing,
         )
 
-    async def _driven(self, record: Record, blueprint: Blueprint) -> DrivenRun:
-        reads, run = self._database.reads, record.run
-        if run is None:
-            raise Replaced("the run is gone")
+    def _driven(self, claim: Claim, run: Run, blueprint: Blueprint) -> DrivenRun:
+        record = claim.record
         numbers: dict[str, int] = {}
-        for attempt in await reads.attempts(run.id):
+        for attempt in claim.attempts:
             numbers[attempt.step_key] = max(numbers.get(attempt.step_key, 0), attempt.number)
-        resources = await reads.resources(record.tenant.id)
         return DrivenRun(
             self._database,
             tenant=record.tenant,
             run=run,
             steps={step.key: step for step in record.steps},
             blueprint=blueprint,
-            resources={(resource.doctype, resource.name): resource for resource in resources},
+            resources={
+                resource_key(resource.doctype, resource.name): resource
+                for resource in claim.resources
+            },
             attempt_numbers=numbers,
             token=record.tenant.fencing_token,
             now=self._now,
@@ -344,20 +353,6 @@ class Executor:
             "again and probed at the engine.",
             event="record.rebuilt",
             level=LogLevel.WARNING,
-        )
-
-    async def _company_facts(self, record: Record) -> CompanyFacts:
-        reads, tenant = self._database.reads, record.tenant
-        binding = await reads.binding(tenant.id)
-        same = await reads.same_name(tenant.site, tenant.spec.company_name)
-        passed = tenant.first_completed_at is not None or await reads.passed_step(
-            tenant.id, "step_2_company"
-        )
-        return CompanyFacts(
-            abbreviation=None if binding is None else binding.abbreviation,
-            passed_company_step=passed,
-            only_tenant_of_name=same == [tenant.id],
-            ordered_by_person=record.run is None or record.run.actor != RECONCILER_NAME,
         )
 
     async def _close_stray(self, due: DueRun) -> None:

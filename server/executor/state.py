@@ -14,6 +14,7 @@ import structlog
 
 from server.errors import Replaced
 from server.model.derive import derive
+from server.model.ownership import resource_key
 from server.model.states import LogLevel
 from server.store.operations import LogDraft, Refusal, RunRow, TenantOperation
 
@@ -82,7 +83,7 @@ class DrivenRun:
 
     def put_resource(self, row: ResourceRow) -> None:
         """Change what is known of a document; written with the next write."""
-        key = (row.resource.doctype, row.resource.name)
+        key = resource_key(row.resource.doctype, row.resource.name)
         self.resources[key] = row.resource
         self._resources[key] = row
 

@@ -55,6 +55,11 @@ class Resource:
     intended_at: datetime
 
 
+def resource_key(doctype: str, name: str) -> tuple[str, str]:
+    """Return what a document is known by: the engine may spell its name another way."""
+    return (doctype, fold_name(name))
+
+
 def settle(resource: Resource | None, seen: Document, api_user: str) -> ResourceState:
     """Decide whether a document that was seen was made by us.
 

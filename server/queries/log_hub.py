@@ -19,7 +19,7 @@ from server.errors import StoreUnavailable
 from server.model.states import TenantState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from typing import Protocol
 
     from server.model.identifiers import TenantId
@@ -50,6 +50,11 @@ class _Followed:
     in_motion: bool = True
     followers: set[Follower] = field(default_factory=set)
 
+    def hear(self, *, in_motion: bool, to: Iterable[Follower]) -> None:
+        self.in_motion = in_motion
+        for follower in to:
+            follower.state_known = True
+
     def tell(self) -> None:
         for follower in self.followers:
             follower.woken.set()
@@ -62,7 +67,7 @@ class Follower:
         self.woken = asyncio.Event()
         # What was heard before this follower came may be old: an order given through
         # another process may have set the tenant in motion since.
-        self.asked_since = False
+        self.state_known = False
         self._hub = hub
         self._followed = followed
 
@@ -83,7 +88,7 @@ class Follower:
                 )
             if self._followed.last > cursor:
                 return self._followed.last
-            if self.asked_since and not self._followed.in_motion:
+            if self.state_known and not self._followed.in_motion:
                 return None
             await self.woken.wait()
 
@@ -97,7 +102,8 @@ class LogHub:
         self._poll_seconds = poll_seconds
         self._tenants: dict[TenantId, _Followed] = {}
         self._newcomer = asyncio.Event()
-        # Tenants written here while a poll was under way: its answer may be older.
+        # Tenants whose state was written here while a poll was under way: the poll's word
+        # on it may be older.
         self._written: set[TenantId] = set()
         self._task: asyncio.Task[None] | None = None
         self._failing = False
@@ -139,10 +145,10 @@ class LogHub:
         followed = self._tenants.get(operation.tenant_id)
         if followed is None:
             return
-        self._written.add(operation.tenant_id)
         followed.last = max(followed.last, outcome.log_seq)
         if operation.standing is not None:
-            followed.in_motion = operation.standing.state in _IN_MOTION
+            self._written.add(operation.tenant_id)
+            followed.hear(in_motion=operation.standing.state in _IN_MOTION, to=followed.followers)
         followed.tell()
 
     async def _run(self) -> None:
@@ -191,9 +197,7 @@ class LogHub:
         followed.last = max(followed.last, last)
         if tenant_id not in self._written:
             changed = changed or in_motion != followed.in_motion
-            followed.in_motion = in_motion
-            for follower in followers:
-                changed = changed or not follower.asked_since
-                follower.asked_since = True
+            changed = changed or not all(follower.state_known for follower in followers)
+            followed.hear(in_motion=in_motion, to=followers)
         if changed:
             followed.tell()

@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.errors import StoreUnavailable
 from server.model.naming import fold_name
-from server.model.records import Record, Worker
-from server.model.states import GateState, RunState, StepState, TenantState
+from server.model.states import GateState, RunState, TenantState
 from server.store import values
+from server.store.claims import read_claims, record_of
 from server.store.tables import (
     ATTEMPTS,
     BINDINGS,
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
     from server.model.identifiers import RunId, TenantId, WorkerId
     from server.model.ownership import Resource
-    from server.model.records import Attempt, LogEntry, Run
+    from server.model.records import Attempt, LogEntry, Record, Run, Worker
+    from server.store.claims import Claim
 
 # SQLite uses a partial index only where the query repeats its condition as literal
 # text; a bound one scans the table.
@@ -149,7 +150,7 @@ class Reads:
                     connection, select(WORKERS).where(WORKERS.c.id == run["worker_id"])
                 )
         return Live(
-            record=_record(tenant, run, steps),
+            record=record_of(tenant, run, steps),
             gate=None if gate is None else _gate(gate),
             worker=None if worker is None else values.worker(worker),
             deadline_at=None if run is None else run["deadline_at"],
@@ -164,7 +165,7 @@ class Reads:
             steps = await _all(connection, select(STEPS).where(STEPS.c.run_id.in_(run_ids)))
         by_id = {run["id"]: run for run in runs}
         return [
-            _record(
+            record_of(
                 tenant,
                 by_id.get(tenant["run_id"]),
                 [step for step in steps if step["run_id"] == tenant["run_id"]],
@@ -224,16 +225,6 @@ class Reads:
             row = await _one(connection, query)
         return None if row is None else _binding(row)
 
-    async def same_name(self, site: str, company_name: str) -> list[str]:
-        """Return the ids of all tenants of a site with that company name."""
-        query = select(TENANTS.c.id, TENANTS.c.company_name).where(
-            TENANTS.c.site == site, TENANTS.c.state != TenantState.DEPROVISIONED.value
-        )
-        wanted = fold_name(company_name)
-        async with self._snapshot() as connection:
-            rows = await _all(connection, query)
-        return [row["id"] for row in rows if fold_name(row["company_name"]) == wanted]
-
     async def resources(self, tenant_id: str) -> list[Resource]:
         """Return a tenant's documents."""
         async with self._snapshot() as connection:
@@ -242,36 +233,10 @@ class Reads:
             )
         return [values.resource(row) for row in rows]
 
-    async def passed_step(self, tenant_id: str, step_key: str) -> bool:
-        """Tell whether any record of a tenant says that it got past a required step.
-
-        That is a run which ended PARTIAL or COMPLETED or began from such a state, or a
-        row of that step which is done.
-        """
-        passed = (RunState.PARTIAL.value, RunState.COMPLETED.value)
-        by_run = (
-            select(RUNS.c.id)
-            .where(
-                RUNS.c.tenant_id == tenant_id,
-                or_(RUNS.c.state.in_(passed), RUNS.c.previous_state.in_(passed)),
-            )
-            .limit(1)
-        )
-        by_step = (
-            select(STEPS.c.key)
-            .join(RUNS, RUNS.c.id == STEPS.c.run_id)
-            .where(
-                RUNS.c.tenant_id == tenant_id,
-                STEPS.c.key == step_key,
-                STEPS.c.state == StepState.COMPLETED.value,
-            )
-            .limit(1)
-        )
+    async def claims(self, tenant_ids: Collection[str], *, passed_step: str) -> dict[str, Claim]:
+        """Return what claiming these tenants' runs needs (`server.store.claims`)."""
         async with self._snapshot() as connection:
-            for query in (by_run, by_step):
-                if (await connection.execute(query)).first() is not None:
-                    return True
-        return False
+            return await read_claims(connection, tenant_ids, passed_step=passed_step)
 
     async def attempts(self, run_id: str) -> list[Attempt]:
         """Return the attempts of a run in order."""
@@ -432,14 +397,6 @@ async def _one(connection: AsyncConnection, query: Any) -> RowMapping | None:
 
 async def _all(connection: AsyncConnection, query: Any) -> Sequence[RowMapping]:
     return (await connection.execute(query)).mappings().all()
-
-
-def _record(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMapping]) -> Record:
-    return Record(
-        tenant=values.tenant(tenant),
-        run=None if run is None else values.run(run),
-        steps=tuple(sorted((values.step(row) for row in steps), key=lambda step: step.position)),
-    )
 
 
 def _binding(row: RowMapping) -> Binding:

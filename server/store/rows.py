@@ -80,6 +80,7 @@ def new_tenant_row(op: TenantOperation) -> Row:
     return {
         "id": op.tenant_id,
         "company_name": op.create.spec.company_name,
+        "company_fold": fold_name(op.create.spec.company_name),
         "spec": spec_text(op.create.spec),
         "engine_id": op.create.spec.engine_id,
         "site": op.create.site,

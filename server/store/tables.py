@@ -38,6 +38,8 @@ TENANTS = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("company_name", Text, nullable=False),
+    # The name as the engine compares it (server.model.naming.fold_name).
+    Column("company_fold", Text, nullable=False),
     Column("spec", Text, nullable=False),
     Column("engine_id", Text, nullable=False),
     Column("site", Text, nullable=False),
@@ -59,6 +61,7 @@ TENANTS = Table(
     Column("first_completed_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
+    Index("ix_tenants_company_fold", "company_fold"),
     # What a sweep reads: few rows, whatever the number of tenants. On `state`, so that
     # a state changed by SQL is seen.
     Index(

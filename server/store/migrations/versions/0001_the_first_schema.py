@@ -200,6 +200,7 @@ def upgrade() -> None:
         "tenants",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("company_name", sa.Text(), nullable=False),
+        sa.Column("company_fold", sa.Text(), nullable=False),
         sa.Column("spec", sa.Text(), nullable=False),
         sa.Column("engine_id", sa.Text(), nullable=False),
         sa.Column("site", sa.Text(), nullable=False),
@@ -224,6 +225,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
     )
     with op.batch_alter_table("tenants", schema=None) as batch_op:
+        batch_op.create_index("ix_tenants_company_fold", ["company_fold"], unique=False)
         batch_op.create_index(
             "ix_tenants_unsettled",
             ["look_at", "id"],

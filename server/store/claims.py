@@ -1,0 +1,155 @@
+"""What a worker reads before it claims runs: all of them at once, one query a table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import or_, select
+
+from server.model.records import Record
+from server.model.states import RunState, StepState, TenantState
+from server.store import values
+from server.store.tables import ATTEMPTS, BINDINGS, RESOURCES, RUNS, STEPS, TENANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from server.model.ownership import Resource
+    from server.model.records import Attempt
+
+_PASSED = (RunState.PARTIAL.value, RunState.COMPLETED.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """All that is stored about a tenant whose run may be claimed.
+
+    Attributes:
+        record: Tenant, last run, steps.
+        attempts: Of the last run, in order.
+        resources: The tenant's documents.
+        abbreviation: The bound one, or None.
+        passed_step: Whether any record says that the tenant got past the asked-for step: a
+            run that ended PARTIAL or COMPLETED or began from such a state, or a row of that
+            step which is done.
+        only_tenant_of_name: Whether no other tenant of the site has that company name.
+    """
+
+    record: Record
+    attempts: tuple[Attempt, ...]
+    resources: tuple[Resource, ...]
+    abbreviation: str | None
+    passed_step: bool
+    only_tenant_of_name: bool
+
+
+async def read_claims(
+    connection: AsyncConnection, tenant_ids: Collection[str], *, passed_step: str
+) -> dict[str, Claim]:
+    """Read what claiming these tenants' runs needs.
+
+    Args:
+        connection: In one snapshot.
+        tenant_ids: The tenants; unknown ones are left out.
+        passed_step: The step that `Claim.passed_step` is about.
+
+    Returns:
+        Claims by tenant id.
+    """
+    tenants = await _all(connection, select(TENANTS).where(TENANTS.c.id.in_(tenant_ids)))
+    run_ids = [tenant["run_id"] for tenant in tenants if tenant["run_id"]]
+    runs = {
+        row["id"]: row for row in await _all(connection, select(RUNS).where(RUNS.c.id.in_(run_ids)))
+    }
+    steps = _by(await _all(connection, select(STEPS).where(STEPS.c.run_id.in_(run_ids))), "run_id")
+    attempts = _by(
+        await _all(
+            connection,
+            select(ATTEMPTS).where(ATTEMPTS.c.run_id.in_(run_ids)).order_by(ATTEMPTS.c.id),
+        ),
+        "run_id",
+    )
+    resources = _by(
+        await _all(connection, select(RESOURCES).where(RESOURCES.c.tenant_id.in_(tenant_ids))),
+        "tenant_id",
+    )
+    bindings = {
+        row["tenant_id"]: row["abbreviation"]
+        for row in await _all(
+            connection, select(BINDINGS).where(BINDINGS.c.tenant_id.in_(tenant_ids))
+        )
+    }
+    passed = await _passed(connection, tenant_ids, passed_step)
+    same_name = await _same_name(connection, tenants)
+    return {
+        tenant["id"]: Claim(
+            record=record_of(tenant, runs.get(tenant["run_id"]), steps.get(tenant["run_id"], [])),
+            attempts=tuple(values.attempt(row) for row in attempts.get(tenant["run_id"], [])),
+            resources=tuple(values.resource(row) for row in resources.get(tenant["id"], [])),
+            abbreviation=bindings.get(tenant["id"]),
+            passed_step=tenant["id"] in passed or tenant["first_completed_at"] is not None,
+            only_tenant_of_name=same_name[tenant["site"], tenant["company_fold"]] <= 1,
+        )
+        for tenant in tenants
+    }
+
+
+def record_of(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMapping]) -> Record:
+    """Put a tenant's rows together."""
+    ordered = sorted((values.step(row) for row in steps), key=lambda step: step.position)
+    return Record(
+        tenant=values.tenant(tenant),
+        run=None if run is None else values.run(run),
+        steps=tuple(ordered),
+    )
+
+
+async def _passed(
+    connection: AsyncConnection, tenant_ids: Collection[str], step_key: str
+) -> set[str]:
+    by_run = select(RUNS.c.tenant_id).where(
+        RUNS.c.tenant_id.in_(tenant_ids),
+        or_(RUNS.c.state.in_(_PASSED), RUNS.c.previous_state.in_(_PASSED)),
+    )
+    by_step = (
+        select(RUNS.c.tenant_id)
+        .join(STEPS, STEPS.c.run_id == RUNS.c.id)
+        .where(
+            RUNS.c.tenant_id.in_(tenant_ids),
+            STEPS.c.key == step_key,
+            STEPS.c.state == StepState.COMPLETED.value,
+        )
+    )
+    found: set[str] = set()
+    for query in (by_run, by_step):
+        found.update((await connection.execute(query)).scalars())
+    return found
+
+
+async def _same_name(
+    connection: AsyncConnection, tenants: Sequence[RowMapping]
+) -> dict[tuple[str, str], int]:
+    query = select(TENANTS.c.site, TENANTS.c.company_fold).where(
+        TENANTS.c.company_fold.in_({tenant["company_fold"] for tenant in tenants}),
+        TENANTS.c.state != TenantState.DEPROVISIONED.value,
+    )
+    counts: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for row in await _all(connection, query):
+        counts[row["site"], row["company_fold"]] += 1
+    return counts
+
+
+def _by(rows: Sequence[RowMapping], column: str) -> dict[str, list[RowMapping]]:
+    grouped: dict[str, list[RowMapping]] = {}
+    for row in rows:
+        grouped.setdefault(row[column], []).append(row)
+    return grouped
+
+
+async def _all(connection: AsyncConnection, query: Any) -> Sequence[RowMapping]:  # Any: a select
+    return (await connection.execute(query)).mappings().all()

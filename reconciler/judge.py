@@ -173,7 +173,7 @@ def _judge_finished(seen: Observation) -> Judgement:
 def _judge_stopped(seen: Observation) -> Judgement:
     differs = _difference(seen, Severity.MOVING)
     decisive = [step for step in seen.failed if not step.last] or list(seen.failed)
-    steps = ", ".join(f"{step.key} ({_plain(step.code) or 'no code'})" for step in decisive)
+    steps = ", ".join(f"{_plain(step.key)} ({_plain(step.code) or 'no code'})" for step in decisive)
     if any(_needs_person(step) for step in decisive):
         # A second call would only repeat the first, unless the word was changed since.
         if seen.operator_called and not differs:
@@ -197,7 +197,7 @@ def _judge_stopped(seen: Observation) -> Judgement:
             seen,
             Cause.STEP_NOT_DONE,
             Severity.MOVING,
-            f"The run was closed before {seen.standing.current_step or 'its end'}, and no "
+            f"The run was closed before {_plain(seen.standing.current_step) or 'its end'}, and no "
             "error says why.",
         )
     return _move(seen, Verdict.DRIVE_ON, finding, *differs)
@@ -343,7 +343,7 @@ def _evidence(seen: Observation) -> dict[str, str]:
         }
     if seen.failed:
         evidence["failed"] = ", ".join(
-            f"{step.key}: {step.error_class or 'unknown class'} {_plain(step.code)}"
+            f"{_plain(step.key)}: {step.error_class or 'unknown class'} {_plain(step.code)}"
             for step in seen.failed
         )
     if seen.first_completed_at is not None:

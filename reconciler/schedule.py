@@ -43,6 +43,7 @@ class Schedule:
         cut_passes: Sweeps that took longer than the time limit.
         skipped_passes: Sweeps that did not begin because one was running.
         last_error: What the last failed or cut sweep said; "" after a full one.
+        on_skipped: Called after each skipped pass.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Schedule:
         self._scheduler: Any = None  # AsyncIOScheduler: the package has no types
         self._running: asyncio.Task[None] | None = None
         self._passing: asyncio.Task[Any] | None = None  # APScheduler's own, it returns its events
+        self._stopping = False
         self._ended = asyncio.Event()
         self._guard: asyncio.TimerHandle | None = None
         self._last_full: float | None = None
@@ -73,6 +75,7 @@ class Schedule:
         self.cut_passes = 0
         self.skipped_passes = 0
         self.last_error = ""
+        self.on_skipped: Callable[[], None] = _nothing
 
     def start(self) -> None:
         """Begin, with a first pass at once; needs a running event loop.
@@ -109,6 +112,7 @@ class Schedule:
         """
         if self._scheduler is None or not self._scheduler.running:
             return
+        self._stopping = True
         self._scheduler.remove_job(_JOB)
         if self._guard is not None:
             self._guard.cancel()
@@ -130,6 +134,8 @@ class Schedule:
 
     async def _pass(self) -> None:
         """Run one sweep in a task of its own, so that nothing it does ends the schedule."""
+        if self._stopping:  # it was about to begin when the schedule was stopped
+            return
         self._arm_guard()
         running = asyncio.create_task(self._run(), name="sweep")
         self._running, self._passing = running, asyncio.current_task()
@@ -158,6 +164,7 @@ class Schedule:
     def _on_skipped(self, _event: object) -> None:
         self.skipped_passes += 1
         _log.warning("sweep.skipped", skipped=self.skipped_passes)
+        self.on_skipped()
 
     def _arm_guard(self) -> None:
         """Wake the scheduler if no pass begins for twice the interval."""
@@ -178,3 +185,7 @@ async def _cut(task: asyncio.Task[None]) -> None:
         return
     task.cancel()
     await asyncio.wait({task}, timeout=_END_SECONDS)
+
+
+def _nothing() -> None:
+    """Nobody listens."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.sweep import Sweeper
+    from server.app import Core
     from server.settings import Settings
 
 EXIT_DONE = 0
@@ -167,14 +168,14 @@ async def _serve(
 ) -> int:
     async with AsyncExitStack() as stack:
         if demo:
-            overrides = {**_DEMO_DEFAULTS, **_demo_database(stack), **overrides}
+            overrides = {**_DEMO_DEFAULTS, "database_url": _demo_database(stack), **overrides}
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
         configure_logging(settings.log_format, quiet=demo)
         engines = await _demo_engines(stack) if demo else load_engines(settings)
         stopping = _stop_signals()
         app = await stack.enter_async_context(App(settings, engines))
         if with_reconciler or demo:
-            await _start_reconciler(stack, app, settings)
+            await _start_reconciler(stack, app.core, settings)
         _say(_greeting(app, settings, engines, demo=demo))
         if demo:
             await _show_first_tenant(stack, app)
@@ -187,46 +188,31 @@ async def _reconcile(
     config: Path | None, overrides: Mapping[str, str], *, once: bool, dry: bool, as_json: bool
 ) -> int:
     from reconciler.report import as_facts, as_text  # noqa: PLC0415 - `serve` alone needs none
-    from reconciler.sweep import Sweeper  # noqa: PLC0415 - likewise
 
     settings = load_settings(config=config, overrides=overrides, environ=os.environ)
     configure_logging(settings.log_format, quiet=False)
     async with AsyncExitStack() as stack:
-        core = await open_core(settings, load_engines(settings), stack)
-        sweeper = Sweeper(
-            core.database,
-            core.commands,
-            engines=core.entries,
-            now=utc_now,
-            lease_seconds=settings.lease_seconds,
-        )
+        core = await open_core(settings, load_engines(settings), stack, register=not dry)
         if once:
-            report = await sweeper.sweep(dry_run=dry)
+            report = await _sweeper(core, settings).sweep(dry_run=dry)
             _report(as_facts(report), as_text(report), as_json=as_json)
             return EXIT_DONE
         stopping = _stop_signals()
-        await _schedule(stack, sweeper, settings)
+        await _start_reconciler(stack, core, settings)
         _say(f"Sweeping every {settings.sweep_seconds:g} s. Stop with Ctrl-C.")
         await stopping.wait()
     return EXIT_DONE
 
 
-async def _start_reconciler(stack: AsyncExitStack, app: App, settings: Settings) -> None:
-    from reconciler.sweep import Sweeper  # noqa: PLC0415 - `serve` alone does not need it
-
-    sweeper = Sweeper(
-        app.core.database,
-        app.core.commands,
-        engines=app.core.entries,
-        now=utc_now,
-        lease_seconds=settings.lease_seconds,
-    )
-    await _schedule(stack, sweeper, settings)
-
-
-async def _schedule(stack: AsyncExitStack, sweeper: Sweeper, settings: Settings) -> None:
+async def _start_reconciler(stack: AsyncExitStack, core: Core, settings: Settings) -> None:
     from reconciler.schedule import Schedule  # noqa: PLC0415 - `serve` alone does not need it
 
+    schedule: Schedule | None = None
+
+    def skipped() -> int:
+        return 0 if schedule is None else schedule.skipped_passes
+
+    sweeper = _sweeper(core, settings, skipped)
     schedule = Schedule(
         sweeper.sweep,
         seconds=settings.sweep_seconds,
@@ -237,13 +223,24 @@ async def _schedule(stack: AsyncExitStack, sweeper: Sweeper, settings: Settings)
     stack.push_async_callback(schedule.stop)
 
 
-def _demo_database(stack: AsyncExitStack) -> dict[str, str]:
-    """Keep the demo's records in a folder that goes with it, unless one was named."""
-    if "PROVISIONER_DATABASE_URL" in os.environ:
-        return {}
+def _sweeper(core: Core, settings: Settings, skipped: Callable[[], int] = lambda: 0) -> Sweeper:
+    from reconciler.sweep import Sweeper  # noqa: PLC0415 - `serve` alone does not need it
+
+    return Sweeper(
+        core.database,
+        core.commands,
+        engines=core.entries,
+        now=utc_now,
+        lease_seconds=settings.lease_seconds,
+        skipped_passes=skipped,
+    )
+
+
+def _demo_database(stack: AsyncExitStack) -> str:
+    """Keep the demo's records in a folder that goes with it, whatever the environment says."""
     folder = tempfile.mkdtemp(prefix="provisioner-demo-")
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return {"database_url": f"sqlite+aiosqlite:///{folder}/provisioner.db"}
+    return f"sqlite+aiosqlite:///{folder}/provisioner.db"
 
 
 async def _demo_engines(stack: AsyncExitStack) -> EnginesConfig:

@@ -51,8 +51,16 @@ class Core:
     entries: Mapping[str, EngineEntry]
 
 
-async def open_core(settings: Settings, config: EnginesConfig, stack: AsyncExitStack) -> Core:
+async def open_core(
+    settings: Settings, config: EnginesConfig, stack: AsyncExitStack, *, register: bool = True
+) -> Core:
     """Open the store and build the engines; `stack` closes them.
+
+    Args:
+        settings: Of the process.
+        config: The engines.
+        stack: Closes what is opened here.
+        register: Whether to make the rows of sites that have none yet (a dry run must not).
 
     Raises:
         SettingsError, SchemaMismatch, StoreUnavailable: with what to do.
@@ -64,9 +72,13 @@ async def open_core(settings: Settings, config: EnginesConfig, stack: AsyncExitS
     for engine in engines.values():
         stack.push_async_callback(engine.close)
     now = utc_now()
-    await database.register_engines(
-        [GateOperation(site=engine.site, at=now, gate=GateState.UP) for engine in engines.values()]
-    )
+    if register:
+        await database.register_engines(
+            [
+                GateOperation(site=engine.site, at=now, gate=GateState.UP)
+                for engine in engines.values()
+            ]
+        )
     entries = {
         engine_id: EngineEntry(site=engine.site, blueprint=BLUEPRINTS[engine.blueprint_name])
         for engine_id, engine in engines.items()

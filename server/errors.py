@@ -31,14 +31,17 @@ if TYPE_CHECKING:
 
 
 class ProvisionerError(Exception):
-    """The root: carries a stable code and a message for people."""
+    """The root: a stable code, a message for people, and facts for programs."""
 
     default_code: ClassVar[str] = "INTERNAL"
 
-    def __init__(self, message: str, *, code: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str = "", facts: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
+        self.facts = dict(facts or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

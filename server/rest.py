@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
 
 # Kept-alive connections of clients that are gone must not hold up the end.
 _STOP_SECONDS = 5
@@ -31,10 +30,11 @@ def create_app() -> Starlette:
     """Build the application."""
     app = Starlette(
         # Every route with and without /api: the old web frontend's proxy tries both.
-        routes=[Route(path, _health, methods=["GET"]) for path in ("/health", "/api/health")]
+        routes=[Route(path, _health, methods=["GET"]) for path in ("/health", "/api/health")],
+        # A known path with another method is "not found" too, as long as it is all there is.
+        exception_handlers={404: _not_found, 405: _not_found},
     )
     app.router.redirect_slashes = False
-    app.router.default = _not_found
     return app
 
 
@@ -131,5 +131,5 @@ async def _health(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "healthy"})
 
 
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    await JSONResponse({"detail": "Not Found"}, status_code=404)(scope, receive, send)
+async def _not_found(_request: Request, _error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "Not Found"}, status_code=404)

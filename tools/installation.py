@@ -150,6 +150,10 @@ class Installation:
             connection.commit()
             return rows
 
+    def logs(self) -> dict[str, str]:
+        """Return what each program wrote."""
+        return {file.name: file.read_text() for file in self.folder.glob("*.log")}
+
     async def _start(self, name: str, *arguments: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         with log:
@@ -168,8 +172,7 @@ class Installation:
         async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient() as client:
             while True:
                 if any(p.returncode is not None for p in self.processes.values()):
-                    logs = {f.name: f.read_text()[-2000:] for f in self.folder.glob("*.log")}
-                    raise AssertionError(f"a program ended early: {logs}")
+                    raise AssertionError(f"a program ended early: {self.logs()}")
                 with contextlib.suppress(httpx.TransportError):
                     if (await client.get(url)).is_success:
                         return

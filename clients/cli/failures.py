@@ -82,7 +82,12 @@ class Failure:
     def lines(self) -> list[str]:
         """Return it for people: what happened first, the next command last."""
         reason = f" ({self.reason})" if self.reason else ""
-        lines = [f"Error: {plain(self.message)}{plain(reason)}"]
+        # The service's message may be its fields in one line; they follow, a line each.
+        told_below = self.fields and all(
+            violation.description in self.message for _, violation in self.fields
+        )
+        message = "Not accepted." if told_below else self.message
+        lines = [f"Error: {plain(message)}{plain(reason)}"]
         lines += [
             f"  {plain(name)}: {plain(violation.description)}" for name, violation in self.fields
         ]

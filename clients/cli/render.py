@@ -149,7 +149,7 @@ def _step_table(status: TenantStatus) -> Iterator[Text]:
     title_width = max((len(plain(step.title)) for step in status.steps), default=0)
     for step in status.steps:
         mark, word, style = step_look(step, status)
-        tries = {0: "", 1: "1 try"}.get(step.attempts, f"{step.attempts} tries")
+        tries = "" if step.state == tenant_pb2.STEP_STATE_SKIPPED else _tries(step.attempts)
         note = f"  {plain(step.note)}" if step.note else ""
         optional = "" if step.required else "  optional"
         row = (
@@ -157,6 +157,10 @@ def _step_table(status: TenantStatus) -> Iterator[Text]:
             f"{optional}{note}"
         )
         yield Text.assemble((f"  {mark} {word:<8} ", style), row.rstrip())
+
+
+def _tries(count: int) -> str:
+    return {0: "", 1: "1 try"}.get(count, f"{count} tries")
 
 
 def _next_lines(status: TenantStatus) -> Iterator[Text]:

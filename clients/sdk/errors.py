@@ -18,15 +18,13 @@ Do not assume after `Unreachable` that an order was not carried out: give it aga
 the same `request_id`, and it is the same order.
 """
 
-# ruff: noqa: N818 - an error's name says what happened; the tree above says that it is one
-
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
-from google.rpc import (  # type: ignore[import-untyped]  # its wheel has no py.typed
+from google.rpc import (
     error_details_pb2,
     status_pb2,
 )

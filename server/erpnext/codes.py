@@ -152,7 +152,7 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.NAME_REFUSED: _row(
         "The engine does not take this name (< and > are not allowed).",
-        "Correct the company's name.",
+        "Start another tenant with a name ERPNext takes: a spec is not changed afterwards.",
     ),
     Code.NAME_TAKEN: _row(
         "Another document of this name stood in the way of the one asked for.", _OPERATOR
@@ -184,11 +184,12 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.COUNTRY_UNKNOWN: _row(
         "The engine has no Country of the tenant's country code.",
-        "Correct the country code, or add the Country in ERPNext.",
+        "Add the Country in ERPNext, then continue.",
     ),
     Code.COMPANY_NOT_OURS: _row(
         "A Company of this name is there, and nothing proves that it is this tenant's.",
-        "Adopt it if it is the tenant's, or give the tenant another company name.",
+        "Find out whose it is. Rename or remove it in ERPNext if nobody needs it, then continue; "
+        "or start another tenant with another company name.",
     ),
     Code.COMPANY_VANISHED: _row(
         "The tenant's Company was there once and is gone; it is not made again by itself.",
@@ -211,7 +212,7 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.ABBREVIATIONS_EXHAUSTED: _row(
         "No free abbreviation was found for the company's name.",
-        "Free one, or give the tenant another company name.",
+        "Free one in ERPNext, then continue; or start a tenant with another company name.",
     ),
     Code.CHART_MISSING: _row(
         "The Company has no chart of accounts, or lacks a group that accounts go under.",

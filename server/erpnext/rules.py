@@ -187,7 +187,7 @@ def _link(case: Case) -> Judgement:
             case,
             ErrorClass.PERMANENT,
             Code.REFERENCE_MISSING,
-            "names something that is not there: make it, or correct the spec.",
+            "names something that is not there: make it in ERPNext, then continue.",
         )
     return error(
         case,

@@ -46,7 +46,7 @@ class CompanyFacts:
     abbreviation: str | None
     passed_company_step: bool
     only_tenant_of_name: bool
-    ordered_by_person: bool
+    ordered_to_make_again: bool
 
 
 class DrivingContext:
@@ -94,7 +94,7 @@ class DrivingContext:
             passed_company_step=self._facts.passed_company_step,
             completed_once=self.completed_once,
             only_tenant_of_name=self._facts.only_tenant_of_name,
-            ordered_by_person=self._facts.ordered_by_person,
+            ordered_to_make_again=self._facts.ordered_to_make_again,
         )
 
     @property

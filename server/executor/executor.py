@@ -28,15 +28,17 @@ from server.model.actor import RECONCILER_NAME
 from server.model.blueprint import BLUEPRINTS
 from server.model.budget import Counts, Move, Pacing, after_error
 from server.model.ownership import resource_key
-from server.model.records import Step
+from server.model.records import Step, WaitingFor
 from server.model.states import (
     OPEN_RUN_STATES,
     AttemptOutcome,
     ErrorClass,
     LogLevel,
+    Order,
     ResourceState,
     RunState,
     StepState,
+    WaitingCode,
 )
 from server.store.operations import RunRow, TenantOperation
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.model.blueprint import Blueprint
+    from server.model.identifiers import WorkerId
     from server.model.records import Attempt, Run
     from server.model.step_context import Engine
     from server.store.claims import Claim
@@ -233,20 +236,18 @@ class Executor:
             _log.error("run.unknown_blueprint", tenant=due.tenant_id, name=run.blueprint)
             return None
         driven = self._driven(claim, run, blueprint)
-        for attempt in claim.attempts:
-            if attempt.outcome is None:
-                self._lose(driven, attempt)
+        pauses = [
+            self._lose(driven, attempt) for attempt in claim.attempts if attempt.outcome is None
+        ]
+        pause = max(pauses, default=0.0)
         self._restore_rows(driven, blueprint)
-        driven.run = replace(
-            run,
-            state=RunState.RUNNING,
-            worker_id=self._lease.worker_id,
-            waiting_for=None,
-            started_at=run.started_at or now,
-        )
+        driven.run = _claimed(run, self._lease.worker_id, now, pause)
         # Judged at this revision: of two workers one gets it. The token it is driven
         # under is the one this operation gives.
         await driven.write(token=None, revision=record.tenant.revision, raise_token=True)
+        if pause > 0.0:
+            self._wake_in(pause)
+            return None
         return Drive(
             driven,
             engine=self._engines[record.tenant.site],
@@ -257,7 +258,7 @@ class Executor:
                 abbreviation=claim.abbreviation,
                 passed_company_step=claim.passed_step,
                 only_tenant_of_name=claim.only_tenant_of_name,
-                ordered_by_person=run.actor != RECONCILER_NAME,
+                ordered_to_make_again=run.order is Order.RETRY and run.actor != RECONCILER_NAME,
             ),
             pacing=self._options.pacing,
         )
@@ -282,8 +283,13 @@ class Executor:
             now=self._now,
         )
 
-    def _lose(self, driven: DrivenRun, attempt: Attempt) -> None:
-        """End an attempt whose worker died. It counts only if a request of it was out."""
+    def _lose(self, driven: DrivenRun, attempt: Attempt) -> float:
+        """End an attempt whose worker died. It counts only if a request of it was out.
+
+        Returns:
+            Seconds to wait before the step is tried again: a request that was out when the
+            worker died, again and again, may be what kills it.
+        """
         driven.put_attempt(
             replace(
                 attempt,
@@ -308,7 +314,7 @@ class Executor:
             resource.state is ResourceState.INTENDED for resource in driven.resources.values()
         )
         if step is None or not was_out:
-            return
+            return 0.0
         counts = Counts(tries=step.tries, races=step.races, losses=step.losses)
         following = after_error(
             ErrorClass.LOST,
@@ -330,6 +336,7 @@ class Executor:
                 error_at=self._now(),
             )
         driven.put_step(step)
+        return following.pause_seconds
 
     def _restore_rows(self, driven: DrivenRun, blueprint: Blueprint) -> None:
         """Give a damaged run its step rows back; they are probed like any other."""
@@ -372,3 +379,29 @@ class Executor:
                 runs=(RunRow(run=closed, site=due.site),),
             )
         )
+
+
+def _claimed(run: Run, worker_id: WorkerId, now: datetime, pause: float) -> Run:
+    """Return the run as its new worker has it: under way, or waiting out a pause."""
+    started_at = run.started_at or now
+    if pause == 0.0:
+        return replace(
+            run,
+            state=RunState.RUNNING,
+            worker_id=worker_id,
+            waiting_for=None,
+            started_at=started_at,
+        )
+    until = now + timedelta(seconds=pause)
+    return replace(
+        run,
+        state=RunState.WAITING,
+        worker_id=None,
+        due_at=until,
+        waiting_for=WaitingFor(
+            code=WaitingCode.RETRY,
+            message="The worker died again and again at this step; it is tried again.",
+            until=until,
+        ),
+        started_at=started_at,
+    )

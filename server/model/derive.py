@@ -144,7 +144,7 @@ def _errors(state: TenantState, steps: Sequence[Step], at: datetime) -> tuple[St
             occurred_at=step.error_at or at,
         )
         for step in steps
-        if step.error_code is not None and step.state not in DONE_STEP_STATES
+        if step.error_code and step.state not in DONE_STEP_STATES
     ]
     if errors or state not in {TenantState.PARTIAL, TenantState.FAILED}:
         return tuple(errors)
@@ -170,8 +170,10 @@ def _lost(
     step_types: Sequence[StepType],
     at: datetime,
 ) -> Standing:
-    done = {step.key for step in steps if step.state in DONE_STEP_STATES}
-    undone = [step.key for step in step_types if step.key not in done]
+    written = {step.key for step in steps if step.state in DONE_STEP_STATES}
+    # Rows of other steps (damage, an older spec) must not count beyond the total.
+    done = {kind.key for kind in step_types if kind.key in written}
+    undone = [kind.key for kind in step_types if kind.key not in done]
     error = StepError(
         step_key="",
         code=STEP_RECORD_LOST,

@@ -12,6 +12,7 @@ MAX_ABBREVIATION = 10
 COST_CENTER_LENGTH = 140
 MAX_COMPANY_NAME = COST_CENTER_LENGTH - 3 - MAX_ABBREVIATION
 
+_BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
 # Letters that utf8mb4_unicode_ci takes for a plain one though Unicode does not
 # decompose them (UCA 4.0.0, which the collation is built on).
 _PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t"})
@@ -30,11 +31,13 @@ def fold_name(name: str) -> str:
     Returns:
         A text that is equal for names the engine takes for equal.
     """
-    decomposed = unicodedata.normalize("NFKD", name.strip()).casefold()
+    # Before decomposing, which would turn some letters beyond the BMP into plain ones.
+    plain = _BEYOND_BMP.sub("\ufffd", name.strip())
+    decomposed = unicodedata.normalize("NFKD", plain).casefold()
     decomposed = unicodedata.normalize("NFKD", decomposed).translate(_PLAIN)
     kept = (
-        "\ufffd" if ord(character) > 0xFFFF else character  # noqa: PLR2004 - the BMP's end
-        for character in decomposed
+        character
+        for character in _BEYOND_BMP.sub("\ufffd", decomposed)
         if not unicodedata.combining(character) and unicodedata.category(character) != "Cf"
     )
     return "".join(kept).strip()

@@ -104,7 +104,8 @@ class CompanyRecord:
         passed_company_step: Whether any record says that step_2 was passed.
         completed_once: Whether the tenant was ever COMPLETED.
         only_tenant_of_name: Whether no other tenant of this site has that folded name.
-        ordered_by_person: Whether a person, not the reconciler, ordered the run.
+        ordered_to_make_again: Whether a person ordered to look at this step again (a Retry):
+            only that makes a Company anew which was there and is gone. Continue does not.
     """
 
     resource: Resource | None
@@ -112,7 +113,7 @@ class CompanyRecord:
     passed_company_step: bool
     completed_once: bool
     only_tenant_of_name: bool
-    ordered_by_person: bool
+    ordered_to_make_again: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,6 @@ def _judge_missing(record: CompanyRecord) -> CompanyVerdict:
     was_there = record.completed_once or (
         record.resource is not None and record.resource.state is not ResourceState.INTENDED
     )
-    if was_there and not record.ordered_by_person:
+    if was_there and not record.ordered_to_make_again:
         return CompanyVerdict.VANISHED
     return CompanyVerdict.MAKE

@@ -73,6 +73,10 @@ class Status:
     completed_at: datetime | None
 
 
+# The step's own code (server.erpnext.codes); this room does not know the engine's.
+_VANISHED = "COMPANY_VANISHED"
+
+
 def status_of(
     live: Live, step_types: Sequence[StepType], now: datetime, lease_seconds: float
 ) -> Status:
@@ -219,6 +223,9 @@ def _next_command(tenant: Tenant, standing: Standing, *, stalled: bool) -> str:
     if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
         # A run in motion refuses orders; a stalled one is taken over by the next worker.
         return f"provisioner status {tenant.id} --watch" if stalled else ""
+    if any(error.code == _VANISHED for error in standing.errors):
+        # What to do depends on where the Company went; the log has the facts.
+        return f"provisioner logs {tenant.id}"
     return f"provisioner continue {tenant.id}"
 
 

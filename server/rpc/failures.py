@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import (  # type: ignore[import-untyped]  # its wheel has no py.typed
+from google.rpc import (
     error_details_pb2,
     status_pb2,
 )
@@ -118,10 +118,14 @@ def failure_of(error: Exception, *, method: str) -> Failure:
         message=error.message,
         violations=error.violations if isinstance(error, InvalidInput) else (),
         retry_seconds=1.0 if isinstance(error, StoreUnavailable) else None,
-        metadata=(
-            {"oldest_cursor": str(error.oldest_cursor)} if isinstance(error, CursorCut) else {}
-        ),
+        metadata=_facts(error),
     )
+
+
+def _facts(error: ProvisionerError) -> dict[str, str]:
+    if isinstance(error, CursorCut):
+        return {**error.facts, "oldest_cursor": str(error.oldest_cursor)}
+    return error.facts
 
 
 async def abort(context: Context, failure: Failure) -> NoReturn:

@@ -58,6 +58,7 @@ def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
         tenant_id=_text(tenant.id),
         run_id="" if status.run is None else _text(status.run.id),
         revision=tenant.revision,
+        last_cursor=tenant.log_seq,
         state=_TENANT_STATES[standing.state],
         current_step=_text(standing.current_step),
         progress_percent=standing.progress_percent,

@@ -24,6 +24,7 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    not_,
     or_,
     select,
     update,
@@ -35,6 +36,7 @@ from server.store.operations import (
     GateOperation,
     Outcome,
     Refusal,
+    RequestOperation,
     SlotFree,
     SlotTake,
     SweepOperation,
@@ -60,7 +62,7 @@ from server.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Executable
+    from sqlalchemy import Connection, Executable, Exists
     from sqlalchemy.types import TypeEngine
 
     from server.store.operations import Operation
@@ -106,17 +108,37 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
     """
     outcomes: dict[int, Outcome] = {}
     tenants = [op for op in batch if isinstance(op, TenantOperation)]
+    _lock(connection, tenants)
     changed = _fence(connection, _take_slots(connection, tenants, outcomes), outcomes)
     _write_rows(connection, changed, outcomes)
     for op in batch:
         if isinstance(op, GateOperation):
             put_gate(connection, op)
+        elif isinstance(op, RequestOperation):
+            add(connection, REQUESTS, [rows.request_row(op)])
         elif isinstance(op, WorkerOperation):
             _beat(connection, op)
         elif isinstance(op, SweepOperation):
             add(connection, SWEEPS, [rows.sweep_row(op)])
             add(connection, FINDINGS, rows.finding_rows(op))
     return [outcomes.get(id(op), Outcome()) for op in batch]
+
+
+def _lock(connection: Connection, batch: Sequence[TenantOperation]) -> None:
+    """Lock the tenants' rows, so that who drives them can't change before the commit.
+
+    Ordered, so that two writers' batches can't deadlock. SQLite's BEGIN IMMEDIATE locks
+    the whole file.
+    """
+    ids = sorted(op.tenant_id for op in batch if op.create is None)
+    if ids and connection.dialect.name == "postgresql":
+        connection.execute(
+            select(TENANTS.c.id)
+            .where(TENANTS.c.id == func.any(bindparam("ids")))
+            .order_by(TENANTS.c.id)
+            .with_for_update(),
+            {"ids": ids},
+        ).all()
 
 
 def _take_slots(
@@ -126,7 +148,9 @@ def _take_slots(
     kept = []
     for op in batch:
         if isinstance(op.slot, SlotTake) and not _take_slot(connection, op, op.slot):
-            outcomes[id(op)] = Outcome(refusal=Refusal.SLOT_BUSY)
+            replaced = connection.execute(select(not_(_drives(op)))).scalar()
+            refusal = Refusal.REPLACED if replaced else Refusal.SLOT_BUSY
+            outcomes[id(op)] = Outcome(refusal=refusal)
         else:
             kept.append(op)
     return kept
@@ -143,10 +167,9 @@ def _take_slot(connection: Connection, op: TenantOperation, slot: SlotTake) -> b
         ENGINES.c.slot_tenant_id == op.tenant_id,
         ENGINES.c.slot_expires_at < op.at,
     )
-    not_replaced = exists().where(TENANTS.c.id == op.tenant_id, TENANTS.c.fencing_token == op.token)
     taken = connection.execute(
         update(ENGINES)
-        .where(ENGINES.c.site == slot.site, free, not_replaced)
+        .where(ENGINES.c.site == slot.site, free, _drives(op))
         .values(
             slot_tenant_id=op.tenant_id,
             slot_token=op.token,
@@ -157,6 +180,10 @@ def _take_slot(connection: Connection, op: TenantOperation, slot: SlotTake) -> b
         )
     )
     return taken.rowcount == 1
+
+
+def _drives(op: TenantOperation) -> Exists:
+    return exists().where(TENANTS.c.id == op.tenant_id, TENANTS.c.fencing_token == op.token)
 
 
 def _free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> None:
@@ -183,17 +210,6 @@ def _fence(
     new = [op for op in batch if op.create is not None]
     came_back: dict[str, Outcome] = {}
     if old:
-        if dialect == "postgresql":
-            # Ordered, so that two writers' batches can't deadlock. SQLite's BEGIN
-            # IMMEDIATE locks the whole file.
-            ids = sorted(op.tenant_id for op in old)
-            connection.execute(
-                select(TENANTS.c.id)
-                .where(TENANTS.c.id == func.any(bindparam("ids")))
-                .order_by(TENANTS.c.id)
-                .with_for_update(),
-                {"ids": ids},
-            ).all()
         parameter = encode(dialect, list(_CHANGE), [rows.change_row(op) for op in old])
         for row in connection.execute(_fencing_update(dialect), {PARAMETER: parameter}):
             came_back[row.id] = Outcome(

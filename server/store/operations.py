@@ -204,7 +204,16 @@ class SweepOperation:
     findings: tuple[FindingRow, ...]
 
 
-Operation = TenantOperation | GateOperation | WorkerOperation | SweepOperation
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOperation:
+    """An order that changed nothing, remembered so that it still does when repeated."""
+
+    tenant_id: TenantId
+    at: datetime
+    request: RequestKey
+
+
+Operation = TenantOperation | RequestOperation | GateOperation | WorkerOperation | SweepOperation
 
 
 class Refusal(Enum):

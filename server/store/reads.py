@@ -383,12 +383,16 @@ async def _living_workers(
     """Return the workers of these runs whose heartbeat is alive."""
     ids = {row["worker_id"] for row in rows if row["worker_id"] is not None}
     workers = await _all(connection, select(WORKERS).where(WORKERS.c.id.in_(ids)))
-    return {
-        row["id"]
-        for row in workers
-        if row["stopped_at"] is None
-        and row["heartbeat_at"] + timedelta(seconds=row["lease_seconds"]) > now
-    }
+    return {row["id"] for row in workers if row["stopped_at"] is None and _is_alive(row, now)}
+
+
+def _is_alive(worker: RowMapping, now: datetime) -> bool:
+    """Tell whether a lease lasts; one from further ahead than it is long never ends.
+
+    Then the clock was set back since that heartbeat (or the time is damaged).
+    """
+    beat_at, lease = worker["heartbeat_at"] or EPOCH, timedelta(seconds=worker["lease_seconds"])
+    return bool(now - lease < beat_at <= now + lease)
 
 
 async def _one(connection: AsyncConnection, query: Any) -> RowMapping | None:

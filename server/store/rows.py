@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
     from server.model.spec import TenantSpec
-    from server.store.operations import Outcome, SweepOperation, TenantOperation
+    from server.store.operations import (
+        Outcome,
+        RequestOperation,
+        SweepOperation,
+        TenantOperation,
+    )
 
 Row = dict[str, Any]
 
@@ -237,7 +242,7 @@ def log_rows(op: TenantOperation, log_seq: int) -> Iterator[Row]:
         }
 
 
-def request_row(op: TenantOperation) -> Row:
+def request_row(op: TenantOperation | RequestOperation) -> Row:
     """Return the request an operation answers."""
     request = op.request
     if request is None:

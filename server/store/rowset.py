@@ -68,10 +68,12 @@ def encode(dialect: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any
         rows: Values by name; a name left out is NULL.
     """
     if dialect == "sqlite":
-        shaped: list[Any] = [[row.get(name) for name in columns] for row in rows]
+        shaped: list[Any] = [[_storable(row.get(name)) for name in columns] for row in rows]
     else:
-        shaped = [{name: row.get(name) for name in columns} for row in rows]
-    return json.dumps(shaped, default=_plain, ensure_ascii=False)
+        shaped = [{name: _storable(row.get(name)) for name in columns} for row in rows]
+    text = json.dumps(shaped, default=_plain, ensure_ascii=False)
+    # Half of a surrogate pair, as an engine's answer may hold, is no UTF-8.
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -119,6 +121,11 @@ def _insert(dialect: str, table: Table, *, overwrite: bool) -> Executable:
     keys = [key.name for key in table.primary_key.columns]
     changed = {name: statement.excluded[name] for name in names if name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+def _storable(value: Any) -> Any:
+    """Replace the one character that PostgreSQL's texts can't hold."""
+    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 
 def _plain(value: object) -> str:

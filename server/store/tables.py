@@ -63,11 +63,12 @@ TENANTS = Table(
     Column("updated_at", UtcTime, nullable=False),
     Index("ix_tenants_company_fold", "company_fold"),
     # What a sweep reads: few rows, whatever the number of tenants. On `state`, so that
-    # a state changed by SQL is seen.
+    # a state changed by SQL is seen. In pages by id: with another column first, SQLite
+    # would walk the primary key, and so every tenant.
     Index(
         "ix_tenants_unsettled",
-        "look_at",
         "id",
+        "look_at",
         sqlite_where=text(
             "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
         ),

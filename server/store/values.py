@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from server.model.ownership import Resource
 from server.model.records import Attempt, Hold, LogEntry, Run, Step, Tenant, WaitingFor, Worker
-from server.model.spec import DEFAULT_CHART, DEFAULT_PAYMENT_METHODS, TenantSpec
+from server.model.spec import (
+    DEFAULT_CHART,
+    DEFAULT_COUNTRY_CODE,
+    DEFAULT_PAYMENT_METHODS,
+    TenantSpec,
+)
 from server.model.states import (
     AttemptOutcome,
     ErrorClass,
@@ -37,20 +42,33 @@ def json_object(text: object) -> dict[str, Any]:
 
 
 def spec(row: RowMapping) -> TenantSpec:
-    """Read a tenant's spec; what is missing gets its default."""
+    """Read a tenant's spec; what is missing, or of another type, gets its default."""
     stored = json_object(row["spec"])
-    methods = stored.get("payment_methods") or DEFAULT_PAYMENT_METHODS
+
+    def text(name: str, default: str) -> str:
+        value = stored.get(name)
+        return value if isinstance(value, str) and value else default
+
+    def flag(name: str, *, default: bool) -> bool:
+        value = stored.get(name)
+        return value if isinstance(value, bool) else default
+
+    methods, amount = stored.get("payment_methods"), stored.get("opening_amount")
     return TenantSpec(
-        company_name=str(stored.get("company_name") or row["company_name"]),
-        country_code=str(stored.get("country_code", "KE")),
-        currency=str(stored.get("currency", "KES")),
-        chart_template=str(stored.get("chart_template", DEFAULT_CHART)),
-        include_demo_data=bool(stored.get("include_demo_data", False)),
-        pos_store_enabled=bool(stored.get("pos_store_enabled", True)),
-        till_user=stored.get("till_user"),
+        company_name=text("company_name", row["company_name"]),
+        country_code=text("country_code", DEFAULT_COUNTRY_CODE),
+        currency=text("currency", "KES"),
+        chart_template=text("chart_template", DEFAULT_CHART),
+        include_demo_data=flag("include_demo_data", default=False),
+        pos_store_enabled=flag("pos_store_enabled", default=True),
+        till_user=text("till_user", "") or None,
         engine_id=str(row["engine_id"]),
-        payment_methods=tuple(str(method) for method in methods),
-        opening_amount=float(stored.get("opening_amount", 0.0)),
+        payment_methods=(
+            tuple(str(method) for method in methods)
+            if isinstance(methods, list) and methods
+            else DEFAULT_PAYMENT_METHODS
+        ),
+        opening_amount=float(amount) if isinstance(amount, int | float) else 0.0,
     )
 
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from server.errors import StoreUnavailable
 from server.store.operations import Outcome, Refusal, TenantOperation
@@ -41,6 +41,7 @@ class Writer:
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
         self._waiting: deque[tuple[Operation, asyncio.Future[Outcome]]] = deque()
+        self._under_way: list[tuple[Operation, asyncio.Future[Outcome]]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -84,12 +85,13 @@ class Writer:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._waiting:
-                    await self._write(self._next_batch())
+                    self._under_way = self._next_batch()
+                    await self._write(self._under_way)
                 if self._stopping:
                     return
         finally:
             # Where the writer dies nobody may wait for it for ever.
-            for _, future in self._waiting:
+            for _, future in (*self._under_way, *self._waiting):
                 if not future.done():
                     future.set_exception(StoreUnavailable("The store's writer has stopped."))
                     future.exception()
@@ -115,7 +117,7 @@ class Writer:
     async def _write(self, batch: list[tuple[Operation, asyncio.Future[Outcome]]]) -> None:
         try:
             outcomes = await self._commit([operation for operation, _ in batch])
-        except SQLAlchemyError:
+        except Exception:  # noqa: BLE001 - not the database's errors only, see _write_alone
             # Whose fault it was shows when each runs alone.
             for item in batch:
                 await self._write_alone(*item)
@@ -132,7 +134,9 @@ class Writer:
                 _fail(future, StoreUnavailable(f"The store refused a row: {error.orig}"))
                 return
             outcome = Outcome(refusal=refusal)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - the writer must outlive its operations
+            # A refused connection comes as the driver's own error or as an OSError, a text
+            # that can't be encoded as a ValueError: neither may end all later writes.
             detail = error.orig if isinstance(error, DBAPIError) else type(error).__name__
             _fail(future, StoreUnavailable(f"The database can't write now: {detail}"))
             return
@@ -154,6 +158,11 @@ def _fail(future: asyncio.Future[Outcome], error: StoreUnavailable) -> None:
 
 
 def _refusal(error: IntegrityError) -> Refusal | None:
-    """Tell from the constraint's name which rule was met (both databases name it)."""
-    text = str(error.orig)
+    """Tell from the constraint's name which rule was met (both databases name it).
+
+    From the first line only: PostgreSQL's next one quotes the values, which are a caller's.
+    """
+    text = str(error.orig).partition("\n")[0]
+    if "unique" not in text.lower():
+        return None
     return next((refusal for word, refusal in _REFUSALS if word in text), None)

@@ -393,6 +393,7 @@ class TenantStatus(_message.Message):
     ESTIMATED_COMPLETION_AT_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
     NEXT_COMMAND_FIELD_NUMBER: _builtins.int
+    LAST_CURSOR_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant."""
     run_id: _builtins.str
@@ -415,6 +416,8 @@ class TenantStatus(_message.Message):
     """The next command an operator would give, such as
     "provisioner continue 0190…"; empty when there is nothing to do.
     """
+    last_cursor: _builtins.int
+    """Cursor of the last entry of the tenant's log; 0 where it is empty."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepStatus]:
         """The steps in order; empty if the record was lost, and then `errors` says so."""
@@ -467,10 +470,11 @@ class TenantStatus(_message.Message):
         estimated_completion_at: _timestamp_pb2.Timestamp | None = ...,
         spec: Global___TenantSpec | None = ...,
         next_command: _builtins.str = ...,
+        last_cursor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "estimated_completion_at", b"estimated_completion_at", "hold", b"hold", "spec", b"spec", "started_at", b"started_at", "waiting_for", b"waiting_for"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "current_step", b"current_step", "errors", b"errors", "estimated_completion_at", b"estimated_completion_at", "hold", b"hold", "next_command", b"next_command", "progress_percent", b"progress_percent", "revision", b"revision", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "steps", b"steps", "steps_completed", b"steps_completed", "tenant_id", b"tenant_id", "total_steps", b"total_steps", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "current_step", b"current_step", "errors", b"errors", "estimated_completion_at", b"estimated_completion_at", "hold", b"hold", "last_cursor", b"last_cursor", "next_command", b"next_command", "progress_percent", b"progress_percent", "revision", b"revision", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "steps", b"steps", "steps_completed", b"steps_completed", "tenant_id", b"tenant_id", "total_steps", b"total_steps", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -99,7 +99,9 @@ class CompanyStep:
             raise conflict(
                 Code.COMPANY_VANISHED,
                 f"The Company {spec.company_name!r} was there once and is gone. It is not made "
-                "again by itself: restore it, or order a retry to have a new one made.",
+                "again by itself. Look where it went (a restored backup? the wrong site? deleted by "
+                "hand?). To have a new, empty one made: provisioner retry TENANT --step "
+                "step_2_company",
                 hold=True,
             )
         return Found(done=False, missing=(f"Company {spec.company_name}",))
@@ -173,8 +175,8 @@ async def _choose(context: StepContext, refused: frozenset[str]) -> str:
                 return candidate
     raise conflict(
         Code.ABBREVIATIONS_EXHAUSTED,
-        f"No abbreviation from {base!r} on is free for {context.spec.company_name!r}. Give the "
-        "tenant another company name.",
+        f"No abbreviation from {base!r} on is free for {context.spec.company_name!r}. Free one "
+        "in ERPNext and continue, or start a tenant with another company name.",
     )
 
 
@@ -228,5 +230,6 @@ def _not_ours(context: StepContext, company: CompanySeen) -> EngineError:
         f"{company.abbreviation!r}, {company.country}, {company.currency}, made by "
         f"{company.document.owner or 'nobody known'}), and nothing proves that it is this "
         f"tenant's ({spec.company_name!r}, abbreviation {context.abbreviation!r}, "
-        f"{spec.country_code}, {spec.currency}). Adopt it, or give the tenant another name.",
+        f"{spec.country_code}, {spec.currency}). Find out whose it is: rename or remove it in "
+        "ERPNext and continue, or start another tenant with another name.",
     )

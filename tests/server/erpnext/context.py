@@ -44,7 +44,7 @@ class MemoryContext:
     abbreviation: str | None = None
     passed_company_step: bool = False
     completed_once: bool = False
-    ordered_by_person: bool = False
+    ordered_to_make_again: bool = False
     taken_elsewhere: set[str] = field(default_factory=set)
     resources: dict[tuple[str, str], Resource] = field(default_factory=dict)
     found: dict[str, Found] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class MemoryContext:
             passed_company_step=self.passed_company_step,
             completed_once=self.completed_once,
             only_tenant_of_name=True,
-            ordered_by_person=self.ordered_by_person,
+            ordered_to_make_again=self.ordered_to_make_again,
         )
 
     @property

@@ -180,7 +180,7 @@ async def test_a_persons_order_makes_a_company_anew(site: StandIn, engine: ErpNe
         engine,
         resources=record(ResourceState.CREATED),
         abbreviation="MNT",
-        ordered_by_person=True,
+        ordered_to_make_again=True,
     )
     await drive_step(context, STEP)
     assert NAME in names(site, "Company")

@@ -228,7 +228,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_tenants_company_fold", ["company_fold"], unique=False)
         batch_op.create_index(
             "ix_tenants_unsettled",
-            ["look_at", "id"],
+            ["id", "look_at"],
             unique=False,
             sqlite_where=sa.text(
                 "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"

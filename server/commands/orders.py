@@ -10,9 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from server.commands.opening import (
+    EngineEntry,
+    carried_steps,
+    closed_runs,
+    open_run,
+    opened_entry,
+    previous_state,
+)
 from server.errors import (
     AlreadyExists,
     InvalidInput,
@@ -25,14 +33,10 @@ from server.errors import (
 )
 from server.model.actor import Right
 from server.model.derive import derive
-from server.model.identifiers import RunId, TenantId, new_id
-from server.model.records import Run, Step
+from server.model.identifiers import TenantId, new_id
 from server.model.states import (
-    OPEN_RUN_STATES,
     LogLevel,
     Order,
-    RunState,
-    StepState,
     TenantState,
 )
 from server.store.operations import (
@@ -43,6 +47,7 @@ from server.store.operations import (
     Outcome,
     Refusal,
     RequestKey,
+    RequestOperation,
     RunRow,
     TenantOperation,
 )
@@ -60,7 +65,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.model.actor import Actor
-    from server.model.blueprint import Blueprint
     from server.model.records import Record
     from server.model.spec import TenantSpec
     from server.store.database import Database
@@ -69,14 +73,6 @@ if TYPE_CHECKING:
 # How often an order looks again when the tenant changes under its hands. A run in
 # motion refuses orders, so two looks are rare and ten never seen.
 _MAX_LOOKS = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineEntry:
-    """What orders need to know of a configured engine."""
-
-    site: str
-    blueprint: Blueprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +225,7 @@ class Commands:
                 f"Tenant {tenant_id} exists with another spec. To see it: provisioner status "
                 f"{tenant_id}. To drive it on as it is: provisioner continue {tenant_id}.",
                 code="SPEC_DIFFERS",
+                facts={"tenant_id": tenant_id},
             )
         return True
 
@@ -243,6 +240,7 @@ class Commands:
                 f"accents and emoji. See it with: provisioner status {bound.tenant_id}, or "
                 "choose another name.",
                 code="COMPANY_NAME_TAKEN",
+                facts={"tenant_id": bound.tenant_id},
             )
 
     def _new_tenant(
@@ -254,7 +252,7 @@ class Commands:
         now: datetime,
     ) -> TenantOperation:
         entry = self._engines[spec.engine_id]
-        opened = _open_run(
+        opened = open_run(
             tenant_id=tenant_id,
             order=Order.START,
             entry=entry,
@@ -330,7 +328,9 @@ class Commands:
             await self._refuse_if_final(outcome, operation, terms)
         raise StoreUnavailable("The order met other orders again and again. Repeat it.")
 
-    async def _judge(self, asked: _Asked, tenant_id: TenantId) -> TenantOperation | None:
+    async def _judge(
+        self, asked: _Asked, tenant_id: TenantId
+    ) -> TenantOperation | RequestOperation | None:
         """Return what carries the order out on the tenant as it is now."""
         live = await self._database.reads.live(tenant_id)
         if live is None:
@@ -355,12 +355,7 @@ class Commands:
             if asked.key is None:
                 return None
             # Remembered, so that the same order given later still does nothing.
-            return TenantOperation(
-                tenant_id=tenant_id,
-                at=self._now(),
-                revision=record.tenant.revision,
-                request=asked.key,
-            )
+            return RequestOperation(tenant_id=tenant_id, at=self._now(), request=asked.key)
         return await self._reopen(asked, record, entry, lost=standing.record_lost)
 
     def _entry(self, record: Record) -> EngineEntry:
@@ -379,15 +374,15 @@ class Commands:
     ) -> TenantOperation:
         tenant, now = record.tenant, self._now()
         order = Order.REBUILD if lost else asked.order
-        opened = _open_run(
+        opened = open_run(
             tenant_id=tenant.id,
             order=order,
             entry=entry,
             spec=tenant.spec,
-            carried=_carried(record, entry.blueprint, order, asked.step_key),
+            carried=carried_steps(record, entry.blueprint, order, asked.step_key),
             actor=asked.actor,
             reason=asked.terms.reason,
-            previous_state=_previous_state(record),
+            previous_state=previous_state(record),
             now=now,
         )
         bound = await self._database.reads.binding(tenant.id)
@@ -413,19 +408,23 @@ class Commands:
             healing=Healing(count=0, at=None)
             if asked.actor.is_person
             else Healing(count=tenant.heal_count + 1, at=now),
-            runs=(*_closed(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
+            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
             steps=opened.steps,
             binding=binding,
-            log=(_opened_entry(opened, order, asked.actor, asked.terms.reason),),
+            log=(opened_entry(opened, order, asked.actor, asked.terms.reason),),
             request=asked.key,
         )
 
     async def _refuse_if_final(
-        self, outcome: Outcome, operation: TenantOperation, terms: OrderTerms
+        self,
+        outcome: Outcome,
+        operation: TenantOperation | RequestOperation,
+        terms: OrderTerms,
     ) -> None:
-        if outcome.refusal is Refusal.NAME_TAKEN and operation.binding is not None:
+        binding = operation.binding if isinstance(operation, TenantOperation) else None
+        if outcome.refusal is Refusal.NAME_TAKEN and binding is not None:
             raise Refused(
-                f"Company name {operation.binding.company_name!r} of tenant "
+                f"Company name {binding.company_name!r} of tenant "
                 f"{operation.tenant_id} is bound to another tenant of this site now. Decide "
                 "which tenant owns the Company before this one is driven on.",
                 code="COMPANY_NAME_TAKEN",
@@ -446,12 +445,6 @@ class _Asked:
     order: Order
     step_key: str
     key: RequestKey | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    run: Run
-    steps: tuple[Step, ...]
 
 
 def _demand(actor: Actor, right: Right) -> None:
@@ -504,113 +497,3 @@ def _refuse_unless_movable(actor: Actor, record: Record, state: TenantState, *, 
             f"with: provisioner status {tenant.id} --watch",
             code="TENANT_IN_MOTION",
         )
-
-
-def _previous_state(record: Record) -> str:
-    """Return the better of what tenant and run say: a lost record must not forget PARTIAL."""
-    states = {record.tenant.state, record.run.state if record.run else None}
-    for word in (TenantState.COMPLETED, TenantState.PARTIAL):
-        if word in states or word.value in {state.value for state in states if state}:
-            return word.value
-    return record.tenant.state.value if record.tenant.state else ""
-
-
-def _carried(record: Record, blueprint: Blueprint, order: Order, step_key: str) -> dict[str, Step]:
-    """Return the steps an earlier run did and this one need not look at."""
-    if order is Order.REBUILD or (order is Order.RETRY and not step_key):
-        return {}
-    again = blueprint.and_those_that_need({step_key}) if step_key else frozenset()
-    done: dict[str, Step] = {}
-    for step in record.steps:
-        kind = blueprint.step(step.key)
-        if kind is None or kind.always or step.key in again:
-            continue
-        if step.state is StepState.COMPLETED:
-            done[step.key] = step
-    return done
-
-
-def _open_run(
-    *,
-    tenant_id: TenantId,
-    order: Order,
-    entry: EngineEntry,
-    spec: TenantSpec,
-    carried: Mapping[str, Step],
-    actor: Actor,
-    reason: str,
-    previous_state: str,
-    now: datetime,
-) -> _Opened:
-    run_id = RunId(new_id(now))
-    kinds = entry.blueprint.steps_for(spec)
-    steps = []
-    for position, kind in enumerate(kinds):
-        fresh = Step(
-            run_id=run_id,
-            key=kind.key,
-            position=position,
-            required=kind.required,
-            state=StepState.PENDING,
-        )
-        before = carried.get(kind.key)
-        if before is not None:
-            fresh = replace(
-                fresh,
-                state=StepState.COMPLETED,
-                adopted=before.adopted,
-                carried_from=before.carried_from or before.run_id,
-                started_at=before.started_at,
-                completed_at=before.completed_at,
-                outputs=before.outputs,
-                note=before.note,
-            )
-        steps.append(fresh)
-    run = Run(
-        id=run_id,
-        tenant_id=tenant_id,
-        order=order,
-        blueprint=entry.blueprint.name,
-        blueprint_version=entry.blueprint.version,
-        state=RunState.QUEUED,
-        total_steps=len(kinds),
-        due_at=now,
-        worker_id=None,
-        token=0,
-        actor=actor.name,
-        reason=reason,
-        previous_state=previous_state,
-        waiting_for=None,
-        created_at=now,
-        started_at=None,
-        finished_at=None,
-    )
-    return _Opened(run=run, steps=tuple(steps))
-
-
-def _closed(record: Record, site: str, now: datetime) -> tuple[RunRow, ...]:
-    """Close the last run where it is still open: a new one replaces it."""
-    run = record.run
-    if run is None or run.state not in OPEN_RUN_STATES:
-        return ()
-    closed = replace(run, state=RunState.REPLACED, waiting_for=None, finished_at=now)
-    return (RunRow(run=closed, site=site),)
-
-
-def _opened_entry(opened: _Opened, order: Order, actor: Actor, reason: str) -> LogDraft:
-    left = sum(step.state is StepState.PENDING for step in opened.steps)
-    said = {
-        Order.CONTINUE: f"{actor.name} ordered to continue: {left} steps are to be done.",
-        Order.RETRY: f"{actor.name} ordered to look again at {left} steps.",
-        Order.REBUILD: (
-            f"The step record of this tenant was lost. {actor.name} ordered to rebuild it: "
-            f"{left} steps are probed at the engine; what is there and ours is taken over."
-        ),
-    }.get(order, f"{actor.name} opened a run of {left} steps.")
-    return LogDraft(
-        level=LogLevel.WARNING if order is Order.REBUILD else LogLevel.INFO,
-        event="run.opened",
-        run_id=opened.run.id,
-        message=f"{said} Reason: {reason}" if reason else said,
-        fields={"order": order.value, "actor": actor.name},
-    )

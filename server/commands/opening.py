@@ -1,0 +1,160 @@
+"""Opening a run: the run with all its step rows, pure values ready to be written together.
+
+No code path makes a run without its steps or steps without their run (promise 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from server.model.identifiers import RunId, TenantId, new_id
+from server.model.records import Run, Step
+from server.model.states import (
+    OPEN_RUN_STATES,
+    LogLevel,
+    Order,
+    RunState,
+    StepState,
+    TenantState,
+)
+from server.store.operations import LogDraft, RunRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from server.model.actor import Actor
+    from server.model.blueprint import Blueprint
+    from server.model.records import Record
+    from server.model.spec import TenantSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineEntry:
+    """What orders need to know of a configured engine."""
+
+    site: str
+    blueprint: Blueprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A run and all its steps."""
+
+    run: Run
+    steps: tuple[Step, ...]
+
+
+def previous_state(record: Record) -> str:
+    """Return the better of what tenant and run say: a lost record must not forget PARTIAL."""
+    states = {record.tenant.state, record.run.state if record.run else None}
+    for word in (TenantState.COMPLETED, TenantState.PARTIAL):
+        if word in states or word.value in {state.value for state in states if state}:
+            return word.value
+    return record.tenant.state.value if record.tenant.state else ""
+
+
+def carried_steps(
+    record: Record, blueprint: Blueprint, order: Order, step_key: str
+) -> dict[str, Step]:
+    """Return the steps an earlier run did and this one need not look at."""
+    if order is Order.REBUILD or (order is Order.RETRY and not step_key):
+        return {}
+    again = blueprint.and_those_that_need({step_key}) if step_key else frozenset()
+    done: dict[str, Step] = {}
+    for step in record.steps:
+        kind = blueprint.step(step.key)
+        if kind is None or kind.always or step.key in again:
+            continue
+        if step.state is StepState.COMPLETED:
+            done[step.key] = step
+    return done
+
+
+def open_run(
+    *,
+    tenant_id: TenantId,
+    order: Order,
+    entry: EngineEntry,
+    spec: TenantSpec,
+    carried: Mapping[str, Step],
+    actor: Actor,
+    reason: str,
+    previous_state: str,
+    now: datetime,
+) -> Opened:
+    """Make a run with a row for each step; `carried` ones are done already."""
+    run_id = RunId(new_id(now))
+    kinds = entry.blueprint.steps_for(spec)
+    steps = []
+    for position, kind in enumerate(kinds):
+        fresh = Step(
+            run_id=run_id,
+            key=kind.key,
+            position=position,
+            required=kind.required,
+            state=StepState.PENDING,
+        )
+        before = carried.get(kind.key)
+        if before is not None:
+            fresh = replace(
+                fresh,
+                state=StepState.COMPLETED,
+                adopted=before.adopted,
+                carried_from=before.carried_from or before.run_id,
+                started_at=before.started_at,
+                completed_at=before.completed_at,
+                outputs=before.outputs,
+                note=before.note,
+            )
+        steps.append(fresh)
+    run = Run(
+        id=run_id,
+        tenant_id=tenant_id,
+        order=order,
+        blueprint=entry.blueprint.name,
+        blueprint_version=entry.blueprint.version,
+        state=RunState.QUEUED,
+        total_steps=len(kinds),
+        due_at=now,
+        worker_id=None,
+        token=0,
+        actor=actor.name,
+        reason=reason,
+        previous_state=previous_state,
+        waiting_for=None,
+        created_at=now,
+        started_at=None,
+        finished_at=None,
+    )
+    return Opened(run=run, steps=tuple(steps))
+
+
+def closed_runs(record: Record, site: str, now: datetime) -> tuple[RunRow, ...]:
+    """Close the last run where it is still open: a new one replaces it."""
+    run = record.run
+    if run is None or run.state not in OPEN_RUN_STATES:
+        return ()
+    closed = replace(run, state=RunState.REPLACED, waiting_for=None, finished_at=now)
+    return (RunRow(run=closed, site=site),)
+
+
+def opened_entry(opened: Opened, order: Order, actor: Actor, reason: str) -> LogDraft:
+    """Say in the log what was ordered, by whom, and how much is to be done."""
+    left = sum(step.state is StepState.PENDING for step in opened.steps)
+    said = {
+        Order.CONTINUE: f"{actor.name} ordered to continue: {left} steps are to be done.",
+        Order.RETRY: f"{actor.name} ordered to look again at {left} steps.",
+        Order.REBUILD: (
+            f"The step record of this tenant was lost. {actor.name} ordered to rebuild it: "
+            f"{left} steps are probed at the engine; what is there and ours is taken over."
+        ),
+    }.get(order, f"{actor.name} opened a run of {left} steps.")
+    return LogDraft(
+        level=LogLevel.WARNING if order is Order.REBUILD else LogLevel.INFO,
+        event="run.opened",
+        run_id=opened.run.id,
+        message=f"{said} Reason: {reason}" if reason else said,
+        fields={"order": order.value, "actor": actor.name},
+    )

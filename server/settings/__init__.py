@@ -1,0 +1,24 @@
+"""The settings: read once from environment, options and files into frozen values.
+
+`load` puts them together, `values` checks each, `engines` reads the engines file, `files`
+reads files and refuses secrets that others can read.
+"""
+
+from __future__ import annotations
+
+from server.settings.engines import EngineConfig, EnginesConfig, load_engines
+from server.settings.files import read_secret_file
+from server.settings.load import ensure_database_directory, load_settings
+from server.settings.values import ENV_PREFIX, Address, Settings
+
+__all__ = [
+    "ENV_PREFIX",
+    "Address",
+    "EngineConfig",
+    "EnginesConfig",
+    "Settings",
+    "ensure_database_directory",
+    "load_engines",
+    "load_settings",
+    "read_secret_file",
+]

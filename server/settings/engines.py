@@ -1,0 +1,202 @@
+"""The engines file: which ERPNext sites there are, and where their keys lie."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from server.errors import SettingsError
+from server.model.blueprint import BLUEPRINTS, ERPNEXT, NOOP
+from server.model.identifiers import SiteKey
+from server.settings.files import known_keys, nearest, read_secret_file, read_toml, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from server.settings.values import Settings
+
+_MAX_PORT = 65535
+_NO_SECRET = SecretStr("")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
+_HOST_HEADER = re.compile(r"[a-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?", re.ASCII)
+_ENGINE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+_EXAMPLE = 'Write one such as [engines.main] with url = "https://erp.example.com".'
+_ENGINE_KEYS = ("blueprint", "url", "host", "api_key_file", "api_secret_file")
+
+# One source's values: by setting, what a message calls it, and the value.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """One engine as the engines file describes it.
+
+    Attributes:
+        id: Its name in the file, and in a tenant's spec.
+        blueprint: Name of the blueprint its tenants are built by.
+        site: Normalised url and host: no two engines share it.
+        url: Where the site answers; empty for an engine whose steps do nothing.
+        host: The Host header that names the site; empty if it is the url's.
+        api_key: Of the API user; never shown.
+        api_secret: Of the API user; never shown.
+    """
+
+    id: str
+    blueprint: str
+    site: SiteKey
+    url: str = ""
+    host: str = ""
+    api_key: SecretStr = _NO_SECRET
+    api_secret: SecretStr = _NO_SECRET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginesConfig:
+    """The engines by id; `default` is empty if, and only if, there is none."""
+
+    default: str = ""
+    engines: Mapping[str, EngineConfig] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def load_engines(settings: Settings) -> EnginesConfig:
+    """Read the engines file and the key files it names.
+
+    Args:
+        settings: Say where the file is.
+
+    Returns:
+        The engines; without an engines file there are none, which is no error.
+
+    Raises:
+        SettingsError: if a file is missing, readable to others or wrong; names file and key.
+    """
+    file = settings.engines_file
+    if file is None:
+        return EnginesConfig()
+    content = read_toml(file, "engines file")
+    known_keys(content, ("default", "engines"), f"Engines file {file}")
+    tables = content.get("engines", {})
+    if not isinstance(tables, dict):
+        raise SettingsError(f"Engines file {file}: engines must hold tables. {_EXAMPLE}")
+    engines: dict[str, EngineConfig] = {}
+    sites: dict[str, str] = {}
+    for name, table in tables.items():
+        engine = _engine(file, name, table)
+        other = sites.setdefault(engine.site, name)
+        if other != name:
+            raise SettingsError(
+                f"Engines file {file}: engines.{other} and engines.{name} are the same site "
+                f"({engine.site}). Keep one of them, or mend the other's url or host."
+            )
+        engines[name] = engine
+    return EnginesConfig(
+        default=_default_engine(file, content, engines), engines=MappingProxyType(engines)
+    )
+
+
+def _default_engine(
+    file: Path,
+    content: Mapping[str, Any],  # Any: TOML holds what it holds
+    engines: Mapping[str, EngineConfig],
+) -> str:
+    default = content.get("default")
+    if default is None:
+        if len(engines) > 1:
+            raise SettingsError(
+                f"Engines file {file}: default is missing. Write which engine takes tenants that "
+                f"name none: {', '.join(engines)}."
+            )
+        return next(iter(engines), "")
+    if not isinstance(default, str):
+        raise SettingsError(f"Engines file {file}: default must be the name of an engine.")
+    if default not in engines:
+        near = nearest(default, engines) if engines else _EXAMPLE
+        raise SettingsError(
+            f"Engines file {file}: default is {shown(default)}, which is no engine. {near}"
+        )
+    return default
+
+
+def _engine(file: Path, name: str, table: object) -> EngineConfig:
+    where = f"Engines file {file}: engines.{shown(name)[1:-1]}"
+    if not _ENGINE_ID.fullmatch(name):
+        raise SettingsError(f"{where}: an engine's name has a-z, 0-9, _ and - only, at most 63.")
+    texts = _texts(table, where)
+    blueprint = texts.get("blueprint", ERPNEXT.name)
+    if blueprint not in BLUEPRINTS:
+        raise SettingsError(
+            f"{where}.blueprint: there is no blueprint {shown(blueprint)}. "
+            f"{nearest(blueprint, BLUEPRINTS)}"
+        )
+    if blueprint == NOOP.name:
+        # Nothing is sent, so there is no site to share: each is its own.
+        return EngineConfig(id=name, blueprint=blueprint, site=SiteKey(f"noop host={name}"))
+    for key in ("url", "api_key_file", "api_secret_file"):
+        if key not in texts:
+            raise SettingsError(f"{where}.{key}: is missing. Write it below [engines.{name}].")
+    url, netloc = _site_url(texts["url"], f"{where}.url")
+    host = _site_host(texts.get("host", ""), f"{where}.host")
+    return EngineConfig(
+        id=name,
+        blueprint=blueprint,
+        site=SiteKey(f"{url} host={_without_port(host, url) or netloc}"),
+        url=url,
+        host=host,
+        api_key=_api_key(file, texts, "api_key_file", where),
+        api_secret=_api_key(file, texts, "api_secret_file", where),
+    )
+
+
+def _texts(table: object, where: str) -> dict[str, str]:
+    if not isinstance(table, dict):
+        raise SettingsError(f"{where}: must be a table. {_EXAMPLE}")
+    known_keys(table, _ENGINE_KEYS, where)
+    for key, value in table.items():
+        if not isinstance(value, str) or not value.strip():
+            raise SettingsError(f"{where}.{key}: must be a text that is not empty. Write one.")
+    return table
+
+
+def _site_url(text: str, where: str) -> tuple[str, str]:
+    remedy = "Give one such as https://erp.example.com."
+    try:
+        parsed = urlsplit(text.strip())
+        host, port = (parsed.hostname or "").rstrip("."), parsed.port
+    except ValueError:
+        raise SettingsError(f"{where}: has a host or port that cannot be one. {remedy}") from None
+    if parsed.scheme not in _DEFAULT_PORTS or not host or not text.strip().isprintable():
+        raise SettingsError(f"{where}: is not the url of a site. {remedy}")
+    # Not shown: what stands before an @ may be a password.
+    if "@" in parsed.netloc or parsed.query or parsed.fragment:
+        raise SettingsError(f"{where}: holds a name, a query or a fragment. {remedy}")
+    shown = f"[{host}]" if ":" in host else host
+    netloc = shown if port in {None, _DEFAULT_PORTS[parsed.scheme]} else f"{shown}:{port}"
+    return f"{parsed.scheme}://{netloc}{parsed.path.rstrip('/')}", netloc
+
+
+def _site_host(text: str, where: str) -> str:
+    lowered = text.strip().lower().rstrip(".")
+    if lowered and not _HOST_HEADER.fullmatch(lowered):
+        raise SettingsError(f"{where}: {shown(text)} is no host. Give one such as erp.local.")
+    return lowered
+
+
+def _without_port(host: str, url: str) -> str:
+    return host.removesuffix(f":{_DEFAULT_PORTS[url.partition(':')[0]]}")
+
+
+def _api_key(file: Path, table: Mapping[str, str], key: str, where: str) -> SecretStr:
+    secret = read_secret_file(file.parent / table[key], f"{where}.{key}")
+    text = secret.get_secret_value()
+    if not text.isascii() or " " in text:
+        raise SettingsError(
+            f"{where}.{key}: {file.parent / table[key]} holds blanks or signs that no ERPNext "
+            "key has. Check that it is the key's file."
+        )
+    return secret

@@ -1,0 +1,107 @@
+"""Files that settings come from: TOML, and files that hold one secret."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from server.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_MAX_SHOWN = 60
+# A key or a password is a line; a larger file is the wrong file.
+_MAX_SECRET_BYTES = 64 * 1024
+
+
+def read_toml(file: Path, kind: str) -> dict[str, Any]:  # Any: TOML holds what it holds
+    """Read a TOML file, or say what is wrong with it."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot read the {kind} {file} ({error.strerror}). Make it, or name another."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"The {kind} {file} is not UTF-8 text. Save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"The {kind} {file} is not TOML: {error}. Mend that place.") from error
+
+
+def known_keys(found: Iterable[str], known: tuple[str, ...], where: str) -> None:
+    """Refuse a key that is not known, naming the nearest one."""
+    for key in found:
+        if key not in known:
+            raise SettingsError(f"{where}: unknown key {shown(key)}. {nearest(key, known)}")
+
+
+def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Say which known name was probably meant."""
+    choices = list(known)
+    near = difflib.get_close_matches(name[:_MAX_SHOWN], choices, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {prefix}{near[0]}?"
+    return f"Known are {', '.join(prefix + choice for choice in choices)}."
+
+
+def demand_private(file: Path, mode: int, what: str) -> None:
+    """Refuse a file that others than its owner can read or change."""
+    if mode & 0o077:
+        raise SettingsError(
+            f"{what}: {file} has mode {stat.S_IMODE(mode):04o}, so others may read or change the "
+            f"secret. Run: chmod 600 {file}"
+        )
+
+
+def shown(text: str) -> str:
+    """Show a value in a message: escaped, and not too long."""
+    # repr escapes whatever a terminal or a log would act upon.
+    return repr(text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…")
+
+
+def read_secret_file(file: Path, what: str) -> SecretStr:
+    """Read a key or a password from a file that only its owner can read.
+
+    Args:
+        file: The file; a symbolic link to one will do.
+        what: What the messages call it, such as "PROVISIONER_ADMIN_PASSWORD_FILE".
+
+    Returns:
+        Its one line, without outer blanks.
+
+    Raises:
+        SettingsError: if it cannot be read, others can read it, or it is no line of text.
+    """
+    try:
+        # Not blocking: a pipe would hold us here before we could see that it is one.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise SettingsError(
+            f"{what}: cannot read {file} ({error.strerror}). Make the file, mode 0600, owned by "
+            "the user of this process."
+        ) from error
+    try:
+        # Looked at through the open file, so that what was checked is what is read.
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise SettingsError(f"{what}: {file} is not a regular file. Name a file.")
+        demand_private(file, status.st_mode, what)
+        content = os.read(descriptor, _MAX_SECRET_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    try:
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        text = "\0"
+    if not text:
+        raise SettingsError(f"{what}: {file} is empty. Write the key or password into it.")
+    if len(content) > _MAX_SECRET_BYTES or not text.isprintable():
+        raise SettingsError(f"{what}: {file} is not one line of text. Check that it is the file.")
+    return SecretStr(text)

@@ -1,0 +1,262 @@
+"""Every setting of the process, checked and frozen."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ENV_PREFIX = "PROVISIONER_"
+
+_MAX_PORT = 65535
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server listens; port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it; a name other than localhost may be anywhere."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return bool((mapped or address).is_loopback)
+
+
+def _default_database_url() -> str:
+    directory = Path(platformdirs.user_data_dir("tenant-provisioner"))
+    return f"sqlite+aiosqlite:///{directory / 'provisioner.db'}"
+
+
+def _default_log_format() -> Literal["console", "json"]:
+    # A process started without one (a Windows service, some supervisors) has no stderr at all.
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return "console" if terminal else "json"
+
+
+def _address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.strip().rpartition(":")
+    if not colon or not host:
+        raise ValueError("must have a host and a port")
+    if not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
+        raise ValueError(f"has a port that is not a number from 0 to {_MAX_PORT}")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        numeric = ipaddress.ip_address(bare)
+    except ValueError:
+        if bare != host or not _HOST.fullmatch(host):
+            raise ValueError("has a host that is neither an IP address nor a name") from None
+    else:
+        if (numeric.version == 6) != (bare != host):  # noqa: PLR2004 - IPv6
+            raise ValueError("must have brackets around an IPv6 address, and only there")
+    return Address(host=bare, port=int(port))
+
+
+def _database_url(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    scheme, separator, rest = value.strip().partition("://")
+    if not separator or not rest:
+        raise ValueError("is not a database url")
+    kind = re.split(r"[+0-9]", scheme)[0].lower()
+    if kind == "sqlite":
+        _check_sqlite(scheme, rest)
+    elif kind in {"postgres", "postgresql"}:
+        _check_postgresql(scheme, value.strip())
+    else:
+        raise ValueError("is neither SQLite nor PostgreSQL")
+    return value.strip()
+
+
+def _check_sqlite(scheme: str, rest: str) -> None:
+    if scheme != "sqlite+aiosqlite":
+        raise ValueError("must name the driver: sqlite+aiosqlite:///…")
+    path = rest.partition("?")[0]
+    if not path.startswith("/"):
+        raise ValueError("needs a third slash before the file's path: sqlite+aiosqlite:///…")
+    if path in {"/", "/:memory:"}:
+        raise ValueError("names no file, and a database in memory is lost with the process")
+
+
+def _check_postgresql(scheme: str, value: str) -> None:
+    if scheme != "postgresql+asyncpg":
+        raise ValueError("must name the driver: postgresql+asyncpg://…")
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        raise ValueError(
+            "has a host or a port that cannot be one; write odd characters of the password "
+            "percent-encoded, such as %40 for @"
+        ) from None
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
+def _path(value: object) -> object:
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError("must name a file")
+    return value
+
+
+def _email(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    name, at, domain = value.strip().partition("@")
+    if not name or not at or not domain or not value.strip().isprintable() or " " in value.strip():
+        raise ValueError("is not an e-mail address")
+    return value.strip()
+
+
+def _secret(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+_AddressField = Annotated[Address, BeforeValidator(_address)]
+_PathField = Annotated[Path | None, BeforeValidator(_path)]
+
+
+class Settings(BaseSettings):
+    """Every setting of the process; made by `load_settings`.
+
+    Made directly (in tests) it takes what it is given and the defaults, never the environment.
+
+    Attributes:
+        database_url: An SQLAlchemy url, SQLite (aiosqlite) or PostgreSQL (asyncpg); holds the
+            password: show `safe_database_url` instead.
+        grpc_address: Where gRPC is served.
+        http_address: Where REST, the console and metrics are served.
+        lease_seconds: How long a run stays a worker's without a sign of life.
+        sweep_seconds: Pause between two sweeps of the reconciler.
+        drain_seconds: How long a stopping server waits for answers that are under way.
+        engines_file: The TOML file that `load_engines` reads; None is no engine.
+        admin_email: The first administrator.
+        admin_password_file: A file with the first administrator's password.
+        admin_password: The password itself, instead of the file.
+        auth: Whether callers must sign in.
+        jwt_key_file: The key that signs tokens.
+        compat: Whether the old clients' API is served.
+        max_runs: Most runs that one process drives at once.
+        log_format: Lines for people, or JSON for programs.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, hide_input_in_errors=True
+    )
+
+    database_url: Annotated[str, BeforeValidator(_database_url)] = Field(
+        default_factory=_default_database_url
+    )
+    grpc_address: _AddressField = Address(host="127.0.0.1", port=50051)
+    http_address: _AddressField = Address(host="127.0.0.1", port=4000)
+    lease_seconds: Annotated[float, BeforeValidator(_number), Field(ge=1, allow_inf_nan=False)] = (
+        10.0
+    )
+    sweep_seconds: Annotated[float, BeforeValidator(_number), Field(ge=1, allow_inf_nan=False)] = (
+        30.0
+    )
+    drain_seconds: Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)] = (
+        25.0
+    )
+    engines_file: _PathField = None
+    admin_email: Annotated[str | None, BeforeValidator(_email)] = None
+    admin_password_file: _PathField = None
+    admin_password: Annotated[SecretStr | None, BeforeValidator(_secret)] = None
+    auth: bool = True
+    jwt_key_file: _PathField = None
+    compat: bool = False
+    max_runs: Annotated[int, BeforeValidator(_number), Field(ge=1, le=1024)] = 32
+    log_format: Literal["console", "json"] = Field(default_factory=_default_log_format)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but the arguments: `load_settings` puts the sources together.
+
+        The library's own sources pass over names they do not know, and read the process's
+        environment where a test gave another.
+        """
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.admin_password is not None and self.admin_password_file is not None:
+            raise ValueError(
+                "admin_password and admin_password_file are both given. Give one of them."
+            )
+        if not self.auth:
+            exposed = [
+                f"{name} is {address}"
+                for name, address in (
+                    ("grpc_address", self.grpc_address),
+                    ("http_address", self.http_address),
+                )
+                if not address.is_loopback
+            ]
+            if exposed:
+                raise ValueError(
+                    f"auth is off, but {' and '.join(exposed)}, which others may reach. Set auth "
+                    "to on, or listen on 127.0.0.1."
+                )
+        return self
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is an SQLite file."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def database_file(self) -> Path | None:
+        """The SQLite file, or None with PostgreSQL."""
+        if not self.is_sqlite:
+            return None
+        return Path(self.database_url.partition(":///")[2].partition("?")[0])
+
+    @property
+    def safe_database_url(self) -> str:
+        """The url without passwords, for people and logs."""
+        # Up to the last @: a password may hold one, and hiding too much is the safe mistake.
+        hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.database_url)
+        return re.sub(r"(?i)([?&][^=&]*password[^=&]*)=[^&]*", r"\1=***", hidden)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:  # Any: pydantic's signature
+        """Show every setting, the database's url without its password."""
+        for name, value in super().__repr_args__():
+            yield name, self.safe_database_url if name == "database_url" else value

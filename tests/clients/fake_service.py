@@ -1,0 +1,217 @@
+"""A scripted service on a real socket: it answers what a test wrote down beforehand.
+
+Nothing is played by the clock: streams break, hang and end where the script says so, and
+tests wait for signals (`opened`, `cancelled`), not for time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Never
+
+import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import (
+    error_details_pb2,
+    status_pb2,
+)
+
+from provisioner.v1 import provisioning_pb2, provisioning_pb2_grpc, tenant_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from typing import Any
+
+    from google.protobuf.message import Message
+
+    from provisioner.v1.provisioning_pb2 import LogEntry
+    from provisioner.v1.tenant_pb2 import TenantStatus
+
+    # Any: how a handler is typed on the wire makes no difference to the scripts.
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """An error of the service, with its google.rpc details."""
+
+    code: grpc.StatusCode
+    reason: str = ""
+    message: str = "scripted"
+    fields: Mapping[str, str] = field(default_factory=dict)
+    retry_delay_seconds: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    raw_details: bytes | None = None
+
+    async def raise_in(self, context: Context) -> Never:
+        details = self.raw_details if self.raw_details is not None else self._details()
+        trailer = (("grpc-status-details-bin", details),) if details else ()
+        await context.abort(self.code, self.message, trailing_metadata=trailer)
+        raise AssertionError("abort returned")
+
+    def _details(self) -> bytes:
+        parts: list[Message] = []
+        if self.reason:
+            parts.append(
+                error_details_pb2.ErrorInfo(
+                    reason=self.reason, domain="provisioner", metadata=self.metadata
+                )
+            )
+        if self.fields:
+            bad_request = error_details_pb2.BadRequest()
+            for name, description in self.fields.items():
+                bad_request.field_violations.add(field=name, description=description)
+            parts.append(bad_request)
+        if self.retry_delay_seconds is not None:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromMilliseconds(int(self.retry_delay_seconds * 1000))
+            parts.append(retry)
+        if not parts:
+            return b""
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        for part in parts:
+            packed = AnyMessage()
+            packed.Pack(part)
+            status.details.append(packed)
+        return bytes(status.SerializeToString())
+
+
+@dataclass(frozen=True)
+class Hang:
+    """A point where a stream, or an answer, waits until the caller goes away."""
+
+
+@dataclass(frozen=True)
+class WaitFor:
+    """A point where a stream waits for the test."""
+
+    signal: asyncio.Event
+
+
+Page = list["LogEntry"]
+Stream = Sequence["Page | Fault | Hang | WaitFor"]
+
+
+class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
+    """Answers from scripts, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        # Answers to GetStatus in order; the last one stays.
+        self.statuses: deque[TenantStatus] = deque([tenant_pb2.TenantStatus()])
+        # What an order answers; the next status where it is None.
+        self.acknowledged: TenantStatus | None = None
+        # Faults by method, raised in order before it answers.
+        self.faults: dict[str, deque[Fault | Hang]] = defaultdict(deque)
+        # What each StreamLogs does, in order of the calls; after them `log` is sent.
+        self.streams: deque[Stream] = deque()
+        self.log: Page = []
+        self.requests: dict[str, list[Any]] = defaultdict(list)
+        self.opened: asyncio.Queue[provisioning_pb2.StreamLogsRequest] = asyncio.Queue()
+        self.looked: asyncio.Queue[provisioning_pb2.GetStatusRequest] = asyncio.Queue()
+        self.cancelled: asyncio.Queue[provisioning_pb2.StreamLogsRequest] = asyncio.Queue()
+
+    def stream(self, *parts: Page | Fault | Hang | WaitFor, times: int = 1) -> None:
+        """Write down what the next StreamLogs does, or the next few."""
+        self.streams.extend([parts] * times)
+
+    async def StartProvisioning(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.StartProvisioningRequest, context: Context
+    ) -> provisioning_pb2.StartProvisioningResponse:
+        await self._arrive("StartProvisioning", request, context)
+        return provisioning_pb2.StartProvisioningResponse(status=self._acknowledge())
+
+    async def GetStatus(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.GetStatusRequest, context: Context
+    ) -> provisioning_pb2.GetStatusResponse:
+        self.looked.put_nowait(request)
+        await self._arrive("GetStatus", request, context)
+        return provisioning_pb2.GetStatusResponse(status=self._status())
+
+    async def Continue(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.ContinueRequest, context: Context
+    ) -> provisioning_pb2.ContinueResponse:
+        await self._arrive("Continue", request, context)
+        return provisioning_pb2.ContinueResponse(status=self._acknowledge())
+
+    async def Retry(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.RetryRequest, context: Context
+    ) -> provisioning_pb2.RetryResponse:
+        await self._arrive("Retry", request, context)
+        return provisioning_pb2.RetryResponse(status=self._acknowledge())
+
+    async def StreamLogs(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.StreamLogsRequest, context: Context
+    ) -> AsyncIterator[provisioning_pb2.StreamLogsResponse]:
+        await self._arrive("StreamLogs", request, context)
+        self.opened.put_nowait(request)
+        try:
+            stream = self.streams.popleft() if self.streams else [self.log] if self.log else []
+            for part in stream:
+                if isinstance(part, list):
+                    yield provisioning_pb2.StreamLogsResponse(entries=part, cursor=part[-1].cursor)
+                else:
+                    await _play(part, context)
+        except asyncio.CancelledError:
+            self.cancelled.put_nowait(request)
+            raise
+
+    async def _arrive(self, method: str, request: Message, context: Context) -> None:
+        self.requests[method].append(request)
+        if self.faults[method]:
+            await _play(self.faults[method].popleft(), context)
+
+    def _acknowledge(self) -> TenantStatus:
+        return self.acknowledged or self._status()
+
+    def _status(self) -> TenantStatus:
+        return self.statuses.popleft() if len(self.statuses) > 1 else self.statuses[0]
+
+
+async def _play(part: Fault | Hang | WaitFor, context: Context) -> None:
+    match part:
+        case Fault():
+            await part.raise_in(context)
+        case WaitFor():
+            await part.signal.wait()
+        case Hang():
+            await asyncio.Event().wait()
+
+
+class Serving:
+    """The scripted service behind a port, which can go away and come back."""
+
+    def __init__(self, service: FakeService) -> None:
+        self.service = service
+        self._port = 0
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        # Without SO_REUSEPORT: two servers on one port would share the calls.
+        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server(self.service, self._server)
+        self._port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(grace=None)
+            self._server = None
+
+
+@contextlib.asynccontextmanager
+async def serving(service: FakeService) -> AsyncIterator[Serving]:
+    """Serve `service` on a free port."""
+    server = Serving(service)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()

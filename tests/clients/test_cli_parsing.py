@@ -1,0 +1,157 @@
+"""What is decided before anything is called: wrong use, help, and the commands that stay here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from clients.cli import program
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What the local commands call, instead of the programs themselves."""
+    made: list[tuple[str, dict[str, Any]]] = []
+    module = ModuleType("server.__main__")
+    for number, name in enumerate(("serve", "reconcile", "standin", "db_upgrade", "db_check")):
+
+        def call(name: str = name, number: int = number, **arguments: object) -> int:
+            made.append((name, arguments))
+            return number
+
+        setattr(module, name, call)
+    monkeypatch.setitem(sys.modules, "server.__main__", module)
+    return made
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["status", "a", "--no-such-option"],
+        ["logs", "a", "--after", "9223372036854775808"],
+        ["logs", "a", "--after", "three"],
+        ["continue", "a", "--expected-revision", "x"],
+        ["start", "Acme", "--opening-amount", "much"],
+        ["status", "a", "--address", "nowhere"],
+        ["status", "a", "--address", "host:port"],
+        ["status", "\udcff"],
+        ["no-such-command"],
+        ["db"],
+        ["standin", "--latency", "slow"],
+    ],
+)
+def test_wrong_use_ends_with_2_and_names_the_help(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.run(arguments) == 2
+    words = capsys.readouterr()
+    assert words.out == ""
+    assert words.err.startswith("Error: ")
+    assert "--help" in words.err
+    assert program.run([*arguments, "--json"]) == 2
+    document = capsys.readouterr()
+    assert document.err == ""
+    assert json.loads(document.out)["error"]["reason"] == "WRONG_USE"
+
+
+def test_a_double_dash_makes_json_a_name_and_not_an_option(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert program.run(["status", "--address", "nowhere", "--", "--json"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run([]) == 0
+    assert "Exit codes: 0 done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("serve", "reconcile", "standin", "db upgrade", "db check"),
+        *("start", "status", "logs", "continue", "retry"),
+    ],
+)
+def test_every_command_has_help_with_an_example_and_takes_json(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.run([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Example" in text
+    assert f"  provisioner {command}" in text
+    assert "--json" in text
+
+
+def test_local_commands_pass_nothing_on_that_was_not_given(
+    calls: list[tuple[str, dict[str, Any]]],
+) -> None:
+    assert program.run(["serve"]) == 0
+    assert program.run(["reconcile"]) == 1
+    assert program.run(["standin"]) == 2
+    assert program.run(["db", "upgrade"]) == 3
+    assert program.run(["db", "check"]) == 4
+    nothing: dict[str, object] = {"config": None, "overrides": {}}
+    assert calls == [
+        ("serve", {**nothing, "with_reconciler": False, "demo": False}),
+        ("reconcile", {**nothing, "once": False, "dry_run": False, "as_json": False}),
+        ("standin", {"listen": "127.0.0.1:8080", "latency": "none", "site": "erpnext.local"}),
+        ("db_upgrade", {**nothing, "as_json": False}),
+        ("db_check", {**nothing, "as_json": False}),
+    ]
+
+
+def test_serve_passes_on_every_setting_under_its_name(
+    calls: list[tuple[str, dict[str, Any]]],
+) -> None:
+    settings = {
+        "database_url": "sqlite+aiosqlite:///x.db",
+        "grpc_address": "127.0.0.1:1",
+        "http_address": "127.0.0.1:2",
+        "lease_seconds": "1.5",
+        "sweep_seconds": "2",
+        "drain_seconds": "3",
+        "engines_file": "engines.toml",
+        "auth": "off",
+        "compat": "on",
+    }
+    options = [part for name, value in settings.items() for part in (_option(name), value)]
+    program.run(["serve", "--with-reconciler", "--demo", "--config", "x.toml", *options])
+    ((name, arguments),) = calls
+    assert name == "serve"
+    assert arguments == {
+        "config": Path("x.toml"),
+        "overrides": settings,
+        "with_reconciler": True,
+        "demo": True,
+    }
+
+
+def test_reconcile_and_db_pass_on_what_was_asked_for(
+    calls: list[tuple[str, dict[str, Any]]],
+) -> None:
+    program.run(["reconcile", "--once", "--dry-run", "--json", "--sweep-seconds", "5"])
+    program.run(["db", "check", "--json", "--database-url", "u"])
+    assert calls == [
+        (
+            "reconcile",
+            {
+                "config": None,
+                "overrides": {"sweep_seconds": "5"},
+                "once": True,
+                "dry_run": True,
+                "as_json": True,
+            },
+        ),
+        ("db_check", {"config": None, "overrides": {"database_url": "u"}, "as_json": True}),
+    ]
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

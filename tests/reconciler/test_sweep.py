@@ -1,0 +1,215 @@
+"""What a sweep promises as a whole: quiet, bounded, isolated, repeatable."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.judge import judge
+from reconciler.remedies import RemedyOutcome
+from server.errors import StoreUnavailable
+from server.model.states import TenantState
+from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT
+
+if TYPE_CHECKING:
+    from reconciler.judge import Judgement
+    from reconciler.observation import Observation
+    from tests.reconciler.scene import Scene
+
+_WRITES = ("SELECT total_changes()", "PRAGMA data_version")
+
+
+async def test_a_healthy_sweep_writes_nothing(scene: Scene) -> None:
+    for number in range(3):
+        await scene.completed(f"Done {number}")
+    await scene.start("Moving")
+    before = await scene.everything()
+    # The first counts what our own connection wrote, the second sees every other one.
+    writes = [await scene.sql(query) for query in _WRITES]
+    sweeper = scene.sweeper()
+
+    reports = [await sweeper.sweep() for _ in range(3)]
+
+    assert await scene.everything() == before
+    assert [await scene.sql(query) for query in _WRITES] == writes
+    assert [report.findings for report in reports] == [(), (), ()]
+    assert all(report.observed == 4 for report in reports)
+
+
+async def test_a_dry_run_says_what_would_be_done_and_writes_nothing(scene: Scene) -> None:
+    lost = await scene.stopped("Lost", OPTIONAL_PASSING)
+    await scene.lose_steps(lost)
+    refused = await scene.stopped("Refused", PERMANENT)
+    wrong = await scene.completed("Wrong word")
+    await scene.sql("UPDATE tenants SET state = 'FAILED' WHERE id = :id", id=wrong)
+    unreadable = await scene.completed("Unreadable")
+    await scene.sql(
+        "UPDATE tenants SET spec = :spec WHERE id = :id",
+        spec='{"opening_amount": "many"}',
+        id=unreadable,
+    )
+    before = await scene.everything()
+
+    report = await scene.sweeper().sweep(dry_run=True)
+
+    assert await scene.everything() == before
+    assert report.dry_run
+    assert (report.acted, report.recorded) == (0, 0)
+    verdicts = {found.tenant_id: found.verdict.value for found in report.findings}
+    assert verdicts == {
+        lost: "REBUILD_RECORD",
+        refused: "CALL_OPERATOR",
+        wrong: "REBUILD_RECORD",
+        unreadable: "NOTHING_YET",
+    }
+    assert {found.carried.outcome for found in report.findings} == {RemedyOutcome.DRY_RUN}
+
+
+@pytest.mark.parametrize(
+    "spec", ['{"opening_amount": "many"}', '{"payment_methods": 7}', '{"opening_amount": []}']
+)
+async def test_a_tenant_that_cannot_be_read_does_not_stop_the_sweep(
+    scene: Scene, spec: str
+) -> None:
+    poisoned = await scene.stopped("Poisoned", PASSING)
+    others = [await scene.stopped(f"Other {number}", PASSING) for number in range(3)]
+    await scene.sql("UPDATE tenants SET spec = :spec WHERE id = :id", spec=spec, id=poisoned)
+    sweeper = scene.sweeper()
+
+    await sweeper.sweep()
+    settled = await scene.everything()
+    await sweeper.sweep()
+
+    assert [await scene.state(other) for other in others] == [TenantState.IN_PROGRESS] * 3
+    found = await scene.findings(poisoned)
+    assert [(row["cause"], row["outcome"]) for row in found] == [("SWEEP_ERROR", "ERROR")]
+    assert await scene.everything() == settled
+
+
+async def test_a_tenant_that_makes_the_judge_raise_does_not_stop_the_sweep(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned = await scene.stopped("Poisoned", PASSING)
+    other = await scene.stopped("Other", PASSING)
+
+    def poisonous(seen: Observation) -> Judgement:
+        if seen.tenant_id == poisoned:
+            raise ZeroDivisionError
+        return judge(seen)
+
+    monkeypatch.setattr("reconciler.sweep.judge", poisonous)
+
+    await scene.sweeper().sweep()
+
+    assert await scene.state(poisoned) is TenantState.FAILED
+    assert await scene.state(other) is TenantState.IN_PROGRESS
+    assert [row["cause"] for row in await scene.findings(poisoned)] == ["SWEEP_ERROR"]
+
+
+async def test_a_tenant_whose_id_no_order_takes_does_not_stop_the_sweep(scene: Scene) -> None:
+    odd = await scene.stopped("Odd", PASSING)
+    other = await scene.stopped("Other", PASSING)
+    for table in ("runs", "steps", "bindings"):
+        await scene.sql(
+            f"UPDATE {table} SET tenant_id = 'odd' WHERE tenant_id = :id",  # noqa: S608 - our own names
+            id=odd,
+        )
+    await scene.sql("UPDATE tenants SET id = 'odd' WHERE id = :id", id=odd)
+
+    await scene.sweeper().sweep()
+
+    assert await scene.state(other) is TenantState.IN_PROGRESS
+    assert [row["cause"] for row in await scene.findings("odd")] == ["SWEEP_ERROR"]
+
+
+async def test_one_sweep_gives_no_more_orders_than_its_limit(scene: Scene) -> None:
+    for number in range(5):
+        await scene.stopped(f"Shop {number}", PASSING)
+    sweeper = scene.sweeper(limit=2)
+
+    acted = [(await sweeper.sweep()).acted for _ in range(4)]
+
+    assert acted == [2, 2, 1, 0]
+    stored = await scene.sql("SELECT outcome FROM findings")
+    assert [row["outcome"] for row in stored] == ["ORDERED"] * 5
+
+
+async def test_more_than_a_page_of_stuck_tenants_is_seen_in_one_sweep(scene: Scene) -> None:
+    await asyncio.gather(*(scene.stopped(f"Shop {number}", PASSING) for number in range(130)))
+
+    report = await scene.sweeper(limit=200).sweep()
+
+    assert report.observed == 130
+    assert report.acted == 130
+
+
+async def test_a_sweep_that_found_something_is_recorded_with_its_findings(scene: Scene) -> None:
+    tenant_id = await scene.stopped("Kijani Stores", PASSING)
+
+    report = await scene.sweeper(skipped_passes=lambda: 3).sweep()
+
+    sweeps = await scene.database.reads.sweeps(limit=10)
+    assert [(row["id"], row["acted"], row["skipped_passes"]) for row in sweeps] == [
+        (report.id, 1, 3)
+    ]
+    found = (await scene.findings(tenant_id))[0]
+    assert found["sweep_id"] == report.id
+    assert found["verdict"] == "DRIVE_ON"
+    assert "ENGINE_DEADLOCK" in found["evidence"]
+
+
+async def test_a_sweep_that_is_cut_short_records_what_it_did(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = sorted([await scene.stopped(f"Shop {number}", PASSING) for number in range(2)])
+
+    def cut(seen: Observation) -> Judgement:
+        if seen.tenant_id == ids[1]:
+            raise asyncio.CancelledError
+        return judge(seen)
+
+    monkeypatch.setattr("reconciler.sweep.judge", cut)
+
+    with pytest.raises(asyncio.CancelledError):
+        await scene.sweeper().sweep()
+
+    assert [row["outcome"] for row in await scene.findings(ids[0])] == ["ORDERED"]
+
+
+async def test_a_sweep_says_that_the_store_cannot_be_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.stopped("Kijani Stores", PASSING)
+
+    async def away(_ids: object) -> None:
+        raise StoreUnavailable("The database can't be read now.")
+
+    monkeypatch.setattr(scene.database.reads, "records", away)
+
+    with pytest.raises(StoreUnavailable):
+        await scene.sweeper().sweep()
+
+
+async def test_a_finding_another_reconciler_recorded_a_moment_ago_is_not_recorded_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant_id = await scene.start()
+    scene.clock.forward(minutes=1)
+    first, second = scene.sweeper(), scene.sweeper()
+    known = scene.database.reads.known_finding
+    answers: list[bool] = []
+
+    async def too_early(tenant: str, revision: int, cause: str) -> bool:
+        answers.append(bool(answers) and await known(tenant, revision, cause))
+        return answers[-1]
+
+    await first.sweep()
+    monkeypatch.setattr(scene.database.reads, "known_finding", too_early)
+
+    report = await second.sweep()
+
+    assert answers == [False, True]
+    assert report.recorded == 0
+    assert [row["cause"] for row in await scene.findings(tenant_id)] == ["NO_WORKER"]

@@ -1,0 +1,110 @@
+"""The healer does no harm: what is gone is not made again, what is another's is not taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.commands import OrderTerms
+from server.errors import Refused
+from server.model.actor import LOCAL, RECONCILER
+from server.model.states import StepState, TenantState
+from tests.server.executor.scene import COMPANY, TILL
+from tests.server.executor.test_lost_records import damage
+
+if TYPE_CHECKING:
+    from tests.server.executor.scene import Shop
+
+NAME = "Kijani Stores"
+
+
+def delete_company(shop: Shop) -> None:
+    """Lose a Company as a restored backup of the site would."""
+    documents = shop.site.site.documents
+    for doctype, held in documents.items():
+        for key in [k for k, each in held.items() if each.get("company") == NAME]:
+            del documents[doctype][key]
+    for mode in documents["Mode of Payment"].values():
+        mode["accounts"] = [row for row in mode["accounts"] if row["company"] != NAME]
+    company = next(key for key, each in documents["Company"].items() if each["name"] == NAME)
+    del documents["Company"][company]
+
+
+async def test_a_vanished_company_is_not_made_again_by_the_reconciler(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    delete_company(shop)
+    writes = await shop.writes()
+
+    await shop.again(tenant, RECONCILER)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+
+    assert await shop.writes() == writes
+    record = await shop.record(tenant)
+    assert record.tenant.hold is not None
+    assert "gone" in record.tenant.hold.reason
+    assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_VANISHED",)]
+    with pytest.raises(Refused, match="held"):
+        await shop.commands.continue_(RECONCILER, tenant, OrderTerms())
+
+
+async def test_a_person_may_order_a_vanished_company_anew_but_no_till(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    delete_company(shop)
+    await shop.again(tenant, RECONCILER)
+    await shop.rest(tenant)
+
+    await shop.again(tenant, LOCAL)
+    await shop.rest(tenant)
+
+    record = await shop.record(tenant)
+    assert record.tenant.hold is None
+    assert (await shop.belongings(NAME))["Company"] == 1
+    till = next(step for step in record.steps if step.key == TILL)
+    assert till.state is StepState.SKIPPED
+    assert (await shop.belongings(NAME))["POS Opening Entry"] == 0
+
+
+async def test_a_lost_record_of_a_vanished_company_is_held_too(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    delete_company(shop)
+    damage(shop, tenant)
+    writes = await shop.writes()
+
+    await shop.proceed(tenant, RECONCILER)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    assert await shop.writes() == writes
+    assert (await shop.record(tenant)).tenant.hold is not None
+
+
+async def test_a_company_that_is_not_provably_ours_is_not_taken(shop: Shop) -> None:
+    """Somebody made a Company of that name before the tenant was ordered."""
+    stranger = await shop.completed(NAME)
+    for table in ("bindings", "resources", "steps", "runs", "attempts", "log_entries"):
+        shop.sql(f"DELETE FROM {table} WHERE tenant_id = ?", stranger)  # noqa: S608 - ours
+    shop.sql("DELETE FROM tenants WHERE id = ?", stranger)
+    documents = await shop.documents()
+
+    tenant = await shop.order(NAME)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+
+    assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_NOT_OURS",)]
+    assert await shop.documents() == documents
+    outcomes = await shop.outcomes(tenant)
+    assert outcomes[COMPANY] == ["FAILED"]
+    binding = await shop.store.database.reads.binding(tenant)
+    assert binding is not None
+    assert binding.abbreviation is None
+
+
+async def test_a_finished_shop_is_looked_at_without_opening_a_till_again(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    entries = shop.site.site.documents["POS Opening Entry"]
+    entries.clear()
+
+    await shop.again(tenant, RECONCILER)
+    await shop.must_complete(tenant)
+
+    assert len(entries) == 0
+    till = next(step for step in (await shop.record(tenant)).steps if step.key == TILL)
+    assert till.state is StepState.SKIPPED

@@ -1,0 +1,144 @@
+"""Records damaged by SQL: the seed's PARTIAL, 0 of 10, and rows that vanish under a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.model.actor import RECONCILER
+from server.model.states import ResourceState, TenantState
+from tests.server.executor.scene import COMPANY, PROFILE, TILL, WAREHOUSE
+
+if TYPE_CHECKING:
+    from server.model.actor import Actor
+    from server.model.identifiers import TenantId
+    from tests.server.executor.scene import Shop
+
+# What else may be gone when the step rows are.
+LOSSES = {
+    "steps": (),
+    "steps and binding": ("DELETE FROM bindings",),
+    "steps and resources": ("DELETE FROM resources",),
+    "steps, binding and resources": ("DELETE FROM bindings", "DELETE FROM resources"),
+    "steps and runs": ("DELETE FROM runs",),
+    "all but the tenant": (
+        "DELETE FROM runs",
+        "DELETE FROM bindings",
+        "DELETE FROM resources",
+        "DELETE FROM attempts",
+    ),
+}
+
+
+def damage(shop: Shop, tenant: TenantId, *more: str) -> None:
+    """Make the record the old system left behind."""
+    shop.sql("DELETE FROM steps WHERE tenant_id = ?", tenant)
+    shop.sql("UPDATE runs SET state = 'PARTIAL' WHERE tenant_id = ?", tenant)
+    shop.sql(
+        "UPDATE tenants SET state = 'PARTIAL', current_step = 'step_0_engine_check',"
+        " steps_completed = 0, error_code = NULL, first_completed_at = NULL WHERE id = ?",
+        tenant,
+    )
+    for statement in more:
+        shop.sql(f"{statement} WHERE tenant_id = ?", tenant)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+async def test_continue_rebuilds_a_lost_record_and_makes_nothing_twice(
+    shop: Shop, loss: str
+) -> None:
+    tenant = await shop.completed()
+    writes, documents = await shop.writes(), await shop.documents()
+    damage(shop, tenant, *LOSSES[loss])
+
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
+
+    assert await shop.writes() == writes
+    assert await shop.documents() == documents
+    outcomes = await shop.outcomes(tenant)
+    for key in (COMPANY, WAREHOUSE, PROFILE, TILL):
+        assert outcomes[key] == ["ADOPTED"]
+    adopted = [line for line in await shop.lines(tenant) if "was there already" in line]
+    assert any("Company 'Kijani Stores'" in line for line in adopted)
+    binding = await shop.store.database.reads.binding(tenant)
+    assert binding is not None
+    assert binding.abbreviation == "KS"
+    resources = await shop.store.database.reads.resources(tenant)
+    company = next(each for each in resources if each.doctype == "Company")
+    lost = "DELETE FROM resources" in LOSSES[loss]
+    assert company.state is (ResourceState.ADOPTED if lost else ResourceState.CREATED)
+
+
+async def test_the_reconcilers_order_rebuilds_as_a_persons_does(shop: Shop) -> None:
+    tenant = await shop.completed()
+    documents = await shop.documents()
+    damage(shop, tenant)
+
+    await shop.proceed(tenant, RECONCILER)
+    await shop.must_complete(tenant)
+
+    assert await shop.documents() == documents
+    run = (await shop.record(tenant)).run
+    assert run is not None
+    assert (run.order, run.actor) == ("REBUILD", "reconciler")
+
+
+@pytest.mark.parametrize("lost", ["", " AND position % 2 = 1"], ids=["all rows", "some rows"])
+async def test_a_queued_run_whose_step_rows_vanish_gets_them_back(still: Shop, lost: str) -> None:
+    store = await still.open()
+    tenant = await still.order()
+    still.sql(f"DELETE FROM steps WHERE tenant_id = ?{lost}", tenant)  # noqa: S608 - ours
+
+    await store.executor.start()
+    await still.must_complete(tenant)
+
+    assert len((await still.record(tenant)).steps) == 10
+    assert [line for line in await still.lines(tenant) if "step rows of this run were lost" in line]
+
+
+async def test_a_run_that_loses_its_rows_while_it_is_driven_completes(shop: Shop) -> None:
+    await shop.faults({"method": "POST", "doctype": "Company", "hang_seconds": 60})
+    tenant = await shop.order()
+    await shop.site.arrived("POST", "Company")
+
+    shop.sql("DELETE FROM steps WHERE tenant_id = ?", tenant)
+    shop.site.hurry()
+    states = await shop.rest(tenant)
+
+    # What the worker still writes is not the whole record; it is named, and continued.
+    if states != [TenantState.COMPLETED]:
+        await shop.proceed(tenant)
+        await shop.must_complete(tenant)
+    assert (await shop.belongings("Kijani Stores"))["Company"] == 1
+
+
+@pytest.mark.parametrize("actor", [None, RECONCILER], ids=["a person", "the reconciler"])
+async def test_an_empty_record_of_a_tenant_without_documents_is_driven_from_the_start(
+    still: Shop, actor: Actor | None
+) -> None:
+    store = await still.open()
+    tenant = await still.order()
+    damage(still, tenant)
+
+    await (still.proceed(tenant, actor) if actor else still.proceed(tenant))
+    await store.executor.start()
+    await still.must_complete(tenant)
+
+    assert (await still.outcomes(tenant))[COMPANY] == ["APPLIED"]
+
+
+async def test_a_stray_open_run_is_closed_and_the_tenants_own_goes_on(shop: Shop) -> None:
+    tenant = await shop.completed()
+    shop.sql(
+        "INSERT INTO runs SELECT 'stray', tenant_id, site, run_order, blueprint,"
+        " blueprint_version, 'QUEUED', total_steps, due_at, NULL, token, NULL, actor, reason,"
+        " previous_state, NULL, NULL, NULL, created_at, NULL, NULL FROM runs"
+    )
+
+    async def closed() -> bool:
+        return shop.sql("SELECT state FROM runs WHERE id = 'stray'") == [("REPLACED",)]
+
+    await shop.until(closed)
+    assert await shop.state(tenant) is TenantState.COMPLETED

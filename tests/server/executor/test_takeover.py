@@ -1,0 +1,181 @@
+"""Workers that hang, stop and replace each other: a replaced one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.model.states import RunState, TenantState
+from server.store.operations import Refusal
+from tests.server.executor.scene import COMPANY, INSERT, PATIENCE_SECONDS, WAREHOUSE
+
+if TYPE_CHECKING:
+    from server.model.identifiers import TenantId
+    from tests.server.executor.scene import Shop, Store
+
+NAME = "Kijani Stores"
+
+
+async def hang(shop: Shop, doctype: str) -> TenantId:
+    """Order a tenant, and return while a request for it hangs at the engine."""
+    await shop.faults({"method": "POST", "doctype": doctype, "hang_seconds": 600})
+    tenant = await shop.order(NAME)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("POST", doctype)
+    return tenant
+
+
+async def replace_worker(shop: Shop) -> tuple[Store, Store]:
+    """Let a second worker drive while the first one still believes that it does."""
+    first = shop.store
+    assert first.database.driver_lock is not None
+    first.database.driver_lock.release()
+    second = await shop.open()
+    assert second.database.driver_lock is not None
+    assert second.database.driver_lock.acquire()
+    await second.executor.start()
+    return first, second
+
+
+@pytest.mark.parametrize("doctype", ["Company", "Warehouse", INSERT])
+async def test_a_worker_that_was_replaced_in_mid_request_changes_nothing(
+    shop: Shop, doctype: str
+) -> None:
+    tenant = await hang(shop, doctype)
+    first, second = await replace_worker(shop)
+    # The second one looks, finds nothing, and asks for the same.
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("POST", doctype, 2)
+    before = len(first.written)
+
+    shop.site.hurry()
+    await shop.must_complete(tenant)
+    await first.executor.stop()
+
+    late = first.written[before:]
+    assert {outcome.refusal for _, outcome in late} == {Refusal.REPLACED}
+    outcomes = await shop.outcomes(tenant)
+    assert sum(each.count("LOST") for each in outcomes.values()) == 1
+    workers = {each.worker_id for each in await shop.attempts(tenant)}
+    assert len(workers) == 2
+    assert (await shop.belongings(NAME))["Company"] == 1
+    assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+    await shop.faults()
+    await shop.leave(first)
+    await shop.completed("Smooth Traders")
+    assert await shop.belongings(NAME) == await shop.belongings("Smooth Traders")
+    assert second.written
+
+
+async def test_a_replaced_worker_sends_nothing_more(shop: Shop) -> None:
+    tenant = await hang(shop, "Company")
+    first, second = await replace_worker(shop)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("POST", "Company", 2)
+    sent: list[str] = []
+    send = first.engine.send
+
+    async def watched(request):  # type: ignore[no-untyped-def]  # as it is
+        sent.append(f"{request.method} {request.doctype}")
+        return await send(request)
+
+    first.engine.send = watched  # type: ignore[method-assign]  # the test looks on
+    shop.site.hurry()
+    await shop.must_complete(tenant)
+    await first.executor.stop()
+
+    assert sent == []
+
+
+async def test_only_the_process_with_the_lock_drives(still: Shop) -> None:
+    first = await still.drive()
+    second = await still.drive()
+
+    tenants = [await still.order(f"Branch {number} Traders") for number in range(3)]
+    await still.must_complete(*tenants)
+    assert second.written == []
+
+    # The orders go through whoever is first in the list.
+    await still.leave(first)
+    tenant = await still.completed("Late Traders")
+    assert second.written
+    assert {each.outcome for each in await still.attempts(tenant)} == {"APPLIED"}
+
+
+async def test_when_the_driver_stops_in_mid_run_the_other_one_goes_on(still: Shop) -> None:
+    first = await still.drive(drain_seconds=0.2)
+    await still.drive()
+    tenant = await hang(still, "Company")
+
+    await still.leave(first)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await still.site.arrived("POST", "Company", 2)
+    still.site.hurry()
+    await still.must_complete(tenant)
+
+    assert (await still.outcomes(tenant))[COMPANY] == ["LOST", "APPLIED"]
+    assert (await still.belongings(NAME))["Company"] == 1
+
+
+async def test_a_stop_does_not_wait_for_an_answer_that_never_comes(still: Shop) -> None:
+    first = await still.drive(drain_seconds=0.3)
+    tenant = await hang(still, "Company")
+
+    began = time.monotonic()
+    await first.executor.stop()
+    assert time.monotonic() - began < 0.3 + 2.0
+
+    record = await still.record(tenant)
+    assert record.run is not None
+    assert (record.run.state, record.run.worker_id) == (RunState.QUEUED, None)
+    assert record.tenant.state is TenantState.IN_PROGRESS
+    attempt = (await still.attempts(tenant))[-1]
+    assert (attempt.step_key, attempt.outcome, attempt.error_code) == (
+        COMPANY,
+        "LOST",
+        "WORKER_STOPPED",
+    )
+    assert attempt.ended_at is not None
+    await still.leave(first)
+
+    await still.drive()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await still.site.arrived("POST", "Company", 2)
+    still.site.hurry()
+    await still.must_complete(tenant)
+    assert (await still.belongings(NAME))["Company"] == 1
+    assert still.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+
+
+async def test_a_stop_waits_for_answers_that_come_in_time(still: Shop) -> None:
+    first = await still.drive()
+    tenant = await hang(still, "Warehouse")
+    stopping = asyncio.create_task(first.executor.stop())
+    await asyncio.sleep(0)
+
+    still.site.hurry()
+    await stopping
+
+    # What was out is answered and recorded; the run is carried on by the next one.
+    outcomes = await still.outcomes(tenant)
+    assert "LOST" not in [each for steps in outcomes.values() for each in steps]
+    await still.leave(first)
+    await still.drive()
+    await still.must_complete(tenant)
+    assert (await still.outcomes(tenant))[WAREHOUSE] == ["APPLIED"]
+
+
+async def test_a_crash_before_anything_was_asked_for_is_no_loss(shop: Shop) -> None:
+    await shop.faults({"method": "GET", "doctype": "Company", "hang_seconds": 600})
+    tenant = await shop.order(NAME)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("GET", "Company")
+    first, _ = await replace_worker(shop)
+    await shop.must_complete(tenant)
+
+    assert (await shop.outcomes(tenant))[COMPANY] == ["LOST", "APPLIED"]
+    shop.site.hurry()
+    await first.executor.stop()

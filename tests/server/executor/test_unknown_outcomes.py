@@ -1,0 +1,94 @@
+"""Requests whose outcome is not known: settled by a look before anything is sent again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from server.model.states import ResourceState
+from tests.server.executor.scene import COMPANY, INSERT, PROFILE, TILL, WAREHOUSE
+
+if TYPE_CHECKING:
+    from tests.server.executor.scene import Shop
+
+NAME = "Kijani Stores"
+# What is asked for, by which step, and as what it is recorded.
+WRITES: dict[str, tuple[str, str, tuple[str, str]]] = {
+    "Company": ("Company", COMPANY, ("Company", NAME)),
+    "Warehouse": ("Warehouse", WAREHOUSE, ("Warehouse", "Main Store - KS")),
+    "payment row": (INSERT, PROFILE, ("Mode of Payment Account", f"M-Pesa / {NAME}")),
+    "POS Profile": ("POS Profile", PROFILE, ("POS Profile", "POS KS")),
+    "opening entry": ("POS Opening Entry", TILL, ("POS Opening Entry", "POS-OPE-KS-1")),
+}
+FAULTS: dict[str, dict[str, Any]] = {
+    "cut before it was done": {"action": "cut"},
+    "cut after it was done": {"action": "cut", "when": "after"},
+    "an error page though it was done": {"status": 500, "html": True, "when": "after"},
+    "an error page and not done": {"status": 502, "html": True},
+}
+
+
+async def must_be_whole(shop: Shop, resource: tuple[str, str]) -> None:
+    """Compare with a tenant nothing happened to; nobody's site slot may be left taken."""
+    doctype, name = resource
+    rows = shop.sql("SELECT state FROM resources WHERE doctype = ? AND name = ?", doctype, name)
+    assert rows == [(ResourceState.CREATED,)]
+    assert shop.sql("SELECT slot_tenant_id, slot_doctype FROM engines") == [(None, None)]
+    await shop.faults()
+    await shop.completed("Smooth Traders")
+    assert await shop.belongings(NAME) == await shop.belongings("Smooth Traders")
+
+
+@pytest.mark.parametrize("what", WRITES)
+@pytest.mark.parametrize("happened", FAULTS)
+async def test_a_lost_answer_is_settled_by_a_look(shop: Shop, what: str, happened: str) -> None:
+    doctype, step_key, resource = WRITES[what]
+    await shop.faults({"method": "POST", "doctype": doctype, **FAULTS[happened]})
+
+    tenant = await shop.completed(NAME)
+
+    assert (await shop.outcomes(tenant))[step_key] == ["RETRY", "APPLIED"]
+    attempt = next(each for each in await shop.attempts(tenant) if each.error_class)
+    assert attempt.error_class == "UNKNOWN_OUTCOME"
+    await must_be_whole(shop, resource)
+
+
+@pytest.mark.parametrize("what", WRITES)
+async def test_a_request_the_engine_is_still_at_is_not_made_twice(shop: Shop, what: str) -> None:
+    """The second one waits at the engine for the first, and is told that it is there."""
+    doctype, step_key, resource = WRITES[what]
+    await shop.faults({"method": "POST", "doctype": doctype, "hang_seconds": 60})
+    before = shop.site.arrivals("POST", doctype)
+    engine, send = shop.store.engine, shop.store.engine.send
+    hurried = False
+
+    async def impatient(request):  # type: ignore[no-untyped-def]  # as it is
+        nonlocal hurried
+        about = request.doctype == resource[0] and request.method == "POST"
+        if about and not hurried:
+            hurried = True
+            engine.patience = [0.2]
+        return await send(request)
+
+    engine.send = impatient  # type: ignore[method-assign]  # gives up on the first one only
+    tenant = await shop.order(NAME)
+    await shop.site.arrived("POST", doctype, before + 2)
+    shop.site.hurry()
+
+    await shop.must_complete(tenant)
+    outcomes = (await shop.outcomes(tenant))[step_key]
+    assert outcomes[0] == "RETRY"
+    assert outcomes[-1] in {"APPLIED", "ADOPTED"}
+    await must_be_whole(shop, resource)
+
+
+async def test_a_document_found_after_a_lost_answer_is_ours_by_owner_and_time(shop: Shop) -> None:
+    await shop.faults({"method": "POST", "doctype": "Company", "action": "cut", "when": "after"})
+    tenant = await shop.completed(NAME)
+
+    settled = [line for line in await shop.lines(tenant) if "whose answer was lost" in line]
+    assert settled == [
+        f"{COMPANY}: Company {NAME!r} was made by an earlier request of ours whose answer was lost."
+    ]
+    assert (await shop.outcomes(tenant))[COMPANY] == ["RETRY", "APPLIED"]

@@ -1,0 +1,186 @@
+"""Whose a document is, and whether a Company may be made (promise 8)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import product
+
+import pytest
+
+from server.model.ownership import (
+    CLOCK_TOLERANCE,
+    CompanyRecord,
+    CompanySeen,
+    CompanyVerdict,
+    Document,
+    Resource,
+    judge_company,
+    resource_key,
+    settle,
+)
+from server.model.states import ResourceState
+from tests.server.model.builders import AT
+
+US, OTHERS = "provisioner@example.com", "admin@example.com"
+BOTH = (False, True)
+INTENDED, CREATED, ADOPTED = (
+    ResourceState.INTENDED,
+    ResourceState.CREATED,
+    ResourceState.ADOPTED,
+)
+SECOND = timedelta(seconds=1)
+
+
+def resource(state: ResourceState | None) -> Resource | None:
+    if state is None:
+        return None
+    return Resource(doctype="Company", name="Acme", state=state, intended_at=AT)
+
+
+def document(*, owner: str = OTHERS, ago: timedelta | None = SECOND) -> Document:
+    return Document(
+        doctype="Company", name="Acme", owner=owner, created_at=None if ago is None else AT - ago
+    )
+
+
+def seen(
+    *,
+    owner: str = OTHERS,
+    ago: timedelta = SECOND,
+    abbreviation: str = "ACM",
+    country: str = "Kenya",
+    currency: str = "KES",
+) -> CompanySeen:
+    return CompanySeen(
+        document=document(owner=owner, ago=ago),
+        abbreviation=abbreviation,
+        country=country,
+        currency=currency,
+    )
+
+
+def record(
+    *,
+    state: ResourceState | None = None,
+    abbreviation: str | None = "ACM",
+    passed: bool = False,
+    completed_once: bool = False,
+    only: bool = True,
+    person: bool = False,
+) -> CompanyRecord:
+    return CompanyRecord(
+        resource=resource(state),
+        abbreviation=abbreviation,
+        passed_company_step=passed,
+        completed_once=completed_once,
+        only_tenant_of_name=only,
+        ordered_to_make_again=person,
+    )
+
+
+def judge(about: CompanyRecord, company: CompanySeen | None) -> CompanyVerdict:
+    return judge_company(about, company, country="Kenya", currency="KES", api_user=US)
+
+
+@pytest.mark.parametrize(
+    ("owner", "ago", "state"),
+    [
+        (US, -SECOND, CREATED),
+        (US, timedelta(), CREATED),
+        (US, CLOCK_TOLERANCE, CREATED),
+        (US, CLOCK_TOLERANCE + SECOND, ADOPTED),
+        (US, None, ADOPTED),
+        (OTHERS, -SECOND, ADOPTED),
+        ("", -SECOND, ADOPTED),
+    ],
+)
+def test_what_we_asked_for_and_our_user_then_made_is_ours(
+    owner: str, ago: timedelta | None, state: ResourceState
+) -> None:
+    assert settle(resource(INTENDED), document(owner=owner, ago=ago), US) is state
+
+
+@pytest.mark.parametrize("state", [CREATED, ADOPTED])
+@pytest.mark.parametrize("owner", [US, OTHERS])
+def test_what_the_record_settled_stays_settled(state: ResourceState, owner: str) -> None:
+    assert settle(resource(state), document(owner=owner), US) is state
+
+
+@pytest.mark.parametrize("owner", [US, OTHERS])
+def test_what_we_never_asked_for_is_adopted(owner: str) -> None:
+    assert settle(None, document(owner=owner), US) is ADOPTED
+
+
+def test_a_document_is_known_by_its_name_as_the_engine_compares_it() -> None:
+    assert resource_key("Company", "Café") == resource_key("Company", "CAFE ")
+    assert resource_key("Company", "Café") != resource_key("Customer", "Café")
+
+
+@pytest.mark.parametrize(
+    ("state", "passed", "completed_once", "only", "person"),
+    list(product((None, INTENDED, CREATED, ADOPTED), BOTH, BOTH, BOTH, BOTH)),
+)
+def test_a_company_that_was_there_and_is_gone_is_made_again_for_a_person_only(
+    state: ResourceState | None, passed: bool, completed_once: bool, only: bool, person: bool
+) -> None:
+    about = record(
+        state=state, passed=passed, completed_once=completed_once, only=only, person=person
+    )
+    was_there = completed_once or state in {CREATED, ADOPTED}
+    expected = CompanyVerdict.VANISHED if was_there and not person else CompanyVerdict.MAKE
+    assert judge(about, None) is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "maker", "passed", "only", "agrees"),
+    list(
+        product(
+            (None, INTENDED, CREATED, ADOPTED),
+            product((US, OTHERS), (-SECOND, CLOCK_TOLERANCE + SECOND)),
+            BOTH,
+            BOTH,
+            BOTH,
+        )
+    ),
+)
+def test_a_company_that_is_there_is_taken_only_where_the_record_proves_it(
+    state: ResourceState | None,
+    maker: tuple[str, timedelta],
+    passed: bool,
+    only: bool,
+    agrees: bool,
+) -> None:
+    owner, ago = maker
+    company = seen(owner=owner, ago=ago, currency="KES" if agrees else "USD")
+    proven = state in {CREATED, ADOPTED} or (
+        state is INTENDED and owner == US and ago < CLOCK_TOLERANCE
+    )
+    if proven:
+        expected = CompanyVerdict.OURS
+    elif passed and only and agrees:
+        expected = CompanyVerdict.ADOPT
+    else:
+        expected = CompanyVerdict.NOT_OURS
+    # Neither an order by a person nor a completed past makes a stranger's Company ours.
+    for completed_once, person in product(BOTH, BOTH):
+        about = record(
+            state=state, passed=passed, only=only, completed_once=completed_once, person=person
+        )
+        assert judge(about, company) is expected
+
+
+@pytest.mark.parametrize(
+    ("bound", "company", "verdict"),
+    [
+        ("ACM", seen(abbreviation="ACM"), CompanyVerdict.ADOPT),
+        ("acm", seen(abbreviation="ACM"), CompanyVerdict.ADOPT),
+        (None, seen(abbreviation="XYZ"), CompanyVerdict.ADOPT),
+        ("ACM", seen(abbreviation="XYZ"), CompanyVerdict.NOT_OURS),
+        ("ACM", seen(country="Uganda"), CompanyVerdict.NOT_OURS),
+        ("ACM", seen(currency="UGX"), CompanyVerdict.NOT_OURS),
+    ],
+)
+def test_a_company_is_adopted_only_if_abbreviation_country_and_currency_agree(
+    bound: str | None, company: CompanySeen, verdict: CompanyVerdict
+) -> None:
+    assert judge(record(passed=True, abbreviation=bound), company) is verdict

@@ -1,0 +1,58 @@
+"""The listening server: health, reflection, addresses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from server.errors import SettingsError
+from server.rpc import RpcServer
+
+if TYPE_CHECKING:
+    from tests.server.rpc.conftest import Rig
+
+SERVICE = "provisioner.v1.ProvisioningService"
+
+
+@pytest.mark.parametrize("service", ["", SERVICE])
+async def test_health_says_serving_for_the_server_and_its_service(rig: Rig, service: str) -> None:
+    # Any: the published types have no asyncio stub for health and reflection.
+    stub: Any = health_pb2_grpc.HealthStub(rig.channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_health_says_not_serving_before_the_server_is_gone(rig: Rig) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(rig.channel)
+    watching = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+    assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+    stopping = asyncio.create_task(rig.server.stop(5))
+    assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watching.cancel()
+    await stopping
+
+
+async def test_reflection_lists_the_services_and_gives_the_contract(rig: Rig) -> None:
+    channel: Any = rig.channel
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    asked = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+    ]
+    listed, file = [answer async for answer in stub.ServerReflectionInfo(iter(asked))]
+    names = {service.name for service in listed.list_services_response.service}
+    assert {SERVICE, "grpc.health.v1.Health"} <= names
+    assert file.file_descriptor_response.file_descriptor_proto
+
+
+async def test_an_address_in_use_is_a_setting_to_mend(rig: Rig) -> None:
+    with pytest.raises(SettingsError, match=r"PROVISIONER_GRPC_ADDRESS.*choose another"):
+        await RpcServer(rig.service, f"127.0.0.1:{rig.server.port}").start()
+
+
+async def test_a_server_that_was_not_started_can_be_stopped(rig: Rig) -> None:
+    await RpcServer(rig.service, "127.0.0.1:0").stop()

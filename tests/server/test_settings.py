@@ -112,7 +112,7 @@ def test_a_password_given_later_replaces_a_password_file_given_earlier(tmp_path:
     config = tmp_path / "c.toml"
     config.write_text('admin_password_file = "p"\n')
     assert _load(config).admin_password_file == tmp_path / "p"
-    settings = _load(config, admin_password="x")  # noqa: S106 - not a real one
+    settings = _load(config, admin_password="x")
     assert settings.admin_password == SecretStr("x")
     assert settings.admin_password_file is None
     both = {"admin_password": "x", "admin_password_file": "y"}
@@ -269,7 +269,7 @@ def test_auth_is_off_only_while_nobody_else_can_call(name: str) -> None:
     ],
 )
 def test_no_password_is_shown(url: str) -> None:
-    settings = _load(database_url=url, admin_password="hunter2")  # noqa: S106 - not a real one
+    settings = _load(database_url=url, admin_password="hunter2")
     for shown in (repr(settings), str(settings), settings.safe_database_url):
         assert "hunter2" not in shown
         assert "ter2" not in shown

@@ -99,8 +99,8 @@ class CompanyStep:
             raise conflict(
                 Code.COMPANY_VANISHED,
                 f"The Company {spec.company_name!r} was there once and is gone. It is not made "
-                "again by itself. Look where it went (a restored backup? the wrong site? deleted by "
-                "hand?). To have a new, empty one made: provisioner retry TENANT --step "
+                "again by itself. Look where it went (a restored backup? the wrong site? "
+                "deleted by hand?). To have a new, empty one made: provisioner retry TENANT --step "
                 "step_2_company",
                 hold=True,
             )

@@ -13,7 +13,7 @@ from tests.server.erpnext.context import NOON
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-SECRET = "very-secret-value"  # noqa: S105 - of the stand-in, which takes any
+SECRET = "very-secret-value"
 KEY = "very-secret-key"
 
 

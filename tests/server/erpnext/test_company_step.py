@@ -140,7 +140,7 @@ async def test_a_company_of_somebody_else_is_not_taken(engine: ErpNextEngine) ->
     assert error.code == Code.COMPANY_NOT_OURS
     assert error.error_class is ErrorClass.PERMANENT
     assert "'XX'" in error.message
-    assert "Adopt it" in error.message
+    assert "Find out whose it is" in error.message
     assert not context.writes
 
 

@@ -96,7 +96,7 @@ async def test_a_body_replaces_what_was_set_before(client: httpx.AsyncClient) ->
 
 
 async def test_only_the_token_that_was_set_is_let_in(client: httpx.AsyncClient) -> None:
-    await break_things(client, token="new:pair")  # noqa: S106 - made up
+    await break_things(client, token="new:pair")
     assert said(await client.get(_USER)) == (401, "AuthenticationError")
     right = {"authorization": "token new:pair"}
     assert (await client.get(_USER, headers=right)).json() == {"message": "provisioner@example.com"}

@@ -145,7 +145,7 @@ class Executor:
 
     def _may_drive(self) -> bool:
         lock = self._database.driver_lock
-        return lock is None or lock.acquire()
+        return (lock is None or lock.acquire()) and self._lease.holds()
 
     async def _claim_due(self) -> None:
         free = self._options.max_runs - len(self._driving)
@@ -310,7 +310,8 @@ class Executor:
             worker=attempt.worker_id,
         )
         step = driven.steps.get(attempt.step_key)
-        was_out = any(
+        # A run that waits for the site's slot has stored what it wants, and sent nothing.
+        was_out = driven.run.waiting_for is None and any(
             resource.state is ResourceState.INTENDED for resource in driven.resources.values()
         )
         if step is None or not was_out:

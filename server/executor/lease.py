@@ -72,8 +72,12 @@ class Lease:
         Raises:
             Replaced: if its lease is over, or nearly: somebody else may drive already.
         """
-        if boot_seconds() > self._renewed_at + self.seconds * (1.0 - _SPARE):
+        if not self.holds():
             raise Replaced("The lease of this worker is over.")
+
+    def holds(self) -> bool:
+        """Tell whether this worker may send and claim: after a suspension only from a new beat."""
+        return boot_seconds() <= self._renewed_at + self.seconds * (1.0 - _SPARE)
 
     async def _run(self) -> None:
         while True:

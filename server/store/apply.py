@@ -90,6 +90,12 @@ _CHANGE: dict[str, TypeEngine[Any]] = {
     "first_completed_at": UtcTime(),
     "updated_at": UtcTime(),
 }
+_REQUEST: dict[str, TypeEngine[Any]] = {
+    "position": Integer(),
+    "caller": Text(),
+    "method": Text(),
+    "request_id": Text(),
+}
 
 
 def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
@@ -109,6 +115,7 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     tenants = [op for op in batch if isinstance(op, TenantOperation)]
     _lock(connection, tenants)
+    tenants = _refuse_known(connection, tenants, outcomes)
     changed = _fence(connection, _take_slots(connection, tenants, outcomes), outcomes)
     _write_rows(connection, changed, outcomes)
     for op in batch:
@@ -139,6 +146,47 @@ def _lock(connection: Connection, batch: Sequence[TenantOperation]) -> None:
             .with_for_update(),
             {"ids": ids},
         ).all()
+
+
+def _refuse_known(
+    connection: Connection, batch: Sequence[TenantOperation], outcomes: dict[int, Outcome]
+) -> list[TenantOperation]:
+    """Refuse orders that were given before, first of all.
+
+    What they find in their way (a taken name, a newer revision) is the order's own first
+    carrying out.
+    """
+    asked = [
+        {
+            "position": position,
+            "caller": op.request.caller,
+            "method": op.request.method,
+            "request_id": op.request.request_id,
+        }
+        for position, op in enumerate(batch)
+        if op.request is not None
+    ]
+    if not asked:
+        return list(batch)
+    dialect = connection.dialect.name
+    parameter = encode(dialect, list(_REQUEST), asked)
+    known = set(connection.execute(_known_requests(dialect), {PARAMETER: parameter}).scalars())
+    for position in known:
+        outcomes[id(batch[position])] = Outcome(refusal=Refusal.REQUEST_KNOWN)
+    return [op for position, op in enumerate(batch) if position not in known]
+
+
+@lru_cache(maxsize=2)
+def _known_requests(dialect: str) -> Executable:
+    asked = rowset(dialect, _REQUEST)
+    return select(asked.c.position).join(
+        REQUESTS,
+        and_(
+            REQUESTS.c.caller == asked.c.caller,
+            REQUESTS.c.method == asked.c.method,
+            REQUESTS.c.request_id == asked.c.request_id,
+        ),
+    )
 
 
 def _take_slots(

@@ -19,6 +19,7 @@ from server.store.operations import (
     Outcome,
     Refusal,
     RequestKey,
+    RequestOperation,
     RunRow,
     TenantOperation,
 )
@@ -241,11 +242,37 @@ async def test_what_a_caller_wrote_never_decides_which_rule_was_met(
     assert (await scene.submit(order)).refusal is Refusal.REQUEST_KNOWN
 
 
+async def test_an_order_that_changed_nothing_is_remembered_once(scene: Scene) -> None:
+    tenant_id = await scene.tenant()
+    order = RequestOperation(tenant_id=tenant_id, at=NOON, request=KEY)
+    before = (await scene.record(tenant_id)).tenant
+    outcomes = await asyncio.gather(scene.submit(order), scene.submit(order))
+    assert [outcome.refusal for outcome in outcomes] == [None, Refusal.REQUEST_KNOWN]
+    assert (await scene.record(tenant_id)).tenant == before
+    known = await scene.database.reads.request(KEY.caller, KEY.method, KEY.request_id)
+    assert known is not None
+    assert (known.tenant_id, known.body_hash) == (tenant_id, KEY.body_hash)
+
+
 async def test_two_new_tenants_with_one_request_id_in_one_batch_become_one(scene: Scene) -> None:
     first, second = (replace(creation(name), request=KEY) for name in ("Acme", "Bidii"))
     outcomes = await asyncio.gather(scene.submit(first), scene.submit(second))
     assert [outcome.refusal for outcome in outcomes] == [None, Refusal.REQUEST_KNOWN]
     assert len((await scene.everything())["tenants"]) == 1
+
+
+async def test_a_known_request_is_told_before_what_its_first_carrying_out_left_in_the_way(
+    scene: Scene,
+) -> None:
+    start = replace(creation(), request=KEY)
+    await scene.written(start)
+    again = replace(creation(), request=KEY)  # the same name, another id
+    assert (await scene.submit(again)).refusal is Refusal.REQUEST_KNOWN
+    order = TenantOperation(
+        tenant_id=start.tenant_id, at=NOON, revision=1, request=replace(KEY, method="Retry")
+    )
+    await scene.written(order)
+    assert (await scene.submit(order)).refusal is Refusal.REQUEST_KNOWN
 
 
 async def test_an_abbreviation_of_another_tenant_is_refused(scene: Scene) -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.model.blueprint import Blueprint
-    from server.model.identifiers import WorkerId
+    from server.model.identifiers import TenantId, WorkerId
     from server.model.records import Attempt, Run
     from server.model.step_context import Engine
     from server.store.claims import Claim
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.5
+# Who got past it has a Company (server.model.ownership).
+COMPANY_STEP = "step_2_company"
 # No due time is set further ahead than this; one that is was written by a clock that has
 # been set back since.
 _HORIZON = timedelta(hours=1)
@@ -137,6 +139,8 @@ class Executor:
                     await self._claim_due()
             except StoreUnavailable as error:
                 _log.warning("executor.store_unavailable", tenant="", error=error.message)
+            except Exception:  # noqa: BLE001 - nobody would claim any more; recorded
+                _log.exception("executor.bug", tenant="")
             try:
                 async with asyncio.timeout(_POLL_SECONDS):
                     await self._wake.wait()
@@ -163,9 +167,7 @@ class Executor:
         )
         if not due:
             return
-        claims = await self._database.reads.claims(
-            {run.tenant_id for run in due}, passed_step="step_2_company"
-        )
+        claims = await self._read_claims({run.tenant_id for run in due})
         on_site = Counter(self._sites.values())
         for run in due:
             if run.run_id in self._driving or not self._gates.room(run.site, on_site[run.site]):
@@ -179,6 +181,20 @@ class Executor:
             )
             self._driving[run.run_id] = task
             task.add_done_callback(partial(self._forget, run.run_id))
+
+    async def _read_claims(self, tenant_ids: set[TenantId]) -> dict[str, Claim]:
+        """Read what claiming needs; one tenant that can't be read must not stop the others."""
+        read = self._database.reads.claims
+        try:
+            return await read(tenant_ids, passed_step=COMPANY_STEP)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            claims: dict[str, Claim] = {}
+            for tenant_id in tenant_ids:
+                try:
+                    claims |= await read({tenant_id}, passed_step=COMPANY_STEP)
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+                    _log.exception("run.unreadable", tenant=tenant_id)
+            return claims
 
     def _forget(self, run_id: str, _task: asyncio.Task[None]) -> None:
         self._driving.pop(run_id, None)
@@ -225,7 +241,9 @@ class Executor:
 
     async def _claim(self, due: DueRun, claim: Claim | None) -> Drive | None:
         """Make the run ours in one operation; None if it is no longer to be had."""
-        if claim is None or claim.record.run is None or claim.record.run.id != due.run_id:
+        if claim is None:
+            return None
+        if claim.record.run is None or claim.record.run.id != due.run_id:
             await self._close_stray(due)
             return None
         record, run, now = claim.record, claim.record.run, self._now()

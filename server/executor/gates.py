@@ -124,6 +124,9 @@ class Gates:
             except StoreUnavailable as error:
                 _log.warning("gate.write_failed", tenant="", site=site, error=error.message)
                 continue
+            except Exception:  # noqa: BLE001 - a gate without prober stays shut; recorded
+                _log.exception("gate.bug", tenant="", site=site)
+                continue
             if health.state is GateState.UP:
                 return
 

@@ -86,6 +86,8 @@ class Lease:
                 await self._beat()
             except StoreUnavailable as error:
                 _log.warning("worker.heartbeat_failed", tenant="", error=error.message)
+            except Exception:  # noqa: BLE001 - without beats every run would stop; recorded
+                _log.exception("worker.heartbeat_bug", tenant="")
 
     async def _beat(self) -> None:
         # The time before the write: what counts is when others may think it over.

@@ -41,6 +41,11 @@ def json_object(text: object) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
+def whole(value: object) -> int:
+    """Read a number; SQLite lets anybody write a word into its column, which reads as 0."""
+    return value if isinstance(value, int) else 0
+
+
 def spec(row: RowMapping) -> TenantSpec:
     """Read a tenant's spec; what is missing, or of another type, gets its default."""
     stored = json_object(row["spec"])
@@ -87,12 +92,12 @@ def tenant(row: RowMapping) -> Tenant:
         site=row["site"],
         state=TenantState.parse(row["state"]),
         run_id=row["run_id"],
-        fencing_token=row["fencing_token"],
-        log_seq=row["log_seq"],
-        revision=row["revision"],
+        fencing_token=whole(row["fencing_token"]),
+        log_seq=whole(row["log_seq"]),
+        revision=whole(row["revision"]),
         hold=hold,
         look_at=row["look_at"],
-        heal_count=row["heal_count"],
+        heal_count=whole(row["heal_count"]),
         healed_at=row["healed_at"],
         first_completed_at=row["first_completed_at"],
         created_at=row["created_at"] or _EPOCH,
@@ -115,12 +120,12 @@ def run(row: RowMapping) -> Run:
         tenant_id=row["tenant_id"],
         order=Order.parse(row["run_order"]) or Order.CONTINUE,
         blueprint=row["blueprint"],
-        blueprint_version=row["blueprint_version"],
+        blueprint_version=whole(row["blueprint_version"]),
         state=RunState.parse(row["state"]),
-        total_steps=row["total_steps"],
+        total_steps=whole(row["total_steps"]),
         due_at=row["due_at"] or _EPOCH,
         worker_id=row["worker_id"],
-        token=row["token"],
+        token=whole(row["token"]),
         actor=row["actor"],
         reason=row["reason"],
         previous_state=row["previous_state"],
@@ -136,13 +141,13 @@ def step(row: RowMapping) -> Step:
     return Step(
         run_id=row["run_id"],
         key=row["key"],
-        position=row["position"],
+        position=whole(row["position"]),
         required=bool(row["required"]),
         state=StepState.parse(row["state"]) or StepState.PENDING,
         adopted=bool(row["adopted"]),
-        tries=row["tries"],
-        races=row["races"],
-        losses=row["losses"],
+        tries=whole(row["tries"]),
+        races=whole(row["races"]),
+        losses=whole(row["losses"]),
         carried_from=row["carried_from"],
         error_code=row["error_code"],
         error_class=ErrorClass.parse(row["error_class"]),
@@ -162,7 +167,7 @@ def attempt(row: RowMapping) -> Attempt:
         tenant_id=row["tenant_id"],
         run_id=row["run_id"],
         step_key=row["step_key"],
-        number=row["number"],
+        number=whole(row["number"]),
         worker_id=row["worker_id"],
         started_at=row["started_at"] or _EPOCH,
         deadline_at=row["deadline_at"] or _EPOCH,
@@ -189,12 +194,12 @@ def log_entry(row: RowMapping) -> LogEntry:
     """Read a log entry."""
     return LogEntry(
         tenant_id=row["tenant_id"],
-        cursor=row["cursor"],
+        cursor=whole(row["cursor"]),
         time=row["time"] or _EPOCH,
         level=LogLevel.parse(row["level"]) or LogLevel.INFO,
         run_id=row["run_id"],
         step_key=row["step_key"],
-        attempt=row["attempt"],
+        attempt=whole(row["attempt"]),
         message=row["message"],
         fields={key: str(value) for key, value in json_object(row["fields"]).items()},
     )

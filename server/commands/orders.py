@@ -352,6 +352,8 @@ class Commands:
         )
         _refuse_unless_movable(asked.actor, record, standing.state, lost=standing.record_lost)
         if asked.order is Order.CONTINUE and standing.state is TenantState.COMPLETED:
+            if record.tenant.hold is not None:
+                return _lift_hold(asked, record, self._now())
             if asked.key is None:
                 return None
             # Remembered, so that the same order given later still does nothing.
@@ -404,7 +406,8 @@ class Commands:
                 at=now,
             ),
             run_id=opened.run.id,
-            lift_hold=asked.actor.is_person,
+            # Of all orders only Continue says "I looked, let it go on by itself again".
+            lift_hold=asked.actor.is_person and asked.order is Order.CONTINUE,
             healing=Healing(count=0, at=None)
             if asked.actor.is_person
             else Healing(count=tenant.heal_count + 1, at=now),
@@ -445,6 +448,25 @@ class _Asked:
     order: Order
     step_key: str
     key: RequestKey | None
+
+
+def _lift_hold(asked: _Asked, record: Record, now: datetime) -> TenantOperation:
+    """Take the hold off a tenant for which there is nothing to do."""
+    return TenantOperation(
+        tenant_id=record.tenant.id,
+        at=now,
+        revision=record.tenant.revision,
+        lift_hold=True,
+        log=(
+            LogDraft(
+                level=LogLevel.INFO,
+                event="hold.lifted",
+                message=f"{asked.actor.name} lifted the hold; every step is done.",
+                fields={"actor": asked.actor.name},
+            ),
+        ),
+        request=asked.key,
+    )
 
 
 def _demand(actor: Actor, right: Right) -> None:

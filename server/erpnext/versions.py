@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 RECORDED_MAJOR = 15
 OLDEST_MAJOR = 14
+# The oldest version in which `name` was seen to be kept.
+_KEEPS_NAME_FROM = (15, 71)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +65,12 @@ def _version(apps: dict[str, object], app: str) -> str:
 def _major(version: str) -> int | None:
     first = version.lstrip("v").partition(".")[0]
     return int(first) if first.isdecimal() else None
+
+
+def keeps_name(frappe_version: str) -> bool:
+    """Tell whether a site honours `name` in the body of a POST.
+
+    15.71 does (recording 06-customer-create-with-name); older 15.x ignore it, by their code.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", frappe_version)[:2])
+    return not numbers or numbers >= _KEEPS_NAME_FROM

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from server.errors import EngineError
+from server.errors import EngineError, Replaced
 from server.model.ownership import CompanyRecord, Resource, resource_key
 from server.model.records import WaitingFor
 from server.model.states import ErrorClass, ResourceState, WaitingCode
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _SLOT_GRACE_SECONDS = 30.0
 # How often a slot held by another process is tried again.
 _SLOT_PAUSE_SECONDS = 0.25
+# Twenty of these (the budget of races) outlast a request's time limit and its grace.
+_LOOK_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,12 @@ class DrivingContext:
             await self._driven.write()
             return await self._send(intent, request)
         async with self._slot(intent, request):
+            try:
+                self._lease.check()
+            except Replaced:
+                # Nothing was sent: whoever comes next need not wait for an answer.
+                self._driven.free_slot()
+                raise
             try:
                 answer = await self._send(intent, request)
             except EngineError as error:
@@ -224,24 +232,27 @@ class DrivingContext:
     async def _slot(self, intent: Intent, request: Request) -> AsyncIterator[None]:
         """Queue for the site's slot, take it in the database with the intent, go on.
 
-        Waiting is no part of an attempt's time: its deadline moves on with the wait.
+        Waiting is no part of an attempt's time: its clock stands still meanwhile.
         """
-        began = asyncio.get_running_loop().time()
         queue = self._slots.of(self._driven.tenant.site)
-        if queue.locked():
+        left = self._stop_clock()
+        # Who has left a request out goes first: until it is settled nobody else gets the slot.
+        first = queue.locked() and await self._driven.holds_slot()
+        if queue.locked() and not first:
             await self._say_waiting(intent)
-        async with queue:
-            self._move_deadline(began)
-            while not await self._take_slot(intent, request):
+        async with nullcontext() if first else queue:
+            while not await self._take_slot(intent, request, left):
+                if not intent.repeatable:
+                    raise _looked_too_early(intent)
                 if self._driven.run.waiting_for is None:
                     await self._say_waiting(intent)
-                before = asyncio.get_running_loop().time()
                 await asyncio.sleep(_SLOT_PAUSE_SECONDS)
-                self._move_deadline(before)
+            self._start_clock(left)
             yield
 
-    async def _take_slot(self, intent: Intent, request: Request) -> bool:
+    async def _take_slot(self, intent: Intent, request: Request, left: float | None) -> bool:
         now = self.now()
+        self._driven.deadline_at = None if left is None else now + timedelta(seconds=left)
         limit = timedelta(seconds=request.timeout_seconds + _SLOT_GRACE_SECONDS)
         waiting, self._driven.run = self._driven.run, replace(self._driven.run, waiting_for=None)
         refusal = await self._driven.try_write(
@@ -251,6 +262,7 @@ class DrivingContext:
                 name=intent.name,
                 sent_at=now,
                 expires_at=now + limit,
+                repeatable=intent.repeatable,
             )
         )
         if refusal is None:
@@ -273,11 +285,27 @@ class DrivingContext:
                 until=None,
             ),
         )
+        self._driven.deadline_at = None
         await self._driven.write()
 
-    def _move_deadline(self, began: float) -> None:
-        waited = asyncio.get_running_loop().time() - began
-        if self.timeout is not None and (when := self.timeout.when()) is not None:
-            self.timeout.reschedule(when + waited)
-        if self._driven.deadline_at is not None:
-            self._driven.deadline_at += timedelta(seconds=waited)
+    def _stop_clock(self) -> float | None:
+        """Stop the attempt's time; return the seconds it has left."""
+        if self.timeout is None or (when := self.timeout.when()) is None:
+            return None
+        self.timeout.reschedule(None)
+        return when - asyncio.get_running_loop().time()
+
+    def _start_clock(self, left: float | None) -> None:
+        if self.timeout is not None and left is not None:
+            self.timeout.reschedule(asyncio.get_running_loop().time() + left)
+
+
+def _looked_too_early(intent: Intent) -> EngineError:
+    """An earlier request of the same document may still be out: look again after it."""
+    return EngineError(
+        ErrorClass.RACE,
+        "SLOT_BUSY",
+        f"The site's slot is taken, and this engine would make {intent.doctype} "
+        f"{intent.name!r} twice: it is looked for again first.",
+        retry_after_seconds=_LOOK_AGAIN_SECONDS,
+    )

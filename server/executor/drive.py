@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from server.errors import EngineError
+from server.errors import EngineError, Replaced, StoreUnavailable
 from server.executor.context import DrivingContext
 from server.model.budget import Counts, Move, after_error
 from server.model.derive import closed_state
@@ -38,6 +38,7 @@ from server.model.step_context import EngineHealth
 from server.store.operations import Healing, ResourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from server.executor.context import CompanyFacts
@@ -71,7 +72,9 @@ class Drive:
         slots: Slots,
         facts: CompanyFacts,
         pacing: Pacing,
+        stopping: Callable[[], bool],
     ) -> None:
+        self._stopping = stopping
         self._driven = driven
         self._engine = engine
         self._gates = gates
@@ -98,6 +101,9 @@ class Drive:
             if kind is None:
                 await self._close()
                 return None
+            if self._stopping():
+                await self.interrupted()
+                return None
             gate = self._gates.gate(self._driven.tenant.site)
             if gate is not None and gate.state is not GateState.UP:
                 health = EngineHealth(state=gate.state, code=gate.code, message=gate.message)
@@ -112,6 +118,8 @@ class Drive:
     async def interrupted(self) -> None:
         """Record that this worker stops, and hand the run back."""
         driven = self._driven
+        if driven.run.state is not RunState.RUNNING:
+            return  # closed or handed back already
         if self._attempt is not None:
             self._end(AttemptOutcome.LOST, code="WORKER_STOPPED", message="The worker stopped.")
         driven.say("The worker stops; another one goes on.", event="run.handed_back")
@@ -149,19 +157,21 @@ class Drive:
             async with asyncio.timeout(kind.deadline_seconds) as timeout:
                 context.timeout = timeout
                 found = await self._carry_out(kind, context)
+            self._gates.came_through(self._driven.tenant.site)
+            self._done(kind, context, found)
+        except (Replaced, StoreUnavailable):
+            raise
         except TimeoutError:
             return await self._after(kind, _too_late(kind))
         except EngineError as error:
             return await self._after(kind, error)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            # A bug of ours, met at a step: recorded with its cause, tried again a bounded
-            # number of times, and never the end of the worker.
+        except Exception as error:  # noqa: BLE001 - recorded and bounded, below
+            # A bug of ours or of a library, met at a step: recorded with its cause, tried
+            # again a bounded number of times, and never the end of the worker.
             _log.exception("step.bug", tenant=self._driven.tenant.id, step=kind.key)
             return await self._after(kind, _bug(error))
         finally:
             self._abbreviation = context.abbreviation
-        self._gates.came_through(self._driven.tenant.site)
-        self._done(kind, context, found)
         return None
 
     async def _begin(self, kind: StepType) -> DrivingContext:

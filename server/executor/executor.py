@@ -43,7 +43,7 @@ from server.model.states import (
 from server.store.operations import RunRow, TenantOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from server.model.blueprint import Blueprint
@@ -104,8 +104,10 @@ class Executor:
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
         self._driving: dict[str, asyncio.Task[None]] = {}
-        self._sites: dict[str, str] = {}
+        self._taken: dict[str, DueRun] = {}
         self._timers: set[asyncio.TimerHandle] = set()
+        # When a full executor looks again for runs that go first.
+        self._next_look = 0.0
 
     async def start(self) -> None:
         """Write the first heartbeat and begin to look for work."""
@@ -153,34 +155,61 @@ class Executor:
 
     async def _claim_due(self) -> None:
         free = self._options.max_runs - len(self._driving)
-        if free <= 0:
+        now = asyncio.get_running_loop().time()
+        if free <= 0 and now < self._next_look:
             return
+        self._next_look = now + _POLL_SECONDS
         await self._gates.refresh()
-        due = await self._database.reads.due_runs(
-            self._now(),
-            worker_id=self._lease.worker_id,
-            alone=self._database.driver_lock is not None,
-            closed_sites=self._gates.shut(),
-            driving=self._driving.keys(),
-            horizon=_HORIZON,
-            limit=free,
-        )
+        due = await self._due_first()
+        if free > 0:
+            on_site = Counter(run.site for run in self._taken.values())
+            # Cut here, not after the limit: the runs of one site must not starve another's.
+            sites = [
+                site
+                for site in self._engines.keys() - self._gates.shut()
+                if self._gates.room(site, on_site[site])
+            ]
+            for run in await self._due(sites, limit=free):
+                if self._gates.room(run.site, on_site[run.site]):
+                    on_site[run.site] += 1
+                    due.setdefault(run.run_id, run)
         if not due:
             return
-        claims = await self._read_claims({run.tenant_id for run in due})
-        on_site = Counter(self._sites.values())
-        for run in due:
-            if run.run_id in self._driving or not self._gates.room(run.site, on_site[run.site]):
-                continue
-            if run.site not in self._engines:
-                continue  # another replica may know this engine
-            on_site[run.site] += 1
-            self._sites[run.run_id] = run.site
+        claims = await self._read_claims({run.tenant_id for run in due.values()})
+        for run in due.values():
+            self._taken[run.run_id] = run
             task = asyncio.create_task(
                 self._take(run, claims.get(run.tenant_id)), name=f"run {run.run_id}"
             )
             self._driving[run.run_id] = task
             task.add_done_callback(partial(self._forget, run.run_id))
+
+    async def _due_first(self) -> dict[str, DueRun]:
+        """Return due runs that hold up a site, by run: they need no free place.
+
+        A request left out when its answer was lost keeps the slot until its tenant has
+        looked; runs that wait for that slot may have taken every place there is.
+        """
+        holders = self._gates.slot_holders() - {run.tenant_id for run in self._taken.values()}
+        if not holders:
+            return {}
+        sites = self._engines.keys() - self._gates.shut()
+        due = await self._due(sites, limit=len(holders), tenants=holders)
+        return {run.run_id: run for run in due}
+
+    async def _due(
+        self, sites: Collection[str], *, limit: int, tenants: Collection[str] | None = None
+    ) -> list[DueRun]:
+        return await self._database.reads.due_runs(
+            self._now(),
+            worker_id=self._lease.worker_id,
+            alone=self._database.driver_lock is not None,
+            sites=sites,
+            driving=self._driving.keys(),
+            horizon=_HORIZON,
+            limit=limit,
+            tenants=tenants,
+        )
 
     async def _read_claims(self, tenant_ids: set[TenantId]) -> dict[str, Claim]:
         """Read what claiming needs; one tenant that can't be read must not stop the others."""
@@ -198,7 +227,7 @@ class Executor:
 
     def _forget(self, run_id: str, _task: asyncio.Task[None]) -> None:
         self._driving.pop(run_id, None)
-        self._sites.pop(run_id, None)
+        self._taken.pop(run_id, None)
         self._wake.set()
 
     async def _take(self, due: DueRun, claim: Claim | None) -> None:
@@ -206,6 +235,8 @@ class Executor:
         try:
             drive = await self._claim(due, claim)
             if drive is None:
+                # Nothing to drive though it looked so; do not look again at once.
+                await asyncio.sleep(_POLL_SECONDS)
                 return
             try:
                 pause = await drive.run()
@@ -279,6 +310,7 @@ class Executor:
                 ordered_to_make_again=run.order is Order.RETRY and run.actor != RECONCILER_NAME,
             ),
             pacing=self._options.pacing,
+            stopping=lambda: self._stopping,
         )
 
     def _driven(self, claim: Claim, run: Run, blueprint: Blueprint) -> DrivenRun:

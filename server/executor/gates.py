@@ -16,13 +16,14 @@ import structlog
 
 from server.errors import StoreUnavailable
 from server.model.states import GateState
+from server.model.step_context import EngineHealth
 from server.store.operations import GateOperation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from server.model.step_context import Engine, EngineHealth
+    from server.model.step_context import Engine
     from server.store.database import Database
     from server.store.reads import Gate
 
@@ -72,6 +73,14 @@ class Gates:
         """Return the sites whose gate is shut."""
         return {site for site, gate in self._gates.items() if gate.state is not GateState.UP}
 
+    def slot_holders(self) -> set[str]:
+        """Return the tenants that hold the slot of an open site."""
+        return {
+            gate.slot_tenant_id
+            for gate in self._gates.values()
+            if gate.slot_tenant_id is not None and gate.state is GateState.UP
+        }
+
     def gate(self, site: str) -> Gate | None:
         """Return a site's gate as last read."""
         return self._gates.get(site)
@@ -101,11 +110,25 @@ class Gates:
         return await asyncio.shield(task)
 
     async def _look(self, site: str) -> EngineHealth:
-        health = await self._engines[site].check()
+        health = await self._check(site)
         if health.state is not GateState.UP:
             await self._write(site, health, pause=PROBE_PAUSES_SECONDS[0])
             self._probe_until_up(site)
         return health
+
+    async def _check(self, site: str) -> EngineHealth:
+        try:
+            return await self._engines[site].check()
+        except Exception as error:  # noqa: BLE001 - no look is no proof that it is up; recorded
+            _log.exception("gate.check_bug", tenant="", site=site)
+            return EngineHealth(
+                state=GateState.DOWN,
+                code="ENGINE_CHECK_FAILED",
+                message=(
+                    f"The engine could not be looked at: the provisioner met a bug "
+                    f"({type(error).__name__}). The server's log has the traceback."
+                ),
+            )
 
     def _probe_until_up(self, site: str) -> None:
         prober = self._probers.get(site)
@@ -119,7 +142,7 @@ class Gates:
             await asyncio.sleep(_pause(looks))
             looks += 1
             try:
-                health = await self._engines[site].check()
+                health = await self._check(site)
                 await self._write(site, health, pause=_pause(looks))
             except StoreUnavailable as error:
                 _log.warning("gate.write_failed", tenant="", site=site, error=error.message)

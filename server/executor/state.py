@@ -92,6 +92,11 @@ class DrivenRun:
         """Give the site's slot back, if the tenant holds it, with the next write."""
         self._slot_free = SlotFree(site=self.tenant.site)
 
+    async def holds_slot(self) -> bool:
+        """Tell whether a request of this tenant was left out when its answer was lost."""
+        gate = (await self._database.reads.gates()).get(self.tenant.site)
+        return gate is not None and gate.slot_tenant_id == self.tenant.id
+
     def say(
         self,
         message: str,

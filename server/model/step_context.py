@@ -87,6 +87,9 @@ class Intent:
             rows push each other out (recordings 12-concurrent-*), and documents whose
             name an older engine ignores must be looked for before they are asked for.
         update: Whether it changes a document rather than making one.
+        repeatable: Whether the engine refuses a second POST of this name. Where it may
+            ignore the name, an earlier one that may still be out is waited for, and looked
+            for again (promise 4).
     """
 
     doctype: str
@@ -94,6 +97,7 @@ class Intent:
     shared: bool = False
     slot: bool = False
     update: bool = False
+    repeatable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

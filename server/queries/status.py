@@ -206,7 +206,7 @@ def _held(tenant: Tenant, hold: Hold, state: TenantState) -> StepError:
     if state is TenantState.IN_PROGRESS:
         remedy = "The run under way goes on; after it only a person may move the tenant."
     else:
-        remedy = f"Only a person may move it: {_lifting(tenant, state)}"
+        remedy = f"Only a person may move it: provisioner continue {tenant.id}"
     return StepError(
         step_key="",
         code=HELD,
@@ -219,7 +219,7 @@ def _next_command(tenant: Tenant, standing: Standing, *, stalled: bool) -> str:
     if standing.state in _GONE:
         return ""
     if standing.state is TenantState.COMPLETED:
-        return "" if tenant.hold is None else _lifting(tenant, standing.state)
+        return "" if tenant.hold is None else f"provisioner continue {tenant.id}"
     if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
         # A run in motion refuses orders; a stalled one is taken over by the next worker.
         return f"provisioner status {tenant.id} --watch" if stalled else ""
@@ -227,12 +227,6 @@ def _next_command(tenant: Tenant, standing: Standing, *, stalled: bool) -> str:
         # What to do depends on where the Company went; the log has the facts.
         return f"provisioner logs {tenant.id}"
     return f"provisioner continue {tenant.id}"
-
-
-def _lifting(tenant: Tenant, state: TenantState) -> str:
-    """Return the order that lifts a hold: Continue does nothing on a COMPLETED tenant."""
-    order = "retry" if state is TenantState.COMPLETED else "continue"
-    return f"provisioner {order} {tenant.id}"
 
 
 def _clock(time: datetime) -> str:

@@ -11,6 +11,7 @@ and inside `AsyncConnection.run_sync` on PostgreSQL.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    false,
     func,
     not_,
     or_,
@@ -66,6 +68,9 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
     from server.store.operations import Operation
+
+# Further ahead than any two hosts' clocks are apart.
+_CLOCK_SET_BACK = timedelta(seconds=60)
 
 _CHANGE: dict[str, TypeEngine[Any]] = {
     "id": Text(),
@@ -210,10 +215,13 @@ def _take_slot(connection: Connection, op: TenantOperation, slot: SlotTake) -> b
     A tenant's own slot can be taken again by whoever drives the tenant now: it probed
     before it sends (promise 4).
     """
+    mine = ENGINES.c.slot_tenant_id == op.tenant_id if slot.repeatable else false()
     free = or_(
         ENGINES.c.slot_tenant_id.is_(None),
-        ENGINES.c.slot_tenant_id == op.tenant_id,
+        mine,
         ENGINES.c.slot_expires_at < op.at,
+        # Sent in the future: the clock was set back since.
+        ENGINES.c.slot_sent_at > op.at + _CLOCK_SET_BACK,
     )
     taken = connection.execute(
         update(ENGINES)

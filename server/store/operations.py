@@ -66,13 +66,19 @@ class ResourceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotTake:
-    """Take the site's one slot for a request that is about to be sent."""
+    """Take the site's one slot for a request that is about to be sent.
+
+    Attributes:
+        repeatable: Whether the tenant may take its own slot again while an earlier request
+            of it may still be out: the engine then refuses the second one by its name.
+    """
 
     site: str
     doctype: str
     name: str
     sent_at: datetime
     expires_at: datetime
+    repeatable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

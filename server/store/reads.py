@@ -250,10 +250,11 @@ class Reads:
         *,
         worker_id: WorkerId,
         alone: bool,
-        closed_sites: Collection[str],
+        sites: Collection[str],
         driving: Collection[str],
         horizon: timedelta,
         limit: int,
+        tenants: Collection[str] | None = None,
     ) -> list[DueRun]:
         """Return open runs that may be claimed, the longest due first.
 
@@ -262,17 +263,22 @@ class Reads:
             worker_id: Who asks; a run of its own that it does not drive is stale.
             alone: Whether no other process can be driving (SQLite with the lock held):
                 then every other worker is dead.
-            closed_sites: Sites whose gate is shut; their runs wait.
+            sites: Sites that take work now; the runs of others wait.
             driving: Runs the caller drives already.
             horizon: A due time further ahead is due now: the clock was set back.
             limit: Longest list.
+            tenants: Only runs of these tenants, or None for all.
         """
         due = or_(RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
         waiting = and_(RUNS.c.state.in_(("QUEUED", "WAITING")), due)
         query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.worker_id, RUNS.c.state)
-        query = query.where(literal_column(_OPEN), or_(waiting, RUNS.c.state == "RUNNING"))
-        if closed_sites:
-            query = query.where(RUNS.c.site.not_in(closed_sites))
+        query = query.where(
+            literal_column(_OPEN),
+            or_(waiting, RUNS.c.state == "RUNNING"),
+            RUNS.c.site.in_(sites),
+        )
+        if tenants is not None:
+            query = query.where(RUNS.c.tenant_id.in_(tenants))
         # Runs under way elsewhere come back too and are sorted out below.
         query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(limit + _MAX_UNDER_WAY)
         async with self._snapshot() as connection:

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from server.errors import StoreUnavailable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from server.store.operations import Operation
 
     Commit = Callable[[Sequence[Operation]], Awaitable[list[Outcome]]]
+
+_log = structlog.get_logger(__name__)
 
 # A commit of 512 operations took 31 ms and gained little over 64: a status written late
 # would wait for it.
@@ -149,7 +152,10 @@ class Writer:
             future.set_result(outcome)
         if outcome.applied and isinstance(operation, TenantOperation):
             for watcher in self._watchers:
-                watcher(operation, outcome)
+                try:
+                    watcher(operation, outcome)
+                except Exception:  # noqa: BLE001 - a listener must not end the writer; recorded
+                    _log.exception("store.watcher_bug", tenant=operation.tenant_id)
 
 
 def _fail(future: asyncio.Future[Outcome], error: StoreUnavailable) -> None:

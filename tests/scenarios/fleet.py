@@ -79,8 +79,8 @@ def check_each_once(site: dict[str, Any], companies: list[str]) -> None:
     assert shape["Mode of Payment Account"] == 2
     held = site["documents"]
     for doctype in ("Price List", "Customer"):
-        names = Counter(each["name"] for each in held[doctype])
-        assert max(names.values()) == 1, names
+        counts = Counter(each["name"] for each in held[doctype])
+        assert max(counts.values()) == 1, counts
     # What the site has without us: Standard Selling and Standard Buying.
     assert len(held["Price List"]) == len(companies) + 2
     assert len(held["Customer"]) == len(companies)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,15 +23,16 @@ LOSSES = {
 
 
 def damage(shop: Installation, tables: tuple[str, ...]) -> None:
-    """Make the record the old system left behind."""
-    for table in tables:
-        shop.sql(f"DELETE FROM {table}")  # noqa: S608 - ours
-    shop.sql("UPDATE runs SET state = 'PARTIAL'")
-    shop.sql("DELETE FROM steps")
-    shop.sql(
-        "UPDATE tenants SET state = 'PARTIAL', current_step = 'step_0_engine_check',"
-        " steps_completed = 0, error_code = NULL, first_completed_at = NULL"
-    )
+    """Make the record the old system left behind, at once: a sweep may come at any moment."""
+    with contextlib.closing(sqlite3.connect(shop.database, timeout=30)) as connection, connection:
+        for table in tables:
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - ours
+        connection.execute("UPDATE runs SET state = 'PARTIAL'")
+        connection.execute("DELETE FROM steps")
+        connection.execute(
+            "UPDATE tenants SET state = 'PARTIAL', current_step = 'step_0_engine_check',"
+            " steps_completed = 0, error_code = NULL, first_completed_at = NULL"
+        )
 
 
 @pytest.mark.parametrize("loss", LOSSES)

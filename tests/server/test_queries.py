@@ -188,7 +188,7 @@ STANDINGS = [
         live(RunState.COMPLETED, step_states=DONE, hold=HOLD),
         "COMPLETED",
         [HELD],
-        f"provisioner retry {TENANT}",
+        f"provisioner continue {TENANT}",
         id="a live shop, held",
     ),
     pytest.param(

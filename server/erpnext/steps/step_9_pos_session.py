@@ -14,6 +14,7 @@ from server.erpnext.company import company_of, waits_for_company
 from server.erpnext.requests import change, get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
 from server.erpnext.site import site_of
+from server.erpnext.versions import keeps_name
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
 
@@ -115,8 +116,8 @@ async def _entries(context: StepContext, profile: str) -> list[JsonObject]:
 
 async def _open(context: StepContext, company: Company, profile: str, name: str) -> bool:
     """Open the till under a name; False if an entry of another profile has used it up."""
-    spec = context.spec
-    now = (await site_of(context)).local(context.now())
+    spec, site = context.spec, await site_of(context)
+    now = site.local(context.now())
     body: JsonObject = {
         "name": name,
         "period_start_date": f"{now:%Y-%m-%d %H:%M:%S}",
@@ -131,7 +132,13 @@ async def _open(context: StepContext, company: Company, profile: str, name: str)
         "docstatus": 1,
     }
     answer = await context.write(
-        Intent(doctype=_DOCTYPE, name=name, slot=True), make(_DOCTYPE, name, body)
+        Intent(
+            doctype=_DOCTYPE,
+            name=name,
+            slot=True,
+            repeatable=keeps_name(site.frappe_version),
+        ),
+        make(_DOCTYPE, name, body),
     )
     if answer.kind is not AnswerKind.EXISTS:
         return True

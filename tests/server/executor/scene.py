@@ -43,6 +43,22 @@ PROFILE, TILL = "step_8_pos_profile", "step_9_pos_session"
 # How the adapter adds a payment row: a method, not a doctype.
 INSERT = "frappe.client.insert"
 
+# What a Company with cash, M-Pesa and a till has at the site.
+WHOLE = Counter(
+    {
+        "Company": 1,
+        "Account": 83,
+        "Cost Center": 2,
+        "Warehouse": 7,
+        "Mode of Payment Account": 2,
+        "POS Profile": 1,
+        "POS Opening Entry": 1,
+        "Item Tax Template": 1,
+        "Purchase Taxes and Charges Template": 1,
+        "Sales Taxes and Charges Template": 1,
+    }
+)
+
 Rows = list[tuple[Any, ...]]
 Fault = dict[str, Any]
 

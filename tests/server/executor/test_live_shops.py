@@ -8,7 +8,7 @@ import pytest
 
 from server.commands import OrderTerms
 from server.errors import Refused
-from server.model.actor import LOCAL, RECONCILER
+from server.model.actor import RECONCILER
 from server.model.states import StepState, TenantState
 from tests.server.executor.scene import COMPANY, TILL
 from tests.server.executor.test_lost_records import damage
@@ -48,21 +48,35 @@ async def test_a_vanished_company_is_not_made_again_by_the_reconciler(shop: Shop
         await shop.commands.continue_(RECONCILER, tenant, OrderTerms())
 
 
-async def test_a_person_may_order_a_vanished_company_anew_but_no_till(shop: Shop) -> None:
+async def test_a_person_may_have_a_vanished_company_made_anew_but_no_till(shop: Shop) -> None:
     tenant = await shop.completed(NAME)
     delete_company(shop)
     await shop.again(tenant, RECONCILER)
     await shop.rest(tenant)
 
-    await shop.again(tenant, LOCAL)
-    await shop.rest(tenant)
+    await shop.again(tenant)
+    await shop.must_complete(tenant)
 
     record = await shop.record(tenant)
-    assert record.tenant.hold is None
-    assert (await shop.belongings(NAME))["Company"] == 1
+    found = await shop.belongings(NAME)
+    assert found["Company"] == 1
+    assert found["POS Opening Entry"] == 0
     till = next(step for step in record.steps if step.key == TILL)
     assert till.state is StepState.SKIPPED
-    assert (await shop.belongings(NAME))["POS Opening Entry"] == 0
+
+
+async def test_continue_lifts_a_hold_and_makes_no_vanished_company(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    delete_company(shop)
+    writes = await shop.writes()
+    await shop.again(tenant, RECONCILER)
+    await shop.rest(tenant)
+
+    await shop.proceed(tenant)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+
+    assert await shop.writes() == writes
+    assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_VANISHED",)]
 
 
 async def test_a_lost_record_of_a_vanished_company_is_held_too(shop: Shop) -> None:

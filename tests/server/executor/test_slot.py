@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from tests.server.executor.scene import PATIENCE_SECONDS, now
+import pytest
+
+from server.executor import gates
+from server.model.blueprint import ERPNEXT
+from tests.server.executor.scene import COMPANY, INSERT, now
 
 if TYPE_CHECKING:
     from tests.server.executor.scene import Shop
 
 TREES = {"Company", "Warehouse", "Account"}
+TAKEN_ONE_BY_ONE = TREES | {INSERT}
 
 
 async def test_one_tree_document_at_a_time_and_no_deadlock(shop: Shop) -> None:
@@ -36,7 +42,7 @@ async def test_one_tree_document_at_a_time_and_no_deadlock(shop: Shop) -> None:
     refused = [
         row
         for row in (await shop.look())["requests"]
-        if row["method"] == "POST" and row["status"] >= 400
+        if row["doctype"] in TAKEN_ONE_BY_ONE and row["status"] >= 400 and row["method"] == "POST"
     ]
     assert refused == []
     waits = [
@@ -61,4 +67,63 @@ async def test_a_run_waits_while_another_process_holds_the_slot(shop: Shop) -> N
 
     shop.sql("UPDATE engines SET slot_expires_at = '2000-01-01 00:00:00.000000'")
     await shop.must_complete(tenant)
-    assert PATIENCE_SECONDS
+
+
+CUT = {"method": "POST", "doctype": "Company", "action": "cut"}
+
+
+@pytest.mark.parametrize("max_runs", [32, 2], ids=["with places free", "with every place taken"])
+async def test_who_left_a_request_out_goes_before_those_who_wait_for_its_slot(
+    still: Shop, max_runs: int
+) -> None:
+    """Else they all would wait until the time of that request is over: minutes."""
+    await still.drive(max_runs=max_runs)
+    await still.faults({**CUT, "hang_seconds": 600})
+    tenants = [await still.order("Branch 0 Traders")]
+    await still.site.arrived("POST", "Company")
+    tenants += [await still.order(f"Branch {number} Traders") for number in range(1, 5)]
+    await still.until_waiting(tenants[1], "SITE_SLOT")
+
+    still.site.hurry()
+    await still.must_complete(*tenants)
+    assert (await still.outcomes(tenants[0]))[COMPANY] == ["RETRY", "APPLIED"]
+    for tenant in tenants[1:]:
+        assert (await still.outcomes(tenant))[COMPANY] == ["APPLIED"]
+
+
+async def test_who_left_a_request_out_goes_first_after_an_outage_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Load comes back in waves; the first one must not be those who wait for the slot."""
+    monkeypatch.setattr(gates, "PROBE_PAUSES_SECONDS", (0.02,))
+    await shop.faults({**CUT, "hang_seconds": 600})
+    first = await shop.order("Branch 0 Traders")
+    await shop.site.arrived("POST", "Company")
+    second = await shop.order("Branch 1 Traders")
+    await shop.until_waiting(second, "SITE_SLOT")
+    await shop.faults(down=True)
+    shop.site.hurry()
+    await shop.until_waiting(first, "ENGINE_DOWN")
+
+    await shop.faults()
+    await shop.must_complete(first, second)
+    assert (await shop.outcomes(first))[COMPANY] == ["WAIT_ENGINE", "APPLIED"]
+
+
+async def test_waiting_for_the_slot_is_no_part_of_an_attempts_time(shop: Shop) -> None:
+    await shop.faults({"method": "POST", "doctype": "Company", "hang_seconds": 600})
+    first = await shop.order("Branch 0 Traders")
+    await shop.site.arrived("POST", "Company")
+    kinds = {kind.key: kind for kind in ERPNEXT.steps}
+    # Shorter than the wait below, and long enough for the step itself.
+    object.__setattr__(kinds[COMPANY], "deadline_seconds", 1.0)
+    try:
+        second = await shop.order("Branch 1 Traders")
+        await shop.until_waiting(second, "SITE_SLOT")
+        assert shop.sql("SELECT deadline_at FROM runs WHERE tenant_id = ?", second) == [(None,)]
+        await asyncio.sleep(1.2)
+        shop.site.hurry()
+        await shop.must_complete(first, second)
+    finally:
+        object.__setattr__(kinds[COMPANY], "deadline_seconds", 420.0)
+    assert (await shop.outcomes(second))[COMPANY] == ["APPLIED"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.model.budget import (
@@ -125,6 +125,7 @@ def test_a_spent_budget_stops_and_one_that_is_left_goes_on(
     assert (following.move is Move.STOP) == (used >= LIMITS[error_class])
 
 
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from(sorted(LIMITS)), min_size=1001, max_size=1001))
 def test_any_mixture_of_errors_comes_to_an_end(errors: list[ErrorClass]) -> None:
     so_far = Counts()

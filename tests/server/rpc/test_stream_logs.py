@@ -199,7 +199,7 @@ def _tasks() -> Counter[str]:
 async def _until_open(rig: Rig, count: int) -> None:
     """Give the loop turns until so many streams are open at the server."""
     async with asyncio.timeout(10):
-        while rig.service.streams.count != count or _handlers() > count:  # noqa: ASYNC110 - gRPC tells nobody
+        while rig.service.streams.count != count or _handlers() > count:
             await asyncio.sleep(0)
 
 

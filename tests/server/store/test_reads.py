@@ -53,7 +53,7 @@ async def due(
         now,
         worker_id=ME,
         alone=alone,
-        closed_sites=closed_sites,
+        sites={SITE, OTHER_SITE} - set(closed_sites),
         driving=driving,
         horizon=HORIZON,
         limit=limit,

@@ -328,6 +328,8 @@ def _log_finding(found: Found) -> None:
         tenant=found.tenant_id,
         revision=found.revision,
         cause=found.finding.cause.value,
+        severity=found.finding.severity.value,
+        message=found.finding.message,
         verdict=found.verdict.value,
         outcome=found.carried.outcome.value,
     )

@@ -36,7 +36,7 @@ EXIT_WRONG_USE = 2
 EXIT_NOT_REACHABLE = 3
 
 _DEMO_COMPANY = "Mama Njeri Traders"
-_DEMO_DEFAULTS = {"auth": "off", "compat": "on"}
+_DEMO_DEFAULTS = {"auth": "off"}
 
 
 def serve(
@@ -191,6 +191,12 @@ async def _reconcile(
 
     settings = load_settings(config=config, overrides=overrides, environ=os.environ)
     configure_logging(settings.log_format, quiet=False)
+    file = settings.database_file
+    if once and file is not None and not file.exists():
+        # An empty database made on the spot would say "all clear" about the wrong one.
+        raise StoreUnavailable(
+            f"There is no database at {file}. Set PROVISIONER_DATABASE_URL to the server's."
+        )
     async with AsyncExitStack() as stack:
         core = await open_core(settings, load_engines(settings), stack, register=not dry)
         if once:

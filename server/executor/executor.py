@@ -43,7 +43,7 @@ from server.model.states import (
 from server.store.operations import RunRow, TenantOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from server.model.blueprint import Blueprint
@@ -307,7 +307,7 @@ class Executor:
                 abbreviation=claim.abbreviation,
                 passed_company_step=claim.passed_step,
                 only_tenant_of_name=claim.only_tenant_of_name,
-                ordered_to_make_again=run.order is Order.RETRY and run.actor != RECONCILER_NAME,
+                ordered_to_make_again=_names_a_step(run, record.steps),
             ),
             pacing=self._options.pacing,
             stopping=lambda: self._stopping,
@@ -430,6 +430,16 @@ class Executor:
                 runs=(RunRow(run=closed, site=due.site),),
             )
         )
+
+
+def _names_a_step(run: Run, steps: Sequence[Step]) -> bool:
+    """Tell whether a person ordered a certain step again, not all of them.
+
+    A Retry of all steps carries none over. It is what one types first when something looks
+    wrong, so it must not make new, empty books for a shop whose Company is gone.
+    """
+    by_person = run.order is Order.RETRY and run.actor != RECONCILER_NAME
+    return by_person and any(step.carried_from is not None for step in steps)
 
 
 def _claimed(run: Run, worker_id: WorkerId, now: datetime, pause: float) -> Run:

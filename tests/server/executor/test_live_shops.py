@@ -54,7 +54,7 @@ async def test_a_person_may_have_a_vanished_company_made_anew_but_no_till(shop: 
     await shop.again(tenant, RECONCILER)
     await shop.rest(tenant)
 
-    await shop.again(tenant)
+    await shop.again(tenant, step_key=COMPANY)
     await shop.must_complete(tenant)
 
     record = await shop.record(tenant)
@@ -63,6 +63,18 @@ async def test_a_person_may_have_a_vanished_company_made_anew_but_no_till(shop: 
     assert found["POS Opening Entry"] == 0
     till = next(step for step in record.steps if step.key == TILL)
     assert till.state is StepState.SKIPPED
+
+
+async def test_a_retry_of_all_steps_makes_no_vanished_company(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    delete_company(shop)
+    writes = await shop.writes()
+
+    await shop.again(tenant)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+
+    assert await shop.writes() == writes
+    assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_VANISHED",)]
 
 
 async def test_continue_lifts_a_hold_and_makes_no_vanished_company(shop: Shop) -> None:

@@ -3,8 +3,10 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that share the tests.
+WORKERS ?= 2
 
-.PHONY: help setup generate check format test run demo lock clean
+.PHONY: help setup generate check format test prove run demo lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -43,7 +45,10 @@ format: setup ## Fix what can be fixed
 	$(BIN)/buf format --write
 
 test: check ## Checks and every test; ARGS="-k judge" narrows it
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+prove: setup ## The slow proofs: soak, chaos, every crash point, planted bugs
+	$(BIN)/python -m pytest -m prove $(ARGS)
 
 lock: setup ## Pin every dependency, with hashes
 	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --quiet \

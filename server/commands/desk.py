@@ -1,0 +1,216 @@
+"""What all orders share: a judgement on the tenant as it is, and one durable operation.
+
+An order judges a tenant at a revision and is written only if the tenant still has it;
+otherwise it looks again. An order repeated with its request id is the same order
+(promise 10).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.errors import (
+    InvalidInput,
+    NotFound,
+    Refused,
+    RevisionChanged,
+    StoreUnavailable,
+    Violation,
+)
+from server.model.derive import Standing, derive
+from server.model.states import TenantState
+from server.store.operations import (
+    Outcome,
+    Refusal,
+    RequestKey,
+    RequestOperation,
+    TenantOperation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
+
+    from server.commands.asked import Asked, OrderTerms
+    from server.commands.opening import EngineEntry
+    from server.model.actor import Actor
+    from server.model.identifiers import TenantId
+    from server.model.records import Record
+    from server.store.database import Database
+    from server.store.reads import Live
+
+    Written = TenantOperation | RequestOperation
+    Judge = Callable[[Live], Awaitable[Written | None]]
+
+# How often an order looks again when the tenant changes under its hands. A run in
+# motion refuses orders, so two looks are rare and ten never seen.
+MAX_LOOKS = 10
+
+
+class OrderDesk:
+    """Takes orders for one store; each family of orders is a class of its own over this."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        engines: Mapping[str, EngineEntry],
+        default_engine: str | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._engines = engines
+        self._default_engine = default_engine
+        self._now = now
+
+    async def _carry_out(self, asked: Asked, judge: Judge) -> TenantId:
+        """Judge a tenant and write what comes of it, until nobody comes between.
+
+        Args:
+            asked: The order.
+            judge: Returns what carries it out on the tenant as it is now, None where
+                nothing is to be done and nothing to be remembered.
+
+        Raises:
+            NotFound: no such tenant.
+            Refused: it does not fit the tenant's state.
+            RevisionChanged: the tenant has no longer the expected revision.
+            StoreUnavailable: nothing was written.
+        """
+        for _ in range(MAX_LOOKS):
+            known = await self._replayed(asked.key)
+            if known is not None:
+                return known
+            live = await self._live(asked.tenant_id)
+            check_revision(live.record, asked.terms)
+            operation = await judge(live)
+            if operation is None:
+                return asked.tenant_id
+            outcome = await self._database.submit(operation)
+            if outcome.applied:
+                return asked.tenant_id
+            _refuse_if_final(outcome, operation, asked.terms)
+        raise StoreUnavailable("The order met other orders again and again. Repeat it.")
+
+    async def _live(self, tenant_id: TenantId) -> Live:
+        live = await self._database.reads.live(tenant_id)
+        if live is None:
+            raise NotFound(
+                f"No tenant {tenant_id}. Start one with StartProvisioning "
+                "(provisioner start NAME), or check the id."
+            )
+        return live
+
+    async def _replayed(self, key: RequestKey | None) -> TenantId | None:
+        """Return the tenant of an order given before, or None for a new order."""
+        if key is None:
+            return None
+        known = await self._database.reads.request(key.caller, key.method, key.request_id)
+        if known is None:
+            return None
+        if known.body_hash != key.body_hash:
+            raise InvalidInput(
+                (
+                    Violation(
+                        field="request_id",
+                        description=(
+                            "named another order before. Send the same fields to repeat that "
+                            "one, or another request_id for a new one."
+                        ),
+                    ),
+                ),
+                code="REQUEST_ID_REUSED",
+            )
+        return known.tenant_id
+
+    def _entry(self, record: Record) -> EngineEntry:
+        engine_id = record.tenant.spec.engine_id
+        entry = self._engines.get(engine_id)
+        if entry is not None:
+            return entry
+        raise Refused(
+            f"Engine {engine_id!r} of tenant {record.tenant.id} is not configured here. Add "
+            f"[engines.{engine_id}] to PROVISIONER_ENGINES_FILE and start the server again.",
+            code="ENGINE_NOT_CONFIGURED",
+        )
+
+    def _standing(self, record: Record, entry: EngineEntry) -> Standing:
+        """Return where a tenant stands as it is now."""
+        return derive(
+            stored=record.tenant.state,
+            run=record.run,
+            steps=record.steps,
+            step_types=entry.blueprint.steps_for(record.tenant.spec),
+            at=record.tenant.updated_at,
+        )
+
+    def _remember(self, asked: Asked) -> RequestOperation | None:
+        """Remember an order that changes nothing, so that given later it still does not."""
+        if asked.key is None:
+            return None
+        return RequestOperation(tenant_id=asked.tenant_id, at=self._now(), request=asked.key)
+
+
+def check_revision(record: Record, terms: OrderTerms) -> None:
+    """Refuse an order that judged another revision.
+
+    Raises:
+        RevisionChanged: the tenant has no longer the expected revision.
+    """
+    expected, found = terms.expected_revision, record.tenant.revision
+    if expected is not None and expected != found:
+        raise RevisionChanged(
+            f"Tenant {record.tenant.id} has revision {found}, the order judged {expected}. "
+            "Look at it again, then order again."
+        )
+
+
+def refuse_to_healer(actor: Actor, record: Record, state: TenantState) -> None:
+    """Refuse what only a person may move.
+
+    Raises:
+        Refused: the tenant is held or cancelled, and no person asks.
+    """
+    if actor.is_person:
+        return
+    tenant = record.tenant
+    if tenant.hold is not None:
+        raise Refused(
+            f"Tenant {tenant.id} is held ({tenant.hold.reason}); a person must continue it.",
+            code="TENANT_HELD",
+        )
+    if state is TenantState.CANCELLED:
+        raise Refused(
+            f"Tenant {tenant.id} was cancelled by a person; a person must continue it.",
+            code="TENANT_CANCELLED",
+        )
+
+
+def refuse_in_motion(record: Record, standing: Standing) -> None:
+    """Refuse an order that a tenant in motion does not take.
+
+    Raises:
+        Refused: a run of it is open.
+    """
+    if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
+        raise Refused(
+            f"Tenant {record.tenant.id} is in motion: a run is open and goes on by itself. Watch "
+            f"it with: provisioner status {record.tenant.id} --watch",
+            code="TENANT_IN_MOTION",
+        )
+
+
+def _refuse_if_final(outcome: Outcome, operation: Written, terms: OrderTerms) -> None:
+    binding = operation.binding if isinstance(operation, TenantOperation) else None
+    if outcome.refusal is Refusal.NAME_TAKEN and binding is not None:
+        raise Refused(
+            f"Company name {binding.company_name!r} of tenant "
+            f"{operation.tenant_id} is bound to another tenant of this site now. Decide "
+            "which tenant owns the Company before this one is driven on.",
+            code="COMPANY_NAME_TAKEN",
+        )
+    if outcome.refusal is Refusal.REPLACED and terms.expected_revision is not None:
+        raise RevisionChanged(
+            f"Tenant {operation.tenant_id} has changed since revision "
+            f"{terms.expected_revision}. Look at it again, then order again."
+        )

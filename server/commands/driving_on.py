@@ -1,0 +1,178 @@
+"""The orders that drive a tenant on: Continue does what is missing, Retry looks again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.commands.asked import Asked, OrderTerms, ask
+from server.commands.desk import OrderDesk, refuse_in_motion, refuse_to_healer
+from server.commands.opening import (
+    EngineEntry,
+    carried_steps,
+    closed_runs,
+    open_run,
+    opened_entry,
+    previous_state,
+)
+from server.errors import Refused
+from server.model.derive import derive
+from server.model.states import LogLevel, Order, TenantState
+from server.store.operations import (
+    BindingRow,
+    Healing,
+    LogDraft,
+    RequestOperation,
+    RunRow,
+    TenantOperation,
+)
+from server.validation import validate_step_key
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.model.actor import Actor
+    from server.model.derive import Standing
+    from server.model.identifiers import TenantId
+    from server.model.records import Record
+    from server.store.reads import Live
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drive:
+    """An order to drive on: what was asked, by which word, and from which step."""
+
+    asked: Asked
+    order: Order
+    step_key: str
+
+
+class DrivingOn(OrderDesk):
+    """Opens further runs."""
+
+    async def continue_(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
+        """Drive on the steps that are not done, with fresh budgets.
+
+        On a damaged record this rebuilds it: every step is probed at the engine and what
+        is there and ours is taken over.
+
+        Raises:
+            InvalidInput, NotAllowed, StoreUnavailable: as for `start`.
+            NotFound: no such tenant.
+            Refused: the tenant is in motion, or held and the caller is no person.
+            RevisionChanged: it has no longer the expected revision.
+        """
+        return await self._drive_on(actor, tenant_id, terms, Order.CONTINUE, step_key="")
+
+    async def retry(
+        self, actor: Actor, tenant_id: str, terms: OrderTerms, *, step_key: str = ""
+    ) -> TenantId:
+        """Probe all steps again, or one and those that need it, and make what is wrong.
+
+        Raises:
+            As `continue_`.
+        """
+        return await self._drive_on(actor, tenant_id, terms, Order.RETRY, step_key=step_key)
+
+    async def _drive_on(
+        self, actor: Actor, tenant_id: str, terms: OrderTerms, order: Order, *, step_key: str
+    ) -> TenantId:
+        asked = ask(
+            actor, tenant_id, terms, method=order.value.capitalize(), body={"step_key": step_key}
+        )
+        drive = _Drive(asked=asked, order=order, step_key=step_key)
+
+        async def judge(live: Live) -> TenantOperation | RequestOperation | None:
+            return await self._judge_drive(drive, live.record)
+
+        return await self._carry_out(asked, judge)
+
+    async def _judge_drive(
+        self, drive: _Drive, record: Record
+    ) -> TenantOperation | RequestOperation | None:
+        """Return what carries the order out on the tenant as it is now."""
+        entry = self._entry(record)
+        if drive.step_key:
+            validate_step_key(drive.step_key, entry.blueprint)
+        standing = self._standing(record, entry)
+        refuse_to_healer(drive.asked.actor, record, standing.state)
+        _refuse_if_gone(record, standing)
+        refuse_in_motion(record, standing)
+        if drive.order is Order.CONTINUE and standing.state is TenantState.COMPLETED:
+            if record.tenant.hold is not None:
+                return _lift_hold(drive.asked, record, self._now())
+            return self._remember(drive.asked)
+        order = Order.REBUILD if standing.record_lost else drive.order
+        return await self._reopened(drive, order, record, entry)
+
+    async def _reopened(
+        self, drive: _Drive, order: Order, record: Record, entry: EngineEntry
+    ) -> TenantOperation:
+        asked, tenant, now = drive.asked, record.tenant, self._now()
+        opened = open_run(
+            tenant_id=tenant.id,
+            order=order,
+            entry=entry,
+            spec=tenant.spec,
+            carried=carried_steps(record, entry.blueprint, order, drive.step_key),
+            actor=asked.actor,
+            reason=asked.terms.reason,
+            previous_state=previous_state(record),
+            now=now,
+        )
+        bound = await self._database.reads.binding(tenant.id)
+        binding = None
+        if bound is None:
+            binding = BindingRow(
+                site=tenant.site, company_name=tenant.spec.company_name, abbreviation=None
+            )
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            raise_token=True,
+            standing=derive(
+                stored=None,
+                run=opened.run,
+                steps=opened.steps,
+                step_types=entry.blueprint.steps_for(tenant.spec),
+                at=now,
+            ),
+            run_id=opened.run.id,
+            # Continue says "I looked, let it go on by itself again"; Retry does not.
+            lift_hold=asked.actor.is_person and drive.order is Order.CONTINUE,
+            healing=Healing(count=0, at=None)
+            if asked.actor.is_person
+            else Healing(count=tenant.heal_count + 1, at=now),
+            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
+            steps=opened.steps,
+            binding=binding,
+            log=(opened_entry(opened, order, asked.actor, asked.terms.reason),),
+            request=asked.key,
+        )
+
+
+def _refuse_if_gone(record: Record, standing: Standing) -> None:
+    if standing.state in {TenantState.DEPROVISIONING, TenantState.DEPROVISIONED}:
+        raise Refused(
+            f"Tenant {record.tenant.id} is {standing.state}.", code="TENANT_DEPROVISIONED"
+        )
+
+
+def _lift_hold(asked: Asked, record: Record, now: datetime) -> TenantOperation:
+    """Take the hold off a tenant for which there is nothing to do."""
+    return TenantOperation(
+        tenant_id=record.tenant.id,
+        at=now,
+        revision=record.tenant.revision,
+        lift_hold=True,
+        log=(
+            LogDraft(
+                level=LogLevel.INFO,
+                event="hold.lifted",
+                message=f"{asked.actor.name} lifted the hold; every step is done.",
+                fields={"actor": asked.actor.name},
+            ),
+        ),
+        request=asked.key,
+    )

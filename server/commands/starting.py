@@ -1,0 +1,176 @@
+"""The order Start: a new tenant with its first run, or the status of the one that is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.commands.asked import demand, request_key
+from server.commands.desk import MAX_LOOKS, OrderDesk
+from server.commands.opening import open_run
+from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
+from server.model.actor import Right
+from server.model.derive import derive
+from server.model.identifiers import TenantId, new_id
+from server.model.states import LogLevel, Order, TenantState
+from server.store.operations import (
+    BindingRow,
+    LogDraft,
+    NewTenant,
+    Refusal,
+    RunRow,
+    TenantOperation,
+)
+from server.validation import validate_request_id, validate_spec, validate_tenant_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.model.actor import Actor
+    from server.model.spec import TenantSpec
+    from server.store.operations import RequestKey
+    from server.validation import RawSpec
+
+
+class Starting(OrderDesk):
+    """Registers tenants."""
+
+    async def start(
+        self, actor: Actor, raw: RawSpec | None, *, tenant_id: str = "", request_id: str = ""
+    ) -> TenantId:
+        """Register a tenant and open its first run.
+
+        Args:
+            actor: Who orders.
+            raw: The spec as sent.
+            tenant_id: The caller's UUID, or "" for a new one.
+            request_id: Names the order, or "".
+
+        Returns:
+            The tenant's id; of the first order's tenant where this one repeats it.
+
+        Raises:
+            InvalidInput: a field is wrong, or the request id names another order.
+            AlreadyExists: the id has another spec, or the company name is taken.
+            NotAllowed: not the caller's to order.
+            StoreUnavailable: nothing was written.
+        """
+        demand(actor, Right.ORDER)
+        spec, wanted_id, request_id = self._validate_start(raw, tenant_id, request_id)
+        key = request_key(
+            actor, "StartProvisioning", request_id, {"spec": repr(spec), "tenant_id": wanted_id}
+        )
+        for _ in range(MAX_LOOKS):
+            known = await self._replayed(key)
+            if known is not None:
+                return known
+            if wanted_id and await self._exists(TenantId(wanted_id), spec):
+                return TenantId(wanted_id)
+            now = self._now()
+            operation = self._new_tenant(actor, spec, TenantId(wanted_id or new_id(now)), key, now)
+            outcome = await self._database.submit(operation)
+            if outcome.applied:
+                return operation.tenant_id
+            if outcome.refusal is Refusal.NAME_TAKEN:
+                await self._refuse_name(spec)
+            # TENANT_EXISTS or REQUEST_KNOWN: somebody was faster with the same; look again.
+        raise StoreUnavailable("The order met other orders again and again. Repeat it.")
+
+    def _validate_start(
+        self, raw: RawSpec | None, tenant_id: str, request_id: str
+    ) -> tuple[TenantSpec, str, str]:
+        violations: list[Violation] = []
+        spec: TenantSpec | None = None
+        try:
+            spec = validate_spec(
+                raw, engines=self._engines.keys(), default_engine=self._default_engine
+            )
+        except InvalidInput as error:
+            violations.extend(error.violations)
+        try:
+            tenant_id = validate_tenant_id(tenant_id) if tenant_id else ""
+        except InvalidInput as error:
+            violations.extend(error.violations)
+        try:
+            request_id = validate_request_id(request_id)
+        except InvalidInput as error:
+            violations.extend(error.violations)
+        if violations or spec is None:
+            raise InvalidInput(tuple(violations))
+        return spec, tenant_id, request_id
+
+    async def _exists(self, tenant_id: TenantId, spec: TenantSpec) -> bool:
+        live = await self._database.reads.live(tenant_id)
+        if live is None:
+            return False
+        if live.record.tenant.spec != spec:
+            raise AlreadyExists(
+                f"Tenant {tenant_id} exists with another spec. To see it: provisioner status "
+                f"{tenant_id}. To drive it on as it is: provisioner continue {tenant_id}.",
+                code="SPEC_DIFFERS",
+                facts={"tenant_id": tenant_id},
+            )
+        return True
+
+    async def _refuse_name(self, spec: TenantSpec) -> None:
+        """Say who has the name; return if it was given back meanwhile."""
+        site = self._engines[spec.engine_id].site
+        bound = await self._database.reads.bound_to(site, spec.company_name)
+        if bound is not None:
+            raise AlreadyExists(
+                f"Company name {spec.company_name!r} belongs to tenant {bound.tenant_id} "
+                f"({bound.company_name!r}) on this site; ERPNext compares names without case, "
+                f"accents and emoji. See it with: provisioner status {bound.tenant_id}, or "
+                "choose another name.",
+                code="COMPANY_NAME_TAKEN",
+                facts={"tenant_id": bound.tenant_id},
+            )
+
+    def _new_tenant(
+        self,
+        actor: Actor,
+        spec: TenantSpec,
+        tenant_id: TenantId,
+        key: RequestKey | None,
+        now: datetime,
+    ) -> TenantOperation:
+        entry = self._engines[spec.engine_id]
+        opened = open_run(
+            tenant_id=tenant_id,
+            order=Order.START,
+            entry=entry,
+            spec=spec,
+            carried={},
+            actor=actor,
+            reason="",
+            previous_state=TenantState.PENDING.value,
+            now=now,
+        )
+        return TenantOperation(
+            tenant_id=tenant_id,
+            at=now,
+            create=NewTenant(spec=spec, site=entry.site),
+            standing=derive(
+                stored=None,
+                run=opened.run,
+                steps=opened.steps,
+                step_types=entry.blueprint.steps_for(spec),
+                at=now,
+            ),
+            run_id=opened.run.id,
+            runs=(RunRow(run=opened.run, site=entry.site),),
+            steps=opened.steps,
+            binding=BindingRow(site=entry.site, company_name=spec.company_name, abbreviation=None),
+            log=(
+                LogDraft(
+                    level=LogLevel.INFO,
+                    event="run.opened",
+                    run_id=opened.run.id,
+                    message=(
+                        f"Provisioning of {spec.company_name!r} was ordered by {actor.name}: "
+                        f"{len(opened.steps)} steps on engine {spec.engine_id}."
+                    ),
+                    fields={"order": Order.START.value, "actor": actor.name},
+                ),
+            ),
+            request=key,
+        )

@@ -6,10 +6,11 @@ Facts: the shapes in the README of the recordings, 11-wrong-address, 11-method-n
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from server.standin import deletion, documents, errors, filters, latency, permissions
+from server.standin import deletion, documents, errors, filters, latency, ledger, permissions
 from server.standin.catalogue import DOCTYPES
 from server.standin.site import shown
 from server.standin.traffic import Ticket
@@ -62,10 +63,13 @@ class Api:
         self._traffic = traffic
         self._slow = slow
         self._saved = saved
+        # When the background worker is done with a deletion record; an unknown one is due.
+        self._due: dict[str, float] = {}
 
     async def resource(self, call: Call) -> Reply:
         """Answer a call of /api/resource."""
         permissions.check(call.user, call.roles, call.target, call.method)
+        self._let_the_worker_go_on()
         if call.name is None:
             return await self._list(call)
         handlers = {
@@ -181,11 +185,33 @@ class Api:
         method = call.arguments.get("run_method")
         if method is None:
             raise errors.crashed("KeyError", "KeyError: 'run_method'")
+        if kind.name == ledger.RECORD and method == "start_deletion_tasks":
+            return await self._start_deletion(call, name)
         if method not in {"submit", "cancel"}:
             raise errors.not_whitelisted(str(method))
         work = documents.submit if method == "submit" else documents.cancel
         stored = await self.write(call, None, lambda: work(self.site, kind.name, name))
         return Reply(body={"data": shown(stored)})
+
+    async def _start_deletion(self, call: Call, name: str) -> Reply:
+        record = self.site.require(ledger.RECORD, name)
+
+        def commit() -> Document:
+            ledger.start_record(self.site, record)
+            return record
+
+        seconds = latency.DELETION_SECONDS if self._slow else 0.0
+        self._due[name] = time.monotonic() + seconds + call.delay
+        await self.write(call, None, commit)
+        return Reply(body={})
+
+    def _let_the_worker_go_on(self) -> None:
+        for record in self.site.every(ledger.RECORD):
+            if record["status"] != ledger.RUNNING:
+                continue
+            if self._due.get(record["name"], 0.0) <= time.monotonic():
+                ledger.finish_record(self.site, record)
+                self._saved()
 
 
 def known(doctype: str) -> DocType:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from server.standin.doctypes import companies, selling, site_wide, tills
+from server.standin.doctypes import companies, ledger, selling, site_wide, tills
 
 if TYPE_CHECKING:
     from server.standin.schema import DocType
@@ -18,6 +18,7 @@ DOCTYPES: dict[str, DocType] = {
     doctype.name: doctype
     for doctype in (
         # In the order in which a refusal to delete looks for what points to the document.
+        *ledger.doctypes(),
         *tills.doctypes(),
         *selling.doctypes(),
         *companies.doctypes(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from server.standin import company, errors
+from server.standin import company, errors, ledger
 from server.standin.catalogue import DOCTYPES
 from server.standin.naming import fold
 from server.standin.site import API_USER
@@ -24,7 +24,7 @@ _MANUAL = "https://docs.erpnext.com//docs/user/manual/en/setting-up/articles"
 _SUBMITTED = 1
 # What a Company or an Item takes along does not hold it back.
 _GOES_ALONG = {
-    "Company": {*company.OWNED, "Mode of Payment", "Item"},
+    "Company": {*company.OWNED, "Mode of Payment", "Item", ledger.RECORD},
     "Item": {"Item Price"},
     "Account": {"Account"},
 }
@@ -36,11 +36,8 @@ def delete(site: Site, kind: DocType, name: str) -> None:
     if document is None or "\n" in name:
         raise errors.gone()
     _check_may_go(kind, document)
-    if kind.name == "Warehouse" and _children(site, document):
-        raise errors.refused_by_erpnext(
-            "Child warehouse exists for this warehouse. You can not delete this warehouse."
-        )
-    holder = next(_pointing(site, kind, document), None)
+    _check_in_use(site, kind, document)
+    holder = _holder(site, kind, document)
     if holder is not None:
         raise _held_back(kind, document, holder)
     if kind.name == "Company":
@@ -73,9 +70,33 @@ def _check_may_go(kind: DocType, document: Document) -> None:
         )
 
 
+def _check_in_use(site: Site, kind: DocType, document: Document) -> None:
+    if kind.name == "Warehouse" and _children(site, document):
+        raise errors.refused_by_erpnext(
+            "Child warehouse exists for this warehouse. You can not delete this warehouse."
+        )
+    if kind.name == "Account" and ledger.is_booked(site, document):
+        raise errors.refused_by_erpnext("Account with existing transaction can not be deleted")
+
+
 def _children(site: Site, warehouse: Document) -> bool:
     name = fold(warehouse["name"])
     return any(fold(d["parent_warehouse"] or "") == name for d in site.every("Warehouse"))
+
+
+def _holder(site: Site, kind: DocType, document: Document) -> Document | None:
+    if kind.name == "Company" and ledger.has_entries(site, document):
+        # With entries nothing of its own goes along, and this is met first
+        # (10-delete-company-with-ledger).
+        name = fold(document["name"])
+        centers = [c for c in site.every("Cost Center") if fold(c["company"]) == name]
+        if centers:
+            return centers[-1]
+    if kind.name == "Sales Invoice":
+        for entry in site.every("GL Entry"):
+            if entry["voucher_no"] == document["name"]:
+                return entry
+    return next(_pointing(site, kind, document), None)
 
 
 def _pointing(site: Site, kind: DocType, document: Document) -> Iterator[Document]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from server.standin import company, errors, rules, till_rules
+from server.standin import company, errors, ledger, rules, till_rules
 from server.standin.catalogue import DOCTYPES
 from server.standin.site import DEFAULT_COUNTRY, DEFAULT_CURRENCY, DEFAULT_UOM
 
@@ -31,6 +31,8 @@ NAMES: dict[str, Callable[[Site, Document], str]] = {
     "Customer": rules.name_customer,
     "Item Price": rules.name_row,
     "POS Opening Entry": till_rules.name_opening,
+    "Sales Invoice": ledger.name_invoice,
+    "Transaction Deletion Record": ledger.name_record,
     "User": rules.name_user,
     "Warehouse": rules.name_warehouse,
 }
@@ -47,7 +49,9 @@ VALIDATIONS: dict[str, Rule] = {
     "POS Opening Entry": till_rules.validate_opening,
     "POS Profile": till_rules.validate_profile,
     "Price List": rules.validate_price_list,
+    "Sales Invoice": ledger.validate_invoice,
     "Territory": rules.validate_node,
+    "Transaction Deletion Record": ledger.check_queue,
     "User": rules.validate_user,
 }
 AT_THE_DATABASE: dict[str, Rule] = {
@@ -55,6 +59,11 @@ AT_THE_DATABASE: dict[str, Rule] = {
     "POS Opening Entry": till_rules.check_opening_dates,
 }
 AFTER: dict[str, Rule] = {"Company": rules.after_company, "Item": rules.after_item}
+SUBMITTED: dict[str, Rule] = {
+    "Sales Invoice": ledger.post_invoice,
+    "Transaction Deletion Record": ledger.queue_record,
+}
+CANCELLED: dict[str, Rule] = {"Sales Invoice": ledger.reverse_invoice}
 # Fields ERPNext fills from the site's defaults when they are not sent (README, surprise 5).
 _SITE_DEFAULTS = {
     "Price List": {"currency": DEFAULT_CURRENCY},
@@ -62,7 +71,14 @@ _SITE_DEFAULTS = {
     "Company": {"country": DEFAULT_COUNTRY},
     "Item": {"stock_uom": DEFAULT_UOM},
 }
-_DEFAULT_COMPANY = {"Account", "Warehouse", "Cost Center", "POS Profile", "POS Opening Entry"}
+_DEFAULT_COMPANY = {
+    "Account",
+    "Warehouse",
+    "Cost Center",
+    "POS Profile",
+    "POS Opening Entry",
+    "Transaction Deletion Record",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +120,8 @@ def insert(site: Site, made: Draft) -> Document:
     site.add(document)
     if kind.name in AFTER:
         AFTER[kind.name](site, document)
+    if document["docstatus"] == _SUBMITTED and kind.name in SUBMITTED:
+        SUBMITTED[kind.name](site, document)
     if kind.name == "Company":
         # Made first, filled in last (02-company-create).
         document["modified"] = site.stamp()
@@ -131,9 +149,15 @@ def update(site: Site, kind: DocType, name: str, body: Document) -> Document:
         changed["status"] = "Cancelled"
     else:
         _check(site, kind, changed, new=False)
+    before = stored["docstatus"]
     stored.clear()
     stored.update(changed)
     site.touch(stored)
+    if before != target:
+        follow = {_SUBMITTED: SUBMITTED, _CANCELLED: CANCELLED}.get(target, {}).get(kind.name)
+        if follow is not None:
+            follow(site, stored)
+            site.touch(stored)
     return stored
 
 

@@ -31,6 +31,8 @@ class Story:
     # Opening entries that are open besides those of the cases, or are taken away before.
     opened: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
+    # Companies that sold something, by abbreviation.
+    sold: dict[str, str] = field(default_factory=dict)
     faults: dict[str, Any] = field(default_factory=dict)  # Any: JSON
     host: str | None = None
 
@@ -310,6 +312,30 @@ STORIES = (
     Story(name="balances of a till", given=_MOBILE, cases=("09-pos-opening-two-balances",)),
     Story(name="names of a till", given=_RUNS[:1], cases=("09-pos-opening-name-reuse",)),
     Story(name="users", cases=("09-user-create",)),
+    Story(
+        name="a shop that has sold",
+        given=(
+            *_MNT_SHOP,
+            "06-customer-create-again",
+            "07-item-group-create",
+            "07-item-create",
+            "07-item-price-create",
+        ),
+        cases=(
+            "07-item-price-after-standard-rate",
+            "10-sales-invoice-create-submitted",
+            "10-delete-company-with-ledger",
+            "10-delete-account-with-ledger",
+            "10-delete-in-use",
+            "10-delete-company-after-cancelled-invoice",
+        ),
+    ),
+    Story(
+        name="a shop that has sold is cleared away",
+        companies={"Ledger Co": "LDG"},
+        sold={"Ledger Co": "LDG"},
+        cases=("10-transaction-deletion-record",),
+    ),
 )
 
 # Cases whose documents were taken away one by one while they were recorded.
@@ -352,6 +378,14 @@ NOT_COMPARED: dict[tuple[str, int], str] = {
     ("10-after-undo-two-payments", 10): "users have fewer fields",
 }
 
+# Single exchanges of which status, error and the fields that the stand-in's document has are
+# compared: the case and the number.
+FEWER_FIELDS: dict[tuple[str, int], str] = {
+    ("10-sales-invoice-create-submitted", 0): "an invoice has a few of its hundred fields",
+    ("10-delete-company-after-cancelled-invoice", 0): "the same",
+    ("10-transaction-deletion-record", 5): "departments are not made with a Company",
+}
+
 _ELSEWHERE = "replayed in test_races.py"
 NOT_IMITATED = {
     "01-permissions-system-manager-only": "roles are imitated roughly; see test_faults.py",
@@ -360,12 +394,6 @@ NOT_IMITATED = {
     "09-pos-check-opening-entry": "a call of the POS page; no step makes it",
     "09-pos-opening-client-submit": "sends the recorded time of change; see test_state.py",
     "09-pos-create-opening-voucher": "a call of the POS page; no step makes it",
-    "10-delete-account-with-ledger": "nothing has ledger entries",
-    "10-delete-company-after-cancelled-invoice": "nothing has ledger entries",
-    "10-delete-company-with-ledger": "nothing has ledger entries",
-    "10-delete-in-use": "nothing has ledger entries",
-    "10-sales-invoice-create-submitted": "nothing has ledger entries",
-    "10-transaction-deletion-record": "nothing has ledger entries",
     "11-body-too-large": "the body was not recorded; see test_faults.py",
     "11-client-timeout": _ELSEWHERE,
     "11-db-connection-cut": "a fault (html, status 500); see test_faults.py",
@@ -417,22 +445,56 @@ def test_every_recording_is_replayed_or_left_out_with_a_reason() -> None:
 
 async def _prepare(client: httpx.AsyncClient, replay: Replay, story: Story) -> None:
     if story.host is None:
-        for user in _USERS:
-            email = f"{user}@example.com"
-            await make(client, "User", email=email, first_name="Till", roles=_ROLES)
-        for case in story.given:
-            for exchange in exchanges(case):
-                await replay.send(exchange["request"])
-        for name, abbr in story.companies.items():
-            await company(client, name, abbr)
-        opening = exchanges("09-pos-opening-create-submitted")[0]["request"]["body"]
-        for name in story.opened:
-            await make(client, "POS Opening Entry", **opening, name=name)
-        for name in story.closed:
-            path = f"/api/resource/POS Opening Entry/{name}"
-            await client.put(path, json={"docstatus": 2})
-            await client.delete(path)
+        await _give(client, replay, story)
+        await _change_tills(client, story)
     await client.post("/standin/faults", json=story.faults)
+
+
+async def _give(client: httpx.AsyncClient, replay: Replay, story: Story) -> None:
+    for user in _USERS:
+        email = f"{user}@example.com"
+        await make(client, "User", email=email, first_name="Till", roles=_ROLES)
+    for case in story.given:
+        for exchange in exchanges(case):
+            await replay.send(exchange["request"])
+    for name, abbr in story.companies.items():
+        await company(client, name, abbr)
+    for name, abbr in story.sold.items():
+        await _sell(client, name, abbr)
+
+
+async def _change_tills(client: httpx.AsyncClient, story: Story) -> None:
+    opening = exchanges("09-pos-opening-create-submitted")[0]["request"]["body"]
+    for name in story.opened:
+        await make(client, "POS Opening Entry", **opening, name=name)
+    for name in story.closed:
+        path = f"/api/resource/POS Opening Entry/{name}"
+        await client.put(path, json={"docstatus": 2})
+        await client.delete(path)
+
+
+async def _sell(client: httpx.AsyncClient, name: str, abbr: str) -> None:
+    await make(client, "Customer", name="Buyer", customer_name="Buyer", customer_type="Individual")
+    await make(
+        client, "Item", item_code="Sold", item_group="Products", stock_uom="Nos", is_stock_item=0
+    )
+    row = {
+        "item_code": "Sold",
+        "qty": 1,
+        "rate": 100,
+        "income_account": f"Sales - {abbr}",
+        "cost_center": f"Main - {abbr}",
+    }
+    made = await make(
+        client,
+        "Sales Invoice",
+        customer="Buyer",
+        company=name,
+        debit_to=f"Debtors - {abbr}",
+        items=[row],
+        docstatus=1,
+    )
+    assert made.status_code == 200, made.text
 
 
 _ROLES = [{"role": role} for role in ("Sales User", "Accounts User", "Stock User")]
@@ -447,7 +509,8 @@ async def _compare(
 ) -> list[str]:
     request = exchange["request"]
     answer = await replay.send(request)
-    different = list(replay.differences(answer, exchange["response"]))
+    fewer = (case, number) in FEWER_FIELDS
+    different = list(replay.differences(answer, exchange["response"], fewer=fewer))
     if case in TIDIED and answer.status_code == 200:
         name = answer.json()["data"]["name"]
         await client.delete(f"{request['path']}/{name}")

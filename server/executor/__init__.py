@@ -1,6 +1,7 @@
 """Claims open runs and drives their steps one after the other.
 
-`executor` looks for work and claims it; `drive` carries one run; `context` is what a step
-may do; `gates` holds the sites' shared circuit breakers and their prober; `slots` queues
-tree documents of a site; `lease` is this worker's right to drive.
+`executor` looks for work; `claiming` makes a run ours; `drive` carries it, and `journal`
+writes down what becomes of it; `context` is what a step may do; `settling` decides whose
+what was seen is; `gates` holds the sites' shared circuit breakers and their prober;
+`slots` queues tree documents of a site; `lease` is this worker's right to drive.
 """

@@ -1,16 +1,13 @@
 """Looks for open runs, claims them, and drives each in a task of its own.
 
-A claim raises the tenant's fencing token in the same operation that ends the attempts a
-dead worker left open, so that from then on the dead worker's writes count no more
-(promise 4). A run with step rows missing gets them back, to be probed.
+How a run becomes this worker's is said in `claiming`, how it is driven in `drive`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,48 +15,27 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.errors import Replaced, StoreUnavailable
-from server.executor.context import CompanyFacts
-from server.executor.drive import Drive
+from server.executor.claiming import COMPANY_STEP, Claims
 from server.executor.gates import Gates
 from server.executor.lease import Lease
 from server.executor.slots import Slots
-from server.executor.state import DrivenRun
-from server.model.actor import RECONCILER_NAME
-from server.model.blueprint import BLUEPRINTS
-from server.model.budget import Counts, Move, Pacing, after_error
-from server.model.ownership import resource_key
-from server.model.records import Step, WaitingFor
-from server.model.states import (
-    OPEN_RUN_STATES,
-    AttemptOutcome,
-    ErrorClass,
-    LogLevel,
-    Order,
-    ResourceState,
-    RunState,
-    StepState,
-    WaitingCode,
-)
-from server.store.operations import RunRow, TenantOperation
+from server.model.budget import Pacing
+from server.model.states import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
-    from server.model.blueprint import Blueprint
-    from server.model.identifiers import TenantId, WorkerId
-    from server.model.records import Attempt, Run
+    from server.model.identifiers import TenantId
     from server.model.step_context import Engine
     from server.store.claims import Claim
     from server.store.database import Database
-    from server.store.operations import Outcome
+    from server.store.operations import Outcome, TenantOperation
     from server.store.reads import DueRun
 
 _log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.5
-# Who got past it has a Company (server.model.ownership).
-COMPANY_STEP = "step_2_company"
 # No due time is set further ahead than this; one that is was written by a clock that has
 # been set back since.
 _HORIZON = timedelta(hours=1)
@@ -100,6 +76,16 @@ class Executor:
         self._lease = Lease(database, seconds=options.lease_seconds, now=now)
         self._gates = Gates(database, self._engines, now)
         self._slots = Slots()
+        self._claims = Claims(
+            database,
+            self._engines,
+            lease=self._lease,
+            gates=self._gates,
+            slots=self._slots,
+            pacing=options.pacing,
+            now=now,
+            stopping=lambda: self._stopping,
+        )
         self._wake = asyncio.Event()
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
@@ -233,7 +219,10 @@ class Executor:
     async def _take(self, due: DueRun, claim: Claim | None) -> None:
         """Claim a run and drive it; nothing raised here may end the executor."""
         try:
-            drive = await self._claim(due, claim)
+            drive = await self._claims.claim(due, claim)
+            if isinstance(drive, float):
+                self._wake_in(drive)
+                return
             if drive is None:
                 # Nothing to drive though it looked so; do not look again at once.
                 await asyncio.sleep(_POLL_SECONDS)
@@ -269,200 +258,3 @@ class Executor:
     def _wake_on_new_run(self, operation: TenantOperation, _outcome: Outcome) -> None:
         if any(row.run.state is RunState.QUEUED for row in operation.runs):
             self._wake.set()
-
-    async def _claim(self, due: DueRun, claim: Claim | None) -> Drive | None:
-        """Make the run ours in one operation; None if it is no longer to be had."""
-        if claim is None:
-            return None
-        if claim.record.run is None or claim.record.run.id != due.run_id:
-            await self._close_stray(due)
-            return None
-        record, run, now = claim.record, claim.record.run, self._now()
-        if run.state not in OPEN_RUN_STATES:
-            return None
-        blueprint = BLUEPRINTS.get(run.blueprint)
-        if blueprint is None:
-            _log.error("run.unknown_blueprint", tenant=due.tenant_id, name=run.blueprint)
-            return None
-        driven = self._driven(claim, run, blueprint)
-        pauses = [
-            self._lose(driven, attempt) for attempt in claim.attempts if attempt.outcome is None
-        ]
-        pause = max(pauses, default=0.0)
-        self._restore_rows(driven, blueprint)
-        driven.run = _claimed(run, self._lease.worker_id, now, pause)
-        # Judged at this revision: of two workers one gets it. The token it is driven
-        # under is the one this operation gives.
-        await driven.write(token=None, revision=record.tenant.revision, raise_token=True)
-        if pause > 0.0:
-            self._wake_in(pause)
-            return None
-        return Drive(
-            driven,
-            engine=self._engines[record.tenant.site],
-            gates=self._gates,
-            lease=self._lease,
-            slots=self._slots,
-            facts=CompanyFacts(
-                abbreviation=claim.abbreviation,
-                passed_company_step=claim.passed_step,
-                only_tenant_of_name=claim.only_tenant_of_name,
-                ordered_to_make_again=_names_a_step(run, record.steps),
-            ),
-            pacing=self._options.pacing,
-            stopping=lambda: self._stopping,
-        )
-
-    def _driven(self, claim: Claim, run: Run, blueprint: Blueprint) -> DrivenRun:
-        record = claim.record
-        numbers: dict[str, int] = {}
-        for attempt in claim.attempts:
-            numbers[attempt.step_key] = max(numbers.get(attempt.step_key, 0), attempt.number)
-        return DrivenRun(
-            self._database,
-            tenant=record.tenant,
-            run=run,
-            steps={step.key: step for step in record.steps},
-            blueprint=blueprint,
-            resources={
-                resource_key(resource.doctype, resource.name): resource
-                for resource in claim.resources
-            },
-            attempt_numbers=numbers,
-            token=record.tenant.fencing_token,
-            now=self._now,
-        )
-
-    def _lose(self, driven: DrivenRun, attempt: Attempt) -> float:
-        """End an attempt whose worker died. It counts only if a request of it was out.
-
-        Returns:
-            Seconds to wait before the step is tried again: a request that was out when the
-            worker died, again and again, may be what kills it.
-        """
-        driven.put_attempt(
-            replace(
-                attempt,
-                ended_at=self._now(),
-                outcome=AttemptOutcome.LOST,
-                error_class=ErrorClass.LOST,
-                error_code="WORKER_LOST",
-                message="The worker died during this attempt.",
-            )
-        )
-        driven.say(
-            "The worker died during this attempt. This one takes over, and looks at the "
-            "engine before anything is sent again.",
-            event="attempt.lost",
-            level=LogLevel.WARNING,
-            step_key=attempt.step_key,
-            attempt=attempt.number,
-            worker=attempt.worker_id,
-        )
-        step = driven.steps.get(attempt.step_key)
-        # A run that waits for the site's slot has stored what it wants, and sent nothing.
-        was_out = driven.run.waiting_for is None and any(
-            resource.state is ResourceState.INTENDED for resource in driven.resources.values()
-        )
-        if step is None or not was_out:
-            return 0.0
-        counts = Counts(tries=step.tries, races=step.races, losses=step.losses)
-        following = after_error(
-            ErrorClass.LOST,
-            counts,
-            pacing=self._options.pacing,
-            random=random.random(),  # noqa: S311 - jitter, no secret
-        )
-        step = replace(step, losses=following.counts.losses)
-        if following.move is Move.STOP:
-            step = replace(
-                step,
-                state=StepState.FAILED,
-                error_code="WORKER_LOST",
-                error_class=ErrorClass.LOST,
-                error_message=(
-                    f"The worker died {step.losses} times in a row while a request of this "
-                    "step was out. See the server's log for what kills it."
-                ),
-                error_at=self._now(),
-            )
-        driven.put_step(step)
-        return following.pause_seconds
-
-    def _restore_rows(self, driven: DrivenRun, blueprint: Blueprint) -> None:
-        """Give a damaged run its step rows back; they are probed like any other."""
-        kinds = blueprint.steps_for(driven.tenant.spec)
-        missing = [kind for kind in kinds if kind.key not in driven.steps]
-        if not missing:
-            return
-        for kind in missing:
-            driven.put_step(
-                Step(
-                    run_id=driven.run.id,
-                    key=kind.key,
-                    position=kinds.index(kind),
-                    required=kind.required,
-                    state=StepState.PENDING,
-                )
-            )
-        driven.run = replace(driven.run, total_steps=len(kinds))
-        driven.say(
-            f"{len(missing)} of {len(kinds)} step rows of this run were lost. They are made "
-            "again and probed at the engine.",
-            event="record.rebuilt",
-            level=LogLevel.WARNING,
-        )
-
-    async def _close_stray(self, due: DueRun) -> None:
-        """Close an open run that is not its tenant's last one: a leftover of a damage."""
-        live = await self._database.reads.live(due.tenant_id)
-        stray = await self._database.reads.run(due.run_id)
-        if live is None or stray is None or stray.state not in OPEN_RUN_STATES:
-            return
-        if live.record.run is not None and live.record.run.id == stray.id:
-            return
-        closed = replace(stray, state=RunState.REPLACED, finished_at=self._now())
-        await self._database.submit(
-            TenantOperation(
-                tenant_id=due.tenant_id,
-                at=self._now(),
-                revision=live.record.tenant.revision,
-                runs=(RunRow(run=closed, site=due.site),),
-            )
-        )
-
-
-def _names_a_step(run: Run, steps: Sequence[Step]) -> bool:
-    """Tell whether a person ordered a certain step again, not all of them.
-
-    A Retry of all steps carries none over. It is what one types first when something looks
-    wrong, so it must not make new, empty books for a shop whose Company is gone.
-    """
-    by_person = run.order is Order.RETRY and run.actor != RECONCILER_NAME
-    return by_person and any(step.carried_from is not None for step in steps)
-
-
-def _claimed(run: Run, worker_id: WorkerId, now: datetime, pause: float) -> Run:
-    """Return the run as its new worker has it: under way, or waiting out a pause."""
-    started_at = run.started_at or now
-    if pause == 0.0:
-        return replace(
-            run,
-            state=RunState.RUNNING,
-            worker_id=worker_id,
-            waiting_for=None,
-            started_at=started_at,
-        )
-    until = now + timedelta(seconds=pause)
-    return replace(
-        run,
-        state=RunState.WAITING,
-        worker_id=None,
-        due_at=until,
-        waiting_for=WaitingFor(
-            code=WaitingCode.RETRY,
-            message="The worker died again and again at this step; it is tried again.",
-            until=until,
-        ),
-        started_at=started_at,
-    )

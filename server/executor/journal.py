@@ -1,0 +1,306 @@
+"""Writes down what becomes of attempts and of the run: the begin, the end, the wait, the close.
+
+Every way an attempt or a run can end has one method here. The end of an attempt waits in
+memory for the next write, so that it and what follows are one operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from server.executor.mishaps import class_of, evidence
+from server.executor.settling import settle_documents
+from server.model.budget import Counts
+from server.model.derive import closed_state
+from server.model.identifiers import AttemptId, new_id
+from server.model.records import Attempt, Hold, WaitingFor
+from server.model.states import (
+    DONE_STEP_STATES,
+    AttemptOutcome,
+    GateState,
+    LogLevel,
+    RunState,
+    StepState,
+    TenantState,
+    WaitingCode,
+)
+from server.store.operations import Healing
+
+if TYPE_CHECKING:
+    from server.errors import EngineError
+    from server.executor.state import DrivenRun
+    from server.model.blueprint import StepType
+    from server.model.budget import Next
+    from server.model.identifiers import WorkerId
+    from server.model.states import ErrorClass
+    from server.model.step_context import EngineHealth, Found
+
+_GATE_CODES = {
+    GateState.DOWN: WaitingCode.ENGINE_DOWN,
+    GateState.MISCONFIGURED: WaitingCode.ENGINE_MISCONFIGURED,
+}
+
+
+class Journal:
+    """The record of one driven run, as its drive writes it."""
+
+    def __init__(self, driven: DrivenRun, worker_id: WorkerId) -> None:
+        self._driven = driven
+        self._worker_id = worker_id
+        self._attempt: Attempt | None = None
+
+    def counts(self, kind: StepType) -> Counts:
+        """Return what a step has spent of its budgets."""
+        step = self._driven.steps[kind.key]
+        return Counts(tries=step.tries, races=step.races, losses=step.losses)
+
+    async def began(self, kind: StepType) -> int:
+        """Write that an attempt begins, before it does; return its number."""
+        driven, now = self._driven, self._driven.now()
+        number = driven.attempt_numbers.get(kind.key, 0) + 1
+        driven.attempt_numbers[kind.key] = number
+        driven.deadline_at = now + timedelta(seconds=kind.deadline_seconds)
+        step = driven.steps[kind.key]
+        driven.put_step(replace(step, state=StepState.RUNNING, started_at=step.started_at or now))
+        self._attempt = Attempt(
+            id=AttemptId(new_id(now)),
+            tenant_id=driven.tenant.id,
+            run_id=driven.run.id,
+            step_key=kind.key,
+            number=number,
+            worker_id=self._worker_id,
+            started_at=now,
+            deadline_at=driven.deadline_at,
+        )
+        driven.put_attempt(self._attempt)
+        driven.run = replace(driven.run, state=RunState.RUNNING, waiting_for=None)
+        driven.say(
+            f"{kind.title}: attempt {number} begins.",
+            event="step.began",
+            level=LogLevel.DEBUG,
+            step_key=kind.key,
+            attempt=number,
+        )
+        await driven.write()
+        return number
+
+    def done(self, kind: StepType, found: Found, *, writes: int) -> None:
+        """Collect the rows of a step that is done or skipped; written with what follows.
+
+        Args:
+            kind: The step.
+            found: What the last look saw.
+            writes: How many requests of this attempt could change something.
+        """
+        driven, now = self._driven, self._driven.now()
+        step, number = driven.steps[kind.key], driven.attempt_numbers[kind.key]
+        settled_ours = settle_documents(driven, kind, found)
+        for note in found.notes:
+            driven.say(note, event="step.note", step_key=kind.key, attempt=number)
+        adopted = bool(found.documents) and writes == 0 and not settled_ours
+        driven.put_step(
+            replace(
+                step,
+                state=StepState.SKIPPED if found.skip else StepState.COMPLETED,
+                adopted=adopted and not found.skip,
+                tries=step.tries + 1,
+                losses=0,
+                error_code=None,
+                error_class=None,
+                error_message=None,
+                error_at=None,
+                completed_at=now,
+                outputs=dict(found.outputs),
+                note=found.skip,
+            )
+        )
+        outcome = AttemptOutcome.ADOPTED if adopted else AttemptOutcome.APPLIED
+        self.end(outcome, message=found.skip or None)
+        said = {True: "was there already and is taken over", False: "done"}[adopted]
+        names = ", ".join(
+            f"{doc.doctype} {doc.name!r}" for doc in found.documents if not doc.shared
+        )
+        text = f"{kind.title}: skipped: {found.skip}" if found.skip else f"{kind.title}: {said}."
+        driven.say(
+            f"{text} {names}".strip() if adopted else text,
+            event="step.skipped" if found.skip else "step.adopted" if adopted else "step.done",
+            step_key=kind.key,
+            attempt=number,
+            outcome=outcome.value,
+        )
+
+    async def again(self, kind: StepType, error: EngineError, following: Next) -> None:
+        """Write that a step is tried again, and when."""
+        driven, now = self._driven, self._driven.now()
+        until = now + timedelta(seconds=following.pause_seconds)
+        self._blame(kind, error, following.counts, StepState.RUNNING)
+        self.end_with(AttemptOutcome.RETRY, error)
+        driven.run = replace(
+            driven.run,
+            state=RunState.WAITING,
+            worker_id=None,
+            due_at=until,
+            waiting_for=WaitingFor(
+                code=WaitingCode.RETRY,
+                message=f"{kind.title} is tried again: {error.message}",
+                until=until,
+            ),
+        )
+        driven.say(
+            f"{kind.title}: {error.message} Tried again in {following.pause_seconds:.1f} s.",
+            event="step.retry",
+            level=LogLevel.WARNING,
+            step_key=kind.key,
+            attempt=driven.attempt_numbers[kind.key],
+            code=error.code,
+            error_class=error.error_class.value,
+        )
+        await driven.write()
+
+    async def failed(self, kind: StepType, error: EngineError, counts: Counts) -> None:
+        """Collect that a step failed for good; closes the run only where a person must decide."""
+        driven, now = self._driven, self._driven.now()
+        self._blame(kind, error, counts, StepState.FAILED)
+        self.end_with(AttemptOutcome.FAILED, error)
+        driven.say(
+            f"{kind.title} failed: {error.message}",
+            event="step.failed",
+            level=LogLevel.ERROR,
+            step_key=kind.key,
+            attempt=driven.attempt_numbers[kind.key],
+            code=error.code,
+            error_class=error.error_class.value,
+        )
+        if error.hold:
+            await self.close(hold=Hold(reason=error.message, by="run", since=now))
+
+    def end_with(self, outcome: AttemptOutcome, error: EngineError) -> None:
+        """End the attempt under way with an error; written with the next write."""
+        self.end(
+            outcome,
+            error_class=error.error_class,
+            code=error.code,
+            message=error.message,
+            facts=evidence(error),
+        )
+
+    def end(
+        self,
+        outcome: AttemptOutcome,
+        *,
+        error_class: ErrorClass | None = None,
+        code: str | None = None,
+        message: str | None = None,
+        facts: dict[str, str] | None = None,
+    ) -> None:
+        """End the attempt under way, if there is one; written with the next write."""
+        if self._attempt is None:
+            return
+        self._driven.put_attempt(
+            replace(
+                self._attempt,
+                ended_at=self._driven.now(),
+                outcome=outcome,
+                error_class=error_class,
+                error_code=code,
+                message=message,
+                evidence=facts or {},
+            )
+        )
+        self._attempt = None
+        self._driven.deadline_at = None
+
+    async def met_shut_gate(self, error: EngineError, health: EngineHealth) -> None:
+        """End the attempt that met an engine which takes no work: it is not counted."""
+        self.end(
+            AttemptOutcome.WAIT_ENGINE,
+            error_class=class_of(health),
+            code=health.code,
+            message=error.message,
+            facts=evidence(error),
+        )
+        await self.wait_for_gate(health)
+
+    async def wait_for_gate(self, health: EngineHealth) -> None:
+        """Hand the run back until the prober opens the gate: nothing is counted."""
+        driven = self._driven
+        self._hand_back(
+            WaitingFor(
+                code=_GATE_CODES.get(health.state, WaitingCode.ENGINE_DOWN),
+                message=health.message,
+                until=None,
+            )
+        )
+        driven.say(
+            f"Waiting for the engine, no try is counted: {health.message}",
+            event="run.waits_for_engine",
+            level=LogLevel.WARNING,
+            code=health.code,
+        )
+        await driven.write()
+
+    async def interrupted(self) -> None:
+        """Record that this worker stops, and hand the run back."""
+        driven = self._driven
+        if driven.run.state is not RunState.RUNNING:
+            return  # closed or handed back already
+        self.end(AttemptOutcome.LOST, code="WORKER_STOPPED", message="The worker stopped.")
+        driven.say("The worker stops; another one goes on.", event="run.handed_back")
+        self._hand_back(None)
+        await driven.write()
+
+    async def close(self, hold: Hold | None = None) -> None:
+        """Close the run with the state its steps give."""
+        driven, now = self._driven, self._driven.now()
+        state = closed_state(tuple(driven.steps.values()))
+        driven.run = replace(
+            driven.run,
+            state=RunState(state.value),
+            worker_id=None,
+            waiting_for=None,
+            finished_at=now,
+        )
+        driven.deadline_at = None
+        done = sum(step.state in DONE_STEP_STATES for step in driven.steps.values())
+        completed = state is TenantState.COMPLETED
+        driven.say(
+            f"The run ended {state.value}: {done} of {len(driven.steps)} steps are done.",
+            event="run.closed",
+            level=LogLevel.INFO if completed else LogLevel.ERROR,
+            state=state.value,
+        )
+        await driven.write(
+            hold=hold,
+            completed_at=now if completed else None,
+            healing=Healing(count=0, at=None) if completed else None,
+        )
+
+    def _blame(self, kind: StepType, error: EngineError, counts: Counts, state: StepState) -> None:
+        now = self._driven.now()
+        self._driven.put_step(
+            replace(
+                self._driven.steps[kind.key],
+                state=state,
+                tries=counts.tries,
+                races=counts.races,
+                losses=counts.losses,
+                error_code=error.code,
+                error_class=error.error_class,
+                error_message=error.message,
+                error_at=now,
+                completed_at=now if state is StepState.FAILED else None,
+            )
+        )
+
+    def _hand_back(self, waiting_for: WaitingFor | None) -> None:
+        """Give the run to whoever takes it next: at once, or when its wait is over."""
+        driven = self._driven
+        driven.run = replace(
+            driven.run,
+            state=RunState.QUEUED if waiting_for is None else RunState.WAITING,
+            worker_id=None,
+            due_at=driven.now(),
+            waiting_for=waiting_for,
+        )

@@ -1,0 +1,75 @@
+"""Errors the executor itself meets at a step, put as engine errors; and their evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.errors import EngineError
+from server.model.states import ErrorClass, GateState
+
+if TYPE_CHECKING:
+    from server.model.blueprint import StepType
+    from server.model.step_context import EngineHealth, Found
+
+
+def class_of(health: EngineHealth) -> ErrorClass:
+    """Return the class of an engine that takes no work."""
+    if health.state is GateState.MISCONFIGURED:
+        return ErrorClass.ENGINE_MISCONFIGURED
+    return ErrorClass.ENGINE_DOWN
+
+
+def asking(error: EngineError) -> EngineError:
+    """Turn an engine-down word of a step into one the prober decides on."""
+    return EngineError(
+        ErrorClass.TRANSIENT,
+        error.code,
+        error.message,
+        status=error.status,
+        exc_type=error.exc_type,
+        engine_message=error.engine_message,
+        retry_after_seconds=error.retry_after_seconds,
+        ask_prober=True,
+    )
+
+
+def too_late(kind: StepType) -> EngineError:
+    """Return the error of a step that was cut at its deadline."""
+    return EngineError(
+        ErrorClass.UNKNOWN_OUTCOME,
+        "STEP_DEADLINE",
+        f"{kind.title} took longer than {kind.deadline_seconds:.0f} s and was cut. What was "
+        "made is found by the next probe.",
+        ask_prober=True,
+    )
+
+
+def not_done(kind: StepType, found: Found) -> EngineError:
+    """Return the error of a second look that still misses something."""
+    return EngineError(
+        ErrorClass.TRANSIENT,
+        "NOT_DONE_AFTER_APPLY",
+        f"{kind.title}: the engine took the requests, yet this is missing: "
+        + "; ".join(found.missing),
+    )
+
+
+def bug(error: Exception) -> EngineError:
+    """Return the error of a bug met at a step."""
+    return EngineError(
+        ErrorClass.TRANSIENT,
+        "INTERNAL_ERROR",
+        f"The step met a bug of the provisioner ({type(error).__name__}). It is tried again; "
+        "the server's log has the traceback.",
+    )
+
+
+def evidence(error: EngineError) -> dict[str, str]:
+    """Return what an attempt keeps of an error besides code and message."""
+    facts = {
+        "status": str(error.status) if error.status else "",
+        "exc_type": error.exc_type,
+        "engine_message": error.engine_message,
+        **error.evidence,
+    }
+    return {key: value for key, value in facts.items() if value}

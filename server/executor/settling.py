@@ -1,0 +1,68 @@
+"""Decides for each document a probe saw who made it, and puts that into the record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from server.model.ownership import Resource, resource_key, settle
+from server.model.states import ResourceState
+from server.store.operations import ResourceRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.executor.state import DrivenRun
+    from server.model.blueprint import StepType
+    from server.model.ownership import Document
+    from server.model.step_context import Found
+
+
+def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
+    """Settle what was seen, with the next write.
+
+    Returns:
+        Whether a document of an earlier request of ours, whose answer was lost, was seen.
+    """
+    now = driven.now()
+    check = driven.steps.get("step_0_engine_check")
+    api_user = "" if check is None else check.outputs.get("api_user", "")
+    ours = False
+    for document in found.documents:
+        known = driven.resources.get(resource_key(document.doctype, document.name))
+        if known is None and document.shared:
+            continue
+        state = settle(known, document, api_user)
+        if known is not None and known.state is state:
+            continue
+        if known is not None and known.state is ResourceState.INTENDED:
+            # What was out when its answer was lost has been seen: others may go on.
+            driven.free_slot()
+        if state is ResourceState.CREATED:
+            ours = True
+            driven.say(
+                f"{document.doctype} {document.name!r} was made by an earlier request of "
+                "ours whose answer was lost.",
+                event="document.settled",
+                step_key=kind.key,
+                doctype=document.doctype,
+                name=document.name,
+            )
+        driven.put_resource(
+            ResourceRow(
+                resource=_resource(document, state, known, now),
+                shared=document.shared,
+                run_id=driven.run.id,
+                step_key=kind.key,
+                settled_at=now,
+            )
+        )
+    return ours
+
+
+def _resource(
+    document: Document, state: ResourceState, known: Resource | None, now: datetime
+) -> Resource:
+    if known is not None:
+        return replace(known, state=state)
+    return Resource(doctype=document.doctype, name=document.name, state=state, intended_at=now)

@@ -56,9 +56,7 @@ class _Scene:
 
     def alive(self, worker_id: str | None) -> bool:
         worker = self.workers.get(worker_id) if worker_id else None
-        if worker is None or worker.stopped_at is not None:
-            return False
-        return worker.heartbeat_at + timedelta(seconds=worker.lease_seconds) > self.now
+        return worker is not None and worker.is_alive(self.now)
 
 
 class Observer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -185,13 +186,35 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One process that drives runs."""
+    """One process that drives runs.
+
+    Attributes:
+        heartbeat_at: Its last sign of life, by the clock that `read_at` is of.
+        read_at: The database's time when this was read, where the database keeps the time
+            of leases (PostgreSQL); None where the reader's own clock does (SQLite, where
+            all processes are on one host).
+    """
 
     id: WorkerId
     started_at: datetime
     heartbeat_at: datetime
     lease_seconds: float
     stopped_at: datetime | None
+    read_at: datetime | None = None
+
+    def is_alive(self, now: datetime) -> bool:
+        """Tell whether its lease lasts.
+
+        A heartbeat further ahead than a lease is long never ends by itself: the clock was
+        set back since (or the time is damaged). It keeps nothing.
+        """
+        judged, lease = self.read_at or now, timedelta(seconds=self.lease_seconds)
+        return self.stopped_at is None and judged - lease < self.heartbeat_at <= judged + lease
+
+    def last_sign(self, now: datetime) -> datetime:
+        """Return when it was last heard of, by the reader's clock."""
+        sign = self.stopped_at or self.heartbeat_at
+        return sign if self.read_at is None else now - (self.read_at - sign)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,7 +166,7 @@ def _stalled(
     alive = _worker_lives(live, now)
     if alive and live.deadline_at is not None and now < live.deadline_at:
         return None
-    since = _last_sign_of_life(live, alive=alive)
+    since = _last_sign_of_life(live, now, alive=alive)
     if now - since < timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED):
         return None
     if alive:
@@ -185,20 +185,15 @@ def _stalled(
 
 
 def _worker_lives(live: Live, now: datetime) -> bool:
-    worker = live.worker
-    return (
-        worker is not None
-        and worker.stopped_at is None
-        and now < worker.heartbeat_at + timedelta(seconds=worker.lease_seconds)
-    )
+    return live.worker is not None and live.worker.is_alive(now)
 
 
-def _last_sign_of_life(live: Live, *, alive: bool) -> datetime:
+def _last_sign_of_life(live: Live, now: datetime, *, alive: bool) -> datetime:
     signs = [live.record.tenant.updated_at]
     if alive and live.deadline_at is not None:
         signs.append(live.deadline_at)
     elif not alive and live.worker is not None:
-        signs.append(live.worker.stopped_at or live.worker.heartbeat_at)
+        signs.append(live.worker.last_sign(now))
     return max(signs)
 
 

@@ -31,6 +31,8 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from server.store import rows
 from server.store.columns import UtcTime
@@ -371,17 +373,34 @@ def put_gate(connection: Connection, op: GateOperation) -> None:
 
 def ensure_engine(connection: Connection, op: GateOperation) -> None:
     """Make a site's row if it has none; an existing one keeps its gate."""
-    known = connection.execute(select(ENGINES.c.site).where(ENGINES.c.site == op.site)).first()
-    if known is None:
-        put_gate(connection, op)
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    # Several servers start on one empty database at the same moment.
+    connection.execute(
+        insert(ENGINES)
+        .values(
+            site=op.site,
+            gate=op.gate,
+            gate_code=op.code,
+            gate_message=op.message,
+            gate_since=op.at,
+            next_probe_at=op.next_probe_at,
+        )
+        .on_conflict_do_nothing()
+    )
 
 
 def _beat(connection: Connection, op: WorkerOperation) -> None:
+    """Renew a worker's lease, by the database's clock where processes of many hosts meet.
+
+    Their own clocks differ: a host a minute ahead would take every run of the others.
+    """
+    shared = connection.dialect.name == "postgresql"
+    at: Any = func.clock_timestamp() if shared else op.at
     values = {
-        "heartbeat_at": op.at,
+        "heartbeat_at": at,
         "lease_seconds": op.lease_seconds,
-        "stopped_at": op.at if op.stopped else None,
+        "stopped_at": at if op.stopped else None,
     }
     beat = connection.execute(update(WORKERS).where(WORKERS.c.id == op.worker_id).values(**values))
     if beat.rowcount == 0:
-        connection.execute(WORKERS.insert().values(id=op.worker_id, started_at=op.at, **values))
+        connection.execute(WORKERS.insert().values(id=op.worker_id, started_at=at, **values))

@@ -6,6 +6,7 @@ as None (a step's as PENDING), an unreadable text as empty.
 
 from __future__ import annotations
 
+import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.errors import StoreUnavailable
 from server.model.naming import fold_name
-from server.model.states import GateState, RunState, TenantState
+from server.model.states import GateState, TenantState
 from server.store import values
 from server.store.claims import read_claims, record_of
 from server.store.tables import (
@@ -37,7 +38,7 @@ from server.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from sqlalchemy import RowMapping
+    from sqlalchemy import RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from server.model.identifiers import RunId, TenantId, WorkerId
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 _OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
 _UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
 
-# Runs that other processes drive at one time, at most; they are read with the due ones.
-_MAX_UNDER_WAY = 2048
+# Runs read beyond those asked for, to choose from, where other processes choose too.
+_SPREAD = 16
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -147,7 +148,7 @@ class Reads:
             worker = None
             if run is not None and run["worker_id"] is not None:
                 worker = await _one(
-                    connection, select(WORKERS).where(WORKERS.c.id == run["worker_id"])
+                    connection, _workers(connection).where(WORKERS.c.id == run["worker_id"])
                 )
         return Live(
             record=record_of(tenant, run, steps),
@@ -269,31 +270,24 @@ class Reads:
             limit: Longest list.
             tenants: Only runs of these tenants, or None for all.
         """
-        due = or_(RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
-        waiting = and_(RUNS.c.state.in_(("QUEUED", "WAITING")), due)
-        query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.worker_id, RUNS.c.state)
-        query = query.where(
-            literal_column(_OPEN),
-            or_(waiting, RUNS.c.state == "RUNNING"),
-            RUNS.c.site.in_(sites),
-        )
+        # A queued run waits for nothing: a time ahead is another host's clock.
+        due = or_(RUNS.c.state == "QUEUED", RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
+        query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site)
+        query = query.where(literal_column(_OPEN), RUNS.c.site.in_(sites))
         if tenants is not None:
             query = query.where(RUNS.c.tenant_id.in_(tenants))
-        # Runs under way elsewhere come back too and are sorted out below.
-        query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(limit + _MAX_UNDER_WAY)
         async with self._snapshot() as connection:
+            others = set() if alone else await _living_workers(connection, now) - {worker_id}
+            # Nobody drives a run whose worker is not alive.
+            left = or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id.not_in(others))
+            under_way = RUNS.c.state == "RUNNING"
+            query = query.where(or_(and_(~under_way, due), and_(under_way, left)))
+            wanted = limit if not others else limit * (1 + len(others)) + _SPREAD
+            query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(wanted + len(driving))
             rows = [row for row in await _all(connection, query) if row["id"] not in driving]
-            others = [row for row in rows if row["worker_id"] != worker_id]
-            if not alone:
-                living = await _living_workers(connection, others, now)
-                rows = [
-                    row
-                    for row in rows
-                    if row["state"] != RunState.RUNNING.value or row["worker_id"] not in living
-                ]
         return [
             DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"])
-            for row in rows[:limit]
+            for row in _spread(rows[:wanted], limit)
         ]
 
     async def run(self, run_id: str) -> Run | None:
@@ -319,7 +313,7 @@ class Reads:
     async def worker(self, worker_id: str) -> Worker | None:
         """Return a worker, or None."""
         async with self._snapshot() as connection:
-            row = await _one(connection, select(WORKERS).where(WORKERS.c.id == worker_id))
+            row = await _one(connection, _workers(connection).where(WORKERS.c.id == worker_id))
         return None if row is None else values.worker(row)
 
     async def log_page(self, tenant_id: str, *, after: int, limit: int) -> list[LogEntry]:
@@ -383,22 +377,29 @@ class Reads:
             return [dict(row) for row in await _all(connection, query)]
 
 
-async def _living_workers(
-    connection: AsyncConnection, rows: Sequence[RowMapping], now: datetime
-) -> set[str]:
-    """Return the workers of these runs whose heartbeat is alive."""
-    ids = {row["worker_id"] for row in rows if row["worker_id"] is not None}
-    workers = await _all(connection, select(WORKERS).where(WORKERS.c.id.in_(ids)))
-    return {row["id"] for row in workers if row["stopped_at"] is None and _is_alive(row, now)}
+def _workers(connection: AsyncConnection) -> Select[Any]:
+    """Select workers, with the time of the clock that keeps their leases."""
+    if connection.dialect.name == "postgresql":
+        return select(WORKERS, func.clock_timestamp().label("read_at"))
+    return select(WORKERS)
 
 
-def _is_alive(worker: RowMapping, now: datetime) -> bool:
-    """Tell whether a lease lasts; one from further ahead than it is long never ends.
+async def _living_workers(connection: AsyncConnection, now: datetime) -> set[str]:
+    """Return the workers whose lease lasts; there are as many as processes that drive."""
+    rows = await _all(connection, _workers(connection).where(WORKERS.c.stopped_at.is_(None)))
+    return {worker.id for worker in map(values.worker, rows) if worker.is_alive(now)}
 
-    Then the clock was set back since that heartbeat (or the time is damaged).
+
+def _spread(rows: Sequence[RowMapping], limit: int) -> Sequence[RowMapping]:
+    """Pick from a few more rows than wanted, in order, where several processes look at once.
+
+    All of them see the same runs first. Each claims others, so that few claims are in vain;
+    of two that claim one run, fencing lets one have it (docs/decisions/0011).
     """
-    beat_at, lease = worker["heartbeat_at"] or EPOCH, timedelta(seconds=worker["lease_seconds"])
-    return bool(now - lease < beat_at <= now + lease)
+    if len(rows) <= limit:
+        return rows
+    picked = sorted(random.sample(range(len(rows)), limit))
+    return [rows[index] for index in picked]
 
 
 async def _one(connection: AsyncConnection, query: Any) -> RowMapping | None:

@@ -213,4 +213,5 @@ def worker(row: RowMapping) -> Worker:
         heartbeat_at=row["heartbeat_at"] or _EPOCH,
         lease_seconds=row["lease_seconds"],
         stopped_at=row["stopped_at"],
+        read_at=row.get("read_at"),
     )

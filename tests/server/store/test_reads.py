@@ -50,7 +50,7 @@ async def due(
     limit: int = 10,
 ) -> list[TenantId]:
     found = await scene.database.reads.due_runs(
-        now,
+        await scene.at(now),
         worker_id=ME,
         alone=alone,
         sites={SITE, OTHER_SITE} - set(closed_sites),
@@ -76,7 +76,6 @@ async def with_run(
     return operation.tenant_id
 
 
-@pytest.mark.parametrize("state", [RunState.QUEUED, RunState.WAITING])
 @pytest.mark.parametrize(
     ("due_at", "claimed"),
     [
@@ -90,10 +89,18 @@ async def with_run(
     ],
 )
 async def test_a_waiting_run_is_claimed_when_its_time_has_come_or_lies_absurdly_far_ahead(
-    scene: Scene, state: RunState, due_at: datetime, claimed: bool
+    scene: Scene, due_at: datetime, claimed: bool
 ) -> None:
-    tenant_id = await with_run(scene, state, due_at=due_at)
+    tenant_id = await with_run(scene, RunState.WAITING, due_at=due_at)
     assert await due(scene) == ([tenant_id] if claimed else [])
+
+
+@pytest.mark.parametrize("ahead", [-SECOND, SECOND, HORIZON, timedelta(days=9999)])
+async def test_a_queued_run_is_claimed_at_once_whatever_the_clock_of_the_host_that_opened_it(
+    scene: Scene, ahead: timedelta
+) -> None:
+    tenant_id = await with_run(scene, RunState.QUEUED, due_at=NOON + ahead)
+    assert await due(scene) == [tenant_id]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +139,31 @@ async def test_a_lease_from_the_future_keeps_nothing(scene: Scene) -> None:
     await scene.beat("other", at=later(days=1))
     tenant_id = await with_run(scene, RunState.RUNNING, worker_id="other")
     assert await due(scene) == [tenant_id]
+
+
+@pytest.mark.postgres
+async def test_on_postgresql_leases_last_by_the_databases_clock_not_by_the_readers(
+    postgres_scene: Scene,
+) -> None:
+    scene = postgres_scene
+    await scene.beat("other", at=later(days=-300))
+    tenant_id = await with_run(scene, RunState.RUNNING, worker_id="other")
+    for now in (later(days=-1), NOON, later(days=1)):
+        found = await scene.database.reads.due_runs(
+            now,
+            worker_id=ME,
+            alone=False,
+            sites={SITE},
+            driving=(),
+            horizon=HORIZON,
+            limit=10,
+        )
+        assert found == []
+        live = await scene.database.reads.live(tenant_id)
+        assert live is not None
+        assert live.worker is not None
+        assert live.worker.is_alive(now)
+        assert abs(live.worker.last_sign(now) - now) < 60 * SECOND
 
 
 async def test_who_drives_alone_claims_the_runs_of_all_others(scene: Scene) -> None:

@@ -14,6 +14,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from server.model.budget import HEALING_PAUSES_SECONDS
+from server.model.causes import Cause, Severity
 from server.model.states import (
     OPEN_RUN_STATES,
     ErrorClass,
@@ -41,32 +42,6 @@ _HANDS_OFF = frozenset(
     {TenantState.CANCELLED, TenantState.DEPROVISIONING, TenantState.DEPROVISIONED}
 )
 _ENGINE_WAITS = frozenset({WaitingCode.ENGINE_DOWN, WaitingCode.ENGINE_MISCONFIGURED})
-
-
-@unique
-class Cause(Enum):
-    """Why a tenant stands still; stable codes, shown to people and kept with findings."""
-
-    STEP_RECORD_LOST = "STEP_RECORD_LOST"
-    PASSING_ERROR = "PASSING_ERROR"
-    PERMANENT_ERROR = "PERMANENT_ERROR"
-    STEP_NOT_DONE = "STEP_NOT_DONE"
-    STATE_DIFFERS = "STATE_DIFFERS"
-    NO_WORKER = "NO_WORKER"
-    STALLED = "STALLED"
-    ENGINE_NOT_UP = "ENGINE_NOT_UP"
-    ENGINE_NOT_CONFIGURED = "ENGINE_NOT_CONFIGURED"
-    HEALING_BUDGET_SPENT = "HEALING_BUDGET_SPENT"
-    SWEEP_ERROR = "SWEEP_ERROR"
-
-
-@unique
-class Severity(Enum):
-    """Whether somebody must act: it moves again, it may clear by itself, a person must."""
-
-    MOVING = "MOVING"
-    MAY_CLEAR = "MAY_CLEAR"
-    PERSON = "PERSON"
 
 
 @unique

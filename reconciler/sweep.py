@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from reconciler.judge import Cause, Finding, Judgement, Severity, Verdict, judge
+from reconciler.judge import Finding, Judgement, Verdict, judge
+from server.model.causes import Cause, Severity
 from reconciler.observe import Observer, Unreadable
 from reconciler.remedies import ACTED, Carried, Remedies, RemedyOutcome, opens_run
 from server.errors import StoreUnavailable

@@ -20,17 +20,20 @@ from server.errors import StoreUnavailable
 from server.store import schema
 from server.store.apply import apply, ensure_engine
 from server.store.driver_lock import DriverLock
+from server.store.pictures import read_picture
 from server.store.reads import Reads
 from server.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
     from typing import Self, TypeVar
 
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from server.store.operations import GateOperation, Operation, Outcome
+    from server.store.pictures import StoredPicture
 
     T = TypeVar("T")
 
@@ -97,6 +100,10 @@ class Database:
     async def submit(self, operation: Operation) -> Outcome:
         """Write an operation through the one writer (`server.store.writer`)."""
         return await self._writer.submit(operation)
+
+    async def picture(self, tenant_id: str, now: datetime) -> StoredPicture | None:
+        """Return all that is stored about a tenant, for a diagnosis; None for an unknown one."""
+        return await read_picture(self._engine, tenant_id, now)
 
     async def register_engines(self, rows: Sequence[GateOperation]) -> None:
         """Make the rows of configured sites that have none yet."""

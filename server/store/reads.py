@@ -7,19 +7,17 @@ as None (a step's as PENDING), an unreadable text as empty.
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, literal_column, or_, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from server.errors import StoreUnavailable
 from server.model.naming import fold_name
 from server.model.states import GateState, TenantState
 from server.store import values
 from server.store.claims import read_claims, record_of
+from server.store.snapshot import snapshot
 from server.store.tables import (
     ATTEMPTS,
     BINDINGS,
@@ -36,7 +34,8 @@ from server.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
 # SQLite uses a partial index only where the query repeats its condition as literal
 # text; a bound one scans the table.
-_OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
+OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
 _UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
 
 # Runs read beyond those asked for, to choose from, where other processes choose too.
@@ -125,16 +124,8 @@ class Reads:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._engine.connect() as connection:
-                if connection.dialect.name == "postgresql":
-                    await connection.execution_options(isolation_level="REPEATABLE READ")
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            detail = getattr(error, "orig", None) or error
-            raise StoreUnavailable(f"The database can't be read now: {detail}") from error
+    def _snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return snapshot(self._engine)
 
     async def live(self, tenant_id: TenantId) -> Live | None:
         """Return a tenant with all that decides where it stands, or None."""
@@ -152,7 +143,7 @@ class Reads:
                 )
         return Live(
             record=record_of(tenant, run, steps),
-            gate=None if gate is None else _gate(gate),
+            gate=None if gate is None else gate_of(gate),
             worker=None if worker is None else values.worker(worker),
             deadline_at=None if run is None else run["deadline_at"],
         )
@@ -215,7 +206,7 @@ class Reads:
         """Return a tenant's binding, or None."""
         async with self._snapshot() as connection:
             row = await _one(connection, select(BINDINGS).where(BINDINGS.c.tenant_id == tenant_id))
-        return None if row is None else _binding(row)
+        return None if row is None else binding_of(row)
 
     async def bound_to(self, site: str, company_name: str) -> Binding | None:
         """Return who is bound to a company name of a site, compared as the engine does."""
@@ -224,7 +215,7 @@ class Reads:
         )
         async with self._snapshot() as connection:
             row = await _one(connection, query)
-        return None if row is None else _binding(row)
+        return None if row is None else binding_of(row)
 
     async def resources(self, tenant_id: str) -> list[Resource]:
         """Return a tenant's documents."""
@@ -273,7 +264,7 @@ class Reads:
         # A queued run waits for nothing: a time ahead is another host's clock.
         due = or_(RUNS.c.state == "QUEUED", RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
         query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site)
-        query = query.where(literal_column(_OPEN), RUNS.c.site.in_(sites))
+        query = query.where(literal_column(OPEN), RUNS.c.site.in_(sites))
         if tenants is not None:
             query = query.where(RUNS.c.tenant_id.in_(tenants))
         async with self._snapshot() as connection:
@@ -299,7 +290,7 @@ class Reads:
     async def next_due_at(self) -> datetime | None:
         """Return when the next waiting run is due, or None."""
         query = select(func.min(RUNS.c.due_at)).where(
-            literal_column(_OPEN), RUNS.c.state.in_(("QUEUED", "WAITING"))
+            literal_column(OPEN), RUNS.c.state.in_(("QUEUED", "WAITING"))
         )
         async with self._snapshot() as connection:
             due: datetime | None = (await connection.execute(query)).scalar()
@@ -308,7 +299,7 @@ class Reads:
     async def gates(self) -> dict[str, Gate]:
         """Return every site's gate."""
         async with self._snapshot() as connection:
-            return {row["site"]: _gate(row) for row in await _all(connection, select(ENGINES))}
+            return {row["site"]: gate_of(row) for row in await _all(connection, select(ENGINES))}
 
     async def worker(self, worker_id: str) -> Worker | None:
         """Return a worker, or None."""
@@ -410,7 +401,8 @@ async def _all(connection: AsyncConnection, query: Any) -> Sequence[RowMapping]:
     return (await connection.execute(query)).mappings().all()
 
 
-def _binding(row: RowMapping) -> Binding:
+def binding_of(row: RowMapping) -> Binding:
+    """Read a binding."""
     return Binding(
         tenant_id=row["tenant_id"],
         site=row["site"],
@@ -419,7 +411,8 @@ def _binding(row: RowMapping) -> Binding:
     )
 
 
-def _gate(row: RowMapping) -> Gate:
+def gate_of(row: RowMapping) -> Gate:
+    """Read a site's gate and slot."""
     return Gate(
         site=row["site"],
         state=GateState.parse(row["gate"]) or GateState.UP,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from reconciler.judge import Cause
+from server.model.causes import Cause
 from server.erpnext.codes import MEANINGS, Code
 from server.model.states import WaitingCode
 from tests.docs.pages import ROOT, modules, strings, tables, words

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.judge import Severity, Verdict
+from reconciler.judge import Verdict
 from reconciler.remedies import RemedyOutcome
+from server.model.causes import Severity
 from server.model.blueprint import ERPNEXT
 from server.model.states import (
     OPEN_RUN_STATES,

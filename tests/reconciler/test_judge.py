@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.judge import Cause, Severity, Verdict, judge
+from reconciler.judge import Verdict, judge
+from server.model.causes import Cause, Severity
 from reconciler.observation import NEVER, FailedStep, LastRun, Observation
 from reconciler.remedies import opens_run
 from server.model.budget import HEALING_PAUSES_SECONDS

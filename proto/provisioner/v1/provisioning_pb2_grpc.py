@@ -68,6 +68,11 @@ class ProvisioningServiceStub:
                 request_serializer=provisioner_dot_v1_dot_provisioning__pb2.RetryRequest.SerializeToString,
                 response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.RetryResponse.FromString,
                 _registered_method=True)
+        self.Diagnose = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/Diagnose',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseResponse.FromString,
+                _registered_method=True)
 
 
 class ProvisioningServiceServicer:
@@ -127,6 +132,15 @@ class ProvisioningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Diagnose(self, request, context):
+        """Says why a tenant stands where it stands, in any state, also while it runs or
+        waits: causes with evidence and the order that mends them, the likeliest
+        first. Reads only. Asks the engine what it really holds, unless told not to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProvisioningServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -154,6 +168,11 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
                     servicer.Retry,
                     request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.RetryRequest.FromString,
                     response_serializer=provisioner_dot_v1_dot_provisioning__pb2.RetryResponse.SerializeToString,
+            ),
+            'Diagnose': grpc.unary_unary_rpc_method_handler(
+                    servicer.Diagnose,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -300,6 +319,33 @@ class ProvisioningService:
             '/provisioner.v1.ProvisioningService/Retry',
             provisioner_dot_v1_dot_provisioning__pb2.RetryRequest.SerializeToString,
             provisioner_dot_v1_dot_provisioning__pb2.RetryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Diagnose(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/Diagnose',
+            provisioner_dot_v1_dot_provisioning__pb2.DiagnoseRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.DiagnoseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,11 @@ class ProvisioningServiceStub:
     is missing or wrong, with fresh budgets. On a tenant in motion
     FAILED_PRECONDITION.
     """
+    Diagnose: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DiagnoseRequest, _provisioning_pb2.DiagnoseResponse]
+    """Says why a tenant stands where it stands, in any state, also while it runs or
+    waits: causes with evidence and the order that mends them, the likeliest
+    first. Reads only. Asks the engine what it really holds, unless told not to.
+    """
 
 class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
     """Provisions tenants. Every order is acknowledged only when it is durable, and an
@@ -114,6 +119,17 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         """Looks again at all steps, or at one and those that need it, and makes what
         is missing or wrong, with fresh budgets. On a tenant in motion
         FAILED_PRECONDITION.
+        """
+
+    @_abc_1.abstractmethod
+    def Diagnose(
+        self,
+        request: _provisioning_pb2.DiagnoseRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.DiagnoseRequest, _abc.Awaitable[_provisioning_pb2.DiagnoseResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.DiagnoseResponse]:
+        """Says why a tenant stands where it stands, in any state, also while it runs or
+        waits: causes with evidence and the order that mends them, the likeliest
+        first. Reads only. Asks the engine what it really holds, unless told not to.
         """
 
 def add_ProvisioningServiceServicer_to_server(servicer: ProvisioningServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,231 @@
+"""Says why a tenant stands where it stands: one pure function over the whole picture.
+
+Total: it has an answer for any word a row may hold, in any state, in motion too. Causes
+come likeliest first: what keeps everything of a site from moving, then what keeps this
+tenant, then what was noticed besides. A tenant where nothing is wrong has no causes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.diagnosis import remedies
+from server.diagnosis.causes import DiagnosedCause, Diagnosis, Evidence
+from server.diagnosis.engine_side import engine_causes, engine_evidence
+from server.diagnosis.in_motion import causes_in_motion
+from server.diagnosis.stopped import causes_of_stop
+from server.model.causes import Severity
+from server.model.states import GateState, TenantState
+
+if TYPE_CHECKING:
+    from server.diagnosis.picture import Picture
+
+_ENDED = frozenset({TenantState.DEPROVISIONING, TenantState.DEPROVISIONED})
+
+
+def diagnose(picture: Picture) -> Diagnosis:
+    """Say why a tenant stands where it stands.
+
+    Args:
+        picture: All that was read about it, and what the engine holds.
+    """
+    tenant, standing = picture.status.tenant, picture.status.standing
+    return Diagnosis(
+        tenant_id=tenant.id,
+        company_name=tenant.spec.company_name,
+        revision=tenant.revision,
+        state=standing.state.value,
+        progress=f"{standing.steps_completed} of {standing.total_steps} steps",
+        causes=tuple(_causes(picture)),
+        engine=picture.engine.says,
+        diagnosed_at=picture.now,
+    )
+
+
+def _causes(picture: Picture) -> list[DiagnosedCause]:
+    state = picture.status.standing.state
+    if state is TenantState.DEPROVISIONED:
+        return [_deprovisioned(picture)]
+    site = [] if state is TenantState.COMPLETED else _of_the_site(picture)
+    own = [*_of_the_state(picture, state)]
+    hold = _held(picture)
+    if hold is not None:
+        # Where the hold only repeats a step's error, that error comes first.
+        own.insert(len(own) if _says_the_same(picture) else 0, hold)
+    return [*site, *own, *_differences(picture), *engine_causes(picture)]
+
+
+def _of_the_state(picture: Picture, state: TenantState) -> list[DiagnosedCause]:
+    if state is TenantState.COMPLETED:
+        return []
+    if state is TenantState.PENDING and not _lost(picture):
+        return [_not_started(picture)]
+    if state is TenantState.CANCELLED:
+        return [_cancelled(picture)]
+    if state in {TenantState.IN_PROGRESS, TenantState.DEPROVISIONING}:
+        return causes_in_motion(picture)
+    return causes_of_stop(picture)
+
+
+def _of_the_site(picture: Picture) -> list[DiagnosedCause]:
+    """Return what keeps everything of the tenant's engine from moving."""
+    tenant, gate = picture.status.tenant, picture.stored.live.gate
+    if not picture.engine_configured:
+        engine_id = tenant.spec.engine_id
+        return [
+            DiagnosedCause(
+                code="ENGINE_NOT_CONFIGURED",
+                severity=Severity.PERSON,
+                message=f"Its engine {engine_id!r} is not configured at this server.",
+                evidence=(Evidence(source="tenants", fact=f"engine_id is {engine_id!r}"),),
+                remedy=remedies.nothing(
+                    f"Add [engines.{engine_id}] to PROVISIONER_ENGINES_FILE and start again."
+                ),
+            )
+        ]
+    if gate is None or gate.state is GateState.UP:
+        return []
+    down = gate.state is GateState.DOWN
+    return [
+        DiagnosedCause(
+            code=gate.code or ("ENGINE_DOWN" if down else "ENGINE_MISCONFIGURED"),
+            severity=Severity.MAY_CLEAR if down else Severity.PERSON,
+            message=(
+                "Its engine takes no work now, so nothing of this site moves and no try is "
+                f"counted: {gate.message}"
+            ),
+            evidence=(
+                Evidence(
+                    source="engines",
+                    fact=f"the gate of {gate.site} is {gate.state}",
+                    at=gate.since,
+                ),
+                *(
+                    (Evidence(source="engines", fact="asked again then", at=gate.next_probe_at),)
+                    if gate.next_probe_at
+                    else ()
+                ),
+                *engine_evidence(picture),
+            ),
+            remedy=remedies.nothing(
+                "Bring the engine back; work goes on by itself within about 15 s."
+                if down
+                else "Mend what the message names; then restart the server if key files or the "
+                "engines file changed. Work goes on by itself."
+            ),
+        )
+    ]
+
+
+def _held(picture: Picture) -> DiagnosedCause | None:
+    hold, tenant = picture.status.hold, picture.status.tenant
+    if hold is None:
+        return None
+    return DiagnosedCause(
+        code="HELD",
+        severity=Severity.PERSON,
+        message=f"It is held by {hold.by}: {hold.reason.rstrip('. ')}. Only a person moves it.",
+        evidence=(Evidence(source="tenants", fact=f"hold by {hold.by}", at=hold.since),),
+        remedy=remedies.continue_(tenant, "Settle the reason, then continue: that lifts the hold."),
+    )
+
+
+def _says_the_same(picture: Picture) -> bool:
+    """Tell whether the hold's reason is an error that is named anyway."""
+    hold = picture.status.hold
+    return hold is not None and any(
+        step.error_message == hold.reason for step in picture.status.steps
+    )
+
+
+def _not_started(picture: Picture) -> DiagnosedCause:
+    tenant = picture.status.tenant
+    return DiagnosedCause(
+        code="NOT_STARTED",
+        severity=Severity.PERSON,
+        message="It is known, but no run was ever ordered.",
+        evidence=(
+            Evidence(source="tenants", fact="it has no run", at=tenant.created_at),
+            *engine_evidence(picture),
+        ),
+        remedy=remedies.continue_(tenant, "Order its first run.", alone=True),
+    )
+
+
+def _cancelled(picture: Picture) -> DiagnosedCause:
+    tenant, run = picture.status.tenant, picture.status.run
+    return DiagnosedCause(
+        code="TENANT_CANCELLED",
+        severity=Severity.PERSON,
+        message="A person cancelled it; nothing moves it but another order of a person.",
+        evidence=(
+            Evidence(
+                source="tenants" if run is None else "runs",
+                fact="the state is CANCELLED",
+                at=tenant.updated_at if run is None else run.finished_at,
+            ),
+            *engine_evidence(picture),
+        ),
+        remedy=remedies.continue_(tenant, "Continue it, if it shall go on.", alone=True),
+    )
+
+
+def _deprovisioned(picture: Picture) -> DiagnosedCause:
+    tenant = picture.status.tenant
+    return DiagnosedCause(
+        code="TENANT_DEPROVISIONED",
+        severity=Severity.PERSON,
+        message="What was made for it was removed, by order.",
+        evidence=(Evidence(source="tenants", fact="state", at=tenant.updated_at),),
+        remedy=remedies.nothing("Start a tenant with the same spec, if it shall be made again."),
+    )
+
+
+def _lost(picture: Picture) -> bool:
+    tenant = picture.status.tenant
+    return (
+        picture.status.standing.record_lost
+        or tenant.run_id is not None
+        or tenant.first_completed_at is not None
+    )
+
+
+def _differences(picture: Picture) -> list[DiagnosedCause]:
+    """Return what is odd about the rows, besides."""
+    tenant, standing = picture.status.tenant, picture.status.standing
+    found: list[DiagnosedCause] = []
+    if tenant.state is not standing.state and not standing.record_lost:
+        stored = tenant.state or "a word that is none of ours"
+        found.append(
+            DiagnosedCause(
+                code="STATE_DIFFERS",
+                severity=Severity.MOVING,
+                message=(
+                    f"Its stored state is {stored}, its rows say {standing.state}: it was "
+                    "changed from outside. The rows are right."
+                ),
+                evidence=(
+                    Evidence(source="tenants", fact=f"state is {stored}", at=tenant.updated_at),
+                ),
+                remedy=remedies.nothing("A reconciler lets the word follow the rows by itself."),
+            )
+        )
+    if picture.stored.binding is None and standing.state not in {
+        TenantState.PENDING,
+        *_ENDED,
+    }:
+        found.append(
+            DiagnosedCause(
+                code="BINDING_LOST",
+                severity=Severity.MAY_CLEAR,
+                message=(
+                    "Nothing says which Company is this tenant's: its binding is gone. The "
+                    "next order binds it again, unless another tenant has the name by now."
+                ),
+                evidence=(Evidence(source="bindings", fact="there is no row"),),
+                remedy=remedies.retry(
+                    tenant, "Have all steps looked at again; that binds it.", alone=True
+                ),
+            )
+        )
+    return found

@@ -1,0 +1,97 @@
+"""What the engine really holds, compared with the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.diagnosis import remedies
+from server.diagnosis.causes import DiagnosedCause, Evidence
+from server.diagnosis.picture import Asked
+from server.model.causes import Severity
+from server.model.states import DONE_STEP_STATES, TenantState
+
+if TYPE_CHECKING:
+    from server.diagnosis.picture import Picture, StepSeen
+
+# A cause shows so much of what an engine holds; the rest is in Verify.
+_MOST_FACTS = 12
+
+
+def engine_evidence(picture: Picture, step_key: str = "") -> tuple[Evidence, ...]:
+    """Return what the engine holds, step by step, beside what the record says.
+
+    Args:
+        picture: The whole picture.
+        step_key: Only this step; all steps that say something if it is left out.
+    """
+    look = picture.engine
+    if look.asked is not Asked.ANSWERED:
+        return (Evidence(source="engine", fact=look.says, at=picture.now),)
+    seen = [step for step in look.steps if not step_key or step.key == step_key]
+    facts = [fact for step in seen if (fact := _fact(picture, step))]
+    return tuple(
+        Evidence(source="engine", fact=fact, at=picture.now) for fact in facts[:_MOST_FACTS]
+    )
+
+
+def engine_causes(picture: Picture) -> list[DiagnosedCause]:
+    """Return what a finished tenant lacks at the engine though its record says done."""
+    if picture.engine.asked is not Asked.ANSWERED:
+        return []
+    if picture.status.standing.state is not TenantState.COMPLETED:
+        return []
+    # The till may be closed by night: what is done once is not expected to stay.
+    once = {kind.key for kind in picture.step_types if kind.once}
+    lacking = [
+        step
+        for step in picture.engine.steps
+        if step.done is False and not step.skipped and step.key not in once and _done(picture, step)
+    ]
+    if not lacking:
+        return []
+    what = "; ".join(", ".join(step.missing) or step.key for step in lacking)
+    return [
+        DiagnosedCause(
+            code="ENGINE_DIFFERS",
+            severity=Severity.PERSON,
+            message=(
+                "It is COMPLETED, but the engine does not hold all that its record says: "
+                f"{what}. Somebody deleted or changed it there."
+            ),
+            step_key=lacking[0].key,
+            evidence=engine_evidence(picture),
+            remedy=remedies.retry(
+                picture.status.tenant,
+                "Find out who changed it and why. To have what is missing made again: retry.",
+                step_key="" if len(lacking) > 1 else lacking[0].key,
+            ),
+        )
+    ]
+
+
+def what_the_engine_adds(picture: Picture) -> str:
+    """Return one sentence on how much of the tenant the engine holds, or ""."""
+    if picture.engine.asked is not Asked.ANSWERED or not picture.engine.steps:
+        return ""
+    done = sum(step.done is True or bool(step.skipped) for step in picture.engine.steps)
+    return f" The engine was asked: {done} of {len(picture.engine.steps)} steps are done there."
+
+
+def _fact(picture: Picture, step: StepSeen) -> str:
+    record = "done" if _done(picture, step) else "not done"
+    if step.error:
+        return f"{step.key}: the record says {record}; the engine could not be read: {step.error}"
+    if step.skipped:
+        return ""
+    if step.done:
+        held = f" ({', '.join(step.holds)})" if step.holds else ""
+        return f"{step.key}: the record says {record}, the engine has all of it{held}"
+    missing = f" ({'; '.join(step.missing)})" if step.missing else ""
+    held = f"; it has {', '.join(step.holds)}" if step.holds else ""
+    return f"{step.key}: the record says {record}, the engine lacks some of it{missing}{held}"
+
+
+def _done(picture: Picture, step: StepSeen) -> bool:
+    return any(
+        row.key == step.key and row.state in DONE_STEP_STATES for row in picture.status.steps
+    )

@@ -1,0 +1,147 @@
+"""Looks at a tenant from all sides and says why it stands where it stands; reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from server.diagnosis.diagnose import diagnose
+from server.diagnosis.picture import Asked, EngineLook, Picture
+from server.errors import EngineError, NotAllowed, NotFound, ProvisionerError
+from server.model.actor import Right
+from server.model.blueprint import BLUEPRINTS, ERPNEXT
+from server.queries import status_of
+from server.validation import validate_tenant_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from server.commands import EngineEntry
+    from server.diagnosis.causes import Diagnosis
+    from server.diagnosis.picture import StepSeen
+    from server.model.actor import Actor
+    from server.model.blueprint import Blueprint
+    from server.model.identifiers import TenantId
+    from server.model.records import Record
+    from server.store.database import Database
+
+_log = structlog.get_logger(__name__)
+
+# A diagnosis is asked for by somebody who waits: an engine that is slower than this is
+# evidence enough.
+ENGINE_SECONDS = 5.0
+
+
+class ProbeAll(Protocol):
+    """Asks a tenant's engine what it holds, with the reading half of all steps."""
+
+    async def __call__(self, tenant_id: TenantId) -> Sequence[StepSeen]:
+        """Return what was seen of each step, in order.
+
+        Raises:
+            EngineError: the engine can't be asked.
+        """
+
+
+class Diagnoser:
+    """Diagnoses tenants of one store."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        engines: Mapping[str, EngineEntry],
+        now: Callable[[], datetime],
+        lease_seconds: float,
+        probe_all: ProbeAll | None = None,
+        engine_seconds: float = ENGINE_SECONDS,
+    ) -> None:
+        self._database = database
+        self._engines = engines
+        self._now = now
+        self._lease_seconds = lease_seconds
+        self._probe_all = probe_all
+        self._engine_seconds = engine_seconds
+
+    async def diagnose(self, actor: Actor, tenant_id: str, *, ask_engine: bool = True) -> Diagnosis:
+        """Say why a tenant stands where it stands.
+
+        Args:
+            actor: Who asks.
+            tenant_id: The tenant, in any state.
+            ask_engine: Whether to ask the engine what it really holds.
+
+        Raises:
+            InvalidInput: the id is no UUID.
+            NotFound: no such tenant.
+            NotAllowed: not the caller's to see.
+            StoreUnavailable: the database can't be read now.
+        """
+        if not actor.may(Right.READ):
+            raise NotAllowed(f"{actor.name} has role {actor.role} and may not see tenants.")
+        checked = validate_tenant_id(tenant_id)
+        now = self._now()
+        stored = await self._database.picture(checked, now)
+        if stored is None:
+            raise NotFound(
+                f"No tenant {checked}. Start one with StartProvisioning "
+                "(provisioner start NAME), or check the id."
+            )
+        record = stored.live.record
+        configured = record.tenant.spec.engine_id in self._engines
+        step_types = self._blueprint(record).steps_for(record.tenant.spec)
+        engine = await self._ask(checked, configured=configured, wanted=ask_engine)
+        return diagnose(
+            Picture(
+                stored=stored,
+                status=status_of(stored.live, step_types, now, self._lease_seconds),
+                step_types=step_types,
+                engine_configured=configured,
+                engine=engine,
+                lease_seconds=self._lease_seconds,
+                now=now,
+            )
+        )
+
+    async def _ask(self, tenant_id: TenantId, *, configured: bool, wanted: bool) -> EngineLook:
+        if not wanted or self._probe_all is None or not configured:
+            why = "by request" if not wanted else "it can't be asked from here"
+            return EngineLook(asked=Asked.NOT_ASKED, says=f"The engine was not asked: {why}.")
+        try:
+            async with asyncio.timeout(self._engine_seconds):
+                steps = await self._probe_all(tenant_id)
+        except TimeoutError:
+            return EngineLook(
+                asked=Asked.NO_ANSWER,
+                says=f"The engine did not answer within {self._engine_seconds:g} s.",
+            )
+        except EngineError as error:
+            return EngineLook(
+                asked=Asked.NO_ANSWER,
+                says=f"The engine could not be asked ({error.code}): {error.message}",
+            )
+        except ProvisionerError as error:
+            return EngineLook(
+                asked=Asked.NO_ANSWER, says=f"The engine could not be asked: {error.message}"
+            )
+        except Exception as error:  # noqa: BLE001 - a bug there must not hide the rest; recorded
+            _log.exception("diagnosis.probe_bug", tenant=tenant_id)
+            return EngineLook(
+                asked=Asked.NO_ANSWER,
+                says=f"Asking the engine met a bug of ours ({type(error).__name__}).",
+            )
+        done = sum(step.done is True or bool(step.skipped) for step in steps)
+        return EngineLook(
+            asked=Asked.ANSWERED,
+            says=f"The engine answered: {done} of {len(steps)} steps are done there.",
+            steps=tuple(steps),
+        )
+
+    def _blueprint(self, record: Record) -> Blueprint:
+        entry = self._engines.get(record.tenant.spec.engine_id)
+        if entry is not None:
+            return entry.blueprint
+        return BLUEPRINTS.get(record.run.blueprint, ERPNEXT) if record.run else ERPNEXT

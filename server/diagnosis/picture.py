@@ -1,0 +1,75 @@
+"""All that a diagnosis looks at: what is stored, what moves it, and what the engine holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from server.model.blueprint import StepType
+    from server.queries import Status
+    from server.store.pictures import StoredPicture
+
+
+class Asked(Enum):
+    """What came of asking the engine."""
+
+    NOT_ASKED = auto()
+    ANSWERED = auto()
+    NO_ANSWER = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSeen:
+    """What the probe of one step saw at the engine; it read only.
+
+    Attributes:
+        done: Whether everything the step wants is there and right; None where the probe
+            could not tell.
+        missing: In words, what is not there or not right.
+        holds: Documents that are there, such as "Company 'Kijani Stores'".
+        skipped: Why the step would be left out, or "".
+        error: Why the probe could not tell, or "".
+    """
+
+    key: str
+    done: bool | None
+    missing: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
+    skipped: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLook:
+    """What the engine said when it was asked for this tenant.
+
+    Attributes:
+        says: In plain words, for people.
+        steps: In order; empty unless it answered.
+    """
+
+    asked: Asked
+    says: str
+    steps: tuple[StepSeen, ...] = ()
+
+    def step(self, key: str) -> StepSeen | None:
+        """Return what was seen of a step, or None."""
+        return next((step for step in self.steps if step.key == key), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One tenant at one moment, from all sides."""
+
+    stored: StoredPicture
+    status: Status
+    step_types: Sequence[StepType]
+    engine_configured: bool
+    engine: EngineLook
+    lease_seconds: float
+    now: datetime

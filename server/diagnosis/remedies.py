@@ -1,0 +1,78 @@
+"""The order that mends a cause, as a call and as the command line that gives it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from server.diagnosis.causes import Remedy
+from server.erpnext.codes import MEANINGS, Code
+
+if TYPE_CHECKING:
+    from server.model.records import Tenant
+
+_REASON = "diagnosed"
+
+# Permanent errors of one step that only that step, looked at again, gets over: Continue
+# carries done steps over and would come to the same end.
+_RETRY_STEP = {
+    Code.COMPANY_MISSING: "step_2_company",
+}
+
+
+def watch(tenant: Tenant, says: str) -> Remedy:
+    """Return "look on": it moves by itself."""
+    return Remedy(says=says, command=f"provisioner status {_quoted(tenant)} --watch")
+
+
+def nothing(says: str) -> Remedy:
+    """Return "nothing is to be ordered"."""
+    return Remedy(says=says)
+
+
+def continue_(tenant: Tenant, says: str, *, alone: bool = False) -> Remedy:
+    """Return the order to drive on."""
+    return Remedy(
+        says=says,
+        method="Continue",
+        request={
+            "tenant_id": tenant.id,
+            "expected_revision": tenant.revision,
+            "reason": _REASON,
+        },
+        command=f"provisioner continue {_quoted(tenant)} --watch",
+        alone=alone,
+    )
+
+
+def retry(tenant: Tenant, says: str, *, step_key: str = "", alone: bool = False) -> Remedy:
+    """Return the order to look at steps again."""
+    step = f" --step {step_key}" if step_key else ""
+    request = {
+        "tenant_id": tenant.id,
+        "expected_revision": tenant.revision,
+        "reason": _REASON,
+    }
+    if step_key:
+        request["step_key"] = step_key
+    return Remedy(
+        says=says,
+        method="Retry",
+        request=request,
+        command=f"provisioner retry {_quoted(tenant)}{step} --watch",
+        alone=alone,
+    )
+
+
+def after_permanent(tenant: Tenant, code: str) -> Remedy:
+    """Return what a person does about an error that trying again does not mend."""
+    known = MEANINGS.get(Code(code)) if code in Code.__members__ else None
+    says = known.remedy if known else "Mend what the message names, then continue."
+    step_key = _RETRY_STEP.get(Code(code)) if code in Code.__members__ else None
+    if step_key is not None:
+        return retry(tenant, says, step_key=step_key)
+    return continue_(tenant, says)
+
+
+def _quoted(tenant: Tenant) -> str:
+    return shlex.quote(tenant.id)

@@ -1,0 +1,250 @@
+"""Why a tenant stopped short: a lost record, the steps that failed, a spent budget."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from server.diagnosis import remedies
+from server.diagnosis.causes import DiagnosedCause, Evidence
+from server.diagnosis.engine_side import engine_evidence, what_the_engine_adds
+from server.model.budget import HEALING_PAUSES_SECONDS
+from server.model.causes import Severity
+from server.model.states import DONE_STEP_STATES, ErrorClass, StepState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.diagnosis.picture import Picture
+    from server.model.records import Attempt, Step
+
+# Whatever class their step stored: these are never mended by trying again, and one is.
+_PERSON_CODES = frozenset({"COMPANY_NOT_OURS", "COMPANY_VANISHED"})
+_WORKER_LOST = "WORKER_LOST"
+
+
+def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
+    """Return why a tenant that is PARTIAL or FAILED stopped; the likeliest first."""
+    if picture.status.standing.record_lost or picture.status.run is None:
+        return [_record_lost(picture)]
+    failed = [step for step in picture.status.steps if step.state is StepState.FAILED]
+    # The last look fails because others did; what others failed at is the cause.
+    looks = {kind.key for kind in picture.step_types if kind.last}
+    decisive = [step for step in failed if step.key not in looks] or failed
+    found = [
+        _failed(picture, step)
+        for step in sorted(decisive, key=lambda step: (not step.required, step.position))
+    ]
+    if not found:
+        found = [_not_done(picture)]
+    if _budget_spent(picture) and any(cause.severity is not Severity.PERSON for cause in found):
+        found.insert(0, _spent(picture, found[0]))
+    return found
+
+
+def step_of(picture: Picture, key: str) -> Step | None:
+    """Return a step's row, or None."""
+    return next((step for step in picture.status.steps if step.key == key), None)
+
+
+def attempt_evidence(picture: Picture, step_key: str) -> tuple[Evidence, ...]:
+    """Return how the last tries of a step went, and what the engine answered last."""
+    tried = [each for each in picture.stored.attempts if each.step_key == step_key]
+    step = step_of(picture, step_key)
+    facts: list[Evidence] = []
+    if step is not None:
+        facts.append(
+            Evidence(
+                source="steps",
+                fact=(
+                    f"{step.key} is {step.state}: {step.tries} tries, {step.races} races, "
+                    f"{step.losses} lost workers, class {step.error_class or 'none'}"
+                ),
+                at=step.error_at,
+            )
+        )
+    if tried:
+        facts.append(_attempt(tried[-1]))
+        facts += _last_answer(tried)
+    return tuple(facts)
+
+
+def lost_evidence(picture: Picture) -> tuple[Evidence, ...]:
+    """Return what is left of a lost record."""
+    status, stored = picture.status, picture.stored
+    run, kept = status.run, len(status.steps)
+    expected = status.standing.total_steps if run is None else run.total_steps
+    facts = [
+        Evidence(
+            source="steps",
+            fact=f"{kept} of {expected} rows of its last run are there",
+            at=status.tenant.updated_at,
+        )
+    ]
+    if run is None:
+        facts.append(Evidence(source="runs", fact="the run it names is not there"))
+    else:
+        facts.append(
+            Evidence(source="runs", fact=f"its last run ended {run.state}", at=run.finished_at)
+        )
+    if stored.resources:
+        facts.append(
+            Evidence(
+                source="resources",
+                fact=f"{len(stored.resources)} documents of it are on record",
+            )
+        )
+    if status.tenant.first_completed_at is not None:
+        facts.append(
+            Evidence(
+                source="tenants",
+                fact="it was COMPLETED once: a live shop",
+                at=status.tenant.first_completed_at,
+            )
+        )
+    return tuple(facts)
+
+
+def _record_lost(picture: Picture) -> DiagnosedCause:
+    tenant = picture.status.tenant
+    return DiagnosedCause(
+        code="STEP_RECORD_LOST",
+        severity=Severity.PERSON if _budget_spent(picture) else Severity.MOVING,
+        message=(
+            "Its step record was lost: rows that were written once are gone, so status shows "
+            f"{picture.status.standing.state} with few or no steps. Most of its documents "
+            f"probably exist at the engine.{what_the_engine_adds(picture)}"
+        ),
+        evidence=(*lost_evidence(picture), *engine_evidence(picture)),
+        remedy=remedies.continue_(
+            tenant,
+            "A reconciler rebuilds it by itself. By hand: continue. Every step is probed, what "
+            "is ours is taken over, the rest is made.",
+            alone=True,
+        ),
+    )
+
+
+def _failed(picture: Picture, step: Step) -> DiagnosedCause:
+    tenant, code = picture.status.tenant, step.error_code or "STEP_NOT_DONE"
+    title = picture.status.titles.get(step.key, step.key)
+    permanent = code != _WORKER_LOST and (
+        step.error_class is ErrorClass.PERMANENT or code in _PERSON_CODES
+    )
+    said = step.error_message or "No message was recorded."
+    evidence = (*attempt_evidence(picture, step.key), *engine_evidence(picture, step.key))
+    if permanent:
+        return DiagnosedCause(
+            code=code,
+            severity=Severity.PERSON,
+            message=f"{title} stopped at an error that trying again does not mend: {said}",
+            step_key=step.key,
+            evidence=evidence,
+            remedy=remedies.after_permanent(tenant, code),
+        )
+    due = _next_drive(picture)
+    again = f" By itself it is driven on at {due:%H:%M:%S} UTC." if due else ""
+    return DiagnosedCause(
+        code=code,
+        severity=Severity.PERSON if _budget_spent(picture) else Severity.MAY_CLEAR,
+        message=f"{title} stopped at an error that may have passed: {said}",
+        step_key=step.key,
+        evidence=evidence,
+        remedy=remedies.continue_(tenant, f"Continue it now, with fresh tries.{again}", alone=True),
+    )
+
+
+def _not_done(picture: Picture) -> DiagnosedCause:
+    undone = [step for step in picture.status.steps if step.state not in DONE_STEP_STATES]
+    names = ", ".join(step.key for step in undone) or picture.status.standing.current_step
+    run = picture.status.run
+    return DiagnosedCause(
+        code="STEP_NOT_DONE",
+        severity=Severity.MOVING,
+        message=f"Its run was closed without {names}, and no error says why.",
+        step_key=undone[0].key if undone else "",
+        evidence=(
+            *(Evidence(source="steps", fact=f"{step.key} is {step.state}") for step in undone),
+            Evidence(
+                source="runs",
+                fact="its last run ended" if run is None else f"its last run ended {run.state}",
+                at=None if run is None else run.finished_at,
+            ),
+            *engine_evidence(picture),
+        ),
+        remedy=remedies.continue_(
+            picture.status.tenant,
+            "A reconciler drives it on by itself. By hand: continue.",
+            alone=True,
+        ),
+    )
+
+
+def _spent(picture: Picture, first: DiagnosedCause) -> DiagnosedCause:
+    tenant = picture.status.tenant
+    return DiagnosedCause(
+        code="HEALING_BUDGET_SPENT",
+        severity=Severity.PERSON,
+        message=(
+            f"The reconciler drove it on {tenant.heal_count} times and it stands still again, "
+            "so it waits for a person."
+        ),
+        step_key=first.step_key,
+        evidence=(
+            Evidence(
+                source="tenants", fact=f"heal_count is {tenant.heal_count}", at=tenant.healed_at
+            ),
+            *first.evidence,
+        ),
+        remedy=remedies.continue_(
+            tenant, f"Find out why, then continue; that gives the budget back. {first.message}"
+        ),
+    )
+
+
+def _budget_spent(picture: Picture) -> bool:
+    return picture.status.tenant.heal_count >= len(HEALING_PAUSES_SECONDS)
+
+
+def _next_drive(picture: Picture) -> datetime | None:
+    """Return when a reconciler drives it on at the earliest, where that is not at once."""
+    tenant, run = picture.status.tenant, picture.status.run
+    if _budget_spent(picture):
+        return None
+    pause = HEALING_PAUSES_SECONDS[max(tenant.heal_count, 0)]
+    finished = None if run is None else run.finished_at
+    since = max((at for at in (tenant.healed_at, finished) if at is not None), default=None)
+    if since is None or not pause or since > picture.now:
+        return None
+    due = since + timedelta(seconds=pause)
+    return due if due > picture.now else None
+
+
+def _attempt(attempt: Attempt) -> Evidence:
+    outcome = attempt.outcome or "still under way"
+    message = f": {attempt.message}" if attempt.message else ""
+    return Evidence(
+        source="attempts",
+        fact=f"attempt {attempt.number} of {attempt.step_key} ended {outcome}{message}",
+        at=attempt.ended_at or attempt.started_at,
+    )
+
+
+def _last_answer(tried: list[Attempt]) -> list[Evidence]:
+    """Return the engine's last answer, as it is on record."""
+    for attempt in reversed(tried):
+        told = {
+            key: value
+            for key, value in attempt.evidence.items()
+            if key in {"status", "exc_type", "engine_message"}
+        }
+        if told:
+            words = ", ".join(f"{key} {value}" for key, value in sorted(told.items()))
+            return [
+                Evidence(
+                    source="attempts",
+                    fact=f"the engine's last answer: {words}",
+                    at=attempt.ended_at,
+                )
+            ]
+    return []

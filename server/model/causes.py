@@ -1,0 +1,33 @@
+"""Why tenants stand still, and who must move: the words that judge, diagnosis and reports share."""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+
+
+@unique
+class Cause(Enum):
+    """Why a tenant stands still; stable codes, shown to people and kept with findings."""
+
+    STEP_RECORD_LOST = "STEP_RECORD_LOST"
+    PASSING_ERROR = "PASSING_ERROR"
+    PERMANENT_ERROR = "PERMANENT_ERROR"
+    STEP_NOT_DONE = "STEP_NOT_DONE"
+    STATE_DIFFERS = "STATE_DIFFERS"
+    NO_WORKER = "NO_WORKER"
+    STALLED = "STALLED"
+    ENGINE_NOT_UP = "ENGINE_NOT_UP"
+    ENGINE_NOT_CONFIGURED = "ENGINE_NOT_CONFIGURED"
+    HEALING_BUDGET_SPENT = "HEALING_BUDGET_SPENT"
+    HELD = "HELD"
+    HERD = "HERD"
+    SWEEP_ERROR = "SWEEP_ERROR"
+
+
+@unique
+class Severity(Enum):
+    """Whether somebody must act: it moves again, it may clear by itself, a person must."""
+
+    MOVING = "MOVING"
+    MAY_CLEAR = "MAY_CLEAR"
+    PERSON = "PERSON"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from reconciler.judge import Finding, Judgement, Verdict, judge
-from server.model.causes import Cause, Severity
 from reconciler.observe import Observer, Unreadable
 from reconciler.remedies import ACTED, Carried, Remedies, RemedyOutcome, opens_run
 from server.errors import StoreUnavailable
+from server.model.causes import Cause, Severity
 from server.model.identifiers import new_id
 from server.store.operations import FindingRow, SweepOperation
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from server.commands import Commands, EngineEntry
+from server.diagnosis import Diagnoser
 from server.erpnext.client import Credentials, ErpNextEngine
 from server.executor.executor import Executor, ExecutorOptions
 from server.model.blueprint import BLUEPRINTS, NOOP
@@ -163,13 +164,23 @@ class App:
         # Deny by default: with authentication on nobody is known until there is sign-in.
         identify = nobody if settings.auth else local_caller
         rpc = RpcServer(
-            ProvisioningService(self.core.commands, queries, identify=identify),
+            ProvisioningService(
+                self.core.commands, queries, identify=identify, diagnoser=self._diagnoser()
+            ),
             str(settings.grpc_address),
         )
         await rpc.start()
         # Closed first: callers get their answers before the executor drains.
         stack.push_async_callback(rpc.stop, 5.0)
         self.grpc_port = rpc.port
+
+    def _diagnoser(self) -> Diagnoser:
+        return Diagnoser(
+            self.core.database,
+            engines=self.core.entries,
+            now=utc_now,
+            lease_seconds=self._settings.lease_seconds,
+        )
 
 
 def _engines(config: EnginesConfig) -> dict[str, Engine]:

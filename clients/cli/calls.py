@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, assert_never
 
 from rich.text import Text
 
-from clients.cli import failures, render, standing
+from clients.cli import diagnosing, failures, render, standing
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
 from clients.cli.output import Output, OutputClosed
-from clients.cli.requests import Continue, Logs, Retry, Start, Status
+from clients.cli.requests import Continue, Diagnose, Logs, Retry, Start, Status
 from clients.cli.screens import screen_for
 from clients.cli.watch import watch
 from clients.cli.wire_text import plain
@@ -62,6 +62,8 @@ async def _carry_out(request: Request, output: Output) -> ExitCode:
                     return await _watch(client, status, output, with_log=True)
                 _show(status, output)
                 return ExitCode.DONE
+            case Diagnose():
+                return await diagnosing.diagnose(client, request, output)
             case _:
                 raise TypeError(f"no call for {type(request).__name__}")
 

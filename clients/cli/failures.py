@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clients.cli import exit_codes
 from clients.cli.exit_codes import ExitCode
-from clients.cli.requests import Continue, Logs, Request, Retry, Start, Status
+from clients.cli.requests import Continue, Diagnose, Logs, Request, Retry, Start, Status
 from clients.cli.wire_text import plain
 from clients.sdk.errors import (
     AlreadyExists,
@@ -167,7 +167,7 @@ def _look_at_the_other(error: ProvisionerError, request: Request) -> str:
 
 
 def _next_for_tenant(error: ProvisionerError, request: Request) -> str:
-    if not isinstance(request, Status | Logs | Continue | Retry):
+    if not isinstance(request, Status | Logs | Continue | Retry | Diagnose):
         return ""
     tenant = shlex.quote(request.tenant)
     match error:

@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from clients.cli import local_commands, tenant_commands
+from clients.cli import diagnose_commands, local_commands, tenant_commands
 from clients.cli.exit_codes import ExitCode
 
 _EPILOG = """\b
@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(tenant_commands.commands)
+app.add_typer(diagnose_commands.commands)
 app.add_typer(local_commands.commands)
 
 

@@ -74,3 +74,11 @@ class Retry(Request):
     expected_revision: int | None
     request_id: str
     watch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnose(Request):
+    """Say why a tenant stands where it stands."""
+
+    tenant: str
+    skip_engine: bool

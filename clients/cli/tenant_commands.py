@@ -12,8 +12,8 @@ from clients.cli import requests
 
 commands = typer.Typer(rich_markup_mode=None)
 
-_DEFAULT_ADDRESS = "127.0.0.1:50051"
-_DEFAULT_TIMEOUT_SECONDS = 10.0
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+DEFAULT_TIMEOUT_SECONDS = 10.0
 _MAX_INT64 = 2**63 - 1
 # Targets that gRPC resolves in its own way, without a port at the end.
 _SCHEMES = ("unix:", "unix-abstract:", "vsock:", "dns:", "ipv4:", "ipv6:", "xds:")
@@ -22,7 +22,7 @@ _SCHEMES = ("unix:", "unix-abstract:", "vsock:", "dns:", "ipv4:", "ipv6:", "xds:
 def _host_and_port(address: str) -> str:
     host, _, port = address.rpartition(":")
     if not address.startswith(_SCHEMES) and not (host and port.isdecimal()):
-        raise typer.BadParameter(f"{address!r} must be like {_DEFAULT_ADDRESS}.")
+        raise typer.BadParameter(f"{address!r} must be like {DEFAULT_ADDRESS}.")
     return address
 
 
@@ -117,8 +117,8 @@ def start(
     ] = None,
     request_id: RequestId = None,
     watch: Watch = False,
-    address: Address = _DEFAULT_ADDRESS,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
     """Provision a new tenant for a company.
@@ -126,7 +126,7 @@ def start(
     Ends as soon as the order is taken and durable; with --watch when the tenant is at
     rest, and then with 1 unless it is COMPLETED.
     """
-    return _call(
+    return call(
         requests.Start(
             address=address,
             timeout_seconds=timeout,
@@ -160,15 +160,15 @@ def status(
     *,
     tenant: Tenant,
     watch: Watch = False,
-    address: Address = _DEFAULT_ADDRESS,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
     """Show where a tenant stands, why, and the next command.
 
     Ends with 1 if the tenant is PARTIAL, FAILED, held or stalled.
     """
-    return _call(
+    return call(
         requests.Status(
             address=address, timeout_seconds=timeout, as_json=as_json, tenant=tenant, watch=watch
         )
@@ -193,15 +193,15 @@ def logs(
         int,
         typer.Option(metavar="CURSOR", min=0, max=_MAX_INT64, help="Begin after this entry."),
     ] = 0,
-    address: Address = _DEFAULT_ADDRESS,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
     """Show a tenant's log, each entry once; times are UTC.
 
     A lost connection is mended by itself. With --json one object a line.
     """
-    return _call(
+    return call(
         requests.Logs(
             address=address,
             timeout_seconds=timeout,
@@ -228,15 +228,15 @@ def continue_(
     expected_revision: ExpectedRevision = None,
     request_id: RequestId = None,
     watch: Watch = False,
-    address: Address = _DEFAULT_ADDRESS,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
     """Drive on the steps that are not done, with fresh budgets.
 
     Does nothing to a COMPLETED tenant. Lifts a hold.
     """
-    return _call(
+    return call(
         requests.Continue(
             address=address,
             timeout_seconds=timeout,
@@ -268,12 +268,12 @@ def retry(
     expected_revision: ExpectedRevision = None,
     request_id: RequestId = None,
     watch: Watch = False,
-    address: Address = _DEFAULT_ADDRESS,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
     """Look again at all steps, or at one and those that need it, and make what is missing."""
-    return _call(
+    return call(
         requests.Retry(
             address=address,
             timeout_seconds=timeout,
@@ -288,7 +288,8 @@ def retry(
     )
 
 
-def _call(request: requests.Request) -> int:
+def call(request: requests.Request) -> int:
+    """Carry out a command that calls the service; return its exit code."""
     # gRPC's own log lines on stderr would stand between what people are told.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Here and nowhere else: gRPC takes longer to import than --help may take.

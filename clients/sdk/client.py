@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TypeVar
 
+    from provisioner.v1.diagnosis_pb2 import Diagnosis
     from provisioner.v1.tenant_pb2 import TenantSpec, TenantStatus
 
     Request = TypeVar("Request")
@@ -150,6 +151,16 @@ class ProvisionerClient:
             step_key=step_key,
         )
         return (await self._call(self._stub.Retry, request)).status
+
+    async def diagnose(self, tenant_id: str, *, skip_engine: bool = False) -> Diagnosis:
+        """Say why a tenant stands where it stands: causes, evidence, remedies.
+
+        Args:
+            tenant_id: The tenant, in any state.
+            skip_engine: Look at the database only.
+        """
+        request = provisioning_pb2.DiagnoseRequest(tenant_id=tenant_id, skip_engine=skip_engine)
+        return (await self._call(self._stub.Diagnose, request)).diagnosis
 
     def stream_logs(
         self,

@@ -25,21 +25,23 @@ _WORKER_LOST = "WORKER_LOST"
 
 def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
     """Return why a tenant that is PARTIAL or FAILED stopped; the likeliest first."""
+    found = _of_the_record(picture)
+    if _budget_spent(picture) and any(cause.severity is not Severity.PERSON for cause in found):
+        found.insert(0, _spent(picture, found[0]))
+    return found
+
+
+def _of_the_record(picture: Picture) -> list[DiagnosedCause]:
     if picture.status.standing.record_lost or picture.status.run is None:
         return [_record_lost(picture)]
     failed = [step for step in picture.status.steps if step.state is StepState.FAILED]
     # The last look fails because others did; what others failed at is the cause.
     looks = {kind.key for kind in picture.step_types if kind.last}
     decisive = [step for step in failed if step.key not in looks] or failed
-    found = [
-        _failed(picture, step)
-        for step in sorted(decisive, key=lambda step: (not step.required, step.position))
-    ]
-    if not found:
-        found = [_not_done(picture)]
-    if _budget_spent(picture) and any(cause.severity is not Severity.PERSON for cause in found):
-        found.insert(0, _spent(picture, found[0]))
-    return found
+    if not decisive:
+        return [_not_done(picture)]
+    by_weight = sorted(decisive, key=lambda step: (not step.required, step.position))
+    return [_failed(picture, step) for step in by_weight]
 
 
 def step_of(picture: Picture, key: str) -> Step | None:
@@ -109,7 +111,7 @@ def _record_lost(picture: Picture) -> DiagnosedCause:
     tenant = picture.status.tenant
     return DiagnosedCause(
         code="STEP_RECORD_LOST",
-        severity=Severity.PERSON if _budget_spent(picture) else Severity.MOVING,
+        severity=Severity.MOVING,
         message=(
             "Its step record was lost: rows that were written once are gone, so status shows "
             f"{picture.status.standing.state} with few or no steps. Most of its documents "
@@ -146,7 +148,7 @@ def _failed(picture: Picture, step: Step) -> DiagnosedCause:
     again = f" By itself it is driven on at {due:%H:%M:%S} UTC." if due else ""
     return DiagnosedCause(
         code=code,
-        severity=Severity.PERSON if _budget_spent(picture) else Severity.MAY_CLEAR,
+        severity=Severity.MAY_CLEAR,
         message=f"{title} stopped at an error that may have passed: {said}",
         step_key=step.key,
         evidence=evidence,

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from provisioner.v1 import diagnosis_pb2, provisioning_pb2
+from server.rpc.answering import Answering
 from server.rpc.messages import text_of, time_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from server.diagnosis import DiagnosedCause, Diagnoser, Diagnosis, Evidence, Remedy
     from server.model.actor import Actor
     from server.rpc.identity import Context
-
-Answer = TypeVar("Answer")
 
 SEVERITIES = {
     name.removeprefix("SEVERITY_"): value for name, value in diagnosis_pb2.Severity.items()
 }
 
 
-class Diagnosing:
+class Diagnosing(Answering):
     """The part of the service that says why."""
 
     _diagnoser: Diagnoser
@@ -38,11 +35,6 @@ class Diagnosing:
             return provisioning_pb2.DiagnoseResponse(diagnosis=diagnosis(found))
 
         return await self._answer(context, "Diagnose", say)
-
-    async def _answer(
-        self, context: Context, method: str, work: Callable[[Actor], Awaitable[Answer]]
-    ) -> Answer:
-        raise NotImplementedError  # the service's own
 
 
 def diagnosis(found: Diagnosis) -> diagnosis_pb2.Diagnosis:

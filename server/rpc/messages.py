@@ -55,12 +55,12 @@ def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
     """Write a status."""
     tenant, standing = status.tenant, status.standing
     return tenant_pb2.TenantStatus(
-        tenant_id=_text(tenant.id),
-        run_id="" if status.run is None else _text(status.run.id),
+        tenant_id=text_of(tenant.id),
+        run_id="" if status.run is None else text_of(status.run.id),
         revision=tenant.revision,
         last_cursor=tenant.log_seq,
         state=_TENANT_STATES[standing.state],
-        current_step=_text(standing.current_step),
+        current_step=text_of(standing.current_step),
         progress_percent=standing.progress_percent,
         steps_completed=standing.steps_completed,
         total_steps=standing.total_steps,
@@ -68,11 +68,11 @@ def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
         errors=[_error(error) for error in status.errors],
         waiting_for=None if status.waiting_for is None else _waiting_for(status.waiting_for),
         hold=None if status.hold is None else _hold(status.hold),
-        started_at=_time(status.started_at),
-        completed_at=_time(status.completed_at),
-        estimated_completion_at=_time(status.eta),
+        started_at=time_of(status.started_at),
+        completed_at=time_of(status.completed_at),
+        estimated_completion_at=time_of(status.eta),
         spec=_spec(tenant.spec),
-        next_command=_text(status.next_command),
+        next_command=text_of(status.next_command),
     )
 
 
@@ -85,48 +85,50 @@ def log_page(entries: Sequence[LogEntry]) -> provisioning_pb2.StreamLogsResponse
 
 def _step(step: Step, titles: Mapping[str, str]) -> tenant_pb2.StepStatus:
     return tenant_pb2.StepStatus(
-        key=_text(step.key),
+        key=text_of(step.key),
         state=_STEP_STATES[step.state],
         adopted=step.adopted,
         attempts=_int32(step.tries),
-        started_at=_time(step.started_at),
-        completed_at=_time(step.completed_at),
-        title=_text(titles.get(step.key, step.key)),
+        started_at=time_of(step.started_at),
+        completed_at=time_of(step.completed_at),
+        title=text_of(titles.get(step.key, step.key)),
         required=step.required,
-        note=_text(step.note),
+        note=text_of(step.note),
     )
 
 
 def _error(error: StepError) -> tenant_pb2.StepError:
     return tenant_pb2.StepError(
-        step_key=_text(error.step_key),
-        code=_text(error.code),
-        message=_text(error.message),
-        occurred_at=_time(error.occurred_at),
+        step_key=text_of(error.step_key),
+        code=text_of(error.code),
+        message=text_of(error.message),
+        occurred_at=time_of(error.occurred_at),
     )
 
 
 def _waiting_for(waiting: WaitingFor) -> tenant_pb2.WaitingFor:
     return tenant_pb2.WaitingFor(
-        code=waiting.code, message=_text(waiting.message), until=_time(waiting.until)
+        code=waiting.code, message=text_of(waiting.message), until=time_of(waiting.until)
     )
 
 
 def _hold(hold: Hold) -> tenant_pb2.Hold:
-    return tenant_pb2.Hold(reason=_text(hold.reason), by=_text(hold.by), since=_time(hold.since))
+    return tenant_pb2.Hold(
+        reason=text_of(hold.reason), by=text_of(hold.by), since=time_of(hold.since)
+    )
 
 
 def _spec(spec: TenantSpec) -> tenant_pb2.TenantSpec:
     return tenant_pb2.TenantSpec(
-        company_name=_text(spec.company_name),
-        country_code=_text(spec.country_code),
-        currency=_text(spec.currency),
-        chart_template=_text(spec.chart_template),
+        company_name=text_of(spec.company_name),
+        country_code=text_of(spec.country_code),
+        currency=text_of(spec.currency),
+        chart_template=text_of(spec.chart_template),
         include_demo_data=spec.include_demo_data,
         pos_store_enabled=spec.pos_store_enabled,
-        till_user=None if spec.till_user is None else _text(spec.till_user),
-        engine_id=_text(spec.engine_id),
-        payment_methods=[_text(method) for method in spec.payment_methods],
+        till_user=None if spec.till_user is None else text_of(spec.till_user),
+        engine_id=text_of(spec.engine_id),
+        payment_methods=[text_of(method) for method in spec.payment_methods],
         opening_amount=spec.opening_amount,
     )
 
@@ -134,17 +136,17 @@ def _spec(spec: TenantSpec) -> tenant_pb2.TenantSpec:
 def _log_entry(entry: LogEntry) -> provisioning_pb2.LogEntry:
     return provisioning_pb2.LogEntry(
         cursor=entry.cursor,
-        time=_time(entry.time),
+        time=time_of(entry.time),
         level=_LOG_LEVELS[entry.level],
-        run_id=_text(entry.run_id),
-        step_key=_text(entry.step_key),
+        run_id=text_of(entry.run_id),
+        step_key=text_of(entry.step_key),
         attempt=_int32(entry.attempt),
-        message=_text(entry.message),
-        fields={_text(key): _text(value) for key, value in entry.fields.items()},
+        message=text_of(entry.message),
+        fields={text_of(key): text_of(value) for key, value in entry.fields.items()},
     )
 
 
-def _text(text: str | None) -> str:
+def text_of(text: str | None) -> str:
     """Return text that a message can hold: a lone surrogate is none."""
     return (text or "").encode("utf-8", "replace").decode()
 
@@ -153,7 +155,8 @@ def _int32(number: int | None) -> int:
     return min(max(number or 0, 0), _INT32_MAX)
 
 
-def _time(time: datetime | None) -> Timestamp | None:
+def time_of(time: datetime | None) -> Timestamp | None:
+    """Return a time as the wire has it, or None."""
     if time is None:
         return None
     stamp = Timestamp()

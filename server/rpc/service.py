@@ -7,27 +7,26 @@ finished though its caller left: the store's writer does not give an operation b
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from provisioner.v1 import provisioning_pb2
 from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceServicer
 from server.commands import OrderTerms
-from server.rpc import failures, messages
-from server.rpc.streams import LONGEST_SECONDS, MOST_PER_PEER, StreamEnded, Streams
+from server.rpc import messages
+from server.rpc.answering import Answering
+from server.rpc.diagnosing import Diagnosing
+from server.rpc.streams import LONGEST_SECONDS, MOST_PER_PEER, Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from provisioner.v1.tenant_pb2 import TenantStatus
     from server.commands import Commands
+    from server.diagnosis import Diagnoser
     from server.model.actor import Actor
     from server.queries import Queries
     from server.rpc.identity import Context, Identify
 
-Answer = TypeVar("Answer")
 
-
-class ProvisioningService(ProvisioningServiceServicer):
+class ProvisioningService(Diagnosing, Answering, ProvisioningServiceServicer):
     """The service over commands and queries."""
 
     def __init__(
@@ -36,6 +35,7 @@ class ProvisioningService(ProvisioningServiceServicer):
         queries: Queries,
         *,
         identify: Identify,
+        diagnoser: Diagnoser,
         longest_stream_seconds: float = LONGEST_SECONDS,
         most_streams_per_peer: int = MOST_PER_PEER,
     ) -> None:
@@ -45,6 +45,7 @@ class ProvisioningService(ProvisioningServiceServicer):
         self._commands = commands
         self._queries = queries
         self._identify = identify
+        self._diagnoser = diagnoser
 
     async def StartProvisioning(
         self, request: provisioning_pb2.StartProvisioningRequest, context: Context
@@ -123,26 +124,6 @@ class ProvisioningService(ProvisioningServiceServicer):
 
     async def _status(self, actor: Actor, tenant_id: str) -> TenantStatus:
         return messages.tenant_status(await self._queries.status(actor, tenant_id))
-
-    async def _answer(
-        self, context: Context, method: str, work: Callable[[Actor], Awaitable[Answer]]
-    ) -> Answer:
-        """Do the work for whoever calls, and end the call well or with one failure.
-
-        A CancelledError rises: gRPC leaks where a handler swallows it (grpc/grpc#43360).
-        """
-        # None where the caller set no deadline, though its type says otherwise.
-        left: float | None = context.time_remaining()
-        if left is not None and left <= 0:
-            await failures.abort(context, failures.DEADLINE_PASSED)
-        try:
-            return await work(self._identify(context))
-        except StreamEnded as ended:
-            failure = ended.failure
-        except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
-            failure = failures.failure_of(error, method=method)
-        # Outside of the handlers, for abort ends the call by raising.
-        return await failures.abort(context, failure)
 
 
 def _terms(

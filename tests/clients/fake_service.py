@@ -20,7 +20,7 @@ from google.rpc import (
     status_pb2,
 )
 
-from provisioner.v1 import provisioning_pb2, provisioning_pb2_grpc, tenant_pb2
+from provisioner.v1 import diagnosis_pb2, provisioning_pb2, provisioning_pb2_grpc, tenant_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -104,6 +104,7 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.statuses: deque[TenantStatus] = deque([tenant_pb2.TenantStatus()])
         # What an order answers; the next status where it is None.
         self.acknowledged: TenantStatus | None = None
+        self.diagnosis = diagnosis_pb2.Diagnosis()
         # Faults by method, raised in order before it answers.
         self.faults: dict[str, deque[Fault | Hang]] = defaultdict(deque)
         # What each StreamLogs does, in order of the calls; after them `log` is sent.
@@ -142,6 +143,12 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
     ) -> provisioning_pb2.RetryResponse:
         await self._arrive("Retry", request, context)
         return provisioning_pb2.RetryResponse(status=self._acknowledge())
+
+    async def Diagnose(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.DiagnoseRequest, context: Context
+    ) -> provisioning_pb2.DiagnoseResponse:
+        await self._arrive("Diagnose", request, context)
+        return provisioning_pb2.DiagnoseResponse(diagnosis=self.diagnosis)
 
     async def StreamLogs(  # noqa: N802 - gRPC fixes the name
         self, request: provisioning_pb2.StreamLogsRequest, context: Context

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from server.model.causes import Cause
 from server.erpnext.codes import MEANINGS, Code
+from server.model.causes import Cause
 from server.model.states import WaitingCode
 from tests.docs.pages import ROOT, modules, strings, tables, words
 

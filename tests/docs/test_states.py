@@ -8,8 +8,8 @@ import pytest
 
 from reconciler.judge import Verdict
 from reconciler.remedies import RemedyOutcome
-from server.model.causes import Severity
 from server.model.blueprint import ERPNEXT
+from server.model.causes import Severity
 from server.model.states import (
     OPEN_RUN_STATES,
     AttemptOutcome,

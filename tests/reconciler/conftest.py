@@ -9,6 +9,7 @@ import pytest
 from server.commands import Commands
 from server.store.database import Database
 from tests.reconciler.scene import ENGINES, Clock, Scene
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     clock = Clock()
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'store.db'}")
+    database = await Database.open(await copied_store(tmp_path / "store.db"))
     commands = Commands(database, engines=ENGINES, default_engine="main", now=clock)
     yield Scene(database=database, commands=commands, clock=clock)
     await database.close()

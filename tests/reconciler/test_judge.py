@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.judge import Verdict, judge
-from server.model.causes import Cause, Severity
 from reconciler.observation import NEVER, FailedStep, LastRun, Observation
 from reconciler.remedies import opens_run
 from server.model.budget import HEALING_PAUSES_SECONDS
+from server.model.causes import Cause, Severity
 from server.model.derive import Standing
 from server.model.identifiers import RunId, TenantId
 from server.model.states import (

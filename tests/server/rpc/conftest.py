@@ -14,6 +14,7 @@ from provisioner.v1 import provisioning_pb2 as pb
 from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from provisioner.v1.tenant_pb2 import TenantSpec, TenantStatus
 from server.commands import Commands, EngineEntry
+from server.diagnosis import Diagnoser
 from server.model.blueprint import NOOP
 from server.model.derive import Standing
 from server.model.identifiers import TenantId
@@ -58,6 +59,9 @@ class Rig:
             self.commands,
             self.queries,
             identify=identify,
+            diagnoser=Diagnoser(
+                self.database, engines=ENGINES, now=lambda: NOW, lease_seconds=10.0
+            ),
             longest_stream_seconds=longest_stream_seconds,
             most_streams_per_peer=most_streams_per_peer,
         )

@@ -1,0 +1,42 @@
+"""Ends every call well or with one failure, whichever method it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from server.rpc import failures
+from server.rpc.streams import StreamEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from server.model.actor import Actor
+    from server.rpc.identity import Context, Identify
+
+Answer = TypeVar("Answer")
+
+
+class Answering:
+    """What the services have in common: who calls, and how a call ends."""
+
+    _identify: Identify
+
+    async def _answer(
+        self, context: Context, method: str, work: Callable[[Actor], Awaitable[Answer]]
+    ) -> Answer:
+        """Do the work for whoever calls, and end the call well or with one failure.
+
+        A CancelledError rises: gRPC leaks where a handler swallows it (grpc/grpc#43360).
+        """
+        # None where the caller set no deadline, though its type says otherwise.
+        left: float | None = context.time_remaining()
+        if left is not None and left <= 0:
+            await failures.abort(context, failures.DEADLINE_PASSED)
+        try:
+            return await work(self._identify(context))
+        except StreamEnded as ended:
+            failure = ended.failure
+        except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
+            failure = failures.failure_of(error, method=method)
+        # Outside of the handlers, for abort ends the call by raising.
+        return await failures.abort(context, failure)

@@ -1,0 +1,362 @@
+"""Why a tenant stands where it stands: any state, the right cause, evidence, and an order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from server.commands import EngineEntry
+from server.diagnosis import Diagnoser, Diagnosis, StepSeen
+from server.errors import EngineError, InvalidInput, NotFound
+from server.model.actor import LOCAL
+from server.model.blueprint import ERPNEXT
+from server.model.records import Hold
+from server.model.states import ErrorClass, GateState
+from server.store.operations import GateOperation, TenantOperation
+from tests.reconciler.scene import (
+    ENGINES,
+    LEASE,
+    OPTIONAL_PASSING,
+    PASSING,
+    PERMANENT,
+    SITE,
+    Scene,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from server.model.identifiers import TenantId
+    from tests.reconciler.scene import Failures
+
+
+def diagnoser(scene: Scene, **options: Any) -> Diagnoser:  # Any: the keyword arguments
+    given: dict[str, Any] = {"engines": ENGINES, "now": scene.clock, "lease_seconds": LEASE}
+    return Diagnoser(scene.database, **(given | options))
+
+
+async def diagnosed(scene: Scene, tenant_id: str, **options: Any) -> Diagnosis:
+    return await diagnoser(scene, **options).diagnose(LOCAL, tenant_id)
+
+
+async def lost(scene: Scene) -> TenantId:
+    tenant_id = await scene.stopped("Kijani Stores", OPTIONAL_PASSING)
+    await scene.lose_steps(tenant_id)
+    return tenant_id
+
+
+async def run_gone(scene: Scene) -> TenantId:
+    tenant_id = await lost(scene)
+    await scene.sql("DELETE FROM runs WHERE tenant_id = :id", id=tenant_id)
+    return tenant_id
+
+
+async def finished(scene: Scene) -> TenantId:
+    return await scene.completed("Kijani Stores")
+
+
+async def passing(scene: Scene) -> TenantId:
+    return await scene.stopped("Kijani Stores", PASSING)
+
+
+async def permanent(scene: Scene) -> TenantId:
+    return await scene.stopped("Kijani Stores", PERMANENT)
+
+
+async def not_ours(scene: Scene) -> TenantId:
+    failures: Failures = {"step_2_company": (ErrorClass.PERMANENT, "COMPANY_NOT_OURS")}
+    return await scene.stopped("Kijani Stores", failures)
+
+
+async def spent(scene: Scene) -> TenantId:
+    tenant_id = await passing(scene)
+    await scene.sql("UPDATE tenants SET heal_count = 5 WHERE id = :id", id=tenant_id)
+    return tenant_id
+
+
+async def closed_without_reason(scene: Scene) -> TenantId:
+    tenant_id = await passing(scene)
+    await scene.sql(
+        "UPDATE steps SET state = 'PENDING', error_code = NULL, error_class = NULL "
+        "WHERE tenant_id = :id AND state = 'FAILED'",
+        id=tenant_id,
+    )
+    return tenant_id
+
+
+async def held(scene: Scene) -> TenantId:
+    tenant_id = await passing(scene)
+    hold = Hold(reason="the owner asked", by="jane", since=scene.clock())
+    await scene.database.submit(TenantOperation(tenant_id=tenant_id, at=scene.clock(), hold=hold))
+    return tenant_id
+
+
+async def cancelled(scene: Scene) -> TenantId:
+    tenant_id = await passing(scene)
+    await scene.sql("UPDATE runs SET state = 'CANCELLED' WHERE tenant_id = :id", id=tenant_id)
+    await scene.sql("UPDATE tenants SET state = 'CANCELLED' WHERE id = :id", id=tenant_id)
+    return tenant_id
+
+
+async def deprovisioned(scene: Scene) -> TenantId:
+    tenant_id = await passing(scene)
+    await scene.sql("DELETE FROM runs WHERE tenant_id = :id", id=tenant_id)
+    await scene.sql("UPDATE tenants SET state = 'DEPROVISIONED' WHERE id = :id", id=tenant_id)
+    return tenant_id
+
+
+async def wrong_word(scene: Scene) -> TenantId:
+    tenant_id = await scene.completed("Kijani Stores")
+    await scene.sql("UPDATE tenants SET state = 'KAPUTT' WHERE id = :id", id=tenant_id)
+    return tenant_id
+
+
+async def unbound(scene: Scene) -> TenantId:
+    tenant_id = await scene.completed("Kijani Stores")
+    await scene.sql("DELETE FROM bindings WHERE tenant_id = :id", id=tenant_id)
+    return tenant_id
+
+
+async def queued(scene: Scene) -> TenantId:
+    await scene.beat("w1")
+    return await scene.start()
+
+
+async def queued_alone(scene: Scene) -> TenantId:
+    return await scene.start()
+
+
+async def running(scene: Scene) -> TenantId:
+    tenant_id = await scene.start()
+    await scene.beat("w1")
+    await scene.sql(
+        "UPDATE runs SET state = 'RUNNING', worker_id = 'w1', "
+        "deadline_at = '2026-05-04 12:02:00.000000+00:00' WHERE tenant_id = :id",
+        id=tenant_id,
+    )
+    return tenant_id
+
+
+async def worker_died(scene: Scene) -> TenantId:
+    tenant_id = await running(scene)
+    scene.clock.forward(minutes=5)
+    return tenant_id
+
+
+async def hangs(scene: Scene) -> TenantId:
+    tenant_id = await running(scene)
+    scene.clock.forward(minutes=5)
+    await scene.beat("w1")
+    return tenant_id
+
+
+async def trying_again(scene: Scene) -> TenantId:
+    tenant_id = await scene.start()
+    await scene.sql(
+        "UPDATE runs SET state = 'WAITING', waiting_code = 'RETRY', waiting_message = "
+        "'Company is tried again.', waiting_until = '2026-05-04 12:01:00.000000+00:00' "
+        "WHERE tenant_id = :id",
+        id=tenant_id,
+    )
+    await scene.sql(
+        "UPDATE steps SET state = 'RUNNING', error_code = 'ENGINE_NO_ANSWER', tries = 2 "
+        "WHERE tenant_id = :id AND position = 0",
+        id=tenant_id,
+    )
+    return tenant_id
+
+
+async def at_the_slot(scene: Scene) -> TenantId:
+    tenant_id = await scene.start()
+    await scene.sql(
+        "UPDATE runs SET state = 'WAITING', waiting_code = 'SITE_SLOT', waiting_message = "
+        "'Another Company is being made.', waiting_until = '2026-05-04 12:01:00.000000+00:00' "
+        "WHERE tenant_id = :id",
+        id=tenant_id,
+    )
+    return tenant_id
+
+
+async def engine_down(scene: Scene) -> TenantId:
+    tenant_id = await scene.start()
+    await scene.database.submit(
+        GateOperation(
+            site=SITE,
+            at=scene.clock(),
+            gate=GateState.DOWN,
+            code="ENGINE_UNREACHABLE",
+            message="Connection refused.",
+        )
+    )
+    return tenant_id
+
+
+async def engine_misconfigured(scene: Scene) -> TenantId:
+    tenant_id = await scene.stopped("Kijani Stores", PASSING)
+    await scene.database.submit(
+        GateOperation(
+            site=SITE,
+            at=scene.clock(),
+            gate=GateState.MISCONFIGURED,
+            code="ENGINE_CREDENTIALS_REFUSED",
+            message="401.",
+        )
+    )
+    return tenant_id
+
+
+@dataclass(frozen=True)
+class Case:
+    make: Callable[[Scene], Awaitable[TenantId]]
+    codes: tuple[str, ...]
+    severity: str = ""
+    method: str = ""
+    alone: bool = False
+
+
+CASES = [
+    Case(finished, ()),
+    Case(lost, ("STEP_RECORD_LOST",), "MOVING", "Continue", alone=True),
+    Case(run_gone, ("STEP_RECORD_LOST",), "MOVING", "Continue", alone=True),
+    Case(passing, ("ENGINE_DEADLOCK",), "MAY_CLEAR", "Continue", alone=True),
+    Case(permanent, ("ENGINE_REFUSED",), "PERSON", "Continue"),
+    Case(not_ours, ("COMPANY_NOT_OURS",), "PERSON"),
+    Case(spent, ("HEALING_BUDGET_SPENT", "ENGINE_DEADLOCK"), "PERSON", "Continue"),
+    Case(closed_without_reason, ("STEP_NOT_DONE",), "MOVING", "Continue", alone=True),
+    Case(held, ("HELD", "ENGINE_DEADLOCK"), "PERSON", "Continue"),
+    Case(cancelled, ("TENANT_CANCELLED",), "PERSON", "Continue", alone=True),
+    Case(deprovisioned, ("TENANT_DEPROVISIONED",), "PERSON"),
+    Case(wrong_word, ("STATE_DIFFERS",), "MOVING"),
+    Case(unbound, ("BINDING_LOST",), "MAY_CLEAR", "Retry", alone=True),
+    Case(queued, ("WORKER",), "MOVING"),
+    Case(queued_alone, ("NO_WORKER",), "PERSON"),
+    Case(running, ("STEP_RUNNING",), "MOVING"),
+    Case(worker_died, ("STALLED",), "PERSON"),
+    Case(hangs, ("STALLED",), "PERSON"),
+    Case(trying_again, ("ENGINE_NO_ANSWER",), "MAY_CLEAR"),
+    Case(at_the_slot, ("SITE_SLOT",), "MOVING"),
+    Case(engine_down, ("ENGINE_UNREACHABLE",), "MAY_CLEAR"),
+    Case(engine_misconfigured, ("ENGINE_CREDENTIALS_REFUSED", "ENGINE_DEADLOCK"), "PERSON"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.make.__name__)
+async def test_each_situation_has_its_causes_the_likeliest_first(scene: Scene, case: Case) -> None:
+    tenant_id = await case.make(scene)
+    before = await scene.everything()
+
+    found = await diagnosed(scene, tenant_id)
+
+    assert tuple(cause.code for cause in found.causes) == case.codes
+    assert await scene.everything() == before
+    for cause in found.causes:
+        assert cause.message
+        assert cause.evidence, "a cause is concluded from something"
+        assert cause.remedy.says
+    if found.causes:
+        first = found.causes[0]
+        assert first.severity.value == case.severity
+        assert first.remedy.method == case.method or not case.method
+        assert first.remedy.alone is case.alone
+        if first.remedy.method:
+            assert first.remedy.command.startswith("provisioner ")
+            assert tenant_id in first.remedy.command
+            assert first.remedy.request["expected_revision"] == found.revision
+
+
+async def test_the_order_of_a_remedy_can_be_given_as_it_stands(scene: Scene) -> None:
+    tenant_id = await lost(scene)
+    remedy = (await diagnosed(scene, tenant_id)).causes[0].remedy
+
+    assert remedy.call == "provisioner.v1.ProvisioningService/Continue"
+    assert f'"tenant_id": "{tenant_id}"' in remedy.request_json
+    assert remedy.command == f"provisioner continue {tenant_id} --watch"
+
+
+async def test_a_tenant_of_an_engine_that_is_not_configured_says_so(scene: Scene) -> None:
+    tenant_id = await passing(scene)
+    other = {"other": EngineEntry(site="http://other", blueprint=ERPNEXT)}
+
+    found = await diagnosed(scene, tenant_id, engines=other)
+
+    assert found.causes[0].code == "ENGINE_NOT_CONFIGURED"
+    assert "[engines.main]" in found.causes[0].remedy.says
+
+
+async def test_an_unknown_tenant_and_a_wrong_id_are_refused(scene: Scene) -> None:
+    with pytest.raises(NotFound):
+        await diagnosed(scene, "01900000-0000-7000-8000-000000000001")
+    with pytest.raises(InvalidInput):
+        await diagnosed(scene, "kijani")
+
+
+def seeing(*steps: StepSeen) -> Callable[[str], Awaitable[Sequence[StepSeen]]]:
+    async def probe_all(tenant_id: str) -> Sequence[StepSeen]:
+        return steps
+
+    return probe_all
+
+
+ALL_THERE = tuple(
+    StepSeen(key=kind.key, done=True, holds=(f"Company {kind.key}",)) for kind in ERPNEXT.steps
+)
+
+
+async def test_what_the_engine_holds_is_compared_with_a_lost_record(scene: Scene) -> None:
+    tenant_id = await lost(scene)
+
+    found = await diagnosed(scene, tenant_id, probe_all=seeing(*ALL_THERE))
+
+    cause = found.causes[0]
+    assert cause.code == "STEP_RECORD_LOST"
+    assert "11 of 11 steps are done there" in cause.message
+    facts = [each.fact for each in cause.evidence if each.source == "engine"]
+    assert any(
+        "step_2_company: the record says not done, the engine has all of it" in fact
+        for fact in facts
+    )
+
+
+async def test_what_a_finished_tenant_lacks_at_the_engine_is_named(scene: Scene) -> None:
+    tenant_id = await scene.completed("Kijani Stores")
+    gone = StepSeen(key="step_4_warehouses", done=False, missing=("Warehouse 'Main Store - KS'",))
+    closed_till = StepSeen(key="step_9_pos_session", done=False, missing=("an open till",))
+
+    found = await diagnosed(scene, tenant_id, probe_all=seeing(gone, closed_till))
+
+    assert [cause.code for cause in found.causes] == ["ENGINE_DIFFERS"]
+    assert "Main Store - KS" in found.causes[0].message
+    assert found.causes[0].remedy.request["step_key"] == "step_4_warehouses"
+
+
+async def test_a_till_closed_by_night_is_no_cause(scene: Scene) -> None:
+    tenant_id = await scene.completed("Kijani Stores")
+    closed_till = StepSeen(key="step_9_pos_session", done=False, missing=("an open till",))
+
+    assert (await diagnosed(scene, tenant_id, probe_all=seeing(closed_till))).causes == ()
+
+
+async def test_an_engine_that_does_not_answer_is_evidence_and_no_failure(scene: Scene) -> None:
+    tenant_id = await lost(scene)
+
+    async def silent(tenant_id: str) -> Sequence[StepSeen]:
+        await asyncio.Event().wait()
+        return ()
+
+    async def refuses(tenant_id: str) -> Sequence[StepSeen]:
+        raise EngineError(ErrorClass.ENGINE_DOWN, "ENGINE_UNREACHABLE", "Connection refused.")
+
+    async def bug(tenant_id: str) -> Sequence[StepSeen]:
+        raise ZeroDivisionError
+
+    late = await diagnosed(scene, tenant_id, probe_all=silent, engine_seconds=0.01)
+    away = await diagnosed(scene, tenant_id, probe_all=refuses)
+    broken = await diagnosed(scene, tenant_id, probe_all=bug)
+
+    assert "did not answer within 0.01 s" in late.engine
+    assert "ENGINE_UNREACHABLE" in away.engine
+    assert "bug of ours" in broken.engine
+    assert {found.causes[0].code for found in (late, away, broken)} == {"STEP_RECORD_LOST"}

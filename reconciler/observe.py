@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from reconciler.judge import QUIET_LEASES
 from reconciler.observation import FailedStep, LastRun, Observation
 from server.errors import StoreUnavailable
-from server.model.blueprint import BLUEPRINTS, ERPNEXT
+from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
 from server.model.derive import derive
 from server.model.states import OPEN_RUN_STATES, GateState, RunState, StepState
 
@@ -146,7 +146,7 @@ class Observer:
         tenant, run = record.tenant, record.run
         entry = self._engines.get(tenant.spec.engine_id)
         blueprint = entry.blueprint if entry else _blueprint_of(run)
-        step_types = blueprint.steps_for(tenant.spec)
+        step_types = blueprint_of(run, blueprint).steps_for(tenant.spec)
         gate = scene.gates.get(tenant.site)
         return Observation(
             tenant_id=tenant.id,

@@ -15,7 +15,7 @@ from server.commands import Commands, EngineEntry
 from server.diagnosis import Diagnoser
 from server.erpnext.client import Credentials, ErpNextEngine
 from server.executor.executor import Executor, ExecutorOptions
-from server.model.blueprint import BLUEPRINTS, NOOP
+from server.model.blueprint import ENGINE_BLUEPRINTS, NOOP
 from server.model.budget import Pacing
 from server.model.states import GateState
 from server.noop import NoopEngine
@@ -81,7 +81,7 @@ async def open_core(
             ]
         )
     entries = {
-        engine_id: EngineEntry(site=engine.site, blueprint=BLUEPRINTS[engine.blueprint_name])
+        engine_id: EngineEntry(site=engine.site, blueprint=ENGINE_BLUEPRINTS[engine.blueprint_name])
         for engine_id, engine in engines.items()
     }
     commands = Commands(

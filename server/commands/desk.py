@@ -17,6 +17,7 @@ from server.errors import (
     StoreUnavailable,
     Violation,
 )
+from server.model.blueprint import blueprint_of
 from server.model.derive import Standing, derive
 from server.model.states import TenantState
 from server.store.operations import (
@@ -140,7 +141,7 @@ class OrderDesk:
             stored=record.tenant.state,
             run=record.run,
             steps=record.steps,
-            step_types=entry.blueprint.steps_for(record.tenant.spec),
+            step_types=blueprint_of(record.run, entry.blueprint).steps_for(record.tenant.spec),
             at=record.tenant.updated_at,
         )
 

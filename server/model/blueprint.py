@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
+
+from server.model.states import Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from server.model.records import Run
     from server.model.spec import TenantSpec
+
+
+class Skippable(Enum):
+    """Who may order that a step be left out."""
+
+    BY_NOBODY = auto()
+    BY_OPERATORS = auto()
+    BY_ANYBODY = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +37,7 @@ class StepType:
         last: Whether it runs when all others are settled, even failed ones.
         demo_only: Whether it is part of a run only with demo data.
         deadline_seconds: Longest time one attempt may take.
+        skippable: Who may order that it be left out.
     """
 
     key: str
@@ -36,6 +49,7 @@ class StepType:
     last: bool = False
     demo_only: bool = False
     deadline_seconds: float = 120.0
+    skippable: Skippable = Skippable.BY_NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +109,7 @@ ERPNEXT = Blueprint(
             needs=("step_4_warehouses", "step_5_settings"),
             required=False,
             demo_only=True,
+            skippable=Skippable.BY_ANYBODY,
         ),
         # The customer is named after the Company's abbreviation, hence step_2 too.
         StepType(
@@ -118,6 +133,8 @@ ERPNEXT = Blueprint(
             needs=("step_8_pos_profile",),
             required=False,
             once=True,
+            # Tills are opened every day anyway.
+            skippable=Skippable.BY_OPERATORS,
         ),
         StepType(
             key="step_10_post_sale_updates",
@@ -143,4 +160,62 @@ NOOP = Blueprint(
     ),
 )
 
-BLUEPRINTS = {blueprint.name: blueprint for blueprint in (ERPNEXT, NOOP)}
+# What was made for a tenant, removed in the one order the engine takes (recordings
+# 00-undo-path, 10-delete-wrong-order): what points to something goes before it. What each
+# step removes is in server/erpnext/undo.
+_UNDO_STEPS = (
+    ("step_0_engine_check", "Engine check", 120.0),
+    ("undo_1_trade_check", "Has the shop sold", 120.0),
+    ("undo_2_transactions", "Transactions", 600.0),
+    ("undo_3_tills", "Tills", 300.0),
+    ("undo_4_pos_profile", "POS profile", 300.0),
+    ("undo_5_items", "Demo items", 300.0),
+    ("undo_6_customer", "Walk-in customer", 300.0),
+    ("undo_7_price_list", "Price list", 300.0),
+    ("undo_8_item_group", "Demo item group", 300.0),
+    ("undo_9_company_parts", "Accounts and warehouses", 300.0),
+    ("undo_10_company", "Company", 600.0),
+    ("undo_11_final_check", "Nothing is left", 300.0),
+)
+ERPNEXT_UNDO = Blueprint(
+    name="erpnext-undo",
+    version=1,
+    steps=tuple(
+        StepType(
+            key=key,
+            title=title,
+            needs=(_UNDO_STEPS[position - 1][0],) if position else (),
+            always=True,
+            deadline_seconds=seconds,
+        )
+        for position, (key, title, seconds) in enumerate(_UNDO_STEPS)
+    ),
+)
+NOOP_UNDO = Blueprint(
+    name="noop-undo",
+    version=1,
+    steps=(StepType(key="undo_0_noop", title="No-op undo", always=True),),
+)
+
+# What an engine can be configured for.
+ENGINE_BLUEPRINTS = {blueprint.name: blueprint for blueprint in (ERPNEXT, NOOP)}
+# What a run can be of.
+BLUEPRINTS = {
+    **ENGINE_BLUEPRINTS,
+    ERPNEXT_UNDO.name: ERPNEXT_UNDO,
+    NOOP_UNDO.name: NOOP_UNDO,
+}
+# By the name of the blueprint whose tenants it removes.
+UNDO_BLUEPRINTS = {ERPNEXT.name: ERPNEXT_UNDO, NOOP.name: NOOP_UNDO}
+
+
+def blueprint_of(run: Run | None, blueprint: Blueprint) -> Blueprint:
+    """Return the blueprint whose steps a run has.
+
+    Args:
+        run: The tenant's last run, or None.
+        blueprint: The one of the tenant's engine.
+    """
+    if run is not None and run.order is Order.DEPROVISION:
+        return UNDO_BLUEPRINTS.get(blueprint.name, blueprint)
+    return blueprint

@@ -14,6 +14,7 @@ from server.model.records import StepError
 from server.model.states import (
     DONE_STEP_STATES,
     OPEN_RUN_STATES,
+    Order,
     RunState,
     StepState,
     TenantState,
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 STEP_RECORD_LOST = "STEP_RECORD_LOST"
 STEP_NOT_DONE = "STEP_NOT_DONE"
 
-_NOT_BY_STEPS = {RunState.CANCELLED: TenantState.CANCELLED}
+# Where a tenant is at its end: nothing is under way or to blame.
+_ALL_DONE = frozenset({TenantState.COMPLETED, TenantState.DEPROVISIONED})
+# Who stands still in one of these has an error that says why (promise 3).
+_OWES_A_REASON = frozenset({TenantState.PARTIAL, TenantState.FAILED, TenantState.DEPROVISIONING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,8 @@ def derive(
             errors that have none of their own.
 
     Returns:
-        The standing. PARTIAL and FAILED always have an error.
+        The standing. PARTIAL and FAILED always have an error; so has DEPROVISIONING where the
+        run that removes the tenant has stopped.
     """
     if run is None and stored is TenantState.PENDING:
         return Standing(
@@ -90,11 +95,8 @@ def derive(
     expected = run.total_steps if run is not None else len(step_types)
     if run is None or len(ordered) < max(expected, 1):
         return _lost(stored, run, ordered, step_types, at)
-    if run.state in OPEN_RUN_STATES:
-        return _standing(TenantState.IN_PROGRESS, ordered, at)
-    if run.state in _NOT_BY_STEPS:
-        return _standing(_NOT_BY_STEPS[run.state], ordered, at)
-    return _standing(closed_state(ordered), ordered, at)
+    state = _state_of(run, ordered)
+    return _standing(state, ordered, at, moves=run.state in OPEN_RUN_STATES)
 
 
 def closed_state(steps: Sequence[Step]) -> TenantState:
@@ -107,22 +109,36 @@ def closed_state(steps: Sequence[Step]) -> TenantState:
     return TenantState.PARTIAL
 
 
-def _standing(state: TenantState, steps: Sequence[Step], at: datetime) -> Standing:
+def _state_of(run: Run, steps: Sequence[Step]) -> TenantState:
+    removes = run.order is Order.DEPROVISION
+    if run.state in OPEN_RUN_STATES:
+        return TenantState.DEPROVISIONING if removes else TenantState.IN_PROGRESS
+    if run.state is RunState.CANCELLED:
+        return TenantState.CANCELLED
+    state = closed_state(steps)
+    if not removes:
+        return state
+    # Half removed is neither a shop nor gone: it stays so until the order is given again.
+    done = state is TenantState.COMPLETED
+    return TenantState.DEPROVISIONED if done else TenantState.DEPROVISIONING
+
+
+def _standing(state: TenantState, steps: Sequence[Step], at: datetime, *, moves: bool) -> Standing:
     return Standing(
         state=state,
-        current_step=_current(state, steps),
+        current_step=_current(state, steps, moves=moves),
         steps_completed=sum(step.state in DONE_STEP_STATES for step in steps),
         total_steps=len(steps),
-        errors=_errors(state, steps, at),
+        errors=_errors(state, steps, at, moves=moves),
     )
 
 
-def _current(state: TenantState, steps: Sequence[Step]) -> str:
-    if state is TenantState.COMPLETED:
+def _current(state: TenantState, steps: Sequence[Step], *, moves: bool) -> str:
+    if state in _ALL_DONE:
         return ""
     wanted = (
         (StepState.RUNNING, StepState.PENDING)
-        if state is TenantState.IN_PROGRESS
+        if moves
         else (StepState.FAILED, StepState.RUNNING, StepState.PENDING)
     )
     for step_state in wanted:
@@ -133,8 +149,10 @@ def _current(state: TenantState, steps: Sequence[Step]) -> str:
     return ""
 
 
-def _errors(state: TenantState, steps: Sequence[Step], at: datetime) -> tuple[StepError, ...]:
-    if state is TenantState.COMPLETED:
+def _errors(
+    state: TenantState, steps: Sequence[Step], at: datetime, *, moves: bool
+) -> tuple[StepError, ...]:
+    if state in _ALL_DONE:
         return ()
     errors = [
         StepError(
@@ -146,7 +164,7 @@ def _errors(state: TenantState, steps: Sequence[Step], at: datetime) -> tuple[St
         for step in steps
         if step.error_code and step.state not in DONE_STEP_STATES
     ]
-    if errors or state not in {TenantState.PARTIAL, TenantState.FAILED}:
+    if errors or moves or state not in _OWES_A_REASON:
         return tuple(errors)
     undone = [step for step in steps if step.state not in DONE_STEP_STATES]
     return tuple(
@@ -155,6 +173,9 @@ def _errors(state: TenantState, steps: Sequence[Step], at: datetime) -> tuple[St
             code=STEP_NOT_DONE,
             message=(
                 "The run was closed without this step and without a reason. "
+                "The same order given again looks at the engine and does what is missing."
+                if state is TenantState.DEPROVISIONING
+                else "The run was closed without this step and without a reason. "
                 "Continue looks at the engine and does what is missing."
             ),
             occurred_at=at,
@@ -179,9 +200,7 @@ def _lost(
         code=STEP_RECORD_LOST,
         message=(
             f"The record of this run holds {len(steps)} of {len(step_types)} steps: it was "
-            "damaged from outside. The documents at the engine probably exist. Continue "
-            "looks there, takes over what is ours, and makes the rest; the reconciler does "
-            "so by itself."
+            f"damaged from outside. {_remedy_of_lost(run)}"
         ),
         occurred_at=at,
     )
@@ -195,12 +214,25 @@ def _lost(
     )
 
 
+def _remedy_of_lost(run: Run | None) -> str:
+    if run is not None and run.order is Order.DEPROVISION:
+        return "The same order given again looks at the engine and removes what is left."
+    return (
+        "The documents at the engine probably exist. Continue looks there, takes over what is "
+        "ours, and makes the rest; the reconciler does so by itself."
+    )
+
+
 def _state_of_lost(stored: TenantState | None, run: Run | None) -> TenantState:
     if run is not None:
         if run.state in OPEN_RUN_STATES:
-            return TenantState.IN_PROGRESS
+            removes = run.order is Order.DEPROVISION
+            return TenantState.DEPROVISIONING if removes else TenantState.IN_PROGRESS
         if run.state is RunState.CANCELLED:
             return TenantState.CANCELLED
+        if run.order is Order.DEPROVISION:
+            gone = run.state is RunState.COMPLETED
+            return TenantState.DEPROVISIONED if gone else TenantState.DEPROVISIONING
         partial = run.state in {RunState.COMPLETED, RunState.PARTIAL}
         return TenantState.PARTIAL if partial else TenantState.FAILED
     if stored in {

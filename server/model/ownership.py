@@ -72,7 +72,8 @@ def settle(resource: Resource | None, seen: Document, api_user: str) -> Resource
         CREATED if the record says so, or if we asked for it before it was made and our
         user made it; else ADOPTED.
     """
-    if resource is None:
+    if resource is None or resource.state is ResourceState.REMOVED:
+        # What we removed and is there again was made by somebody else.
         return ResourceState.ADOPTED
     if resource.state is not ResourceState.INTENDED:
         return resource.state
@@ -82,6 +83,10 @@ def settle(resource: Resource | None, seen: Document, api_user: str) -> Resource
         and seen.created_at >= resource.intended_at - CLOCK_TOLERANCE
     )
     return ResourceState.CREATED if ours else ResourceState.ADOPTED
+
+
+# A Company that we removed ourselves, by order, did not vanish.
+_WAS_THERE = frozenset({ResourceState.CREATED, ResourceState.ADOPTED})
 
 
 class CompanyVerdict(Enum):
@@ -169,7 +174,7 @@ def judge_company(
 
 def _judge_missing(record: CompanyRecord) -> CompanyVerdict:
     was_there = record.completed_once or (
-        record.resource is not None and record.resource.state is not ResourceState.INTENDED
+        record.resource is not None and record.resource.state in _WAS_THERE
     )
     if was_there and not record.ordered_to_make_again:
         return CompanyVerdict.VANISHED

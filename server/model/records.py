@@ -53,6 +53,15 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """A person's order to stop an open run, until it is carried out."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One tenant.
 
@@ -65,7 +74,8 @@ class Tenant:
         look_at: When a sweep shall look next; None: at once.
         heal_count: Re-drives by the reconciler since a person's order or COMPLETED.
         healed_at: When the reconciler last re-drove it.
-        first_completed_at: When it was first COMPLETED; never cleared.
+        first_completed_at: When it was first COMPLETED; cleared only where a tenant that was
+            DEPROVISIONED is started anew.
     """
 
     id: TenantId
@@ -95,6 +105,8 @@ class Run:
         due_at: When a worker shall take it up.
         token: The tenant's fencing token when it was last claimed or opened.
         previous_state: The tenant's derived state when the order was given.
+        options: What the order said besides, such as what a Deprovision may remove.
+        cancellation: Who ordered it to stop, or None.
     """
 
     id: RunId
@@ -114,6 +126,8 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    options: Mapping[str, str] = field(default_factory=dict)
+    cancellation: Cancellation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,7 @@ class Order(Word):
     CONTINUE = "CONTINUE"
     RETRY = "RETRY"
     REBUILD = "REBUILD"
+    DEPROVISION = "DEPROVISION"
 
 
 @unique
@@ -112,6 +113,7 @@ class ResourceState(Word):
     INTENDED = "INTENDED"
     CREATED = "CREATED"
     ADOPTED = "ADOPTED"
+    REMOVED = "REMOVED"
 
 
 @unique
@@ -145,6 +147,7 @@ class WaitingCode(Word):
     ENGINE_DOWN = "ENGINE_DOWN"
     ENGINE_MISCONFIGURED = "ENGINE_MISCONFIGURED"
     SITE_SLOT = "SITE_SLOT"
+    CANCELLING = "CANCELLING"
 
 
 @unique

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from server.errors import CursorOutOfRange, NotAllowed, NotFound
 from server.model.actor import Right
-from server.model.blueprint import BLUEPRINTS, ERPNEXT
+from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
 from server.queries.log_hub import POLL_SECONDS, LogHub
 from server.queries.log_pages import CursorCut, LogPages
 from server.queries.status import HELD, STALLED, Status, status_of
@@ -139,7 +139,7 @@ class Queries:
         """Return the blueprint of a tenant, also of one whose engine is configured no more."""
         entry = self._engines.get(record.tenant.spec.engine_id)
         if entry is not None:
-            return entry.blueprint
+            return blueprint_of(record.run, entry.blueprint)
         return BLUEPRINTS.get(record.run.blueprint, ERPNEXT) if record.run else ERPNEXT
 
 

@@ -114,7 +114,12 @@ def status_of(
         errors=errors,
         waiting_for=waiting_for,
         hold=tenant.hold,
-        next_command=_next_command(tenant, standing, stalled=stalled is not None),
+        next_command=_next_command(
+            tenant,
+            standing,
+            moves=run is not None and run.state in OPEN_RUN_STATES,
+            stalled=stalled is not None,
+        ),
         eta=None,
         started_at=None if run is None else run.started_at,
         completed_at=None if run is None else run.finished_at,
@@ -125,6 +130,21 @@ def _waiting_for(live: Live, now: datetime) -> WaitingFor | None:
     run = live.record.run
     if run is None or run.state not in OPEN_RUN_STATES:
         return None
+    wait = _wait_of(live, run, now)
+    if run.cancellation is None or (wait is None and not _worker_lives(live, now)):
+        return wait  # nobody who could stop it is there: that is what must be seen
+    return WaitingFor(
+        code=WaitingCode.CANCELLING,
+        message=(
+            f"{run.cancellation.by} ordered to cancel. The run is closed once it is known what "
+            "became of every request that was sent."
+            + (f" {wait.message}" if wait is not None else "")
+        ),
+        until=None if wait is None else wait.until,
+    )
+
+
+def _wait_of(live: Live, run: Run, now: datetime) -> WaitingFor | None:
     gate = live.gate
     if gate is not None and gate.state in _GATE_CODES:
         # Whatever else the run waits for, nothing goes on before the site does.
@@ -210,9 +230,11 @@ def _held(tenant: Tenant, hold: Hold, state: TenantState) -> StepError:
     )
 
 
-def _next_command(tenant: Tenant, standing: Standing, *, stalled: bool) -> str:
+def _next_command(tenant: Tenant, standing: Standing, *, moves: bool, stalled: bool) -> str:
+    if standing.state is TenantState.DEPROVISIONING and not moves:
+        return f"provisioner deprovision {tenant.id}"
     if standing.state in _GONE:
-        return ""
+        return f"provisioner status {tenant.id} --watch" if stalled else ""
     if standing.state is TenantState.COMPLETED:
         return "" if tenant.hold is None else f"provisioner continue {tenant.id}"
     if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:

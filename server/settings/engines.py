@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from server.errors import SettingsError
-from server.model.blueprint import BLUEPRINTS, ERPNEXT, NOOP
+from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT, NOOP
 from server.model.identifiers import SiteKey
 from server.settings.files import known_keys, nearest, read_secret_file, read_toml, shown
 
@@ -129,10 +129,10 @@ def _engine(file: Path, name: str, table: object) -> EngineConfig:
         raise SettingsError(f"{where}: an engine's name has a-z, 0-9, _ and - only, at most 63.")
     texts = _texts(table, where)
     blueprint = texts.get("blueprint", ERPNEXT.name)
-    if blueprint not in BLUEPRINTS:
+    if blueprint not in ENGINE_BLUEPRINTS:
         raise SettingsError(
             f"{where}.blueprint: there is no blueprint {shown(blueprint)}. "
-            f"{nearest(blueprint, BLUEPRINTS)}"
+            f"{nearest(blueprint, ENGINE_BLUEPRINTS)}"
         )
     if blueprint == NOOP.name:
         # Nothing is sent, so there is no site to share: each is its own.

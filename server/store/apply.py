@@ -23,6 +23,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     exists,
     false,
     func,
@@ -95,6 +96,7 @@ _CHANGE: dict[str, TypeEngine[Any]] = {
     "heal_count": Integer(),
     "healed_at": UtcTime(),
     "first_completed_at": UtcTime(),
+    "new_life": Boolean(),
     "updated_at": UtcTime(),
 }
 _REQUEST: dict[str, TypeEngine[Any]] = {
@@ -322,8 +324,9 @@ def _fencing_update(dialect: str) -> Executable:
             look_at=change.c.look_at,
             heal_count=healed("heal_count"),
             healed_at=healed("healed_at"),
-            first_completed_at=func.coalesce(
-                tenant.first_completed_at, change.c.first_completed_at
+            first_completed_at=case(
+                (change.c.new_life, None),
+                else_=func.coalesce(tenant.first_completed_at, change.c.first_completed_at),
             ),
             updated_at=change.c.updated_at,
         )
@@ -338,6 +341,9 @@ def _write_rows(
     for op in changed:
         if isinstance(op.slot, SlotFree):
             _free_slot(connection, op, op.slot)
+    released = [op.tenant_id for op in changed if op.release_binding]
+    if released:
+        connection.execute(delete(BINDINGS).where(BINDINGS.c.tenant_id.in_(released)))
     put(connection, BINDINGS, [rows.binding_row(op) for op in changed if op.binding])
     put(connection, RUNS, [row for op in changed for row in rows.run_rows(op, outcomes[id(op)])])
     put(connection, STEPS, [row for op in changed for row in rows.step_rows(op)])

@@ -6,17 +6,17 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import exists, not_, or_, select
 
 from server.model.records import Record
-from server.model.states import RunState, StepState, TenantState
+from server.model.states import Order, RunState, StepState, TenantState
 from server.store import values
 from server.store.tables import ATTEMPTS, BINDINGS, RESOURCES, RUNS, STEPS, TENANTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sqlalchemy import RowMapping
+    from sqlalchemy import ColumnElement, RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from server.model.ownership import Resource
@@ -114,6 +114,7 @@ async def _passed(
 ) -> set[str]:
     by_run = select(RUNS.c.tenant_id).where(
         RUNS.c.tenant_id.in_(tenant_ids),
+        _of_this_life(),
         or_(RUNS.c.state.in_(_PASSED), RUNS.c.previous_state.in_(_PASSED)),
     )
     by_step = (
@@ -121,6 +122,7 @@ async def _passed(
         .join(STEPS, STEPS.c.run_id == RUNS.c.id)
         .where(
             RUNS.c.tenant_id.in_(tenant_ids),
+            _of_this_life(),
             STEPS.c.key == step_key,
             STEPS.c.state == StepState.COMPLETED.value,
         )
@@ -129,6 +131,19 @@ async def _passed(
     for query in (by_run, by_step):
         found.update((await connection.execute(query)).scalars())
     return found
+
+
+def _of_this_life() -> ColumnElement[bool]:
+    """Leave out what a tenant did before everything made for it was removed."""
+    removal = RUNS.alias("removal")
+    return not_(
+        exists().where(
+            removal.c.tenant_id == RUNS.c.tenant_id,
+            removal.c.run_order == Order.DEPROVISION.value,
+            removal.c.state == RunState.COMPLETED.value,
+            removal.c.created_at >= RUNS.c.created_at,
+        )
+    )
 
 
 async def _same_name(

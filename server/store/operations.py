@@ -133,6 +133,9 @@ class TenantOperation:
         look_at: When a sweep shall look next; None: at once.
         healing: The healing budget; None leaves it.
         completed_at: Set when it makes the tenant COMPLETED for the first time.
+        new_life: Whether what a tenant that was removed did before counts no more: it is a
+            new shop, which was never COMPLETED.
+        release_binding: Whether the company name is free for others from now on.
     """
 
     tenant_id: TenantId
@@ -148,6 +151,8 @@ class TenantOperation:
     look_at: datetime | None = None
     healing: Healing | None = None
     completed_at: datetime | None = None
+    new_life: bool = False
+    release_binding: bool = False
     runs: tuple[RunRow, ...] = ()
     steps: tuple[Step, ...] = ()
     attempts: tuple[Attempt, ...] = ()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from dataclasses import Field
 
+    from server.model.records import Cancellation
     from server.model.spec import TenantSpec
     from server.store.operations import (
         Outcome,
@@ -63,6 +64,7 @@ def change_row(op: TenantOperation) -> Row:
         "look_at": op.look_at,
         "heal_change": op.healing is not None,
         "first_completed_at": op.completed_at,
+        "new_life": op.new_life,
         "updated_at": op.at,
     }
     if standing is not None:
@@ -150,6 +152,8 @@ def run_rows(op: TenantOperation, outcome: Outcome) -> Iterator[Row]:
             "actor": run.actor,
             "reason": run.reason,
             "previous_state": run.previous_state,
+            "options": dump(run.options),
+            **_cancellation(run.cancellation),
             "waiting_code": None if waiting is None else waiting.code.value,
             "waiting_message": None if waiting is None else waiting.message,
             "waiting_until": None if waiting is None else waiting.until,
@@ -157,6 +161,16 @@ def run_rows(op: TenantOperation, outcome: Outcome) -> Iterator[Row]:
             "started_at": run.started_at,
             "finished_at": run.finished_at,
         }
+
+
+def _cancellation(cancellation: Cancellation | None) -> Row:
+    if cancellation is None:
+        return {}
+    return {
+        "cancelled_by": cancellation.by,
+        "cancel_reason": cancellation.reason,
+        "cancelled_at": cancellation.at,
+    }
 
 
 def step_rows(op: TenantOperation) -> Iterator[Row]:

@@ -119,7 +119,13 @@ def _insert(dialect: str, table: Table, *, overwrite: bool) -> Executable:
     if not overwrite:
         return statement
     keys = [key.name for key in table.primary_key.columns]
-    changed = {name: statement.excluded[name] for name in names if name not in keys}
+    changed = {
+        name: func.coalesce(statement.excluded[name], table.c[name])
+        if table.c[name].info.get("stays")
+        else statement.excluded[name]
+        for name in names
+        if name not in keys
+    }
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 

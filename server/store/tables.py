@@ -111,6 +111,12 @@ RUNS = Table(
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("previous_state", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    # Written by an order under a worker's hands, who writes the whole row and knows nothing
+    # of it: what is there stays (server.store.rowset).
+    Column("cancelled_by", Text, info={"stays": True}),
+    Column("cancel_reason", Text, info={"stays": True}),
+    Column("cancelled_at", UtcTime, info={"stays": True}),
     Column("waiting_code", Text),
     Column("waiting_message", Text),
     Column("waiting_until", UtcTime),

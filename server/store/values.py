@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from server.model.ownership import Resource
-from server.model.records import Attempt, Hold, LogEntry, Run, Step, Tenant, WaitingFor, Worker
+from server.model.records import (
+    Attempt,
+    Cancellation,
+    Hold,
+    LogEntry,
+    Run,
+    Step,
+    Tenant,
+    WaitingFor,
+    Worker,
+)
 from server.model.spec import (
     DEFAULT_CHART,
     DEFAULT_COUNTRY_CODE,
@@ -133,6 +143,18 @@ def run(row: RowMapping) -> Run:
         created_at=row["created_at"] or _EPOCH,
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        options={key: str(value) for key, value in json_object(row["options"]).items()},
+        cancellation=_cancellation(row),
+    )
+
+
+def _cancellation(row: RowMapping) -> Cancellation | None:
+    if row["cancelled_at"] is None:
+        return None
+    return Cancellation(
+        by=row["cancelled_by"] or "unknown",
+        reason=row["cancel_reason"] or "",
+        at=row["cancelled_at"],
     )
 
 

@@ -13,6 +13,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from server.countries import (
 )
 from server.errors import InvalidInput, Violation
 from server.model.identifiers import TenantId, canonical_uuid
+from server.model.listing import Listing, ListOrder, words_of
 from server.model.naming import MAX_COMPANY_NAME, fold_name
 from server.model.spec import (
     DEFAULT_CHART,
@@ -35,6 +37,7 @@ from server.model.spec import (
     PAYMENT_METHOD_TYPES,
     TenantSpec,
 )
+from server.model.states import TenantState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_ID = 128
 MAX_REASON = 500
+MAX_PAGE_SIZE = 500
 
 _MAX_SHOWN = 60
 # ERPNext keeps names in columns of 140 characters.
@@ -70,6 +74,20 @@ class RawSpec:
     engine_id: str | None = None
     payment_methods: tuple[str, ...] = ()
     opening_amount: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawListing:
+    """A ListTenantsRequest as it was sent; a None among the states, or as order, is no word."""
+
+    states: tuple[TenantState | None, ...] = ()
+    engine_id: str = ""
+    text: str = ""
+    held: bool | None = None
+    stuck_longer_than: timedelta | None = None
+    order: ListOrder | None = ListOrder.NEWEST
+    page_size: int = 0
+    page_token: str = ""
 
 
 def validate_spec(
@@ -192,6 +210,50 @@ def validate_revision(revision: int | None) -> int | None:
             "or leave it out.",
         )
     return revision
+
+
+def validate_listing(raw: RawListing) -> Listing:
+    """Check the filters and the order of a list.
+
+    Raises:
+        InvalidInput: with every wrong field.
+    """
+    text = words_of(raw.text)
+    wrong = {
+        "states": _wrong_if(
+            None in raw.states, f"has an unknown state. Send some of {', '.join(TenantState)}."
+        ),
+        "engine_id": _wrong_if(
+            len(raw.engine_id) > _MAX_NAME or bool(_unfit_character(raw.engine_id)),
+            f"{_shown(raw.engine_id)} can be no engine's id. See the engines file.",
+        ),
+        "text": _wrong_if(
+            len(raw.text) > _MAX_NAME or bool(raw.text.strip() and not text),
+            f"{_shown(raw.text)} fits no name. Send the beginning of a word of the company's "
+            "name, or of the tenant's id.",
+        ),
+        "stuck_longer_than": _wrong_if(
+            raw.stuck_longer_than is not None and raw.stuck_longer_than < timedelta(0),
+            "is negative. Send a time span such as 3600s.",
+        ),
+        "order_by": _wrong_if(
+            raw.order is None, f"is an unknown order. Send one of {', '.join(ListOrder)}."
+        ),
+        "page_size": _wrong_if(
+            raw.page_size < 0, f"{raw.page_size} is negative. Send 1 to {MAX_PAGE_SIZE}."
+        ),
+    }
+    violations = [Violation(field=name, description=why) for name, why in wrong.items() if why]
+    if violations:
+        raise InvalidInput(tuple(violations))
+    return Listing(
+        states=frozenset(state for state in raw.states if state is not None),
+        engine_id=raw.engine_id.strip(),
+        text=text,
+        held=raw.held,
+        stuck_longer_than=raw.stuck_longer_than,
+        order=raw.order or ListOrder.NEWEST,
+    )
 
 
 def validate_step_key(key: str, blueprint: Blueprint, *, required: bool = False) -> str:
@@ -388,6 +450,10 @@ def _opening_amount(found: _Findings, sent: float | None, currency: str) -> floa
             f"is {sent}; at most {decimals} decimals are allowed. Round it.",
         )
     return abs(sent)  # -0.0 is 0.0
+
+
+def _wrong_if(wrong: bool, why: str) -> str:  # noqa: FBT001 - private, and reads as it is said
+    return why if wrong else ""
 
 
 def _decimals(amount: float) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from rich.text import Text
 
-from clients.cli import diagnosing, failures, render, standing
+from clients.cli import diagnosing, failures, listing, render, standing
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
 from clients.cli.output import Output, OutputClosed
-from clients.cli.requests import Continue, Diagnose, Logs, Retry, Start, Status
+from clients.cli.requests import Continue, Diagnose, ListTenants, Logs, Retry, Start, Status
 from clients.cli.screens import screen_for
 from clients.cli.watch import watch
 from clients.cli.wire_text import plain
@@ -20,9 +20,16 @@ from clients.sdk import ProvisionerClient, ProvisionerError
 from provisioner.v1.tenant_pb2 import TenantSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from clients.cli.requests import Request
     from provisioner.v1.provisioning_pb2 import LogEntry
     from provisioner.v1.tenant_pb2 import TenantStatus
+
+
+# Commands with a module of their own. Any: each takes its own kind of request.
+_BY_REQUEST: dict[type[Request], Callable[[ProvisionerClient, Any, Output], Awaitable[ExitCode]]]
+_BY_REQUEST = {Diagnose: diagnosing.diagnose, ListTenants: listing.show}
 
 
 def run(request: Request) -> ExitCode:
@@ -47,6 +54,8 @@ async def _carry_out(request: Request, output: Output) -> ExitCode:
     async with ProvisionerClient(
         request.address, timeout_seconds=request.timeout_seconds
     ) as client:
+        if carry_out := _BY_REQUEST.get(type(request)):
+            return await carry_out(client, request, output)
         match request:
             case Logs():
                 return await _logs(client, request, output)
@@ -62,8 +71,6 @@ async def _carry_out(request: Request, output: Output) -> ExitCode:
                     return await _watch(client, status, output, with_log=True)
                 _show(status, output)
                 return ExitCode.DONE
-            case Diagnose():
-                return await diagnosing.diagnose(client, request, output)
             case _:
                 raise TypeError(f"no call for {type(request).__name__}")
 

@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from clients.cli import diagnose_commands, local_commands, tenant_commands
+from clients.cli import diagnose_commands, list_command, local_commands, tenant_commands
 from clients.cli.exit_codes import ExitCode
 
 _EPILOG = """\b
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(tenant_commands.commands)
 app.add_typer(diagnose_commands.commands)
+app.add_typer(list_command.commands)
 app.add_typer(local_commands.commands)
 
 

@@ -82,3 +82,17 @@ class Diagnose(Request):
 
     tenant: str
     skip_engine: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListTenants(Request):
+    """List tenants; an empty filter lets all through."""
+
+    text: str
+    states: tuple[str, ...]
+    engine: str
+    held: bool | None
+    stuck_seconds: float | None
+    order: str
+    limit: int
+    page_token: str

@@ -19,11 +19,13 @@ from clients.sdk.log_stream import MAX_FAILURES, LogStream
 from provisioner.v1 import provisioning_pb2, provisioning_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from types import TracebackType
     from typing import TypeVar
 
     from provisioner.v1.diagnosis_pb2 import Diagnosis
+    from provisioner.v1.listing_pb2 import TenantSummary
+    from provisioner.v1.provisioning_pb2 import ListTenantsRequest, ListTenantsResponse
     from provisioner.v1.tenant_pb2 import TenantSpec, TenantStatus
 
     Request = TypeVar("Request")
@@ -100,6 +102,31 @@ class ProvisionerClient:
         """Return where a tenant stands."""
         request = provisioning_pb2.GetStatusRequest(tenant_id=tenant_id)
         return (await self._call(self._stub.GetStatus, request)).status
+
+    async def list_tenants(self, request: ListTenantsRequest | None = None) -> ListTenantsResponse:
+        """Return one page of tenants, as the service cut it (`tenants` gives them one by one)."""
+        return await self._call(
+            self._stub.ListTenants, request or provisioning_pb2.ListTenantsRequest()
+        )
+
+    async def tenants(
+        self, request: ListTenantsRequest | None = None
+    ) -> AsyncGenerator[TenantSummary, None]:
+        """Give the tenants of a list one by one, asking for page after page.
+
+        Args:
+            request: Filters, order, and page size; all tenants, newest first, if left out.
+        """
+        asked = provisioning_pb2.ListTenantsRequest()
+        asked.CopyFrom(request or asked)
+        while True:
+            page = await self.list_tenants(asked)
+            for tenant in page.tenants:
+                yield tenant
+            # A page may be empty although more follow.
+            if not page.next_page_token:
+                return
+            asked.page_token = page.next_page_token
 
     async def continue_(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from server.errors import CursorOutOfRange, NotAllowed, NotFound
 from server.model.actor import Right
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
+from server.queries.listing import TenantPage, list_tenants
 from server.queries.log_hub import POLL_SECONDS, LogHub
 from server.queries.log_pages import CursorCut, LogPages
 from server.queries.status import HELD, STALLED, Status, status_of
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from server.model.records import LogEntry, Record
     from server.store.database import Database
+    from server.validation import RawListing
 
-__all__ = ["HELD", "STALLED", "CursorCut", "LogHub", "Queries", "Status", "status_of"]
+__all__ = ["HELD", "STALLED", "CursorCut", "LogHub", "Queries", "Status", "TenantPage", "status_of"]
 
 
 class Queries:
@@ -44,6 +46,7 @@ class Queries:
     ) -> None:
         self.hub = LogHub(database.reads, poll_seconds=poll_seconds)
         self._reads = database.reads
+        self._lists = database.lists
         self._pages = LogPages(database.reads)
         self._engines = engines
         self._now = now
@@ -80,6 +83,17 @@ class Queries:
             self._now(),
             self._lease_seconds,
         )
+
+    async def tenants(self, actor: Actor, raw: RawListing) -> TenantPage:
+        """Return one page of the tenants that the caller may see.
+
+        Raises:
+            InvalidInput: a filter is wrong, or the page token is of another list.
+            NotAllowed: the caller may see none.
+            StoreUnavailable: the database can't be read now.
+        """
+        _demand_read(actor)
+        return await list_tenants(self._lists, actor, raw, self._now)
 
     async def logs(
         self, actor: Actor, tenant_id: str, after_cursor: int, *, follow: bool

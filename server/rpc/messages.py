@@ -7,17 +7,21 @@ calendar of the wire are left out.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from provisioner.v1 import provisioning_pb2, tenant_pb2
+from provisioner.v1 import listing_pb2, provisioning_pb2, tenant_pb2
 from server.validation import RawSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from google.protobuf.duration_pb2 import Duration
+
+    from server.model.listing import TenantSummary
     from server.model.records import Hold, LogEntry, Step, StepError, WaitingFor
     from server.model.spec import TenantSpec
     from server.queries import Status
@@ -74,6 +78,36 @@ def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
         spec=_spec(tenant.spec),
         next_command=text_of(status.next_command),
     )
+
+
+def tenant_summary(tenant: TenantSummary) -> listing_pb2.TenantSummary:
+    """Write one tenant of a list."""
+    return listing_pb2.TenantSummary(
+        tenant_id=text_of(tenant.id),
+        company_name=text_of(tenant.company_name),
+        engine_id=text_of(tenant.engine_id),
+        state=_TENANT_STATES[tenant.state or "UNSPECIFIED"],
+        current_step=text_of(tenant.current_step),
+        progress_percent=tenant.progress_percent,
+        steps_completed=_int32(tenant.steps_completed),
+        total_steps=_int32(tenant.total_steps),
+        error_code=text_of(tenant.error_code),
+        hold=None if tenant.hold is None else _hold(tenant.hold),
+        revision=tenant.revision,
+        run_id=text_of(tenant.run_id),
+        created_at=time_of(tenant.created_at),
+        state_since=time_of(tenant.state_since),
+        unsettled_since=time_of(tenant.unsettled_since),
+        updated_at=time_of(tenant.updated_at),
+    )
+
+
+def span(duration: Duration) -> timedelta:
+    """Take a time span as it was sent; one beyond what can be counted is the longest."""
+    try:
+        return timedelta(seconds=duration.seconds, microseconds=duration.nanos // 1000)
+    except OverflowError:
+        return timedelta.max if duration.seconds > 0 else timedelta.min
 
 
 def log_page(entries: Sequence[LogEntry]) -> provisioning_pb2.StreamLogsResponse:

@@ -15,6 +15,7 @@ from server.commands import OrderTerms
 from server.rpc import messages
 from server.rpc.answering import Answering
 from server.rpc.diagnosing import Diagnosing
+from server.rpc.listing import Listing
 from server.rpc.streams import LONGEST_SECONDS, MOST_PER_PEER, Streams
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from server.rpc.identity import Context, Identify
 
 
-class ProvisioningService(Diagnosing, Answering, ProvisioningServiceServicer):
+class ProvisioningService(Diagnosing, Listing, Answering, ProvisioningServiceServicer):
     """The service over commands and queries."""
 
     def __init__(

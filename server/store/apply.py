@@ -35,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from server.model.states import SETTLED_TENANT_STATES
 from server.store import rows
 from server.store.columns import UtcTime
 from server.store.operations import (
@@ -60,6 +61,7 @@ from server.store.tables import (
     RUNS,
     STEPS,
     SWEEPS,
+    TENANT_WORDS,
     TENANTS,
     WORKERS,
 )
@@ -99,6 +101,7 @@ _CHANGE: dict[str, TypeEngine[Any]] = {
     "new_life": Boolean(),
     "updated_at": UtcTime(),
 }
+_SETTLED = sorted(state.value for state in SETTLED_TENANT_STATES)
 _REQUEST: dict[str, TypeEngine[Any]] = {
     "position": Integer(),
     "caller": Text(),
@@ -329,6 +332,17 @@ def _fencing_update(dialect: str) -> Executable:
                 else_=func.coalesce(tenant.first_completed_at, change.c.first_completed_at),
             ),
             updated_at=change.c.updated_at,
+            state_since=case(
+                (and_(rewritten, change.c.state != tenant.state), change.c.updated_at),
+                else_=tenant.state_since,
+            ),
+            unsettled_since=case(
+                (not_(rewritten), tenant.unsettled_since),
+                (change.c.state.in_(_SETTLED), None),
+                # Since it was settled last; the runs that failed in between do not count.
+                (tenant.state.in_(_SETTLED), change.c.updated_at),
+                else_=func.coalesce(tenant.unsettled_since, change.c.updated_at),
+            ),
         )
         .returning(tenant.id, tenant.fencing_token, tenant.revision, tenant.log_seq)
     )
@@ -344,6 +358,7 @@ def _write_rows(
     released = [op.tenant_id for op in changed if op.release_binding]
     if released:
         connection.execute(delete(BINDINGS).where(BINDINGS.c.tenant_id.in_(released)))
+    put(connection, TENANT_WORDS, [row for op in changed for row in rows.word_rows(op)])
     put(connection, BINDINGS, [rows.binding_row(op) for op in changed if op.binding])
     put(connection, RUNS, [row for op in changed for row in rows.run_rows(op, outcomes[id(op)])])
     put(connection, STEPS, [row for op in changed for row in rows.step_rows(op)])

@@ -20,6 +20,7 @@ from server.errors import StoreUnavailable
 from server.store import schema
 from server.store.apply import apply, ensure_engine
 from server.store.driver_lock import DriverLock
+from server.store.listing import TenantLists
 from server.store.pictures import read_picture
 from server.store.reads import Reads
 from server.store.writer import Writer
@@ -59,6 +60,7 @@ class Database:
             self.driver_lock = None
         self._engine = _reading_engine(self.url)
         self.reads = Reads(self._engine)
+        self.lists = TenantLists(self._engine)
         self._writer = Writer(self._commit)
         self.on_applied = self._writer.on_applied
 

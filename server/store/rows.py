@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from server.model.listing import beginnings, words_of
 from server.model.naming import fold_name
+from server.model.states import SETTLED_TENANT_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,7 +101,18 @@ def new_tenant_row(op: TenantOperation) -> Row:
         "heal_count": 0,
         "created_at": op.at,
         "updated_at": op.at,
+        "state_since": op.at,
+        "unsettled_since": None if op.standing.state in SETTLED_TENANT_STATES else op.at,
+        "words": words_of(op.create.spec.company_name),
     }
+
+
+def word_rows(op: TenantOperation) -> Iterator[Row]:
+    """Return what a new tenant is found by."""
+    if op.create is None:
+        return
+    for beginning in beginnings(op.tenant_id, op.create.spec.company_name):
+        yield {"words": beginning, "tenant_id": op.tenant_id}
 
 
 def _standing_row(op: TenantOperation) -> Row:

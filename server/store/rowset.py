@@ -126,6 +126,8 @@ def _insert(dialect: str, table: Table, *, overwrite: bool) -> Executable:
         for name in names
         if name not in keys
     }
+    if not changed:
+        return statement.on_conflict_do_nothing(index_elements=keys)
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 

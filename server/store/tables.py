@@ -33,6 +33,12 @@ METADATA = MetaData(
     }
 )
 
+_LONG_AGO = "1970-01-01 00:00:00.000000+00:00"
+_UNKNOWN_STATE = (
+    "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
+    "'DEPROVISIONING','DEPROVISIONED')"
+)
+
 TENANTS = Table(
     "tenants",
     METADATA,
@@ -61,7 +67,42 @@ TENANTS = Table(
     Column("first_completed_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
+    # For lists, and not `updated_at`: a column that every step of every run changes must be
+    # in no index, or PostgreSQL writes all of them anew at each step (docs/decisions/0039).
+    Column("state_since", UtcTime, nullable=False, server_default=_LONG_AGO),
+    Column("unsettled_since", UtcTime),
+    # The name's words (server.model.listing.words_of), for texts that fit many.
+    Column("words", Text, nullable=False, server_default=""),
     Index("ix_tenants_company_fold", "company_fold"),
+    # One a list order; a list without a state reads one range a state.
+    Index("ix_tenants_state_created_at", "state", "created_at", "id"),
+    Index("ix_tenants_state_state_since", "state", "state_since", "id"),
+    Index("ix_tenants_state_company_fold", "state", "company_fold", "id"),
+    Index("ix_tenants_engine_id_state_created_at", "engine_id", "state", "created_at", "id"),
+    Index(
+        "ix_tenants_held",
+        "id",
+        sqlite_where=text("hold_reason IS NOT NULL"),
+        postgresql_where=text("hold_reason IS NOT NULL"),
+    ),
+    Index(
+        "ix_tenants_unsettled_since",
+        "unsettled_since",
+        "id",
+        sqlite_where=text(
+            "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+        ),
+        postgresql_where=text(
+            "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+        ),
+    ),
+    # Words of state that are none of ours: few, if somebody wrote into the table.
+    Index(
+        "ix_tenants_unknown_state",
+        "state",
+        sqlite_where=text(_UNKNOWN_STATE),
+        postgresql_where=text(_UNKNOWN_STATE),
+    ),
     # What a sweep reads: few rows, whatever the number of tenants. On `state`, so that
     # a state changed by SQL is seen. In pages by id: with another column first, SQLite
     # would walk the primary key, and so every tenant.
@@ -76,6 +117,17 @@ TENANTS = Table(
             "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
         ),
     ),
+)
+
+# Each tenant under its id and under its company's name from each word on, to be found by
+# how one of these begins. Byte order, so that a beginning is a range.
+TENANT_WORDS = Table(
+    "tenant_words",
+    METADATA,
+    Column("words", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    PrimaryKeyConstraint("words", "tenant_id"),
+    sqlite_with_rowid=False,
 )
 
 BINDINGS = Table(

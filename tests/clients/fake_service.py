@@ -105,6 +105,10 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         # What an order answers; the next status where it is None.
         self.acknowledged: TenantStatus | None = None
         self.diagnosis = diagnosis_pb2.Diagnosis()
+        # Answers to ListTenants in order; the last one stays.
+        self.pages: deque[provisioning_pb2.ListTenantsResponse] = deque(
+            [provisioning_pb2.ListTenantsResponse()]
+        )
         # Faults by method, raised in order before it answers.
         self.faults: dict[str, deque[Fault | Hang]] = defaultdict(deque)
         # What each StreamLogs does, in order of the calls; after them `log` is sent.
@@ -131,6 +135,12 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.looked.put_nowait(request)
         await self._arrive("GetStatus", request, context)
         return provisioning_pb2.GetStatusResponse(status=self._status())
+
+    async def ListTenants(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.ListTenantsRequest, context: Context
+    ) -> provisioning_pb2.ListTenantsResponse:
+        await self._arrive("ListTenants", request, context)
+        return self.pages.popleft() if len(self.pages) > 1 else self.pages[0]
 
     async def Continue(  # noqa: N802 - gRPC fixes the name
         self, request: provisioning_pb2.ContinueRequest, context: Context

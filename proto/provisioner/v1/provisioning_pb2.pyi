@@ -5,11 +5,13 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from provisioner.v1 import diagnosis_pb2 as _diagnosis_pb2
+from provisioner.v1 import listing_pb2 as _listing_pb2
 from provisioner.v1 import tenant_pb2 as _tenant_pb2
 import builtins as _builtins
 import sys
@@ -159,6 +161,98 @@ class GetStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class ListTenantsRequest(_message.Message):
+    """Asks for one page of tenants. Only those are listed that fit every filter that is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    STUCK_LONGER_THAN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most tenants of the page; 0: 50. Above 500 it is 500."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty: the first page. It holds only for the same
+    caller, filters and order.
+    """
+    engine_id: _builtins.str
+    """On this engine; empty: on any."""
+    text: _builtins.str
+    """Company name in which a word begins with this text (several words: one after the other),
+    without case, accents and punctuation; or tenant id that begins with it. Empty: any.
+    """
+    held: _builtins.bool
+    """True: held ones; false: those that are not; unset: any."""
+    order_by: _listing_pb2.ListOrder.ValueType
+    """Which come first."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_tenant_pb2.TenantState.ValueType]:
+        """In one of these states; empty: in any."""
+
+    @_builtins.property
+    def stuck_longer_than(self) -> _duration_pb2.Duration:
+        """Neither COMPLETED nor ended by a person for longer than this, whatever was tried in
+        between. Unset: any.
+        """
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        states: _abc.Iterable[_tenant_pb2.TenantState.ValueType] | None = ...,
+        engine_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        held: _builtins.bool | None = ...,
+        stuck_longer_than: _duration_pb2.Duration | None = ...,
+        order_by: _listing_pb2.ListOrder.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "held", b"held", "stuck_longer_than", b"stuck_longer_than"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "engine_id", b"engine_id", "held", b"held", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "stuck_longer_than", b"stuck_longer_than", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__held: _TypeAlias = _typing.Literal["held"]  # noqa: Y015
+    _WhichOneofArgType__held: _TypeAlias = _typing.Literal["_held", b"_held"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__held) -> _WhichOneofReturnType__held | None: ...
+
+Global___ListTenantsRequest: _TypeAlias = ListTenantsRequest  # noqa: Y015
+
+@_typing.final
+class ListTenantsResponse(_message.Message):
+    """One page of tenants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page begins; empty: this is the last one."""
+    @_builtins.property
+    def tenants(self) -> _containers.RepeatedCompositeFieldContainer[_listing_pb2.TenantSummary]:
+        """In the order asked for. May be fewer than the page size, even none, though more follow:
+        only an empty `next_page_token` is the end.
+        """
+
+    def __init__(
+        self,
+        *,
+        tenants: _abc.Iterable[_listing_pb2.TenantSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tenants", b"tenants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTenantsResponse: _TypeAlias = ListTenantsResponse  # noqa: Y015
 
 @_typing.final
 class StreamLogsRequest(_message.Message):

@@ -53,6 +53,11 @@ class ProvisioningServiceStub:
                 request_serializer=provisioner_dot_v1_dot_provisioning__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ListTenants = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/ListTenants',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.ListTenantsRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.ListTenantsResponse.FromString,
+                _registered_method=True)
         self.StreamLogs = channel.unary_stream(
                 '/provisioner.v1.ProvisioningService/StreamLogs',
                 request_serializer=provisioner_dot_v1_dot_provisioning__pb2.StreamLogsRequest.SerializeToString,
@@ -98,6 +103,13 @@ class ProvisioningServiceServicer:
 
     def GetStatus(self, request, context):
         """Tells where a tenant stands. Never waits for the engine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTenants(self, request, context):
+        """Lists tenants by page, as far as the caller may see them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +165,11 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.GetStatusRequest.FromString,
                     response_serializer=provisioner_dot_v1_dot_provisioning__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ListTenants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenants,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.ListTenantsRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.ListTenantsResponse.SerializeToString,
             ),
             'StreamLogs': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamLogs,
@@ -238,6 +255,33 @@ class ProvisioningService:
             '/provisioner.v1.ProvisioningService/GetStatus',
             provisioner_dot_v1_dot_provisioning__pb2.GetStatusRequest.SerializeToString,
             provisioner_dot_v1_dot_provisioning__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/ListTenants',
+            provisioner_dot_v1_dot_provisioning__pb2.ListTenantsRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.ListTenantsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,6 +32,8 @@ class ProvisioningServiceStub:
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetStatusRequest, _provisioning_pb2.GetStatusResponse]
     """Tells where a tenant stands. Never waits for the engine."""
+    ListTenants: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListTenantsRequest, _provisioning_pb2.ListTenantsResponse]
+    """Lists tenants by page, as far as the caller may see them."""
     StreamLogs: _aio.UnaryStreamMultiCallable[_provisioning_pb2.StreamLogsRequest, _provisioning_pb2.StreamLogsResponse]
     """Sends a tenant's log in order, each entry once, from after a cursor. With
     `follow` it goes on as the log grows and ends with OK once the tenant is at
@@ -85,6 +87,14 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_provisioning_pb2.GetStatusRequest, _abc.Awaitable[_provisioning_pb2.GetStatusResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.GetStatusResponse]:
         """Tells where a tenant stands. Never waits for the engine."""
+
+    @_abc_1.abstractmethod
+    def ListTenants(
+        self,
+        request: _provisioning_pb2.ListTenantsRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.ListTenantsRequest, _abc.Awaitable[_provisioning_pb2.ListTenantsResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.ListTenantsResponse]:
+        """Lists tenants by page, as far as the caller may see them."""
 
     @_abc_1.abstractmethod
     def StreamLogs(

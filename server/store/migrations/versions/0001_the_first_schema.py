@@ -226,10 +226,63 @@ def upgrade() -> None:
         sa.Column("first_completed_at", UtcTime(), nullable=True),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
+        sa.Column(
+            "state_since",
+            UtcTime(),
+            server_default="1970-01-01 00:00:00.000000+00:00",
+            nullable=False,
+        ),
+        sa.Column("unsettled_since", UtcTime(), nullable=True),
+        sa.Column("words", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
     )
     with op.batch_alter_table("tenants", schema=None) as batch_op:
         batch_op.create_index("ix_tenants_company_fold", ["company_fold"], unique=False)
+        batch_op.create_index(
+            "ix_tenants_state_created_at", ["state", "created_at", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_tenants_state_state_since", ["state", "state_since", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_tenants_state_company_fold", ["state", "company_fold", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_tenants_engine_id_state_created_at",
+            ["engine_id", "state", "created_at", "id"],
+            unique=False,
+        )
+        batch_op.create_index(
+            "ix_tenants_held",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("hold_reason IS NOT NULL"),
+            postgresql_where=sa.text("hold_reason IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_tenants_unsettled_since",
+            ["unsettled_since", "id"],
+            unique=False,
+            sqlite_where=sa.text(
+                "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+            ),
+            postgresql_where=sa.text(
+                "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+            ),
+        )
+        batch_op.create_index(
+            "ix_tenants_unknown_state",
+            ["state"],
+            unique=False,
+            sqlite_where=sa.text(
+                "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
+                "'DEPROVISIONING','DEPROVISIONED')"
+            ),
+            postgresql_where=sa.text(
+                "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
+                "'DEPROVISIONING','DEPROVISIONED')"
+            ),
+        )
         batch_op.create_index(
             "ix_tenants_unsettled",
             ["id", "look_at"],
@@ -242,6 +295,17 @@ def upgrade() -> None:
             ),
         )
 
+    op.create_table(
+        "tenant_words",
+        sa.Column(
+            "words",
+            sa.Text().with_variant(sa.Text(collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("words", "tenant_id", name=op.f("pk_tenant_words")),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "workers",
         sa.Column("id", sa.Text(), nullable=False),

@@ -1,0 +1,138 @@
+"""Carries out `list`: asks for page after page, and shows a table that fits the terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from clients.cli.exit_codes import ExitCode
+from clients.cli.json_view import as_object
+from clients.cli.render import STATE_STYLES
+from clients.cli.wire_text import plain, tenant_word
+from provisioner.v1 import listing_pb2, provisioning_pb2, tenant_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clients.cli.output import Output
+    from clients.cli.requests import ListTenants
+    from clients.sdk import ProvisionerClient
+    from provisioner.v1.listing_pb2 import TenantSummary
+
+_LONGEST_PAGE = 500
+_HEADINGS = ("STATE", "STEPS", "SINCE", "TENANT", "COMPANY", "WHY")
+_GAP = 2
+# What may be cut where the terminal is narrow, the first one first, and how short.
+_CUT = ((5, 8), (4, 12), (5, 0))
+
+
+async def show(client: ProvisionerClient, request: ListTenants, output: Output) -> ExitCode:
+    """Show the tenants that fit."""
+    tenants, token = await _ask(client, request)
+    if output.as_json:
+        output.json({"tenants": [as_object(one) for one in tenants], "next_page_token": token})
+        return ExitCode.DONE
+    if not tenants:
+        output.note("No tenant fits.")
+        return ExitCode.DONE
+    width = output.console.width if output.interactive else None
+    output.lines(table(tenants, now=datetime.now(UTC), width=width))
+    if token:
+        output.note(
+            f"{len(tenants)} are shown, more follow. See more with --limit {len(tenants) * 4}."
+        )
+    return ExitCode.DONE
+
+
+async def _ask(client: ProvisionerClient, request: ListTenants) -> tuple[list[TenantSummary], str]:
+    asked = _message(request)
+    found: list[TenantSummary] = []
+    while True:
+        asked.page_size = min(request.limit - len(found), _LONGEST_PAGE)
+        page = await client.list_tenants(asked)
+        found += page.tenants
+        asked.page_token = page.next_page_token
+        # A page may be empty although more follow.
+        if not page.next_page_token or len(found) >= request.limit:
+            return found, page.next_page_token
+
+
+def _message(request: ListTenants) -> provisioning_pb2.ListTenantsRequest:
+    message = provisioning_pb2.ListTenantsRequest(
+        states=[tenant_pb2.TenantState.Value(f"TENANT_STATE_{word}") for word in request.states],
+        engine_id=request.engine,
+        text=request.text,
+        held=request.held,
+        order_by=listing_pb2.ListOrder.Value(f"LIST_ORDER_{request.order}"),
+        page_token=request.page_token,
+    )
+    if request.stuck_seconds is not None:
+        message.stuck_longer_than.FromMilliseconds(round(request.stuck_seconds * 1000))
+    return message
+
+
+def table(tenants: Sequence[TenantSummary], *, now: datetime, width: int | None) -> Iterator[Text]:
+    """Return the lines of a table.
+
+    Args:
+        tenants: Its rows; at least one.
+        now: The time that ages are counted to.
+        width: Columns of the terminal, or None where nothing needs to be cut.
+    """
+    rows = [_HEADINGS, *(_row(tenant, now) for tenant in tenants)]
+    widths = [max(cell_len(row[at]) for row in rows) for at in range(len(_HEADINGS))]
+    if width is not None:
+        widths = _fitted(widths, width)
+    yield Text(_line(rows[0], widths, width), style="dim")
+    for row, tenant in zip(rows[1:], tenants, strict=True):
+        line = Text(_line(row, widths, width))
+        line.stylize(STATE_STYLES.get(tenant.state, ""), 0, widths[0])
+        yield line
+
+
+def _row(tenant: TenantSummary, now: datetime) -> tuple[str, ...]:
+    why = plain(tenant.error_code)
+    if tenant.HasField("hold"):
+        why = f"held by {plain(tenant.hold.by)}" + (f", {why}" if why else "")
+    since = tenant.unsettled_since if tenant.HasField("unsettled_since") else tenant.state_since
+    return (
+        tenant_word(tenant.state),
+        f"{tenant.steps_completed}/{tenant.total_steps}",
+        age((now - since.ToDatetime(UTC)).total_seconds()),
+        plain(tenant.tenant_id),
+        plain(tenant.company_name),
+        why,
+    )
+
+
+def age(seconds: float) -> str:
+    """Return a time span in its largest unit, such as "3h"."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def _fitted(widths: list[int], width: int) -> list[int]:
+    """Shorten what may be shortened until a line fits."""
+    fitted = list(widths)
+    for at, least in _CUT:
+        over = sum(fitted) + _GAP * (len(fitted) - 1) - width
+        if over > 0:
+            fitted[at] = max(min(least, fitted[at]), fitted[at] - over)
+    return fitted
+
+
+def _line(row: Sequence[str], widths: Sequence[int], width: int | None) -> str:
+    cells = (_cell(text, size) for text, size in zip(row, widths, strict=True))
+    line = (" " * _GAP).join(cells).rstrip()
+    return line if width is None else _cell(line, width).rstrip()
+
+
+def _cell(text: str, size: int) -> str:
+    if cell_len(text) <= size:
+        return set_cell_size(text, size)
+    return set_cell_size(text, size - 1) + "…" if size > 1 else ""

@@ -1,0 +1,141 @@
+"""Lists of tenants: what the caller may see, a page at a time.
+
+A page token holds the place where the page before ended, and a mark of the caller, the
+filters and the order it is good for; with others it is refused, for the place would
+mean nothing. It is no secret and opens nothing: rights are asked at every page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from server.errors import InvalidInput, Violation
+from server.model.listing import Position
+from server.store.columns import time_text
+from server.validation import MAX_PAGE_SIZE, validate_listing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from server.model.actor import Actor
+    from server.model.listing import Listing, TenantSummary
+    from server.store.listing import TenantLists
+    from server.validation import RawListing
+
+DEFAULT_PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantPage:
+    """One page of a list.
+
+    Attributes:
+        next_page_token: Where the next one begins; "": this is the last one.
+    """
+
+    tenants: Sequence[TenantSummary]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """What a page token says."""
+
+    after: Position
+    stuck_before: datetime | None
+
+
+async def list_tenants(
+    lists: TenantLists, actor: Actor, raw: RawListing, now: Callable[[], datetime]
+) -> TenantPage:
+    """Return one page of the tenants that the caller may see.
+
+    Raises:
+        InvalidInput: a filter is wrong, or the token is not one of this list.
+        StoreUnavailable: the database can't be read now.
+    """
+    listing = validate_listing(raw)
+    mark = _mark(actor, listing)
+    place = _read(raw.page_token, mark) if raw.page_token else None
+    stuck_before = None
+    if listing.stuck_longer_than is not None:
+        # The same for all pages, or tenants would move into the list behind its reader.
+        stuck_before = place.stuck_before if place else _before(now(), listing)
+    page = await lists.page(
+        listing,
+        stuck_before=stuck_before,
+        after=place.after if place else None,
+        limit=min(raw.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+    )
+    return TenantPage(
+        tenants=page.tenants,
+        next_page_token=(
+            _token(_Place(after=page.after, stuck_before=stuck_before), mark) if page.after else ""
+        ),
+    )
+
+
+def _before(now: datetime, listing: Listing) -> datetime | None:
+    span = listing.stuck_longer_than
+    if span is None:
+        return None
+    try:
+        return now - span
+    except OverflowError:  # longer than there were years
+        return datetime.min.replace(tzinfo=now.tzinfo)
+
+
+def _mark(actor: Actor, listing: Listing) -> str:
+    facts = [
+        actor.name,
+        sorted(state.value for state in listing.states),
+        listing.engine_id,
+        listing.text,
+        listing.held,
+        None if listing.stuck_longer_than is None else listing.stuck_longer_than.total_seconds(),
+        listing.order.value,
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _token(place: _Place, mark: str) -> str:
+    stuck = None if place.stuck_before is None else time_text(place.stuck_before)
+    facts = [mark, place.after.key, place.after.tenant_id, stuck]
+    return base64.urlsafe_b64encode(json.dumps(facts).encode()).decode().rstrip("=")
+
+
+def _read(token: str, mark: str) -> _Place:
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        read_mark, key, tenant_id, stuck = json.loads(text)
+        place = _Place(
+            after=Position(key=str(key), tenant_id=str(tenant_id)),
+            stuck_before=None if stuck is None else datetime.fromisoformat(stuck),
+        )
+    except (ValueError, TypeError) as error:
+        raise _no_token("is none of this service") from error
+    # A database takes neither a zero byte nor half a surrogate; nobody has such a place.
+    if not f"{place.after.key}{place.after.tenant_id}".isprintable():
+        raise _no_token("is none of this service")
+    if read_mark != mark:
+        raise _no_token("is of another list")
+    return place
+
+
+def _no_token(what: str) -> InvalidInput:
+    return InvalidInput(
+        (
+            Violation(
+                field="page_token",
+                description=(
+                    f"{what}. Send next_page_token of the page before, with the same filters "
+                    "and order and as the same caller; or none, for the first page."
+                ),
+            ),
+        )
+    )

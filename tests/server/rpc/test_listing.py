@@ -1,0 +1,143 @@
+"""ListTenants over the wire: pages, tokens, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from provisioner.v1 import listing_pb2, tenant_pb2
+from provisioner.v1 import provisioning_pb2 as pb
+from server.model.actor import Actor, Role
+from tests.server.rpc.failing import failure
+
+if TYPE_CHECKING:
+    from tests.server.rpc.conftest import Rig
+
+NAMES = ("Zebra Foods", "Café Acme", "acme tools")
+
+
+async def names(rig: Rig, **fields: object) -> list[str]:
+    """The companies of all pages."""
+    request = pb.ListTenantsRequest(page_size=2, **fields)  # type: ignore[arg-type]  # any field
+    found: list[str] = []
+    while True:
+        page = await rig.stub.ListTenants(request)
+        found += [tenant.company_name for tenant in page.tenants]
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+async def test_tenants_are_listed_page_by_page_in_the_order_asked_for(rig: Rig) -> None:
+    started = [await rig.start(name) for name in NAMES]
+    by_id = [name for _, name in sorted((s.tenant_id, s.spec.company_name) for s in started)]
+    # All were made at the same time, so the id decides.
+    assert await names(rig) == by_id[::-1]
+    assert await names(rig, order_by=listing_pb2.LIST_ORDER_OLDEST) == by_id
+    by_name = ["acme tools", "Café Acme", "Zebra Foods"]
+    assert await names(rig, order_by=listing_pb2.LIST_ORDER_NAME) == by_name
+
+
+async def test_a_summary_says_what_a_status_says(rig: Rig) -> None:
+    status = await rig.start("Acme")
+    (summary,) = (await rig.stub.ListTenants(pb.ListTenantsRequest())).tenants
+    for field in (
+        "tenant_id",
+        "run_id",
+        "revision",
+        "state",
+        "current_step",
+        "progress_percent",
+        "steps_completed",
+        "total_steps",
+    ):
+        assert getattr(summary, field) == getattr(status, field), field
+    assert (summary.company_name, summary.engine_id) == ("Acme", "main")
+    assert not summary.HasField("hold")
+    assert summary.HasField("unsettled_since")
+
+
+async def test_filters_are_carried_out_together(rig: Rig) -> None:
+    for name in NAMES:
+        await rig.start(name)
+    done = await rig.start("Acme Done")
+    await rig.write(done.tenant_id, "over", rest=True)
+    rig.damage("UPDATE tenants SET hold_reason = 'gone' WHERE company_name = 'acme tools'")
+    rig.damage("UPDATE tenants SET unsettled_since = NULL WHERE company_name = 'Zebra Foods'")
+    in_progress = [tenant_pb2.TENANT_STATE_IN_PROGRESS]
+    an_hour = Duration(seconds=3600)
+    assert sorted(await names(rig, text="ACMÉ")) == ["Acme Done", "Café Acme", "acme tools"]
+    assert sorted(await names(rig, text="acme", states=in_progress)) == ["Café Acme", "acme tools"]
+    assert await names(rig, text="acme", states=in_progress, held=False) == ["Café Acme"]
+    assert await names(rig, held=True) == ["acme tools"]
+    # Nobody knows since when, which is long enough.
+    assert await names(rig, stuck_longer_than=an_hour) == ["Zebra Foods"]
+    assert await names(rig, engine_id="other") == []
+    assert await names(rig, text=done.tenant_id) == ["Acme Done"]
+    assert await names(rig, text=done.tenant_id[:20]) == ["Acme Done"]
+
+
+async def test_a_page_token_is_good_for_its_own_list_only(rig: Rig) -> None:
+    for name in NAMES:
+        await rig.start(name)
+    token = (await rig.stub.ListTenants(pb.ListTenantsRequest(page_size=1))).next_page_token
+    other = pb.ListTenantsRequest(page_token=token, order_by=listing_pb2.LIST_ORDER_NAME)
+    rig.service._identify = lambda _context: Actor(name="local", role=Role.VIEWER)
+    assert (await rig.stub.ListTenants(pb.ListTenantsRequest(page_token=token))).tenants
+    for request in (
+        other,
+        pb.ListTenantsRequest(page_token=token, text="acme"),
+        pb.ListTenantsRequest(page_token=token + "x"),
+        pb.ListTenantsRequest(page_token="é"),
+        pb.ListTenantsRequest(page_token="bnVsbA"),
+    ):
+        refused = await failure(rig.stub.ListTenants(request))
+        assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert set(refused.fields) == {"page_token"}
+    rig.service._identify = lambda _context: Actor(name="somebody else", role=Role.ADMIN)
+    refused = await failure(rig.stub.ListTenants(pb.ListTenantsRequest(page_token=token)))
+    assert "as the same caller" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ListTenantsRequest(page_size=-1), "page_size"),
+        (pb.ListTenantsRequest(text="***"), "text"),
+        (pb.ListTenantsRequest(text="a" * 200), "text"),
+        (pb.ListTenantsRequest(engine_id="a\x00b"), "engine_id"),
+        (pb.ListTenantsRequest(states=[99]), "states"),  # type: ignore[list-item]
+        (pb.ListTenantsRequest(states=[tenant_pb2.TENANT_STATE_UNSPECIFIED]), "states"),
+        (pb.ListTenantsRequest(order_by=99), "order_by"),  # type: ignore[arg-type]
+        (pb.ListTenantsRequest(stuck_longer_than=Duration(seconds=-5)), "stuck_longer_than"),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    rig: Rig, request_: pb.ListTenantsRequest, field: str
+) -> None:
+    refused = await failure(rig.stub.ListTenants(request_))
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert set(refused.fields) == {field}
+
+
+async def test_a_page_is_never_longer_than_five_hundred(rig: Rig) -> None:
+    await rig.start()
+    columns = "company_name, company_fold, spec, engine_id, site, fencing_token, log_seq, revision"
+    rig.damage(
+        f"INSERT INTO tenants (id, state, created_at, updated_at, {columns}) "  # noqa: S608
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) "
+        f"SELECT id || i, 'PENDING', created_at, updated_at, {columns} FROM tenants, n"
+    )
+    page = await rig.stub.ListTenants(pb.ListTenantsRequest(page_size=10_000))
+    assert len(page.tenants) == 500
+    assert len((await rig.stub.ListTenants(pb.ListTenantsRequest())).tenants) == 50
+
+
+async def test_a_span_of_millennia_finds_only_what_has_no_time(rig: Rig) -> None:
+    await rig.start("Acme")
+    longest = Duration(seconds=int(timedelta(days=3_650_000).total_seconds()))
+    assert await names(rig, stuck_longer_than=longest) == []

@@ -51,7 +51,8 @@ def test_every_link_leads_out_or_to_a_file(page: Path) -> None:
 def test_decisions_are_numbered_and_of_one_form() -> None:
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     numbers = [int(page.name[:4]) for page in pages]
-    assert numbers == list(range(1, len(pages) + 1))
+    # Numbers are handed out before they are used, so there may be gaps.
+    assert len(set(numbers)) == len(numbers)
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert text.startswith(f"# {page.name[:4]}: "), page.name

@@ -12,6 +12,7 @@ ProvisionerError
 ├── NotSignedIn             no caller known
 ├── Replaced                another worker or order owns the run now: stop quietly
 ├── StoreUnavailable        the database does not answer, or can't write
+├── EngineNotReady          a look at the engine that it does not allow now
 ├── SchemaMismatch          the database has another schema
 ├── SettingsError           a setting is wrong
 └── EngineError             the engine said no, or nothing
@@ -25,8 +26,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from server.model.difference import Difference
     from server.model.states import ErrorClass
 
 
@@ -122,6 +124,12 @@ class StoreUnavailable(ProvisionerError):
     default_code = "STORE_UNAVAILABLE"
 
 
+class EngineNotReady(ProvisionerError):
+    """The engine can't be looked at now: its gate is shut, or it gives no usable answer."""
+
+    default_code = "ENGINE_DOWN"
+
+
 class SchemaMismatch(ProvisionerError):
     """The database has a schema this version does not know."""
 
@@ -148,6 +156,7 @@ class EngineError(ProvisionerError):
         ask_prober: Whether the answer may mean that the whole engine is down.
         hold: Whether only a person may move the tenant from here.
         evidence: Further facts for the attempt's record.
+        differences: What is there and not as wanted, field by field.
     """
 
     def __init__(
@@ -163,6 +172,7 @@ class EngineError(ProvisionerError):
         ask_prober: bool = False,
         hold: bool = False,
         evidence: Mapping[str, str] | None = None,
+        differences: Sequence[Difference] = (),
     ) -> None:
         super().__init__(message, code=code)
         self.error_class = error_class
@@ -173,3 +183,4 @@ class EngineError(ProvisionerError):
         self.ask_prober = ask_prober
         self.hold = hold
         self.evidence = dict(evidence or {})
+        self.differences = tuple(differences)

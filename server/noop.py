@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.model.blueprint import NOOP
+from server.model.difference import Difference
 from server.model.states import GateState
 from server.model.step_context import Answer, AnswerKind, EngineHealth, Found
 
 if TYPE_CHECKING:
     from server.model.step_context import Request, Step, StepContext
 
-_UNDONE = Found(done=False, missing=("nothing",))
+_UNDONE = Found(done=False, missing=(Difference(doctype="Nothing", name="at all"),))
 _DONE = Found(done=True)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.requests import get
 from server.erpnext.seeing import document_of, text
+from server.model.difference import Difference
 from server.model.naming import Names
 from server.model.step_context import AnswerKind, Found
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 STEP_KEY = "step_2_company"
 MAIN_STORE = "Main Store"
 POS_STORE = "POS Store"
+_PLANNED = "planned"
 
 # Accounts of the Company that a shop cannot do without; a standard chart sets them all
 # (recording 02-company-create).
@@ -45,12 +47,14 @@ class Company:
         currency: Its currency.
         country: Its country.
         defaults: Default accounts and cost center by field; "" where unset.
+        planned: Whether it is not there yet: a dry run asks what would be made for it.
     """
 
     names: Names
     currency: str
     country: str
     defaults: Mapping[str, str]
+    planned: bool = False
 
     @property
     def name(self) -> str:
@@ -94,9 +98,30 @@ def selling_warehouse(spec: TenantSpec, company: Company) -> str:
     return company.names.with_suffix(POS_STORE if spec.pos_store_enabled else MAIN_STORE)
 
 
-def waits_for_company(*wanted: str) -> Found:
+def waits_for_company(doctype: str, *names: str) -> Found:
     """Return what a probe says before there is a Company: everything is missing."""
-    return Found(done=False, missing=wanted, notes=("There is no Company of the tenant yet.",))
+    return Found(
+        done=False,
+        missing=tuple(Difference(doctype=doctype, name=name) for name in names),
+        notes=("There is no Company of the tenant yet.",),
+    )
+
+
+def planned_outputs(names: Names, *, currency: str, country: str) -> dict[str, str]:
+    """Return what step_2 would leave, for a Company that is not there yet.
+
+    The defaults are those of the chart "Standard"; other charts may name them otherwise.
+    """
+    return {
+        "company": names.company,
+        "abbreviation": names.abbreviation,
+        "currency": currency,
+        "country": country,
+        _PLANNED: "1",
+        "default_cash_account": names.with_suffix("Cash"),
+        "write_off_account": names.with_suffix("Write Off"),
+        "cost_center": names.with_suffix("Main"),
+    }
 
 
 def _from_outputs(outputs: Mapping[str, str]) -> Company:
@@ -105,4 +130,5 @@ def _from_outputs(outputs: Mapping[str, str]) -> Company:
         currency=outputs["currency"],
         country=outputs["country"],
         defaults=outputs,
+        planned=outputs.get(_PLANNED) == "1",
     )

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.company import selling_warehouse
 from server.erpnext.requests import get, rows
-from server.erpnext.seeing import conflict, document_of, flag, rows_of, text
+from server.erpnext.seeing import (
+    compared,
+    conflict,
+    differing,
+    document_of,
+    flag,
+    rows_of,
+    text,
+)
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind
 
@@ -88,6 +96,10 @@ async def find_profile(
     Returns:
         The whole document or None, and notes about other profiles.
     """
+    if company.planned:
+        # No profile can be of its Company yet; one of the name would stand in the way.
+        there = await context.read(get("POS Profile", company.names.pos_profile))
+        return (document_of(there) if there.kind is AnswerKind.OK else None), ()
     answer = await context.read(
         rows(
             "POS Profile", ("company", "=", company.name), fields=("name", "warehouse", "disabled")
@@ -137,22 +149,32 @@ def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
         raise conflict(
             Code.DOCUMENT_NOT_OURS,
             f"POS Profile {name!r} belongs to {text(profile, 'company')!r}, not to "
-            f"{wanted.fields['company']!r}. Its name is unique in the site: rename it.",
+            f"{wanted.fields['company']!r}. Its name is unique in the site: rename it in ERPNext, "
+            "then continue.",
+            differences=compared(
+                "POS Profile",
+                name,
+                (("company", text(profile, "company"), wanted.fields["company"]),),
+            ),
         )
-    wrong = [
-        f"{field} is {text(profile, field)!r}, wanted {value!r}"
-        for field, value in wanted.fields.items()
-        if fold_name(text(profile, field)) != fold_name(value)
-    ]
     has = {fold_name(text(row, "mode_of_payment")) for row in profile.get("payments") or ()}
-    wrong += [f"no payment {each}" for each in wanted.payments if fold_name(each) not in has]
-    if flag(profile, "disabled"):
-        wrong.append("it is disabled")
-    if wrong:
-        raise conflict(
+    differences = compared(
+        "POS Profile",
+        name,
+        (
+            *((field, text(profile, field), value) for field, value in wanted.fields.items()),
+            *(
+                ("payments", "" if fold_name(each) not in has else each, each)
+                for each in wanted.payments
+            ),
+            ("disabled", str(int(flag(profile, "disabled"))), "0"),
+        ),
+    )
+    if differences:
+        raise differing(
             Code.POS_PROFILE_DIFFERS,
-            f"POS Profile {name!r} is there, but {'; '.join(wrong)}. Mend it in ERPNext, or delete "
-            "it to have it made anew.",
+            differences,
+            "Mend it in ERPNext, or delete it to have it made anew.",
         )
 
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.errors import EngineError
+from server.model.difference import Difference
+from server.model.naming import fold_name
 from server.model.ownership import Document
 from server.model.states import ErrorClass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from zoneinfo import ZoneInfo
 
     from server.erpnext.requests import JsonObject
@@ -95,9 +98,47 @@ def utc(site_time: str, zone: ZoneInfo) -> datetime | None:
     return naive.replace(tzinfo=naive.tzinfo or zone).astimezone(UTC)
 
 
-def conflict(code: Code, message: str, *, hold: bool = False) -> EngineError:
+def conflict(
+    code: Code, message: str, *, hold: bool = False, differences: Sequence[Difference] = ()
+) -> EngineError:
     """Return the error that stops a tenant until a person decides."""
-    return EngineError(ErrorClass.PERMANENT, code, message, hold=hold)
+    return EngineError(ErrorClass.PERMANENT, code, message, hold=hold, differences=differences)
+
+
+def differing(code: Code, differences: Sequence[Difference], remedy: str) -> EngineError:
+    """Return the error of one document that is there and not as the tenant needs it.
+
+    Args:
+        code: Of the conflict.
+        differences: At least one, all of one document.
+        remedy: What a person may do.
+    """
+    first = differences[0]
+    wrong = "; ".join(
+        f"{each.field} is {each.have!r}, wanted {each.want!r}" for each in differences
+    )
+    return conflict(
+        code,
+        f"{first.doctype} {first.name!r} is there, but {wrong}. {remedy}",
+        differences=differences,
+    )
+
+
+def compared(
+    doctype: str, name: str, values: Iterable[tuple[str, str, str]]
+) -> tuple[Difference, ...]:
+    """Return those fields of a document that differ, compared as the engine does.
+
+    Args:
+        doctype: Of the document.
+        name: Of the document.
+        values: Field, what it has, what it should have.
+    """
+    return tuple(
+        Difference(doctype=doctype, name=name, field=field, have=have, want=want)
+        for field, have, want in values
+        if fold_name(have) != fold_name(want)
+    )
 
 
 def _unexpected(wanted: str) -> EngineError:

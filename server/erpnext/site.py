@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from server.erpnext.codes import Code
-from server.erpnext.health import PING_REQUEST, ROLES_REQUEST, USER_REQUEST, VERSIONS_REQUEST
+from server.erpnext.health import ROLES_REQUEST, USER_REQUEST, VERSIONS_REQUEST
 from server.erpnext.requests import call, rows
-from server.erpnext.seeing import conflict, rows_of, text
+from server.erpnext.seeing import conflict, document_of, rows_of, text
 from server.erpnext.versions import read_versions
 from server.errors import EngineError
 from server.model.states import ErrorClass
 from server.model.step_context import AnswerKind
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import date
 
+    from server.erpnext.requests import JsonObject
     from server.model.step_context import StepContext
 
 STEP_KEY = "step_0_engine_check"
+# A run can wait for hours between two steps; in this time nothing is taken from us unseen.
+_FRESH = timedelta(minutes=2)
 TIME_ZONE_REQUEST = call("frappe.client.get_time_zone")
 
 
@@ -33,12 +37,18 @@ class Site:
         zone: The site's time zone: one for all its tenants.
         country: The tenant's country as this engine spells it.
         frappe_version: For what older versions do otherwise.
+        checked_at: When step_0 looked.
     """
 
     api_user: str
     zone: ZoneInfo
     country: str
     frappe_version: str
+    checked_at: datetime | None = None
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether what step_0 saw needs no second look yet."""
+        return self.checked_at is not None and now - self.checked_at < _FRESH
 
     def local(self, now: datetime) -> datetime:
         """Return a time as the site's clock shows it."""
@@ -59,6 +69,7 @@ async def site_of(context: StepContext) -> Site:
         zone=load_zone(outputs["time_zone"]),
         country=outputs["country"],
         frappe_version=outputs["frappe_version"],
+        checked_at=_moment(outputs.get("checked_at", "")),
     )
 
 
@@ -74,10 +85,12 @@ async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str,
     Raises:
         EngineError: where the engine is down, not ours, too old, or lacks the country.
     """
-    await context.read(PING_REQUEST)
+    # No ping: whoever tells our user's name is up, the right site, and takes our token.
     user = await context.read(USER_REQUEST)
+    if not user.data or user.data == "Guest":
+        raise _no_user()
     versions = read_versions(await context.read(VERSIONS_REQUEST))
-    await _check_roles(context)
+    stock_settings = await _check_roles(context)
     zone = await context.read(TIME_ZONE_REQUEST)
     name = zone.data.get("time_zone", "") if isinstance(zone.data, dict) else ""
     outputs = {
@@ -86,8 +99,23 @@ async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str,
         "frappe_version": versions.frappe,
         "time_zone": load_zone(str(name)).key,
         "country": await _country(context),
+        "checked_at": context.now().isoformat(),
+        "item_naming_by": text(stock_settings, "item_naming_by"),
     }
     return outputs, (versions.note,) if versions.note else ()
+
+
+def _moment(iso: str) -> datetime | None:
+    return datetime.fromisoformat(iso) if iso else None
+
+
+def _no_user() -> EngineError:
+    return EngineError(
+        ErrorClass.ENGINE_MISCONFIGURED,
+        Code.ENGINE_CREDENTIALS_REFUSED,
+        "The API key does not reach the site: does a proxy drop the Authorization header?",
+        ask_prober=True,
+    )
 
 
 def load_zone(name: str) -> ZoneInfo:
@@ -107,9 +135,9 @@ def load_zone(name: str) -> ZoneInfo:
         ) from error
 
 
-async def _check_roles(context: StepContext) -> None:
+async def _check_roles(context: StepContext) -> JsonObject:
     try:
-        await context.read(ROLES_REQUEST)
+        return document_of(await context.read(ROLES_REQUEST))
     except EngineError as error:
         if error.code != Code.ROLE_MISSING:
             raise

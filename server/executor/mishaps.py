@@ -50,7 +50,7 @@ def not_done(kind: StepType, found: Found) -> EngineError:
         ErrorClass.TRANSIENT,
         "NOT_DONE_AFTER_APPLY",
         f"{kind.title}: the engine took the requests, yet this is missing: "
-        + "; ".join(found.missing),
+        + "; ".join(str(each) for each in found.missing),
     )
 
 

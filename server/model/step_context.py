@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from server.model.difference import Difference
     from server.model.ownership import CompanyRecord, Document
     from server.model.spec import TenantSpec
     from server.model.states import GateState
@@ -106,7 +107,7 @@ class Found:
 
     Attributes:
         done: Whether everything the step wants is there and right.
-        missing: In words, what is not there or not right yet.
+        missing: What is not there or not right yet, and would be made.
         documents: What is there and belongs to this step.
         outputs: Facts for later steps and for people (names, time zone, …).
         skip: Why the step is left out, or "".
@@ -114,7 +115,7 @@ class Found:
     """
 
     done: bool
-    missing: tuple[str, ...] = ()
+    missing: tuple[Difference, ...] = ()
     documents: tuple[Document, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     skip: str = ""
@@ -183,6 +184,22 @@ class Step(Protocol):
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Make what `found` says is missing."""
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A step on whose work the names of later steps hang: it can tell them before."""
+
+    async def foresee(self, context: StepContext, found: Found) -> Found:
+        """Tell what a look would see once what `found` misses was made; reads only.
+
+        Args:
+            context: One that refuses writes.
+            found: What the step's probe saw; not done.
+
+        Returns:
+            `found` with the outputs that later steps need, and with notes.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

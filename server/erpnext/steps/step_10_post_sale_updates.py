@@ -74,4 +74,5 @@ async def _look(step: Step, context: StepContext) -> tuple[Found | None, str]:
         if error.error_class is not ErrorClass.PERMANENT:
             raise  # the engine's trouble says nothing about the tenant
         return None, f"{error.code}: {error.message}"
-    return found, "" if found.done else f"missing: {', '.join(found.missing)}."
+    missing = ", ".join(str(each) for each in found.missing)
+    return found, "" if found.done else f"missing: {missing}."

@@ -16,6 +16,7 @@ from server.erpnext.requests import get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
 from server.erpnext.site import site_of
 from server.errors import EngineError
+from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.spec import PAYMENT_METHOD_TYPES
 from server.model.step_context import AnswerKind, Found, Intent
@@ -51,15 +52,10 @@ _MASTERS: tuple[tuple[str, str, JsonObject | None], ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Missing:
-    """A master to be made: what it is, and the body that makes it."""
+class _Missing(Difference):
+    """A master to be made, with the body that makes it."""
 
-    doctype: str
-    name: str
     body: JsonObject
-
-    def __str__(self) -> str:
-        return f"{self.doctype} {self.name}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,15 +78,17 @@ class PlatformSetup:
         look = await _look(context)
         return Found(
             done=not look.missing,
-            missing=tuple(str(each) for each in look.missing),
+            missing=tuple(look.missing),
             documents=tuple(look.documents),
             outputs=look.outputs,
             notes=tuple(look.notes),
         )
 
-    async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
-        """Make what a fresh look finds missing; another tenant may have made it meanwhile."""
-        for each in (await _look(context)).missing:
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Make what is missing; what another tenant has made since the look is a 409."""
+        for each in found.missing:
+            if not isinstance(each, _Missing):
+                continue
             try:
                 await context.write(
                     Intent(doctype=each.doctype, name=each.name, shared=True),
@@ -127,12 +125,16 @@ async def _look(context: StepContext) -> _Look:
 async def _look_for_territory(context: StepContext, site: Site, look: _Look) -> None:
     # A site has the Territory of its own country only; others use the root (recording
     # 01-fresh-site-masters).
-    for name in (site.country, ROOT_TERRITORY):
-        answer = await context.read(get("Territory", name))
-        if answer.kind is AnswerKind.OK:
-            document = document_of(answer)
-            look.documents.append(seen("Territory", document, site.zone, shared=True))
-            look.outputs["territory"] = text(document, "name")
+    names = (site.country, ROOT_TERRITORY)
+    answer = await context.read(
+        rows("Territory", ("name", "in", list(names)), fields=OWNERSHIP_FIELDS)
+    )
+    there = {fold_name(text(row, "name")): row for row in rows_of(answer)}
+    for name in names:
+        row = there.get(fold_name(name))
+        if row is not None:
+            look.documents.append(seen("Territory", row, site.zone, shared=True))
+            look.outputs["territory"] = text(row, "name")
             return
     raise _not_set_up("Territory", ROOT_TERRITORY)
 
@@ -177,6 +179,15 @@ async def _look_for_years(context: StepContext, site: Site, look: _Look) -> None
             f"No Fiscal Year holds for {today} and all Companies, and {plan.blocked_today.name!r}, "
             "which is disabled or only for some Companies, stands in the way. Enable it, or take "
             "its Companies out.",
+            differences=(
+                Difference(
+                    doctype="Fiscal Year",
+                    name=plan.blocked_today.name,
+                    field="holds for",
+                    have="nobody, or some Companies",
+                    want="all Companies",
+                ),
+            ),
         )
     for year in plan.blocked_later:
         look.notes.append(f"A later Fiscal Year was not made: {year.name!r} is in its way.")
@@ -228,4 +239,5 @@ def _not_set_up(doctype: str, name: str) -> EngineError:
         Code.SITE_NOT_SET_UP,
         f"The site has no {doctype} {name!r}, which ERPNext's setup wizard makes. Finish the "
         "setup wizard, then continue the tenant.",
+        differences=(Difference(doctype=doctype, name=name),),
     )

@@ -7,17 +7,20 @@ if the record proves it to be this tenant's; one that is gone is not made again 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import STEP_KEY, company_outputs
+from server.erpnext.company import STEP_KEY, company_outputs, planned_outputs
 from server.erpnext.health import USER_REQUEST
 from server.erpnext.requests import call, get, make, rows
-from server.erpnext.seeing import conflict, document_of, rows_of, seen, text
+from server.erpnext.seeing import compared, conflict, document_of, rows_of, seen, text
 from server.erpnext.site import site_of
 from server.errors import EngineError
+from server.model.difference import Difference
 from server.model.naming import (
     COST_CENTER_LENGTH,
+    Names,
     abbreviation_of,
     fold_name,
     numbered_abbreviation,
@@ -31,16 +34,22 @@ if TYPE_CHECKING:
     from server.erpnext.site import Site
     from server.model.step_context import StepContext
 
-# 1.6 s with one Company, 11 s with fifty, 0.2 s more for each (12-company-create-time-grows):
-# enough for a thousand.
-MAKE_SECONDS = 240.0
+# 1.6 s with one Company, 11 s with fifty, 0.2 s more for each (12-company-create-time-grows).
+# Two and a half times that, for a busy machine; never less than what a proxy usually waits.
+_SECONDS, _SECONDS_EACH = 1.6, 0.2
+_TIMES = 2.5
+SHORTEST_SECONDS, LONGEST_SECONDS = 120.0, 360.0
 _CHARTS = (
     "erpnext.accounts.doctype.account.chart_of_accounts.chart_of_accounts.get_charts_for_country"
 )
-# Tried in pages, so that one question tells which of ten are free.
-_CANDIDATES_A_PAGE = 10
-_PAGES = 20
+_CANDIDATES = 200
 _MAX_REFUSALS = 10
+
+
+def make_seconds(companies: int) -> float:
+    """Return how long to wait for a Company on a site that has so many."""
+    wanted = _TIMES * (_SECONDS + _SECONDS_EACH * companies)
+    return min(max(wanted, SHORTEST_SECONDS), LONGEST_SECONDS)
 
 
 class CompanyStep:
@@ -69,15 +78,27 @@ class CompanyStep:
             api_user=site.api_user,
         )
         if verdict not in {CompanyVerdict.OURS, CompanyVerdict.ADOPT}:
-            raise _not_ours(context, company)
+            raise _not_ours(context, site, company)
         _check_agreement(context, site, company)
         unbound = context.abbreviation is None
         return Found(
             done=not unbound,
-            missing=(f"binding to the abbreviation {company.abbreviation}",) if unbound else (),
+            missing=(_binding(company.abbreviation),) if unbound else (),
             documents=(company.document,),
             outputs=company_outputs(document),
         )
+
+    async def foresee(self, context: StepContext, found: Found) -> Found:
+        """Choose chart and abbreviation as `apply` would, and name what hangs on them."""
+        if found.documents:
+            return found
+        site, spec = await site_of(context), context.spec
+        await _chart(context, site)
+        abbreviation, companies = await _abbreviation(context)
+        _check_length(spec.company_name, abbreviation)
+        names = Names(company=spec.company_name, abbreviation=abbreviation)
+        outputs = planned_outputs(names, currency=spec.currency, country=site.country)
+        return replace(found, outputs={**outputs, "companies": str(companies)})
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Make the Company, or bind the one that is there."""
@@ -104,7 +125,13 @@ class CompanyStep:
                 "step_2_company",
                 hold=True,
             )
-        return Found(done=False, missing=(f"Company {spec.company_name}",))
+        return Found(done=False, missing=(Difference(doctype="Company", name=spec.company_name),))
+
+
+def _binding(abbreviation: str) -> Difference:
+    return Difference(
+        doctype="Binding", name=abbreviation, field="tenant", have="", want="this tenant"
+    )
 
 
 async def _bind_adopted(context: StepContext, found: Found) -> None:
@@ -113,32 +140,44 @@ async def _bind_adopted(context: StepContext, found: Found) -> None:
         raise conflict(
             Code.COMPANY_NOT_OURS,
             f"Another tenant of this site is bound to the abbreviation {abbreviation!r} of the "
-            f"Company {found.outputs['company']!r}. Find out whose it is, and rename one tenant.",
+            f"Company {found.outputs['company']!r}. Find out whose it is, then rename the Company "
+            "in ERPNext, or start another tenant with another name.",
         )
 
 
 async def _make(context: StepContext) -> None:
     site = await site_of(context)
     chart = await _chart(context, site)
-    abbreviation = context.abbreviation or await _choose(context, frozenset())
+    abbreviation, companies = await _abbreviation(context)
     refused: set[str] = set()
     while True:
         _check_length(context.spec.company_name, abbreviation)
-        # Not from step_0's answer: time has passed, and this is the long call.
-        await context.read(USER_REQUEST)
+        if not site.is_fresh(context.now()):
+            # step_0's word is old by now, and this is the long call.
+            await context.read(USER_REQUEST)
         try:
-            await _post(context, site, abbreviation=abbreviation, chart=chart)
+            await _post(context, site, abbreviation=abbreviation, chart=chart, companies=companies)
         except EngineError as error:
             refused.add(abbreviation)
             if error.code != Code.ABBREVIATION_TAKEN or len(refused) >= _MAX_REFUSALS:
                 raise
             await context.note(f"The abbreviation {abbreviation} was taken; choosing another.")
-            abbreviation = await _choose(context, frozenset(refused))
+            abbreviation, companies = await _choose(context, frozenset(refused))
         else:
             return
 
 
-async def _post(context: StepContext, site: Site, *, abbreviation: str, chart: str) -> None:
+async def _abbreviation(context: StepContext) -> tuple[str, int]:
+    """Return the abbreviation, chosen once and stored, and how many Companies there are."""
+    if context.abbreviation is None:
+        return await _choose(context, frozenset())
+    answer = await context.read(call("frappe.client.get_count", doctype="Company"))
+    return context.abbreviation, int(answer.data) if isinstance(answer.data, int) else 0
+
+
+async def _post(
+    context: StepContext, site: Site, *, abbreviation: str, chart: str, companies: int
+) -> None:
     spec = context.spec
     body: JsonObject = {
         "company_name": spec.company_name,
@@ -150,29 +189,24 @@ async def _post(context: StepContext, site: Site, *, abbreviation: str, chart: s
     }
     await context.write(
         Intent(doctype="Company", name=spec.company_name, slot=True),
-        make("Company", spec.company_name, body, timeout_seconds=MAKE_SECONDS),
+        make("Company", spec.company_name, body, timeout_seconds=make_seconds(companies)),
     )
 
 
-async def _choose(context: StepContext, refused: frozenset[str]) -> str:
-    """Find a free abbreviation and store it before it is used."""
+async def _choose(context: StepContext, refused: frozenset[str]) -> tuple[str, int]:
+    """Find a free abbreviation and store it before it is used; count the Companies, too.
+
+    One list of all of them answers both, and an abbreviation that is free in it can only be
+    taken by somebody who makes a Company at this very moment.
+    """
     base = abbreviation_of(context.spec.company_name)
-    for page in range(_PAGES):
-        first = page * _CANDIDATES_A_PAGE + 1
-        candidates = list(
-            dict.fromkeys(
-                numbered_abbreviation(base, number)
-                for number in range(first, first + _CANDIDATES_A_PAGE)
-            )
-        )
-        answer = await context.read(
-            rows("Company", ("abbr", "in", candidates), fields=("name", "abbr"))
-        )
-        taken = {fold_name(text(row, "abbr")) for row in rows_of(answer)}
-        for candidate in candidates:
-            free = candidate not in refused and fold_name(candidate) not in taken
-            if free and await context.bind_abbreviation(candidate):
-                return candidate
+    companies = rows_of(await context.read(rows("Company", fields=("abbr",))))
+    taken = {fold_name(text(row, "abbr")) for row in companies}
+    for number in range(1, _CANDIDATES + 1):
+        candidate = numbered_abbreviation(base, number)
+        free = candidate not in refused and fold_name(candidate) not in taken
+        if free and await context.bind_abbreviation(candidate):
+            return candidate, len(companies)
     raise conflict(
         Code.ABBREVIATIONS_EXHAUSTED,
         f"No abbreviation from {base!r} on is free for {context.spec.company_name!r}. Free one "
@@ -204,25 +238,33 @@ def _check_length(company_name: str, abbreviation: str) -> None:
 
 
 def _check_agreement(context: StepContext, site: Site, company: CompanySeen) -> None:
-    pairs = [
-        ("country", company.country, site.country),
-        ("currency", company.currency, context.spec.currency),
-        ("abbreviation", company.abbreviation, context.abbreviation or company.abbreviation),
-    ]
-    wrong = [
-        f"{what} {have!r}, wanted {want!r}"
-        for what, have, want in pairs
-        if fold_name(have) != fold_name(want)
-    ]
-    if wrong:
+    name = company.document.name
+    differences = _compared(context, site, company)
+    if differences:
+        wrong = "; ".join(
+            f"{each.field} {each.have!r}, wanted {each.want!r}" for each in differences
+        )
         raise conflict(
             Code.COMPANY_DIFFERS,
-            f"The tenant's Company {company.document.name!r} has {'; '.join(wrong)}. Correct the "
-            "tenant's spec, or the Company.",
+            f"The tenant's Company {name!r} has {wrong}. Correct the Company in ERPNext, or start "
+            "another tenant that wants what it has: a spec is not changed afterwards.",
+            differences=differences,
         )
 
 
-def _not_ours(context: StepContext, company: CompanySeen) -> EngineError:
+def _compared(context: StepContext, site: Site, company: CompanySeen) -> tuple[Difference, ...]:
+    return compared(
+        "Company",
+        company.document.name,
+        (
+            ("country", company.country, site.country),
+            ("currency", company.currency, context.spec.currency),
+            ("abbreviation", company.abbreviation, context.abbreviation or company.abbreviation),
+        ),
+    )
+
+
+def _not_ours(context: StepContext, site: Site, company: CompanySeen) -> EngineError:
     spec = context.spec
     return conflict(
         Code.COMPANY_NOT_OURS,
@@ -230,6 +272,17 @@ def _not_ours(context: StepContext, company: CompanySeen) -> EngineError:
         f"{company.abbreviation!r}, {company.country}, {company.currency}, made by "
         f"{company.document.owner or 'nobody known'}), and nothing proves that it is this "
         f"tenant's ({spec.company_name!r}, abbreviation {context.abbreviation!r}, "
-        f"{spec.country_code}, {spec.currency}). Find out whose it is: rename or remove it in "
-        "ERPNext and continue, or start another tenant with another name.",
+        f"{spec.country_code}, {spec.currency}). Find out whose it is. Is it this tenant's: "
+        "provisioner adopt TENANT. Does nobody need it: rename or remove it in ERPNext, then "
+        "provisioner continue TENANT. Is it another's: start another tenant with another name.",
+        differences=(
+            *_compared(context, site, company),
+            Difference(
+                doctype="Company",
+                name=company.document.name,
+                field="made by",
+                have=company.document.owner or "nobody known",
+                want=f"this tenant (as {site.api_user})",
+            ),
+        ),
     )

@@ -12,20 +12,32 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.company import INVENTORY_ACCOUNT, NEEDED_ACCOUNTS, company_of, waits_for_company
 from server.erpnext.payments import CASH, account_name
-from server.erpnext.requests import call, make, rows
-from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, flag, rows_of, seen, text
+from server.erpnext.requests import get, make, rows
+from server.erpnext.seeing import (
+    OWNERSHIP_FIELDS,
+    compared,
+    conflict,
+    differing,
+    document_of,
+    flag,
+    rows_of,
+    seen,
+    text,
+)
 from server.erpnext.site import site_of
+from server.model.difference import Difference
 from server.model.naming import fold_name
-from server.model.step_context import Found, Intent
+from server.model.step_context import AnswerKind, Found, Intent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from server.erpnext.company import Company
     from server.erpnext.requests import JsonObject
     from server.model.step_context import StepContext
 
 _FIELDS = (
     *OWNERSHIP_FIELDS,
-    "company",
     "is_group",
     "disabled",
     "account_type",
@@ -39,32 +51,31 @@ class ChartOfAccounts:
     key = "step_3_chart_of_accounts"
 
     async def probe(self, context: StepContext) -> Found:
-        """Count the chart, and look at the accounts by name."""
+        """Look at all accounts of the Company in one list, and at its cost center."""
         company = await company_of(context)
         if company is None:
-            return waits_for_company("chart of accounts")
-        site = await site_of(context)
-        await _check_count(context, company)
-        defaults = _default_accounts(company)
+            return waits_for_company("Account", *context.spec.payment_methods)
         wanted = _leaf_accounts(context, company)
-        names = list(dict.fromkeys([*defaults.values(), *wanted.values()]))
-        answer = await context.read(rows("Account", ("name", "in", names), fields=_FIELDS))
-        there = {fold_name(text(row, "name")): row for row in rows_of(answer)}
-        for field, name in defaults.items():
-            _check_default(field, name, there.get(fold_name(name)), company)
+        if company.planned:
+            return Found(done=False, missing=tuple(_absent(name) for name in wanted.values()))
+        site = await site_of(context)
+        there = await _accounts(context, company)
+        _check_defaults(company, there)
         await _check_cost_center(context, company)
+        missing = []
+        documents = []
         for name in wanted.values():
-            _check_leaf(name, there.get(fold_name(name)), company)
+            row = there.get(fold_name(name))
+            if row is None:
+                missing.append(_absent(name))
+                continue
+            _check_leaf(row, company)
+            documents.append(seen("Account", row, site.zone))
         return Found(
-            done=all(fold_name(name) in there for name in wanted.values()),
-            missing=tuple(
-                f"Account {name}" for name in wanted.values() if fold_name(name) not in there
-            ),
-            documents=tuple(
-                seen("Account", there[fold_name(name)], site.zone)
-                for name in wanted.values()
-                if fold_name(name) in there
-            ),
+            done=not missing,
+            missing=tuple(missing),
+            documents=tuple(documents),
+            outputs={"bank_group": _bank_group(company, there)} if missing else {},
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
@@ -72,23 +83,28 @@ class ChartOfAccounts:
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
-        there = {document.name for document in found.documents}
-        group = await _bank_group(context, company)
+        missing = {fold_name(each.name) for each in found.missing}
         for method, name in _leaf_accounts(context, company).items():
-            if name in there:
+            if fold_name(name) not in missing:
                 continue
             body: JsonObject = {
                 # Without suffix: ERPNext appends it even where it is there already.
                 "account_name": method,
-                "parent_account": group,
+                "parent_account": found.outputs["bank_group"],
                 "company": company.name,
                 "account_type": "Bank",
                 "account_currency": company.currency,
                 "is_group": 0,
             }
-            await context.write(
+            answer = await context.write(
                 Intent(doctype="Account", name=name, slot=True), make("Account", name, body)
             )
+            if answer.kind is AnswerKind.EXISTS:
+                await _check_owner(context, company, name)
+
+
+def _absent(name: str) -> Difference:
+    return Difference(doctype="Account", name=name)
 
 
 def _leaf_accounts(context: StepContext, company: Company) -> dict[str, str]:
@@ -99,7 +115,23 @@ def _leaf_accounts(context: StepContext, company: Company) -> dict[str, str]:
     }
 
 
-def _default_accounts(company: Company) -> dict[str, str]:
+async def _accounts(context: StepContext, company: Company) -> dict[str, JsonObject]:
+    answer = await context.read(
+        rows("Account", ("company", "=", company.name), fields=_FIELDS, order_by="name asc")
+    )
+    there = {fold_name(text(row, "name")): row for row in rows_of(answer)}
+    # Charts differ in size (82 accounts, Germany 94), so only none at all is wrong.
+    if not there:
+        raise conflict(
+            Code.CHART_MISSING,
+            f"The Company {company.name!r} has no accounts. Import a chart of accounts in ERPNext, "
+            "then retry.",
+            differences=(_absent(f"any of {company.name}"),),
+        )
+    return there
+
+
+def _check_defaults(company: Company, there: Mapping[str, JsonObject]) -> None:
     fields = list(NEEDED_ACCOUNTS)
     if company.defaults.get("enable_perpetual_inventory", "1") not in {"", "0"}:
         fields.append(INVENTORY_ACCOUNT)
@@ -109,55 +141,54 @@ def _default_accounts(company: Company) -> dict[str, str]:
             Code.COMPANY_DEFAULT_MISSING,
             f"The Company {company.name!r} has no {', '.join(unset)}. Set them in the Company, "
             "then retry.",
+            differences=[_default(company, field, "an account of its own") for field in unset],
         )
-    return {field: company.defaults[field] for field in fields}
-
-
-async def _check_count(context: StepContext, company: Company) -> None:
-    # Charts differ in size (82 accounts, Germany 94), so only none at all is wrong.
-    answer = await context.read(
-        call(
-            "frappe.client.get_count",
-            doctype="Account",
-            filters=[["company", "=", company.name]],
-        )
-    )
-    if not answer.data:
-        raise conflict(
-            Code.CHART_MISSING,
-            f"The Company {company.name!r} has no accounts. Import a chart of accounts in ERPNext.",
-        )
-
-
-def _check_default(field: str, name: str, row: JsonObject | None, company: Company) -> None:
-    if row is None or fold_name(text(row, "company")) != fold_name(company.name):
-        state = "does not exist" if row is None else f"belongs to {text(row, 'company')!r}"
+    # Only accounts of this Company are in the list, so another Company's is missing, too.
+    lost = [field for field in fields if fold_name(company.defaults[field]) not in there]
+    if lost:
+        wrong = ", ".join(f"{field} is {company.defaults[field]!r}" for field in lost)
         raise conflict(
             Code.COMPANY_DEFAULT_MISSING,
-            f"The Company's {field} is {name!r}, which {state}. Set another in the Company.",
+            f"The Company {company.name!r} names accounts that do not exist or are another "
+            f"Company's: {wrong}. Set its own in the Company, then retry.",
+            differences=[_default(company, field, "an account of its own") for field in lost],
         )
 
 
-def _check_leaf(name: str, row: JsonObject | None, company: Company) -> None:
-    if row is None:
-        return
-    if fold_name(text(row, "company")) != fold_name(company.name):
-        raise conflict(
-            Code.DOCUMENT_NOT_OURS,
-            f"Account {name!r} belongs to {text(row, 'company')!r}, not to {company.name!r}.",
-        )
-    wrong = []
-    if flag(row, "is_group"):
-        wrong.append("it is a group")
-    if flag(row, "disabled"):
-        wrong.append("it is disabled")
-    if text(row, "account_type") not in {"Bank", "Cash"}:
-        wrong.append(f"its type is {text(row, 'account_type')!r}, not Bank")
-    if text(row, "account_currency") not in {"", company.currency}:
-        wrong.append(f"its currency is {text(row, 'account_currency')}, not {company.currency}")
-    if wrong:
-        raise conflict(
-            Code.DOCUMENT_DIFFERS, f"Account {name!r} is there, but {' and '.join(wrong)}. Mend it."
+def _default(company: Company, field: str, want: str) -> Difference:
+    return Difference(
+        doctype="Company",
+        name=company.name,
+        field=field,
+        have=company.defaults.get(field, ""),
+        want=want,
+    )
+
+
+def _check_leaf(row: JsonObject, company: Company) -> None:
+    kind, currency = text(row, "account_type"), text(row, "account_currency")
+    differences = compared(
+        "Account",
+        text(row, "name"),
+        (
+            ("is_group", str(int(flag(row, "is_group"))), "0"),
+            ("disabled", str(int(flag(row, "disabled"))), "0"),
+            ("account_type", kind, kind if kind in {"Bank", "Cash"} else "Bank"),
+            ("account_currency", currency or company.currency, company.currency),
+        ),
+    )
+    if differences:
+        raise differing(Code.DOCUMENT_DIFFERS, differences, "Mend it in ERPNext, then retry.")
+
+
+async def _check_owner(context: StepContext, company: Company, name: str) -> None:
+    # It was not among the Company's accounts a moment ago.
+    answer = await context.read(get("Account", name))
+    owner = text(document_of(answer), "company") if answer.kind is AnswerKind.OK else company.name
+    differences = compared("Account", name, (("company", owner, company.name),))
+    if differences:
+        raise differing(
+            Code.DOCUMENT_NOT_OURS, differences, "Rename it in ERPNext, then continue."
         )
 
 
@@ -173,25 +204,22 @@ async def _check_cost_center(context: StepContext, company: Company) -> None:
             Code.COMPANY_DEFAULT_MISSING,
             f"The Company's cost_center {name!r} does not exist, is a group, or is another "
             "Company's. Set another in the Company.",
+            differences=(_default(company, "cost_center", "a leaf of its own"),),
         )
 
 
-async def _bank_group(context: StepContext, company: Company) -> str:
+def _bank_group(company: Company, there: Mapping[str, JsonObject]) -> str:
     # Looked for by type: charts with numbers call it "1200 - Bank Accounts", others otherwise.
-    answer = await context.read(
-        rows(
-            "Account",
-            ("company", "=", company.name),
-            ("is_group", "=", 1),
-            ("account_type", "=", "Bank"),
-            fields=("name",),
-        )
-    )
-    names = [text(row, "name") for row in rows_of(answer)]
+    names = [
+        text(row, "name")
+        for row in there.values()
+        if flag(row, "is_group") and text(row, "account_type") == "Bank"
+    ]
     usual = company.names.with_suffix("Bank Accounts")
     if not names:
         raise conflict(
             Code.CHART_MISSING,
             f"The chart of {company.name!r} has no group of type Bank. Make {usual!r}, then retry.",
+            differences=(_absent(usual),),
         )
     return usual if usual in names else min(names)

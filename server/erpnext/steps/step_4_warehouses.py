@@ -18,8 +18,19 @@ from server.erpnext.company import (
     waits_for_company,
 )
 from server.erpnext.requests import get, make, rows
-from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
+from server.erpnext.seeing import (
+    OWNERSHIP_FIELDS,
+    compared,
+    conflict,
+    differing,
+    document_of,
+    flag,
+    rows_of,
+    seen,
+    text,
+)
 from server.erpnext.site import site_of
+from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
 
@@ -44,7 +55,13 @@ class Warehouses:
         company = await company_of(context)
         wanted = _wanted(context.spec)
         if company is None:
-            return waits_for_company(*(f"Warehouse {each}" for each in wanted))
+            return waits_for_company("Warehouse", *wanted)
+        if company.planned:
+            return Found(
+                done=False,
+                missing=tuple(_absent(company.names.with_suffix(each)) for each in wanted),
+                outputs={"selling_warehouse": selling_warehouse(context.spec, company)},
+            )
         site = await site_of(context)
         there = await _warehouses(context, company)
         documents, missing = [], []
@@ -52,7 +69,7 @@ class Warehouses:
             name = company.names.with_suffix(each)
             row = there.get(fold_name(name))
             if row is None:
-                missing.append(f"Warehouse {name}")
+                missing.append(_absent(name))
                 continue
             _check(row, there)
             documents.append(seen("Warehouse", row, site.zone))
@@ -60,7 +77,10 @@ class Warehouses:
             done=not missing,
             missing=tuple(missing),
             documents=tuple(documents),
-            outputs={"selling_warehouse": selling_warehouse(context.spec, company)},
+            outputs={
+                "selling_warehouse": selling_warehouse(context.spec, company),
+                "root_warehouse": _root(company, there) if missing else "",
+            },
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
@@ -68,12 +88,16 @@ class Warehouses:
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
-        root = _root(company, await _warehouses(context, company))
+        root = found.outputs["root_warehouse"]
         there = {fold_name(document.name) for document in found.documents}
         for each in _wanted(context.spec):
             name = company.names.with_suffix(each)
             if fold_name(name) not in there:
                 await _make(context, company, each, root)
+
+
+def _absent(name: str) -> Difference:
+    return Difference(doctype="Warehouse", name=name)
 
 
 def _wanted(spec: TenantSpec) -> tuple[str, ...]:
@@ -93,17 +117,18 @@ async def _warehouses(context: StepContext, company: Company) -> dict[str, JsonO
 
 def _check(row: JsonObject, there: Mapping[str, JsonObject]) -> None:
     name, parent = text(row, "name"), text(row, "parent_warehouse")
-    wrong = []
-    if flag(row, "is_group"):
-        wrong.append("it is a group, which cannot be sold from")
-    if flag(row, "disabled"):
-        wrong.append("it is disabled")
-    if parent and fold_name(parent) not in there:
-        wrong.append(f"its parent {parent!r} belongs to another Company")
-    if wrong:
-        raise conflict(
-            Code.DOCUMENT_DIFFERS, f"Warehouse {name!r} is there, but {' and '.join(wrong)}."
-        )
+    elsewhere = parent and fold_name(parent) not in there
+    differences = compared(
+        "Warehouse",
+        name,
+        (
+            ("is_group", str(int(flag(row, "is_group"))), "0"),
+            ("disabled", str(int(flag(row, "disabled"))), "0"),
+            ("parent_warehouse", parent, "one of its own Company" if elsewhere else parent),
+        ),
+    )
+    if differences:
+        raise differing(Code.DOCUMENT_DIFFERS, differences, "Mend it in ERPNext, or rename it.")
 
 
 def _root(company: Company, there: Mapping[str, JsonObject]) -> str:
@@ -143,5 +168,7 @@ async def _check_owner(context: StepContext, company: Company, name: str) -> Non
         if fold_name(owner) != fold_name(company.name):
             raise conflict(
                 Code.DOCUMENT_NOT_OURS,
-                f"Warehouse {name!r} belongs to {owner!r}, not to {company.name!r}.",
+                f"Warehouse {name!r} belongs to {owner!r}, not to {company.name!r}. Rename it in "
+                "ERPNext, then continue.",
+                differences=compared("Warehouse", name, (("company", owner, company.name),)),
             )

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.company import company_of, waits_for_company
 from server.erpnext.requests import change, get, make
-from server.erpnext.seeing import conflict, document_of, flag, seen, text
+from server.erpnext.seeing import compared, conflict, differing, document_of, flag, seen, text
+from server.erpnext.site import STEP_KEY as CHECK_KEY
 from server.erpnext.site import site_of
+from server.model.difference import Difference
 from server.model.step_context import AnswerKind, Found, Intent
 
 if TYPE_CHECKING:
@@ -29,13 +31,6 @@ _SITE_SETTINGS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def _words(doctype: str, field: str) -> str:
-    return f"{doctype} {field}"
-
-
-_SETTING_FIELDS = frozenset(_words(doctype, field) for doctype, field, _ in _SITE_SETTINGS)
-
-
 class SettingsAndPriceList:
     """Naming by name and by item code; the price list of the tenant."""
 
@@ -45,14 +40,14 @@ class SettingsAndPriceList:
         """Look at both settings and the price list."""
         company = await company_of(context)
         if company is None:
-            return waits_for_company("Price List")
+            return waits_for_company("Price List", "Retail")
         site = await site_of(context)
-        missing = [_words(doctype, field) for doctype, field, _ in await _differing(context)]
+        missing = await _differing_settings(context)
         name = company.names.price_list
         answer = await context.read(get("Price List", name))
         documents: tuple[Document, ...] = ()
         if answer.kind is AnswerKind.MISSING:
-            missing.append(f"Price List {name}")
+            missing.append(Difference(doctype="Price List", name=name))
         else:
             row = document_of(answer)
             _check(row, company)
@@ -69,11 +64,11 @@ class SettingsAndPriceList:
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
-        if any(each in _SETTING_FIELDS for each in found.missing):
-            for doctype, field, wanted in await _differing(context):
+        for each in found.missing:
+            if each.field:
                 await context.write(
-                    Intent(doctype=doctype, name=doctype, shared=True, update=True),
-                    change(doctype, doctype, {field: wanted}),
+                    Intent(doctype=each.doctype, name=each.name, shared=True, update=True),
+                    change(each.doctype, each.name, {each.field: each.want}),
                 )
         if not found.documents:
             name = company.names.price_list
@@ -88,26 +83,33 @@ class SettingsAndPriceList:
             )
 
 
-async def _differing(context: StepContext) -> list[tuple[str, str, str]]:
-    differing = []
+async def _differing_settings(context: StepContext) -> list[Difference]:
+    differences: list[Difference] = []
     for doctype, field, wanted in _SITE_SETTINGS:
+        # step_0 of this run reads Stock Settings anyway; a value that was right need not be
+        # asked for again, a wrong one is.
+        if context.outputs(CHECK_KEY).get(field) == wanted:
+            continue
         answer = await context.read(get(doctype, doctype))
-        if text(document_of(answer), field) != wanted:
-            differing.append((doctype, field, wanted))
-    return differing
+        value = text(document_of(answer), field)
+        differences += compared(doctype, doctype, ((field, value, wanted),))
+    return differences
 
 
 def _check(row: JsonObject, company: Company) -> None:
-    wrong = []
-    if text(row, "currency") != company.currency:
-        wrong.append(f"its currency is {text(row, 'currency')}, not {company.currency}")
-    if not flag(row, "enabled"):
-        wrong.append("it is disabled")
-    if not flag(row, "selling"):
-        wrong.append("it is not for selling")
-    if wrong:
-        raise conflict(
+    differences = compared(
+        "Price List",
+        text(row, "name"),
+        (
+            ("currency", text(row, "currency"), company.currency),
+            ("enabled", str(int(flag(row, "enabled"))), "1"),
+            ("selling", str(int(flag(row, "selling"))), "1"),
+        ),
+    )
+    if differences:
+        raise differing(
             Code.DOCUMENT_DIFFERS,
-            f"Price List {text(row, 'name')!r} is there, but {' and '.join(wrong)}. "
-            "Rename it or mend it.",
+            differences,
+            "Rename it or mend it in ERPNext. Do not change its currency while it has prices: "
+            "they would keep their rates.",
         )

@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.company import MAIN_STORE, company_of, waits_for_company
 from server.erpnext.requests import get, make, rows
-from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
+from server.erpnext.seeing import (
+    OWNERSHIP_FIELDS,
+    compared,
+    conflict,
+    differing,
+    document_of,
+    rows_of,
+    seen,
+    text,
+)
 from server.erpnext.site import site_of
 from server.erpnext.steps.step_1_platform_setup import ROOT_ITEM_GROUP, UNIT
+from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
 
@@ -50,7 +60,7 @@ class DemoItems:
         """Look for the group, the items and the prices: three questions."""
         company = await company_of(context)
         if company is None:
-            return waits_for_company("demo items")
+            return waits_for_company("Item", "of the demo data")
         site = await site_of(context)
         demo = _demo(company)
         documents, missing = [], []
@@ -60,7 +70,7 @@ class DemoItems:
         if answer.kind is AnswerKind.OK:
             documents.append(seen("Item Group", document_of(answer), site.zone))
         else:
-            missing.append(f"Item Group {group}")
+            missing.append(Difference(doctype="Item Group", name=group))
 
         items = await _by(
             context, "Item", "name", ("name", "in", [each.code for each in demo]), "item_group"
@@ -69,13 +79,13 @@ class DemoItems:
         for each in demo:
             item = items.get(fold_name(each.code))
             if item is None:
-                missing.append(f"Item {each.code}")
+                missing.append(Difference(doctype="Item", name=each.code))
             else:
                 _check(item, company)
                 documents.append(seen("Item", item, site.zone))
             price = prices.get(fold_name(each.code))
             if price is None:
-                missing.append(f"Item Price {each.price_key}")
+                missing.append(Difference(doctype="Item Price", name=each.price_key))
             else:
                 documents.append(seen("Item Price", price, site.zone, name=each.price_key))
         return Found(done=not missing, missing=tuple(missing), documents=tuple(documents))
@@ -159,10 +169,12 @@ async def _by(
 
 
 def _check(item: JsonObject, company: Company) -> None:
-    group = text(item, "item_group")
-    if fold_name(group) != fold_name(company.names.item_group):
-        raise conflict(
-            Code.DOCUMENT_DIFFERS,
-            f"Item {text(item, 'name')!r} is there in the group {group!r}, not in "
-            f"{company.names.item_group!r}. Rename it or move it.",
+    differences = compared(
+        "Item",
+        text(item, "name"),
+        (("item_group", text(item, "item_group"), company.names.item_group),),
+    )
+    if differences:
+        raise differing(
+            Code.DOCUMENT_DIFFERS, differences, "Rename it or move it, or skip this step."
         )

@@ -12,15 +12,26 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.company import company_of, waits_for_company
 from server.erpnext.requests import make, rows
-from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, flag, rows_of, seen, text
+from server.erpnext.seeing import (
+    OWNERSHIP_FIELDS,
+    compared,
+    conflict,
+    differing,
+    flag,
+    rows_of,
+    seen,
+    text,
+)
 from server.erpnext.site import site_of
 from server.erpnext.steps.step_1_platform_setup import CUSTOMER_GROUP, ROOT_TERRITORY
 from server.erpnext.versions import keeps_name
+from server.model.difference import Difference
 from server.model.step_context import Found, Intent
 
 if TYPE_CHECKING:
     from server.erpnext.company import Company
     from server.erpnext.requests import JsonObject
+    from server.erpnext.site import Site
     from server.model.step_context import StepContext
 
 TITLE = "Walk-In Customer"
@@ -35,17 +46,18 @@ class WalkInCustomer:
         """Look by name, then by the title an older version made the name of."""
         company = await company_of(context)
         if company is None:
-            return waits_for_company(f"Customer {TITLE}")
+            return waits_for_company("Customer", TITLE)
         name = company.names.customer
-        row = await _find(context, company)
-        if row is None:
-            return Found(done=False, missing=(f"Customer {name}",))
-        if flag(row, "disabled"):
-            raise conflict(
-                Code.DOCUMENT_DIFFERS,
-                f"Customer {text(row, 'name')!r} is there, but it is disabled. Enable it.",
-            )
         site = await site_of(context)
+        row = await _find(context, company, site)
+        if row is None:
+            return Found(done=False, missing=(Difference(doctype="Customer", name=name),))
+        if flag(row, "disabled"):
+            raise differing(
+                Code.DOCUMENT_DIFFERS,
+                compared("Customer", text(row, "name"), (("disabled", "1", "0"),)),
+                "Enable it, then retry.",
+            )
         return Found(
             done=True,
             documents=(seen("Customer", row, site.zone),),
@@ -60,7 +72,7 @@ class WalkInCustomer:
         name = company.names.customer
         site = await site_of(context)
         keeps = keeps_name(site.frappe_version)
-        if not keeps and await _find(context, company) is not None:
+        if not keeps and await _find(context, company, site) is not None:
             return
         setup = context.outputs("step_1_platform_setup")
         body: JsonObject = {
@@ -76,9 +88,11 @@ class WalkInCustomer:
         )
 
 
-async def _find(context: StepContext, company: Company) -> JsonObject | None:
+async def _find(context: StepContext, company: Company, site: Site) -> JsonObject | None:
     name = company.names.customer
-    for field in ("name", "customer_name"):
+    # Where `name` is kept the customer has it, also one made before an upgrade.
+    fields = ("name",) if keeps_name(site.frappe_version) else ("name", "customer_name")
+    for field in fields:
         answer = await context.read(
             rows(
                 "Customer",

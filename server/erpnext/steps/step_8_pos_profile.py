@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.company import company_of, waits_for_company
-from server.erpnext.payments import account_name, row_key
+from server.erpnext.payments import CASH, account_name, row_key
 from server.erpnext.profile import (
     check_profile,
     find_profile,
@@ -24,6 +24,7 @@ from server.erpnext.requests import get, insert_row, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
 from server.erpnext.site import site_of
 from server.errors import EngineError
+from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
 
@@ -42,26 +43,28 @@ class PosProfile:
     key = "step_8_pos_profile"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look at the rows, their accounts, and the profile."""
+        """Look at the rows, at the accounts they have or shall have, and at the profile."""
         company = await company_of(context)
         if company is None:
-            return waits_for_company("POS Profile")
+            return waits_for_company("POS Profile", "POS")
         site = await site_of(context)
-        there = await _payment_rows(context, company)
-        await _check_accounts(context, company, there)
+        there = {} if company.planned else await _payment_rows(context, company)
+        if not company.planned:
+            await _check_accounts(context, company, there)
         documents: list[Document] = [
             seen(_ROW, row, site.zone, name=row_key(company, method))
             for method, row in there.items()
         ]
         missing = [
-            f"account of {method} for the Company"
+            Difference(doctype=_ROW, name=row_key(company, method))
             for method in context.spec.payment_methods
-            if method not in there
+            # Its row for Cash comes with a Company (08-mode-of-payment-cash-get).
+            if method not in there and not (company.planned and method == CASH)
         ]
         outputs: dict[str, str] = {}
         profile, notes = await find_profile(context, company)
         if profile is None:
-            missing.append(f"POS Profile {company.names.pos_profile}")
+            missing.append(Difference(doctype="POS Profile", name=company.names.pos_profile))
         else:
             check_profile(profile, wanted_profile(context, company))
             documents.append(seen("POS Profile", profile, site.zone))
@@ -80,11 +83,11 @@ class PosProfile:
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
-        there = {document.name for document in found.documents if document.doctype == _ROW}
+        missing = {(each.doctype, each.name) for each in found.missing}
         for method in context.spec.payment_methods:
-            if row_key(company, method) not in there:
+            if (_ROW, row_key(company, method)) in missing:
                 await _add_row(context, company, method)
-        if not any(document.doctype == "POS Profile" for document in found.documents):
+        if any(doctype == "POS Profile" for doctype, _ in missing):
             await _make_profile(context, company)
 
 
@@ -108,9 +111,13 @@ async def _payment_rows(context: StepContext, company: Company) -> dict[str, Jso
 async def _check_accounts(
     context: StepContext, company: Company, there: dict[str, JsonObject]
 ) -> None:
-    if not there:
-        return
-    names = {method: text(row, "default_account") for method, row in there.items()}
+    """Check the account of each row, and the one each missing row shall get."""
+    names = {
+        method: text(there[method], "default_account")
+        if method in there
+        else account_name(company, method)
+        for method in context.spec.payment_methods
+    }
     answer = await context.read(
         rows(
             "Account",
@@ -120,12 +127,32 @@ async def _check_accounts(
     )
     accounts = {fold_name(text(row, "name")): row for row in rows_of(answer)}
     for method, name in names.items():
-        if fault := _fault(accounts.get(fold_name(name)), company):
+        fault = _fault(accounts.get(fold_name(name)), company)
+        if not fault:
+            continue
+        usual = account_name(company, method)
+        differences = (
+            Difference(
+                doctype=_ROW,
+                name=row_key(company, method),
+                field="default_account",
+                have=f"{name} (which {fault})",
+                want=f"a leaf such as {usual}",
+            ),
+        )
+        if method in there:
             raise conflict(
                 Code.PAYMENT_ACCOUNT_WRONG,
                 f"Mode of Payment {method} names the account {name!r} for {company.name!r}, which "
-                f"{fault}. Set a leaf account such as {account_name(company, method)!r} there.",
+                f"{fault}. Set a leaf account such as {usual!r} there.",
+                differences=differences,
             )
+        raise conflict(
+            Code.PAYMENT_ACCOUNT_WRONG,
+            f"The account {name!r} for {method} {fault}. Retry step_3_chart_of_accounts, or mend "
+            "the account.",
+            differences=differences,
+        )
 
 
 def _fault(account: JsonObject | None, company: Company) -> str:
@@ -145,15 +172,6 @@ def _fault(account: JsonObject | None, company: Company) -> str:
 
 
 async def _add_row(context: StepContext, company: Company, method: str) -> None:
-    account = account_name(company, method)
-    answer = await context.read(get("Account", account))
-    row = document_of(answer) if answer.kind is AnswerKind.OK else None
-    if fault := _fault(row, company):
-        raise conflict(
-            Code.PAYMENT_ACCOUNT_WRONG,
-            f"The account {account!r} for {method} {fault}. Retry step_3_chart_of_accounts, or "
-            "mend the account.",
-        )
     key = row_key(company, method)
     # The answer holds the rows of every Company of the site: it is not kept. If the row is
     # there already it may name another account; the second look compares it.
@@ -167,7 +185,7 @@ async def _add_row(context: StepContext, company: Company, method: str) -> None:
                 "parenttype": "Mode of Payment",
                 "parentfield": "accounts",
                 "company": company.name,
-                "default_account": account,
+                "default_account": account_name(company, method),
             },
         ),
     )

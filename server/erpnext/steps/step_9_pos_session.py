@@ -15,6 +15,7 @@ from server.erpnext.requests import change, get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
 from server.erpnext.site import site_of
 from server.erpnext.versions import keeps_name
+from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
 
@@ -42,7 +43,7 @@ class Till:
             return Found(done=True, skip="No till_user is given, so no till is opened.")
         company = await company_of(context)
         if company is None:
-            return waits_for_company("open till")
+            return waits_for_company(_DOCTYPE, "POS-OPE")
         profile = _profile(context, company)
         entries = await _entries(context, profile)
         submitted = [row for row in entries if text(row, "docstatus") != _DRAFT]
@@ -60,9 +61,7 @@ class Till:
         others = [text(row, "name") for row in entries if row not in drafts]
         return Found(
             done=False,
-            missing=(
-                f"submission of {text(drafts[0], 'name')}" if drafts else f"open till of {profile}",
-            ),
+            missing=(_submission(text(drafts[0], "name")) if drafts else _absent(company),),
             documents=tuple(seen(_DOCTYPE, row, site.zone) for row in drafts[:1]),
             notes=(f"Drafts that others left: {', '.join(others)}.",) if others else (),
         )
@@ -76,7 +75,8 @@ class Till:
             await _submit(context, found.documents[0].name)
             return
         profile = _profile(context, company)
-        if await _entries(context, profile):
+        site = await site_of(context)
+        if not keeps_name(site.frappe_version) and await _entries(context, profile):
             # Opened or drafted since the look; an older version would open a second one. Only
             # drafts of others may stand beside ours.
             fresh = await self.probe(context)
@@ -90,6 +90,14 @@ class Till:
             f"All names up to {company.names.opening_entry(_MAX_NUMBER)} are used by opening "
             "entries of other profiles. Delete them, or skip this step.",
         )
+
+
+def _absent(company: Company) -> Difference:
+    return Difference(doctype=_DOCTYPE, name=company.names.opening_entry(1))
+
+
+def _submission(name: str) -> Difference:
+    return Difference(doctype=_DOCTYPE, name=name, field="docstatus", have="0", want="1")
 
 
 def _profile(context: StepContext, company: Company) -> str:

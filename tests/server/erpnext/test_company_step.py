@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.erpnext.codes import Code
+from server.erpnext.steps.step_2_company import (
+    LONGEST_SECONDS,
+    SHORTEST_SECONDS,
+    make_seconds,
+)
 from server.errors import EngineError
 from server.model.ownership import Resource
 from server.model.states import ErrorClass, ResourceState
@@ -52,10 +57,28 @@ async def test_the_abbreviation_is_bound_before_the_company_is_asked_for(
     post = next(request for request in context.writes if request.doctype == "Company")
     assert post.body is not None
     assert post.body["abbr"] == context.abbreviation == "MNT"
-    assert post.timeout_seconds == 240.0
-    # The engine is looked at once more right before the long call.
+    assert post.timeout_seconds == SHORTEST_SECONDS
+
+
+async def test_an_engine_check_that_is_old_is_repeated_before_the_long_call(
+    engine: ErpNextEngine,
+) -> None:
+    context = await ready(engine)
+    context.time += timedelta(minutes=5)
+    await drive_step(context, STEP)
+    post = next(request for request in context.writes if request.doctype == "Company")
     before = context.sent[context.sent.index(post) - 1]
     assert before.path.endswith("get_logged_user")
+
+
+@pytest.mark.parametrize(
+    ("companies", "seconds"),
+    [(1, SHORTEST_SECONDS), (400, 204.0), (10_000, LONGEST_SECONDS)],
+)
+def test_the_time_limit_of_a_company_follows_the_number_of_companies(
+    companies: int, seconds: float
+) -> None:
+    assert make_seconds(companies) == pytest.approx(seconds)
 
 
 async def test_a_bound_abbreviation_is_used_again_in_a_retry(engine: ErpNextEngine) -> None:

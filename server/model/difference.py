@@ -1,0 +1,30 @@
+"""What is not as a tenant needs it: a document that is not there, or a field that differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing at the engine that a tenant needs otherwise.
+
+    Attributes:
+        doctype: The engine's kind; where the engine has no document for it, our own word.
+        name: The document's name.
+        field: The field that differs; "" where the whole document is not there.
+        have: What it has; "" where there is nothing.
+        want: What it should have; "" where `field` is "".
+    """
+
+    doctype: str
+    name: str
+    field: str = ""
+    have: str = ""
+    want: str = ""
+
+    def __str__(self) -> str:
+        whole = self.name if self.name.startswith(self.doctype) else f"{self.doctype} {self.name}"
+        if not self.field:
+            return whole
+        return f"{whole}: {self.field} is {self.have!r}, wanted {self.want!r}"

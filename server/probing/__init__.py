@@ -1,0 +1,142 @@
+"""Looking at a whole tenant without changing anything: Plan, Verify and Diagnose stand on it.
+
+`Prober` finds the record and the engine, `probe_all` looks, `Survey` says what was found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from server.errors import EngineNotReady, NotFound, Refused
+from server.model.states import GateState
+from server.probing.probe_all import probe_all
+from server.probing.subject import Subject, subject_of
+from server.probing.survey import DocumentSeen, Stand, StepLook, Survey, Whose
+from server.store.bound import bound_abbreviations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from server.model.blueprint import Blueprint
+    from server.model.identifiers import TenantId
+    from server.model.spec import TenantSpec
+    from server.model.step_context import Engine
+    from server.store.database import Database
+
+__all__ = [
+    "DocumentSeen",
+    "Prober",
+    "Stand",
+    "StepLook",
+    "Subject",
+    "Survey",
+    "Whose",
+    "probe_all",
+]
+
+COMPANY_STEP = "step_2_company"
+# Looks at one site at once: they must not be felt by the tenants that are being made.
+_AT_ONCE = 2
+# Longest look; a tenant is some thirty reads of 15 ms each.
+_SECONDS = 60.0
+
+
+class Prober:
+    """Looks at tenants and specs on the configured engines."""
+
+    def __init__(
+        self,
+        database: Database,
+        engines: Mapping[str, Engine],
+        blueprints: Mapping[str, Blueprint],
+        *,
+        now: Callable[[], datetime],
+        seconds: float = _SECONDS,
+    ) -> None:
+        """Take the parts; nothing is sent.
+
+        Args:
+            database: Where records are.
+            engines: By id.
+            blueprints: By name.
+            now: The time, in UTC.
+            seconds: Longest look.
+        """
+        self._database = database
+        self._engines = engines
+        self._blueprints = blueprints
+        self._now = now
+        self._seconds = seconds
+        self._turns = {engine.site: asyncio.Semaphore(_AT_ONCE) for engine in engines.values()}
+
+    async def tenant(self, tenant_id: TenantId) -> Survey:
+        """Look at a tenant that has a record.
+
+        Raises:
+            NotFound: no such tenant.
+            Refused: its engine is not configured here.
+            EngineNotReady: its engine can't be looked at now.
+            StoreUnavailable: the database can't be read.
+        """
+        claims = await self._database.reads.claims({tenant_id}, passed_step=COMPANY_STEP)
+        claim = claims.get(tenant_id)
+        if claim is None:
+            raise NotFound(f"No tenant {tenant_id}. List them with: provisioner list")
+        spec = claim.record.tenant.spec
+        engine = self._engine(spec.engine_id)
+        elsewhere = await bound_abbreviations(
+            self._database, engine.site, but_of=claim.record.tenant.id
+        )
+        return await self._look(engine, subject_of(claim, elsewhere))
+
+    async def spec(self, spec: TenantSpec) -> Survey:
+        """Look for a tenant that nobody has started yet.
+
+        Raises:
+            Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
+        """
+        engine = self._engine(spec.engine_id)
+        elsewhere = await bound_abbreviations(self._database, engine.site)
+        return await self._look(engine, Subject(spec=spec, bound_elsewhere=elsewhere))
+
+    async def check_gate(self, site: str) -> None:
+        """Refuse a look at a site whose gate is shut.
+
+        Raises:
+            EngineNotReady: with the gate's code, and since when.
+        """
+        gate = (await self._database.reads.gates()).get(site)
+        if gate is None or gate.state is GateState.UP:
+            return
+        raise EngineNotReady(
+            f"The engine's gate is shut since {gate.since:%Y-%m-%d %H:%M:%S} UTC, so nothing was "
+            f"asked and nothing was written. {gate.message} See: provisioner engines list",
+            code=gate.code or "ENGINE_DOWN",
+        )
+
+    def _engine(self, engine_id: str) -> Engine:
+        engine = self._engines.get(engine_id)
+        if engine is None:
+            raise Refused(
+                f"Engine {engine_id!r} is not configured here. Add [engines.{engine_id}] to "
+                "PROVISIONER_ENGINES_FILE and start the server again.",
+                code="ENGINE_NOT_CONFIGURED",
+            )
+        return engine
+
+    async def _look(self, engine: Engine, subject: Subject) -> Survey:
+        await self.check_gate(engine.site)
+        try:
+            async with asyncio.timeout(self._seconds), self._turns[engine.site]:
+                return await probe_all(
+                    engine, self._blueprints[engine.blueprint_name], subject, now=self._now
+                )
+        except TimeoutError as error:
+            raise EngineNotReady(
+                f"The engine did not answer all questions within {self._seconds:.0f} s; nothing "
+                "was written. Try again later, or look at it with: provisioner engines check "
+                f"{subject.spec.engine_id}",
+                code="ENGINE_NO_ANSWER",
+            ) from error

@@ -1,0 +1,121 @@
+"""What a step may do while it is only looked at: read. Nothing is written, anywhere.
+
+The same probes run here as in a run, so a dry run, a check of a finished tenant and a
+diagnosis can't say anything else than a run would find. What earlier steps "left" is what
+this very look found; nothing stored is taken for true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from server.errors import EngineError
+from server.model.naming import fold_name
+from server.model.ownership import CompanyRecord, resource_key
+from server.model.states import ErrorClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from server.model.ownership import Resource
+    from server.model.spec import TenantSpec
+    from server.model.step_context import Answer, Engine, Intent, Request
+    from server.probing.subject import Subject
+
+# A look is repeated in place where the engine stumbled: it changes nothing.
+_READ_TRIES = 3
+_READ_PAUSE_SECONDS = 0.3
+
+
+class WroteWhileLooking(AssertionError):  # noqa: N818 - a bug of a step, not an answer
+    """A step's probe tried to write."""
+
+
+class LookingContext:
+    """The context of a look; `server.model.step_context.StepContext` without the writes."""
+
+    def __init__(self, engine: Engine, subject: Subject, *, now: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._subject = subject
+        self._now = now
+        self._abbreviation = subject.abbreviation
+        self._outputs: dict[str, Mapping[str, str]] = {}
+        self.requests = 0
+        self.notes: list[str] = []
+
+    @property
+    def spec(self) -> TenantSpec:
+        """What the tenant should have."""
+        return self._subject.spec
+
+    @property
+    def abbreviation(self) -> str | None:
+        """The bound abbreviation, or the one that would be chosen."""
+        return self._abbreviation
+
+    @property
+    def company_record(self) -> CompanyRecord:
+        """What the record says about the tenant's Company."""
+        subject = self._subject
+        return CompanyRecord(
+            resource=self.resource("Company", subject.spec.company_name),
+            abbreviation=subject.abbreviation,
+            passed_company_step=subject.passed_company_step,
+            completed_once=subject.completed_once,
+            only_tenant_of_name=subject.only_tenant_of_name,
+            # A look orders nothing.
+            ordered_to_make_again=False,
+        )
+
+    @property
+    def completed_once(self) -> bool:
+        """Whether the tenant was ever COMPLETED: a live shop."""
+        return self._subject.completed_once
+
+    def resource(self, doctype: str, name: str) -> Resource | None:
+        """Return what the record says of a document, or None."""
+        return self._subject.resources.get(resource_key(doctype, name))
+
+    def outputs(self, step_key: str) -> Mapping[str, str]:
+        """Return what this look found for an earlier step."""
+        return self._outputs.get(step_key, {})
+
+    def take(self, step_key: str, outputs: Mapping[str, str]) -> None:
+        """Keep what a look found, for the steps after it."""
+        self._outputs[step_key] = outputs
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return self._now()
+
+    async def read(self, request: Request) -> Answer:
+        """Send a request that changes nothing."""
+        if request.method != "GET":
+            raise WroteWhileLooking(f"{request.method} {request.path}")
+        for last in range(_READ_TRIES - 1, -1, -1):
+            self.requests += 1
+            try:
+                return await self._engine.send(request)
+            except EngineError as error:
+                passing = error.error_class in {ErrorClass.TRANSIENT, ErrorClass.RACE}
+                if not passing or error.ask_prober or not last:
+                    raise
+            await asyncio.sleep(_READ_PAUSE_SECONDS)
+        raise AssertionError("unreachable")  # the loop returns or raises
+
+    async def write(self, intent: Intent, request: Request) -> Answer:
+        """Refuse: a look changes nothing."""
+        raise WroteWhileLooking(f"{request.method} {intent.doctype} {intent.name!r}")
+
+    async def bind_abbreviation(self, abbreviation: str) -> bool:
+        """Tell whether no other tenant of the site has it; nothing is stored."""
+        if fold_name(abbreviation) in self._subject.bound_elsewhere:
+            return False
+        self._abbreviation = abbreviation
+        return True
+
+    async def note(self, message: str) -> None:
+        """Keep a line for the person who asked."""
+        self.notes.append(message)

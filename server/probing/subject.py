@@ -1,0 +1,53 @@
+"""Who is looked at: a tenant with its record, or a spec that is nobody's yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from server.model.ownership import resource_key
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from server.model.ownership import Resource
+    from server.model.spec import TenantSpec
+    from server.store.claims import Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a look must know about whom it looks at.
+
+    Attributes:
+        spec: What should be there.
+        abbreviation: The bound one, or None.
+        resources: What the record says of documents, by `resource_key`.
+        passed_company_step: Whether any record says that step_2 was passed.
+        completed_once: Whether the tenant was ever COMPLETED.
+        only_tenant_of_name: Whether no other tenant of the site has that company name.
+        bound_elsewhere: Folded abbreviations that other tenants of the site are bound to.
+        api_user: The user our requests are made as; filled in by the look.
+    """
+
+    spec: TenantSpec
+    abbreviation: str | None = None
+    resources: Mapping[tuple[str, str], Resource] = field(default_factory=dict)
+    passed_company_step: bool = False
+    completed_once: bool = False
+    only_tenant_of_name: bool = True
+    bound_elsewhere: Collection[str] = frozenset()
+
+
+def subject_of(claim: Claim, bound_elsewhere: Collection[str]) -> Subject:
+    """Return a tenant as its record has it."""
+    tenant = claim.record.tenant
+    return Subject(
+        spec=tenant.spec,
+        abbreviation=claim.abbreviation,
+        resources={resource_key(each.doctype, each.name): each for each in claim.resources},
+        passed_company_step=claim.passed_step,
+        completed_once=tenant.first_completed_at is not None,
+        only_tenant_of_name=claim.only_tenant_of_name,
+        bound_elsewhere=bound_elsewhere,
+    )

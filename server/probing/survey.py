@@ -1,0 +1,165 @@
+"""What a look at a whole tenant found: a word for each step, with what is there and what differs.
+
+Pure values. A survey says nothing about the engine's own troubles: where it could not be
+looked at, there is no survey (`server.errors.EngineNotReady`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from server.model.difference import Difference
+    from server.model.spec import TenantSpec
+
+# The prober looks at each step twice when it drives one, and once more at the end.
+_LOOK_SECONDS = 0.015
+# What a write takes that was not measured.
+_WRITE_SECONDS = 0.05
+
+
+@unique
+class Stand(StrEnum):
+    """How a step stands at the engine.
+
+    OK: everything is there and right. MISSING: something is not there, or not right in a way
+    the step mends itself. FOREIGN: a document of the name is somebody else's. DIFFERENT: it
+    is ours and not as wanted, which a person must mend. SKIPPED: the tenant has no need of
+    it. UNKNOWN: it could not be looked at, because a step it needs is not as it should be.
+    """
+
+    OK = "OK"
+    MISSING = "MISSING"
+    FOREIGN = "FOREIGN"
+    DIFFERENT = "DIFFERENT"
+    SKIPPED = "SKIPPED"
+    UNKNOWN = "UNKNOWN"
+
+
+@unique
+class Whose(StrEnum):
+    """Whose a document is by the tenant's record.
+
+    CREATED and ADOPTED are the record's words; UNRECORDED is there, is right, and would be
+    adopted; SHARED belongs to the site.
+    """
+
+    CREATED = "CREATED"
+    ADOPTED = "ADOPTED"
+    UNRECORDED = "UNRECORDED"
+    SHARED = "SHARED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentSeen:
+    """A document that is there.
+
+    Attributes:
+        owner: The user who made it, or "" if not read.
+        created_at: When, in UTC; None if not read.
+    """
+
+    doctype: str
+    name: str
+    whose: Whose
+    owner: str = ""
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLook:
+    """One step as the engine has it.
+
+    Attributes:
+        key: In the blueprint.
+        title: For people.
+        required: Whether the tenant is unusable without it.
+        stand: In one word.
+        documents: What is there.
+        missing: What a run would make or change (for MISSING).
+        differences: What a person must mend, field by field (FOREIGN, DIFFERENT).
+        code: Stable code of a conflict, or "".
+        message: In plain words, with what to do; "" where all is well.
+        notes: What a person may want to know besides.
+        outputs: Facts the step gives to others (names, time zone, …).
+        requests: Reads this look cost.
+    """
+
+    key: str
+    title: str
+    required: bool
+    stand: Stand
+    documents: tuple[DocumentSeen, ...] = ()
+    missing: tuple[Difference, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    code: str = ""
+    message: str = ""
+    notes: tuple[str, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    requests: int = 0
+
+    @property
+    def expected_requests(self) -> int:
+        """How many requests a run would need for this step, about."""
+        if self.stand is Stand.MISSING:
+            return 2 * self.requests + len(self.missing)
+        return self.requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A whole tenant as the engine has it, step by step.
+
+    The final check is no part of it: it repeats these looks.
+
+    Attributes:
+        spec: What was looked for.
+        engine_id: Where.
+        looked_at: When the look began.
+        seconds: How long it took.
+        steps: In the blueprint's order.
+        write_seconds: What the making of one document takes, by doctype.
+        seconds_for_each_company: What a Company takes longer for each that is there.
+    """
+
+    spec: TenantSpec
+    engine_id: str
+    looked_at: datetime
+    seconds: float
+    steps: tuple[StepLook, ...]
+    write_seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds_for_each_company: float = 0.0
+
+    @property
+    def clean(self) -> bool:
+        """Whether every step stands as the tenant needs it."""
+        return all(step.stand in {Stand.OK, Stand.SKIPPED} for step in self.steps)
+
+    @property
+    def conflicts(self) -> tuple[StepLook, ...]:
+        """Steps that a run would stop at until a person decides."""
+        return tuple(step for step in self.steps if step.code)
+
+    def step(self, key: str) -> StepLook | None:
+        """Return the look at one step, or None."""
+        return next((step for step in self.steps if step.key == key), None)
+
+    @property
+    def expected_requests(self) -> int:
+        """How many requests a run would need, about; the final check looks at all again."""
+        return sum(step.expected_requests + step.requests for step in self.steps)
+
+    def expected_seconds(self, step: StepLook) -> float:
+        """How long a run would need for a step, about, on an engine with nothing else to do."""
+        seconds = step.expected_requests * _LOOK_SECONDS
+        for each in step.missing:
+            seconds += self.write_seconds.get(each.doctype, _WRITE_SECONDS)
+            if each.doctype == "Company":
+                there = int(step.outputs.get("companies") or 0)
+                seconds += there * self.seconds_for_each_company
+        return seconds

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from server.commands import Commands, EngineEntry
 from server.diagnosis import Diagnoser
+from server.diagnosis.surveyed import SurveyedTenant
 from server.erpnext.client import Credentials, ErpNextEngine
 from server.executor.executor import Executor, ExecutorOptions
 from server.model.blueprint import ENGINE_BLUEPRINTS, NOOP
 from server.model.budget import Pacing
 from server.model.states import GateState
 from server.noop import NoopEngine
+from server.probing import Prober
 from server.queries import Queries
 from server.rest import HttpServer
 from server.rpc.identity import local_caller, nobody
@@ -50,6 +52,7 @@ class Core:
     commands: Commands
     engines: Mapping[str, Engine]
     entries: Mapping[str, EngineEntry]
+    prober: Prober
 
 
 async def open_core(
@@ -87,7 +90,10 @@ async def open_core(
     commands = Commands(
         database, engines=entries, default_engine=config.default or None, now=utc_now
     )
-    return Core(database=database, commands=commands, engines=engines, entries=entries)
+    prober = Prober(database, engines, BLUEPRINTS, now=utc_now)
+    return Core(
+        database=database, commands=commands, engines=engines, entries=entries, prober=prober
+    )
 
 
 class App:
@@ -180,6 +186,7 @@ class App:
             engines=self.core.entries,
             now=utc_now,
             lease_seconds=self._settings.lease_seconds,
+            probe_all=SurveyedTenant(self.core.prober),
         )
 
 

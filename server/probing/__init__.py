@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.errors import EngineNotReady, NotFound, Refused
@@ -13,7 +14,6 @@ from server.model.states import GateState
 from server.probing.probe_all import probe_all
 from server.probing.subject import Subject, subject_of
 from server.probing.survey import DocumentSeen, Stand, StepLook, Survey, Whose
-from server.store.bound import bound_abbreviations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from server.model.spec import TenantSpec
     from server.model.step_context import Engine
     from server.store.database import Database
+    from server.store.reads import Binding
 
 __all__ = [
     "DocumentSeen",
@@ -86,9 +87,7 @@ class Prober:
             raise NotFound(f"No tenant {tenant_id}. List them with: provisioner list")
         spec = claim.record.tenant.spec
         engine = self._engine(spec.engine_id)
-        elsewhere = await bound_abbreviations(
-            self._database, engine.site, but_of=claim.record.tenant.id
-        )
+        elsewhere = await self._database.bound_abbreviations(engine.site, but_of=tenant_id)
         return await self._look(engine, subject_of(claim, elsewhere))
 
     async def spec(self, spec: TenantSpec) -> Survey:
@@ -98,8 +97,10 @@ class Prober:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
         """
         engine = self._engine(spec.engine_id)
-        elsewhere = await bound_abbreviations(self._database, engine.site)
-        return await self._look(engine, Subject(spec=spec, bound_elsewhere=elsewhere))
+        elsewhere = await self._database.bound_abbreviations(engine.site)
+        survey = await self._look(engine, Subject(spec=spec, bound_elsewhere=elsewhere))
+        holder = await self._database.reads.bound_to(engine.site, spec.company_name)
+        return survey if holder is None else _name_taken(survey, holder)
 
     async def check_gate(self, site: str) -> None:
         """Refuse a look at a site whose gate is shut.
@@ -140,3 +141,24 @@ class Prober:
                 f"{subject.spec.engine_id}",
                 code="ENGINE_NO_ANSWER",
             ) from error
+
+
+def _name_taken(survey: Survey, holder: Binding) -> Survey:
+    """Say of a spec that another tenant has its company name: Start would refuse it."""
+    steps = tuple(
+        replace(
+            step,
+            stand=Stand.FOREIGN,
+            code="COMPANY_NAME_TAKEN",
+            message=(
+                f"Company name {survey.spec.company_name!r} belongs to tenant {holder.tenant_id} "
+                f"({holder.company_name!r}) on this site; ERPNext compares names without case, "
+                f"accents and emoji. See it with: provisioner status {holder.tenant_id}, or "
+                "choose another name."
+            ),
+        )
+        if step.key == COMPANY_STEP
+        else step
+        for step in survey.steps
+    )
+    return replace(survey, steps=steps)

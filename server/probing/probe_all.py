@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FOREIGN = frozenset({"COMPANY_NOT_OURS", "COMPANY_NAME_TAKEN", "DOCUMENT_NOT_OURS", "NAME_TAKEN"})
 _GONE = frozenset({"COMPANY_VANISHED"})
 _CHECK = "step_0_engine_check"
+_GROUND = frozenset({_CHECK, "step_2_company"})
 
 
 async def probe_all(
@@ -70,13 +71,14 @@ async def probe_all(
 async def _look(
     engine: Engine, kind: StepType, context: LookingContext, before: list[StepLook]
 ) -> StepLook:
+    # Without a Company of its own nothing that hangs on it can be told apart from another's.
     blocked = [
         look.key
         for look in before
-        if look.key in kind.needs and (look.stand is Stand.UNKNOWN or look.code) and look.required
+        if look.key in kind.needs
+        and (look.stand is Stand.UNKNOWN or (look.code and look.key in _GROUND))
     ]
-    # Without a Company of its own nothing that hangs on it can be told apart from another's.
-    if "step_2_company" in blocked or "step_0_engine_check" in blocked:
+    if blocked:
         return StepLook(
             key=kind.key,
             title=kind.title,

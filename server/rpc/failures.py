@@ -22,6 +22,7 @@ from server.errors import (
     AlreadyExists,
     CursorOutOfRange,
     CursorTooOld,
+    EngineNotReady,
     InvalidInput,
     NotAllowed,
     NotFound,
@@ -63,6 +64,7 @@ _CODES: tuple[tuple[type[ProvisionerError], grpc.StatusCode], ...] = (
     (NotAllowed, grpc.StatusCode.PERMISSION_DENIED),
     (NotSignedIn, grpc.StatusCode.UNAUTHENTICATED),
     (StoreUnavailable, grpc.StatusCode.UNAVAILABLE),
+    (EngineNotReady, grpc.StatusCode.UNAVAILABLE),
 )
 
 
@@ -117,9 +119,16 @@ def failure_of(error: Exception, *, method: str) -> Failure:
         reason=error.code,
         message=error.message,
         violations=error.violations if isinstance(error, InvalidInput) else (),
-        retry_seconds=1.0 if isinstance(error, StoreUnavailable) else None,
+        retry_seconds=_retry_seconds(error),
         metadata=_facts(error),
     )
+
+
+def _retry_seconds(error: ProvisionerError) -> float | None:
+    if isinstance(error, StoreUnavailable):
+        return 1.0
+    # The prober asks a site that is down at least this often.
+    return 15.0 if isinstance(error, EngineNotReady) else None
 
 
 def _facts(error: ProvisionerError) -> dict[str, str]:

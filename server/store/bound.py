@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from server.model.naming import fold_name
+from sqlalchemy import select
+
+from server.store.snapshot import snapshot
+from server.store.tables import BINDINGS
 
 if TYPE_CHECKING:
-    from server.store.database import Database
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-async def bound_abbreviations(
-    database: Database, site: str, *, but_of: str = ""
-) -> frozenset[str]:
+async def read_bound(engine: AsyncEngine, site: str, *, but_of: str = "") -> frozenset[str]:
     """Return the folded abbreviations of a site that tenants are bound to.
 
     Args:
-        database: Where bindings are.
+        engine: Of the store.
         site: The site.
         but_of: A tenant whose own does not count, or "".
+
+    Raises:
+        StoreUnavailable: if the database can't be read now.
     """
-    bindings = await database.reads.bindings(site)
-    return frozenset(
-        fold_name(each.abbreviation)
-        for each in bindings
-        if each.abbreviation and each.tenant_id != but_of
+    query = select(BINDINGS.c.abbreviation_fold).where(
+        BINDINGS.c.site == site,
+        BINDINGS.c.abbreviation_fold.is_not(None),
+        BINDINGS.c.tenant_id != but_of,
     )
+    async with snapshot(engine) as connection:
+        return frozenset((await connection.execute(query)).scalars())

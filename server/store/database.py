@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from server.errors import StoreUnavailable
 from server.store import schema
 from server.store.apply import apply, ensure_engine
+from server.store.bound import read_bound
 from server.store.driver_lock import DriverLock
 from server.store.listing import TenantLists
 from server.store.pictures import read_picture
@@ -106,6 +107,10 @@ class Database:
     async def picture(self, tenant_id: str, now: datetime) -> StoredPicture | None:
         """Return all that is stored about a tenant, for a diagnosis; None for an unknown one."""
         return await read_picture(self._engine, tenant_id, now)
+
+    async def bound_abbreviations(self, site: str, *, but_of: str = "") -> frozenset[str]:
+        """Return the folded abbreviations that tenants of a site are bound to."""
+        return await read_bound(self._engine, site, but_of=but_of)
 
     async def register_engines(self, rows: Sequence[GateOperation]) -> None:
         """Make the rows of configured sites that have none yet."""

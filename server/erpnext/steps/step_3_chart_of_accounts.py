@@ -187,9 +187,7 @@ async def _check_owner(context: StepContext, company: Company, name: str) -> Non
     owner = text(document_of(answer), "company") if answer.kind is AnswerKind.OK else company.name
     differences = compared("Account", name, (("company", owner, company.name),))
     if differences:
-        raise differing(
-            Code.DOCUMENT_NOT_OURS, differences, "Rename it in ERPNext, then continue."
-        )
+        raise differing(Code.DOCUMENT_NOT_OURS, differences, "Rename it in ERPNext, then continue.")
 
 
 async def _check_cost_center(context: StepContext, company: Company) -> None:

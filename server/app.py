@@ -90,7 +90,7 @@ async def open_core(
     commands = Commands(
         database, engines=entries, default_engine=config.default or None, now=utc_now
     )
-    prober = Prober(database, engines, BLUEPRINTS, now=utc_now)
+    prober = Prober(database, engines, ENGINE_BLUEPRINTS, now=utc_now)
     return Core(
         database=database, commands=commands, engines=engines, entries=entries, prober=prober
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import URL
@@ -33,3 +33,15 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 
     async with postgres.database(request.getfixturevalue("postgres_cluster")) as url:
         yield url
+
+
+def pytest_terminal_summary(
+    terminalreporter: Any,  # pytest's own type is private
+    config: pytest.Config,
+) -> None:
+    """Write docs/proof.md after `make prove`, whatever came out."""
+    if config.getoption("markexpr") == "prove" and not config.getoption("keyword"):
+        from tests.support import proof  # noqa: PLC0415 - only for the proofs
+
+        stats = terminalreporter.stats
+        proof.write(len(stats.get("passed", [])), len(stats.get("failed", [])))

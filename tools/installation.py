@@ -97,6 +97,10 @@ class Installation:
         """Start the reconciler as a process of its own."""
         await self._start("reconciler", "reconcile")
 
+    async def start_unwatched(self, name: str, *arguments: str) -> None:
+        """Start a program and let it come up, or not, by itself."""
+        await self._start(name, *arguments)
+
     async def kill(self, name: str) -> None:
         """Kill a program as a power cut would."""
         process = self.processes.pop(name)

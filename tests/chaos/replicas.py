@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support import postgres
-from tools.installation import Installation
+from tools.installation import Installation, free_port
 
 if TYPE_CHECKING:
     import random
@@ -34,6 +35,7 @@ class Replicas:
     url: URL
     members: list[Installation]
     stopped: set[int] = field(default_factory=set)
+    _supervisor: asyncio.Task[None] | None = None
 
     @property
     def site(self) -> Installation:
@@ -47,23 +49,32 @@ class Replicas:
             await member.start_server()
         for member in self.members[:RECONCILERS]:
             await member.start_reconciler()
+        self._supervisor = asyncio.create_task(self._supervise())
+
+    async def _supervise(self) -> None:
+        """Start what has ended again, as any orchestrator does."""
+        while True:
+            for number, member in enumerate(self.members):
+                if _ended(member, "server"):
+                    await member.start_unwatched("server", "serve")
+                if number < RECONCILERS and _ended(member, "reconciler"):
+                    await member.start_unwatched("reconciler", "reconcile")
+            await asyncio.sleep(0.3)
 
     def living(self) -> list[Installation]:
         """Return the members whose server can answer."""
         return [
             member
             for number, member in enumerate(self.members)
-            if number not in self.stopped and "server" in member.processes
+            if number not in self.stopped and not _ended(member, "server")
         ]
 
     # What can go wrong.
 
     async def kill_a_server(self, dice: random.Random) -> str:
-        """Kill -9 a server; another one is started in its place a moment later."""
+        """Kill -9 a server."""
         number = dice.choice(sorted(set(range(SERVERS)) - self.stopped))
-        await self.members[number].kill("server")
-        await asyncio.sleep(dice.random())
-        await self.members[number].start_server()
+        _kill(self.members[number], "server")
         return f"kill -9 server {number}"
 
     async def suspend_a_server(self, dice: random.Random) -> str:
@@ -71,17 +82,17 @@ class Replicas:
         number = dice.choice(sorted(set(range(SERVERS)) - self.stopped))
         process = self.members[number].processes["server"]
         self.stopped.add(number)
-        process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(LEASE_SECONDS * (1.2 + dice.random()))
-        process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(LEASE_SECONDS * (1.2 + dice.random()))
+            process.send_signal(signal.SIGCONT)
         self.stopped.discard(number)
         return f"SIGSTOP server {number}"
 
     async def kill_a_reconciler(self, dice: random.Random) -> str:
-        """Kill -9 a reconciler and start another."""
+        """Kill -9 a reconciler."""
         number = dice.randrange(RECONCILERS)
-        await self.members[number].kill("reconciler")
-        await self.members[number].start_reconciler()
+        _kill(self.members[number], "reconciler")
         return f"kill -9 reconciler {number}"
 
     async def cut_connections(self, _dice: random.Random) -> str:
@@ -95,6 +106,12 @@ class Replicas:
     async def restart_the_database(self, _dice: random.Random) -> str:
         """Stop PostgreSQL as a power cut does, and start it again."""
         await asyncio.to_thread(postgres.crash_and_start, self.cluster)
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(DBAPIError, OSError):
+                    await self.sql("SELECT 1")
+                    break
+                await asyncio.sleep(0.1)
         return "database restarted"
 
     async def the_engine_is_down(self, dice: random.Random) -> str:
@@ -131,11 +148,23 @@ class Replicas:
 
     async def close(self) -> None:
         """Let suspended ones go on, then kill all."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
         for member in self.members:
             for process in member.processes.values():
                 if process.returncode is None:
                     process.send_signal(signal.SIGCONT)
             await member.close()
+
+
+def _ended(member: Installation, name: str) -> bool:
+    return member.processes[name].returncode is not None
+
+
+def _kill(member: Installation, name: str) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        member.processes[name].kill()
 
 
 @contextlib.asynccontextmanager
@@ -151,13 +180,13 @@ async def replicas(folder: Path) -> AsyncIterator[Replicas]:
                 place = folder / str(number)
                 place.mkdir()
                 member = Installation(
-                    place,
-                    {
+                    folder=place,
+                    settings={
                         "PROVISIONER_DATABASE_URL": url.render_as_string(hide_password=False),
                         "PROVISIONER_LEASE_SECONDS": str(LEASE_SECONDS),
                         "PROVISIONER_JWT_KEY_FILE": str(key),
                     },
-                    **({"site_port": members[0].site_port} if members else {}),
+                    site_port=members[0].site_port if members else free_port(),
                 )
                 members.append(member)
             made = Replicas(cluster, url, members)

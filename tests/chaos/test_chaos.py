@@ -83,7 +83,7 @@ async def storm(folder: Path, *, seconds: float, seed: str, tenants: int) -> Non
             seconds=int(seconds),
             seed=seed,
             tenants=tenants,
-            **{name: count for name, count in sorted(done.items())},
+            **dict(sorted(done.items())),
         )
 
 
@@ -91,7 +91,7 @@ async def until_all_completed(fleet: Replicas, tenants: int) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             rows = await fleet.sql("SELECT state, count(*) FROM tenants GROUP BY state")
-            if dict(rows) == {"COMPLETED": tenants}:  # type: ignore[arg-type]  # rows of two
+            if dict(rows) == {"COMPLETED": tenants}:
                 return
             await asyncio.sleep(0.2)
 

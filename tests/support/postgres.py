@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, text
+from sqlalchemy import URL, NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def database(server: PostgresServer) -> AsyncIterator[URL]:
         database="postgres",
         query={"host": str(server.get_postmaster_info().socket_dir)},
     )
-    admin = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    admin = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     try:
         async with admin.connect() as connection:
             await connection.execute(text(f"CREATE DATABASE {name}"))

@@ -89,7 +89,7 @@ class World:
 
     async def _open(self, life: Life) -> Store:
         database = await MortalDatabase.open(f"sqlite+aiosqlite:///{self.shop.file}")
-        database.life = life
+        database.live_by(life)
         engine = MortalEngine(self.site.url, life)
         await database.register_engines(
             [GateOperation(site=engine.site, at=self.clock.now(), gate=GateState.UP)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import weakref
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -89,6 +90,7 @@ class Life:
         self.points: list[Point] = []
         self.died = asyncio.Event()
         self.late: list[asyncio.Task[Any]] = []
+        self.reads: set[asyncio.Task[Any]] = set()
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
     async def cross(self, port: str, what: str, act: Callable[[], Awaitable[T]]) -> T:
@@ -158,10 +160,19 @@ async def in_life(life: Life, work: Awaitable[T]) -> T:
 
 async def bury(life: Life) -> None:
     """End everything a dead process had: no task of it may do anything more."""
-    while left := [task for task in life.tasks if not task.done()]:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=1)
+    for task in _left(life):
+        task.cancel()
+    # What a cancelled task begins to give its connection back with must come to its end.
+    while left := _left(life):
+        ended, _ = await asyncio.wait(left, timeout=2)
+        if not ended:
+            for task in left:
+                task.cancel()
+    await asyncio.gather(*life.reads, return_exceptions=True)
+
+
+def _left(life: Life) -> list[asyncio.Task[Any]]:
+    return [task for task in life.tasks if not task.done()]
 
 
 def _unlabelled(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -173,10 +184,38 @@ def _unlabelled(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         _LIFE.reset(token)
 
 
+class _Reads:
+    """A store's reads, each brought to its end though its process dies: a connection that is
+    dropped in the middle of a query is the driver's affair, not what is proved here.
+    """
+
+    def __init__(self, reads: Any, life: Life) -> None:
+        self._reads = reads
+        self._life = life
+
+    def __getattr__(self, name: str) -> Any:
+        read = getattr(self._reads, name)
+        if not inspect.iscoroutinefunction(read):
+            return read
+
+        async def outlive(*given: Any, **more: Any) -> Any:
+            task = _unlabelled(read(*given, **more))
+            self._life.reads.add(task)
+            task.add_done_callback(self._life.reads.discard)
+            return await asyncio.shield(task)
+
+        return outlive
+
+
 class MortalDatabase(Database):
     """The store, through a port."""
 
     life: Life | None = None
+
+    def live_by(self, life: Life) -> None:
+        """Belong to a process."""
+        self.life = life
+        self.reads = _Reads(self.reads, life)  # type: ignore[assignment]  # has all it has
 
     async def _commit(self, batch: Sequence[Operation]) -> list[Outcome]:
         commit = super()._commit

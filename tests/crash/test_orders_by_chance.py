@@ -27,7 +27,6 @@ from hypothesis.stateful import (
 )
 
 from provisioner.v1 import provisioning_pb2 as pb
-from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from provisioner.v1.tenant_pb2 import TenantSpec, TenantState
 from server.commands import Commands, EngineEntry
 from server.executor.executor import Executor, ExecutorOptions
@@ -37,12 +36,12 @@ from server.model.derive import derive
 from server.model.identifiers import TenantId
 from server.model.states import GateState
 from server.queries import Queries
-from server.rpc import ProvisioningService, RpcServer
 from server.store.database import Database
 from server.store.operations import GateOperation
 from tests.crash.ports import Clock, Death, Life, MortalDatabase, When, bury, in_life, label_tasks
 from tests.crash.scripted import ScriptedEngine
 from tests.server.executor.scene import PATIENCE_SECONDS, SOON, now
+from tests.server.rpc.conftest import Rig
 from tests.server.rpc.failing import taken_apart
 from tests.support import postgres, proof
 
@@ -95,12 +94,8 @@ class World:
     """One service, and now and then a worker."""
 
     url: str | URL
-    database: Database
     engine: ScriptedEngine
-    server: RpcServer
-    queries: Queries
-    channel: grpc.aio.Channel
-    stub: ProvisioningServiceStub
+    rig: Rig
     worker: Worker | None = None
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -119,10 +114,9 @@ async def build(url: str | URL) -> World:
         caller = dict(context.invocation_metadata() or ()).get("caller", "nobody")
         return Actor(name=str(caller), role=Role.OPERATOR)
 
-    server = RpcServer(ProvisioningService(commands, queries, identify=identify), "127.0.0.1:0")
-    await server.start()
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
-    return World(url, database, engine, server, queries, channel, ProvisioningServiceStub(channel))
+    rig = Rig(database=database, commands=commands, queries=queries, file=Path())
+    await rig.serve(identify=identify)
+    return World(url, engine, rig)
 
 
 class Orders(RuleBasedStateMachine):
@@ -153,10 +147,9 @@ class Orders(RuleBasedStateMachine):
         async def close() -> None:
             if self.world.worker is not None:
                 await self.world.worker.stop()
-            await self.world.channel.close()
-            await self.world.server.stop(0)
-            await self.world.queries.stop()
-            await self.world.database.close()
+            await self.world.rig.close()
+            await self.world.rig.queries.stop()
+            await self.world.rig.database.close()
             await self.stack.aclose()
 
         self.do(close())
@@ -180,7 +173,7 @@ class Orders(RuleBasedStateMachine):
         wanted = self.answer_to(("Start", caller, request_id), body) or self.fate_of_start(
             tenant_id, name, till
         )
-        self.order(caller, self.world.stub.StartProvisioning, request, wanted)
+        self.order(caller, self.world.rig.stub.StartProvisioning, request, wanted)
         if wanted == "new":
             self.expected[tenant_id] = Expected(spec=(name, till))
         if wanted in {"new", "same"} and request_id:
@@ -222,7 +215,7 @@ class Orders(RuleBasedStateMachine):
         wanted = self.answer_to((method, caller, request_id), body)
         if wanted is None:
             wanted = self.fate_of_move(tenant_id, idle_if_done=method == "Continue")
-        self.order(caller, getattr(self.world.stub, method), request, wanted)
+        self.order(caller, getattr(self.world.rig.stub, method), request, wanted)
         if wanted == "new":
             there = self.expected[tenant_id]
             there.orders += 1
@@ -282,7 +275,7 @@ class Orders(RuleBasedStateMachine):
             world = self.world
             life = Life(None if death is None else Death(number=death, when=when), Clock())
             database = await MortalDatabase.open(world.url)
-            database.life = life
+            database.live_by(life)
             database.on_applied(lambda *_: world.woken.set())
             executor = Executor(
                 database,
@@ -344,7 +337,7 @@ class Orders(RuleBasedStateMachine):
         return False
 
     async def state(self, tenant_id: str) -> int:
-        answer = await self.world.stub.GetStatus(
+        answer = await self.world.rig.stub.GetStatus(
             pb.GetStatusRequest(tenant_id=tenant_id), metadata=(("caller", "amina"),)
         )
         return int(answer.status.state)
@@ -354,7 +347,7 @@ class Orders(RuleBasedStateMachine):
         self.do(self.check())
 
     async def check(self) -> None:
-        reads = self.world.database.reads
+        reads = self.world.rig.database.reads
         for tenant_id, there in self.expected.items():
             live = await reads.live(TenantId(tenant_id))
             assert live is not None, "an acknowledged tenant is gone"

@@ -88,7 +88,11 @@ async def open_core(
         for engine_id, engine in engines.items()
     }
     commands = Commands(
-        database, engines=entries, default_engine=config.default or None, now=utc_now
+        database,
+        engines=entries,
+        default_engine=config.default or None,
+        now=utc_now,
+        adapters=engines,
     )
     prober = Prober(database, engines, ENGINE_BLUEPRINTS, now=utc_now)
     return Core(

@@ -1,19 +1,26 @@
 """The orders that can be given, a module a family.
 
-`asked` checks who asks what, `desk` has what all orders share, `starting` and `driving_on` are
-the orders; each judges the tenant as it is and writes one durable operation. `opening` makes a
-run with all its step rows.
+`asked` checks who asks what, `desk` has what all orders share; `starting`, `driving_on`,
+`skipping`, `cancelling`, `releasing`, `adopting` and `deprovisioning` are the orders: each
+judges the tenant as it is and writes one durable operation. `opening` makes a run with all its
+step rows; `left_behind` says what a tenant has at the engine.
 """
 
 from __future__ import annotations
 
+from server.commands.adopting import Adopting, Adoption
 from server.commands.asked import OrderTerms
+from server.commands.cancelling import Cancelling
+from server.commands.deprovisioning import Deprovisioning
 from server.commands.driving_on import DrivingOn
+from server.commands.left_behind import TenantDocument
 from server.commands.opening import EngineEntry
+from server.commands.releasing import Holder, Releasing
+from server.commands.skipping import Skipping
 from server.commands.starting import Starting
 
-__all__ = ["Commands", "EngineEntry", "OrderTerms"]
+__all__ = ["Adoption", "Commands", "EngineEntry", "Holder", "OrderTerms", "TenantDocument"]
 
 
-class Commands(Starting, DrivingOn):
+class Commands(Starting, DrivingOn, Skipping, Cancelling, Releasing, Adopting, Deprovisioning):
     """Carries out orders on one store."""

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.errors import NotAllowed
+from server.errors import InvalidInput, NotAllowed, Violation
 from server.model.actor import Right
 from server.store.operations import RequestKey
 from server.validation import (
@@ -54,7 +54,14 @@ class Asked:
 
 
 def ask(
-    actor: Actor, tenant_id: str, terms: OrderTerms, *, method: str, body: Mapping[str, object]
+    actor: Actor,
+    tenant_id: str,
+    terms: OrderTerms,
+    *,
+    method: str,
+    body: Mapping[str, object],
+    right: Right = Right.ORDER,
+    reason_needed: bool = False,
 ) -> Asked:
     """Check who asks and what every order carries.
 
@@ -64,13 +71,24 @@ def ask(
         terms: As they were sent.
         method: The order's name, part of what makes a repeated one known.
         body: The order's own fields: the same request id with others is another order.
+        right: What the caller must have.
+        reason_needed: Whether the record must say why.
 
     Raises:
         InvalidInput: a field is wrong.
         NotAllowed: not the caller's to order.
     """
-    demand(actor, Right.ORDER)
+    demand(actor, right)
     checked = validate_tenant_id(tenant_id)
+    if reason_needed and not terms.reason.strip():
+        raise InvalidInput(
+            (
+                Violation(
+                    field="reason",
+                    description="is missing. Say why: it is kept in the record.",
+                ),
+            )
+        )
     terms = OrderTerms(
         request_id=validate_request_id(terms.request_id),
         expected_revision=validate_revision(terms.expected_revision),
@@ -98,8 +116,18 @@ def demand(actor: Actor, right: Right) -> None:
     """
     if not actor.may(right):
         raise NotAllowed(
-            f"{actor.name} has role {actor.role} and may not give orders. Ask an operator."
+            f"{actor.name} has role {actor.role} and may not give this order. Ask an operator."
         )
+
+
+def demand_person(actor: Actor) -> None:
+    """Refuse the healer what only a person may order.
+
+    Raises:
+        NotAllowed: the reconciler asks.
+    """
+    if not actor.is_person:
+        raise NotAllowed("The reconciler may not give this order: a person must.")
 
 
 def request_key(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.model.identifiers import TenantId
     from server.model.records import Record
+    from server.model.step_context import Engine
     from server.store.database import Database
     from server.store.reads import Live
 
@@ -58,11 +59,22 @@ class OrderDesk:
         engines: Mapping[str, EngineEntry],
         default_engine: str | None,
         now: Callable[[], datetime],
+        adapters: Mapping[str, Engine] | None = None,
     ) -> None:
+        """Take what orders are judged on.
+
+        Args:
+            database: The store.
+            engines: What is configured, by engine id.
+            default_engine: For specs that name none.
+            now: The clock.
+            adapters: The engines themselves, for orders that look before they judge.
+        """
         self._database = database
         self._engines = engines
         self._default_engine = default_engine
         self._now = now
+        self._adapters = adapters or {}
 
     async def _carry_out(self, asked: Asked, judge: Judge) -> TenantId:
         """Judge a tenant and write what comes of it, until nobody comes between.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from server.model.blueprint import UNDO_BLUEPRINTS
 from server.model.identifiers import RunId, TenantId, new_id
 from server.model.records import Run, Step
 from server.model.states import (
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from server.model.blueprint import Blueprint
     from server.model.records import Record
     from server.model.spec import TenantSpec
+
+
+# Which output of a step says that a person left it out.
+SKIPPED_BY = "skipped_by"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,9 @@ def carried_steps(
         kind = blueprint.step(step.key)
         if kind is None or kind.always or step.key in again:
             continue
-        if step.state is StepState.COMPLETED:
+        # What a person left out stays out, until somebody retries it.
+        by_person = step.state is StepState.SKIPPED and SKIPPED_BY in step.outputs
+        if step.state is StepState.COMPLETED or by_person:
             done[step.key] = step
     return done
 
@@ -83,10 +90,14 @@ def open_run(
     reason: str,
     previous_state: str,
     now: datetime,
+    options: Mapping[str, str] | None = None,
 ) -> Opened:
     """Make a run with a row for each step; `carried` ones are done already."""
     run_id = RunId(new_id(now))
-    kinds = entry.blueprint.steps_for(spec)
+    blueprint = entry.blueprint
+    if order is Order.DEPROVISION:
+        blueprint = UNDO_BLUEPRINTS[blueprint.name]
+    kinds = blueprint.steps_for(spec)
     steps = []
     for position, kind in enumerate(kinds):
         fresh = Step(
@@ -100,7 +111,7 @@ def open_run(
         if before is not None:
             fresh = replace(
                 fresh,
-                state=StepState.COMPLETED,
+                state=before.state,
                 adopted=before.adopted,
                 carried_from=before.carried_from or before.run_id,
                 started_at=before.started_at,
@@ -113,8 +124,8 @@ def open_run(
         id=run_id,
         tenant_id=tenant_id,
         order=order,
-        blueprint=entry.blueprint.name,
-        blueprint_version=entry.blueprint.version,
+        blueprint=blueprint.name,
+        blueprint_version=blueprint.version,
         state=RunState.QUEUED,
         total_steps=len(kinds),
         due_at=now,
@@ -127,6 +138,7 @@ def open_run(
         created_at=now,
         started_at=None,
         finished_at=None,
+        options=dict(options or {}),
     )
     return Opened(run=run, steps=tuple(steps))
 
@@ -150,9 +162,12 @@ def opened_entry(opened: Opened, order: Order, actor: Actor, reason: str) -> Log
             f"The step record of this tenant was lost. {actor.name} ordered to rebuild it: "
             f"{left} steps are probed at the engine; what is there and ours is taken over."
         ),
+        Order.DEPROVISION: (
+            f"{actor.name} ordered to remove what was made for this tenant: {left} steps."
+        ),
     }.get(order, f"{actor.name} opened a run of {left} steps.")
     return LogDraft(
-        level=LogLevel.WARNING if order is Order.REBUILD else LogLevel.INFO,
+        level=LogLevel.WARNING if order in {Order.REBUILD, Order.DEPROVISION} else LogLevel.INFO,
         event="run.opened",
         run_id=opened.run.id,
         message=f"{said} Reason: {reason}" if reason else said,

@@ -14,6 +14,7 @@ from server.model.identifiers import TenantId, new_id
 from server.model.states import LogLevel, Order, TenantState
 from server.store.operations import (
     BindingRow,
+    Healing,
     LogDraft,
     NewTenant,
     Refusal,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.model.actor import Actor
+    from server.model.records import Record
     from server.model.spec import TenantSpec
     from server.store.operations import RequestKey
     from server.validation import RawSpec
@@ -66,15 +68,15 @@ class Starting(OrderDesk):
                 return known
             now = self._now()
             operation: TenantOperation | RequestOperation
-            if wanted_id and await self._exists(TenantId(wanted_id), spec):
+            there = await self._there(TenantId(wanted_id), spec) if wanted_id else None
+            if there is not None and not self._is_gone(there):
                 if key is None:
                     return TenantId(wanted_id)
                 # Remembered, so that this id with other fields is told to be used (promise 10).
                 operation = RequestOperation(tenant_id=TenantId(wanted_id), at=now, request=key)
             else:
-                operation = self._new_tenant(
-                    actor, spec, TenantId(wanted_id or new_id(now)), key, now
-                )
+                new_tenant = TenantId(wanted_id or new_id(now))
+                operation = self._new_tenant(actor, spec, new_tenant, key, now, gone=there)
             outcome = await self._database.submit(operation)
             if outcome.applied:
                 return operation.tenant_id
@@ -106,10 +108,15 @@ class Starting(OrderDesk):
             raise InvalidInput(tuple(violations))
         return spec, tenant_id, request_id
 
-    async def _exists(self, tenant_id: TenantId, spec: TenantSpec) -> bool:
+    def _is_gone(self, record: Record) -> bool:
+        """Tell whether all that was made for a tenant was removed, so that it begins anew."""
+        return self._standing(record, self._entry(record)).state is TenantState.DEPROVISIONED
+
+    async def _there(self, tenant_id: TenantId, spec: TenantSpec) -> Record | None:
+        """Return the record of a tenant that is there with the same spec."""
         live = await self._database.reads.live(tenant_id)
         if live is None:
-            return False
+            return None
         if live.record.tenant.spec != spec:
             raise AlreadyExists(
                 f"Tenant {tenant_id} exists with another spec. To see it: provisioner status "
@@ -117,7 +124,7 @@ class Starting(OrderDesk):
                 code="SPEC_DIFFERS",
                 facts={"tenant_id": tenant_id},
             )
-        return True
+        return live.record
 
     async def _refuse_name(self, spec: TenantSpec) -> None:
         """Say who has the name; return if it was given back meanwhile."""
@@ -140,7 +147,10 @@ class Starting(OrderDesk):
         tenant_id: TenantId,
         key: RequestKey | None,
         now: datetime,
+        *,
+        gone: Record | None,
     ) -> TenantOperation:
+        """Return what makes a tenant, or one anew of which everything was removed."""
         entry = self._engines[spec.engine_id]
         opened = open_run(
             tenant_id=tenant_id,
@@ -156,7 +166,12 @@ class Starting(OrderDesk):
         return TenantOperation(
             tenant_id=tenant_id,
             at=now,
-            create=NewTenant(spec=spec, site=entry.site),
+            create=NewTenant(spec=spec, site=entry.site) if gone is None else None,
+            revision=None if gone is None else gone.tenant.revision,
+            raise_token=gone is not None,
+            new_life=gone is not None,
+            lift_hold=gone is not None,
+            healing=None if gone is None else Healing(count=0, at=None),
             standing=derive(
                 stored=None,
                 run=opened.run,

@@ -23,12 +23,16 @@ class Right(Word):
 
     READ = "READ"
     ORDER = "ORDER"
+    # REMOVE: deprovision. OVERRULE: adopt a Company, release a hold or a lease: it may touch
+    # what is somebody else's.
+    REMOVE = "REMOVE"
+    OVERRULE = "OVERRULE"
 
 
 RIGHTS = {
     Role.VIEWER: frozenset({Right.READ}),
-    Role.OPERATOR: frozenset({Right.READ, Right.ORDER}),
-    Role.ADMIN: frozenset({Right.READ, Right.ORDER}),
+    Role.OPERATOR: frozenset({Right.READ, Right.ORDER, Right.REMOVE, Right.OVERRULE}),
+    Role.ADMIN: frozenset({Right.READ, Right.ORDER, Right.REMOVE, Right.OVERRULE}),
 }
 
 RECONCILER_NAME = "reconciler"

@@ -47,12 +47,14 @@ class Resource:
 
     Attributes:
         intended_at: When we asked for it; for an adopted one, when we first saw it.
+        shared: Whether it belongs to the site, not to one tenant; never deleted by us.
     """
 
     doctype: str
     name: str
     state: ResourceState
     intended_at: datetime
+    shared: bool = False
 
 
 def resource_key(doctype: str, name: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, literal_column, or_, select
 
 from server.model.naming import fold_name
-from server.model.states import GateState, TenantState
+from server.model.states import OPEN_RUN_STATES, GateState, RunState, TenantState
 from server.store import values
 from server.store.claims import read_claims, record_of
 from server.store.snapshot import snapshot
@@ -217,6 +217,15 @@ class Reads:
             row = await _one(connection, query)
         return None if row is None else binding_of(row)
 
+    async def bound_abbreviation(self, site: str, abbreviation: str) -> Binding | None:
+        """Return who is bound to an abbreviation of a site, compared as the engine does."""
+        query = select(BINDINGS).where(
+            BINDINGS.c.site == site, BINDINGS.c.abbreviation_fold == fold_name(abbreviation)
+        )
+        async with self._snapshot() as connection:
+            row = await _one(connection, query)
+        return None if row is None else binding_of(row)
+
     async def resources(self, tenant_id: str) -> list[Resource]:
         """Return a tenant's documents."""
         async with self._snapshot() as connection:
@@ -331,13 +340,14 @@ class Reads:
 
     async def log_ends(self, tenant_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
         """Return, for many followed tenants at once, last cursor and whether it is in motion."""
-        query = select(TENANTS.c.id, TENANTS.c.log_seq, TENANTS.c.state).where(
-            TENANTS.c.id.in_(tenant_ids)
+        query = (
+            select(TENANTS.c.id, TENANTS.c.log_seq, TENANTS.c.state, RUNS.c.state.label("run"))
+            .join(RUNS, RUNS.c.id == TENANTS.c.run_id, isouter=True)
+            .where(TENANTS.c.id.in_(tenant_ids))
         )
-        moving = {TenantState.IN_PROGRESS.value, TenantState.DEPROVISIONING.value}
         async with self._snapshot() as connection:
             rows = await _all(connection, query)
-        return {row["id"]: (row["log_seq"], row["state"] in moving) for row in rows}
+        return {row["id"]: (row["log_seq"], _in_motion(row)) for row in rows}
 
     async def known_finding(self, tenant_id: str, revision: int, cause: str) -> bool:
         """Tell whether a sweep recorded this cause for this revision already."""
@@ -366,6 +376,13 @@ class Reads:
         query = select(SWEEPS).order_by(SWEEPS.c.started_at.desc()).limit(limit)
         async with self._snapshot() as connection:
             return [dict(row) for row in await _all(connection, query)]
+
+
+def _in_motion(row: RowMapping) -> bool:
+    if row["state"] == TenantState.DEPROVISIONING.value:
+        # Stopped half-way it stays DEPROVISIONING.
+        return RunState.parse(row["run"]) in OPEN_RUN_STATES
+    return bool(row["state"] == TenantState.IN_PROGRESS.value)
 
 
 def _workers(connection: AsyncConnection) -> Select[Any]:

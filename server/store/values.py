@@ -209,6 +209,7 @@ def resource(row: RowMapping) -> Resource:
         name=row["name"],
         state=ResourceState.parse(row["state"]) or ResourceState.ADOPTED,
         intended_at=row["intended_at"] or _EPOCH,
+        shared=bool(row["shared"]),
     )
 
 

@@ -1,0 +1,253 @@
+"""The order AdoptCompany: a person says that a Company which is there is this tenant's.
+
+The checks are shown before they count: what the Company has beside what the tenant should
+have. Adopted, it is the tenant's (binding and resource), the hold is lifted, and the run goes
+on over it. It is never deleted by us: we did not make it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.commands.asked import Asked, OrderTerms, ask, demand_person
+from server.commands.desk import OrderDesk, refuse_in_motion
+from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
+from server.erpnext.adoption import CompanyLook, Compared, look_at_company
+from server.errors import EngineError, EngineNotReady, Refused
+from server.model.actor import Right
+from server.model.derive import derive
+from server.model.ownership import Resource
+from server.model.states import LogLevel, Order, ResourceState, StepState, TenantState
+from server.store.operations import (
+    BindingRow,
+    Healing,
+    LogDraft,
+    ResourceRow,
+    RunRow,
+    TenantOperation,
+)
+
+if TYPE_CHECKING:
+    from server.commands.opening import EngineEntry
+    from server.model.actor import Actor
+    from server.model.identifiers import TenantId
+    from server.model.records import Record
+    from server.store.operations import RequestOperation
+    from server.store.reads import Live
+
+
+COMPANY_STEP = "step_2_company"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """What adopting a Company would rest on.
+
+    Attributes:
+        company_name: As the engine spells it; "" where there is none.
+        owner: The engine's user who made it.
+        made_at: When, by the site's clock.
+        checks: What is compared, side by side.
+    """
+
+    company_name: str
+    owner: str
+    made_at: str
+    checks: tuple[Compared, ...]
+
+    @property
+    def possible(self) -> bool:
+        """Whether nothing speaks against it."""
+        return all(check.agrees for check in self.checks)
+
+
+class Adopting(OrderDesk):
+    """Gives Companies to tenants."""
+
+    async def adoption(self, actor: Actor, tenant_id: str) -> Adoption:
+        """Show what adopting would rest on; changes nothing.
+
+        Raises:
+            InvalidInput, NotAllowed, NotFound, StoreUnavailable: as for `adopt_company`.
+            EngineNotReady: the engine could not be asked.
+        """
+        asked = ask(
+            actor, tenant_id, OrderTerms(), method="AdoptCompany", body={}, right=Right.OVERRULE
+        )
+        live = await self._live(asked.tenant_id)
+        return await self._compared(live.record, await self._look(live.record))
+
+    async def adopt_company(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
+        """Make the Company that is there this tenant's, lift a hold, and drive on.
+
+        Raises:
+            InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
+                `continue_`.
+            Refused: there is no such Company, or something speaks against it.
+            EngineNotReady: the engine could not be asked.
+        """
+        asked = ask(actor, tenant_id, terms, method="AdoptCompany", body={}, right=Right.OVERRULE)
+        demand_person(actor)
+
+        async def judge(live: Live) -> TenantOperation | RequestOperation | None:
+            return await self._judge_adoption(asked, live.record)
+
+        return await self._carry_out(asked, judge)
+
+    async def _judge_adoption(
+        self, asked: Asked, record: Record
+    ) -> TenantOperation | RequestOperation | None:
+        entry = self._entry(record)
+        standing = self._standing(record, entry)
+        refuse_in_motion(record, standing)
+        if standing.state in {TenantState.DEPROVISIONING, TenantState.DEPROVISIONED}:
+            raise Refused(
+                f"Tenant {asked.tenant_id} is {standing.state.value}; it can adopt nothing.",
+                code="TENANT_DEPROVISIONED",
+            )
+        if _has_its_company(record):
+            return self._remember(asked)
+        look = await self._look(record)
+        adoption = await self._compared(record, look)
+        if look is None or not adoption.possible:
+            raise _refused(asked.tenant_id, record, adoption)
+        return self._adopted(asked, record, entry, look)
+
+    async def _look(self, record: Record) -> CompanyLook | None:
+        self._entry(record)  # says so where the engine is not configured here
+        engine = self._adapters.get(record.tenant.spec.engine_id)
+        if engine is None:
+            raise EngineNotReady("This server has no connection to the tenant's engine.")
+        try:
+            return await look_at_company(engine.send, record.tenant.spec)
+        except EngineError as error:
+            raise EngineNotReady(
+                f"The engine could not be asked about the Company: {error.message}"
+            ) from error
+
+    async def _compared(self, record: Record, look: CompanyLook | None) -> Adoption:
+        tenant = record.tenant
+        if look is None:
+            missing = Compared(
+                field="company", want=tenant.spec.company_name, have="none", agrees=False
+            )
+            return Adoption(company_name="", owner="", made_at="", checks=(missing,))
+        reads = self._database.reads
+        by_name = await reads.bound_to(tenant.site, look.name)
+        by_abbreviation = await reads.bound_abbreviation(tenant.site, look.abbreviation)
+        bound = [each for each in (by_name, by_abbreviation) if each is not None]
+        others = sorted({each.tenant_id for each in bound} - {tenant.id})
+        return Adoption(
+            company_name=look.name,
+            owner=look.owner,
+            made_at=look.made_at,
+            checks=(
+                *look.compared,
+                Compared(
+                    field="belongs to",
+                    want="no other tenant",
+                    have=f"tenant {', '.join(others)}" if others else "no other tenant",
+                    agrees=not others,
+                ),
+                Compared(field="abbreviation", want="", have=look.abbreviation, agrees=True),
+            ),
+        )
+
+    def _adopted(
+        self, asked: Asked, record: Record, entry: EngineEntry, look: CompanyLook
+    ) -> TenantOperation:
+        tenant, now = record.tenant, self._now()
+        # Every step is looked at again: nothing that was done before is sure to belong to
+        # this Company.
+        opened = open_run(
+            tenant_id=tenant.id,
+            order=Order.CONTINUE,
+            entry=entry,
+            spec=tenant.spec,
+            carried={},
+            actor=asked.actor,
+            reason=asked.terms.reason,
+            previous_state=previous_state(record),
+            now=now,
+        )
+        company = Resource(
+            doctype="Company",
+            name=tenant.spec.company_name,
+            state=ResourceState.ADOPTED,
+            intended_at=now,
+        )
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            raise_token=True,
+            standing=derive(
+                stored=None,
+                run=opened.run,
+                steps=opened.steps,
+                step_types=entry.blueprint.steps_for(tenant.spec),
+                at=now,
+            ),
+            run_id=opened.run.id,
+            lift_hold=True,
+            healing=Healing(count=0, at=None),
+            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
+            steps=opened.steps,
+            resources=(
+                ResourceRow(
+                    resource=company,
+                    shared=False,
+                    run_id=opened.run.id,
+                    step_key=COMPANY_STEP,
+                    settled_at=now,
+                ),
+            ),
+            binding=BindingRow(
+                site=tenant.site,
+                company_name=tenant.spec.company_name,
+                abbreviation=look.abbreviation,
+            ),
+            log=(
+                LogDraft(
+                    level=LogLevel.WARNING,
+                    event="company.adopted",
+                    run_id=opened.run.id,
+                    message=(
+                        f"{asked.actor.name} decided that the Company {look.name!r} "
+                        f"(abbreviation {look.abbreviation!r}, made by {look.owner}) is this "
+                        "tenant's. It is used from now on and never deleted by us."
+                        + (f" Reason: {asked.terms.reason}" if asked.terms.reason else "")
+                    ),
+                    fields={"actor": asked.actor.name, "company": look.name},
+                ),
+                opened_entry(opened, Order.CONTINUE, asked.actor, asked.terms.reason),
+            ),
+            request=asked.key,
+        )
+
+
+def _has_its_company(record: Record) -> bool:
+    """Tell whether there is nothing to adopt: the last run passed the Company."""
+    return record.tenant.hold is None and any(
+        step.key == COMPANY_STEP and step.state is StepState.COMPLETED for step in record.steps
+    )
+
+
+def _refused(tenant_id: TenantId, record: Record, adoption: Adoption) -> Refused:
+    if not adoption.company_name:
+        return Refused(
+            f"There is no Company {record.tenant.spec.company_name!r} at the engine. To have one "
+            f"made: provisioner continue {tenant_id}",
+            code="NO_COMPANY_TO_ADOPT",
+        )
+    against = "; ".join(
+        f"{check.field}: wanted {check.want}, there is {check.have}"
+        for check in adoption.checks
+        if not check.agrees
+    )
+    return Refused(
+        f"The Company {adoption.company_name!r} can't be this tenant's: {against}. Correct it in "
+        "ERPNext, or start a tenant that fits it.",
+        code="COMPANY_NOT_ADOPTABLE",
+    )

@@ -1,0 +1,170 @@
+"""The order Cancel: stop a run, and never leave it unknown what became of a request.
+
+A run that nobody drives and that has nothing out is closed here, at once. Any other one gets
+a mark beside its rows: whoever drives it, or takes it over, stops where nothing is out, looks
+at what was sent and never answered, and closes it (`server.executor.cancelling`). Until then
+status says `waiting_for` CANCELLING.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from server.commands.asked import Asked, OrderTerms, ask, demand_person
+from server.commands.desk import OrderDesk
+from server.commands.left_behind import in_words
+from server.errors import Refused
+from server.model.blueprint import blueprint_of
+from server.model.derive import derive
+from server.model.records import Cancellation
+from server.model.states import (
+    OPEN_RUN_STATES,
+    LogLevel,
+    Order,
+    ResourceState,
+    RunState,
+    TenantState,
+)
+from server.store.operations import LogDraft, RunRow, TenantOperation
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.model.actor import Actor
+    from server.model.blueprint import StepType
+    from server.model.identifiers import TenantId
+    from server.model.records import Run
+    from server.store.operations import RequestOperation
+    from server.store.reads import Live
+
+
+class Cancelling(OrderDesk):
+    """Stops runs."""
+
+    async def cancel(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
+        """Stop a tenant's run, or mark one that stopped by itself as not to be driven on.
+
+        Raises:
+            InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
+                `continue_`.
+            Refused: there is nothing to cancel.
+        """
+        asked = ask(actor, tenant_id, terms, method="Cancel", body={})
+        demand_person(actor)
+
+        async def judge(live: Live) -> TenantOperation | RequestOperation | None:
+            return await self._judge_cancel(asked, live)
+
+        return await self._carry_out(asked, judge)
+
+    async def _judge_cancel(
+        self, asked: Asked, live: Live
+    ) -> TenantOperation | RequestOperation | None:
+        record, run = live.record, live.record.run
+        standing = self._standing(record, self._entry(record))
+        if standing.state is TenantState.CANCELLED:
+            return self._remember(asked)
+        if run is None or standing.state in {TenantState.COMPLETED, TenantState.DEPROVISIONED}:
+            raise Refused(
+                f"Tenant {asked.tenant_id} is {standing.state.value}: no run of it is open, so "
+                "there is nothing to cancel. To remove what was made for it: provisioner "
+                f"deprovision {asked.tenant_id}",
+                code="NOTHING_TO_CANCEL",
+            )
+        if run.state not in OPEN_RUN_STATES:
+            if run.order is Order.DEPROVISION:
+                raise Refused(
+                    f"The removal of tenant {asked.tenant_id} has stopped already. Go on with "
+                    f"it: provisioner deprovision {asked.tenant_id}",
+                    code="NOTHING_TO_CANCEL",
+                )
+            return await self._closed(asked, live, run)
+        if run.cancellation is not None:
+            return self._remember(asked)
+        if run.state is not RunState.RUNNING and not await self._something_out(live):
+            return await self._closed(asked, live, run)
+        return self._marked(asked, live, run)
+
+    async def _something_out(self, live: Live) -> bool:
+        """Tell whether it may be unknown what became of a request."""
+        tenant = live.record.tenant
+        if live.gate is not None and live.gate.slot_tenant_id == tenant.id:
+            return True
+        resources = await self._database.reads.resources(tenant.id)
+        return any(resource.state is ResourceState.INTENDED for resource in resources)
+
+    async def _closed(self, asked: Asked, live: Live, run: Run) -> TenantOperation:
+        tenant, now = live.record.tenant, self._now()
+        closed = replace(
+            run,
+            state=RunState.CANCELLED,
+            worker_id=None,
+            waiting_for=None,
+            finished_at=run.finished_at or now,
+            cancellation=_cancellation(asked, run, now),
+        )
+        left = in_words(await self._database.reads.resources(tenant.id))
+        why = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            # Whoever is about to claim the run finds another token.
+            raise_token=True,
+            standing=derive(
+                stored=None,
+                run=closed,
+                steps=live.record.steps,
+                step_types=self._step_types(live, closed),
+                at=now,
+            ),
+            runs=(RunRow(run=closed, site=tenant.site),),
+            log=(
+                LogDraft(
+                    level=LogLevel.WARNING,
+                    event="run.cancelled",
+                    run_id=run.id,
+                    message=f"{asked.actor.name} cancelled the run.{why} {left}",
+                    fields={"actor": asked.actor.name},
+                ),
+            ),
+            request=asked.key,
+        )
+
+    def _marked(self, asked: Asked, live: Live, run: Run) -> TenantOperation:
+        """Leave the mark; a run that nobody drives is to be taken up at once."""
+        tenant, now = live.record.tenant, self._now()
+        marked = replace(run, cancellation=_cancellation(asked, run, now))
+        if run.state is not RunState.RUNNING:
+            marked = replace(marked, state=RunState.QUEUED, due_at=now, waiting_for=None)
+        why = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            look_at=tenant.look_at,
+            runs=(RunRow(run=marked, site=tenant.site, deadline_at=live.deadline_at),),
+            log=(
+                LogDraft(
+                    level=LogLevel.WARNING,
+                    event="run.cancelling",
+                    run_id=run.id,
+                    message=(
+                        f"{asked.actor.name} ordered to cancel.{why} The run is closed once it "
+                        "is known what became of every request that was sent."
+                    ),
+                    fields={"actor": asked.actor.name},
+                ),
+            ),
+            request=asked.key,
+        )
+
+    def _step_types(self, live: Live, run: Run) -> tuple[StepType, ...]:
+        record = live.record
+        blueprint = blueprint_of(run, self._entry(record).blueprint)
+        return blueprint.steps_for(record.tenant.spec)
+
+
+def _cancellation(asked: Asked, run: Run, now: datetime) -> Cancellation:
+    return run.cancellation or Cancellation(by=asked.actor.name, reason=asked.terms.reason, at=now)

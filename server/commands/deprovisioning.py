@@ -1,0 +1,130 @@
+"""The order Deprovision: a run of its own that removes what we made for a tenant.
+
+Only what the record says we made is removed, in the order the engine takes; what was there
+before, and what tenants share, stays. Done, the tenant is DEPROVISIONED, its company name is
+free, and Start with the same spec makes it anew. A run that stopped half-way leaves it
+DEPROVISIONING; the same order goes on: it looks again at everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.commands.asked import Asked, OrderTerms, ask, demand_person
+from server.commands.desk import OrderDesk
+from server.commands.left_behind import TenantDocument, documents_of
+from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
+from server.errors import Refused
+from server.model.actor import Right
+from server.model.blueprint import blueprint_of
+from server.model.derive import derive
+from server.model.states import OPEN_RUN_STATES, Order, TenantState
+from server.model.undo import UndoOptions
+from server.store.operations import Healing, RunRow, TenantOperation
+
+if TYPE_CHECKING:
+    from server.model.actor import Actor
+    from server.model.identifiers import TenantId
+    from server.model.records import Record
+    from server.store.operations import RequestOperation
+    from server.store.reads import Live
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Removal:
+    asked: Asked
+    options: UndoOptions
+
+
+class Deprovisioning(OrderDesk):
+    """Removes tenants."""
+
+    async def deprovision(
+        self, actor: Actor, tenant_id: str, terms: OrderTerms, *, options: UndoOptions
+    ) -> TenantId:
+        """Open a run that removes what we made for a tenant.
+
+        Raises:
+            InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
+                `continue_`.
+            Refused: a run of it is open.
+        """
+        asked = ask(
+            actor,
+            tenant_id,
+            terms,
+            method="Deprovision",
+            body=dict(options.stored()),
+            right=Right.REMOVE,
+        )
+        demand_person(actor)
+        removal = _Removal(asked=asked, options=options)
+
+        async def judge(live: Live) -> TenantOperation | RequestOperation | None:
+            return self._judge_removal(removal, live.record)
+
+        return await self._carry_out(asked, judge)
+
+    async def documents(self, actor: Actor, tenant_id: str) -> tuple[TenantDocument, ...]:
+        """Tell what is left of a tenant at the engine, as the record knows it.
+
+        Raises:
+            InvalidInput, NotAllowed, NotFound, StoreUnavailable: as for `continue_`.
+        """
+        asked = ask(actor, tenant_id, OrderTerms(), method="Deprovision", body={}, right=Right.READ)
+        live = await self._live(asked.tenant_id)
+        return documents_of(await self._database.reads.resources(live.record.tenant.id))
+
+    def _judge_removal(
+        self, removal: _Removal, record: Record
+    ) -> TenantOperation | RequestOperation | None:
+        asked, run = removal.asked, record.run
+        standing = self._standing(record, self._entry(record))
+        if standing.state is TenantState.DEPROVISIONED:
+            return self._remember(asked)
+        if run is not None and run.state in OPEN_RUN_STATES:
+            same = run.order is Order.DEPROVISION and run.cancellation is None
+            if same and UndoOptions.read(run.options) == removal.options:
+                return self._remember(asked)
+            raise Refused(
+                f"A run of tenant {asked.tenant_id} is open. Stop it first, so that nothing is "
+                f"made while it is removed: provisioner cancel {asked.tenant_id}",
+                code="TENANT_IN_MOTION",
+            )
+        return self._removed(removal, record)
+
+    def _removed(self, removal: _Removal, record: Record) -> TenantOperation:
+        asked, tenant, now = removal.asked, record.tenant, self._now()
+        entry = self._entry(record)
+        opened = open_run(
+            tenant_id=tenant.id,
+            order=Order.DEPROVISION,
+            entry=entry,
+            spec=tenant.spec,
+            carried={},
+            actor=asked.actor,
+            reason=asked.terms.reason,
+            previous_state=previous_state(record),
+            now=now,
+            options=removal.options.stored(),
+        )
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            raise_token=True,
+            standing=derive(
+                stored=None,
+                run=opened.run,
+                steps=opened.steps,
+                step_types=blueprint_of(opened.run, entry.blueprint).steps_for(tenant.spec),
+                at=now,
+            ),
+            run_id=opened.run.id,
+            healing=Healing(count=0, at=None),
+            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
+            steps=opened.steps,
+            log=(opened_entry(opened, Order.DEPROVISION, asked.actor, asked.terms.reason),),
+            request=asked.key,
+        )

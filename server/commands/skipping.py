@@ -1,0 +1,164 @@
+"""The order SkipStep: leave a step out for good, with a name and a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from server.commands.asked import Asked, OrderTerms, ask, demand, demand_person
+from server.commands.desk import OrderDesk, refuse_in_motion
+from server.commands.opening import SKIPPED_BY
+from server.errors import Refused
+from server.model.actor import Right
+from server.model.blueprint import Skippable, blueprint_of
+from server.model.derive import closed_state, derive
+from server.model.states import (
+    LogLevel,
+    Order,
+    RunState,
+    StepState,
+    TenantState,
+)
+from server.store.operations import Healing, LogDraft, RunRow, TenantOperation
+from server.validation import validate_step_key
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.commands.opening import EngineEntry
+    from server.model.actor import Actor
+    from server.model.blueprint import StepType
+    from server.model.identifiers import TenantId
+    from server.model.records import Record, Run, Step
+    from server.store.operations import RequestOperation
+    from server.store.reads import Live
+
+
+class Skipping(OrderDesk):
+    """Leaves steps out."""
+
+    async def skip_step(
+        self, actor: Actor, tenant_id: str, terms: OrderTerms, *, step_key: str
+    ) -> TenantId:
+        """Leave a step of the last run out; where a tenant stands is derived again.
+
+        Raises:
+            InvalidInput, NotFound, RevisionChanged, StoreUnavailable: as for `continue_`.
+            NotAllowed: this step is an operator's to skip.
+            Refused: the step may not be left out or is done, or the tenant is in motion, has
+                no run, or its record was lost.
+        """
+        asked = ask(
+            actor,
+            tenant_id,
+            terms,
+            method="SkipStep",
+            body={"step_key": step_key},
+            reason_needed=True,
+        )
+        demand_person(actor)
+
+        async def judge(live: Live) -> TenantOperation | RequestOperation | None:
+            return self._judge_skip(asked, live.record, step_key)
+
+        return await self._carry_out(asked, judge)
+
+    def _judge_skip(
+        self, asked: Asked, record: Record, step_key: str
+    ) -> TenantOperation | RequestOperation | None:
+        entry = self._entry(record)
+        validate_step_key(step_key, entry.blueprint)
+        kind = entry.blueprint.step(step_key)
+        if kind is not None:
+            _check_may_skip(asked.actor, kind, entry)
+        standing = self._standing(record, entry)
+        refuse_in_motion(record, standing)
+        if record.run is None or standing.record_lost or record.run.order is Order.DEPROVISION:
+            raise Refused(
+                f"Tenant {asked.tenant_id} has no record of this step to change. Drive it on "
+                f"first: provisioner continue {asked.tenant_id}",
+                code="STEP_NOT_SKIPPABLE",
+            )
+        step = next((each for each in record.steps if each.key == step_key), None)
+        if step is None:
+            raise Refused(
+                f"{step_key} is no step of this tenant's run, so there is nothing to skip.",
+                code="STEP_NOT_SKIPPABLE",
+            )
+        if step.state is StepState.SKIPPED and SKIPPED_BY in step.outputs:
+            return self._remember(asked)
+        if step.state is StepState.COMPLETED:
+            raise Refused(
+                f"{step_key} of tenant {asked.tenant_id} is done; there is nothing to skip. See "
+                f"it with: provisioner status {asked.tenant_id}",
+                code="STEP_DONE",
+            )
+        return self._skipped(asked, record, record.run, step, entry)
+
+    def _skipped(
+        self, asked: Asked, record: Record, run: Run, step: Step, entry: EngineEntry
+    ) -> TenantOperation:
+        tenant, now = record.tenant, self._now()
+        left_out = _left_out(step, asked, now)
+        steps = tuple(left_out if each.key == step.key else each for each in record.steps)
+        if run.state is not RunState.CANCELLED:
+            run = replace(run, state=RunState(closed_state(steps).value))
+        standing = derive(
+            stored=None,
+            run=run,
+            steps=steps,
+            step_types=blueprint_of(run, entry.blueprint).steps_for(tenant.spec),
+            at=now,
+        )
+        completed = standing.state is TenantState.COMPLETED
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            standing=standing,
+            healing=Healing(count=0, at=None),
+            completed_at=now if completed else None,
+            runs=(RunRow(run=run, site=tenant.site),),
+            steps=(left_out,),
+            log=(
+                LogDraft(
+                    level=LogLevel.INFO,
+                    event="step.skipped",
+                    run_id=run.id,
+                    step_key=step.key,
+                    message=(
+                        f"{asked.actor.name} ordered to leave {step.key} out: "
+                        f"{asked.terms.reason.rstrip('.')}. The tenant is {standing.state.value} "
+                        "now."
+                    ),
+                    fields={"actor": asked.actor.name, "state": standing.state.value},
+                ),
+            ),
+            request=asked.key,
+        )
+
+
+def _left_out(step: Step, asked: Asked, now: datetime) -> Step:
+    return replace(
+        step,
+        state=StepState.SKIPPED,
+        error_code=None,
+        error_class=None,
+        error_message=None,
+        error_at=None,
+        completed_at=now,
+        outputs={SKIPPED_BY: asked.actor.name},
+        note=f"Left out by {asked.actor.name}: {asked.terms.reason}",
+    )
+
+
+def _check_may_skip(actor: Actor, kind: StepType, entry: EngineEntry) -> None:
+    if kind.skippable is Skippable.BY_OPERATORS:
+        demand(actor, Right.OVERRULE)
+    if kind.skippable is Skippable.BY_NOBODY:
+        may = [step.key for step in entry.blueprint.steps if step.skippable is not kind.skippable]
+        raise Refused(
+            f"{kind.key} may not be skipped: the tenant would not work without it. Steps that "
+            f"may: {', '.join(may) or 'none'}.",
+            code="STEP_NOT_SKIPPABLE",
+        )

@@ -71,7 +71,7 @@ def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
         steps=[_step(step, status.titles) for step in status.steps],
         errors=[_error(error) for error in status.errors],
         waiting_for=None if status.waiting_for is None else _waiting_for(status.waiting_for),
-        hold=None if status.hold is None else _hold(status.hold),
+        hold=None if status.hold is None else hold_of(status.hold),
         started_at=time_of(status.started_at),
         completed_at=time_of(status.completed_at),
         estimated_completion_at=time_of(status.eta),
@@ -92,7 +92,7 @@ def tenant_summary(tenant: TenantSummary) -> listing_pb2.TenantSummary:
         steps_completed=_int32(tenant.steps_completed),
         total_steps=_int32(tenant.total_steps),
         error_code=text_of(tenant.error_code),
-        hold=None if tenant.hold is None else _hold(tenant.hold),
+        hold=None if tenant.hold is None else hold_of(tenant.hold),
         revision=tenant.revision,
         run_id=text_of(tenant.run_id),
         created_at=time_of(tenant.created_at),
@@ -108,6 +108,13 @@ def span(duration: Duration) -> timedelta:
         return timedelta(seconds=duration.seconds, microseconds=duration.nanos // 1000)
     except OverflowError:
         return timedelta.max if duration.seconds > 0 else timedelta.min
+
+
+def hold_of(hold: Hold) -> tenant_pb2.Hold:
+    """Write a hold."""
+    return tenant_pb2.Hold(
+        reason=text_of(hold.reason), by=text_of(hold.by), since=time_of(hold.since)
+    )
 
 
 def log_page(entries: Sequence[LogEntry]) -> provisioning_pb2.StreamLogsResponse:
@@ -143,12 +150,6 @@ def _error(error: StepError) -> tenant_pb2.StepError:
 def _waiting_for(waiting: WaitingFor) -> tenant_pb2.WaitingFor:
     return tenant_pb2.WaitingFor(
         code=waiting.code, message=text_of(waiting.message), until=time_of(waiting.until)
-    )
-
-
-def _hold(hold: Hold) -> tenant_pb2.Hold:
-    return tenant_pb2.Hold(
-        reason=text_of(hold.reason), by=text_of(hold.by), since=time_of(hold.since)
     )
 
 

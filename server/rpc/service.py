@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 
 from provisioner.v1 import provisioning_pb2
 from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceServicer
-from server.commands import OrderTerms
 from server.rpc import messages
-from server.rpc.answering import Answering
 from server.rpc.diagnosing import Diagnosing
 from server.rpc.listing import Listing
+from server.rpc.ordering import Ordering, terms_of
 from server.rpc.streams import LONGEST_SECONDS, MOST_PER_PEER, Streams
 
 if TYPE_CHECKING:
-    from provisioner.v1.tenant_pb2 import TenantStatus
     from server.commands import Commands
     from server.diagnosis import Diagnoser
     from server.model.actor import Actor
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from server.rpc.identity import Context, Identify
 
 
-class ProvisioningService(Diagnosing, Listing, Answering, ProvisioningServiceServicer):
+class ProvisioningService(Diagnosing, Listing, Ordering, ProvisioningServiceServicer):
     """The service over commands and queries."""
 
     def __init__(
@@ -84,7 +82,7 @@ class ProvisioningService(Diagnosing, Listing, Answering, ProvisioningServiceSer
         """Drive on the steps that are not done."""
 
         async def drive_on(actor: Actor) -> provisioning_pb2.ContinueResponse:
-            tenant_id = await self._commands.continue_(actor, request.tenant_id, _terms(request))
+            tenant_id = await self._commands.continue_(actor, request.tenant_id, terms_of(request))
             return provisioning_pb2.ContinueResponse(status=await self._status(actor, tenant_id))
 
         return await self._answer(context, "Continue", drive_on)
@@ -96,7 +94,7 @@ class ProvisioningService(Diagnosing, Listing, Answering, ProvisioningServiceSer
 
         async def retry(actor: Actor) -> provisioning_pb2.RetryResponse:
             tenant_id = await self._commands.retry(
-                actor, request.tenant_id, _terms(request), step_key=request.step_key
+                actor, request.tenant_id, terms_of(request), step_key=request.step_key
             )
             return provisioning_pb2.RetryResponse(status=await self._status(actor, tenant_id))
 
@@ -122,18 +120,3 @@ class ProvisioningService(Diagnosing, Listing, Answering, ProvisioningServiceSer
                     await context.write(messages.log_page(page))
 
         await self._answer(context, "StreamLogs", stream)
-
-    async def _status(self, actor: Actor, tenant_id: str) -> TenantStatus:
-        return messages.tenant_status(await self._queries.status(actor, tenant_id))
-
-
-def _terms(
-    request: provisioning_pb2.ContinueRequest | provisioning_pb2.RetryRequest,
-) -> OrderTerms:
-    return OrderTerms(
-        request_id=request.request_id,
-        expected_revision=(
-            request.expected_revision if request.HasField("expected_revision") else None
-        ),
-        reason=request.reason,
-    )

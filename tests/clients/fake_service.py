@@ -104,6 +104,8 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.statuses: deque[TenantStatus] = deque([tenant_pb2.TenantStatus()])
         # What an order answers; the next status where it is None.
         self.acknowledged: TenantStatus | None = None
+        # What the other orders answer besides a status, by method.
+        self.answers: dict[str, Any] = {}
         self.diagnosis = diagnosis_pb2.Diagnosis()
         # Answers to ListTenants in order; the last one stays.
         self.pages: deque[provisioning_pb2.ListTenantsResponse] = deque(
@@ -153,6 +155,56 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
     ) -> provisioning_pb2.RetryResponse:
         await self._arrive("Retry", request, context)
         return provisioning_pb2.RetryResponse(status=self._acknowledge())
+
+    async def SkipStep(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.SkipStepRequest, context: Context
+    ) -> provisioning_pb2.SkipStepResponse:
+        await self._arrive("SkipStep", request, context)
+        answer: provisioning_pb2.SkipStepResponse = self.answers.get(
+            "SkipStep", provisioning_pb2.SkipStepResponse()
+        )
+        answer.status.CopyFrom(self._acknowledge())
+        return answer
+
+    async def Cancel(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.CancelRequest, context: Context
+    ) -> provisioning_pb2.CancelResponse:
+        await self._arrive("Cancel", request, context)
+        answer: provisioning_pb2.CancelResponse = self.answers.get(
+            "Cancel", provisioning_pb2.CancelResponse()
+        )
+        answer.status.CopyFrom(self._acknowledge())
+        return answer
+
+    async def Deprovision(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.DeprovisionRequest, context: Context
+    ) -> provisioning_pb2.DeprovisionResponse:
+        await self._arrive("Deprovision", request, context)
+        answer: provisioning_pb2.DeprovisionResponse = self.answers.get(
+            "Deprovision", provisioning_pb2.DeprovisionResponse()
+        )
+        answer.status.CopyFrom(self._acknowledge())
+        return answer
+
+    async def AdoptCompany(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.AdoptCompanyRequest, context: Context
+    ) -> provisioning_pb2.AdoptCompanyResponse:
+        await self._arrive("AdoptCompany", request, context)
+        answer: provisioning_pb2.AdoptCompanyResponse = self.answers.get(
+            "AdoptCompany", provisioning_pb2.AdoptCompanyResponse()
+        )
+        answer.status.CopyFrom(self._acknowledge())
+        return answer
+
+    async def Release(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.ReleaseRequest, context: Context
+    ) -> provisioning_pb2.ReleaseResponse:
+        await self._arrive("Release", request, context)
+        answer: provisioning_pb2.ReleaseResponse = self.answers.get(
+            "Release", provisioning_pb2.ReleaseResponse()
+        )
+        answer.status.CopyFrom(self._acknowledge())
+        return answer
 
     async def Diagnose(  # noqa: N802 - gRPC fixes the name
         self, request: provisioning_pb2.DiagnoseRequest, context: Context

@@ -26,10 +26,11 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from provisioner.v1 import diagnosis_pb2 as provisioner_dot_v1_dot_diagnosis__pb2
 from provisioner.v1 import listing_pb2 as provisioner_dot_v1_dot_listing__pb2
+from provisioner.v1 import orders_pb2 as provisioner_dot_v1_dot_orders__pb2
 from provisioner.v1 import tenant_pb2 as provisioner_dot_v1_dot_tenant__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!provisioner/v1/provisioning.proto\x12\x0eprovisioner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eprovisioner/v1/diagnosis.proto\x1a\x1cprovisioner/v1/listing.proto\x1a\x1bprovisioner/v1/tenant.proto\"~\n\x18StartProvisioningRequest\x12\x16\n\ttenant_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.provisioner.v1.TenantSpec\x12\x12\n\nrequest_id\x18\x03 \x01(\tB\x0c\n\n_tenant_id\"I\n\x19StartProvisioningResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"%\n\x10GetStatusRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"A\n\x11GetStatusResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"\x88\x02\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06states\x18\x03 \x03(\x0e\x32\x1b.provisioner.v1.TenantState\x12\x11\n\tengine_id\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x11\n\x04held\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x34\n\x11stuck_longer_than\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08order_by\x18\x08 \x01(\x0e\x32\x19.provisioner.v1.ListOrderB\x07\n\x05_held\"^\n\x13ListTenantsResponse\x12.\n\x07tenants\x18\x01 \x03(\x0b\x32\x1d.provisioner.v1.TenantSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x11StreamLogsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"O\n\x12StreamLogsResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.provisioner.v1.LogEntry\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\"\x96\x02\n\x08LogEntry\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05level\x18\x03 \x01(\x0e\x32\x18.provisioner.v1.LogLevel\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x34\n\x06\x66ields\x18\x08 \x03(\x0b\x32$.provisioner.v1.LogEntry.FieldsEntry\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x0f\x43ontinueRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"@\n\x10\x43ontinueResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"\x8d\x01\n\x0cRetryRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"=\n\rRetryResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"9\n\x0f\x44iagnoseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0bskip_engine\x18\x02 \x01(\x08\"@\n\x10\x44iagnoseResponse\x12,\n\tdiagnosis\x18\x01 \x01(\x0b\x32\x19.provisioner.v1.Diagnosis*z\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x02\x12\x15\n\x11LOG_LEVEL_WARNING\x10\x03\x12\x13\n\x0fLOG_LEVEL_ERROR\x10\x04\x32\xe4\x04\n\x13ProvisioningService\x12h\n\x11StartProvisioning\x12(.provisioner.v1.StartProvisioningRequest\x1a).provisioner.v1.StartProvisioningResponse\x12P\n\tGetStatus\x12 .provisioner.v1.GetStatusRequest\x1a!.provisioner.v1.GetStatusResponse\x12V\n\x0bListTenants\x12\".provisioner.v1.ListTenantsRequest\x1a#.provisioner.v1.ListTenantsResponse\x12U\n\nStreamLogs\x12!.provisioner.v1.StreamLogsRequest\x1a\".provisioner.v1.StreamLogsResponse0\x01\x12M\n\x08\x43ontinue\x12\x1f.provisioner.v1.ContinueRequest\x1a .provisioner.v1.ContinueResponse\x12\x44\n\x05Retry\x12\x1c.provisioner.v1.RetryRequest\x1a\x1d.provisioner.v1.RetryResponse\x12M\n\x08\x44iagnose\x12\x1f.provisioner.v1.DiagnoseRequest\x1a .provisioner.v1.DiagnoseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!provisioner/v1/provisioning.proto\x12\x0eprovisioner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eprovisioner/v1/diagnosis.proto\x1a\x1cprovisioner/v1/listing.proto\x1a\x1bprovisioner/v1/orders.proto\x1a\x1bprovisioner/v1/tenant.proto\"~\n\x18StartProvisioningRequest\x12\x16\n\ttenant_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.provisioner.v1.TenantSpec\x12\x12\n\nrequest_id\x18\x03 \x01(\tB\x0c\n\n_tenant_id\"I\n\x19StartProvisioningResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"%\n\x10GetStatusRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"A\n\x11GetStatusResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"\x88\x02\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06states\x18\x03 \x03(\x0e\x32\x1b.provisioner.v1.TenantState\x12\x11\n\tengine_id\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x11\n\x04held\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x34\n\x11stuck_longer_than\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08order_by\x18\x08 \x01(\x0e\x32\x19.provisioner.v1.ListOrderB\x07\n\x05_held\"^\n\x13ListTenantsResponse\x12.\n\x07tenants\x18\x01 \x03(\x0b\x32\x1d.provisioner.v1.TenantSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x11StreamLogsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"O\n\x12StreamLogsResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.provisioner.v1.LogEntry\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\"\x96\x02\n\x08LogEntry\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05level\x18\x03 \x01(\x0e\x32\x18.provisioner.v1.LogLevel\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x34\n\x06\x66ields\x18\x08 \x03(\x0b\x32$.provisioner.v1.LogEntry.FieldsEntry\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x0f\x43ontinueRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"@\n\x10\x43ontinueResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"\x8d\x01\n\x0cRetryRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"=\n\rRetryResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"9\n\x0f\x44iagnoseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0bskip_engine\x18\x02 \x01(\x08\"@\n\x10\x44iagnoseResponse\x12,\n\tdiagnosis\x18\x01 \x01(\x0b\x32\x19.provisioner.v1.Diagnosis\"\x90\x01\n\x0fSkipStepRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"@\n\x10SkipStepResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"|\n\rCancelRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"q\n\x0e\x43\x61ncelResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\x31\n\tdocuments\x18\x02 \x03(\x0b\x32\x1e.provisioner.v1.TenantDocument\"\xcb\x01\n\x12\x44\x65provisionRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x14\n\x0c\x65ven_if_sold\x18\x06 \x01(\x08\x12\x1b\n\x13\x64\x65lete_transactions\x18\x07 \x01(\x08\x42\x14\n\x12_expected_revision\"v\n\x13\x44\x65provisionResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\x31\n\tdocuments\x18\x02 \x03(\x0b\x32\x1e.provisioner.v1.TenantDocument\"\x99\x01\n\x13\x41\x64optCompanyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x42\x14\n\x12_expected_revision\"\xa2\x01\n\x14\x41\x64optCompanyResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12,\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1c.provisioner.v1.CompanyCheck\x12\x15\n\rcompany_owner\x18\x03 \x01(\t\x12\x17\n\x0f\x63ompany_created\x18\x04 \x01(\t\"\x94\x01\n\x0eReleaseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x42\x14\n\x12_expected_revision\"\x8f\x01\n\x0fReleaseResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\"\n\x04hold\x18\x02 \x01(\x0b\x32\x14.provisioner.v1.Hold\x12*\n\x05lease\x18\x03 \x01(\x0b\x32\x1b.provisioner.v1.LeaseHolder*z\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x02\x12\x15\n\x11LOG_LEVEL_WARNING\x10\x03\x12\x13\n\x0fLOG_LEVEL_ERROR\x10\x04\x32\xfb\x07\n\x13ProvisioningService\x12h\n\x11StartProvisioning\x12(.provisioner.v1.StartProvisioningRequest\x1a).provisioner.v1.StartProvisioningResponse\x12P\n\tGetStatus\x12 .provisioner.v1.GetStatusRequest\x1a!.provisioner.v1.GetStatusResponse\x12V\n\x0bListTenants\x12\".provisioner.v1.ListTenantsRequest\x1a#.provisioner.v1.ListTenantsResponse\x12U\n\nStreamLogs\x12!.provisioner.v1.StreamLogsRequest\x1a\".provisioner.v1.StreamLogsResponse0\x01\x12M\n\x08\x43ontinue\x12\x1f.provisioner.v1.ContinueRequest\x1a .provisioner.v1.ContinueResponse\x12\x44\n\x05Retry\x12\x1c.provisioner.v1.RetryRequest\x1a\x1d.provisioner.v1.RetryResponse\x12M\n\x08SkipStep\x12\x1f.provisioner.v1.SkipStepRequest\x1a .provisioner.v1.SkipStepResponse\x12G\n\x06\x43\x61ncel\x12\x1d.provisioner.v1.CancelRequest\x1a\x1e.provisioner.v1.CancelResponse\x12V\n\x0b\x44\x65provision\x12\".provisioner.v1.DeprovisionRequest\x1a#.provisioner.v1.DeprovisionResponse\x12Y\n\x0c\x41\x64optCompany\x12#.provisioner.v1.AdoptCompanyRequest\x1a$.provisioner.v1.AdoptCompanyResponse\x12J\n\x07Release\x12\x1e.provisioner.v1.ReleaseRequest\x1a\x1f.provisioner.v1.ReleaseResponse\x12M\n\x08\x44iagnose\x12\x1f.provisioner.v1.DiagnoseRequest\x1a .provisioner.v1.DiagnoseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,40 +39,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGENTRY_FIELDSENTRY']._loaded_options = None
   _globals['_LOGENTRY_FIELDSENTRY']._serialized_options = b'8\001'
-  _globals['_LOGLEVEL']._serialized_start=1847
-  _globals['_LOGLEVEL']._serialized_end=1969
-  _globals['_STARTPROVISIONINGREQUEST']._serialized_start=209
-  _globals['_STARTPROVISIONINGREQUEST']._serialized_end=335
-  _globals['_STARTPROVISIONINGRESPONSE']._serialized_start=337
-  _globals['_STARTPROVISIONINGRESPONSE']._serialized_end=410
-  _globals['_GETSTATUSREQUEST']._serialized_start=412
-  _globals['_GETSTATUSREQUEST']._serialized_end=449
-  _globals['_GETSTATUSRESPONSE']._serialized_start=451
-  _globals['_GETSTATUSRESPONSE']._serialized_end=516
-  _globals['_LISTTENANTSREQUEST']._serialized_start=519
-  _globals['_LISTTENANTSREQUEST']._serialized_end=783
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=785
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=879
-  _globals['_STREAMLOGSREQUEST']._serialized_start=881
-  _globals['_STREAMLOGSREQUEST']._serialized_end=957
-  _globals['_STREAMLOGSRESPONSE']._serialized_start=959
-  _globals['_STREAMLOGSRESPONSE']._serialized_end=1038
-  _globals['_LOGENTRY']._serialized_start=1041
-  _globals['_LOGENTRY']._serialized_end=1319
-  _globals['_LOGENTRY_FIELDSENTRY']._serialized_start=1274
-  _globals['_LOGENTRY_FIELDSENTRY']._serialized_end=1319
-  _globals['_CONTINUEREQUEST']._serialized_start=1321
-  _globals['_CONTINUEREQUEST']._serialized_end=1447
-  _globals['_CONTINUERESPONSE']._serialized_start=1449
-  _globals['_CONTINUERESPONSE']._serialized_end=1513
-  _globals['_RETRYREQUEST']._serialized_start=1516
-  _globals['_RETRYREQUEST']._serialized_end=1657
-  _globals['_RETRYRESPONSE']._serialized_start=1659
-  _globals['_RETRYRESPONSE']._serialized_end=1720
-  _globals['_DIAGNOSEREQUEST']._serialized_start=1722
-  _globals['_DIAGNOSEREQUEST']._serialized_end=1779
-  _globals['_DIAGNOSERESPONSE']._serialized_start=1781
-  _globals['_DIAGNOSERESPONSE']._serialized_end=1845
-  _globals['_PROVISIONINGSERVICE']._serialized_start=1972
-  _globals['_PROVISIONINGSERVICE']._serialized_end=2584
+  _globals['_LOGLEVEL']._serialized_start=3274
+  _globals['_LOGLEVEL']._serialized_end=3396
+  _globals['_STARTPROVISIONINGREQUEST']._serialized_start=238
+  _globals['_STARTPROVISIONINGREQUEST']._serialized_end=364
+  _globals['_STARTPROVISIONINGRESPONSE']._serialized_start=366
+  _globals['_STARTPROVISIONINGRESPONSE']._serialized_end=439
+  _globals['_GETSTATUSREQUEST']._serialized_start=441
+  _globals['_GETSTATUSREQUEST']._serialized_end=478
+  _globals['_GETSTATUSRESPONSE']._serialized_start=480
+  _globals['_GETSTATUSRESPONSE']._serialized_end=545
+  _globals['_LISTTENANTSREQUEST']._serialized_start=548
+  _globals['_LISTTENANTSREQUEST']._serialized_end=812
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=814
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=908
+  _globals['_STREAMLOGSREQUEST']._serialized_start=910
+  _globals['_STREAMLOGSREQUEST']._serialized_end=986
+  _globals['_STREAMLOGSRESPONSE']._serialized_start=988
+  _globals['_STREAMLOGSRESPONSE']._serialized_end=1067
+  _globals['_LOGENTRY']._serialized_start=1070
+  _globals['_LOGENTRY']._serialized_end=1348
+  _globals['_LOGENTRY_FIELDSENTRY']._serialized_start=1303
+  _globals['_LOGENTRY_FIELDSENTRY']._serialized_end=1348
+  _globals['_CONTINUEREQUEST']._serialized_start=1350
+  _globals['_CONTINUEREQUEST']._serialized_end=1476
+  _globals['_CONTINUERESPONSE']._serialized_start=1478
+  _globals['_CONTINUERESPONSE']._serialized_end=1542
+  _globals['_RETRYREQUEST']._serialized_start=1545
+  _globals['_RETRYREQUEST']._serialized_end=1686
+  _globals['_RETRYRESPONSE']._serialized_start=1688
+  _globals['_RETRYRESPONSE']._serialized_end=1749
+  _globals['_DIAGNOSEREQUEST']._serialized_start=1751
+  _globals['_DIAGNOSEREQUEST']._serialized_end=1808
+  _globals['_DIAGNOSERESPONSE']._serialized_start=1810
+  _globals['_DIAGNOSERESPONSE']._serialized_end=1874
+  _globals['_SKIPSTEPREQUEST']._serialized_start=1877
+  _globals['_SKIPSTEPREQUEST']._serialized_end=2021
+  _globals['_SKIPSTEPRESPONSE']._serialized_start=2023
+  _globals['_SKIPSTEPRESPONSE']._serialized_end=2087
+  _globals['_CANCELREQUEST']._serialized_start=2089
+  _globals['_CANCELREQUEST']._serialized_end=2213
+  _globals['_CANCELRESPONSE']._serialized_start=2215
+  _globals['_CANCELRESPONSE']._serialized_end=2328
+  _globals['_DEPROVISIONREQUEST']._serialized_start=2331
+  _globals['_DEPROVISIONREQUEST']._serialized_end=2534
+  _globals['_DEPROVISIONRESPONSE']._serialized_start=2536
+  _globals['_DEPROVISIONRESPONSE']._serialized_end=2654
+  _globals['_ADOPTCOMPANYREQUEST']._serialized_start=2657
+  _globals['_ADOPTCOMPANYREQUEST']._serialized_end=2810
+  _globals['_ADOPTCOMPANYRESPONSE']._serialized_start=2813
+  _globals['_ADOPTCOMPANYRESPONSE']._serialized_end=2975
+  _globals['_RELEASEREQUEST']._serialized_start=2978
+  _globals['_RELEASEREQUEST']._serialized_end=3126
+  _globals['_RELEASERESPONSE']._serialized_start=3129
+  _globals['_RELEASERESPONSE']._serialized_end=3272
+  _globals['_PROVISIONINGSERVICE']._serialized_start=3399
+  _globals['_PROVISIONINGSERVICE']._serialized_end=4418
 # @@protoc_insertion_point(module_scope)

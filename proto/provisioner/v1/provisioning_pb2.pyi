@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from provisioner.v1 import diagnosis_pb2 as _diagnosis_pb2
 from provisioner.v1 import listing_pb2 as _listing_pb2
+from provisioner.v1 import orders_pb2 as _orders_pb2
 from provisioner.v1 import tenant_pb2 as _tenant_pb2
 import builtins as _builtins
 import sys
@@ -565,3 +566,381 @@ class DiagnoseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiagnoseResponse: _TypeAlias = DiagnoseResponse  # noqa: Y015
+
+@_typing.final
+class SkipStepRequest(_message.Message):
+    """Orders that a step be left out for good. Only demo items (step_6_items) and,
+    by an operator, the till (step_9_pos_session) may be.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STEP_KEY_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """UUID of the tenant."""
+    request_id: _builtins.str
+    """1 to 128 printable characters that name this order; may be empty."""
+    expected_revision: _builtins.int
+    """Carry out the order only if the tenant still has this revision; otherwise
+    ABORTED.
+    """
+    reason: _builtins.str
+    """Why, for the record; needed, at most 500 characters."""
+    step_key: _builtins.str
+    """The step to leave out."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        step_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "step_key", b"step_key", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___SkipStepRequest: _TypeAlias = SkipStepRequest  # noqa: Y015
+
+@_typing.final
+class SkipStepResponse(_message.Message):
+    """Answers SkipStep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> _tenant_pb2.TenantStatus:
+        """Where the tenant stands now."""
+
+    def __init__(
+        self,
+        *,
+        status: _tenant_pb2.TenantStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkipStepResponse: _TypeAlias = SkipStepResponse  # noqa: Y015
+
+@_typing.final
+class CancelRequest(_message.Message):
+    """Orders that the open run be stopped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """UUID of the tenant."""
+    request_id: _builtins.str
+    """1 to 128 printable characters that name this order; may be empty."""
+    expected_revision: _builtins.int
+    """Carry out the order only if the tenant still has this revision; otherwise
+    ABORTED.
+    """
+    reason: _builtins.str
+    """Why, for the record; at most 500 characters."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___CancelRequest: _TypeAlias = CancelRequest  # noqa: Y015
+
+@_typing.final
+class CancelResponse(_message.Message):
+    """Answers Cancel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> _tenant_pb2.TenantStatus:
+        """Where the tenant stands now: CANCELLED, or still in motion and waiting for
+        CANCELLING.
+        """
+
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[_orders_pb2.TenantDocument]:
+        """What is left behind at the engine, as the record knows it now."""
+
+    def __init__(
+        self,
+        *,
+        status: _tenant_pb2.TenantStatus | None = ...,
+        documents: _abc.Iterable[_orders_pb2.TenantDocument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelResponse: _TypeAlias = CancelResponse  # noqa: Y015
+
+@_typing.final
+class DeprovisionRequest(_message.Message):
+    """Orders that what was made for a tenant be removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    EVEN_IF_SOLD_FIELD_NUMBER: _builtins.int
+    DELETE_TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """UUID of the tenant."""
+    request_id: _builtins.str
+    """1 to 128 printable characters that name this order; may be empty."""
+    expected_revision: _builtins.int
+    """Carry out the order only if the tenant still has this revision; otherwise
+    ABORTED.
+    """
+    reason: _builtins.str
+    """Why, for the record; at most 500 characters."""
+    validate_only: _builtins.bool
+    """Only show what would be removed; change nothing."""
+    even_if_sold: _builtins.bool
+    """Remove a shop that has sold something. Without it such a shop is protected."""
+    delete_transactions: _builtins.bool
+    """Have the engine delete the Company's transactions and ledger entries by its
+    own Transaction Deletion Record. Without it ledger entries stop the removal.
+    """
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        even_if_sold: _builtins.bool = ...,
+        delete_transactions: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "delete_transactions", b"delete_transactions", "even_if_sold", b"even_if_sold", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "tenant_id", b"tenant_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___DeprovisionRequest: _TypeAlias = DeprovisionRequest  # noqa: Y015
+
+@_typing.final
+class DeprovisionResponse(_message.Message):
+    """Answers Deprovision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> _tenant_pb2.TenantStatus:
+        """Where the tenant stands now."""
+
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[_orders_pb2.TenantDocument]:
+        """What the record says is at the engine, and what becomes of it."""
+
+    def __init__(
+        self,
+        *,
+        status: _tenant_pb2.TenantStatus | None = ...,
+        documents: _abc.Iterable[_orders_pb2.TenantDocument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeprovisionResponse: _TypeAlias = DeprovisionResponse  # noqa: Y015
+
+@_typing.final
+class AdoptCompanyRequest(_message.Message):
+    """Orders that the Company which is there under the tenant's name be the tenant's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """UUID of the tenant."""
+    request_id: _builtins.str
+    """1 to 128 printable characters that name this order; may be empty."""
+    expected_revision: _builtins.int
+    """Carry out the order only if the tenant still has this revision; otherwise
+    ABORTED.
+    """
+    reason: _builtins.str
+    """Why, for the record; at most 500 characters."""
+    validate_only: _builtins.bool
+    """Only show the checks; change nothing."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "tenant_id", b"tenant_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___AdoptCompanyRequest: _TypeAlias = AdoptCompanyRequest  # noqa: Y015
+
+@_typing.final
+class AdoptCompanyResponse(_message.Message):
+    """Answers AdoptCompany."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    COMPANY_OWNER_FIELD_NUMBER: _builtins.int
+    COMPANY_CREATED_FIELD_NUMBER: _builtins.int
+    company_owner: _builtins.str
+    """The engine's user who made the Company; empty where there is none."""
+    company_created: _builtins.str
+    """When it was made, by the site's clock, as the engine writes it."""
+    @_builtins.property
+    def status(self) -> _tenant_pb2.TenantStatus:
+        """Where the tenant stands now."""
+
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[_orders_pb2.CompanyCheck]:
+        """What was compared, side by side."""
+
+    def __init__(
+        self,
+        *,
+        status: _tenant_pb2.TenantStatus | None = ...,
+        checks: _abc.Iterable[_orders_pb2.CompanyCheck] | None = ...,
+        company_owner: _builtins.str = ...,
+        company_created: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "company_created", b"company_created", "company_owner", b"company_owner", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdoptCompanyResponse: _TypeAlias = AdoptCompanyResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseRequest(_message.Message):
+    """Orders that a hold be lifted, or a run taken from a worker that is dead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """UUID of the tenant."""
+    request_id: _builtins.str
+    """1 to 128 printable characters that name this order; may be empty."""
+    expected_revision: _builtins.int
+    """Carry out the order only if the tenant still has this revision; otherwise
+    ABORTED.
+    """
+    reason: _builtins.str
+    """Why, for the record; at most 500 characters."""
+    validate_only: _builtins.bool
+    """Only show who holds it and since when; change nothing."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "tenant_id", b"tenant_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ReleaseRequest: _TypeAlias = ReleaseRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseResponse(_message.Message):
+    """Answers Release."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> _tenant_pb2.TenantStatus:
+        """Where the tenant stands now."""
+
+    @_builtins.property
+    def hold(self) -> _tenant_pb2.Hold:
+        """The hold as it was before the order; unset if there was none."""
+
+    @_builtins.property
+    def lease(self) -> _orders_pb2.LeaseHolder:
+        """The worker that held the run before the order; unset if there was none."""
+
+    def __init__(
+        self,
+        *,
+        status: _tenant_pb2.TenantStatus | None = ...,
+        hold: _tenant_pb2.Hold | None = ...,
+        lease: _orders_pb2.LeaseHolder | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "lease", b"lease", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "lease", b"lease", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseResponse: _TypeAlias = ReleaseResponse  # noqa: Y015

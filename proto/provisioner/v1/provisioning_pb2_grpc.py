@@ -73,6 +73,31 @@ class ProvisioningServiceStub:
                 request_serializer=provisioner_dot_v1_dot_provisioning__pb2.RetryRequest.SerializeToString,
                 response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.RetryResponse.FromString,
                 _registered_method=True)
+        self.SkipStep = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/SkipStep',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.SkipStepRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.SkipStepResponse.FromString,
+                _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/Cancel',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.CancelRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.CancelResponse.FromString,
+                _registered_method=True)
+        self.Deprovision = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/Deprovision',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.DeprovisionRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.DeprovisionResponse.FromString,
+                _registered_method=True)
+        self.AdoptCompany = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/AdoptCompany',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.AdoptCompanyRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.AdoptCompanyResponse.FromString,
+                _registered_method=True)
+        self.Release = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/Release',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.ReleaseRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.ReleaseResponse.FromString,
+                _registered_method=True)
         self.Diagnose = channel.unary_unary(
                 '/provisioner.v1.ProvisioningService/Diagnose',
                 request_serializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseRequest.SerializeToString,
@@ -144,6 +169,50 @@ class ProvisioningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SkipStep(self, request, context):
+        """Leaves a step out for good; where the tenant stands is derived again, so that
+        PARTIAL may become COMPLETED. On a tenant in motion FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """Stops a tenant. An open run is closed once it is known what became of every
+        request that was sent: at once where nothing is out, else the status says
+        `waiting_for` CANCELLING until then. A FAILED or PARTIAL tenant becomes
+        CANCELLED too: nobody but a person drives it on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Deprovision(self, request, context):
+        """Opens a run that removes what we made for a tenant, and nothing else. Done,
+        the tenant is DEPROVISIONED and its company name is free. A shop that has
+        sold, and ledger entries, stop it unless the order says otherwise. Stopped
+        half-way the tenant stays DEPROVISIONING: the same order goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdoptCompany(self, request, context):
+        """Makes the Company that is there under the tenant's name the tenant's own,
+        where nothing speaks against it, lifts a hold, and drives on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Release(self, request, context):
+        """Lifts a hold, or takes the run from a worker that is dead. Never from one
+        that is alive: FAILED_PRECONDITION with reason LEASE_ALIVE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Diagnose(self, request, context):
         """Says why a tenant stands where it stands, in any state, also while it runs or
         waits: causes with evidence and the order that mends them, the likeliest
@@ -185,6 +254,31 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
                     servicer.Retry,
                     request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.RetryRequest.FromString,
                     response_serializer=provisioner_dot_v1_dot_provisioning__pb2.RetryResponse.SerializeToString,
+            ),
+            'SkipStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.SkipStep,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.SkipStepRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.SkipStepResponse.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.CancelRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.CancelResponse.SerializeToString,
+            ),
+            'Deprovision': grpc.unary_unary_rpc_method_handler(
+                    servicer.Deprovision,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.DeprovisionRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.DeprovisionResponse.SerializeToString,
+            ),
+            'AdoptCompany': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdoptCompany,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.AdoptCompanyRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.AdoptCompanyResponse.SerializeToString,
+            ),
+            'Release': grpc.unary_unary_rpc_method_handler(
+                    servicer.Release,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.ReleaseRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.ReleaseResponse.SerializeToString,
             ),
             'Diagnose': grpc.unary_unary_rpc_method_handler(
                     servicer.Diagnose,
@@ -363,6 +457,141 @@ class ProvisioningService:
             '/provisioner.v1.ProvisioningService/Retry',
             provisioner_dot_v1_dot_provisioning__pb2.RetryRequest.SerializeToString,
             provisioner_dot_v1_dot_provisioning__pb2.RetryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SkipStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/SkipStep',
+            provisioner_dot_v1_dot_provisioning__pb2.SkipStepRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.SkipStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/Cancel',
+            provisioner_dot_v1_dot_provisioning__pb2.CancelRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Deprovision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/Deprovision',
+            provisioner_dot_v1_dot_provisioning__pb2.DeprovisionRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.DeprovisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptCompany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/AdoptCompany',
+            provisioner_dot_v1_dot_provisioning__pb2.AdoptCompanyRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.AdoptCompanyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Release(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/Release',
+            provisioner_dot_v1_dot_provisioning__pb2.ReleaseRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.ReleaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,30 @@ class ProvisioningServiceStub:
     is missing or wrong, with fresh budgets. On a tenant in motion
     FAILED_PRECONDITION.
     """
+    SkipStep: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.SkipStepRequest, _provisioning_pb2.SkipStepResponse]
+    """Leaves a step out for good; where the tenant stands is derived again, so that
+    PARTIAL may become COMPLETED. On a tenant in motion FAILED_PRECONDITION.
+    """
+    Cancel: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CancelRequest, _provisioning_pb2.CancelResponse]
+    """Stops a tenant. An open run is closed once it is known what became of every
+    request that was sent: at once where nothing is out, else the status says
+    `waiting_for` CANCELLING until then. A FAILED or PARTIAL tenant becomes
+    CANCELLED too: nobody but a person drives it on.
+    """
+    Deprovision: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeprovisionRequest, _provisioning_pb2.DeprovisionResponse]
+    """Opens a run that removes what we made for a tenant, and nothing else. Done,
+    the tenant is DEPROVISIONED and its company name is free. A shop that has
+    sold, and ledger entries, stop it unless the order says otherwise. Stopped
+    half-way the tenant stays DEPROVISIONING: the same order goes on.
+    """
+    AdoptCompany: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.AdoptCompanyRequest, _provisioning_pb2.AdoptCompanyResponse]
+    """Makes the Company that is there under the tenant's name the tenant's own,
+    where nothing speaks against it, lifts a hold, and drives on.
+    """
+    Release: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ReleaseRequest, _provisioning_pb2.ReleaseResponse]
+    """Lifts a hold, or takes the run from a worker that is dead. Never from one
+    that is alive: FAILED_PRECONDITION with reason LEASE_ALIVE.
+    """
     Diagnose: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DiagnoseRequest, _provisioning_pb2.DiagnoseResponse]
     """Says why a tenant stands where it stands, in any state, also while it runs or
     waits: causes with evidence and the order that mends them, the likeliest
@@ -129,6 +153,60 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         """Looks again at all steps, or at one and those that need it, and makes what
         is missing or wrong, with fresh budgets. On a tenant in motion
         FAILED_PRECONDITION.
+        """
+
+    @_abc_1.abstractmethod
+    def SkipStep(
+        self,
+        request: _provisioning_pb2.SkipStepRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.SkipStepRequest, _abc.Awaitable[_provisioning_pb2.SkipStepResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.SkipStepResponse]:
+        """Leaves a step out for good; where the tenant stands is derived again, so that
+        PARTIAL may become COMPLETED. On a tenant in motion FAILED_PRECONDITION.
+        """
+
+    @_abc_1.abstractmethod
+    def Cancel(
+        self,
+        request: _provisioning_pb2.CancelRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.CancelRequest, _abc.Awaitable[_provisioning_pb2.CancelResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.CancelResponse]:
+        """Stops a tenant. An open run is closed once it is known what became of every
+        request that was sent: at once where nothing is out, else the status says
+        `waiting_for` CANCELLING until then. A FAILED or PARTIAL tenant becomes
+        CANCELLED too: nobody but a person drives it on.
+        """
+
+    @_abc_1.abstractmethod
+    def Deprovision(
+        self,
+        request: _provisioning_pb2.DeprovisionRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.DeprovisionRequest, _abc.Awaitable[_provisioning_pb2.DeprovisionResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.DeprovisionResponse]:
+        """Opens a run that removes what we made for a tenant, and nothing else. Done,
+        the tenant is DEPROVISIONED and its company name is free. A shop that has
+        sold, and ledger entries, stop it unless the order says otherwise. Stopped
+        half-way the tenant stays DEPROVISIONING: the same order goes on.
+        """
+
+    @_abc_1.abstractmethod
+    def AdoptCompany(
+        self,
+        request: _provisioning_pb2.AdoptCompanyRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.AdoptCompanyRequest, _abc.Awaitable[_provisioning_pb2.AdoptCompanyResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.AdoptCompanyResponse]:
+        """Makes the Company that is there under the tenant's name the tenant's own,
+        where nothing speaks against it, lifts a hold, and drives on.
+        """
+
+    @_abc_1.abstractmethod
+    def Release(
+        self,
+        request: _provisioning_pb2.ReleaseRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.ReleaseRequest, _abc.Awaitable[_provisioning_pb2.ReleaseResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.ReleaseResponse]:
+        """Lifts a hold, or takes the run from a worker that is dead. Never from one
+        that is alive: FAILED_PRECONDITION with reason LEASE_ALIVE.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,459 @@
+"""Skip, cancel, release, adopt and deprovision, on a real store with nobody to drive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.commands import Commands, OrderTerms
+from server.errors import EngineNotReady, InvalidInput, NotAllowed, Refused
+from server.model.actor import RECONCILER
+from server.model.ownership import Resource
+from server.model.records import Hold
+from server.model.states import (
+    LogLevel,
+    Order,
+    ResourceState,
+    RunState,
+    StepState,
+    TenantState,
+)
+from server.model.step_context import Answer, AnswerKind
+from server.model.undo import UndoOptions
+from server.noop import NoopEngine
+from server.store.operations import ResourceRow, RunRow, TenantOperation, WorkerOperation
+from server.validation import RawSpec
+from tests.server.store.scene import NOON, SITE, later
+from tests.server.test_commands import ENGINES, JANE, NAME, OPTIONAL, REQUIRED, TERMS, VIEWER, Desk
+from tests.server.test_commands import desk as desk  # noqa: PLC0414 - a fixture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from server.model.identifiers import TenantId
+    from server.model.step_context import Request
+
+WHY = OrderTerms(reason="agreed with the shop")
+PLAIN = UndoOptions()
+DEMO = "step_6_items"
+
+
+async def _last_line(desk: Desk, tenant_id: TenantId) -> str:
+    log = await desk.scene.database.reads.log_page(tenant_id, after=0, limit=1000)
+    return log[-1].message
+
+
+async def _resource(
+    desk: Desk, tenant_id: TenantId, doctype: str, state: ResourceState, *, shared: bool = False
+) -> None:
+    record = await desk.record(tenant_id)
+    assert record.run is not None
+    row = ResourceRow(
+        resource=Resource(doctype=doctype, name=f"A {doctype}", state=state, intended_at=NOON),
+        shared=shared,
+        run_id=record.run.id,
+        step_key="step_2_company",
+        settled_at=None,
+    )
+    await desk.scene.written(TenantOperation(tenant_id=tenant_id, at=NOON, resources=(row,)))
+
+
+async def _driven(desk: Desk, tenant_id: TenantId, *, beat: bool) -> None:
+    """Have a worker at the tenant's run; alive, or dead for a minute."""
+    worker = "01900000-0000-7000-8000-00000000aaaa"
+    await desk.scene.database.submit(
+        WorkerOperation(
+            worker_id=worker,  # type: ignore[arg-type]  # a plain id will do
+            at=NOON if beat else later(seconds=-60),
+            lease_seconds=10.0,
+        )
+    )
+    record = await desk.record(tenant_id)
+    assert record.run is not None
+    run = replace(record.run, state=RunState.RUNNING, worker_id=worker)  # type: ignore[arg-type]
+    await desk.scene.written(
+        TenantOperation(tenant_id=tenant_id, at=NOON, runs=(RunRow(run=run, site=SITE),))
+    )
+
+
+# Skip
+
+
+async def test_skipping_the_till_makes_a_partial_tenant_completed(desk: Desk) -> None:
+    tenant_id = await desk.stopped({OPTIONAL: StepState.FAILED})
+    assert (await desk.record(tenant_id)).tenant.state is TenantState.PARTIAL
+    await desk.commands.skip_step(JANE, tenant_id, WHY, step_key=OPTIONAL)
+    record = await desk.record(tenant_id)
+    step = next(step for step in record.steps if step.key == OPTIONAL)
+    assert (step.state, step.error_code) == (StepState.SKIPPED, None)
+    assert step.note == "Left out by jane: agreed with the shop"
+    assert record.tenant.state is TenantState.COMPLETED
+    assert record.tenant.first_completed_at == NOON
+    assert record.run is not None
+    assert record.run.state is RunState.COMPLETED
+    assert "jane" in await _last_line(desk, tenant_id)
+
+
+async def test_a_step_left_out_by_a_person_stays_out_when_the_tenant_is_continued(
+    desk: Desk,
+) -> None:
+    tenant_id = await desk.stopped({REQUIRED: StepState.FAILED, OPTIONAL: StepState.FAILED})
+    await desk.commands.skip_step(JANE, tenant_id, WHY, step_key=OPTIONAL)
+    assert (await desk.record(tenant_id)).tenant.state is TenantState.FAILED
+    await desk.commands.continue_(JANE, tenant_id, TERMS)
+    states = {step.key: step.state for step in (await desk.record(tenant_id)).steps}
+    assert states[OPTIONAL] is StepState.SKIPPED
+    await desk.end(tenant_id, {REQUIRED: StepState.FAILED})
+    await desk.commands.retry(JANE, tenant_id, TERMS, step_key=OPTIONAL)
+    states = {step.key: step.state for step in (await desk.record(tenant_id)).steps}
+    assert states[OPTIONAL] is StepState.PENDING
+
+
+async def test_a_required_step_is_not_skipped(desk: Desk) -> None:
+    tenant_id = await desk.stopped({REQUIRED: StepState.FAILED})
+    before = await desk.scene.everything()
+    with pytest.raises(Refused) as caught:
+        await desk.commands.skip_step(JANE, tenant_id, WHY, step_key=REQUIRED)
+    assert caught.value.code == "STEP_NOT_SKIPPABLE"
+    assert OPTIONAL in caught.value.message
+    assert await desk.scene.everything() == before
+
+
+async def test_a_skip_says_why(desk: Desk) -> None:
+    tenant_id = await desk.stopped({OPTIONAL: StepState.FAILED})
+    with pytest.raises(InvalidInput) as caught:
+        await desk.commands.skip_step(JANE, tenant_id, TERMS, step_key=OPTIONAL)
+    assert [violation.field for violation in caught.value.violations] == ["reason"]
+
+
+async def test_what_is_done_or_under_way_or_not_part_of_the_run_is_not_skipped(desk: Desk) -> None:
+    moving = await desk.start("Bidii")
+    done = await desk.stopped()
+    for tenant_id, step, code in (
+        (moving, OPTIONAL, "TENANT_IN_MOTION"),
+        (done, OPTIONAL, "STEP_DONE"),
+        (done, DEMO, "STEP_NOT_SKIPPABLE"),
+    ):
+        with pytest.raises(Refused) as caught:
+            await desk.commands.skip_step(JANE, tenant_id, WHY, step_key=step)
+        assert caught.value.code == code
+
+
+# Cancel
+
+
+async def test_a_queued_run_is_cancelled_at_once(desk: Desk) -> None:
+    tenant_id = await desk.start()
+    before = await desk.record(tenant_id)
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    record = await desk.record(tenant_id)
+    assert record.tenant.state is TenantState.CANCELLED
+    assert record.run is not None
+    assert (record.run.state, record.run.finished_at) == (RunState.CANCELLED, NOON)
+    assert record.tenant.fencing_token > before.tenant.fencing_token
+    assert "Nothing of it is left at the engine" in await _last_line(desk, tenant_id)
+    await desk.commands.continue_(JANE, tenant_id, TERMS)
+    assert (await desk.record(tenant_id)).tenant.state is TenantState.IN_PROGRESS
+
+
+async def test_a_cancelled_run_says_what_is_left_behind_but_not_what_tenants_share(
+    desk: Desk,
+) -> None:
+    tenant_id = await desk.start()
+    await _resource(desk, tenant_id, "Company", ResourceState.CREATED)
+    await _resource(desk, tenant_id, "Mode of Payment", ResourceState.CREATED, shared=True)
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    line = await _last_line(desk, tenant_id)
+    assert "Company 'A Company'" in line
+    assert "Mode of Payment" not in line
+
+
+async def test_a_request_of_unknown_outcome_is_looked_up_before_the_run_is_closed(
+    desk: Desk,
+) -> None:
+    tenant_id = await desk.start()
+    await _resource(desk, tenant_id, "Company", ResourceState.INTENDED)
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    record = await desk.record(tenant_id)
+    assert record.tenant.state is TenantState.IN_PROGRESS
+    assert record.run is not None
+    assert record.run.state is RunState.QUEUED
+    assert record.run.cancellation is not None
+    assert (record.run.cancellation.by, record.run.cancellation.reason) == ("jane", WHY.reason)
+
+
+async def test_a_driven_run_gets_a_mark_that_its_workers_writes_leave_alone(desk: Desk) -> None:
+    tenant_id = await desk.start()
+    await _driven(desk, tenant_id, beat=True)
+    before = await desk.record(tenant_id)
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    record = await desk.record(tenant_id)
+    assert record.tenant.fencing_token == before.tenant.fencing_token
+    assert before.run is not None
+    await desk.scene.written(
+        TenantOperation(
+            tenant_id=tenant_id,
+            at=NOON,
+            token=record.tenant.fencing_token,
+            runs=(RunRow(run=before.run, site=SITE),),
+        )
+    )
+    run = (await desk.record(tenant_id)).run
+    assert run is not None
+    assert run.cancellation is not None
+
+
+async def test_a_stopped_tenant_is_cancelled_so_that_nobody_but_a_person_drives_it_on(
+    desk: Desk,
+) -> None:
+    tenant_id = await desk.stopped({REQUIRED: StepState.FAILED})
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    assert (await desk.record(tenant_id)).tenant.state is TenantState.CANCELLED
+    with pytest.raises(Refused) as caught:
+        await desk.commands.continue_(RECONCILER, tenant_id, TERMS)
+    assert caught.value.code == "TENANT_CANCELLED"
+
+
+async def test_a_finished_tenant_has_nothing_to_cancel(desk: Desk) -> None:
+    tenant_id = await desk.stopped()
+    with pytest.raises(Refused) as caught:
+        await desk.commands.cancel(JANE, tenant_id, WHY)
+    assert caught.value.code == "NOTHING_TO_CANCEL"
+
+
+# Release
+
+
+async def test_releasing_lifts_a_hold_and_drives_nothing(desk: Desk) -> None:
+    tenant_id = await desk.held()
+    holder = await desk.commands.holder(JANE, tenant_id)
+    assert holder.hold == Hold(reason="The Company is gone", by="reconciler", since=NOON)
+    await desk.commands.release(JANE, tenant_id, WHY)
+    record = await desk.record(tenant_id)
+    assert record.tenant.hold is None
+    assert record.tenant.state is TenantState.FAILED
+    assert "The Company is gone" in await _last_line(desk, tenant_id)
+
+
+async def test_a_dead_workers_run_is_released_and_the_dead_ones_token_counts_no_more(
+    desk: Desk,
+) -> None:
+    tenant_id = await desk.start()
+    await _driven(desk, tenant_id, beat=False)
+    before = await desk.record(tenant_id)
+    holder = await desk.commands.holder(JANE, tenant_id)
+    assert (holder.dead, holder.heartbeat_at) == (True, later(seconds=-60))
+    await desk.commands.release(JANE, tenant_id, WHY)
+    record = await desk.record(tenant_id)
+    assert record.run is not None
+    assert (record.run.state, record.run.worker_id) == (RunState.QUEUED, None)
+    assert record.tenant.fencing_token > before.tenant.fencing_token
+    assert "60 s ago" in await _last_line(desk, tenant_id)
+
+
+async def test_a_living_workers_run_is_not_released(desk: Desk) -> None:
+    tenant_id = await desk.start()
+    await _driven(desk, tenant_id, beat=True)
+    with pytest.raises(Refused) as caught:
+        await desk.commands.release(JANE, tenant_id, WHY)
+    assert caught.value.code == "LEASE_ALIVE"
+    assert "cancel" in caught.value.message
+
+
+# Adopt
+
+
+class _Site(NoopEngine):
+    """An engine with one Company."""
+
+    company: dict[str, object] | None = None
+
+    async def send(self, request: Request) -> Answer:
+        if request.doctype == "Country":
+            return Answer(kind=AnswerKind.OK, data=[{"name": "Kenya", "code": "ke"}])
+        if self.company is None:
+            return Answer(kind=AnswerKind.MISSING, status=404)
+        return Answer(kind=AnswerKind.OK, data=self.company)
+
+
+def _company(**changes: object) -> dict[str, object]:
+    return {
+        "name": NAME,
+        "abbr": "KST",
+        "default_currency": "KES",
+        "country": "Kenya",
+        "owner": "administrator@example.com",
+        "creation": "2026-05-04 10:00:00.000000",
+        "is_group": 0,
+    } | changes
+
+
+def _with_site(desk: Desk, company: dict[str, object] | None) -> Commands:
+    site = _Site()
+    site.company = company
+    return Commands(
+        desk.scene.database,
+        engines=ENGINES,
+        default_engine="main",
+        now=lambda: NOON,
+        adapters={"main": site, "other": site},
+    )
+
+
+async def test_a_company_that_agrees_is_adopted_and_the_run_goes_on_over_it(desk: Desk) -> None:
+    tenant_id = await desk.held()
+    commands = _with_site(desk, _company())
+    shown = await commands.adoption(JANE, tenant_id)
+    assert shown.possible
+    await commands.adopt_company(JANE, tenant_id, WHY)
+    record = await desk.record(tenant_id)
+    assert record.tenant.state is TenantState.IN_PROGRESS
+    assert record.tenant.hold is None
+    (resource,) = await desk.scene.database.reads.resources(tenant_id)
+    assert (resource.doctype, resource.state) == ("Company", ResourceState.ADOPTED)
+    bound = await desk.scene.database.reads.binding(tenant_id)
+    assert bound is not None
+    assert bound.abbreviation == "KST"
+
+
+@pytest.mark.parametrize(
+    ("company", "says"),
+    [
+        (None, "There is no Company"),
+        (_company(country="Uganda"), "country: wanted Kenya, there is Uganda"),
+        (_company(default_currency="UGX"), "currency"),
+        (_company(is_group=1), "a group of companies"),
+    ],
+)
+async def test_a_company_that_does_not_agree_is_not_adopted(
+    desk: Desk, company: dict[str, object] | None, says: str
+) -> None:
+    tenant_id = await desk.stopped({"step_2_company": StepState.FAILED})
+    before = await desk.scene.everything()
+    with pytest.raises(Refused) as caught:
+        await _with_site(desk, company).adopt_company(JANE, tenant_id, WHY)
+    assert says in caught.value.message
+    assert await desk.scene.everything() == before
+
+
+async def test_a_company_bound_to_another_tenant_by_its_abbreviation_is_not_adopted(
+    desk: Desk,
+) -> None:
+    other = await desk.stopped({"step_2_company": StepState.FAILED})
+    await _with_site(desk, _company()).adopt_company(JANE, other, WHY)
+    mine = await desk.commands.start(JANE, RawSpec(company_name="Bidii"))
+    await desk.end(mine, {"step_2_company": StepState.FAILED})
+    with pytest.raises(Refused) as caught:
+        await _with_site(desk, _company(name="Bidii")).adopt_company(JANE, mine, WHY)
+    assert other in caught.value.message
+
+
+async def test_nothing_is_adopted_from_an_engine_that_cant_be_asked(desk: Desk) -> None:
+    tenant_id = await desk.stopped({"step_2_company": StepState.FAILED})
+    with pytest.raises(EngineNotReady):
+        await desk.commands.adopt_company(JANE, tenant_id, WHY)
+
+
+# Deprovision
+
+
+async def test_deprovisioning_opens_a_run_of_its_own_with_its_own_steps(desk: Desk) -> None:
+    tenant_id = await desk.stopped()
+    wish = UndoOptions(even_if_sold=True)
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=wish)
+    record = await desk.record(tenant_id)
+    assert record.run is not None
+    assert (record.run.order, record.run.state) == (Order.DEPROVISION, RunState.QUEUED)
+    assert UndoOptions.read(record.run.options) == wish
+    assert [step.key for step in record.steps][-2:] == ["undo_10_company", "undo_11_final_check"]
+    assert record.tenant.state is TenantState.DEPROVISIONING
+    log = await desk.scene.database.reads.log_page(tenant_id, after=0, limit=100)
+    assert log[-1].level is LogLevel.WARNING
+
+
+async def test_a_tenant_in_motion_is_cancelled_before_it_is_removed(desk: Desk) -> None:
+    tenant_id = await desk.start()
+    with pytest.raises(Refused) as caught:
+        await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+    assert caught.value.code == "TENANT_IN_MOTION"
+    assert "cancel" in caught.value.message
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+
+
+async def test_the_same_order_to_remove_given_again_is_the_one_under_way(desk: Desk) -> None:
+    tenant_id = await desk.stopped()
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+    await desk.commands.deprovision(JANE, tenant_id, TERMS, options=PLAIN)
+    assert await desk.runs(tenant_id) == 2
+    with pytest.raises(Refused):
+        await desk.commands.deprovision(
+            JANE, tenant_id, TERMS, options=UndoOptions(even_if_sold=True)
+        )
+
+
+async def test_stopped_half_way_a_removal_is_gone_on_with_by_the_same_order(desk: Desk) -> None:
+    tenant_id = await desk.stopped()
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+    await desk.end(tenant_id, {"undo_4_pos_profile": StepState.FAILED})
+    record = await desk.record(tenant_id)
+    assert record.tenant.state is TenantState.DEPROVISIONING
+    with pytest.raises(Refused):
+        await desk.commands.continue_(JANE, tenant_id, TERMS)
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+    assert await desk.runs(tenant_id) == 3
+
+
+async def test_what_a_removal_would_take_is_shown_before(desk: Desk) -> None:
+    tenant_id = await desk.stopped()
+    await _resource(desk, tenant_id, "Company", ResourceState.CREATED)
+    await _resource(desk, tenant_id, "Customer", ResourceState.ADOPTED)
+    await _resource(desk, tenant_id, "Mode of Payment", ResourceState.CREATED, shared=True)
+    shown = await desk.commands.documents(VIEWER, tenant_id)
+    assert [(each.doctype, each.removed) for each in shown] == [
+        ("Company", True),
+        ("Customer", False),
+    ]
+
+
+# All of them
+
+
+def _all(commands: Commands) -> list[Callable[[Any, str, OrderTerms], Coroutine[Any, Any, Any]]]:
+    return [
+        lambda who, tenant, terms: commands.skip_step(who, tenant, terms, step_key=OPTIONAL),
+        commands.cancel,
+        commands.release,
+        commands.adopt_company,
+        lambda who, tenant, terms: commands.deprovision(who, tenant, terms, options=PLAIN),
+    ]
+
+
+async def test_the_healer_and_those_who_may_only_look_give_none_of_these_orders(
+    desk: Desk,
+) -> None:
+    """Promise 8: none of these is the reconciler's to give."""
+    tenant_id = await desk.stopped({OPTIONAL: StepState.FAILED})
+    before = await desk.scene.everything()
+    for order in _all(desk.commands):
+        for who in (RECONCILER, VIEWER):
+            with pytest.raises(NotAllowed):
+                await order(who, tenant_id, WHY)
+    assert await desk.scene.everything() == before
+
+
+async def test_an_order_repeated_with_its_request_id_is_the_same_order(desk: Desk) -> None:
+    """Promise 10."""
+    commands = _with_site(desk, _company())
+    for number, order in enumerate(_all(commands)):
+        tenant_id = await desk.start(f"Shop {number}")
+        await desk.end(tenant_id, {OPTIONAL: StepState.FAILED})
+        terms = OrderTerms(request_id=f"order-{number}", reason="once")
+        await order(JANE, tenant_id, terms)
+        before = await desk.scene.everything()
+        await order(JANE, tenant_id, terms)
+        assert await desk.scene.everything() == before

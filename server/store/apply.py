@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -67,9 +68,9 @@ from server.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Connection, Executable, Exists
+    from sqlalchemy import ColumnElement, Connection, Executable, Exists
     from sqlalchemy.types import TypeEngine
 
     from server.store.operations import Operation
@@ -115,7 +116,7 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
 
     Args:
         connection: In a transaction that may write; the caller commits.
-        batch: Operations, at most one for each tenant.
+        batch: Operations, at most one for each tenant and one for each site's gate.
 
     Returns:
         An outcome for each operation, in order.
@@ -125,39 +126,70 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
             request; then the transaction must be rolled back and each applied alone.
     """
     outcomes: dict[int, Outcome] = {}
-    tenants = [op for op in batch if isinstance(op, TenantOperation)]
-    _lock(connection, tenants)
+    ready = _lock(connection, batch, outcomes)
+    tenants = [op for op in ready if isinstance(op, TenantOperation)]
     tenants = _refuse_known(connection, tenants, outcomes)
     changed = _fence(connection, _take_slots(connection, tenants, outcomes), outcomes)
     _write_rows(connection, changed, outcomes)
-    for op in batch:
+    for op in ready:
         if isinstance(op, GateOperation):
             put_gate(connection, op)
-        elif isinstance(op, RequestOperation):
-            add(connection, REQUESTS, [rows.request_row(op)])
         elif isinstance(op, WorkerOperation):
             _beat(connection, op)
         elif isinstance(op, SweepOperation):
             add(connection, SWEEPS, [rows.sweep_row(op)])
-            add(connection, FINDINGS, rows.finding_rows(op))
+            add(connection, FINDINGS, sorted(rows.finding_rows(op), key=itemgetter("id")))
+    repeated = [op for op in ready if isinstance(op, RequestOperation)]
+    add(connection, REQUESTS, _request_rows([*changed, *repeated]))
     return [outcomes.get(id(op), Outcome()) for op in batch]
 
 
-def _lock(connection: Connection, batch: Sequence[TenantOperation]) -> None:
-    """Lock the tenants' rows, so that who drives them can't change before the commit.
+def _lock(
+    connection: Connection, batch: Sequence[Operation], outcomes: dict[int, Outcome]
+) -> list[Operation]:
+    """Lock the rows that are about to change, so that nobody changes them before the commit.
 
-    Ordered, so that two writers' batches can't deadlock. SQLite's BEGIN IMMEDIATE locks
-    the whole file.
+    Nobody waits here: an operation whose row is held by another process is BUSY, and the
+    others go on. So no two processes can wait for each other, and one that hangs in the
+    middle of a transaction stops nobody but its own tenants. What is inserted further down
+    under a unique key goes in the keys' order, for the same reason. SQLite's BEGIN
+    IMMEDIATE locks the whole file.
+
+    Returns:
+        The operations that may be written now.
     """
-    ids = sorted(op.tenant_id for op in batch if op.create is None)
-    if ids and connection.dialect.name == "postgresql":
-        connection.execute(
-            select(TENANTS.c.id)
-            .where(TENANTS.c.id == func.any(bindparam("ids")))
-            .order_by(TENANTS.c.id)
-            .with_for_update(),
-            {"ids": ids},
-        ).all()
+    if connection.dialect.name != "postgresql":
+        return list(batch)
+    held = _held(
+        connection,
+        TENANTS.c.id,
+        {op.tenant_id for op in batch if isinstance(op, TenantOperation) and op.create is None},
+    )
+    ready = [op for op in batch if not (isinstance(op, TenantOperation) and op.tenant_id in held)]
+    held |= _held(connection, ENGINES.c.site, {site for op in ready if (site := _site(op))})
+    ready = [op for op in ready if _site(op) not in held]
+    kept = set(map(id, ready))
+    outcomes |= {id(op): Outcome(refusal=Refusal.BUSY) for op in batch if id(op) not in kept}
+    return ready
+
+
+def _site(op: Operation) -> str | None:
+    """Return the site whose row an operation changes."""
+    if isinstance(op, GateOperation):
+        return op.site
+    return op.slot.site if isinstance(op, TenantOperation) and op.slot is not None else None
+
+
+def _held(connection: Connection, key: ColumnElement[str], wanted: set[str]) -> set[str]:
+    """Lock rows; return the keys of those that another transaction holds."""
+    if not wanted:
+        return set()
+    query = select(key).where(key == func.any(bindparam("keys"))).order_by(key)
+    locking = query.with_for_update(skip_locked=True)
+    left = wanted - set(connection.execute(locking, {"keys": sorted(wanted)}).scalars())
+    if not left:
+        return left
+    return set(connection.execute(query, {"keys": sorted(left)}).scalars())
 
 
 def _refuse_known(
@@ -281,7 +313,8 @@ def _fence(
     for op in new:
         # IntegrityError where it is there already: applied alone, that is TENANT_EXISTS.
         came_back[op.tenant_id] = Outcome(token=1, revision=1, log_seq=len(op.log))
-    add(connection, TENANTS, [rows.new_tenant_row(op) for op in new])
+    created = [rows.new_tenant_row(op) for op in new]
+    add(connection, TENANTS, sorted(created, key=itemgetter("id")))
     for op in batch:
         outcomes[id(op)] = came_back.get(op.tenant_id, Outcome(refusal=Refusal.REPLACED))
     return [op for op in batch if outcomes[id(op)].applied]
@@ -359,7 +392,8 @@ def _write_rows(
     if released:
         connection.execute(delete(BINDINGS).where(BINDINGS.c.tenant_id.in_(released)))
     put(connection, TENANT_WORDS, [row for op in changed for row in rows.word_rows(op)])
-    put(connection, BINDINGS, [rows.binding_row(op) for op in changed if op.binding])
+    bound = [rows.binding_row(op) for op in changed if op.binding]
+    put(connection, BINDINGS, sorted(bound, key=itemgetter("site", "company_fold")))
     put(connection, RUNS, [row for op in changed for row in rows.run_rows(op, outcomes[id(op)])])
     put(connection, STEPS, [row for op in changed for row in rows.step_rows(op)])
     put(connection, ATTEMPTS, [row for op in changed for row in rows.attempt_rows(op)])
@@ -369,7 +403,11 @@ def _write_rows(
         LOG_ENTRIES,
         [row for op in changed for row in rows.log_rows(op, outcomes[id(op)].log_seq)],
     )
-    add(connection, REQUESTS, [rows.request_row(op) for op in changed if op.request])
+
+
+def _request_rows(orders: Iterable[TenantOperation | RequestOperation]) -> list[rows.Row]:
+    answered = [rows.request_row(op) for op in orders if op.request]
+    return sorted(answered, key=itemgetter("caller", "method", "request_id"))
 
 
 def put_gate(connection: Connection, op: GateOperation) -> None:

@@ -1,46 +1,42 @@
 """Opens a database, SQLite or PostgreSQL, and puts reader and writer together.
 
-SQLite: a synchronous engine on one thread of its own writes (WAL, synchronous=FULL: what
-was acknowledged survives a power cut), aiosqlite reads. PostgreSQL: asyncpg for both;
-the same synchronous `apply` runs inside `run_sync`.
+The same synchronous `apply` writes on both: on SQLite's own thread (`sqlite`), and inside
+`run_sync` on a connection of its own to PostgreSQL (`postgres`).
 """
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import make_url
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from server.errors import StoreUnavailable
-from server.store import schema
+from server.store import postgres, schema, sqlite
 from server.store.apply import apply, ensure_engine
 from server.store.bound import read_bound
 from server.store.driver_lock import DriverLock
+from server.store.failures import DRIVER_ERRORS, detail
 from server.store.listing import TenantLists
 from server.store.pictures import read_picture
 from server.store.reads import Reads
-from server.store.writer import Writer
+from server.store.writer import PATIENCE_SECONDS, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
     from typing import Self, TypeVar
 
-    from sqlalchemy import URL, Connection, Engine
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy import URL, Connection
 
     from server.store.operations import GateOperation, Operation, Outcome
     from server.store.pictures import StoredPicture
 
     T = TypeVar("T")
 
-# How long a write waits for another process's transaction on the same file.
-_BUSY_SECONDS = 10.0
+# Readers of one process: short reads, many callers.
+_READERS, _MORE_READERS = 5, 10
 
 
 class Database:
@@ -49,20 +45,20 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._sync: Engine | None = None
-        self._thread: ThreadPoolExecutor | None = None
+        self.driver_lock: DriverLock | None = None
+        self._transactions: sqlite.Transactions | postgres.Transactions
         if self.is_sqlite:
-            path = Path(self.url.database or "")
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
-            self._sync = _sqlite_engine(self.url)
-            self.driver_lock: DriverLock | None = DriverLock(path)
+            self._transactions = sqlite.Transactions(self.url)
+            self._engine = sqlite.reading_engine(self.url)
+            self.driver_lock = DriverLock(Path(self.url.database or ""))
         else:
-            self.driver_lock = None
-        self._engine = _reading_engine(self.url)
+            self._transactions = postgres.Transactions(self.url)
+            self._engine = postgres.engine(self.url, connections=_READERS, overflow=_MORE_READERS)
         self.reads = Reads(self._engine)
         self.lists = TenantLists(self._engine)
-        self._writer = Writer(self._commit)
+        # There is no server of SQLite's that could be away for a moment.
+        patience = 0.0 if self.is_sqlite else PATIENCE_SECONDS
+        self._writer = Writer(self._commit, patience_seconds=patience)
         self.on_applied = self._writer.on_applied
 
     @classmethod
@@ -78,16 +74,11 @@ class Database:
         """
         database = cls(url)
         try:
-            try:
-                await database.in_transaction(schema.prepare)
-            except (IntegrityError, ProgrammingError):
-                # Another server set the same empty PostgreSQL up at the same moment.
-                await database.in_transaction(schema.prepare)
-        except (SQLAlchemyError, OSError) as error:
+            await database._prepare()
+        except (*DRIVER_ERRORS, StoreUnavailable) as error:
             await database.dispose()
             raise StoreUnavailable(
-                f"The database {database.url.render_as_string()} can't be opened: "
-                f"{getattr(error, 'orig', error)}"
+                f"The database {database.url.render_as_string()} can't be opened: {detail(error)}"
             ) from error
         except BaseException:
             await database.dispose()
@@ -122,69 +113,27 @@ class Database:
         await self.in_transaction(register)
 
     async def in_transaction(self, work: Callable[[Connection], T]) -> T:
-        """Run synchronous work in one writing transaction and commit it."""
-        if self._sync is None:
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(work)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, _in_sqlite_transaction, self._sync, work
-        )
+        """Run synchronous work in one writing transaction and commit it.
 
-    async def _commit(self, batch: Sequence[Operation]) -> list[Outcome]:
-        return await self.in_transaction(lambda connection: apply(connection, batch))
+        Raises:
+            StoreUnavailable: if PostgreSQL was lost.
+            sqlalchemy.exc.SQLAlchemyError: if the database refused it.
+        """
+        return await self._transactions.run(work)
 
     async def dispose(self) -> None:
         """Close every connection; for a database that was made but not opened."""
         await self._engine.dispose()
-        if self._sync is not None and self._thread is not None:
-            # SQLite's connection belongs to the thread that made it.
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._sync.dispose)
-            self._thread.shutdown()
+        await self._transactions.dispose()
         if self.driver_lock is not None:
             self.driver_lock.release()
 
+    async def _prepare(self) -> None:
+        try:
+            await self.in_transaction(schema.prepare)
+        except (IntegrityError, ProgrammingError):
+            # Another server set the same empty PostgreSQL up at the same moment.
+            await self.in_transaction(schema.prepare)
 
-def _in_sqlite_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with engine.begin() as connection:
-        return work(connection)
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0)
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        # The driver must not begin transactions by itself: BEGIN is ours, below.
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A deferred BEGIN that reads first fails at once when another writer was
-        # faster, whatever the busy timeout (python/cpython#124510).
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _reading_engine(url: URL) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
-    engine = create_async_engine(url, pool_size=4, max_overflow=4)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
-        cursor.execute("PRAGMA query_only = ON")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        # One snapshot for all statements of a read, so that a tenant and its steps fit.
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
+    async def _commit(self, batch: Sequence[Operation]) -> list[Outcome]:
+        return await self.in_transaction(lambda connection: apply(connection, batch))

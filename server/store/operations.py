@@ -231,6 +231,8 @@ class Refusal(Enum):
     """Why an operation was not applied. Nothing of it was written."""
 
     REPLACED = auto()
+    # Another process's transaction holds its rows right now; the writer tries again by itself.
+    BUSY = auto()
     SLOT_BUSY = auto()
     TENANT_EXISTS = auto()
     NAME_TAKEN = auto()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from server.errors import StoreUnavailable
+from server.store.failures import DRIVER_ERRORS, detail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,6 +26,5 @@ async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             if connection.dialect.name == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
-    except (SQLAlchemyError, OSError) as error:
-        detail = getattr(error, "orig", None) or error
-        raise StoreUnavailable(f"The database can't be read now: {detail}") from error
+    except DRIVER_ERRORS as error:
+        raise StoreUnavailable(f"The database can't be read now: {detail(error)}") from error

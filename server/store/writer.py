@@ -3,19 +3,25 @@
 Everybody who waits shares one commit; with nobody else waiting an operation is written
 at once. A caller that goes away does not withdraw its operation. If a batch raises,
 each of its operations runs alone, so that one bad one fails only itself.
+
+A database that goes away for a moment is waited for, and a lost answer to COMMIT is
+settled before anything else is written, so that nothing is written twice. An operation
+whose rows another process holds right now waits its turn, and holds up nobody else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from server.errors import StoreUnavailable
-from server.store.operations import Outcome, Refusal, TenantOperation
+from server.store.failures import CommitUnknown, ConnectionLost, detail
+from server.store.operations import GateOperation, Outcome, Refusal, TenantOperation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -30,6 +36,16 @@ _log = structlog.get_logger(__name__)
 # would wait for it.
 MAX_BATCH = 128
 
+# A restart of PostgreSQL takes a second or two: nobody need hear of it.
+PATIENCE_SECONDS = 3.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+
+# Another process's commit takes a few milliseconds. Who holds a row for seconds is no
+# process of ours.
+_BUSY_PAUSE_SECONDS = 0.01
+_BUSY_SECONDS = 5.0
+
 _REFUSALS = (
     ("company_fold", Refusal.NAME_TAKEN),
     ("abbreviation_fold", Refusal.ABBREVIATION_TAKEN),
@@ -38,13 +54,37 @@ _REFUSALS = (
 )
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """An operation on its way, and who waits for it."""
+
+    operation: Operation
+    future: asyncio.Future[Outcome]
+    since: float
+    not_before: float = 0.0
+
+    def fail(self, error: StoreUnavailable) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+            # Its caller may be gone; nobody need complain of that.
+            self.future.exception()
+
+    @property
+    def whose(self) -> str | None:
+        """What it changes, where operations must keep their order."""
+        if isinstance(self.operation, TenantOperation):
+            return self.operation.tenant_id
+        return self.operation.site if isinstance(self.operation, GateOperation) else None
+
+
 class Writer:
     """Queues operations, groups them, and hands each group to `commit`."""
 
-    def __init__(self, commit: Commit) -> None:
+    def __init__(self, commit: Commit, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._commit = commit
-        self._waiting: deque[tuple[Operation, asyncio.Future[Outcome]]] = deque()
-        self._under_way: list[tuple[Operation, asyncio.Future[Outcome]]] = []
+        self._patience_seconds = patience_seconds
+        self._waiting: deque[_Waiting] = deque()
+        self._under_way: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -76,11 +116,12 @@ class Writer:
         """
         if self._task is None or self._task.done() or self._stopping:
             raise StoreUnavailable("The store is closed. Start the server again.")
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((operation, future))
+        loop = asyncio.get_running_loop()
+        item = _Waiting(operation, loop.create_future(), loop.time())
+        self._waiting.append(item)
         self._wake.set()
         # The operation goes on though its caller is cancelled.
-        return await asyncio.shield(future)
+        return await asyncio.shield(item.future)
 
     async def _run(self) -> None:
         try:
@@ -89,78 +130,160 @@ class Writer:
                 self._wake.clear()
                 while self._waiting:
                     self._under_way = self._next_batch()
-                    await self._write(self._under_way)
+                    if self._under_way:
+                        await self._write(self._under_way)
+                    else:
+                        await asyncio.sleep(_BUSY_PAUSE_SECONDS)
+                    self._under_way = []
                 if self._stopping:
                     return
         finally:
             # Where the writer dies nobody may wait for it for ever.
-            for _, future in (*self._under_way, *self._waiting):
-                if not future.done():
-                    future.set_exception(StoreUnavailable("The store's writer has stopped."))
-                    future.exception()
+            for item in (*self._under_way, *self._waiting):
+                item.fail(StoreUnavailable("The store's writer has stopped."))
             self._waiting.clear()
 
-    def _next_batch(self) -> list[tuple[Operation, asyncio.Future[Outcome]]]:
+    def _next_batch(self) -> list[_Waiting]:
         """Take what waits: at most one operation of a tenant, the next one comes later."""
-        batch: list[tuple[Operation, asyncio.Future[Outcome]]] = []
-        later: deque[tuple[Operation, asyncio.Future[Outcome]]] = deque()
+        batch: list[_Waiting] = []
+        later: deque[_Waiting] = deque()
         seen: set[str] = set()
+        now = asyncio.get_running_loop().time()
         while self._waiting and len(batch) < MAX_BATCH:
             item = self._waiting.popleft()
-            operation = item[0]
-            if isinstance(operation, TenantOperation):
-                if operation.tenant_id in seen:
-                    later.append(item)
-                    continue
-                seen.add(operation.tenant_id)
-            batch.append(item)
+            whose = item.whose
+            if whose in seen or item.not_before > now:
+                later.append(item)
+            else:
+                batch.append(item)
+            if whose is not None:
+                seen.add(whose)
         self._waiting.extendleft(reversed(later))
         return batch
 
-    async def _write(self, batch: list[tuple[Operation, asyncio.Future[Outcome]]]) -> None:
+    async def _write(self, batch: list[_Waiting]) -> None:
         try:
-            outcomes = await self._commit([operation for operation, _ in batch])
+            outcomes = await self._persist(batch)
+        except ConnectionLost as error:
+            # The database's fault: each alone would meet the same.
+            for item in batch:
+                item.fail(error)
         except Exception:  # noqa: BLE001 - not the database's errors only, see _write_alone
             # Whose fault it was shows when each runs alone.
             for item in batch:
-                await self._write_alone(*item)
-            return
-        for (operation, future), outcome in zip(batch, outcomes, strict=True):
-            self._answer(operation, future, outcome)
+                await self._write_alone(item)
+        else:
+            self._answer_all(batch, outcomes)
 
-    async def _write_alone(self, operation: Operation, future: asyncio.Future[Outcome]) -> None:
+    async def _write_alone(self, item: _Waiting) -> None:
         try:
-            outcome = (await self._commit([operation]))[0]
+            outcomes = await self._persist([item])
         except IntegrityError as error:
             refusal = _refusal(error)
             if refusal is None:
-                _fail(future, StoreUnavailable(f"The store refused a row: {error.orig}"))
+                item.fail(StoreUnavailable(f"The store refused a row: {detail(error)}"))
                 return
-            outcome = Outcome(refusal=refusal)
-        except Exception as error:  # noqa: BLE001 - the writer must outlive its operations
-            # A refused connection comes as the driver's own error or as an OSError, a text
-            # that can't be encoded as a ValueError: neither may end all later writes.
-            detail = error.orig if isinstance(error, DBAPIError) else type(error).__name__
-            _fail(future, StoreUnavailable(f"The database can't write now: {detail}"))
+            outcomes = [Outcome(refusal=refusal)]
+        except ConnectionLost as error:
+            item.fail(error)
             return
-        self._answer(operation, future, outcome)
+        except Exception as error:  # noqa: BLE001 - the writer must outlive its operations
+            # A text that can't be encoded comes as a ValueError: it may not end all later
+            # writes either.
+            item.fail(StoreUnavailable(f"The database can't write now: {detail(error)}"))
+            return
+        self._answer_all([item], outcomes)
 
-    def _answer(
-        self, operation: Operation, future: asyncio.Future[Outcome], outcome: Outcome
-    ) -> None:
-        if not future.done():
-            future.set_result(outcome)
+    async def _persist(self, batch: list[_Waiting]) -> list[Outcome]:
+        """Commit a batch, whatever becomes of the connection.
+
+        Raises:
+            ConnectionLost: if the database stayed away; nothing was written.
+            Exception: what the database refused.
+        """
+        loop = asyncio.get_running_loop()
+        operations = [item.operation for item in batch]
+        began, pause = loop.time(), _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._commit(operations)
+            except CommitUnknown as error:
+                if await self._was_written(error):
+                    found: list[Outcome] = error.result
+                    return found
+                lost = ConnectionLost(error.message)
+            except ConnectionLost as error:
+                lost = error
+            if loop.time() + pause > began + self._patience_seconds:
+                raise lost
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _was_written(self, unknown: CommitUnknown) -> bool:
+        """Settle a lost answer, however long the database stays away.
+
+        To send the batch again untold would write its log lines twice; to say that it was
+        not written may be a lie. So it waits; who comes after it is told before long.
+        """
+        _log.warning("store.commit_unknown", tenant="", error=unknown.message)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            try:
+                written = await unknown.written()
+            except ConnectionLost as error:
+                if self._stopping and loop.time() > began + self._patience_seconds:
+                    raise
+                self._send_away(error)
+                await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
+            else:
+                _log.info("store.commit_settled", tenant="", written=written)
+                return written
+
+    def _send_away(self, error: ConnectionLost) -> None:
+        """Tell those who have waited long, and of whom nothing was sent yet."""
+        patience = asyncio.get_running_loop().time() - self._patience_seconds
+        for item in [item for item in self._waiting if item.since < patience]:
+            self._waiting.remove(item)
+            item.fail(error)
+
+    def _answer_all(self, batch: list[_Waiting], outcomes: list[Outcome]) -> None:
+        busy = []
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if outcome.refusal is Refusal.BUSY:
+                busy.append(item)
+            else:
+                self._answer(item, outcome)
+        self._waiting.extendleft(reversed(self._put_off(busy)))
+
+    def _put_off(self, busy: list[_Waiting]) -> list[_Waiting]:
+        """Let operations try again whose rows somebody else holds; return those that may."""
+        now = asyncio.get_running_loop().time()
+        again = []
+        for item in busy:
+            if item.since + _BUSY_SECONDS < now:
+                item.fail(
+                    StoreUnavailable(
+                        f"Another transaction has held the row of {item.whose} for "
+                        f"{_BUSY_SECONDS:g} s. See pg_stat_activity and pg_locks for who it is, "
+                        "and end it."
+                    )
+                )
+                continue
+            item.not_before = now + _BUSY_PAUSE_SECONDS
+            again.append(item)
+        return again
+
+    def _answer(self, item: _Waiting, outcome: Outcome) -> None:
+        operation = item.operation
+        if not item.future.done():
+            item.future.set_result(outcome)
         if outcome.applied and isinstance(operation, TenantOperation):
             for watcher in self._watchers:
                 try:
                     watcher(operation, outcome)
                 except Exception:  # noqa: BLE001 - a listener must not end the writer; recorded
                     _log.exception("store.watcher_bug", tenant=operation.tenant_id)
-
-
-def _fail(future: asyncio.Future[Outcome], error: StoreUnavailable) -> None:
-    if not future.done():
-        future.set_exception(error)
 
 
 def _refusal(error: IntegrityError) -> Refusal | None:

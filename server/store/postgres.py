@@ -1,0 +1,150 @@
+"""PostgreSQL's side of writing: transactions that survive restarts, cuts and lost answers.
+
+A transaction never waits long: whoever is suspended within one is cut off by the server,
+and a lock that isn't given soon ends the transaction, not the process. Where the answer
+to COMMIT was lost, the server is asked by the transaction's own number what became of it
+(docs/decisions/0012): nothing is written twice, and nothing is told that isn't so.
+
+Works through a pooler in transaction mode: `pooler=transaction` in the url's query keeps
+no prepared statements, and nothing else here outlives a transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event, text
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from server.store.failures import DRIVER_ERRORS, CommitUnknown, ConnectionLost, detail, is_lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from sqlalchemy import URL, Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    T = TypeVar("T")
+
+POOLER = "pooler"
+
+_CONNECT_SECONDS = 5.0
+# A server that hangs, or a network that drops packets, answers nothing at all.
+_ANSWER_SECONDS = 15.0
+_SETTLE_PAUSE_SECONDS = 0.1
+
+# One round trip opens every writing transaction:
+# - who is stopped in the middle of it (SIGSTOP, a frozen host) must not keep its locks for
+#   ever, and gives them back well within a lease;
+# - nobody waits behind an operator's forgotten transaction;
+# - what was acknowledged must survive a power cut, whatever the server's default is;
+# - and the transaction has a number, to ask for when its end was not heard.
+_OPENING = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', '5s', true),"
+    " set_config('lock_timeout', '2s', true),"
+    " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true),"
+    " CAST(pg_current_xact_id() AS text)"
+)
+_OF_THE_FUTURE = "22023"
+_ENDED = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
+
+
+def engine(url: URL, *, connections: int, overflow: int = 0) -> AsyncEngine:
+    """Make an engine whose pool gives no connection that is known to be dead.
+
+    Args:
+        url: `postgresql+asyncpg://…`, with `pooler=transaction` behind a pooler.
+        connections: Connections that are kept.
+        overflow: Further ones, under load.
+    """
+    arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "command_timeout": _ANSWER_SECONDS}
+    if is_pooled(url):
+        # A statement prepared on one of the pooler's connections is not known on the next.
+        arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+    made = create_async_engine(
+        url.difference_update_query([POOLER]),
+        pool_size=connections,
+        max_overflow=overflow,
+        pool_timeout=_CONNECT_SECONDS,
+        connect_args=arguments,
+    )
+
+    @event.listens_for(made.sync_engine, "checkout")
+    def refuse_dead(connection: Any, _record: Any, _proxy: Any) -> None:
+        # The driver hears at once when the server hangs up; asking it costs no round trip.
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError
+
+    return made
+
+
+def is_pooled(url: URL) -> bool:
+    """Tell whether a pooler in transaction mode is in between."""
+    return url.query.get(POOLER) == "transaction"
+
+
+class Transactions:
+    """Writing transactions on a connection of their own, which no reader can use up."""
+
+    def __init__(self, url: URL) -> None:
+        # A second one for what need not wait behind the writer: setting up, retention.
+        self._engine = engine(url, connections=1, overflow=1)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run synchronous work in one transaction and commit it.
+
+        Raises:
+            ConnectionLost: nothing was written, and not by the work's fault.
+            CommitUnknown: it may have been written; ask.
+            sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
+        """
+        try:
+            async with self._engine.connect() as connection:
+                number = (await connection.execute(_OPENING)).one()[3]
+                result = await connection.run_sync(work)
+                try:
+                    await connection.commit()
+                except Exception as error:
+                    raise self._unknown(number, result, error) from error
+                return result
+        except CommitUnknown:
+            raise
+        except DRIVER_ERRORS as error:
+            if is_lost(error):
+                raise ConnectionLost(f"The database can't write now: {detail(error)}") from error
+            raise
+
+    async def dispose(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+    def _unknown(self, number: str, result: object, error: Exception) -> CommitUnknown:
+        async def written() -> bool:
+            return await self._written(number)
+
+        message = f"The answer to COMMIT was lost: {detail(error)}"
+        return CommitUnknown(message, written=written, result=result)
+
+    async def _written(self, number: str) -> bool:
+        """Tell whether a transaction was committed, as soon as it has ended.
+
+        Raises:
+            ConnectionLost: if the database does not answer; ask again.
+        """
+        while True:
+            try:
+                async with self._engine.connect() as connection:
+                    state = (await connection.execute(_ENDED, {"number": number})).scalar()
+            except DRIVER_ERRORS as error:
+                if getattr(getattr(error, "orig", None), "sqlstate", "") == _OF_THE_FUTURE:
+                    # This is another server than the one we wrote to, and never saw it.
+                    return False
+                raise ConnectionLost(f"The database can't tell yet: {detail(error)}") from error
+            if state != "in progress":
+                return bool(state == "committed")
+            # Its session does not know yet that we are gone.
+            await asyncio.sleep(_SETTLE_PAUSE_SECONDS)

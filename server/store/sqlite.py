@@ -1,0 +1,93 @@
+"""SQLite's side: one thread that writes, and connections that only read.
+
+WAL with synchronous=FULL: what was acknowledged survives a power cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    T = TypeVar("T")
+
+# How long a write waits for another process's transaction on the same file.
+_BUSY_SECONDS = 10.0
+
+
+class Transactions:
+    """Writing transactions, one after the other, on a thread of their own."""
+
+    def __init__(self, url: URL) -> None:
+        folder = Path(url.database or "").parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
+        self._engine = _writing_engine(url)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run synchronous work in one transaction and commit it.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+
+    async def dispose(self) -> None:
+        """Close the connection, on the thread that made it and may close it."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        self._thread.shutdown()
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+
+def reading_engine(url: URL) -> AsyncEngine:
+    """Make an engine whose connections can't write."""
+    engine = create_async_engine(url, pool_size=4, max_overflow=4)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
+        cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # One snapshot for all statements of a read, so that a tenant and its steps fit.
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _writing_engine(url: URL) -> Engine:
+    engine = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        # The driver must not begin transactions by itself: BEGIN is ours, below.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A deferred BEGIN that reads first fails at once when another writer was
+        # faster, whatever the busy timeout (python/cpython#124510).
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

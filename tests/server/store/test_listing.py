@@ -304,8 +304,7 @@ async def test_no_list_reads_the_whole_table(
     for listing, _, _ in FILTERS:
         for order in ListOrder:
             await two_pages(scene.database, replace(listing, order=order))
-    seen = {sql: values for sql, values in statements if sql.startswith("SELECT tenants")}
-    seen |= {sql: values for sql, values in statements if sql.startswith("SELECT count")}
+    seen = {sql: values for sql, values in statements if sql.startswith("SELECT")}
     assert len(seen) > 40
     for sql, values in seen.items():
         plan = await explain(scene, sql, values)

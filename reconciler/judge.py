@@ -97,15 +97,22 @@ def judge(seen: Observation) -> Judgement:
         A judgement, for any observation.
     """
     state = seen.standing.state
-    if seen.held or not _HANDS_OFF.isdisjoint({seen.stored, state}):
+    if not _HANDS_OFF.isdisjoint({seen.stored, state}):
         return NOTHING
+    if seen.held:
+        # Never moved; but that it waits for a person must not be forgotten.
+        return Judgement(verdict=Verdict.NOTHING_YET, findings=(_held(seen),))
     if state is TenantState.IN_PROGRESS and not (seen.record_lost and _is_abandoned(seen)):
         return _judge_in_motion(seen)
     if seen.record_lost:
         return _move(seen, Verdict.REBUILD_RECORD, _record_lost(seen))
-    if state is TenantState.PENDING:
+    return _judge_at_rest(seen)
+
+
+def _judge_at_rest(seen: Observation) -> Judgement:
+    if seen.standing.state is TenantState.PENDING:
         return NOTHING
-    if state is TenantState.COMPLETED:
+    if seen.standing.state is TenantState.COMPLETED:
         return _judge_finished(seen)
     return _judge_stopped(seen)
 
@@ -270,6 +277,18 @@ def _is_quiet(seen: Observation, since: datetime | None = None) -> bool:
     return seen.observed_at - start > timedelta(seconds=QUIET_LEASES * seen.lease_seconds)
 
 
+def _held(seen: Observation) -> Finding:
+    finding = _finding(
+        seen,
+        Cause.HELD,
+        Severity.PERSON,
+        f"It is held by {_plain(seen.hold_by) or 'somebody'}: "
+        f"{_plain(seen.hold_reason, 300).rstrip('. ') or 'no reason given'}. "
+        "Only a person moves it.",
+    )
+    return replace(finding, evidence={**finding.evidence, "held_by": _plain(seen.hold_by)})
+
+
 def _record_lost(seen: Observation) -> Finding:
     if seen.run is None:
         lost = "The record of its run is gone"
@@ -326,6 +345,6 @@ def _evidence(seen: Observation) -> dict[str, str]:
     return evidence
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int = 60) -> str:
     """Bring a word from a row that may be damaged into what a reason may hold."""
-    return "".join(character for character in text if character.isprintable())[:60]
+    return "".join(character for character in text if character.isprintable())[:most]

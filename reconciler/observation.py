@@ -24,12 +24,14 @@ class FailedStep:
     Attributes:
         error_class: None if none, or another word, was stored.
         last: Whether it only looks at what the others did: then it fails because they did.
+        message: As it was recorded.
     """
 
     key: str
     error_class: ErrorClass | None
     code: str
     last: bool = False
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class Observation:
         engine_configured: Whether this process knows the tenant's engine.
         workers_alive: Whether any worker was seen alive: then a run that is queued
             waits its turn.
+        hold_by: Who holds it; "" where nobody does, or it is not known.
     """
 
     tenant_id: TenantId
@@ -90,6 +93,16 @@ class Observation:
     workers_alive: bool
     lease_seconds: float
     observed_at: datetime
+    company_name: str = ""
+    hold_by: str = ""
+    hold_reason: str = ""
+    hold_since: datetime | None = None
+
+    @property
+    def stopped_at(self) -> datetime:
+        """When its last run ended; where that is not known, when it last changed."""
+        ended = None if self.run is None else self.run.finished_at
+        return ended or self.stuck_since
 
     @property
     def operator_called(self) -> bool:

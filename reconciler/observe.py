@@ -19,6 +19,7 @@ from reconciler.observation import FailedStep, LastRun, Observation
 from server.errors import StoreUnavailable
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
 from server.model.derive import derive
+from server.model.identifiers import TenantId
 from server.model.states import OPEN_RUN_STATES, GateState, RunState, StepState
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from server.commands import EngineEntry
     from server.model.blueprint import Blueprint
-    from server.model.identifiers import TenantId
     from server.model.records import Record, Run, Step, Worker
     from server.store.database import Database
     from server.store.reads import Gate
@@ -93,6 +93,16 @@ class Observer:
         turn = await self._next_of_round()
         if left := [tenant_id for tenant_id in turn if tenant_id not in seen]:
             yield await self._observe(left)
+
+    async def one(self, tenant_id: str) -> Observation | None:
+        """Give one tenant's observation; None where it is not there or can't be read.
+
+        Raises:
+            StoreUnavailable: if the database can't be read.
+        """
+        for seen in await self._observe([TenantId(tenant_id)]):
+            return None if isinstance(seen, Unreadable) else seen
+        return None
 
     async def _next_of_round(self) -> list[TenantId]:
         ids = await self._reads.next_tenants(after=self._place, limit=ROUND)
@@ -178,6 +188,10 @@ class Observer:
             workers_alive=bool(self._living),
             lease_seconds=self._lease_seconds,
             observed_at=scene.now,
+            company_name=tenant.spec.company_name,
+            hold_by="" if tenant.hold is None else tenant.hold.by,
+            hold_reason="" if tenant.hold is None else tenant.hold.reason,
+            hold_since=None if tenant.hold is None else tenant.hold.since,
         )
 
     async def _with_deadline(self, seen: Observation, record: Record) -> Observation:
@@ -228,4 +242,5 @@ def _failed(step: Step, blueprint: Blueprint) -> FailedStep:
         error_class=step.error_class,
         code=step.error_code or "",
         last=kind is not None and kind.last,
+        message=step.error_message or "",
     )

@@ -50,6 +50,7 @@ class RemedyOutcome(Enum):
     ERROR = "ERROR"
     DRY_RUN = "DRY_RUN"
     LATER = "LATER"
+    AWAITS_CANARY = "AWAITS_CANARY"
 
 
 # Outcomes that changed the tenant.

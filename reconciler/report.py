@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reconciler.sweep import SweepReport
+    from reconciler.found import SweepReport
 
 
 def as_facts(report: SweepReport) -> dict[str, Any]:

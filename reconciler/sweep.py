@@ -2,25 +2,34 @@
 
 A healthy sweep writes nothing, and what was found before is not written again. A tenant
 that makes the pass fail is isolated and becomes a finding; the others get their turn. A
-sweep that is cut short records what it did so far.
+sweep that is cut short records what it did so far. Of many tenants at one error one goes
+first (`herds`); who came to rest since it was found is written off as healed.
 """
 
 from __future__ import annotations
 
-import uuid
+import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import structlog
 
+from reconciler.found import HEALED, Found, SweepReport, call_of, message, row_of
+from reconciler.herd import Plan, failure_of
+from reconciler.herds import Herds, Plans
 from reconciler.judge import Finding, Judgement, Verdict, judge
+from reconciler.observation import NEVER
 from reconciler.observe import Observer, Unreadable
 from reconciler.remedies import ACTED, Carried, Remedies, RemedyOutcome, opens_run
 from server.errors import StoreUnavailable
+from server.model.actor import RECONCILER_NAME
 from server.model.causes import Cause, Severity
+from server.model.fingerprint import Failure, normalised
 from server.model.identifiers import new_id
-from server.store.operations import FindingRow, SweepOperation
+from server.model.states import TenantState
+from server.store.operations import SweepOperation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +39,8 @@ if TYPE_CHECKING:
     from server.commands import Commands, EngineEntry
     from server.model.identifiers import TenantId
     from server.store.database import Database
+    from server.store.healing import HandedOver, OpenFinding
+    from server.store.operations import OutboxRow
 
 _log = structlog.get_logger(__name__)
 
@@ -37,72 +48,33 @@ _log = structlog.get_logger(__name__)
 # not move a whole fleet before somebody can look.
 DEFAULT_LIMIT = 50
 
-# A finding's id is made of tenant, revision and cause, so that two reconcilers which find
-# the same at the same moment record it once.
-_FINDINGS = uuid.UUID("6d0c1f43-7a4e-5c0e-9b57-1f0a3b1f5a51")
-
 # Remembered so as not to ask the database for each known finding in each sweep.
 _MAX_REMEMBERED = 20_000
 
-# What these say is no result yet: a later sweep acts, and then records.
-_NOT_RECORDED = frozenset({RemedyOutcome.FASTER, RemedyOutcome.LATER, RemedyOutcome.DRY_RUN})
-
 _MAX_ERROR = 400
+_MOST_HANDED_OVER = 1000
 
+# The turns that all reconcilers of a database share.
+_TURNS = "orders"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One finding of a sweep, with its verdict and what came of it.
-
-    Attributes:
-        not_before: When the tenant will be moved, where it is not yet time.
-    """
-
-    tenant_id: TenantId
-    revision: int
-    finding: Finding
-    verdict: Verdict
-    carried: Carried
-    stuck_since: datetime | None
-    not_before: datetime | None
-    found_at: datetime
-
-    @property
-    def id(self) -> str:
-        """The same for the same tenant, revision and cause."""
-        name = f"{self.tenant_id}:{self.revision}:{self.finding.cause.value}"
-        return str(uuid.uuid5(_FINDINGS, name))
-
-    @property
-    def is_final(self) -> bool:
-        """Whether this is to be recorded, not the promise of a later sweep."""
-        return self.not_before is None and self.carried.outcome not in _NOT_RECORDED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepReport:
-    """What one sweep saw and did.
-
-    Attributes:
-        observed: Tenants looked at.
-        acted: Tenants it changed: orders given, persons called, states corrected.
-        findings: All of them, also those known before.
-        recorded: How many were new and are in the database now.
-    """
-
-    id: str
-    started_at: datetime
-    finished_at: datetime
-    dry_run: bool
-    observed: int
-    acted: int
-    findings: tuple[Found, ...]
-    recorded: int
-
-    @property
-    def duration_seconds(self) -> float:
-        """How long it took."""
-        return (self.finished_at - self.started_at).total_seconds()
+# Causes that say why a tenant stopped: what many share of them is the failure itself.
+_STOPS = frozenset(
+    {
+        Cause.STEP_RECORD_LOST,
+        Cause.PASSING_ERROR,
+        Cause.PERMANENT_ERROR,
+        Cause.STEP_NOT_DONE,
+        Cause.HEALING_BUDGET_SPENT,
+    }
+)
+# Outcomes after which only a person's order can have brought the tenant to its end.
+_HANDED_OVER = frozenset(
+    {
+        RemedyOutcome.OPERATOR_CALLED.value,
+        RemedyOutcome.REFUSED.value,
+        RemedyOutcome.ERROR.value,
+    }
+)
 
 
 class _Pass:
@@ -116,6 +88,7 @@ class _Pass:
         self.acted = 0
         self.orders = 0
         self.findings: list[Found] = []
+        self.plans = Plans(decisions={})
 
 
 class Sweeper:
@@ -130,6 +103,8 @@ class Sweeper:
         now: Callable[[], datetime],
         lease_seconds: float,
         limit: int = DEFAULT_LIMIT,
+        window_seconds: float = 0.0,
+        notify: bool = False,
         skipped_passes: Callable[[], int] = lambda: 0,
     ) -> None:
         """Take what a sweep needs.
@@ -141,16 +116,23 @@ class Sweeper:
             now: The clock.
             lease_seconds: After three of these without a sign of life nobody drives.
             limit: Most orders in one sweep.
+            window_seconds: The limit holds for all reconcilers of the database together in
+                so many seconds, usually those between two sweeps; 0: for this sweep alone.
+            notify: Whether messages for the webhook are written.
             skipped_passes: How many passes were skipped so far, for the record.
         """
         self._database = database
         self._observer = Observer(database, engines=engines, now=now, lease_seconds=lease_seconds)
         self._remedies = Remedies(database, commands, now=now)
+        self._herds = Herds(database.healing, self._observer, now=now, notify=notify)
         self._now = now
         self._limit = limit
+        self._window = timedelta(seconds=window_seconds)
+        self._notify = notify
         self._skipped_passes = skipped_passes
         self._skipped_told = 0
         self._remembered: set[str] = set()
+        self._one_at_a_time = asyncio.Lock()
 
     async def sweep(self, *, dry_run: bool = False) -> SweepReport:
         """Look at what needs a look, and do what should be done.
@@ -161,17 +143,27 @@ class Sweeper:
         Raises:
             StoreUnavailable: if the database can't be read, or the findings not be written.
         """
+        async with self._one_at_a_time:
+            return await self._sweep(dry_run=dry_run)
+
+    async def _sweep(self, *, dry_run: bool) -> SweepReport:
         current = _Pass(self._now(), dry_run=dry_run)
         try:
-            async for page in self._observer.pages():
-                for seen in page:
-                    await self._treat(current, seen)
+            stuck = await self._look(current)
+            current.plans = await self._herds.plan(stuck, dry_run=dry_run)
+            current.findings.extend(current.plans.findings)
+            for seen in stuck:
+                await self._treat(current, seen)
         except BaseException:
             # Cut short or without a database: what was done shall be readable all the same.
             with suppress(StoreUnavailable):
                 await self._record(current)
             raise
         recorded = await self._record(current)
+        healed = 0
+        if not dry_run:
+            healed = await self._settle()
+            await self._herds.close(stuck)
         return SweepReport(
             id=current.id,
             started_at=current.started_at,
@@ -181,27 +173,43 @@ class Sweeper:
             acted=current.acted,
             findings=tuple(current.findings),
             recorded=recorded,
+            healed=healed,
+            handed_over=await self._handed_over(dry_run=dry_run),
         )
 
-    async def _treat(self, current: _Pass, seen: Observation | Unreadable) -> None:
+    async def _look(self, current: _Pass) -> list[Observation]:
+        """Observe everything; return those that stand still, and treat the others at once.
+
+        How many stand at one error must be known before the first of them is moved.
+        """
+        stuck: list[Observation] = []
+        async for page in self._observer.pages():
+            for seen in page:
+                current.observed += 1
+                if isinstance(seen, Unreadable):
+                    self._note_error(current, seen.tenant_id, 0, seen.error)
+                elif failure_of(seen) is None:
+                    await self._treat(current, seen)
+                else:
+                    stuck.append(seen)
+        return stuck
+
+    async def _treat(self, current: _Pass, seen: Observation) -> None:
         """Judge one tenant and act; whatever it throws is its own finding."""
-        current.observed += 1
-        if isinstance(seen, Unreadable):
-            self._note_error(current, seen.tenant_id, 0, seen.error)
-            return
         try:
             judgement = judge(seen)
             if not judgement.findings:
                 return
             carried = await self._carry_out(current, seen, judgement)
         except Exception as error:  # noqa: BLE001 - one poisoned tenant must not stop the sweep
-            message = f"{type(error).__name__}: {error}"
-            self._note_error(current, seen.tenant_id, seen.revision, message)
+            said = f"{type(error).__name__}: {error}"
+            self._note_error(current, seen.tenant_id, seen.revision, said)
             return
         current.acted += carried.outcome in ACTED
         current.findings.extend(
             Found(
                 tenant_id=seen.tenant_id,
+                company_name=seen.company_name,
                 revision=seen.revision,
                 finding=finding,
                 verdict=judgement.verdict,
@@ -209,23 +217,43 @@ class Sweeper:
                 stuck_since=seen.stuck_since,
                 not_before=judgement.not_before,
                 found_at=seen.observed_at,
+                failure=_shared(seen, finding),
             )
             for finding in judgement.findings
         )
 
     async def _carry_out(self, current: _Pass, seen: Observation, judgement: Judgement) -> Carried:
+        opens = opens_run(seen, judgement)
+        waits = _waits_for_canary(current.plans, seen) if opens else ""
         if current.dry_run:
-            return Carried(outcome=RemedyOutcome.DRY_RUN)
-        if not opens_run(seen, judgement):
+            return Carried(outcome=RemedyOutcome.DRY_RUN, detail=waits)
+        if not opens:
             return await self._remedies.carry_out(seen, judgement)
-        if current.orders >= self._limit:
+        if waits:
+            return Carried(outcome=RemedyOutcome.AWAITS_CANARY, detail=waits)
+        if current.orders >= self._limit or not await self._take_turn():
             return Carried(outcome=RemedyOutcome.LATER)
-        carried = await self._remedies.carry_out(seen, judgement)
-        # Refused ones don't count: else a few that can't be moved would keep the rest waiting.
-        current.orders += carried.outcome is RemedyOutcome.ORDERED
+        ordered = False
+        try:
+            carried = await self._remedies.carry_out(seen, judgement)
+            ordered = carried.outcome is RemedyOutcome.ORDERED
+        finally:
+            # Refused ones don't count: else a few that can't be moved would keep the rest
+            # waiting.
+            if not ordered and self._window:
+                with suppress(StoreUnavailable):
+                    await self._database.healing.give_turn_back(_TURNS)
+        current.orders += ordered
         return carried
 
-    def _note_error(self, current: _Pass, tenant_id: TenantId, revision: int, message: str) -> None:
+    async def _take_turn(self) -> bool:
+        if not self._window:
+            return True
+        return await self._database.healing.take_turn(
+            _TURNS, now=self._now(), window=self._window, limit=self._limit
+        )
+
+    def _note_error(self, current: _Pass, tenant_id: TenantId, revision: int, said: str) -> None:
         current.findings.append(
             Found(
                 tenant_id=tenant_id,
@@ -237,7 +265,7 @@ class Sweeper:
                         "The sweep could not judge or move this tenant. Mend its rows, or "
                         "report the error with them."
                     ),
-                    evidence={"error": message[:_MAX_ERROR]},
+                    evidence={"error": said[:_MAX_ERROR]},
                 ),
                 verdict=Verdict.NOTHING_YET,
                 carried=Carried(
@@ -246,12 +274,18 @@ class Sweeper:
                 stuck_since=None,
                 not_before=None,
                 found_at=self._now(),
+                failure=Failure(
+                    step_key="", code=Cause.SWEEP_ERROR.value, message=normalised(said)
+                ),
             )
         )
 
     async def _record(self, current: _Pass) -> int:
         """Write what is new, if anything is; return how many findings that were."""
         new = await self._unknown([found for found in current.findings if found.is_final])
+        if not new:
+            return 0
+        new = await self._herds.join(new, current.plans)
         while new:
             try:
                 await self._submit(current, new)
@@ -264,12 +298,14 @@ class Sweeper:
                 continue
             self._remember(new)
             for found in new:
-                _log_finding(found)
+                if found.herd_id is None:
+                    _log_finding(found)
             break
         return len(new)
 
     async def _submit(self, current: _Pass, new: list[Found]) -> None:
         skipped = self._skipped_passes()
+        calls = [call for found in new if (call := call_of(found))] if self._notify else []
         await self._database.submit(
             SweepOperation(
                 id=current.id,
@@ -278,10 +314,40 @@ class Sweeper:
                 observed=current.observed,
                 acted=current.acted,
                 skipped_passes=skipped - self._skipped_told,
-                findings=tuple(_row(found) for found in new),
+                findings=tuple(row_of(found) for found in new),
+                outbox=tuple(calls),
             )
         )
         self._skipped_told = skipped
+
+    async def _settle(self) -> int:
+        """Write off findings whose tenants came to rest; return how many tenants were healed."""
+        healed = 0
+        by_tenant = groupby(
+            sorted(await self._database.healing.settled(), key=lambda each: each.tenant_id),
+            key=lambda each: each.tenant_id,
+        )
+        for _, of_tenant in by_tenant:
+            findings = list(of_tenant)
+            ended_as = _ended_as(findings)
+            at = max(findings[0].run_ended_at or self._now(), findings[-1].found_at)
+            told = self._notify and ended_as in {"HEALED", "MENDED"}
+            ended = await self._database.healing.end(
+                [finding.id for finding in findings],
+                ended_as=ended_as,
+                at=at,
+                messages=[_healed(findings, ended_as, at)]
+                if told and findings[0].herd_id is None
+                else [],
+            )
+            healed += ended and ended_as == "HEALED"
+        return healed
+
+    async def _handed_over(self, *, dry_run: bool) -> tuple[HandedOver, ...]:
+        """List who waits for a person; a sweep that acts has told of them before."""
+        if not dry_run:
+            return ()
+        return tuple(await self._database.healing.handed_over(never=NEVER, limit=_MOST_HANDED_OVER))
 
     async def _unknown(self, findings: list[Found]) -> list[Found]:
         """Return those no sweep has recorded yet."""
@@ -290,14 +356,19 @@ class Sweeper:
         for found in findings:
             if found.id in self._remembered or found.id in new:
                 continue
-            if await self._database.reads.known_finding(
-                found.tenant_id, found.revision, found.finding.cause.value
-            ):
+            if await self._is_known(found):
                 known.append(found)
             else:
                 new[found.id] = found
         self._remember(known)
         return list(new.values())
+
+    async def _is_known(self, found: Found) -> bool:
+        if found.own_id:
+            return await self._database.healing.has_finding(found.own_id)
+        return await self._database.reads.known_finding(
+            found.tenant_id, found.revision, found.finding.cause.value
+        )
 
     def _remember(self, findings: list[Found]) -> None:
         if len(self._remembered) > _MAX_REMEMBERED:
@@ -305,21 +376,53 @@ class Sweeper:
         self._remembered.update(found.id for found in findings)
 
 
-def _row(found: Found) -> FindingRow:
-    refused = found.carried.outcome is RemedyOutcome.REFUSED
-    message = found.finding.message
-    return FindingRow(
-        id=found.id,
-        tenant_id=found.tenant_id,
-        revision=found.revision,
-        cause=found.finding.cause.value,
-        severity=Severity.PERSON.value if refused else found.finding.severity.value,
-        message=f"{message} {found.carried.detail}" if refused else message,
-        evidence=found.finding.evidence,
-        verdict=found.verdict.value,
-        outcome=found.carried.outcome.value,
-        stuck_since=found.stuck_since,
-        found_at=found.found_at,
+def _shared(seen: Observation, finding: Finding) -> Failure | None:
+    """Return what a finding may have in common with other tenants' findings."""
+    if finding.cause is Cause.HELD:
+        return None
+    if finding.cause in _STOPS:
+        return failure_of(seen)
+    return Failure(step_key="", code=finding.cause.value, message="")
+
+
+def _waits_for_canary(plans: Plans, seen: Observation) -> str:
+    """Return why a tenant waits for another one of its herd; "" where it does not."""
+    failure = failure_of(seen)
+    decision = None if failure is None else plans.decisions.get(failure.fingerprint)
+    if decision is None or decision.plan in {Plan.EACH_BY_ITSELF, Plan.RELEASED}:
+        return ""
+    canary = decision.canary
+    if canary is None:
+        return f"It waits with others at the same error: {decision.why}."
+    if canary.tenant_id == seen.tenant_id:
+        return ""
+    return f"It waits for tenant {canary.tenant_id} at the same error: {decision.why}."
+
+
+def _ended_as(findings: list[OpenFinding]) -> str:
+    """Say how a tenant came to rest: by us, by a person after we called, or by itself."""
+    if findings[0].state != TenantState.COMPLETED.value:
+        return "ENDED"
+    if findings[0].run_actor == RECONCILER_NAME:
+        return "HEALED"
+    if any(each.outcome in _HANDED_OVER or each.cause == "HELD" for each in findings):
+        return "MENDED"
+    return "CLEARED"
+
+
+def _healed(findings: list[OpenFinding], ended_as: str, at: datetime) -> OutboxRow:
+    first = findings[0]
+    return message(
+        HEALED,
+        first.id,
+        at,
+        tenant_id=first.tenant_id,
+        company_name=first.company_name,
+        cause=first.cause,
+        ended_as=ended_as,
+        noticed_at=first.found_at.isoformat(),
+        healed_at=at.isoformat(),
+        seconds=round((at - first.found_at).total_seconds(), 3),
     )
 
 

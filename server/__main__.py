@@ -238,6 +238,7 @@ def _sweeper(core: Core, settings: Settings, skipped: Callable[[], int] = lambda
         engines=core.entries,
         now=utc_now,
         lease_seconds=settings.lease_seconds,
+        window_seconds=settings.sweep_seconds,
         skipped_passes=skipped,
     )
 

@@ -57,6 +57,7 @@ from server.store.tables import (
     ENGINES,
     FINDINGS,
     LOG_ENTRIES,
+    OUTBOX,
     REQUESTS,
     RESOURCES,
     RUNS,
@@ -139,6 +140,7 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
         elif isinstance(op, SweepOperation):
             add(connection, SWEEPS, [rows.sweep_row(op)])
             add(connection, FINDINGS, sorted(rows.finding_rows(op), key=itemgetter("id")))
+            add(connection, OUTBOX, [rows.outbox_row(message) for message in op.outbox])
     repeated = [op for op in ready if isinstance(op, RequestOperation)]
     add(connection, REQUESTS, _request_rows([*changed, *repeated]))
     return [outcomes.get(id(op), Outcome()) for op in batch]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +187,15 @@ class WorkerOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRow:
-    """What a sweep found about one tenant, and what came of it."""
+    """What a sweep found about one tenant, and what came of it.
+
+    Attributes:
+        fingerprint: What the failure has in common with others; "" for none.
+        herd_id: The finding of the herd it belongs to, or None.
+        tenants: How many tenants it is about.
+        ended_at: Set where it was settled in the same moment.
+        ended_as: How, then.
+    """
 
     id: str
     tenant_id: TenantId
@@ -200,6 +208,21 @@ class FindingRow:
     outcome: str
     stuck_since: datetime | None
     found_at: datetime
+    fingerprint: str = ""
+    herd_id: str | None = None
+    tenants: int = 1
+    ended_at: datetime | None = None
+    ended_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRow:
+    """A message for the webhook; its id stays the same however often it is sent."""
+
+    id: str
+    kind: str
+    body: Mapping[str, Any]
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +236,7 @@ class SweepOperation:
     acted: int
     skipped_passes: int
     findings: tuple[FindingRow, ...]
+    outbox: tuple[OutboxRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, literal_column, or_, select
 
 from server.store import values
 from server.store.claims import record_of
-from server.store.reads import OPEN, Binding, Live, binding_of, gate_of
+from server.store.reads import OPEN, Binding, Live, binding_of, gate_of, select_workers
 from server.store.snapshot import snapshot
 from server.store.tables import (
     ATTEMPTS,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from server.model.ownership import Resource
-    from server.model.records import Attempt, Worker
+    from server.model.records import Attempt
 
 # Enough to show how the last tries went; a run has at most a few dozen.
 _MOST_ATTEMPTS = 200
@@ -93,7 +92,9 @@ async def read_picture(engine: AsyncEngine, tenant_id: str, now: datetime) -> St
         mine = None if run is None else run["worker_id"]
         workers = await _all(
             connection,
-            select(WORKERS).where(or_(WORKERS.c.stopped_at.is_(None), WORKERS.c.id == mine)),
+            select_workers(connection).where(
+                or_(WORKERS.c.stopped_at.is_(None), WORKERS.c.id == mine)
+            ),
         )
         ahead = await _ahead(connection, tenant, run)
     worker = next((row for row in workers if row["id"] == mine), None)
@@ -109,7 +110,7 @@ async def read_picture(engine: AsyncEngine, tenant_id: str, now: datetime) -> St
         binding=None if bound is None else binding_of(bound),
         findings=tuple(dict(row) for row in findings),
         ahead=ahead,
-        workers_alive=sum(_lives(values.worker(row), now) for row in workers),
+        workers_alive=sum(values.worker(row).is_alive(now) for row in workers),
     )
 
 
@@ -128,11 +129,6 @@ async def _ahead(connection: AsyncConnection, tenant: RowMapping, run: RowMappin
         )
     )
     return int((await connection.execute(query)).scalar() or 0)
-
-
-def _lives(worker: Worker, now: datetime) -> bool:
-    lease = timedelta(seconds=worker.lease_seconds)
-    return worker.stopped_at is None and now - lease < worker.heartbeat_at <= now + lease
 
 
 async def _one(connection: AsyncConnection, query: Any) -> RowMapping | None:  # Any: a select

@@ -139,7 +139,7 @@ class Reads:
             worker = None
             if run is not None and run["worker_id"] is not None:
                 worker = await _one(
-                    connection, _workers(connection).where(WORKERS.c.id == run["worker_id"])
+                    connection, select_workers(connection).where(WORKERS.c.id == run["worker_id"])
                 )
         return Live(
             record=record_of(tenant, run, steps),
@@ -313,7 +313,9 @@ class Reads:
     async def worker(self, worker_id: str) -> Worker | None:
         """Return a worker, or None."""
         async with self._snapshot() as connection:
-            row = await _one(connection, _workers(connection).where(WORKERS.c.id == worker_id))
+            row = await _one(
+                connection, select_workers(connection).where(WORKERS.c.id == worker_id)
+            )
         return None if row is None else values.worker(row)
 
     async def log_page(self, tenant_id: str, *, after: int, limit: int) -> list[LogEntry]:
@@ -385,7 +387,7 @@ def _in_motion(row: RowMapping) -> bool:
     return bool(row["state"] == TenantState.IN_PROGRESS.value)
 
 
-def _workers(connection: AsyncConnection) -> Select[Any]:
+def select_workers(connection: AsyncConnection) -> Select[Any]:
     """Select workers, with the time of the clock that keeps their leases."""
     if connection.dialect.name == "postgresql":
         return select(WORKERS, func.clock_timestamp().label("read_at"))
@@ -394,7 +396,7 @@ def _workers(connection: AsyncConnection) -> Select[Any]:
 
 async def _living_workers(connection: AsyncConnection, now: datetime) -> set[str]:
     """Return the workers whose lease lasts; there are as many as processes that drive."""
-    rows = await _all(connection, _workers(connection).where(WORKERS.c.stopped_at.is_(None)))
+    rows = await _all(connection, select_workers(connection).where(WORKERS.c.stopped_at.is_(None)))
     return {worker.id for worker in map(values.worker, rows) if worker.is_alive(now)}
 
 

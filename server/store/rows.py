@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from server.model.records import Cancellation
     from server.model.spec import TenantSpec
     from server.store.operations import (
+        OutboxRow,
         Outcome,
         RequestOperation,
         SweepOperation,
@@ -312,6 +313,24 @@ def finding_rows(op: SweepOperation) -> list[Row]:
             "outcome": finding.outcome,
             "stuck_since": finding.stuck_since,
             "found_at": finding.found_at,
+            "fingerprint": finding.fingerprint,
+            "herd_id": finding.herd_id,
+            "tenants": finding.tenants,
+            "ended_at": finding.ended_at,
+            "ended_as": finding.ended_as,
         }
         for finding in op.findings
     ]
+
+
+def outbox_row(message: OutboxRow) -> Row:
+    """Return the row of a message, due at once."""
+    return {
+        "id": message.id,
+        "kind": message.kind,
+        "body": dump(message.body),
+        "created_at": message.created_at,
+        "due_at": message.created_at,
+        "tries": 0,
+        "last_error": "",
+    }

@@ -328,6 +328,66 @@ FINDINGS = Table(
     Column("outcome", Text, nullable=False),
     Column("stuck_since", UtcTime),
     Column("found_at", UtcTime, nullable=False),
+    # What the failure has in common with others (server.model.fingerprint); "" for none.
+    Column("fingerprint", Text, nullable=False, server_default=""),
+    # The finding of the herd it belongs to, or NULL.
+    Column("herd_id", Text),
+    # How many tenants it is about: more than one for a herd.
+    Column("tenants", Integer, nullable=False, server_default="1"),
+    Column("ended_at", UtcTime),
+    Column("ended_as", Text),
     Index("ix_findings_tenant_id", "tenant_id"),
     Index("ix_findings_found_at", "found_at"),
+    # What is not settled yet: few rows, whatever the number of findings.
+    Index(
+        "ix_findings_open",
+        "tenant_id",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+
+# Many tenants at one error: who was driven on first, and what came of it.
+HERDS = Table(
+    "herds",
+    METADATA,
+    Column("fingerprint", Text, primary_key=True),
+    Column("finding_id", Text, nullable=False),
+    Column("tenants", Integer, nullable=False),
+    Column("opened_at", UtcTime, nullable=False),
+    Column("canary_tenant_id", Text),
+    Column("canary_revision", BigInteger),
+    Column("ordered_at", UtcTime),
+    Column("tries", Integer, nullable=False),
+    Column("alerted_at", UtcTime),
+    Column("released_at", UtcTime),
+)
+
+# How much of a shared limit was used since when; all reconcilers count here.
+QUOTAS = Table(
+    "quotas",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("since", UtcTime, nullable=False),
+    Column("used", Integer, nullable=False),
+)
+
+# Messages for the webhook, written with what they tell of, until they are delivered.
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("delivered_at", UtcTime),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Index(
+        "ix_outbox_due",
+        "due_at",
+        sqlite_where=text("delivered_at IS NULL"),
+        postgresql_where=text("delivered_at IS NULL"),
+    ),
 )

@@ -51,6 +51,12 @@ OPTIONAL_PASSING: Failures = {"step_9_pos_session": (ErrorClass.TRANSIENT, "ENGI
 PASSING: Failures = {"step_4_warehouses": (ErrorClass.RACE, "ENGINE_DEADLOCK")}
 PERMANENT: Failures = {"step_4_warehouses": (ErrorClass.PERMANENT, "ENGINE_REFUSED")}
 
+
+def of_its_own(number: int) -> Failures:
+    """A passing error that no other tenant has: no herd, each is driven on by itself."""
+    return {"step_4_warehouses": (ErrorClass.RACE, f"ENGINE_DEADLOCK_{number}")}
+
+
 TABLES = (
     "tenants",
     "bindings",
@@ -64,6 +70,9 @@ TABLES = (
     "requests",
     "sweeps",
     "findings",
+    "herds",
+    "quotas",
+    "outbox",
 )
 
 

@@ -280,16 +280,25 @@ async def test_a_tenant_of_an_engine_that_is_not_configured_waits(scene: Scene) 
     assert [row["cause"] for row in await scene.findings(tenant_id)] == ["ENGINE_NOT_CONFIGURED"]
 
 
-async def test_a_held_tenant_is_not_touched(scene: Scene) -> None:
+async def test_a_held_tenant_is_not_touched_and_named_once(scene: Scene) -> None:
     tenant_id = await scene.stopped("Kijani Stores", PASSING)
-    hold = Hold(reason="COMPANY_VANISHED", by=RECONCILER_NAME, since=scene.clock())
+    hold = Hold(reason="COMPANY_VANISHED", by="run", since=scene.clock())
     await scene.database.submit(TenantOperation(tenant_id=tenant_id, at=scene.clock(), hold=hold))
     await scene.lose_steps(tenant_id)
     before = await scene.everything()
+    sweeper = scene.sweeper()
 
+    await sweeper.sweep()
+    named = await scene.everything()
+    await sweeper.sweep()
     await scene.sweeper().sweep()
 
-    assert await scene.everything() == before
+    kept = before.keys() - {"sweeps", "findings"}
+    assert {table: named[table] for table in kept} == {table: before[table] for table in kept}
+    assert await scene.everything() == named
+    found = await scene.findings(tenant_id)
+    assert [(row["cause"], row["severity"]) for row in found] == [("HELD", "PERSON")]
+    assert "COMPANY_VANISHED" in found[0]["message"]
 
 
 @pytest.mark.parametrize("word", ["CANCELLED", "DEPROVISIONING", "DEPROVISIONED"])

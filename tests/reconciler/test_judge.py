@@ -137,7 +137,7 @@ CASES = [
         in_state(TenantState.PENDING, run=None, run_lost=True, failed=()),
     ),
     Case("PENDING: never ordered", NOTHING, (), in_state(TenantState.PENDING, run=None, failed=())),
-    Case("lost and held", NOTHING, (), LOST | {"held": True}),
+    Case("lost and held", NOTHING, (Cause.HELD,), LOST | {"held": True}),
     Case("lost, gate down", WAIT, (Cause.ENGINE_NOT_UP,), LOST | {"gate": GateState.DOWN}),
     Case(
         "lost, budget spent",
@@ -211,7 +211,7 @@ CASES = [
         (PASSING,),
         {"heal_count": 4, "healed_at": NOW + timedelta(days=1)},
     ),
-    Case("held", NOTHING, (), {"held": True}),
+    Case("held", NOTHING, (Cause.HELD,), {"held": True}),
     *(Case(f"{state} stored", NOTHING, (), {"stored": state}) for state in sorted(ENDED)),
     *(Case(f"{state}", NOTHING, (), in_state(state)) for state in sorted(ENDED)),
     Case("COMPLETED", NOTHING, (), in_state(TenantState.COMPLETED, failed=())),
@@ -435,10 +435,17 @@ def test_what_must_not_be_moved_is_never_moved(seen: Observation) -> None:
 
 
 @given(OBSERVATIONS)
-def test_a_tenant_that_is_held_or_ended_is_not_even_spoken_of(seen: Observation) -> None:
-    if seen.held or seen.stored in ENDED or seen.standing.state in ENDED:
+def test_a_tenant_that_a_person_ended_is_not_even_spoken_of(seen: Observation) -> None:
+    if seen.stored in ENDED or seen.standing.state in ENDED:
         assert judge(seen).verdict is Verdict.NOTHING_YET
         assert judge(seen).findings == ()
+
+
+@given(OBSERVATIONS)
+def test_a_held_tenant_is_only_spoken_of(seen: Observation) -> None:
+    judgement = judge(replace(seen, held=True))
+    assert judgement.verdict is Verdict.NOTHING_YET
+    assert {finding.cause for finding in judgement.findings} <= {Cause.HELD}
 
 
 @given(OBSERVATIONS)

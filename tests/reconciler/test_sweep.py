@@ -11,7 +11,7 @@ from reconciler.judge import judge
 from reconciler.remedies import RemedyOutcome
 from server.errors import StoreUnavailable
 from server.model.states import TenantState
-from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT
+from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT, of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -84,7 +84,7 @@ async def test_a_tenant_that_cannot_be_read_does_not_stop_the_sweep(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned = await scene.stopped("Poisoned", PASSING)
-    others = [await scene.stopped(f"Other {number}", PASSING) for number in range(3)]
+    others = [await scene.stopped(f"Other {number}", of_its_own(number)) for number in range(3)]
     poison(scene, monkeypatch, poisoned)
     sweeper = scene.sweeper()
 
@@ -136,7 +136,7 @@ async def test_a_tenant_whose_id_no_order_takes_does_not_stop_the_sweep(scene: S
 
 async def test_one_sweep_gives_no_more_orders_than_its_limit(scene: Scene) -> None:
     for number in range(5):
-        await scene.stopped(f"Shop {number}", PASSING)
+        await scene.stopped(f"Shop {number}", of_its_own(number))
     sweeper = scene.sweeper(limit=2)
 
     acted = [(await sweeper.sweep()).acted for _ in range(4)]
@@ -147,7 +147,9 @@ async def test_one_sweep_gives_no_more_orders_than_its_limit(scene: Scene) -> No
 
 
 async def test_more_than_a_page_of_stuck_tenants_is_seen_in_one_sweep(scene: Scene) -> None:
-    await asyncio.gather(*(scene.stopped(f"Shop {number}", PASSING) for number in range(130)))
+    await asyncio.gather(
+        *(scene.stopped(f"Shop {number}", of_its_own(number)) for number in range(130))
+    )
 
     report = await scene.sweeper(limit=200).sweep()
 

@@ -83,11 +83,65 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("stuck_since", UtcTime(), nullable=True),
         sa.Column("found_at", UtcTime(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
+        sa.Column("herd_id", sa.Text(), nullable=True),
+        sa.Column("tenants", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("ended_at", UtcTime(), nullable=True),
+        sa.Column("ended_as", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_findings")),
     )
     with op.batch_alter_table("findings", schema=None) as batch_op:
         batch_op.create_index("ix_findings_found_at", ["found_at"], unique=False)
         batch_op.create_index("ix_findings_tenant_id", ["tenant_id"], unique=False)
+        batch_op.create_index(
+            "ix_findings_open",
+            ["tenant_id"],
+            unique=False,
+            sqlite_where=sa.text("ended_at IS NULL"),
+            postgresql_where=sa.text("ended_at IS NULL"),
+        )
+
+    op.create_table(
+        "herds",
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("finding_id", sa.Text(), nullable=False),
+        sa.Column("tenants", sa.Integer(), nullable=False),
+        sa.Column("opened_at", UtcTime(), nullable=False),
+        sa.Column("canary_tenant_id", sa.Text(), nullable=True),
+        sa.Column("canary_revision", sa.BigInteger(), nullable=True),
+        sa.Column("ordered_at", UtcTime(), nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("alerted_at", UtcTime(), nullable=True),
+        sa.Column("released_at", UtcTime(), nullable=True),
+        sa.PrimaryKeyConstraint("fingerprint", name=op.f("pk_herds")),
+    )
+    op.create_table(
+        "quotas",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("since", UtcTime(), nullable=False),
+        sa.Column("used", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_quotas")),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("due_at", UtcTime(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("delivered_at", UtcTime(), nullable=True),
+        sa.Column("last_error", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+    )
+    with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_outbox_due",
+            ["due_at"],
+            unique=False,
+            sqlite_where=sa.text("delivered_at IS NULL"),
+            postgresql_where=sa.text("delivered_at IS NULL"),
+        )
 
     op.create_table(
         "log_entries",

@@ -1,0 +1,192 @@
+"""What a sweep found and did, as values; and how a finding is stored and told."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.remedies import RemedyOutcome
+from server.model.actor import RECONCILER_NAME
+from server.model.causes import Cause, Severity
+from server.store.operations import FindingRow, OutboxRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from reconciler.judge import Finding, Verdict
+    from reconciler.remedies import Carried
+    from server.model.fingerprint import Failure
+    from server.model.identifiers import TenantId
+    from server.store.healing import HandedOver
+
+# A finding's id is made of tenant, revision and cause, so that two reconcilers which find
+# the same at the same moment record it once.
+_FINDINGS = uuid.UUID("6d0c1f43-7a4e-5c0e-9b57-1f0a3b1f5a51")
+
+# What these say is no result yet: a later sweep acts, and then records.
+_NOT_RECORDED = frozenset(
+    {
+        RemedyOutcome.FASTER,
+        RemedyOutcome.LATER,
+        RemedyOutcome.DRY_RUN,
+        RemedyOutcome.AWAITS_CANARY,
+    }
+)
+
+# Who holds tenants by itself; a hold by a person needs no message to persons.
+_OWN_HOLDS = frozenset({"run", RECONCILER_NAME})
+
+NEEDS_PERSON = "needs_person"
+HEALED = "healed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One finding of a sweep, with its verdict and what came of it.
+
+    Attributes:
+        failure: What it has in common with other tenants' findings, or None.
+        not_before: When the tenant will be moved, where it is not yet time.
+        herd_id: The finding of the herd it belongs to, or None.
+        tenants: How many tenants it is about.
+    """
+
+    tenant_id: TenantId
+    company_name: str = ""
+    revision: int
+    finding: Finding
+    verdict: Verdict
+    carried: Carried
+    stuck_since: datetime | None
+    not_before: datetime | None
+    found_at: datetime
+    failure: Failure | None = None
+    herd_id: str | None = None
+    tenants: int = 1
+    own_id: str = ""
+
+    @property
+    def id(self) -> str:
+        """The same for the same tenant, revision and cause."""
+        if self.own_id:
+            return self.own_id
+        name = f"{self.tenant_id}:{self.revision}:{self.finding.cause.value}"
+        return str(uuid.uuid5(_FINDINGS, name))
+
+    @property
+    def is_herd(self) -> bool:
+        """Whether it stands for many tenants."""
+        return self.finding.cause is Cause.HERD
+
+    @property
+    def fingerprint(self) -> str:
+        """What it has in common with other tenants' findings; "" for none."""
+        return "" if self.failure is None else self.failure.fingerprint
+
+    @property
+    def is_final(self) -> bool:
+        """Whether this is to be recorded, not the promise of a later sweep."""
+        return self.not_before is None and self.carried.outcome not in _NOT_RECORDED
+
+    @property
+    def severity(self) -> Severity:
+        """Whether somebody must act; a refused order is for a person."""
+        if self.carried.outcome is RemedyOutcome.REFUSED:
+            return Severity.PERSON
+        return self.finding.severity
+
+    @property
+    def message(self) -> str:
+        """In plain words, with why an order was refused."""
+        if self.carried.outcome is RemedyOutcome.REFUSED:
+            return f"{self.finding.message} {self.carried.detail}"
+        return self.finding.message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """What one sweep saw and did.
+
+    Attributes:
+        observed: Tenants looked at.
+        acted: Tenants it changed: orders given, persons called, states corrected.
+        findings: All of them, also those known before.
+        recorded: How many were new and are in the database now.
+        healed: Tenants whose healing was noticed to be complete.
+        handed_over: Tenants that wait for a person since before; listed by a dry run.
+    """
+
+    id: str
+    started_at: datetime
+    finished_at: datetime
+    dry_run: bool
+    observed: int
+    acted: int
+    findings: tuple[Found, ...]
+    recorded: int
+    healed: int = 0
+    handed_over: tuple[HandedOver, ...] = field(default=())
+
+    @property
+    def duration_seconds(self) -> float:
+        """How long it took."""
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+def herd_finding_id(fingerprint: str, opened_at: datetime) -> str:
+    """Return the id of the one finding of a herd."""
+    return str(uuid.uuid5(_FINDINGS, f"herd:{fingerprint}:{opened_at.isoformat()}"))
+
+
+def row_of(found: Found) -> FindingRow:
+    """Return how a finding is stored."""
+    # A word that was set right is settled at once; nothing is driven for it.
+    corrected = found.carried.outcome is RemedyOutcome.STATE_CORRECTED
+    return FindingRow(
+        id=found.id,
+        tenant_id=found.tenant_id,
+        revision=found.revision,
+        cause=found.finding.cause.value,
+        severity=found.severity.value,
+        message=found.message,
+        evidence=found.finding.evidence,
+        verdict=found.verdict.value,
+        outcome=found.carried.outcome.value,
+        stuck_since=found.stuck_since,
+        found_at=found.found_at,
+        fingerprint=found.fingerprint,
+        herd_id=found.herd_id,
+        tenants=found.tenants,
+        ended_at=found.found_at if corrected else None,
+        ended_as="HEALED" if corrected else None,
+    )
+
+
+def call_of(found: Found) -> OutboxRow | None:
+    """Return the message that calls a person for a finding; None where none is needed."""
+    if found.severity is not Severity.PERSON or found.herd_id is not None:
+        return None
+    evidence = found.finding.evidence
+    if found.finding.cause is Cause.HELD and evidence.get("held_by", "") not in _OWN_HOLDS:
+        return None
+    return message(
+        NEEDS_PERSON,
+        found.id,
+        found.found_at,
+        tenant_id=found.tenant_id,
+        company_name=found.company_name,
+        cause=found.finding.cause.value,
+        message=found.message,
+        tenants=found.tenants,
+        fingerprint=found.fingerprint,
+        stuck_since=found.stuck_since.isoformat() if found.stuck_since else None,
+        command=f"provisioner diagnose {found.tenant_id}",
+    )
+
+
+def message(kind: str, subject: str, at: datetime, **facts: Any) -> OutboxRow:  # Any: JSON values
+    """Return a message for the webhook; the same subject and kind is the same message."""
+    own_id = str(uuid.uuid5(_FINDINGS, f"{kind}:{subject}"))
+    body = {"id": own_id, "kind": kind, "at": at.isoformat(), **facts}
+    return OutboxRow(id=own_id, kind=kind, body=body, created_at=at)

@@ -1,0 +1,206 @@
+"""Who of many tenants at one error is driven on, and when: pure decisions.
+
+One goes first, the canary; the others wait for it. Came it through, they follow. Met it
+the same error, a person is told once, and after a growing pause the next one goes. Few
+tenants at one error are no herd: each goes by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from server.model.budget import HEALING_PAUSES_SECONDS
+from server.model.fingerprint import Failure, normalised
+from server.model.states import TenantState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from reconciler.observation import Observation
+    from server.store.healing import Herd
+
+# Two tenants at one error may be chance; from three on the error is likely the engine's or
+# ours, and driving all of them on at once would only repeat it.
+HERD_FROM = 3
+
+_NO_WITNESS = frozenset(
+    {TenantState.CANCELLED, TenantState.DEPROVISIONING, TenantState.DEPROVISIONED}
+)
+
+
+class Plan(Enum):
+    """What a herd does in this sweep."""
+
+    EACH_BY_ITSELF = auto()
+    SEND_CANARY = auto()
+    WAIT = auto()
+    RELEASED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One tenant of a herd.
+
+    Attributes:
+        ready: Whether its own judgement has a run opened for it now.
+        stopped_at: When its last run ended.
+    """
+
+    tenant_id: str
+    revision: int
+    heal_count: int
+    stopped_at: datetime
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a herd does in this sweep, and why.
+
+    Attributes:
+        canary: Who goes, where one is sent.
+        alert: Whether the canary met the same error again: a person is to be told.
+        not_before: When the next canary goes, where one waits for its pause.
+        why: In plain words.
+    """
+
+    plan: Plan
+    why: str
+    canary: Member | None = None
+    alert: bool = False
+    not_before: datetime | None = None
+
+
+class _Came(Enum):
+    """How the canary fared."""
+
+    NOT_SENT = auto()
+    UNDER_WAY = auto()
+    THROUGH = auto()
+    AGAIN = auto()
+    NO_WITNESS = auto()
+
+
+_SETTLED = {
+    _Came.THROUGH: Decision(plan=Plan.RELEASED, why="the canary came through"),
+    _Came.UNDER_WAY: Decision(plan=Plan.WAIT, why="the canary is under way"),
+}
+
+
+def failure_of(seen: Observation) -> Failure | None:
+    """Return what an observation's stop has in common with others; None where it did not stop."""
+    if seen.record_lost and seen.standing.state is not TenantState.CANCELLED:
+        return Failure(step_key="", code="STEP_RECORD_LOST", message="")
+    if seen.standing.state not in {TenantState.PARTIAL, TenantState.FAILED}:
+        return None
+    decisive = [step for step in seen.failed if not step.last] or list(seen.failed)
+    if not decisive:
+        return Failure(step_key=seen.standing.current_step, code="STEP_NOT_DONE", message="")
+    first = decisive[0]
+    return Failure(
+        step_key=first.key,
+        code=first.code,
+        message=normalised(first.message, names=(seen.company_name,)),
+    )
+
+
+def decide(
+    herd: Herd | None,
+    canary: Observation | None,
+    members: Sequence[Member],
+    now: datetime,
+) -> Decision:
+    """Say what a herd does in this sweep.
+
+    Args:
+        herd: What is stored of it, or None.
+        canary: Its canary as it stands now; None where there is none, or none any more.
+        members: Its tenants that stand still now, in any order.
+        now: The time.
+    """
+    ordered = sorted(members, key=lambda member: (member.heal_count, member.tenant_id))
+    if herd is None or herd.canary_tenant_id is None:
+        return _first(ordered, "many tenants stand still at one error")
+    if herd.released_at is not None:
+        # Who stopped after the release met something new, or the same once more.
+        fresh = [member for member in ordered if member.stopped_at > herd.released_at]
+        if len(fresh) >= HERD_FROM:
+            return _first(fresh, "many tenants met the error again after the last release")
+        return _SETTLED[_Came.THROUGH]
+    return _by_canary(herd, canary, ordered, now)
+
+
+def _by_canary(
+    herd: Herd, canary: Observation | None, ordered: Sequence[Member], now: datetime
+) -> Decision:
+    came = _came(herd, canary)
+    if came is _Came.NOT_SENT:
+        return _send_again(herd, ordered)
+    if came is _Came.NO_WITNESS:
+        return _first(ordered, "the canary was held or ended by a person; another one goes")
+    if came is _Came.AGAIN:
+        return _after_failure(herd, canary, ordered, now)
+    return _SETTLED[came]
+
+
+def _first(ordered: Sequence[Member], why: str) -> Decision:
+    if len(ordered) < HERD_FROM:
+        return Decision(plan=Plan.EACH_BY_ITSELF, why="too few for a herd")
+    ready = next((member for member in ordered if member.ready), None)
+    if ready is None:
+        return Decision(plan=Plan.WAIT, why="none of them may be driven on yet")
+    return Decision(plan=Plan.SEND_CANARY, canary=ready, why=why)
+
+
+def _send_again(herd: Herd, ordered: Sequence[Member]) -> Decision:
+    """The canary was named and its order never written: it is the same order again."""
+    ready = [member for member in ordered if member.ready]
+    named = next((m for m in ready if m.tenant_id == herd.canary_tenant_id), None)
+    chosen = named or next(iter(ready), None)
+    if chosen is None:
+        return Decision(plan=Plan.WAIT, why="none of them may be driven on yet")
+    return Decision(plan=Plan.SEND_CANARY, canary=chosen, why="the canary was not sent yet")
+
+
+def _after_failure(
+    herd: Herd, canary: Observation | None, ordered: Sequence[Member], now: datetime
+) -> Decision:
+    alert = herd.alerted_at is None
+    pause = HEALING_PAUSES_SECONDS[min(max(herd.tries, 0), len(HEALING_PAUSES_SECONDS) - 1)]
+    since = herd.ordered_at or now
+    if canary is not None:
+        since = max(since, canary.stopped_at)
+    due = since + timedelta(seconds=pause)
+    if since > now:
+        due = now  # the clock was set back: nobody waits for the old time to come again
+    ready = next((member for member in ordered if member.ready), None)
+    if due > now or ready is None:
+        return Decision(
+            plan=Plan.WAIT,
+            why="the canary met the same error again",
+            alert=alert,
+            not_before=due if due > now else None,
+        )
+    return Decision(
+        plan=Plan.SEND_CANARY, canary=ready, why="the pause after the last one is over", alert=alert
+    )
+
+
+def _came(herd: Herd, canary: Observation | None) -> _Came:
+    if canary is None or canary.held or canary.standing.state in _NO_WITNESS:
+        return _Came.NO_WITNESS
+    if canary.stored in _NO_WITNESS:
+        return _Came.NO_WITNESS
+    if canary.revision == herd.canary_revision:
+        return _Came.NOT_SENT
+    failure = failure_of(canary)
+    if failure is not None:
+        again = failure.fingerprint == herd.fingerprint
+        return _Came.AGAIN if again else _Came.THROUGH
+    if canary.standing.state is TenantState.COMPLETED:
+        return _Came.THROUGH
+    return _Came.UNDER_WAY

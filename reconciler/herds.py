@@ -1,0 +1,374 @@
+"""Keeps the herds of a sweep: what `herd` decides is written here, where others may be faster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.found import HEALED, NEEDS_PERSON, Found, herd_finding_id, message
+from reconciler.herd import HERD_FROM, Decision, Member, Plan, decide, failure_of
+from reconciler.judge import Finding, Verdict, judge
+from reconciler.remedies import Carried, RemedyOutcome, opens_run
+from server.model.causes import Cause, Severity
+from server.store.healing import Herd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from reconciler.observation import Observation
+    from reconciler.observe import Observer
+    from server.model.fingerprint import Failure
+    from server.store.healing import HealingStore
+
+_SAMPLE = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """The tenants of one sweep that stand still at one error."""
+
+    failure: Failure
+    tenants: tuple[Observation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """What each herd does in this sweep, by fingerprint, and the findings that say so."""
+
+    decisions: Mapping[str, Decision]
+    findings: tuple[Found, ...] = ()
+
+
+class Herds:
+    """The herds of one store, as one sweeper sees them."""
+
+    def __init__(
+        self,
+        store: HealingStore,
+        observer: Observer,
+        *,
+        now: Callable[[], datetime],
+        notify: bool = False,
+    ) -> None:
+        """Take what a herd is kept with.
+
+        Args:
+            store: Where all reconcilers remember.
+            observer: Looks at a canary that is not among the stuck.
+            now: The clock.
+            notify: Whether anybody is to be told by the webhook.
+        """
+        self._notify = notify
+        self._store = store
+        self._observer = observer
+        self._now = now
+
+    async def plan(self, stuck: Sequence[Observation], *, dry_run: bool) -> Plans:
+        """Say who of the stuck tenants may be driven on, and write who goes first.
+
+        Raises:
+            StoreUnavailable: if the database can't be read or written.
+        """
+        gathered = {
+            fingerprint: group
+            for fingerprint, group in gather(stuck).items()
+            if len(group.tenants) >= HERD_FROM
+        }
+        if not gathered:
+            return Plans(decisions={})
+        stored = await self._store.herds(gathered)
+        decisions: dict[str, Decision] = {}
+        findings: list[Found] = []
+        for fingerprint, group in gathered.items():
+            members = [member for seen in group.tenants if (member := _member(seen))]
+            if not any(member.ready for member in members) and fingerprint not in stored:
+                continue  # nobody is to be driven on, so nobody has to wait
+            herd = stored.get(fingerprint)
+            canary = await self._canary(herd, group.tenants)
+            decision = decide(herd, canary, members, self._now())
+            if not dry_run:
+                decision, found = await self._carry_out(herd, decision, group)
+                findings += found
+            decisions[fingerprint] = decision
+        return Plans(decisions=decisions, findings=tuple(findings))
+
+    async def join(self, new: Sequence[Found], plans: Plans) -> list[Found]:
+        """Give new findings that many tenants share one finding that stands for all.
+
+        Returns:
+            The findings, each with its herd where it has one, and herds' own new findings.
+        """
+        shared = _by_fingerprint(new)
+        if not shared:
+            return list(new)
+        known = await self._store.open_by_fingerprint(shared)
+        stored = await self._store.herds(shared)
+        joined: list[Found] = [found for found in new if not found.fingerprint or found.is_herd]
+        for fingerprint, members in shared.items():
+            herd, decision = stored.get(fingerprint), plans.decisions.get(fingerprint)
+            driven = decision is not None and decision.plan is not Plan.EACH_BY_ITSELF
+            if herd is not None and driven:
+                joined += [replace(found, herd_id=herd.finding_id) for found in members]
+                continue
+            tenants = {found.tenant_id for found in members} | known.get(fingerprint, set())
+            is_open = herd is not None and herd.released_at is None
+            ordered = all(found.carried.outcome is RemedyOutcome.ORDERED for found in members)
+            if ordered or (len(tenants) < HERD_FROM and not is_open):
+                joined += members
+                continue
+            herd, opened = await self._ensure(herd, members, len(tenants))
+            joined += [] if opened is None else [opened]
+            joined += [replace(found, herd_id=herd.finding_id) for found in members]
+        return joined
+
+    async def close(self, stuck: Iterable[Observation]) -> None:
+        """End the findings of herds whose tenants are all settled."""
+        standing = set(gather(stuck))
+        for herd, left in await self._store.open_herds():
+            if left or herd.fingerprint in standing:
+                continue
+            now = self._now()
+            over = replace(herd, released_at=herd.released_at or now)
+            if herd.released_at is None and not await self._store.put_herd(over, seen=herd):
+                continue
+            healed = message(
+                HEALED,
+                herd.finding_id,
+                now,
+                cause=Cause.HERD.value,
+                tenants=herd.tenants,
+                fingerprint=herd.fingerprint,
+                noticed_at=herd.opened_at.isoformat(),
+                healed_at=now.isoformat(),
+                seconds=round((now - herd.opened_at).total_seconds(), 3),
+            )
+            await self._store.end(
+                [herd.finding_id],
+                ended_as="HEALED" if herd.canary_tenant_id else "CLEARED",
+                at=now,
+                messages=[healed] if self._notify else [],
+            )
+
+    async def _canary(
+        self, herd: Herd | None, tenants: Sequence[Observation]
+    ) -> Observation | None:
+        if herd is None or herd.canary_tenant_id is None:
+            return None
+        here = next((each for each in tenants if each.tenant_id == herd.canary_tenant_id), None)
+        return here or await self._observer.one(herd.canary_tenant_id)
+
+    async def _carry_out(
+        self, herd: Herd | None, decision: Decision, group: Gathered
+    ) -> tuple[Decision, list[Found]]:
+        """Write what was decided; where another reconciler was faster, wait and look again."""
+        after = _after(herd, decision, group, self._now())
+        if after is None or after == herd:
+            return decision, []
+        if not await self._store.put_herd(after, seen=herd):
+            return Decision(plan=Plan.WAIT, why="another reconciler was faster"), []
+        new_episode = herd is None or herd.finding_id != after.finding_id
+        found = (
+            [_herd_finding(after, group.failure, group.tenants, decision)] if new_episode else []
+        )
+        if decision.alert and not new_episode:
+            await self._alert(after, decision, group)
+        return decision, found
+
+    async def _alert(self, herd: Herd, decision: Decision, group: Gathered) -> None:
+        """Tell a person once that the canary met the error again."""
+        canary = herd.canary_tenant_id or group.tenants[0].tenant_id
+        text = (
+            f"{len(group.tenants)} tenants stand still at one error, and the one that was driven "
+            f"on first ({canary}) met it again: {_described(group.failure)} Mend its cause. One is "
+            "tried after each pause; the others follow once it comes through."
+        )
+        await self._store.mark_finding(
+            herd.finding_id,
+            tenants=len(group.tenants),
+            severity=Severity.PERSON.value,
+            message=text,
+            messages=[]
+            if not self._notify
+            else [
+                message(
+                    NEEDS_PERSON,
+                    herd.finding_id,
+                    self._now(),
+                    tenant_id=canary,
+                    cause=Cause.HERD.value,
+                    message=text,
+                    tenants=len(group.tenants),
+                    fingerprint=herd.fingerprint,
+                    next_try_at=decision.not_before.isoformat() if decision.not_before else None,
+                    command=f"provisioner diagnose {canary}",
+                )
+            ],
+        )
+
+    async def _ensure(
+        self, herd: Herd | None, members: Sequence[Found], count: int
+    ) -> tuple[Herd, Found | None]:
+        """Return the herd that stands for these findings; with its own finding if it is new."""
+        first = members[0]
+        if herd is not None and herd.released_at is None:
+            if herd.tenants != count:
+                await self._store.put_herd(replace(herd, tenants=count), seen=herd)
+                await self._store.mark_finding(herd.finding_id, tenants=count)
+            # Who opened the herd may have died before its finding was written.
+            written = await self._store.has_finding(herd.finding_id)
+            return herd, None if written else _shared_finding(herd, members)
+        now = self._now()
+        opened = Herd(
+            fingerprint=first.fingerprint,
+            finding_id=herd_finding_id(first.fingerprint, now),
+            tenants=count,
+            opened_at=now,
+        )
+        if not await self._store.put_herd(opened, seen=herd):
+            again = (await self._store.herds([first.fingerprint]))[first.fingerprint]
+            return again, None
+        return opened, _shared_finding(opened, members)
+
+
+def gather(stuck: Iterable[Observation]) -> dict[str, Gathered]:
+    """Return the stuck tenants by what their failures have in common."""
+    groups: dict[str, tuple[Failure, list[Observation]]] = {}
+    for seen in stuck:
+        failure = failure_of(seen)
+        if failure is not None and not seen.held:
+            groups.setdefault(failure.fingerprint, (failure, []))[1].append(seen)
+    return {
+        fingerprint: Gathered(failure=failure, tenants=tuple(tenants))
+        for fingerprint, (failure, tenants) in groups.items()
+    }
+
+
+def _member(seen: Observation) -> Member | None:
+    try:
+        judgement = judge(seen)
+    except Exception:  # noqa: BLE001 - it becomes a finding of its own when its turn comes
+        return None
+    if judgement.verdict not in {
+        Verdict.DRIVE_ON,
+        Verdict.REBUILD_RECORD,
+    } and (judgement.not_before is None):
+        return None
+    return Member(
+        tenant_id=seen.tenant_id,
+        revision=seen.revision,
+        heal_count=seen.heal_count,
+        stopped_at=seen.stopped_at,
+        ready=opens_run(seen, judgement),
+    )
+
+
+def _after(herd: Herd | None, decision: Decision, group: Gathered, now: datetime) -> Herd | None:
+    """Return the herd as it stands after a decision; None where there is none."""
+    if decision.plan is Plan.SEND_CANARY and decision.canary is not None:
+        if herd is None or herd.released_at is not None:
+            herd = Herd(
+                fingerprint=group.failure.fingerprint,
+                finding_id=herd_finding_id(group.failure.fingerprint, now),
+                tenants=len(group.tenants),
+                opened_at=now,
+            )
+        same = (herd.canary_tenant_id, herd.canary_revision) == (
+            decision.canary.tenant_id,
+            decision.canary.revision,
+        )
+        herd = replace(
+            herd,
+            canary_tenant_id=decision.canary.tenant_id,
+            canary_revision=decision.canary.revision,
+            ordered_at=herd.ordered_at if same else now,
+            tries=herd.tries if same else herd.tries + 1,
+        )
+    if herd is None:
+        return None
+    if decision.plan is Plan.RELEASED and herd.released_at is None:
+        herd = replace(herd, released_at=now)
+    if decision.alert and herd.alerted_at is None:
+        herd = replace(herd, alerted_at=now)
+    return herd
+
+
+def _by_fingerprint(new: Sequence[Found]) -> dict[str, list[Found]]:
+    shared: dict[str, list[Found]] = {}
+    for found in new:
+        if found.fingerprint and not found.is_herd:
+            shared.setdefault(found.fingerprint, []).append(found)
+    return shared
+
+
+def _herd_finding(
+    herd: Herd, failure: Failure, tenants: Sequence[Observation], decision: Decision
+) -> Found:
+    first = next((seen for seen in tenants if seen.tenant_id == herd.canary_tenant_id), tenants[0])
+    return Found(
+        tenant_id=first.tenant_id,
+        company_name=first.company_name,
+        revision=first.revision,
+        finding=Finding(
+            cause=Cause.HERD,
+            severity=Severity.MAY_CLEAR,
+            message=(
+                f"{len(tenants)} tenants stand still at one error: {_described(failure)} One of "
+                f"them ({first.tenant_id}) is driven on first; the others follow once it comes "
+                "through."
+            ),
+            evidence=_evidence(failure, [seen.tenant_id for seen in tenants], decision.why),
+        ),
+        verdict=Verdict.DRIVE_ON,
+        carried=Carried(outcome=RemedyOutcome.ORDERED),
+        stuck_since=min(seen.stuck_since for seen in tenants),
+        not_before=None,
+        found_at=herd.opened_at,
+        failure=failure,
+        tenants=len(tenants),
+        own_id=herd.finding_id,
+    )
+
+
+def _shared_finding(herd: Herd, members: Sequence[Found]) -> Found:
+    """Return the finding that stands for findings nobody is driven on for."""
+    first = members[0]
+    worst = max((found.severity for found in members), key=list(Severity).index)
+    failure = first.failure
+    return replace(
+        first,
+        finding=Finding(
+            cause=Cause.HERD,
+            severity=worst,
+            message=(
+                f"{herd.tenants} tenants have one cause, {first.finding.cause.value}: "
+                f"{_described(failure)} {first.finding.message}"
+            ),
+            evidence=_evidence(failure, [found.tenant_id for found in members], "one cause"),
+        ),
+        stuck_since=min(
+            (found.stuck_since for found in members if found.stuck_since is not None), default=None
+        ),
+        tenants=herd.tenants,
+        herd_id=None,
+        own_id=herd.finding_id,
+    )
+
+
+def _evidence(failure: Failure | None, tenants: Sequence[str], why: str) -> dict[str, str]:
+    more = f" and {len(tenants) - _SAMPLE} more" if len(tenants) > _SAMPLE else ""
+    return {
+        "step": "" if failure is None else failure.step_key,
+        "code": "" if failure is None else failure.code,
+        "message": "" if failure is None else failure.message,
+        "tenants": ", ".join(tenants[:_SAMPLE]) + more,
+        "why": why,
+    }
+
+
+def _described(failure: Failure | None) -> str:
+    if failure is None:
+        return ""
+    where = f"{failure.step_key} " if failure.step_key else ""
+    what = f": {failure.message}" if failure.message else ""
+    return f"{where}{failure.code}{what}.".replace("..", ".")

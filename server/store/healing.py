@@ -1,0 +1,364 @@
+"""What reconcilers count and remember together: herds, shared limits, ends of findings.
+
+All of it is in the database, and each change names what it saw, so that any number of
+reconcilers behave as one: who comes second changes nothing and is told so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import and_, func, literal_column, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from server.errors import StoreUnavailable
+from server.store import rows
+from server.store.rowset import add
+from server.store.snapshot import snapshot
+from server.store.tables import FINDINGS, HERDS, OUTBOX, QUOTAS, RUNS, TENANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from server.store.operations import OutboxRow
+
+T = TypeVar("T")
+
+# Literal text, or SQLite would not use the partial indexes.
+_OPEN = "ended_at IS NULL"
+_SETTLED = ("COMPLETED", "CANCELLED", "DEPROVISIONED")
+_MOST_SETTLED = 500
+_UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Herd:
+    """Many tenants at one error, and the one of them that was driven on first.
+
+    Attributes:
+        finding_id: The one finding that stands for all of them.
+        canary_tenant_id: Who goes first; None where nobody may (a permanent error).
+        canary_revision: The revision it was judged at: the order can be given again.
+        tries: How many canaries were driven on since it was opened.
+        alerted_at: When a person was told; None where nobody was.
+        released_at: When it was over: the canary came through, or nobody is left.
+    """
+
+    fingerprint: str
+    finding_id: str
+    tenants: int
+    opened_at: datetime
+    canary_tenant_id: str | None = None
+    canary_revision: int | None = None
+    ordered_at: datetime | None = None
+    tries: int = 0
+    alerted_at: datetime | None = None
+    released_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFinding:
+    """A finding whose tenant has come to rest since.
+
+    Attributes:
+        state: The tenant's.
+        run_actor: Who ordered the tenant's last run; "" where there is none.
+        run_ended_at: When that ended.
+    """
+
+    id: str
+    tenant_id: str
+    company_name: str
+    cause: str
+    outcome: str
+    message: str
+    fingerprint: str
+    herd_id: str | None
+    tenants: int
+    found_at: datetime
+    stuck_since: datetime | None
+    state: str
+    run_actor: str
+    run_ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """A tenant that waits for a person: called for, or held."""
+
+    tenant_id: str
+    company_name: str
+    state: str
+    error_code: str
+    held: bool
+    reason: str
+    since: datetime | None
+
+
+class HealingStore:
+    """The reconcilers' shared memory."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        in_transaction: Callable[[Callable[[Connection], Any]], Any],  # Any: as `Database`'s
+    ) -> None:
+        self._engine = engine
+        self._in_transaction = in_transaction
+
+    async def herds(self, fingerprints: Collection[str]) -> dict[str, Herd]:
+        """Return the herds of these fingerprints, those that are over too."""
+        query = select(HERDS).where(HERDS.c.fingerprint.in_(fingerprints))
+        async with snapshot(self._engine) as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return {row["fingerprint"]: Herd(**row) for row in found}
+
+    async def open_by_fingerprint(self, fingerprints: Collection[str]) -> dict[str, set[str]]:
+        """Return the tenants that have open findings of these fingerprints."""
+        query = select(FINDINGS.c.fingerprint, FINDINGS.c.tenant_id).where(
+            literal_column(_OPEN),
+            FINDINGS.c.fingerprint.in_(fingerprints),
+            FINDINGS.c.cause != "HERD",
+        )
+        found: dict[str, set[str]] = {}
+        async with snapshot(self._engine) as connection:
+            for row in (await connection.execute(query)).mappings():
+                found.setdefault(row["fingerprint"], set()).add(row["tenant_id"])
+        return found
+
+    async def has_finding(self, finding_id: str) -> bool:
+        """Tell whether a finding was recorded."""
+        query = select(FINDINGS.c.id).where(FINDINGS.c.id == finding_id)
+        async with snapshot(self._engine) as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def put_herd(self, herd: Herd, *, seen: Herd | None) -> bool:
+        """Write a herd if it still stands as it was seen.
+
+        Returns:
+            False if another reconciler was faster; then nothing was written.
+        """
+        values = {name: getattr(herd, name) for name in herd.__slots__}
+
+        def write(connection: Connection) -> bool:
+            if seen is None:
+                # Two that make it at once meet at the key; the second one sees it.
+                there = select(HERDS.c.fingerprint).where(HERDS.c.fingerprint == herd.fingerprint)
+                if connection.execute(there).first() is not None:
+                    return False
+                add(connection, HERDS, [values])
+                return True
+            same = [HERDS.c[name].is_not_distinct_from(getattr(seen, name)) for name in _JUDGED]
+            changed = connection.execute(
+                update(HERDS)
+                .where(HERDS.c.fingerprint == herd.fingerprint, and_(*same))
+                .values(**values)
+            )
+            return changed.rowcount == 1
+
+        try:
+            return await self._write(write)
+        except StoreUnavailable:
+            if seen is None and herd.fingerprint in await self.herds([herd.fingerprint]):
+                return False
+            raise
+
+    async def take_turn(self, name: str, *, now: datetime, window: timedelta, limit: int) -> bool:
+        """Take one of the turns all reconcilers have together in a window of time.
+
+        Returns:
+            False where they are used up.
+        """
+
+        def take(connection: Connection) -> bool:
+            over = or_(QUOTAS.c.since <= now - window, QUOTAS.c.since > now)
+            # One statement each: a row lock on PostgreSQL keeps two from taking the last one.
+            renewed = connection.execute(
+                update(QUOTAS).where(QUOTAS.c.name == name, over).values(since=now, used=1)
+            )
+            if renewed.rowcount:
+                return True
+            taken = connection.execute(
+                update(QUOTAS)
+                .where(QUOTAS.c.name == name, QUOTAS.c.used < limit)
+                .values(used=QUOTAS.c.used + 1)
+            )
+            if taken.rowcount:
+                return True
+            there = select(QUOTAS.c.name).where(QUOTAS.c.name == name)
+            if connection.execute(there).first() is not None:
+                return False
+            add(connection, QUOTAS, [{"name": name, "since": now, "used": 1}])
+            return True
+
+        try:
+            return await self._write(take)
+        except StoreUnavailable:
+            # Two made the row at once: the second one finds it now.
+            return await self._write(take)
+
+    async def give_turn_back(self, name: str) -> None:
+        """Give a turn back that opened nothing."""
+        await self._write(
+            lambda connection: connection.execute(
+                update(QUOTAS)
+                .where(QUOTAS.c.name == name, QUOTAS.c.used > 0)
+                .values(used=QUOTAS.c.used - 1)
+            )
+        )
+
+    async def settled(self) -> list[OpenFinding]:
+        """Return open findings of tenants that have come to rest since; of herds none."""
+        query = (
+            select(
+                *(FINDINGS.c[name] for name in _OF_FINDING),
+                TENANTS.c.company_name,
+                TENANTS.c.state,
+                RUNS.c.actor.label("run_actor"),
+                RUNS.c.finished_at.label("run_ended_at"),
+            )
+            .join(TENANTS, TENANTS.c.id == FINDINGS.c.tenant_id)
+            .outerjoin(RUNS, RUNS.c.id == TENANTS.c.run_id)
+            .where(
+                literal_column(f"findings.{_OPEN}"),
+                FINDINGS.c.cause != "HERD",
+                TENANTS.c.state.in_(_SETTLED),
+                TENANTS.c.hold_reason.is_(None),
+            )
+            .order_by(FINDINGS.c.found_at, FINDINGS.c.id)
+            .limit(_MOST_SETTLED)
+        )
+        async with snapshot(self._engine) as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [OpenFinding(**(dict(row) | {"run_actor": row["run_actor"] or ""})) for row in found]
+
+    async def end(
+        self,
+        finding_ids: Sequence[str],
+        *,
+        ended_as: str,
+        at: datetime,
+        messages: Sequence[OutboxRow] = (),
+    ) -> bool:
+        """End findings of one tenant, with what is to be told about it.
+
+        Returns:
+            False if another reconciler ended them; then nothing is told again.
+        """
+
+        def write(connection: Connection) -> bool:
+            ended = connection.execute(
+                update(FINDINGS)
+                .where(FINDINGS.c.id.in_(finding_ids), FINDINGS.c.ended_at.is_(None))
+                .values(ended_at=at, ended_as=ended_as)
+            )
+            if not ended.rowcount:
+                return False
+            add(connection, OUTBOX, [rows.outbox_row(message) for message in messages])
+            return True
+
+        return await self._write(write)
+
+    async def open_herds(self) -> list[tuple[Herd, int]]:
+        """Return herds that are not over, each with how many of its tenants are not settled."""
+        member = FINDINGS.alias("member")
+        members = (
+            select(func.count(func.distinct(member.c.tenant_id)))
+            .where(member.c.herd_id == HERDS.c.finding_id, member.c.ended_at.is_(None))
+            .correlate(HERDS)
+            .scalar_subquery()
+        )
+        query = select(HERDS, members.label("open_members")).join(
+            FINDINGS, FINDINGS.c.id == HERDS.c.finding_id
+        )
+        query = query.where(literal_column(f"findings.{_OPEN}"))
+        async with snapshot(self._engine) as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [
+            (Herd(**{name: row[name] for name in Herd.__slots__}), row["open_members"])
+            for row in found
+        ]
+
+    async def mark_finding(
+        self,
+        finding_id: str,
+        *,
+        tenants: int,
+        severity: str | None = None,
+        message: str | None = None,
+        messages: Sequence[OutboxRow] = (),
+    ) -> None:
+        """Bring the one finding of a herd up to date, with what is to be told about it."""
+        values: dict[str, Any] = {"tenants": tenants}
+        if severity is not None:
+            values["severity"] = severity
+        if message is not None:
+            values["message"] = message
+
+        def write(connection: Connection) -> None:
+            connection.execute(update(FINDINGS).where(FINDINGS.c.id == finding_id).values(**values))
+            add(connection, OUTBOX, [rows.outbox_row(each) for each in messages])
+
+        await self._write(write)
+
+    async def handed_over(self, *, never: datetime, limit: int) -> list[HandedOver]:
+        """Return tenants that wait for a person, the longest waiting first."""
+        called = and_(literal_column(_UNSETTLED), TENANTS.c.look_at >= never)
+        query = (
+            select(TENANTS)
+            .where(or_(called, TENANTS.c.hold_reason.is_not(None)))
+            .order_by(TENANTS.c.updated_at, TENANTS.c.id)
+            .limit(limit)
+        )
+        async with snapshot(self._engine) as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [_handed_over(row) for row in found]
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        try:
+            result: T = await self._in_transaction(work)
+        except (SQLAlchemyError, OSError) as error:
+            detail = getattr(error, "orig", None) or error
+            raise StoreUnavailable(f"The database can't write now: {detail}") from error
+        return result
+
+
+# What must not have changed since a herd was judged.
+_JUDGED = (
+    "finding_id",
+    "canary_tenant_id",
+    "canary_revision",
+    "tries",
+    "alerted_at",
+    "released_at",
+)
+_OF_FINDING = (
+    "id",
+    "tenant_id",
+    "cause",
+    "outcome",
+    "message",
+    "fingerprint",
+    "herd_id",
+    "tenants",
+    "found_at",
+    "stuck_since",
+)
+
+
+def _handed_over(row: RowMapping) -> HandedOver:
+    held = row["hold_reason"] is not None
+    return HandedOver(
+        tenant_id=row["id"],
+        company_name=row["company_name"],
+        state=row["state"],
+        error_code=row["error_code"] or "",
+        held=held,
+        reason=row["hold_reason"] or "",
+        since=row["hold_since"] if held else row["updated_at"],
+    )

@@ -248,20 +248,19 @@ async def test_the_limit_of_orders_is_one_for_all_reconcilers(scene: Scene) -> N
     async def sweep() -> None:
         await scene.sweeper(limit=2, window_seconds=30.0).sweep()
 
+    # Two that give the same order at once both use a turn: fewer, never more.
     await asyncio.gather(*(sweep() for _ in range(4)))
     at_once = len(await moving(scene, ids))
-    await sweep()  # a turn lost to one that was faster was given back
-    first = len(await moving(scene, ids))
     scene.clock.forward(seconds=29)
     await sweep()
     before = len(await moving(scene, ids))
     scene.clock.forward(seconds=1)
     await sweep()
 
-    assert 1 <= at_once <= 2
-    assert (first, before, len(await moving(scene, ids))) == (2, 2, 4)
+    assert 1 <= at_once <= before <= 2
+    assert len(await moving(scene, ids)) == before + 2
     runs = await scene.sql("SELECT actor FROM runs WHERE actor = :name", name=RECONCILER_NAME)
-    assert len(runs) == 4
+    assert len(runs) == before + 2
 
 
 async def test_a_dry_run_names_the_canary_and_writes_nothing(scene: Scene) -> None:

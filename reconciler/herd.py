@@ -93,7 +93,9 @@ _SETTLED = {
 
 def failure_of(seen: Observation) -> Failure | None:
     """Return what an observation's stop has in common with others; None where it did not stop."""
-    if seen.record_lost and seen.standing.state is not TenantState.CANCELLED:
+    if seen.standing.state in _NO_WITNESS:
+        return None
+    if seen.record_lost:
         return Failure(step_key="", code="STEP_RECORD_LOST", message="")
     if seen.standing.state not in {TenantState.PARTIAL, TenantState.FAILED}:
         return None

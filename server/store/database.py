@@ -18,8 +18,8 @@ from server.store.apply import apply, ensure_engine
 from server.store.bound import read_bound
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, detail
-from server.store.listing import TenantLists
 from server.store.healing import HealingStore
+from server.store.listing import TenantLists
 from server.store.pictures import read_picture
 from server.store.reads import Reads
 from server.store.writer import PATIENCE_SECONDS, Writer

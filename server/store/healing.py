@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import and_, func, literal_column, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from server.errors import StoreUnavailable
 from server.store import rows
+from server.store.failures import DRIVER_ERRORS, detail
 from server.store.rowset import add
 from server.store.snapshot import snapshot
 from server.store.tables import FINDINGS, HERDS, OUTBOX, QUOTAS, RUNS, TENANTS
@@ -322,9 +322,8 @@ class HealingStore:
     async def _write(self, work: Callable[[Connection], T]) -> T:
         try:
             result: T = await self._in_transaction(work)
-        except (SQLAlchemyError, OSError) as error:
-            detail = getattr(error, "orig", None) or error
-            raise StoreUnavailable(f"The database can't write now: {detail}") from error
+        except DRIVER_ERRORS as error:
+            raise StoreUnavailable(f"The database can't write now: {detail(error)}") from error
         return result
 
 

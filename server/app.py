@@ -22,6 +22,7 @@ from server.model.states import GateState
 from server.noop import NoopEngine
 from server.probing import Prober
 from server.queries import Queries
+from server.queries.surveys import Surveys
 from server.rest import HttpServer
 from server.rpc.identity import local_caller, nobody
 from server.rpc.server import RpcServer
@@ -175,7 +176,11 @@ class App:
         identify = nobody if settings.auth else local_caller
         rpc = RpcServer(
             ProvisioningService(
-                self.core.commands, queries, identify=identify, diagnoser=self._diagnoser()
+                self.core.commands,
+                queries,
+                identify=identify,
+                diagnoser=self._diagnoser(),
+                surveys=self._surveys(),
             ),
             str(settings.grpc_address),
         )
@@ -183,6 +188,14 @@ class App:
         # Closed first: callers get their answers before the executor drains.
         stack.push_async_callback(rpc.stop, 5.0)
         self.grpc_port = rpc.port
+
+    def _surveys(self) -> Surveys:
+        return Surveys(
+            self.core.database,
+            self.core.prober,
+            engine_ids=self.core.entries.keys(),
+            default_engine=self._config.default or None,
+        )
 
     def _diagnoser(self) -> Diagnoser:
         return Diagnoser(

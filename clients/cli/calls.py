@@ -8,16 +8,26 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from rich.text import Text
 
-from clients.cli import diagnosing, failures, listing, render, standing
+from clients.cli import diagnosing, failures, listing, render, standing, surveying
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
 from clients.cli.output import Output, OutputClosed
-from clients.cli.requests import Continue, Diagnose, ListTenants, Logs, Retry, Start, Status
+from clients.cli.requests import (
+    Continue,
+    Diagnose,
+    ListTenants,
+    Logs,
+    Plan,
+    Retry,
+    Start,
+    Status,
+    Verify,
+)
 from clients.cli.screens import screen_for
+from clients.cli.surveying import spec_of
 from clients.cli.watch import watch
 from clients.cli.wire_text import plain
 from clients.sdk import ProvisionerClient, ProvisionerError
-from provisioner.v1.tenant_pb2 import TenantSpec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +39,12 @@ if TYPE_CHECKING:
 
 # Commands with a module of their own. Any: each takes its own kind of request.
 _BY_REQUEST: dict[type[Request], Callable[[ProvisionerClient, Any, Output], Awaitable[ExitCode]]]
-_BY_REQUEST = {Diagnose: diagnosing.diagnose, ListTenants: listing.show}
+_BY_REQUEST = {
+    Diagnose: diagnosing.diagnose,
+    ListTenants: listing.show,
+    Plan: surveying.plan,
+    Verify: surveying.verify,
+}
 
 
 def run(request: Request) -> ExitCode:
@@ -66,20 +81,28 @@ async def _carry_out(request: Request, output: Output) -> ExitCode:
                 _show(status, output)
                 return standing.exit_code(status)
             case Start() | Continue() | Retry():
-                status = await _order(client, request)
-                if request.watch:
-                    return await _watch(client, status, output, with_log=True)
-                _show(status, output)
-                return ExitCode.DONE
+                return await _give(client, request, output)
             case _:
                 raise TypeError(f"no call for {type(request).__name__}")
+
+
+async def _give(
+    client: ProvisionerClient, request: Start | Continue | Retry, output: Output
+) -> ExitCode:
+    if isinstance(request, Start) and not await surveying.go_on(client, request, output):
+        return surveying.not_started(request, output)
+    status = await _order(client, request)
+    if request.watch:
+        return await _watch(client, status, output, with_log=True)
+    _show(status, output)
+    return ExitCode.DONE
 
 
 async def _order(client: ProvisionerClient, request: Start | Continue | Retry) -> TenantStatus:
     match request:
         case Start():
             return await client.start_provisioning(
-                _spec(request), tenant_id=request.tenant_id, request_id=request.request_id
+                spec_of(request), tenant_id=request.tenant_id, request_id=request.request_id
             )
         case Continue():
             return await client.continue_(
@@ -98,21 +121,6 @@ async def _order(client: ProvisionerClient, request: Start | Continue | Retry) -
             )
         case _:
             assert_never(request)
-
-
-def _spec(request: Start) -> TenantSpec:
-    return TenantSpec(
-        company_name=request.company_name,
-        country_code=request.country,
-        currency=request.currency,
-        chart_template=request.chart,
-        include_demo_data=request.demo_data,
-        pos_store_enabled=request.pos_store,
-        till_user=request.till_user,
-        engine_id=request.engine,
-        payment_methods=request.payments,
-        opening_amount=request.opening_amount,
-    )
 
 
 async def _watch(

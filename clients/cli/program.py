@@ -12,7 +12,13 @@ import sys
 
 import typer
 
-from clients.cli import diagnose_commands, list_command, local_commands, tenant_commands
+from clients.cli import (
+    diagnose_commands,
+    list_command,
+    local_commands,
+    survey_commands,
+    tenant_commands,
+)
 from clients.cli.exit_codes import ExitCode
 
 _EPILOG = """\b
@@ -36,6 +42,7 @@ app = typer.Typer(
 app.add_typer(tenant_commands.commands)
 app.add_typer(diagnose_commands.commands)
 app.add_typer(list_command.commands)
+app.add_typer(survey_commands.commands)
 app.add_typer(local_commands.commands)
 
 

@@ -34,6 +34,9 @@ class Start(Request):
     tenant_id: str | None
     request_id: str
     watch: bool
+    # Look first, and go on only when told to; `yes` tells it beforehand.
+    plan: bool = False
+    yes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +99,18 @@ class ListTenants(Request):
     order: str
     limit: int
     page_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Request):
+    """Say what a run would find and make: for a tenant, or for a spec as `Start` has it."""
+
+    tenant: str
+    spec: Start | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify(Request):
+    """Say how a tenant differs from what it should have."""
+
+    tenant: str

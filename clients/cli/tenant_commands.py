@@ -64,6 +64,7 @@ ExpectedRevision = Annotated[
 Examples:
   provisioner start "Acme Ltd" --watch
   provisioner start "Acme Ltd" --country UG --payment Cash --payment "Credit Card"
+  provisioner start "Acme Ltd" --plan
   provisioner start "Acme Ltd" --tenant-id "$ID" --json
 """
 )
@@ -116,6 +117,16 @@ def start(
         typer.Option(metavar="UUID", help="UUID for the tenant. Default: the service makes one."),
     ] = None,
     request_id: RequestId = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="First show what would be made and whether the engine is ready; then ask.",
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --plan: go on without asking, if nothing stops it.")
+    ] = False,
     watch: Watch = False,
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
@@ -144,6 +155,8 @@ def start(
             tenant_id=tenant_id,
             request_id=request_id or str(uuid.uuid4()),
             watch=watch,
+            plan=plan,
+            yes=yes,
         )
     )
 

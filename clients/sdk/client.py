@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
     from provisioner.v1.diagnosis_pb2 import Diagnosis
     from provisioner.v1.listing_pb2 import TenantSummary
-    from provisioner.v1.provisioning_pb2 import ListTenantsRequest, ListTenantsResponse
+    from provisioner.v1.provisioning_pb2 import (
+        ListTenantsRequest,
+        ListTenantsResponse,
+        PlanResponse,
+        VerifyResponse,
+    )
     from provisioner.v1.tenant_pb2 import TenantSpec, TenantStatus
 
     Request = TypeVar("Request")
@@ -188,6 +193,21 @@ class ProvisionerClient:
         """
         request = provisioning_pb2.DiagnoseRequest(tenant_id=tenant_id, skip_engine=skip_engine)
         return (await self._call(self._stub.Diagnose, request)).diagnosis
+
+    async def plan(self, spec: TenantSpec | None = None, *, tenant_id: str = "") -> PlanResponse:
+        """Say what a run would find and make; nothing is written, here or at the engine.
+
+        Args:
+            spec: What a new tenant should have; None for an existing one.
+            tenant_id: The existing tenant; "" with a spec.
+        """
+        request = provisioning_pb2.PlanRequest(tenant_id=tenant_id, spec=spec)
+        return await self._call(self._stub.Plan, request)
+
+    async def verify(self, tenant_id: str) -> VerifyResponse:
+        """Say how a tenant at rest differs from what it should have; writes nothing."""
+        request = provisioning_pb2.VerifyRequest(tenant_id=tenant_id)
+        return await self._call(self._stub.Verify, request)
 
     def stream_logs(
         self,

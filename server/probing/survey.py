@@ -145,6 +145,17 @@ class Survey:
         """Steps that a run would stop at until a person decides."""
         return tuple(step for step in self.steps if step.code)
 
+    @property
+    def engine(self) -> str:
+        """What the engine said of itself, in a line; "" if it was not asked."""
+        check = self.steps[0].outputs if self.steps else {}
+        if "erpnext_version" not in check:
+            return ""
+        return (
+            f"ERPNext {check['erpnext_version']} (Frappe {check['frappe_version']}), "
+            f"as {check['api_user']}, time zone {check['time_zone']}"
+        )
+
     def step(self, key: str) -> StepLook | None:
         """Return the look at one step, or None."""
         return next((step for step in self.steps if step.key == key), None)

@@ -75,7 +75,7 @@ def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
         started_at=time_of(status.started_at),
         completed_at=time_of(status.completed_at),
         estimated_completion_at=time_of(status.eta),
-        spec=_spec(tenant.spec),
+        spec=spec_of(tenant.spec),
         next_command=text_of(status.next_command),
     )
 
@@ -153,7 +153,8 @@ def _waiting_for(waiting: WaitingFor) -> tenant_pb2.WaitingFor:
     )
 
 
-def _spec(spec: TenantSpec) -> tenant_pb2.TenantSpec:
+def spec_of(spec: TenantSpec) -> tenant_pb2.TenantSpec:
+    """Write a spec with all its defaults."""
     return tenant_pb2.TenantSpec(
         company_name=text_of(spec.company_name),
         country_code=text_of(spec.country_code),

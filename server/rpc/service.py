@@ -16,16 +16,18 @@ from server.rpc.diagnosing import Diagnosing
 from server.rpc.listing import Listing
 from server.rpc.ordering import Ordering, terms_of
 from server.rpc.streams import LONGEST_SECONDS, MOST_PER_PEER, Streams
+from server.rpc.surveying import Surveying
 
 if TYPE_CHECKING:
     from server.commands import Commands
     from server.diagnosis import Diagnoser
     from server.model.actor import Actor
     from server.queries import Queries
+    from server.queries.surveys import Surveys
     from server.rpc.identity import Context, Identify
 
 
-class ProvisioningService(Diagnosing, Listing, Ordering, ProvisioningServiceServicer):
+class ProvisioningService(Surveying, Diagnosing, Listing, Ordering, ProvisioningServiceServicer):
     """The service over commands and queries."""
 
     def __init__(
@@ -35,6 +37,7 @@ class ProvisioningService(Diagnosing, Listing, Ordering, ProvisioningServiceServ
         *,
         identify: Identify,
         diagnoser: Diagnoser,
+        surveys: Surveys,
         longest_stream_seconds: float = LONGEST_SECONDS,
         most_streams_per_peer: int = MOST_PER_PEER,
     ) -> None:
@@ -45,6 +48,7 @@ class ProvisioningService(Diagnosing, Listing, Ordering, ProvisioningServiceServ
         self._queries = queries
         self._identify = identify
         self._diagnoser = diagnoser
+        self._surveys = surveys
 
     async def StartProvisioning(
         self, request: provisioning_pb2.StartProvisioningRequest, context: Context

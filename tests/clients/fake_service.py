@@ -107,6 +107,8 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         # What the other orders answer besides a status, by method.
         self.answers: dict[str, Any] = {}
         self.diagnosis = diagnosis_pb2.Diagnosis()
+        self.plan = provisioning_pb2.PlanResponse()
+        self.drift = provisioning_pb2.VerifyResponse()
         # Answers to ListTenants in order; the last one stays.
         self.pages: deque[provisioning_pb2.ListTenantsResponse] = deque(
             [provisioning_pb2.ListTenantsResponse()]
@@ -211,6 +213,18 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
     ) -> provisioning_pb2.DiagnoseResponse:
         await self._arrive("Diagnose", request, context)
         return provisioning_pb2.DiagnoseResponse(diagnosis=self.diagnosis)
+
+    async def Plan(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.PlanRequest, context: Context
+    ) -> provisioning_pb2.PlanResponse:
+        await self._arrive("Plan", request, context)
+        return self.plan
+
+    async def Verify(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.VerifyRequest, context: Context
+    ) -> provisioning_pb2.VerifyResponse:
+        await self._arrive("Verify", request, context)
+        return self.drift
 
     async def StreamLogs(  # noqa: N802 - gRPC fixes the name
         self, request: provisioning_pb2.StreamLogsRequest, context: Context

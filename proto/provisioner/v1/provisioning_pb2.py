@@ -27,10 +27,11 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from provisioner.v1 import diagnosis_pb2 as provisioner_dot_v1_dot_diagnosis__pb2
 from provisioner.v1 import listing_pb2 as provisioner_dot_v1_dot_listing__pb2
 from provisioner.v1 import orders_pb2 as provisioner_dot_v1_dot_orders__pb2
+from provisioner.v1 import survey_pb2 as provisioner_dot_v1_dot_survey__pb2
 from provisioner.v1 import tenant_pb2 as provisioner_dot_v1_dot_tenant__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!provisioner/v1/provisioning.proto\x12\x0eprovisioner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eprovisioner/v1/diagnosis.proto\x1a\x1cprovisioner/v1/listing.proto\x1a\x1bprovisioner/v1/orders.proto\x1a\x1bprovisioner/v1/tenant.proto\"~\n\x18StartProvisioningRequest\x12\x16\n\ttenant_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.provisioner.v1.TenantSpec\x12\x12\n\nrequest_id\x18\x03 \x01(\tB\x0c\n\n_tenant_id\"I\n\x19StartProvisioningResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"%\n\x10GetStatusRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"A\n\x11GetStatusResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"\x88\x02\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06states\x18\x03 \x03(\x0e\x32\x1b.provisioner.v1.TenantState\x12\x11\n\tengine_id\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x11\n\x04held\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x34\n\x11stuck_longer_than\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08order_by\x18\x08 \x01(\x0e\x32\x19.provisioner.v1.ListOrderB\x07\n\x05_held\"^\n\x13ListTenantsResponse\x12.\n\x07tenants\x18\x01 \x03(\x0b\x32\x1d.provisioner.v1.TenantSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x11StreamLogsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"O\n\x12StreamLogsResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.provisioner.v1.LogEntry\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\"\x96\x02\n\x08LogEntry\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05level\x18\x03 \x01(\x0e\x32\x18.provisioner.v1.LogLevel\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x34\n\x06\x66ields\x18\x08 \x03(\x0b\x32$.provisioner.v1.LogEntry.FieldsEntry\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x0f\x43ontinueRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"@\n\x10\x43ontinueResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"\x8d\x01\n\x0cRetryRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"=\n\rRetryResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"9\n\x0f\x44iagnoseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0bskip_engine\x18\x02 \x01(\x08\"@\n\x10\x44iagnoseResponse\x12,\n\tdiagnosis\x18\x01 \x01(\x0b\x32\x19.provisioner.v1.Diagnosis\"\x90\x01\n\x0fSkipStepRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"@\n\x10SkipStepResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"|\n\rCancelRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"q\n\x0e\x43\x61ncelResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\x31\n\tdocuments\x18\x02 \x03(\x0b\x32\x1e.provisioner.v1.TenantDocument\"\xcb\x01\n\x12\x44\x65provisionRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x14\n\x0c\x65ven_if_sold\x18\x06 \x01(\x08\x12\x1b\n\x13\x64\x65lete_transactions\x18\x07 \x01(\x08\x42\x14\n\x12_expected_revision\"v\n\x13\x44\x65provisionResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\x31\n\tdocuments\x18\x02 \x03(\x0b\x32\x1e.provisioner.v1.TenantDocument\"\x99\x01\n\x13\x41\x64optCompanyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x42\x14\n\x12_expected_revision\"\xa2\x01\n\x14\x41\x64optCompanyResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12,\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1c.provisioner.v1.CompanyCheck\x12\x15\n\rcompany_owner\x18\x03 \x01(\t\x12\x17\n\x0f\x63ompany_created\x18\x04 \x01(\t\"\x94\x01\n\x0eReleaseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x42\x14\n\x12_expected_revision\"\x8f\x01\n\x0fReleaseResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\"\n\x04hold\x18\x02 \x01(\x0b\x32\x14.provisioner.v1.Hold\x12*\n\x05lease\x18\x03 \x01(\x0b\x32\x1b.provisioner.v1.LeaseHolder*z\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x02\x12\x15\n\x11LOG_LEVEL_WARNING\x10\x03\x12\x13\n\x0fLOG_LEVEL_ERROR\x10\x04\x32\xfb\x07\n\x13ProvisioningService\x12h\n\x11StartProvisioning\x12(.provisioner.v1.StartProvisioningRequest\x1a).provisioner.v1.StartProvisioningResponse\x12P\n\tGetStatus\x12 .provisioner.v1.GetStatusRequest\x1a!.provisioner.v1.GetStatusResponse\x12V\n\x0bListTenants\x12\".provisioner.v1.ListTenantsRequest\x1a#.provisioner.v1.ListTenantsResponse\x12U\n\nStreamLogs\x12!.provisioner.v1.StreamLogsRequest\x1a\".provisioner.v1.StreamLogsResponse0\x01\x12M\n\x08\x43ontinue\x12\x1f.provisioner.v1.ContinueRequest\x1a .provisioner.v1.ContinueResponse\x12\x44\n\x05Retry\x12\x1c.provisioner.v1.RetryRequest\x1a\x1d.provisioner.v1.RetryResponse\x12M\n\x08SkipStep\x12\x1f.provisioner.v1.SkipStepRequest\x1a .provisioner.v1.SkipStepResponse\x12G\n\x06\x43\x61ncel\x12\x1d.provisioner.v1.CancelRequest\x1a\x1e.provisioner.v1.CancelResponse\x12V\n\x0b\x44\x65provision\x12\".provisioner.v1.DeprovisionRequest\x1a#.provisioner.v1.DeprovisionResponse\x12Y\n\x0c\x41\x64optCompany\x12#.provisioner.v1.AdoptCompanyRequest\x1a$.provisioner.v1.AdoptCompanyResponse\x12J\n\x07Release\x12\x1e.provisioner.v1.ReleaseRequest\x1a\x1f.provisioner.v1.ReleaseResponse\x12M\n\x08\x44iagnose\x12\x1f.provisioner.v1.DiagnoseRequest\x1a .provisioner.v1.DiagnoseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!provisioner/v1/provisioning.proto\x12\x0eprovisioner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eprovisioner/v1/diagnosis.proto\x1a\x1cprovisioner/v1/listing.proto\x1a\x1bprovisioner/v1/orders.proto\x1a\x1bprovisioner/v1/survey.proto\x1a\x1bprovisioner/v1/tenant.proto\"~\n\x18StartProvisioningRequest\x12\x16\n\ttenant_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.provisioner.v1.TenantSpec\x12\x12\n\nrequest_id\x18\x03 \x01(\tB\x0c\n\n_tenant_id\"I\n\x19StartProvisioningResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"%\n\x10GetStatusRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"A\n\x11GetStatusResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"\x88\x02\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06states\x18\x03 \x03(\x0e\x32\x1b.provisioner.v1.TenantState\x12\x11\n\tengine_id\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x11\n\x04held\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x34\n\x11stuck_longer_than\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08order_by\x18\x08 \x01(\x0e\x32\x19.provisioner.v1.ListOrderB\x07\n\x05_held\"^\n\x13ListTenantsResponse\x12.\n\x07tenants\x18\x01 \x03(\x0b\x32\x1d.provisioner.v1.TenantSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x11StreamLogsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"O\n\x12StreamLogsResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.provisioner.v1.LogEntry\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\"\x96\x02\n\x08LogEntry\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05level\x18\x03 \x01(\x0e\x32\x18.provisioner.v1.LogLevel\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x34\n\x06\x66ields\x18\x08 \x03(\x0b\x32$.provisioner.v1.LogEntry.FieldsEntry\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x0f\x43ontinueRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"@\n\x10\x43ontinueResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"\x8d\x01\n\x0cRetryRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"=\n\rRetryResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"9\n\x0f\x44iagnoseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0bskip_engine\x18\x02 \x01(\x08\"@\n\x10\x44iagnoseResponse\x12,\n\tdiagnosis\x18\x01 \x01(\x0b\x32\x19.provisioner.v1.Diagnosis\"\x90\x01\n\x0fSkipStepRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08step_key\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"@\n\x10SkipStepResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\"|\n\rCancelRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"q\n\x0e\x43\x61ncelResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\x31\n\tdocuments\x18\x02 \x03(\x0b\x32\x1e.provisioner.v1.TenantDocument\"\xcb\x01\n\x12\x44\x65provisionRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x14\n\x0c\x65ven_if_sold\x18\x06 \x01(\x08\x12\x1b\n\x13\x64\x65lete_transactions\x18\x07 \x01(\x08\x42\x14\n\x12_expected_revision\"v\n\x13\x44\x65provisionResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\x31\n\tdocuments\x18\x02 \x03(\x0b\x32\x1e.provisioner.v1.TenantDocument\"\x99\x01\n\x13\x41\x64optCompanyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x42\x14\n\x12_expected_revision\"\xa2\x01\n\x14\x41\x64optCompanyResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12,\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1c.provisioner.v1.CompanyCheck\x12\x15\n\rcompany_owner\x18\x03 \x01(\t\x12\x17\n\x0f\x63ompany_created\x18\x04 \x01(\t\"\x94\x01\n\x0eReleaseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x42\x14\n\x12_expected_revision\"\x8f\x01\n\x0fReleaseResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.provisioner.v1.TenantStatus\x12\"\n\x04hold\x18\x02 \x01(\x0b\x32\x14.provisioner.v1.Hold\x12*\n\x05lease\x18\x03 \x01(\x0b\x32\x1b.provisioner.v1.LeaseHolder\"J\n\x0bPlanRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.provisioner.v1.TenantSpec\"H\n\x0cPlanResponse\x12&\n\x06survey\x18\x01 \x01(\x0b\x32\x16.provisioner.v1.Survey\x12\x10\n\x08\x66\x65\x61sible\x18\x02 \x01(\x08\"\"\n\rVerifyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"]\n\x0eVerifyResponse\x12&\n\x06survey\x18\x01 \x01(\x0b\x32\x16.provisioner.v1.Survey\x12\r\n\x05\x63lean\x18\x02 \x01(\x08\x12\x14\n\x0cnext_command\x18\x03 \x01(\t*z\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x02\x12\x15\n\x11LOG_LEVEL_WARNING\x10\x03\x12\x13\n\x0fLOG_LEVEL_ERROR\x10\x04\x32\x87\t\n\x13ProvisioningService\x12h\n\x11StartProvisioning\x12(.provisioner.v1.StartProvisioningRequest\x1a).provisioner.v1.StartProvisioningResponse\x12P\n\tGetStatus\x12 .provisioner.v1.GetStatusRequest\x1a!.provisioner.v1.GetStatusResponse\x12V\n\x0bListTenants\x12\".provisioner.v1.ListTenantsRequest\x1a#.provisioner.v1.ListTenantsResponse\x12U\n\nStreamLogs\x12!.provisioner.v1.StreamLogsRequest\x1a\".provisioner.v1.StreamLogsResponse0\x01\x12M\n\x08\x43ontinue\x12\x1f.provisioner.v1.ContinueRequest\x1a .provisioner.v1.ContinueResponse\x12\x44\n\x05Retry\x12\x1c.provisioner.v1.RetryRequest\x1a\x1d.provisioner.v1.RetryResponse\x12M\n\x08SkipStep\x12\x1f.provisioner.v1.SkipStepRequest\x1a .provisioner.v1.SkipStepResponse\x12G\n\x06\x43\x61ncel\x12\x1d.provisioner.v1.CancelRequest\x1a\x1e.provisioner.v1.CancelResponse\x12V\n\x0b\x44\x65provision\x12\".provisioner.v1.DeprovisionRequest\x1a#.provisioner.v1.DeprovisionResponse\x12Y\n\x0c\x41\x64optCompany\x12#.provisioner.v1.AdoptCompanyRequest\x1a$.provisioner.v1.AdoptCompanyResponse\x12J\n\x07Release\x12\x1e.provisioner.v1.ReleaseRequest\x1a\x1f.provisioner.v1.ReleaseResponse\x12M\n\x08\x44iagnose\x12\x1f.provisioner.v1.DiagnoseRequest\x1a .provisioner.v1.DiagnoseResponse\x12\x41\n\x04Plan\x12\x1b.provisioner.v1.PlanRequest\x1a\x1c.provisioner.v1.PlanResponse\x12G\n\x06Verify\x12\x1d.provisioner.v1.VerifyRequest\x1a\x1e.provisioner.v1.VerifyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,60 +40,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGENTRY_FIELDSENTRY']._loaded_options = None
   _globals['_LOGENTRY_FIELDSENTRY']._serialized_options = b'8\001'
-  _globals['_LOGLEVEL']._serialized_start=3274
-  _globals['_LOGLEVEL']._serialized_end=3396
-  _globals['_STARTPROVISIONINGREQUEST']._serialized_start=238
-  _globals['_STARTPROVISIONINGREQUEST']._serialized_end=364
-  _globals['_STARTPROVISIONINGRESPONSE']._serialized_start=366
-  _globals['_STARTPROVISIONINGRESPONSE']._serialized_end=439
-  _globals['_GETSTATUSREQUEST']._serialized_start=441
-  _globals['_GETSTATUSREQUEST']._serialized_end=478
-  _globals['_GETSTATUSRESPONSE']._serialized_start=480
-  _globals['_GETSTATUSRESPONSE']._serialized_end=545
-  _globals['_LISTTENANTSREQUEST']._serialized_start=548
-  _globals['_LISTTENANTSREQUEST']._serialized_end=812
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=814
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=908
-  _globals['_STREAMLOGSREQUEST']._serialized_start=910
-  _globals['_STREAMLOGSREQUEST']._serialized_end=986
-  _globals['_STREAMLOGSRESPONSE']._serialized_start=988
-  _globals['_STREAMLOGSRESPONSE']._serialized_end=1067
-  _globals['_LOGENTRY']._serialized_start=1070
-  _globals['_LOGENTRY']._serialized_end=1348
-  _globals['_LOGENTRY_FIELDSENTRY']._serialized_start=1303
-  _globals['_LOGENTRY_FIELDSENTRY']._serialized_end=1348
-  _globals['_CONTINUEREQUEST']._serialized_start=1350
-  _globals['_CONTINUEREQUEST']._serialized_end=1476
-  _globals['_CONTINUERESPONSE']._serialized_start=1478
-  _globals['_CONTINUERESPONSE']._serialized_end=1542
-  _globals['_RETRYREQUEST']._serialized_start=1545
-  _globals['_RETRYREQUEST']._serialized_end=1686
-  _globals['_RETRYRESPONSE']._serialized_start=1688
-  _globals['_RETRYRESPONSE']._serialized_end=1749
-  _globals['_DIAGNOSEREQUEST']._serialized_start=1751
-  _globals['_DIAGNOSEREQUEST']._serialized_end=1808
-  _globals['_DIAGNOSERESPONSE']._serialized_start=1810
-  _globals['_DIAGNOSERESPONSE']._serialized_end=1874
-  _globals['_SKIPSTEPREQUEST']._serialized_start=1877
-  _globals['_SKIPSTEPREQUEST']._serialized_end=2021
-  _globals['_SKIPSTEPRESPONSE']._serialized_start=2023
-  _globals['_SKIPSTEPRESPONSE']._serialized_end=2087
-  _globals['_CANCELREQUEST']._serialized_start=2089
-  _globals['_CANCELREQUEST']._serialized_end=2213
-  _globals['_CANCELRESPONSE']._serialized_start=2215
-  _globals['_CANCELRESPONSE']._serialized_end=2328
-  _globals['_DEPROVISIONREQUEST']._serialized_start=2331
-  _globals['_DEPROVISIONREQUEST']._serialized_end=2534
-  _globals['_DEPROVISIONRESPONSE']._serialized_start=2536
-  _globals['_DEPROVISIONRESPONSE']._serialized_end=2654
-  _globals['_ADOPTCOMPANYREQUEST']._serialized_start=2657
-  _globals['_ADOPTCOMPANYREQUEST']._serialized_end=2810
-  _globals['_ADOPTCOMPANYRESPONSE']._serialized_start=2813
-  _globals['_ADOPTCOMPANYRESPONSE']._serialized_end=2975
-  _globals['_RELEASEREQUEST']._serialized_start=2978
-  _globals['_RELEASEREQUEST']._serialized_end=3126
-  _globals['_RELEASERESPONSE']._serialized_start=3129
-  _globals['_RELEASERESPONSE']._serialized_end=3272
-  _globals['_PROVISIONINGSERVICE']._serialized_start=3399
-  _globals['_PROVISIONINGSERVICE']._serialized_end=4418
+  _globals['_LOGLEVEL']._serialized_start=3584
+  _globals['_LOGLEVEL']._serialized_end=3706
+  _globals['_STARTPROVISIONINGREQUEST']._serialized_start=267
+  _globals['_STARTPROVISIONINGREQUEST']._serialized_end=393
+  _globals['_STARTPROVISIONINGRESPONSE']._serialized_start=395
+  _globals['_STARTPROVISIONINGRESPONSE']._serialized_end=468
+  _globals['_GETSTATUSREQUEST']._serialized_start=470
+  _globals['_GETSTATUSREQUEST']._serialized_end=507
+  _globals['_GETSTATUSRESPONSE']._serialized_start=509
+  _globals['_GETSTATUSRESPONSE']._serialized_end=574
+  _globals['_LISTTENANTSREQUEST']._serialized_start=577
+  _globals['_LISTTENANTSREQUEST']._serialized_end=841
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=843
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=937
+  _globals['_STREAMLOGSREQUEST']._serialized_start=939
+  _globals['_STREAMLOGSREQUEST']._serialized_end=1015
+  _globals['_STREAMLOGSRESPONSE']._serialized_start=1017
+  _globals['_STREAMLOGSRESPONSE']._serialized_end=1096
+  _globals['_LOGENTRY']._serialized_start=1099
+  _globals['_LOGENTRY']._serialized_end=1377
+  _globals['_LOGENTRY_FIELDSENTRY']._serialized_start=1332
+  _globals['_LOGENTRY_FIELDSENTRY']._serialized_end=1377
+  _globals['_CONTINUEREQUEST']._serialized_start=1379
+  _globals['_CONTINUEREQUEST']._serialized_end=1505
+  _globals['_CONTINUERESPONSE']._serialized_start=1507
+  _globals['_CONTINUERESPONSE']._serialized_end=1571
+  _globals['_RETRYREQUEST']._serialized_start=1574
+  _globals['_RETRYREQUEST']._serialized_end=1715
+  _globals['_RETRYRESPONSE']._serialized_start=1717
+  _globals['_RETRYRESPONSE']._serialized_end=1778
+  _globals['_DIAGNOSEREQUEST']._serialized_start=1780
+  _globals['_DIAGNOSEREQUEST']._serialized_end=1837
+  _globals['_DIAGNOSERESPONSE']._serialized_start=1839
+  _globals['_DIAGNOSERESPONSE']._serialized_end=1903
+  _globals['_SKIPSTEPREQUEST']._serialized_start=1906
+  _globals['_SKIPSTEPREQUEST']._serialized_end=2050
+  _globals['_SKIPSTEPRESPONSE']._serialized_start=2052
+  _globals['_SKIPSTEPRESPONSE']._serialized_end=2116
+  _globals['_CANCELREQUEST']._serialized_start=2118
+  _globals['_CANCELREQUEST']._serialized_end=2242
+  _globals['_CANCELRESPONSE']._serialized_start=2244
+  _globals['_CANCELRESPONSE']._serialized_end=2357
+  _globals['_DEPROVISIONREQUEST']._serialized_start=2360
+  _globals['_DEPROVISIONREQUEST']._serialized_end=2563
+  _globals['_DEPROVISIONRESPONSE']._serialized_start=2565
+  _globals['_DEPROVISIONRESPONSE']._serialized_end=2683
+  _globals['_ADOPTCOMPANYREQUEST']._serialized_start=2686
+  _globals['_ADOPTCOMPANYREQUEST']._serialized_end=2839
+  _globals['_ADOPTCOMPANYRESPONSE']._serialized_start=2842
+  _globals['_ADOPTCOMPANYRESPONSE']._serialized_end=3004
+  _globals['_RELEASEREQUEST']._serialized_start=3007
+  _globals['_RELEASEREQUEST']._serialized_end=3155
+  _globals['_RELEASERESPONSE']._serialized_start=3158
+  _globals['_RELEASERESPONSE']._serialized_end=3301
+  _globals['_PLANREQUEST']._serialized_start=3303
+  _globals['_PLANREQUEST']._serialized_end=3377
+  _globals['_PLANRESPONSE']._serialized_start=3379
+  _globals['_PLANRESPONSE']._serialized_end=3451
+  _globals['_VERIFYREQUEST']._serialized_start=3453
+  _globals['_VERIFYREQUEST']._serialized_end=3487
+  _globals['_VERIFYRESPONSE']._serialized_start=3489
+  _globals['_VERIFYRESPONSE']._serialized_end=3582
+  _globals['_PROVISIONINGSERVICE']._serialized_start=3709
+  _globals['_PROVISIONINGSERVICE']._serialized_end=4868
 # @@protoc_insertion_point(module_scope)

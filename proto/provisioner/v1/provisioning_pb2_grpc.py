@@ -103,6 +103,16 @@ class ProvisioningServiceStub:
                 request_serializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseRequest.SerializeToString,
                 response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseResponse.FromString,
                 _registered_method=True)
+        self.Plan = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/Plan',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.PlanRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.PlanResponse.FromString,
+                _registered_method=True)
+        self.Verify = channel.unary_unary(
+                '/provisioner.v1.ProvisioningService/Verify',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.VerifyRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.VerifyResponse.FromString,
+                _registered_method=True)
 
 
 class ProvisioningServiceServicer:
@@ -222,6 +232,25 @@ class ProvisioningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Plan(self, request, context):
+        """Looks at the engine and says, step by step, what is there, what would be made
+        with which names, and what stands in the way; for a spec that is nobody's yet
+        or for an existing tenant. Nothing is written, here or there. UNAVAILABLE with
+        the engine's code where its gate is shut or it can't be asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Verify(self, request, context):
+        """Looks at the engine and says how a tenant at rest differs from what it should
+        have. Nothing is written, here or there; Retry mends what a run can mend, and
+        never opens a till again. On a tenant in motion FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProvisioningServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -284,6 +313,16 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
                     servicer.Diagnose,
                     request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseRequest.FromString,
                     response_serializer=provisioner_dot_v1_dot_provisioning__pb2.DiagnoseResponse.SerializeToString,
+            ),
+            'Plan': grpc.unary_unary_rpc_method_handler(
+                    servicer.Plan,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.PlanRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.PlanResponse.SerializeToString,
+            ),
+            'Verify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Verify,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.VerifyRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.VerifyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -619,6 +658,60 @@ class ProvisioningService:
             '/provisioner.v1.ProvisioningService/Diagnose',
             provisioner_dot_v1_dot_provisioning__pb2.DiagnoseRequest.SerializeToString,
             provisioner_dot_v1_dot_provisioning__pb2.DiagnoseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Plan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/Plan',
+            provisioner_dot_v1_dot_provisioning__pb2.PlanRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.PlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Verify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/Verify',
+            provisioner_dot_v1_dot_provisioning__pb2.VerifyRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.VerifyResponse.FromString,
             options,
             channel_credentials,
             insecure,

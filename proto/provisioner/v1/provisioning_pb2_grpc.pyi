@@ -80,6 +80,17 @@ class ProvisioningServiceStub:
     waits: causes with evidence and the order that mends them, the likeliest
     first. Reads only. Asks the engine what it really holds, unless told not to.
     """
+    Plan: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.PlanRequest, _provisioning_pb2.PlanResponse]
+    """Looks at the engine and says, step by step, what is there, what would be made
+    with which names, and what stands in the way; for a spec that is nobody's yet
+    or for an existing tenant. Nothing is written, here or there. UNAVAILABLE with
+    the engine's code where its gate is shut or it can't be asked.
+    """
+    Verify: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.VerifyRequest, _provisioning_pb2.VerifyResponse]
+    """Looks at the engine and says how a tenant at rest differs from what it should
+    have. Nothing is written, here or there; Retry mends what a run can mend, and
+    never opens a till again. On a tenant in motion FAILED_PRECONDITION.
+    """
 
 class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
     """Provisions tenants. Every order is acknowledged only when it is durable, and an
@@ -218,6 +229,29 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says why a tenant stands where it stands, in any state, also while it runs or
         waits: causes with evidence and the order that mends them, the likeliest
         first. Reads only. Asks the engine what it really holds, unless told not to.
+        """
+
+    @_abc_1.abstractmethod
+    def Plan(
+        self,
+        request: _provisioning_pb2.PlanRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.PlanRequest, _abc.Awaitable[_provisioning_pb2.PlanResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.PlanResponse]:
+        """Looks at the engine and says, step by step, what is there, what would be made
+        with which names, and what stands in the way; for a spec that is nobody's yet
+        or for an existing tenant. Nothing is written, here or there. UNAVAILABLE with
+        the engine's code where its gate is shut or it can't be asked.
+        """
+
+    @_abc_1.abstractmethod
+    def Verify(
+        self,
+        request: _provisioning_pb2.VerifyRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.VerifyRequest, _abc.Awaitable[_provisioning_pb2.VerifyResponse]],
+    ) -> _abc.Awaitable[_provisioning_pb2.VerifyResponse]:
+        """Looks at the engine and says how a tenant at rest differs from what it should
+        have. Nothing is written, here or there; Retry mends what a run can mend, and
+        never opens a till again. On a tenant in motion FAILED_PRECONDITION.
         """
 
 def add_ProvisioningServiceServicer_to_server(servicer: ProvisioningServiceServicer, server: _aio.Server) -> None: ...

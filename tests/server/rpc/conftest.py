@@ -15,11 +15,13 @@ from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from provisioner.v1.tenant_pb2 import TenantSpec, TenantStatus
 from server.commands import Commands, EngineEntry
 from server.diagnosis import Diagnoser
-from server.model.blueprint import NOOP
+from server.model.blueprint import ENGINE_BLUEPRINTS, NOOP
 from server.model.derive import Standing
 from server.model.identifiers import TenantId
 from server.model.states import LogLevel, TenantState
+from server.probing import Prober
 from server.queries import Queries
+from server.queries.surveys import Surveys
 from server.rpc import ProvisioningService, RpcServer, local_caller
 from server.store.database import Database
 from server.store.operations import LogDraft, TenantOperation
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from server.model.step_context import Engine
     from server.rpc import Identify
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -42,6 +45,7 @@ class Rig:
     commands: Commands
     queries: Queries
     file: Path
+    engines: dict[str, Engine] = field(default_factory=dict)
     service: ProvisioningService = field(init=False)
     server: RpcServer = field(init=False)
     channel: grpc.aio.Channel = field(init=False)
@@ -61,6 +65,12 @@ class Rig:
             identify=identify,
             diagnoser=Diagnoser(
                 self.database, engines=ENGINES, now=lambda: NOW, lease_seconds=10.0
+            ),
+            surveys=Surveys(
+                self.database,
+                Prober(self.database, self.engines, ENGINE_BLUEPRINTS, now=lambda: NOW),
+                engine_ids=ENGINES.keys(),
+                default_engine="main",
             ),
             longest_stream_seconds=longest_stream_seconds,
             most_streams_per_peer=most_streams_per_peer,

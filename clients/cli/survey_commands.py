@@ -1,0 +1,137 @@
+"""The commands that look at the engine: options in, a request out; `surveying` carries it out."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+import typer
+
+from clients.cli import requests
+from clients.cli.tenant_commands import DEFAULT_ADDRESS, Address, Json, Tenant, Timeout, call
+
+commands = typer.Typer(rich_markup_mode=None)
+
+# A look asks some thirty questions, and the service gives up after a minute itself.
+LOOK_SECONDS = 65.0
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+@commands.command(
+    epilog="""\b
+Examples:
+  provisioner plan "Acme Ltd"
+  provisioner plan "Acme Ltd" --country UG --demo-data --json
+  provisioner plan "$ID"
+"""
+)
+def plan(
+    *,
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|TENANT", help="Legal name of a new company, or UUID of a tenant."
+        ),
+    ],
+    country: Annotated[
+        str | None, typer.Option(metavar="CODE", help="ISO 3166-1 alpha-2 code. Default: KE.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(metavar="CODE", help="ISO 4217 code. Default: the country's.")
+    ] = None,
+    chart: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Chart of accounts. Default: Standard.")
+    ] = None,
+    demo_data: Annotated[
+        bool | None,
+        typer.Option("--demo-data/--no-demo-data", help="Make demo items. Default: no."),
+    ] = None,
+    pos_store: Annotated[
+        bool | None,
+        typer.Option("--pos-store/--no-pos-store", help="A warehouse of its own. Default: yes."),
+    ] = None,
+    till_user: Annotated[
+        str | None, typer.Option(metavar="USER", help="ERPNext user who opens the till.")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Id of the engine. Default: the configured one."),
+    ] = None,
+    payment: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Means of payment; repeat it. Default: Cash, M-Pesa."),
+    ] = None,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = LOOK_SECONDS,
+    as_json: Json = False,
+) -> int:
+    """Say what a run would find and make, and what stands in its way; writes nothing.
+
+    For a tenant that is there, or for a company that nobody has started yet. Ends with 1
+    where something stands in the way, with 3 where the engine is not ready.
+    """
+    known = _is_uuid(subject)
+    spec = None
+    if not known:
+        spec = requests.Start(
+            address=address,
+            timeout_seconds=timeout,
+            as_json=as_json,
+            company_name=subject,
+            country=country,
+            currency=currency,
+            chart=chart,
+            demo_data=demo_data,
+            pos_store=pos_store,
+            till_user=till_user,
+            engine=engine,
+            payments=tuple(payment or ()),
+            opening_amount=None,
+            tenant_id=None,
+            request_id="",
+            watch=False,
+        )
+    elif any(each is not None for each in (country, currency, chart, demo_data, pos_store)) or (
+        till_user or engine or payment
+    ):
+        raise typer.BadParameter("A tenant that is there has its spec; leave those options out.")
+    return call(
+        requests.Plan(
+            address=address,
+            timeout_seconds=timeout,
+            as_json=as_json,
+            tenant=subject if known else "",
+            spec=spec,
+        )
+    )
+
+
+@commands.command(
+    epilog="""\b
+Examples:
+  provisioner verify "$ID"
+  provisioner verify "$ID" --json | jq '.survey.steps[] | select(.standing != "OK")'
+"""
+)
+def verify(
+    *,
+    tenant: Tenant,
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = LOOK_SECONDS,
+    as_json: Json = False,
+) -> int:
+    """Say how a tenant at rest differs from what it should have; writes nothing.
+
+    Ends with 0 if nothing differs, with 1 on drift, with 3 where the engine is not ready.
+    Drift is mended only on order (retry), and a till is never opened again.
+    """
+    return call(
+        requests.Verify(address=address, timeout_seconds=timeout, as_json=as_json, tenant=tenant)
+    )

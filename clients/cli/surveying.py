@@ -1,0 +1,216 @@
+"""Asks what an engine holds for a tenant, and tells it to people and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from clients.cli.exit_codes import ExitCode
+from clients.cli.json_view import as_object
+from clients.cli.wire_text import full_time, plain
+from provisioner.v1 import survey_pb2
+from provisioner.v1.tenant_pb2 import TenantSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clients.cli.output import Output
+    from clients.cli.requests import Plan, Start, Verify
+    from clients.sdk import ProvisionerClient
+    from provisioner.v1.provisioning_pb2 import PlanResponse, VerifyResponse
+    from provisioner.v1.survey_pb2 import Difference, StepSurvey, Survey
+
+# Mark, word and style of a step.
+_LOOKS = {
+    survey_pb2.STEP_STANDING_OK: ("✓", "ok", "green"),
+    survey_pb2.STEP_STANDING_MISSING: ("+", "missing", "yellow"),
+    survey_pb2.STEP_STANDING_FOREIGN: ("✗", "foreign", "red"),
+    survey_pb2.STEP_STANDING_DIFFERENT: ("✗", "different", "red"),
+    survey_pb2.STEP_STANDING_SKIPPED: ("-", "skipped", "dim"),
+    survey_pb2.STEP_STANDING_UNKNOWN: ("?", "not looked at", "dim"),
+}
+_WHOSE = {
+    survey_pb2.DOCUMENT_WHOSE_CREATED: "ours",
+    survey_pb2.DOCUMENT_WHOSE_ADOPTED: "taken over",
+    survey_pb2.DOCUMENT_WHOSE_UNRECORDED: "there, would be taken over",
+    survey_pb2.DOCUMENT_WHOSE_SHARED: "the site's",
+}
+
+
+async def plan(client: ProvisionerClient, request: Plan, output: Output) -> ExitCode:
+    """Carry `plan` out."""
+    spec = None if request.spec is None else spec_of(request.spec)
+    found = await client.plan(spec, tenant_id=request.tenant)
+    if output.as_json:
+        output.json(as_object(found))
+    else:
+        output.lines(plan_lines(found))
+    return ExitCode.DONE if found.feasible else ExitCode.TENANT_NOT_WELL
+
+
+async def verify(client: ProvisionerClient, request: Verify, output: Output) -> ExitCode:
+    """Carry `verify` out."""
+    found = await client.verify(request.tenant)
+    if output.as_json:
+        output.json(as_object(found))
+    else:
+        output.lines(verify_lines(found))
+    return ExitCode.DONE if found.clean else ExitCode.TENANT_NOT_WELL
+
+
+async def go_on(client: ProvisionerClient, request: Start, output: Output) -> bool:
+    """Tell whether to start; with `--plan` after showing what it would make, and asking."""
+    if not request.plan:
+        return True
+    found = await client.plan(spec_of(request))
+    if output.as_json:
+        # One document is all that stdout may hold: the plan, or what came of the order.
+        if not found.feasible or not request.yes:
+            output.json(as_object(found))
+        return found.feasible and request.yes
+    output.lines(plan_lines(found))
+    if not found.feasible:
+        return False
+    if request.yes:
+        return True
+    if not sys.stdin.isatty():
+        output.note("Nobody can be asked here; to go on without asking: --plan --yes")
+        return False
+    answer = await asyncio.to_thread(input, "Start it? [y/N] ")
+    return answer.strip().lower() in {"y", "yes"}
+
+
+def not_started(request: Start, output: Output) -> ExitCode:
+    """End `start --plan` that did not go on."""
+    if not output.as_json:
+        output.note("Nothing was started and nothing was written.")
+    # A script that asked for the plan alone has got it.
+    return ExitCode.DONE if request.as_json and not request.yes else ExitCode.TENANT_NOT_WELL
+
+
+def spec_of(request: Start) -> TenantSpec:
+    """Write a spec as it was typed; what was not typed is left to the service."""
+    return TenantSpec(
+        company_name=request.company_name,
+        country_code=request.country,
+        currency=request.currency,
+        chart_template=request.chart,
+        include_demo_data=request.demo_data,
+        pos_store_enabled=request.pos_store,
+        till_user=request.till_user,
+        engine_id=request.engine,
+        payment_methods=request.payments,
+        opening_amount=request.opening_amount,
+    )
+
+
+def plan_lines(found: PlanResponse) -> Iterator[Text]:
+    """Show a plan for people."""
+    yield from _head(found.survey)
+    for step in found.survey.steps:
+        yield from _step_lines(step, planning=True)
+    made = sum(len(step.missing) for step in found.survey.steps if not step.code)
+    yield Text("")
+    if not found.feasible:
+        codes = ", ".join(plain(step.code) for step in found.survey.steps if step.code)
+        yield Text(f"A run would stop: {codes}. Mend it first; nothing was written.", "bold red")
+        return
+    if not made:
+        yield Text("Everything is there: a run would make nothing.", "bold green")
+        return
+    yield Text(
+        f"A run would make or change {made} documents with about "
+        f"{found.survey.expected_requests} requests, in about "
+        f"{_seconds(found.survey.expected_seconds)} if the engine has nothing else to do. "
+        "Nothing was written.",
+        "bold",
+    )
+
+
+def verify_lines(found: VerifyResponse) -> Iterator[Text]:
+    """Show the drift of a tenant for people."""
+    yield from _head(found.survey)
+    for step in found.survey.steps:
+        yield from _step_lines(step, planning=False)
+    yield Text("")
+    if found.clean:
+        yield Text("Clean: the engine holds what the tenant should have.", "bold green")
+        return
+    wrong = [step for step in found.survey.steps if _differs(step)]
+    yield Text(f"Drift in {len(wrong)} of {len(found.survey.steps)} steps.", "bold red")
+    if found.next_command:
+        yield Text.assemble(("Next: ", "dim"), (plain(found.next_command), "bold"))
+    else:
+        yield Text("A person must mend it in the engine; a run would stop at it.")
+
+
+def _head(survey: Survey) -> Iterator[Text]:
+    name = plain(survey.spec.company_name)
+    yield Text.assemble(("Company  ", "dim"), (name, "bold"), "  ", plain(survey.tenant_id))
+    ready = plain(survey.engine) or "could not be asked for its version"
+    yield Text.assemble(("Engine   ", "dim"), f"{plain(survey.engine_id)} is ready: {ready}")
+    looked = f"{full_time(survey.looked_at)}, in {survey.seconds:.1f} s"
+    yield Text.assemble(("Looked   ", "dim"), looked)
+    yield Text("")
+
+
+def _step_lines(step: StepSurvey, *, planning: bool) -> Iterator[Text]:
+    mark, word, style = _LOOKS.get(step.standing, ("?", "not known", ""))
+    optional = "" if step.required else "  (optional)"
+    time = ""
+    if planning and step.standing == survey_pb2.STEP_STANDING_MISSING and not step.code:
+        time = f"  about {_seconds(step.expected_seconds)}, {step.expected_requests} requests"
+    yield Text.assemble(
+        (f"{mark} ", style),
+        f"{plain(step.step_key):<28}",
+        (f"{word}", style),
+        optional,
+        (time, "dim"),
+    )
+    for document in step.documents:
+        if document.whose != survey_pb2.DOCUMENT_WHOSE_SHARED:
+            whose = _WHOSE.get(document.whose, "not known")
+            yield Text(f"    {plain(document.doctype)} {plain(document.name)}: {whose}", "dim")
+    for each in step.missing:
+        yield Text(f"    {_missing_words(each, planning=planning)}", "yellow")
+    yield from _words_of(step)
+
+
+def _words_of(step: StepSurvey) -> Iterator[Text]:
+    for each in step.differences:
+        yield Text(f"    {_difference_words(each)}", "red")
+    if step.code:
+        yield Text(f"    {plain(step.code)}: {plain(step.message)}", "red")
+    elif step.message and step.standing != survey_pb2.STEP_STANDING_MISSING:
+        yield Text(f"    {plain(step.message)}", "dim")
+    for note in step.notes:
+        yield Text(f"    Note: {plain(note)}", "dim")
+
+
+def _missing_words(each: Difference, *, planning: bool) -> str:
+    name = f"{plain(each.doctype)} {plain(each.name)}"
+    if each.field:
+        return f"{'would change' if planning else 'differs:'} {_difference_words(each)}"
+    return f"would make {name}" if planning else f"not there: {name}"
+
+
+def _difference_words(each: Difference) -> str:
+    name = f"{plain(each.doctype)} {plain(each.name)}"
+    if not each.field:
+        return f"not there: {name}"
+    have = plain(each.have) or "nothing"
+    return f"{name}: {plain(each.field)} is {have}, wanted {plain(each.want)}"
+
+
+def _differs(step: StepSurvey) -> bool:
+    return step.standing not in {
+        survey_pb2.STEP_STANDING_OK,
+        survey_pb2.STEP_STANDING_SKIPPED,
+    }
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - a minute

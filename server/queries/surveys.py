@@ -1,0 +1,161 @@
+"""What an engine holds for a tenant: the dry run of a run, and the drift of a finished tenant.
+
+Reads only. A tenant that is being worked on can be planned but not verified: its
+documents come and go while one looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.errors import InvalidInput, NotAllowed, NotFound, Refused, Violation
+from server.model.actor import Right
+from server.model.states import TenantState
+from server.probing import Stand
+from server.validation import validate_spec, validate_tenant_id
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from server.model.actor import Actor
+    from server.model.identifiers import TenantId
+    from server.model.records import Tenant
+    from server.probing import Prober, Survey
+    from server.store.database import Database
+    from server.validation import RawSpec
+
+_IN_MOTION = frozenset({TenantState.IN_PROGRESS, TenantState.DEPROVISIONING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would find and make.
+
+    Attributes:
+        tenant_id: "" for a spec that is nobody's yet.
+        feasible: Whether nothing stands in its way.
+    """
+
+    tenant_id: str
+    survey: Survey
+    feasible: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How a tenant at rest differs from what it should have.
+
+    Attributes:
+        next_command: What has a run mend what it can, or "".
+    """
+
+    tenant_id: str
+    survey: Survey
+    next_command: str
+
+
+class Surveys:
+    """Asks engines, for whoever may see a tenant."""
+
+    def __init__(
+        self,
+        database: Database,
+        prober: Prober,
+        *,
+        engine_ids: Collection[str],
+        default_engine: str | None,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            database: Where tenants are.
+            prober: Who looks.
+            engine_ids: Configured engines.
+            default_engine: The one of a spec that names none.
+        """
+        self._database = database
+        self._prober = prober
+        self._engine_ids = engine_ids
+        self._default_engine = default_engine
+
+    async def plan(self, actor: Actor, tenant_id: str, raw: RawSpec | None) -> Plan:
+        """Say what a run would find and make, for a tenant or for a spec.
+
+        Raises:
+            InvalidInput: a field is wrong, or not exactly one of the two was sent.
+            NotFound: no such tenant.
+            NotAllowed: not the caller's to see.
+            Refused: the tenant's engine is not configured here.
+            EngineNotReady: the engine can't be looked at now.
+            StoreUnavailable: the database can't be read now.
+        """
+        _demand_read(actor)
+        if bool(tenant_id) == (raw is not None):
+            raise InvalidInput(
+                (
+                    Violation(
+                        field="tenant_id",
+                        description="send either the tenant_id of a tenant or the spec of a new "
+                        "one, not both and not neither.",
+                    ),
+                )
+            )
+        if raw is not None:
+            spec = validate_spec(raw, engines=self._engine_ids, default_engine=self._default_engine)
+            return _plan("", await self._prober.spec(spec))
+        tenant = await self._tenant(tenant_id)
+        return _plan(tenant.id, await self._prober.tenant(tenant.id))
+
+    async def verify(self, actor: Actor, tenant_id: str) -> Drift:
+        """Say how a tenant at rest differs from what it should have.
+
+        Raises:
+            Refused: the tenant is in motion or gone, or its engine is not configured here.
+            InvalidInput, NotFound, NotAllowed, EngineNotReady, StoreUnavailable: as for `plan`.
+        """
+        _demand_read(actor)
+        tenant = await self._tenant(tenant_id)
+        if tenant.state in _IN_MOTION:
+            raise Refused(
+                f"Tenant {tenant.id} is in motion: what it has changes while one looks. Watch it "
+                f"with: provisioner status {tenant.id} --watch",
+                code="TENANT_IN_MOTION",
+            )
+        if tenant.state is TenantState.DEPROVISIONED:
+            raise Refused(
+                f"Tenant {tenant.id} was removed: there is nothing that could differ.",
+                code="TENANT_DEPROVISIONED",
+            )
+        survey = await self._prober.tenant(tenant.id)
+        return Drift(
+            tenant_id=tenant.id, survey=survey, next_command=_next_command(tenant.id, survey)
+        )
+
+    async def _tenant(self, tenant_id: str) -> Tenant:
+        checked = validate_tenant_id(tenant_id)
+        live = await self._database.reads.live(checked)
+        if live is None:
+            raise NotFound(
+                f"No tenant {checked}. Start one with StartProvisioning "
+                "(provisioner start NAME), or check the id."
+            )
+        return live.record.tenant
+
+
+def _plan(tenant_id: str, survey: Survey) -> Plan:
+    return Plan(tenant_id=tenant_id, survey=survey, feasible=not survey.conflicts)
+
+
+def _next_command(tenant_id: TenantId, survey: Survey) -> str:
+    # A conflict is mended by a person; a run would only stop at it again.
+    missing = [step for step in survey.steps if step.stand is Stand.MISSING and not step.code]
+    if survey.conflicts or not missing:
+        return ""
+    one = f" --step {missing[0].key}" if len(missing) == 1 else ""
+    return f"provisioner retry {tenant_id}{one} --watch"
+
+
+def _demand_read(actor: Actor) -> None:
+    if not actor.may(Right.READ):
+        raise NotAllowed(f"{actor.name} has role {actor.role} and may not see tenants.")

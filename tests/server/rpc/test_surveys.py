@@ -1,0 +1,136 @@
+"""Plan and Verify over a real connection, against a stand-in ERPNext over real HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc.aio
+import pytest
+
+from provisioner.v1 import provisioning_pb2 as pb
+from provisioner.v1 import survey_pb2
+from provisioner.v1.tenant_pb2 import TenantSpec
+from server.commands import Commands, EngineEntry
+from server.erpnext.client import ErpNextEngine
+from server.model.blueprint import ERPNEXT
+from server.model.states import GateState
+from server.standin.app import StandIn
+from server.store.operations import GateOperation
+from tests.server.erpnext.conftest import credentials
+from tests.server.rpc.conftest import NOW
+from tests.server.rpc.failing import failure
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.server.rpc.conftest import Rig
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[StandIn]:
+    async with StandIn() as standin:
+        yield standin
+
+
+@pytest.fixture
+async def shop(unserved: Rig, site: StandIn) -> AsyncIterator[Rig]:
+    """A served store whose engine is the stand-in."""
+    engine = ErpNextEngine(url=site.url, credentials=credentials())
+    unserved.engines["main"] = engine
+    unserved.commands = Commands(
+        unserved.database,
+        engines={"main": EngineEntry(site=engine.site, blueprint=ERPNEXT)},
+        default_engine="main",
+        now=lambda: NOW,
+    )
+    await unserved.serve()
+    yield unserved
+    await unserved.close()
+    await engine.close()
+
+
+async def shut_gate(shop: Rig) -> None:
+    engine = shop.engines["main"]
+    await shop.database.submit(
+        GateOperation(
+            site=engine.site,
+            at=NOW,
+            gate=GateState.DOWN,
+            code="ENGINE_MAINTENANCE",
+            message="The site is in maintenance mode.",
+        )
+    )
+
+
+async def test_a_plan_of_a_spec_names_what_would_be_made_and_writes_nothing(
+    shop: Rig, site: StandIn
+) -> None:
+    before = shop.row_counts()
+    plan = await shop.stub.Plan(pb.PlanRequest(spec=TenantSpec(company_name="Acme Ltd")))
+    assert plan.feasible
+    assert plan.survey.spec.currency == "KES"
+    assert plan.survey.engine.startswith("ERPNext 15.65.4")
+    assert 50 < plan.survey.expected_requests < 90
+    made = [each.name for step in plan.survey.steps for each in step.missing]
+    assert {"Acme Ltd", "Main Store - AL", "Retail AL", "POS AL"} <= set(made)
+    assert shop.row_counts() == before
+    assert {method for method, _, _ in site_log(site)} == {"GET"}
+
+
+def site_log(site: StandIn) -> list[tuple[str, str, int]]:
+    return list(site._gateway.log)
+
+
+async def test_a_plan_takes_a_tenant_or_a_spec(shop: Rig) -> None:
+    for request in (pb.PlanRequest(), pb.PlanRequest(tenant_id="x", spec=TenantSpec())):
+        failed = await failure(shop.stub.Plan(request))
+        assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
+    wrong = pb.PlanRequest(spec=TenantSpec(company_name="", country_code="XX"))
+    failed = await failure(shop.stub.Plan(wrong))
+    assert set(failed.fields) == {"spec.company_name", "spec.country_code"}
+
+
+async def test_a_name_that_another_tenant_has_is_a_conflict_of_the_plan(shop: Rig) -> None:
+    first = (await shop.start("Acme")).tenant_id
+    plan = await shop.stub.Plan(pb.PlanRequest(spec=TenantSpec(company_name="ÁCME")))
+    assert not plan.feasible
+    company = next(each for each in plan.survey.steps if each.step_key == "step_2_company")
+    assert company.code == "COMPANY_NAME_TAKEN"
+    assert first in company.message
+
+
+async def test_a_shut_gate_refuses_a_look_without_asking_the_engine(
+    shop: Rig, site: StandIn
+) -> None:
+    await shut_gate(shop)
+    failed = await failure(shop.stub.Plan(pb.PlanRequest(spec=TenantSpec(company_name="Acme Ltd"))))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.UNAVAILABLE, "ENGINE_MAINTENANCE")
+    assert "2026-11-24 12:00:00 UTC" in failed.message
+    assert "nothing was written" in failed.message
+    assert not site_log(site)
+
+
+async def test_a_tenant_in_motion_is_planned_but_not_verified(shop: Rig) -> None:
+    tenant = (await shop.start("Acme")).tenant_id
+    plan = await shop.stub.Plan(pb.PlanRequest(tenant_id=tenant))
+    assert plan.survey.tenant_id == tenant
+    failed = await failure(shop.stub.Verify(pb.VerifyRequest(tenant_id=tenant)))
+    assert (failed.code, failed.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "TENANT_IN_MOTION",
+    )
+
+
+async def test_a_tenant_at_rest_that_lacks_everything_drifts_and_a_retry_is_named(
+    shop: Rig,
+) -> None:
+    tenant = (await shop.start("Acme")).tenant_id
+    await shop.write(tenant, "done", rest=True)
+    drift = await shop.stub.Verify(pb.VerifyRequest(tenant_id=tenant))
+    assert not drift.clean
+    missing = {
+        each.step_key
+        for each in drift.survey.steps
+        if each.standing == survey_pb2.STEP_STANDING_MISSING
+    }
+    assert "step_2_company" in missing

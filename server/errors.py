@@ -155,6 +155,7 @@ class EngineError(ProvisionerError):
         retry_after_seconds: Earliest time for the next try, or None.
         ask_prober: Whether the answer may mean that the whole engine is down.
         hold: Whether only a person may move the tenant from here.
+        whole_site: Whether the wait asked for is the site's, not this request's.
         evidence: Further facts for the attempt's record.
         differences: What is there and not as wanted, field by field.
     """
@@ -171,6 +172,7 @@ class EngineError(ProvisionerError):
         retry_after_seconds: float | None = None,
         ask_prober: bool = False,
         hold: bool = False,
+        whole_site: bool = False,
         evidence: Mapping[str, str] | None = None,
         differences: Sequence[Difference] = (),
     ) -> None:
@@ -182,5 +184,6 @@ class EngineError(ProvisionerError):
         self.retry_after_seconds = retry_after_seconds
         self.ask_prober = ask_prober
         self.hold = hold
+        self.whole_site = whole_site
         self.evidence = dict(evidence or {})
         self.differences = tuple(differences)

@@ -14,6 +14,8 @@ from server.model.states import GateState
 from server.model.step_context import Answer, AnswerKind, EngineHealth, Found
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from server.model.step_context import Request, Step, StepContext
 
 _UNDONE = Found(done=False, missing=(Difference(doctype="Nothing", name="at all"),))
@@ -74,6 +76,14 @@ class NoopEngine:
     async def check(self) -> EngineHealth:
         """Always up."""
         return EngineHealth(state=GateState.UP)
+
+    async def identity(self) -> str | None:
+        """There is nothing that could be another one."""
+        return None
+
+    async def missing_companies(self, names: Collection[str]) -> frozenset[str]:  # noqa: ARG002 - the protocol's
+        """Nothing is kept, so nothing is missed."""
+        return frozenset()
 
     async def close(self) -> None:
         """Nothing is open."""

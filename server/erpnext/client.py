@@ -19,6 +19,7 @@ from server.erpnext.address import base_url, host_header, tls_context
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
 from server.erpnext.health import READ_ONLY, READ_ONLY_CHECKS, READ_ONLY_HEALTH, check_health
+from server.erpnext.identity import find_missing_companies, read_identity
 from server.erpnext.reply import Reply
 from server.erpnext.requests import PING
 from server.erpnext.steps import STEPS
@@ -28,6 +29,7 @@ from server.model.states import ErrorClass, GateState
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Collection
 
     from server.model.step_context import Answer, EngineHealth, Request, Step
 
@@ -150,6 +152,18 @@ class ErpNextEngine:
             self._read_only_checks -= 1
             return READ_ONLY_HEALTH
         return health
+
+    async def identity(self) -> str | None:
+        """Return who the site is, by the time of its set-up; None before it was set up."""
+        return await read_identity(self._ask)
+
+    async def missing_companies(self, names: Collection[str]) -> frozenset[str]:
+        """Return those of some Companies that the site does not hold."""
+        return await find_missing_companies(self._ask, names)
+
+    async def _ask(self, request: Request) -> Answer:
+        """Send a read of the prober's, on its own connections."""
+        return await self._send(self._prober, request)
 
     async def close(self) -> None:
         """Close connections."""

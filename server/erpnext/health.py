@@ -89,7 +89,12 @@ def _from_error(error: EngineError) -> EngineHealth:
     if error.code in _MISCONFIGURED or error.error_class is ErrorClass.PERMANENT:
         return _misconfigured(error.code, error.message)
     code = Code.ENGINE_MAINTENANCE if error.code == Code.ENGINE_MAINTENANCE else Code.ENGINE_DOWN
-    return EngineHealth(state=GateState.DOWN, code=code, message=error.message)
+    return EngineHealth(
+        state=GateState.DOWN,
+        code=code,
+        message=error.message,
+        retry_after_seconds=error.retry_after_seconds,
+    )
 
 
 def _misconfigured(code: str, message: str) -> EngineHealth:

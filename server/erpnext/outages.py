@@ -67,6 +67,7 @@ def rate_limited(case: Case) -> Judgement:
         Code.ENGINE_RATE_LIMITED,
         "came over the site's rate limit.",
         retry_after_seconds=min(wish, _LONGEST_RETRY_AFTER),
+        whole_site=True,
     )
 
 
@@ -78,6 +79,7 @@ def stopped(case: Case) -> Judgement:
         Code.ENGINE_MAINTENANCE,
         "was not taken: the site is in maintenance.",
         ask_prober=True,
+        retry_after_seconds=_wish(case),
     )
 
 
@@ -89,7 +91,7 @@ def read_only(case: Case) -> Judgement:
         Code.ENGINE_MAINTENANCE,
         "was not taken: the site is read-only while it is maintained.",
         ask_prober=True,
-        retry_after_seconds=_READ_ONLY_SECONDS,
+        retry_after_seconds=_wish(case) or _READ_ONLY_SECONDS,
     )
 
 
@@ -145,6 +147,7 @@ def server_error(case: Case) -> Judgement:
             Code.ENGINE_DOWN,
             f"got an error page of the web server ({case.status}).",
             ask_prober=True,
+            retry_after_seconds=_wish(case),
         )
     return error(
         case,
@@ -153,6 +156,11 @@ def server_error(case: Case) -> Judgement:
         f"got an answer that is not known ({case.status} {case.exc_type}).",
         ask_prober=case.status == 503,  # noqa: PLR2004 - Service Unavailable
     )
+
+
+def _wish(case: Case) -> float | None:
+    """Return how long the engine asked to be left alone, as far as that is obeyed."""
+    return None if case.retry_after is None else min(case.retry_after, _LONGEST_RETRY_AFTER)
 
 
 def unknown_outcome(case: Case) -> EngineError:

@@ -36,6 +36,7 @@ def error(
     *,
     ask_prober: bool = False,
     retry_after_seconds: float | None = None,
+    whole_site: bool = False,
 ) -> EngineError:
     """Return the error of a case; `what` goes on from its subject."""
     words = f" ERPNext: {case.words}" if case.words else ""
@@ -55,5 +56,6 @@ def error(
         engine_message=case.words,
         retry_after_seconds=retry_after_seconds,
         ask_prober=ask_prober,
+        whole_site=whole_site,
         evidence=evidence,
     )

@@ -81,8 +81,15 @@ class Claims:
         self._now = now
         self._stopping = stopping
 
-    async def claim(self, due: DueRun, claim: Claim | None) -> Drive | float | None:
+    async def claim(
+        self, due: DueRun, claim: Claim | None, arrived: Callable[[], None]
+    ) -> Drive | float | None:
         """Make the run ours in one operation.
+
+        Args:
+            due: The run.
+            claim: What is stored about its tenant, or None if that is gone.
+            arrived: To be called when it has come to the line it was called up to.
 
         Returns:
             Its drive; or the seconds it must wait first; or None if it is not to be had.
@@ -103,9 +110,10 @@ class Claims:
             _log.error("run.unknown_blueprint", tenant=due.tenant_id, name=run.blueprint)
             return None
         driven = self._driven(claim, run, blueprint)
-        pauses = [
-            self._lose(driven, attempt) for attempt in claim.attempts if attempt.outcome is None
-        ]
+        left = [attempt for attempt in claim.attempts if attempt.outcome is None]
+        # Who stood in line for the site's slot was driven by nobody: nothing was lost.
+        in_line = left.pop() if left and _stood_in_line(run) else None
+        pauses = [self._lose(driven, attempt) for attempt in left]
         pause = max(pauses, default=0.0)
         self._restore_rows(driven, blueprint)
         driven.run = _claimed(run, self._lease.worker_id, now, pause)
@@ -128,6 +136,8 @@ class Claims:
             ),
             pacing=self._pacing,
             stopping=self._stopping,
+            arrived=arrived,
+            in_line=in_line,
         )
 
     def _driven(self, claim: Claim, run: Run, blueprint: Blueprint) -> DrivenRun:
@@ -247,6 +257,15 @@ class Claims:
                 runs=(RunRow(run=closed, site=due.site),),
             )
         )
+
+
+def _stood_in_line(run: Run) -> bool:
+    waiting = run.waiting_for
+    return (
+        run.state is RunState.WAITING
+        and waiting is not None
+        and waiting.code is WaitingCode.SITE_SLOT
+    )
 
 
 def _names_a_step(run: Run, steps: Sequence[Step]) -> bool:

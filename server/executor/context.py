@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError, Replaced
+from server.executor import quarantine
+from server.executor.slots import LineIsLong
 from server.model.ownership import CompanyRecord, Resource, resource_key
 from server.model.records import WaitingFor
 from server.model.states import ErrorClass, ResourceState, WaitingCode
@@ -22,7 +24,7 @@ from server.store.operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
     from server.executor.lease import Lease
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
     from server.model.spec import TenantSpec
     from server.model.step_context import Answer, Engine, Intent, Request
 
-# How much longer than its own time limit a request that got no answer keeps the slot:
-# the engine may still be at it (recording 11-client-timeout).
-_SLOT_GRACE_SECONDS = 30.0
+# How much longer than its own time limit a request that got no answer keeps the slot, or
+# the tenant's names in quarantine: the engine may still be at it (recording 11-client-timeout).
+GRACE_SECONDS = 30.0
 # How often a slot held by another process is tried again.
 _SLOT_PAUSE_SECONDS = 0.25
 # Twenty of these (the budget of races) outlast a request's time limit and its grace.
@@ -64,7 +66,25 @@ class DrivingContext:
         lease: Lease,
         slots: Slots,
         facts: CompanyFacts,
+        may_go: Callable[[], bool],
+        arrived: Callable[[], None],
+        goes_on: bool = False,
     ) -> None:
+        """Take what the attempt works with.
+
+        Args:
+            driven: The run.
+            kind: The step.
+            number: Of the attempt.
+            engine: The adapter.
+            lease: This worker's right to send.
+            slots: The lines before the sites' slots.
+            facts: What the record said of the Company at the claim.
+            may_go: Whether the site takes work.
+            arrived: To be called when the run has come to the line it was called up to.
+            goes_on: Whether the attempt goes on after it stood in line: what it did before
+                counts as its own.
+        """
         self._driven = driven
         self._kind = kind
         self._number = number
@@ -73,8 +93,13 @@ class DrivingContext:
         self._slots = slots
         self._facts = facts
         self.abbreviation_changed: str | None = facts.abbreviation
+        self._may_go = may_go
+        self._arrived = arrived
+        # Whether an earlier request of what is written now may have been out at the last look,
+        # and the engine may make it twice.
+        self._must_look_again = False
         self.timeout: asyncio.Timeout | None = None
-        self.writes = 0
+        self.writes = int(goes_on)
 
     @property
     def spec(self) -> TenantSpec:
@@ -125,7 +150,9 @@ class DrivingContext:
     async def write(self, intent: Intent, request: Request) -> Answer:
         """Store the intent, take the slot if it asks for it, send, settle the intent."""
         self.writes += 1
+        quarantine.check(self._driven, intent)
         self._intend(intent)
+        quarantine.mark(self._driven, self._kind, intent, request.timeout_seconds + GRACE_SECONDS)
         if not intent.slot:
             await self._driven.write()
             return await self._send(intent, request)
@@ -170,7 +197,13 @@ class DrivingContext:
 
     async def _send(self, intent: Intent, request: Request) -> Answer:
         self._lease.check()
-        answer = await self._engine.send(request)
+        try:
+            answer = await self._engine.send(request)
+        except EngineError as error:
+            if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:
+                quarantine.lift(self._driven, self._kind, intent)
+            raise
+        quarantine.lift(self._driven, self._kind, intent)
         if answer.kind is AnswerKind.OK and not intent.update:
             self._made(intent)
         elif answer.kind is AnswerKind.EXISTS:
@@ -188,6 +221,7 @@ class DrivingContext:
         if intent.update:
             return
         known = self._driven.resources.get(resource_key(intent.doctype, intent.name))
+        self._must_look_again = known is not None and not intent.repeatable
         if known is not None:
             # The first intent's time stays: whatever was made since then is ours.
             if known.state is not ResourceState.INTENDED:
@@ -230,30 +264,41 @@ class DrivingContext:
 
     @asynccontextmanager
     async def _slot(self, intent: Intent, request: Request) -> AsyncIterator[None]:
-        """Queue for the site's slot, take it in the database with the intent, go on.
+        """Stand in the site's line, take the slot in the database with the intent, go on.
 
         Waiting is no part of an attempt's time: its clock stands still meanwhile.
+
+        Raises:
+            LineIsLong: if the run is to give its place back and to be called up later.
         """
-        queue = self._slots.of(self._driven.tenant.site)
+        line = self._slots.of(self._driven.tenant.site)
+        place = (self._driven.run.created_at, self._driven.run.id)
         left = self._stop_clock()
+        self._arrived()
         # Who has left a request out goes first: until it is settled nobody else gets the slot.
-        first = queue.locked() and await self._driven.holds_slot()
-        if queue.locked() and not first:
+        first = line.taken and await self._driven.holds_slot()
+        if line.taken and not first:
+            if not line.seats(place):
+                raise LineIsLong
             await self._say_waiting(intent)
-        async with nullcontext() if first else queue:
+        async with nullcontext() if first else line.turn(place) as turn:
             while not await self._take_slot(intent, request, left):
-                if not intent.repeatable:
+                if self._must_look_again:
                     raise _looked_too_early(intent)
+                if not self._may_go():
+                    raise LineIsLong
                 if self._driven.run.waiting_for is None:
                     await self._say_waiting(intent)
                 await asyncio.sleep(_SLOT_PAUSE_SECONDS)
+                if turn is not None:
+                    await turn.let_earlier_go()
             self._start_clock(left)
             yield
 
     async def _take_slot(self, intent: Intent, request: Request, left: float | None) -> bool:
         now = self.now()
         self._driven.deadline_at = None if left is None else now + timedelta(seconds=left)
-        limit = timedelta(seconds=request.timeout_seconds + _SLOT_GRACE_SECONDS)
+        limit = timedelta(seconds=request.timeout_seconds + GRACE_SECONDS)
         waiting, self._driven.run = self._driven.run, replace(self._driven.run, waiting_for=None)
         refusal = await self._driven.try_write(
             slot=SlotTake(
@@ -263,6 +308,7 @@ class DrivingContext:
                 sent_at=now,
                 expires_at=now + limit,
                 repeatable=intent.repeatable,
+                since=self._driven.run.created_at,
             )
         )
         if refusal is None:

@@ -18,12 +18,14 @@ from server.errors import EngineError, Replaced, StoreUnavailable
 from server.executor import mishaps
 from server.executor.context import DrivingContext
 from server.executor.journal import Journal
+from server.executor.quarantine import InQuarantine
+from server.executor.slots import LineIsLong
 from server.model.budget import Move, after_error
-from server.model.states import DONE_STEP_STATES, GateState, RunState, StepState
-from server.model.step_context import EngineHealth
+from server.model.states import DONE_STEP_STATES, GateState, RunState, StepState, WaitingCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from server.executor.context import CompanyFacts
     from server.executor.gates import Gates
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from server.executor.state import DrivenRun
     from server.model.blueprint import StepType
     from server.model.budget import Pacing
+    from server.model.records import Attempt
     from server.model.step_context import Engine, Found
 
 _log = structlog.get_logger(__name__)
@@ -53,6 +56,8 @@ class Drive:
         facts: CompanyFacts,
         pacing: Pacing,
         stopping: Callable[[], bool],
+        arrived: Callable[[], None],
+        in_line: Attempt | None,
     ) -> None:
         self._stopping = stopping
         self._driven = driven
@@ -63,7 +68,10 @@ class Drive:
         self._facts = facts
         self._pacing = pacing
         self._abbreviation = facts.abbreviation
-        self._journal = Journal(driven, lease.worker_id)
+        self._arrived = arrived
+        self._journal = Journal(driven, lease.worker_id, in_line=in_line)
+        # The site's identity is compared once a claim, before anything is written.
+        self._site_checked = False
 
     async def run(self) -> float | None:
         """Do step after step.
@@ -84,10 +92,13 @@ class Drive:
             if self._stopping():
                 await self.interrupted()
                 return None
-            gate = self._gates.gate(self._driven.tenant.site)
-            if gate is not None and gate.state is not GateState.UP:
-                health = EngineHealth(state=gate.state, code=gate.code, message=gate.message)
+            health = self._gates.health(self._driven.tenant.site)
+            if health is not None:
                 await self._journal.wait_for_gate(health)
+                return None
+            until = self._gates.paused_until(self._driven.tenant.site)
+            if until is not None:
+                await self._wait_out_pause(kind, until, "The site asked to be left alone.")
                 return None
             pause = await self._one_attempt(kind)
             if pause is not None:
@@ -122,10 +133,17 @@ class Drive:
             async with asyncio.timeout(kind.deadline_seconds) as timeout:
                 context.timeout = timeout
                 found = await self._carry_out(kind, context)
-            self._gates.came_through(self._driven.tenant.site)
+            await self._gates.came_through(self._driven.tenant.site)
             self._journal.done(kind, found, writes=context.writes)
         except (Replaced, StoreUnavailable):
             raise
+        except LineIsLong:
+            await self._journal.stand_in_line(kind)
+            self._slots.handed_back = True
+            return None
+        except InQuarantine as wait:
+            await self._journal.wait_out(kind, WaitingCode.QUARANTINE, str(wait), wait.until)
+            return (wait.until - self._driven.now()).total_seconds()
         except TimeoutError:
             return await self._after(kind, mishaps.too_late(kind))
         except EngineError as error:
@@ -140,6 +158,7 @@ class Drive:
         return None
 
     async def _begin(self, kind: StepType) -> DrivingContext:
+        goes_on = self._journal.goes_on(kind)
         number = await self._journal.began(kind)
         return DrivingContext(
             self._driven,
@@ -149,12 +168,18 @@ class Drive:
             lease=self._lease,
             slots=self._slots,
             facts=replace(self._facts, abbreviation=self._abbreviation),
+            may_go=self._may_go,
+            arrived=self._arrived,
+            goes_on=goes_on,
         )
 
     async def _carry_out(self, kind: StepType, context: DrivingContext) -> Found:
         """Probe, apply what is missing, probe again: the second look decides."""
         step = self._engine.step(kind.key)
         found = await step.probe(context)
+        if not self._site_checked:
+            await self._gates.watch.check(self._driven.tenant.site)
+            self._site_checked = True
         if found.done or found.skip:
             return found
         await step.apply(context, found)
@@ -170,6 +195,10 @@ class Drive:
             if health.state is not GateState.UP:
                 await self._journal.met_shut_gate(error, health)
                 return None
+        if error.whole_site and error.retry_after_seconds is not None:
+            until = await self._gates.pause(self._driven.tenant.site, error.retry_after_seconds)
+            await self._wait_out_pause(kind, until, error.message)
+            return None
         following = after_error(
             error.error_class,
             self._journal.counts(kind),
@@ -181,6 +210,15 @@ class Drive:
             return await self._after(kind, mishaps.asking(error))
         if following.move is Move.STOP:
             await self._journal.failed(kind, error, following.counts)
+            if error.hold:
+                # What only a person may mend may be the whole site's trouble.
+                await self._gates.look(self._driven.tenant.site)
             return None
         await self._journal.again(kind, error, following)
         return following.pause_seconds
+
+    async def _wait_out_pause(self, kind: StepType, until: datetime, why: str) -> None:
+        await self._journal.wait_out(kind, WaitingCode.SITE_PAUSED, why, until)
+
+    def _may_go(self) -> bool:
+        return not self._stopping() and self._driven.tenant.site not in self._gates.closed()

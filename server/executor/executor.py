@@ -94,17 +94,22 @@ class Executor:
         self._timers: set[asyncio.TimerHandle] = set()
         # When a full executor looks again for runs that go first.
         self._next_look = 0.0
+        # When it looks again who stands in a site's line, where it has seen nobody give way.
+        self._next_call = 0.0
 
     async def start(self) -> None:
         """Write the first heartbeat and begin to look for work."""
         await self._lease.start()
         self._database.on_applied(self._wake_on_new_run)
         self._gates.on_open(self._wake.set)
+        self._gates.on_shut(self._slots.clear)
+        self._slots.on_move(self._wake.set)
         self._loop_task = asyncio.create_task(self._loop(), name="executor")
 
     async def stop(self) -> None:
         """Claim no more, wait for answers, record what is unknown, hand runs back."""
         self._stopping = True
+        self._slots.clear()
         self._wake.set()
         if self._loop_task is not None:
             await self._loop_task
@@ -140,19 +145,21 @@ class Executor:
         return (lock is None or lock.acquire()) and self._lease.holds()
 
     async def _claim_due(self) -> None:
-        free = self._options.max_runs - len(self._driving)
+        # Who stands in a site's line drives nothing: the place is another one's.
+        free = self._options.max_runs - len(self._driving) + self._slots.seated()
         now = asyncio.get_running_loop().time()
         if free <= 0 and now < self._next_look:
             return
         self._next_look = now + _POLL_SECONDS
         await self._gates.refresh()
         due = await self._due_first()
+        arrivals = await self._call_up(due)
         if free > 0:
             on_site = Counter(run.site for run in self._taken.values())
             # Cut here, not after the limit: the runs of one site must not starve another's.
             sites = [
                 site
-                for site in self._engines.keys() - self._gates.shut()
+                for site in self._engines.keys() - self._gates.closed()
                 if self._gates.room(site, on_site[site])
             ]
             for run in await self._due(sites, limit=free):
@@ -164,11 +171,12 @@ class Executor:
         claims = await self._read_claims({run.tenant_id for run in due.values()})
         for run in due.values():
             self._taken[run.run_id] = run
+            arrived = arrivals.get(run.run_id, _nothing)
             task = asyncio.create_task(
-                self._take(run, claims.get(run.tenant_id)), name=f"run {run.run_id}"
+                self._take(run, claims.get(run.tenant_id), arrived), name=f"run {run.run_id}"
             )
             self._driving[run.run_id] = task
-            task.add_done_callback(partial(self._forget, run.run_id))
+            task.add_done_callback(partial(self._forget, run.run_id, arrived))
 
     async def _due_first(self) -> dict[str, DueRun]:
         """Return due runs that hold up a site, by run: they need no free place.
@@ -179,9 +187,38 @@ class Executor:
         holders = self._gates.slot_holders() - {run.tenant_id for run in self._taken.values()}
         if not holders:
             return {}
-        sites = self._engines.keys() - self._gates.shut()
+        sites = self._engines.keys() - self._gates.closed()
         due = await self._due(sites, limit=len(holders), tenants=holders)
         return {run.run_id: run for run in due}
+
+    async def _call_up(self, due: dict[str, DueRun]) -> dict[str, Callable[[], None]]:
+        """Fill the free seats of the sites' lines with those who gave their place back.
+
+        Adds them to `due`; returns, for each, what to call when it has come to its seat.
+        """
+        now = asyncio.get_running_loop().time()
+        if not self._slots.handed_back and now < self._next_call:
+            return {}
+        self._next_call = now + _POLL_SECONDS
+        self._slots.handed_back = False
+        on_site = Counter(run.site for run in self._taken.values())
+        arrivals: dict[str, Callable[[], None]] = {}
+        for site in self._engines.keys() - self._gates.closed():
+            room = self._slots.room(site)
+            if not room or not self._gates.room(site, on_site[site]):
+                # The line moves on: then there is room.
+                self._slots.handed_back = True
+                continue
+            called = await self._database.reads.slot_line(
+                site, driving=self._driving.keys() | due.keys(), limit=room
+            )
+            self._slots.handed_back |= len(called) == room
+            for run in called:
+                if self._gates.room(site, on_site[site]):
+                    on_site[site] += 1
+                    due[run.run_id] = run
+                    arrivals[run.run_id] = self._slots.call_up(site)
+        return arrivals
 
     async def _due(
         self, sites: Collection[str], *, limit: int, tenants: Collection[str] | None = None
@@ -211,15 +248,16 @@ class Executor:
                     _log.exception("run.unreadable", tenant=tenant_id)
             return claims
 
-    def _forget(self, run_id: str, _task: asyncio.Task[None]) -> None:
+    def _forget(self, run_id: str, arrived: Callable[[], None], _task: asyncio.Task[None]) -> None:
+        arrived()
         self._driving.pop(run_id, None)
         self._taken.pop(run_id, None)
         self._wake.set()
 
-    async def _take(self, due: DueRun, claim: Claim | None) -> None:
+    async def _take(self, due: DueRun, claim: Claim | None, arrived: Callable[[], None]) -> None:
         """Claim a run and drive it; nothing raised here may end the executor."""
         try:
-            drive = await self._claims.claim(due, claim)
+            drive = await self._claims.claim(due, claim, arrived)
             if isinstance(drive, float):
                 self._wake_in(drive)
                 return
@@ -258,3 +296,7 @@ class Executor:
     def _wake_on_new_run(self, operation: TenantOperation, _outcome: Outcome) -> None:
         if any(row.run.state is RunState.QUEUED for row in operation.runs):
             self._wake.set()
+
+
+def _nothing() -> None:
+    """Who was not called up has nothing to tell when it comes to a line."""

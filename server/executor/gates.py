@@ -1,23 +1,30 @@
 """The engine gate of each site, and the one prober that closes and opens it.
 
-While a gate is shut no attempt is counted and no tenant fails; runs wait and say so.
-One tenant's error never shuts it by itself: an answer that may mean the engine is down
-makes the attempt ask here, and the prober's own look decides (promise 6). When a gate
-opens, load comes back in growing waves: one run, then two, four, …
+While a gate is shut no attempt is counted and no tenant fails; runs wait and say so. One
+tenant's error never shuts it by itself: an answer that may mean the engine is down makes the
+attempt ask here, and the prober's own look decides (promise 6).
+
+The gate is a row, so that any process can go on where another one died: the time of the next
+look is stored, and whoever finds it due takes it by a conditional update (one prober a site,
+however many processes). When a gate opens, load comes back in growing waves: one run, then
+two, four, … of all processes together; the wave is stored, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import structlog
 
 from server.errors import StoreUnavailable
+from server.executor.site_watch import SiteWatch
 from server.model.states import GateState
 from server.model.step_context import EngineHealth
 from server.store.operations import GateOperation
+from server.store.site_operations import ProbeReturn, ProbeTake, SitePause, WaveChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +37,14 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 PROBE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
-_FULL = 1_000_000
+# A prober that died is missed by then. A look may take longer: then two look, which is no harm.
+_LOOK_SECONDS = 15.0
+# No stored time is further ahead than the longest Retry-After that is obeyed, and a look.
+_LONGEST_SECONDS = 700.0
+# From so many runs on all may come.
+_FULL_WAVE = 64
+# The first wave belongs to the process that opened the gate; if it died, to any.
+_FIRST_WAVE_SECONDS = 30.0
 
 
 class Gates:
@@ -42,59 +56,123 @@ class Gates:
         self._database = database
         self._engines = engines  # by site
         self._now = now
+        self.watch = SiteWatch(database, engines)
         self._gates: dict[str, Gate] = {}
+        self._under_way: dict[str, int] = {}
         self._asking: dict[str, asyncio.Task[EngineHealth]] = {}
         self._probers: dict[str, asyncio.Task[None]] = {}
-        self._ramp: dict[str, int] = {}
+        # Sites whose look this process has taken and not told about yet.
+        self._looking: set[str] = set()
+        self._opened_here: set[str] = set()
         self._on_open: list[Callable[[], None]] = []
+        self._on_shut: list[Callable[[str], None]] = []
 
     def on_open(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever a gate opens here."""
+        """Call `callback` whenever a site may take more work."""
         self._on_open.append(callback)
+
+    def on_shut(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with each site that is seen to take no more work."""
+        self._on_shut.append(callback)
 
     async def refresh(self) -> None:
         """Read the gates anew; see that each shut gate of a configured site has a prober."""
-        before = self._gates
+        before = self.closed()
         self._gates = await self._database.reads.gates()
         for site, gate in self._gates.items():
             if gate.state is not GateState.UP and site in self._engines:
-                self._probe_until_up(site)
-            elif site in before and before[site].state is not GateState.UP:
-                self._ramp[site] = 1
+                self._see_to_it(site)
+        waves = [site for site, gate in self._gates.items() if gate.wave is not None]
+        self._under_way = await self._database.reads.under_way(waves) if waves else {}
+        for site in self.closed() - before:
+            for callback in self._on_shut:
+                callback(site)
 
     async def stop(self) -> None:
-        """End the probers; the gates stay as they are."""
+        """End the probers; the gates stay as they are, for whoever comes next."""
         tasks = [*self._probers.values(), *self._asking.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            for site in self._looking:
+                await self._database.submit(ProbeReturn(site=site, at=self._now()))
+        except StoreUnavailable as error:
+            # The next prober then waits until the look would have been over.
+            _log.warning("gate.write_failed", tenant="", error=error.message)
 
-    def shut(self) -> set[str]:
-        """Return the sites whose gate is shut."""
-        return {site for site, gate in self._gates.items() if gate.state is not GateState.UP}
+    def closed(self) -> set[str]:
+        """Return the sites that take no work now: shut, or left alone as they asked."""
+        return {
+            site
+            for site, gate in self._gates.items()
+            if gate.state is not GateState.UP or self.paused_until(site) is not None
+        }
 
     def slot_holders(self) -> set[str]:
         """Return the tenants that hold the slot of an open site."""
+        closed = self.closed()
         return {
             gate.slot_tenant_id
-            for gate in self._gates.values()
-            if gate.slot_tenant_id is not None and gate.state is GateState.UP
+            for site, gate in self._gates.items()
+            if gate.slot_tenant_id is not None and site not in closed
         }
 
     def gate(self, site: str) -> Gate | None:
         """Return a site's gate as last read."""
         return self._gates.get(site)
 
-    def room(self, site: str, driving: int) -> bool:
-        """Tell whether one more run of a site may be driven now."""
-        return driving < self._ramp.get(site, _FULL)
+    def health(self, site: str) -> EngineHealth | None:
+        """Return what is wrong with a site whose gate is shut; None for an open one."""
+        gate = self._gates.get(site)
+        if gate is None or gate.state is GateState.UP:
+            return None
+        return EngineHealth(state=gate.state, code=gate.code, message=gate.message)
 
-    def came_through(self, site: str) -> None:
+    def paused_until(self, site: str) -> datetime | None:
+        """Return until when a site asked to be left alone; None if it did not, or it is over."""
+        gate = self._gates.get(site)
+        until = None if gate is None else gate.paused_until
+        if until is None:
+            return None
+        ahead = (until - self._now()).total_seconds()
+        # Further ahead than any site may ask for: the clock was set back since.
+        return until if 0 < ahead <= _LONGEST_SECONDS else None
+
+    def room(self, site: str, driving: int) -> bool:
+        """Tell whether one more run of a site may be driven now.
+
+        Args:
+            site: The site.
+            driving: Runs of it that this process drives.
+        """
+        gate = self._gates.get(site)
+        if gate is None or gate.wave is None:
+            return True
+        age = (self._now() - gate.since).total_seconds()
+        if gate.wave == 1 and site not in self._opened_here and age < _FIRST_WAVE_SECONDS:
+            return False
+        return max(driving, self._under_way.get(site, 0)) < gate.wave
+
+    async def came_through(self, site: str) -> None:
         """Note an attempt that the engine answered: the next wave may be twice as large."""
-        if site in self._ramp:
-            self._ramp[site] *= 2
-            if self._ramp[site] > _FULL:
-                del self._ramp[site]
+        gate = self._gates.get(site)
+        if gate is None or gate.wave is None:
+            return
+        wave = None if gate.wave >= _FULL_WAVE else gate.wave * 2
+        await self._database.submit(WaveChange(site=site, seen=gate.wave, wave=wave))
+        self._gates = await self._database.reads.gates()
+        self._tell_open()
+
+    async def pause(self, site: str, seconds: float) -> datetime:
+        """Leave a site alone for as long as it asked (Retry-After); load comes back in waves."""
+        now = self._now()
+        until = now + timedelta(seconds=seconds)
+        await self._database.submit(SitePause(site=site, at=now, until=until))
+        self._opened_here.add(site)
+        await self.refresh()
+        asyncio.get_running_loop().call_later(seconds, self._tell_open)
+        return self.paused_until(site) or until
 
     async def ask(self, site: str) -> EngineHealth:
         """Ask the prober for its word; callers at the same time share one look.
@@ -102,6 +180,15 @@ class Gates:
         Returns:
             What it found. Where that is not UP, the gate is shut when this returns.
         """
+        known = self.health(site)
+        if known is not None:
+            # Shut already: its prober looks by its own clock, not by ours.
+            self._see_to_it(site)
+            return known
+        return await self.look(site)
+
+    async def look(self, site: str) -> EngineHealth:
+        """Look at a site now, whatever was known of it."""
         task = self._asking.get(site)
         if task is None:
             task = asyncio.create_task(self._look(site), name=f"prober-asked {site}")
@@ -113,12 +200,16 @@ class Gates:
         health = await self._check(site)
         if health.state is not GateState.UP:
             await self._write(site, health, pause=PROBE_PAUSES_SECONDS[0])
-            self._probe_until_up(site)
+            self._see_to_it(site)
         return health
 
     async def _check(self, site: str) -> EngineHealth:
         try:
-            return await self._engines[site].check()
+            health = await self._engines[site].check()
+            if health.state is GateState.UP:
+                health = await self.watch.judge(site)
+        except StoreUnavailable:
+            raise
         except Exception as error:  # noqa: BLE001 - no look is no proof that it is up; recorded
             _log.exception("gate.check_bug", tenant="", site=site)
             return EngineHealth(
@@ -129,34 +220,66 @@ class Gates:
                     f"({type(error).__name__}). The server's log has the traceback."
                 ),
             )
+        return health
 
-    def _probe_until_up(self, site: str) -> None:
+    def _see_to_it(self, site: str) -> None:
         prober = self._probers.get(site)
         if prober is None or prober.done():
             self._probers[site] = asyncio.create_task(self._probe(site), name=f"prober {site}")
 
     async def _probe(self, site: str) -> None:
-        """Ask after 1, 2, 4, 8, then every 15 s, until the site takes work."""
-        looks = 0
+        """Look whenever the stored time is due and nobody else took it, until the gate opens."""
         while True:
-            await asyncio.sleep(_pause(looks))
-            looks += 1
             try:
-                health = await self._check(site)
-                await self._write(site, health, pause=_pause(looks))
+                gate = (await self._database.reads.gates()).get(site)
+                if gate is None or gate.state is GateState.UP:
+                    return
+                await asyncio.sleep(self._seconds_until(gate.next_probe_at))
+                if await self._take(site):
+                    self._looking.add(site)
+                    health = await self._check(site)
+                    await self._write(site, health, pause=self._pause_of(gate))
+                    self._looking.discard(site)
             except StoreUnavailable as error:
                 _log.warning("gate.write_failed", tenant="", site=site, error=error.message)
-                continue
+                await asyncio.sleep(PROBE_PAUSES_SECONDS[0])
             except Exception:  # noqa: BLE001 - a gate without prober stays shut; recorded
                 _log.exception("gate.bug", tenant="", site=site)
-                continue
-            if health.state is GateState.UP:
-                return
+                await asyncio.sleep(PROBE_PAUSES_SECONDS[0])
+
+    def _seconds_until(self, due: datetime | None) -> float:
+        ahead = 0.0 if due is None else (due - self._now()).total_seconds()
+        # Looked at again now and then: another process may have opened it meanwhile. A time
+        # that is too far ahead was stored by a clock that has been set back since.
+        return min(max(ahead, 0.0), PROBE_PAUSES_SECONDS[-1]) if ahead <= _LONGEST_SECONDS else 0.0
+
+    async def _take(self, site: str) -> bool:
+        now = self._now()
+        taken = await self._database.submit(
+            ProbeTake(
+                site=site,
+                at=now,
+                until=now + timedelta(seconds=_LOOK_SECONDS),
+                longest=_LONGEST_SECONDS,
+            )
+        )
+        return taken.applied
+
+    def _pause_of(self, gate: Gate) -> float:
+        """Return the pause after a look: 1, 2, 4, 8, then 15 s, told by the gate's age alone.
+
+        So it goes on in the same rhythm in whichever process.
+        """
+        age = (self._now() - gate.since).total_seconds()
+        sums = accumulate(PROBE_PAUSES_SECONDS)
+        due = zip(PROBE_PAUSES_SECONDS[1:], sums, strict=False)
+        return next((pause for pause, end in due if age < 2 * end), PROBE_PAUSES_SECONDS[-1])
 
     async def _write(self, site: str, health: EngineHealth, *, pause: float) -> None:
         now = self._now()
         up = health.state is GateState.UP
         known = self._gates.get(site)
+        pause = max(pause, health.retry_after_seconds or 0.0)
         await self._database.submit(
             GateOperation(
                 site=site,
@@ -165,6 +288,7 @@ class Gates:
                 code=health.code,
                 message=health.message,
                 next_probe_at=None if up else now + timedelta(seconds=pause),
+                wave=1 if up else None,
             )
         )
         if known is None or known.state is not health.state:
@@ -177,12 +301,11 @@ class Gates:
                 reason=health.message,
             )
         if up:
-            self._ramp[site] = 1
-        self._gates = await self._database.reads.gates()
+            self._opened_here.add(site)
+        await self.refresh()
         if up:
-            for callback in self._on_open:
-                callback()
+            self._tell_open()
 
-
-def _pause(looks: int) -> float:
-    return PROBE_PAUSES_SECONDS[min(looks, len(PROBE_PAUSES_SECONDS) - 1)]
+    def _tell_open(self) -> None:
+        for callback in self._on_open:
+            callback()

@@ -29,6 +29,8 @@ from server.model.states import (
 from server.store.operations import Healing
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from server.errors import EngineError
     from server.executor.state import DrivenRun
     from server.model.blueprint import StepType
@@ -46,9 +48,13 @@ _GATE_CODES = {
 class Journal:
     """The record of one driven run, as its drive writes it."""
 
-    def __init__(self, driven: DrivenRun, worker_id: WorkerId) -> None:
+    def __init__(
+        self, driven: DrivenRun, worker_id: WorkerId, *, in_line: Attempt | None = None
+    ) -> None:
+        """Take the run; `in_line` is the attempt that stood in line for the site's slot."""
         self._driven = driven
         self._worker_id = worker_id
+        self._in_line = in_line
         self._attempt: Attempt | None = None
 
     def counts(self, kind: StepType) -> Counts:
@@ -56,9 +62,29 @@ class Journal:
         step = self._driven.steps[kind.key]
         return Counts(tries=step.tries, races=step.races, losses=step.losses)
 
+    def goes_on(self, kind: StepType) -> bool:
+        """Tell whether the next attempt of a step is one that stood in line."""
+        return self._in_line is not None and self._in_line.step_key == kind.key
+
     async def began(self, kind: StepType) -> int:
-        """Write that an attempt begins, before it does; return its number."""
+        """Write that an attempt begins, before it does; return its number.
+
+        One that stood in line for the site's slot goes on: to wait was no try.
+        """
         driven, now = self._driven, self._driven.now()
+        waited, self._in_line = self._in_line, None
+        if waited is not None and waited.step_key == kind.key:
+            driven.deadline_at = now + timedelta(seconds=kind.deadline_seconds)
+            self._attempt = replace(
+                waited, worker_id=self._worker_id, deadline_at=driven.deadline_at
+            )
+            driven.put_attempt(self._attempt)
+            driven.run = replace(driven.run, state=RunState.RUNNING, waiting_for=None)
+            await driven.write()
+            return waited.number
+        if waited is not None:
+            self._attempt = waited
+            self.end(AttemptOutcome.LOST, code="WORKER_STOPPED", message="Its step changed.")
         number = driven.attempt_numbers.get(kind.key, 0) + 1
         driven.attempt_numbers[kind.key] = number
         driven.deadline_at = now + timedelta(seconds=kind.deadline_seconds)
@@ -241,6 +267,36 @@ class Journal:
         )
         await driven.write()
 
+    async def stand_in_line(self, kind: StepType) -> None:
+        """Give the place back until the site's line has moved on; the attempt stays open."""
+        self._attempt = None
+        self._driven.deadline_at = None
+        self._hand_back(
+            WaitingFor(
+                code=WaitingCode.SITE_SLOT,
+                message=(
+                    f"{kind.title} waits for its turn at the site: ERPNext takes one such "
+                    "document at a time, and who was ordered first goes first."
+                ),
+                until=None,
+            )
+        )
+        await self._driven.write()
+
+    async def wait_out(self, kind: StepType, code: WaitingCode, why: str, until: datetime) -> None:
+        """Hand the run back until a time: nothing is counted."""
+        driven = self._driven
+        self.end(AttemptOutcome.WAIT_ENGINE, code=code.value, message=why)
+        self._hand_back(WaitingFor(code=code, message=why, until=until), due_at=until)
+        driven.say(
+            f"{kind.title} waits until {until:%H:%M:%S} UTC, no try is counted: {why}",
+            event="run.waits",
+            level=LogLevel.WARNING,
+            step_key=kind.key,
+            code=code.value,
+        )
+        await driven.write()
+
     async def interrupted(self) -> None:
         """Record that this worker stops, and hand the run back."""
         driven = self._driven
@@ -294,13 +350,13 @@ class Journal:
             )
         )
 
-    def _hand_back(self, waiting_for: WaitingFor | None) -> None:
+    def _hand_back(self, waiting_for: WaitingFor | None, *, due_at: datetime | None = None) -> None:
         """Give the run to whoever takes it next: at once, or when its wait is over."""
         driven = self._driven
         driven.run = replace(
             driven.run,
             state=RunState.QUEUED if waiting_for is None else RunState.WAITING,
             worker_id=None,
-            due_at=driven.now(),
+            due_at=due_at or driven.now(),
             waiting_for=waiting_for,
         )

@@ -33,12 +33,12 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
         if known is None and document.shared:
             continue
         state = settle(known, document, api_user)
-        if known is not None and known.state is state:
+        if known is not None and known.state is state and known.busy_until is None:
             continue
         if known is not None and known.state is ResourceState.INTENDED:
             # What was out when its answer was lost has been seen: others may go on.
             driven.free_slot()
-        if state is ResourceState.CREATED:
+        if state is ResourceState.CREATED and (known is None or known.state is not state):
             ours = True
             driven.say(
                 f"{document.doctype} {document.name!r} was made by an earlier request of "
@@ -64,5 +64,6 @@ def _resource(
     document: Document, state: ResourceState, known: Resource | None, now: datetime
 ) -> Resource:
     if known is not None:
-        return replace(known, state=state)
+        # What was out when its answer was lost is seen as it was wanted.
+        return replace(known, state=state, busy_until=None)
     return Resource(doctype=document.doctype, name=document.name, state=state, intended_at=now)

@@ -48,6 +48,8 @@ class Resource:
     Attributes:
         intended_at: When we asked for it; for an adopted one, when we first saw it.
         shared: Whether it belongs to the site, not to one tenant; never deleted by us.
+        busy_until: Until when a change or removal of it whose answer was lost may still be
+            carried out; None where none is out.
     """
 
     doctype: str
@@ -55,6 +57,7 @@ class Resource:
     state: ResourceState
     intended_at: datetime
     shared: bool = False
+    busy_until: datetime | None = None
 
 
 def resource_key(doctype: str, name: str) -> tuple[str, str]:

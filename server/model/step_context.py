@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from server.model.difference import Difference
@@ -210,11 +210,13 @@ class EngineHealth:
         state: Whether it takes work.
         code: Stable code where it does not; "" where it does.
         message: In plain words, with what to do.
+        retry_after_seconds: When the site wants to be asked again, if it said so.
     """
 
     state: GateState
     code: str = ""
     message: str = ""
+    retry_after_seconds: float | None = None
 
 
 class Engine(Protocol):
@@ -240,6 +242,23 @@ class Engine(Protocol):
 
     async def check(self) -> EngineHealth:
         """Ask the site whether it takes work: up, host right, token valid."""
+
+    async def identity(self) -> str | None:
+        """Return who the site is; another value means another site under the same address.
+
+        Returns:
+            None where the site has no identity (yet).
+
+        Raises:
+            server.errors.EngineError: if it could not be read.
+        """
+
+    async def missing_companies(self, names: Collection[str]) -> frozenset[str]:
+        """Return those of some Companies that the site does not hold.
+
+        Raises:
+            server.errors.EngineError: if that could not be read.
+        """
 
     async def close(self) -> None:
         """Close connections."""

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from server.model.states import SETTLED_TENANT_STATES
+from server.model.states import SETTLED_TENANT_STATES, RunState, WaitingCode
 from server.store import rows
 from server.store.columns import UtcTime
 from server.store.operations import (
@@ -51,6 +51,8 @@ from server.store.operations import (
     WorkerOperation,
 )
 from server.store.rowset import PARAMETER, add, encode, put, rowset
+from server.store.site_operations import SiteOperation
+from server.store.sites import change_site
 from server.store.tables import (
     ATTEMPTS,
     BINDINGS,
@@ -135,6 +137,9 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
     for op in ready:
         if isinstance(op, GateOperation):
             put_gate(connection, op)
+        elif isinstance(op, SiteOperation):
+            if not change_site(connection, op):
+                outcomes[id(op)] = Outcome(refusal=Refusal.SITE_CHANGED_MEANWHILE)
         elif isinstance(op, WorkerOperation):
             _beat(connection, op)
         elif isinstance(op, SweepOperation):
@@ -259,14 +264,15 @@ def _take_slot(connection: Connection, op: TenantOperation, slot: SlotTake) -> b
     mine = ENGINES.c.slot_tenant_id == op.tenant_id if slot.repeatable else false()
     free = or_(
         ENGINES.c.slot_tenant_id.is_(None),
-        mine,
         ENGINES.c.slot_expires_at < op.at,
         # Sent in the future: the clock was set back since.
         ENGINES.c.slot_sent_at > op.at + _CLOCK_SET_BACK,
     )
+    if slot.since is not None:
+        free = and_(free, not_(_somebody_first(op, slot)))
     taken = connection.execute(
         update(ENGINES)
-        .where(ENGINES.c.site == slot.site, free, _drives(op))
+        .where(ENGINES.c.site == slot.site, or_(mine, free), _drives(op))
         .values(
             slot_tenant_id=op.tenant_id,
             slot_token=op.token,
@@ -277,6 +283,27 @@ def _take_slot(connection: Connection, op: TenantOperation, slot: SlotTake) -> b
         )
     )
     return taken.rowcount == 1
+
+
+def _somebody_first(op: TenantOperation, slot: SlotTake) -> Exists:
+    """Whether a run of another process stands before this one in the site's line.
+
+    Only one whose worker lives: a dead one's is taken over, and stands in line again.
+    """
+    lives = exists().where(
+        WORKERS.c.id == RUNS.c.worker_id,
+        WORKERS.c.stopped_at.is_(None),
+        WORKERS.c.heartbeat_at > op.at - _CLOCK_SET_BACK,
+    )
+    return exists().where(
+        RUNS.c.site == slot.site,
+        RUNS.c.state == RunState.RUNNING.value,
+        RUNS.c.waiting_code == WaitingCode.SITE_SLOT.value,
+        RUNS.c.created_at < slot.since,
+        # The line within a process is its own affair (`server.executor.slots`).
+        RUNS.c.worker_id.not_in({row.run.worker_id for row in op.runs}),
+        lives,
+    )
 
 
 def _drives(op: TenantOperation) -> Exists:
@@ -419,6 +446,7 @@ def put_gate(connection: Connection, op: GateOperation) -> None:
         "gate_code": op.code,
         "gate_message": op.message,
         "next_probe_at": op.next_probe_at,
+        "wave": op.wave,
     }
     changed = connection.execute(
         update(ENGINES)

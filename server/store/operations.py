@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from server.store.site_operations import SiteOperation
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -71,6 +73,8 @@ class SlotTake:
     Attributes:
         repeatable: Whether the tenant may take its own slot again while an earlier request
             of it may still be out: the engine then refuses the second one by its name.
+        since: The tenant's place in line; whoever waits in a process with an earlier one
+            goes first. None: no line.
     """
 
     site: str
@@ -79,6 +83,7 @@ class SlotTake:
     sent_at: datetime
     expires_at: datetime
     repeatable: bool = True
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +170,12 @@ class TenantOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOperation:
-    """What the prober found out about a site; None leaves a field."""
+    """What the prober found out about a site.
+
+    Attributes:
+        next_probe_at: When a shut site is asked again.
+        wave: How many runs an open one may have driven at once; None: as many as there are.
+    """
 
     site: str
     at: datetime
@@ -173,6 +183,7 @@ class GateOperation:
     code: str = ""
     message: str = ""
     next_probe_at: datetime | None = None
+    wave: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +259,14 @@ class RequestOperation:
     request: RequestKey
 
 
-Operation = TenantOperation | RequestOperation | GateOperation | WorkerOperation | SweepOperation
+Operation = (
+    TenantOperation
+    | RequestOperation
+    | GateOperation
+    | SiteOperation
+    | WorkerOperation
+    | SweepOperation
+)
 
 
 class Refusal(Enum):
@@ -262,6 +280,7 @@ class Refusal(Enum):
     NAME_TAKEN = auto()
     ABBREVIATION_TAKEN = auto()
     REQUEST_KNOWN = auto()
+    SITE_CHANGED_MEANWHILE = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal_column, or_, select
+from sqlalchemy import and_, func, literal_column, not_, or_, select
 
 from server.model.naming import fold_name
-from server.model.states import OPEN_RUN_STATES, GateState, RunState, TenantState
+from server.model.states import (
+    OPEN_RUN_STATES,
+    GateState,
+    RunState,
+    TenantState,
+    WaitingCode,
+)
 from server.store import values
 from server.store.claims import read_claims, record_of
+from server.store.lines import read_line, read_under_way
 from server.store.snapshot import snapshot
 from server.store.tables import (
     ATTEMPTS,
@@ -71,6 +78,10 @@ class Gate:
     slot_name: str | None
     slot_sent_at: datetime | None
     slot_expires_at: datetime | None
+    wave: int | None = None
+    paused_until: datetime | None = None
+    identity: str | None = None
+    accepted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +187,7 @@ class Reads:
         due = or_(TENANTS.c.look_at.is_(None), TENANTS.c.look_at <= now)
         query = (
             select(TENANTS.c.id)
-            .where(literal_column(_UNSETTLED), due, TENANTS.c.id > after)
+            .where(literal_column(UNSETTLED), due, TENANTS.c.id > after)
             .order_by(TENANTS.c.id)
             .limit(limit)
         )
@@ -272,6 +283,8 @@ class Reads:
         """
         # A queued run waits for nothing: a time ahead is another host's clock.
         due = or_(RUNS.c.state == "QUEUED", RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
+        # Who stands in line for a site's slot is called up by its turn (`slot_line`).
+        in_line = RUNS.c.waiting_code.is_not_distinct_from(WaitingCode.SITE_SLOT.value)
         query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site)
         query = query.where(literal_column(OPEN), RUNS.c.site.in_(sites))
         if tenants is not None:
@@ -281,6 +294,7 @@ class Reads:
             # Nobody drives a run whose worker is not alive.
             left = or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id.not_in(others))
             under_way = RUNS.c.state == "RUNNING"
+            due = and_(due, not_(in_line))
             query = query.where(or_(and_(~under_way, due), and_(under_way, left)))
             wanted = limit if not others else limit * (1 + len(others)) + _SPREAD
             query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(wanted + len(driving))
@@ -289,6 +303,34 @@ class Reads:
             DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"])
             for row in _spread(rows[:wanted], limit)
         ]
+
+    async def slot_line(self, site: str, *, driving: Collection[str], limit: int) -> list[DueRun]:
+        """Return who stands in line for a site's slot, first come first (`server.store.lines`)."""
+        async with self._snapshot() as connection:
+            rows = await read_line(connection, site, driving=driving, limit=limit)
+        return [
+            DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"]) for row in rows
+        ]
+
+    async def under_way(self, sites: Collection[str]) -> dict[str, int]:
+        """Count the runs driven now by all processes, by site."""
+        async with self._snapshot() as connection:
+            return await read_under_way(connection, sites)
+
+    async def vanished_companies(
+        self, site: str, *, since: datetime | None, limit: int
+    ) -> list[str]:
+        """Return Companies that are gone, of tenants of a site held for that since a time."""
+        query = select(TENANTS.c.company_name).where(
+            literal_column(UNSETTLED),
+            TENANTS.c.site == site,
+            TENANTS.c.error_code == "COMPANY_VANISHED",
+            TENANTS.c.hold_since.is_not(None),
+        )
+        if since is not None:
+            query = query.where(TENANTS.c.hold_since > since)
+        async with self._snapshot() as connection:
+            return list((await connection.execute(query.limit(limit))).scalars())
 
     async def run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
@@ -444,4 +486,8 @@ def gate_of(row: RowMapping) -> Gate:
         slot_name=row["slot_name"],
         slot_sent_at=row["slot_sent_at"],
         slot_expires_at=row["slot_expires_at"],
+        wave=row["wave"] if isinstance(row["wave"], int) else None,
+        paused_until=row["paused_until"],
+        identity=row["identity"],
+        accepted_at=row["accepted_at"],
     )

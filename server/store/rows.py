@@ -248,6 +248,7 @@ def resource_rows(op: TenantOperation) -> Iterator[Row]:
             "step_key": item.step_key,
             "intended_at": item.resource.intended_at,
             "settled_at": item.settled_at,
+            "busy_until": item.resource.busy_until,
         }
 
 

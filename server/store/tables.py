@@ -243,6 +243,8 @@ RESOURCES = Table(
     Column("step_key", Text, nullable=False),
     Column("intended_at", UtcTime, nullable=False),
     Column("settled_at", UtcTime),
+    # Until when a change of unknown outcome may still be carried out at the engine.
+    Column("busy_until", UtcTime),
     PrimaryKeyConstraint("tenant_id", "doctype", "name"),
 )
 
@@ -280,7 +282,13 @@ ENGINES = Table(
     Column("gate_message", Text, nullable=False),
     Column("gate_since", UtcTime, nullable=False),
     Column("next_probe_at", UtcTime),
+    # How many runs may be driven at once while load comes back; null: as many as there are.
+    Column("wave", Integer),
+    # The site asked to be left alone until then (Retry-After).
+    Column("paused_until", UtcTime),
     Column("identity", Text),
+    # When a person last said that the site is right as it is.
+    Column("accepted_at", UtcTime),
     Column("slot_tenant_id", Text),
     Column("slot_token", BigInteger),
     Column("slot_doctype", Text),

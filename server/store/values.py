@@ -210,6 +210,7 @@ def resource(row: RowMapping) -> Resource:
         state=ResourceState.parse(row["state"]) or ResourceState.ADOPTED,
         intended_at=row["intended_at"] or _EPOCH,
         shared=bool(row["shared"]),
+        busy_until=row["busy_until"],
     )
 
 

@@ -11,6 +11,8 @@ import httpx
 from server.erpnext.requests import JsonObject, insert_row, make
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from server.erpnext.client import ErpNextEngine
     from server.model.step_context import Answer, EngineHealth, Request, Step
     from server.standin.app import StandIn
@@ -95,6 +97,12 @@ class OlderEngine:
 
     async def check(self) -> EngineHealth:
         return await self._engine.check()
+
+    async def identity(self) -> str | None:
+        return await self._engine.identity()
+
+    async def missing_companies(self, names: Collection[str]) -> frozenset[str]:
+        return await self._engine.missing_companies(names)
 
     async def close(self) -> None:
         await self._engine.close()

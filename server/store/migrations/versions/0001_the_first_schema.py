@@ -60,7 +60,10 @@ def upgrade() -> None:
         sa.Column("gate_message", sa.Text(), nullable=False),
         sa.Column("gate_since", UtcTime(), nullable=False),
         sa.Column("next_probe_at", UtcTime(), nullable=True),
+        sa.Column("wave", sa.Integer(), nullable=True),
+        sa.Column("paused_until", UtcTime(), nullable=True),
         sa.Column("identity", sa.Text(), nullable=True),
+        sa.Column("accepted_at", UtcTime(), nullable=True),
         sa.Column("slot_tenant_id", sa.Text(), nullable=True),
         sa.Column("slot_token", sa.BigInteger(), nullable=True),
         sa.Column("slot_doctype", sa.Text(), nullable=True),
@@ -180,6 +183,7 @@ def upgrade() -> None:
         sa.Column("step_key", sa.Text(), nullable=False),
         sa.Column("intended_at", UtcTime(), nullable=False),
         sa.Column("settled_at", UtcTime(), nullable=True),
+        sa.Column("busy_until", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "doctype", "name", name=op.f("pk_resources")),
     )
     op.create_table(

@@ -1,0 +1,96 @@
+"""Keeps a tenant's names out of use while a change of unknown outcome may still be carried out.
+
+Before a document of a tenant is changed or removed, the record says until when that request
+may be out: its time limit and a grace. An answer takes the mark away. As long as it stands
+(its answer was lost, or its worker died) nothing of the tenant is made or removed, and that
+document is not changed: a late removal would hit the new one of the same name (promise 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from server.model.ownership import Resource, resource_key
+from server.model.states import ResourceState
+from server.store.operations import ResourceRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.executor.state import DrivenRun
+    from server.model.blueprint import StepType
+    from server.model.step_context import Intent
+
+# No request is out longer than the longest time limit and its grace; a mark further ahead was
+# made by a clock that has been set back since.
+_LONGEST = timedelta(minutes=15)
+
+
+class InQuarantine(Exception):  # noqa: N818 - no error: the run waits
+    """An earlier change may still be out; the run goes on when its time is over."""
+
+    def __init__(self, resource: Resource, until: datetime) -> None:
+        super().__init__(
+            f"An earlier change of {resource.doctype} {resource.name!r} got no answer and may "
+            "still be carried out. It is looked at again when its time is over."
+        )
+        self.until = until
+
+
+def check(driven: DrivenRun, intent: Intent) -> None:
+    """Make sure that a write may be sent now.
+
+    Raises:
+        InQuarantine: if it must wait.
+    """
+    if intent.shared:
+        return
+    now = driven.now()
+    for resource in driven.resources.values():
+        until = resource.busy_until
+        if until is None or not now < until <= now + _LONGEST:
+            continue
+        if not intent.update or _is_of(resource, intent):
+            raise InQuarantine(resource, until)
+
+
+def mark(driven: DrivenRun, kind: StepType, intent: Intent, seconds: float) -> None:
+    """Say, with the next write, until when a change or removal may be out."""
+    if intent.shared or not intent.update:
+        return
+    known = driven.resources.get(resource_key(intent.doctype, intent.name))
+    if known is None:
+        # A change of what is there and was never asked for by us: it is not ours to remove.
+        known = Resource(
+            doctype=intent.doctype,
+            name=intent.name,
+            state=ResourceState.ADOPTED,
+            intended_at=driven.now(),
+        )
+    _put(driven, kind, known, until=driven.now() + timedelta(seconds=seconds))
+
+
+def lift(driven: DrivenRun, kind: StepType, intent: Intent) -> None:
+    """Take the mark away, with the next write: the request was answered."""
+    known = driven.resources.get(resource_key(intent.doctype, intent.name))
+    if intent.update and known is not None and known.busy_until is not None:
+        _put(driven, kind, known, until=None)
+
+
+def _is_of(resource: Resource, intent: Intent) -> bool:
+    key = resource_key(resource.doctype, resource.name)
+    return key == resource_key(intent.doctype, intent.name)
+
+
+def _put(driven: DrivenRun, kind: StepType, resource: Resource, *, until: datetime | None) -> None:
+    driven.put_resource(
+        ResourceRow(
+            resource=replace(resource, busy_until=until),
+            shared=False,
+            run_id=driven.run.id,
+            step_key=kind.key,
+            settled_at=None if resource.state is ResourceState.INTENDED else driven.now(),
+        )
+    )

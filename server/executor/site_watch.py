@@ -1,0 +1,103 @@
+"""Sees that a site is still the one it was: its identity, and the Companies of its tenants.
+
+A run looks before anything of it is written or taken for done; the prober looks with every
+look of its own. What is found is judged by `server.model.site_identity`. A changed site, or
+three tenants whose Company is gone, close the gate; it opens when the prober finds the
+old site or the Companies again, or when a person accepts the site as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.errors import EngineError
+from server.model.site_identity import SiteVerdict, is_shut_by_vanished, judge_site
+from server.model.states import ErrorClass, GateState
+from server.model.step_context import EngineHealth
+from server.store.site_operations import IdentitySeen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.model.step_context import Engine
+    from server.store.database import Database
+
+# Enough to tell that it is the site's trouble; the others are looked at when these are mended.
+_MOST_LOOKED_FOR = 20
+
+_UP = EngineHealth(state=GateState.UP)
+
+
+class SiteWatch:
+    """Compares sites with what is stored of them."""
+
+    def __init__(self, database: Database, engines: Mapping[str, Engine]) -> None:
+        self._database = database
+        self._engines = engines  # by site
+
+    async def check(self, site: str) -> None:
+        """Make sure, before a run writes anything, that the site is the one it was.
+
+        Raises:
+            EngineError: SITE_CHANGED with a hold; or what the engine answered.
+        """
+        if await self._verdict(site) is SiteVerdict.CHANGED:
+            raise EngineError(
+                ErrorClass.PERMANENT, "SITE_CHANGED", _changed_message(site), hold=True
+            )
+
+    async def judge(self, site: str) -> EngineHealth:
+        """Return the prober's word about a site that answers."""
+        gate = (await self._database.reads.gates()).get(site)
+        try:
+            if await self._verdict(site) is SiteVerdict.CHANGED:
+                return _misconfigured("SITE_CHANGED", _changed_message(site))
+            names = await self._database.reads.vanished_companies(
+                site,
+                since=None if gate is None else gate.accepted_at,
+                limit=_MOST_LOOKED_FOR,
+            )
+            if is_shut_by_vanished(len(names)):
+                missing = await self._engines[site].missing_companies(names)
+                if is_shut_by_vanished(len(missing)):
+                    return _misconfigured(
+                        "COMPANIES_VANISHED", _vanished_message(site, sorted(missing))
+                    )
+        except EngineError:
+            # No word either way: what was known of it stays.
+            if gate is None or gate.state is GateState.UP:
+                return _UP
+            return EngineHealth(state=gate.state, code=gate.code, message=gate.message)
+        return _UP
+
+    async def _verdict(self, site: str) -> SiteVerdict:
+        seen = await self._engines[site].identity()
+        gate = (await self._database.reads.gates()).get(site)
+        verdict = judge_site(None if gate is None else gate.identity, seen)
+        if verdict is SiteVerdict.FIRST_SIGHT and seen is not None:
+            stored = await self._database.submit(IdentitySeen(site=site, identity=seen))
+            # Another process may have seen another site in the same moment.
+            return verdict if stored.applied else SiteVerdict.CHANGED
+        return verdict
+
+
+def _misconfigured(code: str, message: str) -> EngineHealth:
+    return EngineHealth(state=GateState.MISCONFIGURED, code=code, message=message)
+
+
+def _changed_message(site: str) -> str:
+    return (
+        f"The site at {site} is not the one it was: it was set up at another time. Nothing is "
+        "written to it. If the address or a backup is wrong, mend that, and work goes on by "
+        "itself. If this site is the right one now: provisioner engines accept ENGINE, then "
+        "continue the tenants that are held."
+    )
+
+
+def _vanished_message(site: str, names: list[str]) -> str:
+    return (
+        f"{len(names)} Companies of tenants are gone from the site at {site}, such as "
+        f"{names[0]!r}: was a backup restored? Nothing is written to it. If they come back, "
+        "work goes on by itself. If the site is right as it is: provisioner engines accept "
+        "ENGINE."
+    )

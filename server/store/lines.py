@@ -1,0 +1,52 @@
+"""Who stands in a site's line for its slot, and how much a site has in hand: short reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, func, literal_column, select
+
+from server.model.states import RunState, WaitingCode
+from server.store.tables import RUNS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+# Literal, so that SQLite uses the partial index of open runs.
+_OPEN: ColumnElement[bool] = literal_column("state IN ('QUEUED','RUNNING','WAITING')")
+
+
+async def read_line(
+    connection: AsyncConnection, site: str, *, driving: Collection[str], limit: int
+) -> Sequence[RowMapping]:
+    """Return the runs that gave their place back while they wait for a site's slot.
+
+    Who was ordered first stands first: a tenant that is nearly done does not wait behind
+    everybody who begins, and nobody can be overtaken for ever.
+    """
+    query = (
+        select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site)
+        .where(
+            _OPEN,
+            RUNS.c.site == site,
+            RUNS.c.state == RunState.WAITING.value,
+            RUNS.c.waiting_code == WaitingCode.SITE_SLOT.value,
+            RUNS.c.id.not_in(driving),
+        )
+        .order_by(RUNS.c.created_at, RUNS.c.id)
+        .limit(limit)
+    )
+    return (await connection.execute(query)).mappings().all()
+
+
+async def read_under_way(connection: AsyncConnection, sites: Collection[str]) -> dict[str, int]:
+    """Count the runs that are driven now, by any process, site by site."""
+    query = (
+        select(RUNS.c.site, func.count())
+        .where(_OPEN, RUNS.c.state == RunState.RUNNING.value, RUNS.c.site.in_(sites))
+        .group_by(RUNS.c.site)
+    )
+    return {row[0]: row[1] for row in await connection.execute(query)}

@@ -51,7 +51,7 @@ class SiteWatch:
         gate = (await self._database.reads.gates()).get(site)
         try:
             if await self._verdict(site) is SiteVerdict.CHANGED:
-                return _misconfigured("SITE_CHANGED", _changed_message(site))
+                return _misconfigured(code="SITE_CHANGED", message=_changed_message(site))
             names = await self._database.reads.vanished_companies(
                 site,
                 since=None if gate is None else gate.accepted_at,
@@ -61,7 +61,8 @@ class SiteWatch:
                 missing = await self._engines[site].missing_companies(names)
                 if is_shut_by_vanished(len(missing)):
                     return _misconfigured(
-                        "COMPANIES_VANISHED", _vanished_message(site, sorted(missing))
+                        code="COMPANIES_VANISHED",
+                        message=_vanished_message(site, sorted(missing)),
                     )
         except EngineError:
             # No word either way: what was known of it stays.
@@ -81,7 +82,7 @@ class SiteWatch:
         return verdict
 
 
-def _misconfigured(code: str, message: str) -> EngineHealth:
+def _misconfigured(*, code: str, message: str) -> EngineHealth:
     return EngineHealth(state=GateState.MISCONFIGURED, code=code, message=message)
 
 
@@ -89,7 +90,7 @@ def _changed_message(site: str) -> str:
     return (
         f"The site at {site} is not the one it was: it was set up at another time. Nothing is "
         "written to it. If the address or a backup is wrong, mend that, and work goes on by "
-        "itself. If this site is the right one now: provisioner engines accept ENGINE, then "
+        "itself. If this site is the right one now: provisioner accept-site ENGINE, then "
         "continue the tenants that are held."
     )
 
@@ -98,6 +99,6 @@ def _vanished_message(site: str, names: list[str]) -> str:
     return (
         f"{len(names)} Companies of tenants are gone from the site at {site}, such as "
         f"{names[0]!r}: was a backup restored? Nothing is written to it. If they come back, "
-        "work goes on by itself. If the site is right as it is: provisioner engines accept "
+        "work goes on by itself. If the site is right as it is: provisioner accept-site "
         "ENGINE."
     )

@@ -187,7 +187,7 @@ class Reads:
         due = or_(TENANTS.c.look_at.is_(None), TENANTS.c.look_at <= now)
         query = (
             select(TENANTS.c.id)
-            .where(literal_column(UNSETTLED), due, TENANTS.c.id > after)
+            .where(literal_column(_UNSETTLED), due, TENANTS.c.id > after)
             .order_by(TENANTS.c.id)
             .limit(limit)
         )
@@ -322,7 +322,7 @@ class Reads:
     ) -> list[str]:
         """Return Companies that are gone, of tenants of a site held for that since a time."""
         query = select(TENANTS.c.company_name).where(
-            literal_column(UNSETTLED),
+            literal_column(_UNSETTLED),
             TENANTS.c.site == site,
             TENANTS.c.error_code == "COMPANY_VANISHED",
             TENANTS.c.hold_since.is_not(None),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from server.app import App, open_core, utc_now
 from server.errors import ProvisionerError, StoreUnavailable
 from server.logs import configure_logging
+from server.model.actor import LOCAL
 from server.settings import EngineConfig, EnginesConfig, load_engines, load_settings
 from server.store import schema
 from server.store.database import Database
@@ -93,6 +94,27 @@ def standin(*, listen: str, latency: str, site: str) -> int:
         _complain(f"The stand-in can't listen at {listen}: {error}")
         return EXIT_WRONG_USE
     return EXIT_DONE
+
+
+def accept_site(
+    engine: str, *, config: Path | None, overrides: Mapping[str, str], as_json: bool
+) -> int:
+    """Accept the site of an engine as it is (`server.commands.sites`)."""
+
+    async def accept() -> int:
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        async with AsyncExitStack() as stack:
+            core = await open_core(settings, load_engines(settings), stack, register=False)
+            site = await core.commands.accept_site(LOCAL, engine)
+        _report(
+            {"engine": engine, "site": site, "accepted": True},
+            f"{site} is accepted as it is. Its gate opens within 15 s if nothing else is wrong. "
+            "Tenants that are held stay held: provisioner list --held, then continue each.",
+            as_json=as_json,
+        )
+        return EXIT_DONE
+
+    return _run(accept)
 
 
 def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:

@@ -3,7 +3,7 @@
 `asked` checks who asks what, `desk` has what all orders share; `starting`, `driving_on`,
 `skipping`, `cancelling`, `releasing`, `adopting` and `deprovisioning` are the orders: each
 judges the tenant as it is and writes one durable operation. `opening` makes a run with all its
-step rows; `left_behind` says what a tenant has at the engine.
+step rows; `left_behind` says what a tenant has at the engine. `sites` is about a whole site.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from server.commands.driving_on import DrivingOn
 from server.commands.left_behind import TenantDocument
 from server.commands.opening import EngineEntry
 from server.commands.releasing import Holder, Releasing
+from server.commands.sites import SiteOrders
 from server.commands.skipping import Skipping
 from server.commands.starting import Starting
 
 __all__ = ["Adoption", "Commands", "EngineEntry", "Holder", "OrderTerms", "TenantDocument"]
 
 
-class Commands(Starting, DrivingOn, Skipping, Cancelling, Releasing, Adopting, Deprovisioning):
+class Commands(
+    Starting, DrivingOn, Skipping, Cancelling, Releasing, Adopting, Deprovisioning, SiteOrders
+):
     """Carries out orders on one store."""

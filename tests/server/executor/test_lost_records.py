@@ -144,9 +144,11 @@ async def test_an_empty_record_of_a_tenant_without_documents_is_driven_from_the_
 async def test_a_stray_open_run_is_closed_and_the_tenants_own_goes_on(shop: Shop) -> None:
     tenant = await shop.completed()
     shop.sql(
-        "INSERT INTO runs SELECT 'stray', tenant_id, site, run_order, blueprint,"
-        " blueprint_version, 'QUEUED', total_steps, due_at, NULL, token, NULL, actor, reason,"
-        " previous_state, NULL, NULL, NULL, created_at, NULL, NULL FROM runs"
+        "INSERT INTO runs (id, tenant_id, site, run_order, blueprint, blueprint_version, state,"
+        " total_steps, due_at, token, actor, reason, previous_state, created_at, options)"
+        " SELECT 'stray', tenant_id, site, run_order, blueprint, blueprint_version, 'QUEUED',"
+        " total_steps, due_at, token, actor, reason, previous_state, created_at, options"
+        " FROM runs"
     )
 
     async def closed() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import DateTime, String
@@ -12,18 +13,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.types import TypeEngine
 
-# One width, so that texts compare as the times they stand for; SQLite's own date
-# functions read it too.
-_FORMAT = "%Y-%m-%d %H:%M:%S.%f+00:00"
 
-
+@lru_cache(maxsize=4096)
 def time_text(value: datetime) -> str:
     """Return the text a time is stored as on SQLite and sent as in JSON.
+
+    One width, so that texts compare as the times they stand for; SQLite's own date functions
+    read it too. `isoformat`, as `strftime` takes four times as long; remembered, as the rows of
+    one operation share most of theirs.
 
     Args:
         value: An aware time.
     """
-    return value.astimezone(UTC).strftime(_FORMAT)
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(" ", "microseconds")
 
 
 class UtcTime(TypeDecorator[datetime]):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         TenantOperation,
     )
 
+# Words go in as they are: an enum that is text is written as its text.
 Row = dict[str, Any]
 
 # A log entry is at most 8 KiB on the wire (design: so that a page of a hundred stays
@@ -34,6 +35,8 @@ MAX_FIELDS = 8
 
 def clip(text: str, limit: int) -> str:
     """Cut a text to so many bytes of UTF-8, at a character, with a mark where it was cut."""
+    if len(text) * 4 <= limit:
+        return text  # no character takes more than four bytes
     encoded = text.encode("utf-8", errors="replace")
     if len(encoded) <= limit:
         return encoded.decode("utf-8")
@@ -42,7 +45,11 @@ def clip(text: str, limit: int) -> str:
 
 def dump(value: Mapping[str, Any]) -> str:
     """Write a mapping as compact JSON with sorted keys."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _JSON.encode(value) if value else "{}"
+
+
+# Made once: `json.dumps` with options makes an encoder a call.
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def spec_text(spec: TenantSpec) -> str:
@@ -121,7 +128,7 @@ def _standing_row(op: TenantOperation) -> Row:
     if standing is None:
         return {}
     return {
-        "state": standing.state.value,
+        "state": standing.state,
         "current_step": standing.current_step,
         "steps_completed": standing.steps_completed,
         "total_steps": standing.total_steps,
@@ -154,10 +161,10 @@ def run_rows(op: TenantOperation, outcome: Outcome) -> Iterator[Row]:
             "id": run.id,
             "tenant_id": run.tenant_id,
             "site": item.site,
-            "run_order": run.order.value,
+            "run_order": run.order,
             "blueprint": run.blueprint,
             "blueprint_version": run.blueprint_version,
-            "state": None if run.state is None else run.state.value,
+            "state": run.state,
             "total_steps": run.total_steps,
             "due_at": run.due_at,
             "worker_id": run.worker_id,
@@ -196,14 +203,14 @@ def step_rows(op: TenantOperation) -> Iterator[Row]:
             "tenant_id": op.tenant_id,
             "position": step.position,
             "required": step.required,
-            "state": step.state.value,
+            "state": step.state,
             "adopted": step.adopted,
             "tries": step.tries,
             "races": step.races,
             "losses": step.losses,
             "carried_from": step.carried_from,
             "error_code": step.error_code,
-            "error_class": None if step.error_class is None else step.error_class.value,
+            "error_class": step.error_class,
             "error_message": step.error_message,
             "error_at": step.error_at,
             "started_at": step.started_at,
@@ -227,8 +234,8 @@ def attempt_rows(op: TenantOperation) -> Iterator[Row]:
             "started_at": attempt.started_at,
             "deadline_at": attempt.deadline_at,
             "ended_at": attempt.ended_at,
-            "outcome": None if outcome is None else outcome.value,
-            "error_class": None if error_class is None else error_class.value,
+            "outcome": outcome,
+            "error_class": error_class,
             "error_code": attempt.error_code,
             "message": attempt.message,
             "evidence": dump(attempt.evidence),
@@ -242,7 +249,7 @@ def resource_rows(op: TenantOperation) -> Iterator[Row]:
             "tenant_id": op.tenant_id,
             "doctype": item.resource.doctype,
             "name": item.resource.name,
-            "state": item.resource.state.value,
+            "state": item.resource.state,
             "shared": item.shared,
             "run_id": item.run_id,
             "step_key": item.step_key,
@@ -262,7 +269,7 @@ def log_rows(op: TenantOperation, log_seq: int) -> Iterator[Row]:
             "tenant_id": op.tenant_id,
             "cursor": cursor,
             "time": op.at,
-            "level": draft.level.value,
+            "level": draft.level,
             "run_id": draft.run_id,
             "step_key": draft.step_key,
             "attempt": draft.attempt,

@@ -67,13 +67,12 @@ def encode(dialect: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any
         columns: Names in order.
         rows: Values by name; a name left out is NULL.
     """
-    if dialect == "sqlite":
-        shaped: list[Any] = [[_storable(row.get(name)) for name in columns] for row in rows]
-    else:
-        shaped = [{name: _storable(row.get(name)) for name in columns} for row in rows]
-    text = json.dumps(shaped, default=_plain, ensure_ascii=False)
+    text = _text(dialect, columns, rows)
+    if _NUL in text:
+        # The one character that PostgreSQL's texts can't hold. Rare, so looked for in the whole.
+        text = _text(dialect, columns, [_without_nul(row) for row in rows])
     # Half of a surrogate pair, as an engine's answer may hold, is no UTF-8.
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -131,12 +130,27 @@ def _insert(dialect: str, table: Table, *, overwrite: bool) -> Executable:
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
-def _storable(value: Any) -> Any:
-    """Replace the one character that PostgreSQL's texts can't hold."""
-    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+def _text(dialect: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    if dialect == "sqlite":
+        return _JSON.encode([[*map(row.get, columns)] for row in rows])
+    return _JSON.encode([dict(zip(columns, map(row.get, columns), strict=True)) for row in rows])
+
+
+def _without_nul(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return time_text(value)
     raise TypeError(f"{type(value).__name__} can't be stored")
+
+
+# Made once: `json.dumps` with options makes an encoder a call.
+_JSON = json.JSONEncoder(ensure_ascii=False, default=_plain, separators=(",", ":"))
+# How JSON writes the character NUL (and how it ends a backslash before these letters, which
+# the slow way leaves as it is).
+_NUL = "\\u0000"

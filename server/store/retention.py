@@ -1,0 +1,317 @@
+"""Deletes what is older than it is kept: quietly, in pages, on any number of processes.
+
+Whatever still matters stays, however old: a run that is open, and the log and attempts of
+the last run of a tenant that stands short of its end, for they say why. A log loses
+entries at its front only, so that a follower below them is told (DATA_LOSS) and never
+reads over a gap.
+
+Each page is a short transaction of its own. Two processes that delete the same rows do no
+harm; on PostgreSQL they pass each other by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import and_, delete, exists, func, or_, select, tuple_
+
+from server.errors import StoreUnavailable
+from server.model.states import OPEN_RUN_STATES, TenantState
+from server.store.failures import DRIVER_ERRORS, detail
+from server.store.tables import (
+    ATTEMPTS,
+    FINDINGS,
+    LOG_ENTRIES,
+    REQUESTS,
+    RUNS,
+    SWEEPS,
+    TENANTS,
+    WORKERS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from typing import TypeVar
+
+    from sqlalchemy import ColumnElement, Connection, CursorResult, Delete, Select
+
+    from server.store.database import Database
+
+    T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+# A page holds up the writer of SQLite for some milliseconds.
+PAGE_ROWS = 500
+_TENANTS_A_PAGE = 200
+
+_PAUSE_SECONDS = 0.2
+_FIRST_ROUND_SECONDS = 60.0
+_ROUND_SECONDS = 3600.0
+
+# Promise 10: an order repeated within seven days is the same order.
+LEAST_REQUEST_DAYS = 7
+# A worker's row is needed while a run points to it, and by people for some days.
+_WORKER_DAYS = 7
+
+_OPEN = tuple(state.value for state in OPEN_RUN_STATES)
+_AT_END = tuple(
+    state.value
+    for state in (TenantState.COMPLETED, TenantState.CANCELLED, TenantState.DEPROVISIONED)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """For how many days things are kept; 0 keeps them for ever."""
+
+    log_days: float = 90.0
+    attempt_days: float = 365.0
+    request_days: float = 30.0
+    finding_days: float = 365.0
+
+
+class Retention:
+    """The background job that deletes; `round` is one pass over everything."""
+
+    def __init__(
+        self,
+        database: Database,
+        kept: Kept,
+        *,
+        now: Callable[[], datetime],
+        pause_seconds: float = _PAUSE_SECONDS,
+    ) -> None:
+        self._database = database
+        self._kept = kept
+        self._now = now
+        self._pause_seconds = pause_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, with a first round when the process has settled."""
+        self._task = asyncio.create_task(self._run(), name="retention")
+
+    async def stop(self) -> None:
+        """End after the page under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def round(self) -> dict[str, int]:
+        """Delete all that is older than it is kept.
+
+        Returns:
+            How many rows went, by table; tables without any are left out.
+
+        Raises:
+            StoreUnavailable: if the database can't write now.
+        """
+        kept, deleted = self._kept, {}
+        if kept.log_days:
+            deleted["log_entries"] = await self._logs(self._before(kept.log_days))
+        if kept.attempt_days:
+            deleted["attempts"] = await self._attempts(self._before(kept.attempt_days))
+        if kept.request_days:
+            before = self._before(max(kept.request_days, LEAST_REQUEST_DAYS))
+            deleted["requests"] = await self._by_page(_old_requests(before))
+        if kept.finding_days:
+            before = self._before(kept.finding_days)
+            deleted["findings"] = await self._by_page(_old_findings(before))
+            deleted["sweeps"] = await self._by_page(_old_sweeps(before))
+        deleted["workers"] = await self._by_page(_old_workers(self._before(_WORKER_DAYS)))
+        return {table: count for table, count in deleted.items() if count}
+
+    async def _run(self) -> None:
+        # Not all processes at once.
+        await asyncio.sleep(_FIRST_ROUND_SECONDS * (1 + random.random()))  # noqa: S311 - no secret
+        while True:
+            try:
+                deleted = await self.round()
+            except StoreUnavailable as error:
+                _log.warning("retention.failed", tenant="", error=error.message)
+            except Exception:  # noqa: BLE001 - the next round may fare better; recorded
+                _log.exception("retention.bug", tenant="")
+            else:
+                if deleted:
+                    _log.info("retention.deleted", tenant="", **deleted)
+            await asyncio.sleep(_ROUND_SECONDS * (0.9 + 0.2 * random.random()))  # noqa: S311 - no secret
+
+    def _before(self, days: float) -> datetime:
+        return self._now() - timedelta(days=days)
+
+    async def _page(self, work: Callable[[Connection], T]) -> T:
+        try:
+            # A page is finished though the process stops; it is short.
+            result = await asyncio.shield(self._database.in_transaction(work))
+        except DRIVER_ERRORS as error:
+            raise StoreUnavailable(f"The database can't delete now: {detail(error)}") from error
+        await asyncio.sleep(self._pause_seconds)
+        return result
+
+    async def _by_page(self, statement: Callable[[Connection], Delete]) -> int:
+        """Delete page by page until one is not full."""
+        total = 0
+        while True:
+            count = await self._page(
+                lambda connection: _rowcount(connection.execute(statement(connection)))
+            )
+            total += count
+            if count < PAGE_ROWS:
+                return total
+
+    async def _logs(self, before: datetime) -> int:
+        """Shorten logs at their front, walking the tenants by id."""
+        total, after = 0, ""
+        while True:
+            count, after, more = await self._page(
+                partial(_shorten_logs, before=before, after=after)
+            )
+            total += count
+            if not more:
+                return total
+
+    async def _attempts(self, before: datetime) -> int:
+        """Delete attempts, walking them by their ids, which begin with the time."""
+        total, after, end = 0, "", _first_id_of(before)
+        while True:
+            count, after = await self._page(
+                partial(_delete_attempts, before=before, after=after, end=end)
+            )
+            total += count
+            if not after:
+                return total
+
+
+def _shorten_logs(connection: Connection, before: datetime, after: str) -> tuple[int, str, bool]:
+    """Shorten the logs of the next tenants.
+
+    Returns:
+        How many entries went, after which tenant to go on, and whether there is more.
+    """
+    first = (
+        select(LOG_ENTRIES.c.time)
+        .where(LOG_ENTRIES.c.tenant_id == TENANTS.c.id)
+        .order_by(LOG_ENTRIES.c.cursor)
+        .limit(1)
+        .scalar_subquery()
+    )
+    page = connection.execute(
+        select(TENANTS.c.id, TENANTS.c.state, TENANTS.c.run_id, (first < before).label("old"))
+        .where(TENANTS.c.id > after)
+        .order_by(TENANTS.c.id)
+        .limit(_TENANTS_A_PAGE)
+    ).all()
+    count = 0
+    for tenant in page:
+        if tenant.old:
+            count += _shorten(connection, tenant, before, PAGE_ROWS - count)
+            if count >= PAGE_ROWS:
+                # There may be more of this one.
+                return count, after, True
+        after = tenant.id
+    return count, after, len(page) == _TENANTS_A_PAGE
+
+
+def _shorten(connection: Connection, tenant: Any, before: datetime, limit: int) -> int:
+    entry = LOG_ENTRIES.c
+    stays = entry.time >= before
+    if tenant.state not in _AT_END and tenant.run_id is not None:
+        stays = or_(stays, entry.run_id == tenant.run_id)
+    mine = entry.tenant_id == tenant.id
+    end = connection.execute(select(func.min(entry.cursor)).where(mine, stays)).scalar()
+    begin = connection.execute(select(func.min(entry.cursor)).where(mine)).scalar()
+    if begin is None or (end is not None and end <= begin):
+        return 0
+    upto = begin + limit if end is None else min(end, begin + limit)
+    return _rowcount(connection.execute(delete(LOG_ENTRIES).where(mine, entry.cursor < upto)))
+
+
+def _delete_attempts(
+    connection: Connection, before: datetime, after: str, end: str
+) -> tuple[int, str]:
+    """Delete from the next page of attempts; return how many, and where to go on, or ""."""
+    attempt = ATTEMPTS.c
+    ids = list(
+        connection.execute(
+            select(attempt.id)
+            .where(attempt.id > after, attempt.id < end)
+            .order_by(attempt.id)
+            .limit(PAGE_ROWS)
+        ).scalars()
+    )
+    if not ids:
+        return 0, ""
+    matters = or_(
+        exists().where(RUNS.c.id == attempt.run_id, RUNS.c.state.in_(_OPEN)),
+        exists().where(
+            TENANTS.c.id == attempt.tenant_id,
+            TENANTS.c.run_id == attempt.run_id,
+            TENANTS.c.state.not_in(_AT_END),
+        ),
+    )
+    old = and_(attempt.id > after, attempt.id <= ids[-1], attempt.started_at < before)
+    gone = connection.execute(delete(ATTEMPTS).where(old, ~matters))
+    return _rowcount(gone), ids[-1] if len(ids) == PAGE_ROWS else ""
+
+
+def _old_requests(before: datetime) -> Callable[[Connection], Delete]:
+    request = REQUESTS.c
+    key = (request.caller, request.method, request.request_id)
+    old = select(*key).where(request.created_at < before).order_by(request.created_at)
+    return lambda connection: delete(REQUESTS).where(tuple_(*key).in_(_one_page(connection, old)))
+
+
+def _old_findings(before: datetime) -> Callable[[Connection], Delete]:
+    finding = FINDINGS.c
+    # Deleted, it would be found again by the next sweep.
+    stands = exists().where(
+        TENANTS.c.id == finding.tenant_id, TENANTS.c.revision == finding.revision
+    )
+    return _by_id(
+        FINDINGS.c.id,
+        select(finding.id).where(finding.found_at < before, ~stands).order_by(finding.found_at),
+    )
+
+
+def _old_sweeps(before: datetime) -> Callable[[Connection], Delete]:
+    sweep = SWEEPS.c
+    old = select(sweep.id).where(sweep.id < _first_id_of(before), sweep.finished_at < before)
+    return _by_id(sweep.id, old.order_by(sweep.id))
+
+
+def _old_workers(before: datetime) -> Callable[[Connection], Delete]:
+    worker = WORKERS.c
+    # Its row says of which worker a run was left.
+    needed = exists().where(RUNS.c.worker_id == worker.id, RUNS.c.state.in_(_OPEN))
+    return _by_id(worker.id, select(worker.id).where(worker.heartbeat_at < before, ~needed))
+
+
+def _by_id(key: ColumnElement[str], old: Select[Any]) -> Callable[[Connection], Delete]:
+    table: Any = key.table
+    return lambda connection: delete(table).where(key.in_(_one_page(connection, old)))
+
+
+def _one_page(connection: Connection, old: Select[Any]) -> Select[Any]:
+    page = old.limit(PAGE_ROWS)
+    if connection.dialect.name == "postgresql":
+        # Another process is deleting those already.
+        return page.with_for_update(skip_locked=True)
+    return page
+
+
+def _first_id_of(time: datetime) -> str:
+    """Return the least id that `new_id` makes at a time."""
+    milliseconds = int(time.timestamp() * 1000)
+    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7000-8000-000000000000"
+
+
+def _rowcount(result: CursorResult[Any]) -> int:
+    return result.rowcount

@@ -30,6 +30,7 @@ from server.rpc.service import ProvisioningService
 from server.settings import ensure_database_directory
 from server.store.database import Database
 from server.store.operations import GateOperation
+from server.store.retention import Kept, Retention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +169,18 @@ class App:
         )
         await executor.start()
         stack.push_async_callback(executor.stop)
+        retention = Retention(
+            self.core.database,
+            Kept(
+                log_days=settings.log_retention_days,
+                attempt_days=settings.attempt_retention_days,
+                request_days=settings.request_retention_days,
+                finding_days=settings.finding_retention_days,
+            ),
+            now=utc_now,
+        )
+        retention.start()
+        stack.push_async_callback(retention.stop)
         http = HttpServer(settings.http_address.host, settings.http_address.port)
         await http.start()
         stack.push_async_callback(http.stop)

@@ -24,6 +24,7 @@ _PATHS = frozenset({"engines_file", "admin_password_file", "jwt_key_file"})
 _SECRETS = frozenset({"admin_password", "database_url"})
 _SECONDS = "Give a number of seconds from 1, such as {}."
 _ADDRESS = "Give host:port, such as {}."
+_DAYS = "Give a number of days such as {}, or 0 to keep them for ever."
 _SWITCH = "Give on or off."
 _FILE = "Give the path of a file, such as {}."
 _REMEDIES = {
@@ -44,6 +45,10 @@ _REMEDIES = {
     "jwt_key_file": _FILE.format("jwt.key"),
     "compat": _SWITCH,
     "max_runs": "Give a whole number from 1 to 1024, such as 32.",
+    "log_retention_days": _DAYS.format("90"),
+    "attempt_retention_days": _DAYS.format("365"),
+    "request_retention_days": _DAYS.format("30"),
+    "finding_retention_days": _DAYS.format("365"),
     "log_format": "Give console or json.",
 }
 # The library's words where ours say more; keys are its error types.

@@ -8,10 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import platformdirs
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ENV_PREFIX = "PROVISIONER_"
 
 _MAX_PORT = 65535
+# An order repeated within seven days is promised to be the same order.
+_LEAST_REQUEST_DAYS = 7
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
 
 
@@ -108,17 +110,27 @@ def _check_postgresql(scheme: str, value: str) -> None:
     if scheme != "postgresql+asyncpg":
         raise ValueError("must name the driver: postgresql+asyncpg://…")
     try:
-        _ = urlsplit(value).port
+        parts = urlsplit(value)
+        _ = parts.port
     except ValueError:
         raise ValueError(
             "has a host or a port that cannot be one; write odd characters of the password "
             "percent-encoded, such as %40 for @"
         ) from None
+    pooler = parse_qs(parts.query, keep_blank_values=True).get("pooler", ["transaction"])
+    if pooler != ["transaction"]:
+        raise ValueError("has a pooler that is not pooler=transaction, the only one it can be")
 
 
 def _number(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("must be a number")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
+def _week(value: float) -> float:
+    if 0 < value < _LEAST_REQUEST_DAYS:
+        raise ValueError(f"must be {_LEAST_REQUEST_DAYS} or more, or 0 for ever")
     return value
 
 
@@ -143,6 +155,7 @@ def _secret(value: object) -> object:
     return value
 
 
+_Days = Annotated[float, BeforeValidator(_number), Field(ge=0, le=36500, allow_inf_nan=False)]
 _AddressField = Annotated[Address, BeforeValidator(_address)]
 _PathField = Annotated[Path | None, BeforeValidator(_path)]
 
@@ -168,6 +181,10 @@ class Settings(BaseSettings):
         jwt_key_file: The key that signs tokens.
         compat: Whether the old clients' API is served.
         max_runs: Most runs that one process drives at once.
+        log_retention_days: How long a tenant's log is kept; 0, here and below, is for ever.
+        attempt_retention_days: How long the attempts of closed runs are kept.
+        request_retention_days: How long an order repeated with its id is the same order.
+        finding_retention_days: How long the reconciler's findings are kept.
         log_format: Lines for people, or JSON for programs.
     """
 
@@ -197,6 +214,10 @@ class Settings(BaseSettings):
     jwt_key_file: _PathField = None
     compat: bool = False
     max_runs: Annotated[int, BeforeValidator(_number), Field(ge=1, le=1024)] = 32
+    log_retention_days: _Days = 90.0
+    attempt_retention_days: _Days = 365.0
+    request_retention_days: Annotated[_Days, AfterValidator(_week)] = 30.0
+    finding_retention_days: _Days = 365.0
     log_format: Literal["console", "json"] = Field(default_factory=_default_log_format)
 
     @classmethod

@@ -94,6 +94,7 @@ class Retention:
         self._now = now
         self._pause_seconds = pause_seconds
         self._task: asyncio.Task[None] | None = None
+        self._under_way: asyncio.Future[Any] | None = None  # Any: whatever a page gives
 
     def start(self) -> None:
         """Begin, with a first round when the process has settled."""
@@ -104,6 +105,8 @@ class Retention:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        if self._under_way is not None:
+            await asyncio.gather(self._under_way, return_exceptions=True)
 
     async def round(self) -> dict[str, int]:
         """Delete all that is older than it is kept.
@@ -150,7 +153,9 @@ class Retention:
     async def _page(self, work: Callable[[Connection], T]) -> T:
         try:
             # A page is finished though the process stops; it is short.
-            result = await asyncio.shield(self._database.in_transaction(work))
+            page = asyncio.ensure_future(self._database.in_transaction(work))
+            self._under_way = page
+            result = await asyncio.shield(page)
         except DRIVER_ERRORS as error:
             raise StoreUnavailable(f"The database can't delete now: {detail(error)}") from error
         await asyncio.sleep(self._pause_seconds)

@@ -9,7 +9,7 @@ import pytest
 
 from server.store.database import Database
 from tests.server.store.scene import Scene
-from tests.support import postgres
+from tests.support import pgbouncer, postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
 
     T = TypeVar("T")
+
+
+# Debian's package; `.ci/run` installs it. Elsewhere these tests are left out, and it is said.
+collect_ignore = [] if pgbouncer.BINARY else ["test_pooler.py"]
+
+
+def pytest_report_header() -> str:
+    """Say whether the pooler is tested."""
+    if pgbouncer.BINARY:
+        return f"pooler: tested through {pgbouncer.BINARY}"
+    return "pooler: NOT tested, pgbouncer is not installed (apt-get install pgbouncer)"
 
 
 @asynccontextmanager

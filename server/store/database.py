@@ -22,6 +22,7 @@ from server.store.healing import HealingStore
 from server.store.listing import TenantLists
 from server.store.pictures import read_picture
 from server.store.reads import Reads
+from server.store.snapshot import snapshot
 from server.store.writer import PATIENCE_SECONDS, Writer
 
 if TYPE_CHECKING:
@@ -122,6 +123,15 @@ class Database:
             sqlalchemy.exc.SQLAlchemyError: if the database refused it.
         """
         return await self._transactions.run(work)
+
+    async def in_snapshot(self, work: Callable[[Connection], T]) -> T:
+        """Run synchronous reads in one snapshot.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+        async with snapshot(self._engine) as connection:
+            return await connection.run_sync(work)
 
     async def dispose(self) -> None:
         """Close every connection; for a database that was made but not opened."""

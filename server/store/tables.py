@@ -399,3 +399,77 @@ OUTBOX = Table(
         postgresql_where=text("delivered_at IS NULL"),
     ),
 )
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    # As addresses are compared here: lower case.
+    Column("email_fold", Text, nullable=False),
+    Column("full_name", Text),
+    # NULL: invited, and no password set yet.
+    Column("password_hash", Text),
+    Column("role", Text, nullable=False),
+    # Whether the role is for all tenants; otherwise memberships say for which.
+    Column("all_tenants", Boolean(create_constraint=False), nullable=False),
+    Column("kyc_tier", Text, nullable=False),
+    # Grows when the tokens given out shall count no more.
+    Column("token_epoch", Integer, nullable=False),
+    Column("disabled_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    UniqueConstraint("code"),
+    UniqueConstraint("email_fold"),
+)
+
+MEMBERSHIPS = Table(
+    "memberships",
+    METADATA,
+    Column("user_id", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    # A word of the old API: OWNER, ADMIN, MANAGER, CASHIER, VIEWER, or free text.
+    Column("role", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("invitation_code", Text),
+    Column("created_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("user_id", "tenant_id"),
+    Index("ix_memberships_tenant_id", "tenant_id"),
+)
+
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    # SHA-256 of 32 random bytes: nothing to guess, so nothing to slow down.
+    Column("secret_hash", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    # JSON list of tenant ids; NULL is all of them.
+    Column("tenants", Text),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    Index("ix_api_keys_name", "name"),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    # A tenant's id, a user's address, a key's name; "" where there is none.
+    Column("target", Text, nullable=False),
+    # DONE, or the code of the refusal.
+    Column("outcome", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_audit_at", "at"),
+    Index("ix_audit_target", "target", "at"),
+)

@@ -1,0 +1,147 @@
+"""The one table of who may do what, for gRPC, REST and the command line: deny by default.
+
+A method that is not listed here is refused to everybody. `admit` is asked at the edge,
+before anything is read; `demand` in commands and queries, once the tenant is known. A
+tenant that the caller may not see is answered as one that does not exist, word for word,
+and before the database is asked, so that neither text nor time tells the two apart.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from server.errors import NotAllowed, NotFound
+from server.model.actor import Right
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.model.actor import Actor
+
+# Whoever can reach the server may call these.
+PUBLIC = frozenset({"SignIn"})
+
+# By rpc; a REST route and a command stand under the rpc they are the same as. A method of
+# which the fleet's rights decide is decided at the edge; of the others the tenant decides.
+RULES: Mapping[str, Right | None] = MappingProxyType(
+    {
+        # Any signed-in caller, whatever he may do besides.
+        "GetCaller": None,
+        "StartProvisioning": Right.CREATE,
+        "Continue": Right.ORDER,
+        "Retry": Right.ORDER,
+        "SkipStep": Right.ORDER,
+        "Cancel": Right.ORDER,
+        "Deprovision": Right.REMOVE,
+        "AdoptCompany": Right.OVERRULE,
+        "Release": Right.OVERRULE,
+        "ReleaseHold": Right.OVERRULE,
+        "GetStatus": Right.READ,
+        "StreamLogs": Right.READ,
+        "WatchStatus": Right.READ,
+        "ListTenants": Right.READ,
+        # They ask the engine, which others share, on the caller's behalf; they change nothing.
+        "Plan": Right.READ,
+        "Verify": Right.READ,
+        "Diagnose": Right.READ,
+        "Sweep": Right.ORDER_FLEET,
+        "ListSweeps": Right.READ_FLEET,
+        "ListFindings": Right.READ_FLEET,
+        "GetHealingReport": Right.READ_FLEET,
+        "ListEngines": Right.READ_FLEET,
+        # REST only.
+        "CreateTenant": Right.CREATE,
+        "ListMemberships": None,
+        "CheckEngine": None,
+        "InviteMember": Right.ADMINISTER,
+        "ListMembers": Right.ADMINISTER,
+        # On the command line only.
+        "ManageUsers": Right.ADMINISTER,
+        "ManageKeys": Right.ADMINISTER,
+        "ReadAudit": Right.ADMINISTER,
+    }
+)
+
+# A member may order what he may not make: a Start of his own tenant answers its status.
+_BY_MEMBERS_TOO = frozenset({"StartProvisioning"})
+
+_DONE_BY = {
+    Right.READ: "see tenants",
+    Right.ORDER: "give orders",
+    Right.REMOVE: "deprovision tenants",
+    Right.OVERRULE: "adopt Companies or release tenants",
+    Right.CREATE: "make tenants",
+    Right.READ_FLEET: "see what concerns all tenants",
+    Right.ORDER_FLEET: "order sweeps",
+    Right.ADMINISTER: "manage users, members and keys",
+}
+_ASK = {
+    Right.READ: "Ask an administrator for a role.",
+    Right.READ_FLEET: "Ask somebody who sees all tenants.",
+    Right.ADMINISTER: "Ask an administrator.",
+}
+
+
+def admit(actor: Actor, method: str) -> None:
+    """Refuse a call whose method is nobody's, or nothing this caller could ever do.
+
+    Args:
+        actor: Who calls.
+        method: The rpc's bare name, such as "GetStatus".
+
+    Raises:
+        NotAllowed: always with the same text for one caller and method.
+    """
+    if method in PUBLIC:
+        return
+    if method not in RULES:
+        raise NotAllowed(
+            f"Nobody may call {method}: it has no rule. This is a fault of the server; report it.",
+            code="METHOD_WITHOUT_RULE",
+        )
+    right = RULES[method]
+    if right is None or actor.may(right):
+        return
+    if method in _BY_MEMBERS_TOO and actor.tenants is not None and actor.may(Right.ORDER):
+        return
+    raise _not_allowed(actor, right)
+
+
+def demand(actor: Actor, right: Right, tenant_id: str) -> None:
+    """Refuse what the caller may not do with a tenant; ask before the tenant is read.
+
+    Raises:
+        NotFound: the caller may not know whether there is such a tenant.
+        NotAllowed: he sees it, and this is not his to do.
+    """
+    if not actor.sees(tenant_id):
+        raise unknown_tenant(tenant_id)
+    if not actor.may(right, tenant_id):
+        raise _not_allowed(actor, right)
+
+
+def demand_any(actor: Actor, right: Right) -> None:
+    """Refuse what the caller may do with no tenant; cut what is answered to `actor.scope`.
+
+    Raises:
+        NotAllowed: there is no tenant he may do this with.
+    """
+    if not actor.may(right):
+        raise _not_allowed(actor, right)
+
+
+def unknown_tenant(tenant_id: str) -> NotFound:
+    """Make the one answer for a tenant that is not there, or not for this caller's eyes."""
+    return NotFound(
+        f"No tenant {tenant_id}. Start one with StartProvisioning "
+        "(provisioner start NAME), or check the id."
+    )
+
+
+def _not_allowed(actor: Actor, right: Right) -> NotAllowed:
+    who = f"{actor.name} has role {actor.role}"
+    if actor.tenants is not None:
+        who += " in some tenants only"
+    ask = _ASK.get(right, "Ask an operator.")
+    return NotAllowed(f"{who} and may not {_DONE_BY[right]}. {ask}")

@@ -1,0 +1,388 @@
+"""Rows of users, memberships, keys and the audit: every query about who may come in.
+
+Changes here are rare and not fenced, so they do not go through the one writer; on SQLite
+they share its thread and connection, and so its order.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from server.errors import AlreadyExists, StoreUnavailable
+from server.model.access import (
+    ApiKey,
+    AuditEntry,
+    Membership,
+    MembershipStatus,
+    User,
+    fold_email,
+)
+from server.model.actor import Role
+from server.store.rowset import put
+from server.store.tables import API_KEYS, AUDIT, MEMBERSHIPS, TENANTS, USERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeVar
+
+    from sqlalchemy import Connection, RowMapping
+
+    from server.store.database import Database
+
+    T = TypeVar("T")
+
+# A row damaged from outside must not let anybody in, nor keep the others out.
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class AccessStore:
+    """Reads and writes who may come in."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def user(self, user_id: str) -> User | None:
+        """Return a user by id, or None."""
+        return await self._user(USERS.c.id == user_id)
+
+    async def user_by_email(self, email: str) -> User | None:
+        """Return a user by his address, or None."""
+        return await self._user(USERS.c.email_fold == fold_email(email))
+
+    async def users(self) -> list[User]:
+        """Return all users by address."""
+
+        def read(connection: Connection) -> list[User]:
+            rows = connection.execute(select(USERS).order_by(USERS.c.email_fold)).mappings()
+            return [_user_of(row) for row in rows]
+
+        return await self._database.in_snapshot(read)
+
+    async def password_hash(self, user_id: str) -> str | None:
+        """Return the hash of a user's password, or None if he has none."""
+
+        def read(connection: Connection) -> str | None:
+            query = select(USERS.c.password_hash).where(USERS.c.id == user_id)
+            found: str | None = connection.execute(query).scalar()
+            return found
+
+        return await self._database.in_snapshot(read)
+
+    async def add_user(
+        self,
+        user: User,
+        *,
+        password_hash: str | None,
+        memberships: Sequence[Membership] = (),
+        entry: AuditEntry | None = None,
+    ) -> None:
+        """Add a user and his memberships.
+
+        Raises:
+            AlreadyExists: the address (USER_EXISTS) or the code (CODE_TAKEN) is taken.
+        """
+
+        def write(connection: Connection) -> None:
+            connection.execute(
+                USERS.insert().values(
+                    id=user.id,
+                    code=user.code,
+                    email=user.email,
+                    email_fold=fold_email(user.email),
+                    full_name=user.full_name,
+                    password_hash=password_hash,
+                    role=user.role,
+                    all_tenants=user.all_tenants,
+                    kyc_tier=user.kyc_tier,
+                    token_epoch=user.token_epoch,
+                    disabled_at=user.disabled_at,
+                    created_at=user.created_at,
+                    updated_at=user.created_at,
+                )
+            )
+            put(connection, MEMBERSHIPS, [_membership_row(each) for each in memberships])
+            _note(connection, entry)
+
+        try:
+            await self._write(write)
+        except IntegrityError as error:
+            taken = "code" if "code" in str(error.orig).partition("\n")[0] else "email"
+            raise AlreadyExists(
+                f"There is a user {user.email} already."
+                if taken == "email"
+                else f"The user code {user.code} is taken.",
+                code="USER_EXISTS" if taken == "email" else "CODE_TAKEN",
+            ) from error
+
+    async def change_user(
+        self,
+        user_id: str,
+        at: datetime,
+        values: Mapping[str, object],
+        *,
+        entry: AuditEntry | None = None,
+    ) -> None:
+        """Change columns of a user; the tokens he holds count no more.
+
+        Args:
+            user_id: The user.
+            at: The time.
+            values: Of password_hash, role, all_tenants, disabled_at, full_name.
+            entry: For the audit.
+        """
+
+        def write(connection: Connection) -> None:
+            connection.execute(
+                update(USERS)
+                .where(USERS.c.id == user_id)
+                .values(**values, token_epoch=USERS.c.token_epoch + 1, updated_at=at)
+            )
+            _note(connection, entry)
+
+        await self._write(write)
+
+    async def memberships(self, user_id: str) -> list[Membership]:
+        """Return a user's memberships, newest first."""
+        return await self._memberships(MEMBERSHIPS.c.user_id == user_id)
+
+    async def members(self, tenant_id: str) -> list[Membership]:
+        """Return a tenant's memberships, newest first."""
+        return await self._memberships(MEMBERSHIPS.c.tenant_id == tenant_id)
+
+    async def put_membership(
+        self, membership: Membership, *, entry: AuditEntry | None = None
+    ) -> None:
+        """Make a membership, or replace the one that is there."""
+
+        def write(connection: Connection) -> None:
+            put(connection, MEMBERSHIPS, [_membership_row(membership)])
+            _note(connection, entry)
+
+        await self._write(write)
+
+    async def drop_membership(
+        self, user_id: str, tenant_id: str, *, entry: AuditEntry | None = None
+    ) -> bool:
+        """End a membership; tell whether there was one."""
+
+        def write(connection: Connection) -> bool:
+            gone = connection.execute(
+                MEMBERSHIPS.delete().where(
+                    MEMBERSHIPS.c.user_id == user_id, MEMBERSHIPS.c.tenant_id == tenant_id
+                )
+            )
+            _note(connection, entry)
+            return gone.rowcount > 0
+
+        return await self._write(write)
+
+    async def tenant_exists(self, tenant_id: str) -> bool:
+        """Tell whether there is a tenant of this id."""
+
+        def read(connection: Connection) -> bool:
+            query = select(TENANTS.c.id).where(TENANTS.c.id == tenant_id)
+            return connection.execute(query).first() is not None
+
+        return await self._database.in_snapshot(read)
+
+    async def api_key(self, key_id: str) -> tuple[ApiKey, str] | None:
+        """Return a key and the hash of its secret, or None."""
+
+        def read(connection: Connection) -> tuple[ApiKey, str] | None:
+            query = select(API_KEYS).where(API_KEYS.c.id == key_id)
+            row = connection.execute(query).mappings().first()
+            return None if row is None else (_key_of(row), row["secret_hash"])
+
+        return await self._database.in_snapshot(read)
+
+    async def api_keys(self) -> list[ApiKey]:
+        """Return all keys, newest first, ended ones too."""
+
+        def read(connection: Connection) -> list[ApiKey]:
+            rows = connection.execute(select(API_KEYS).order_by(API_KEYS.c.id.desc())).mappings()
+            return [_key_of(row) for row in rows]
+
+        return await self._database.in_snapshot(read)
+
+    async def add_api_key(
+        self, key: ApiKey, *, secret_hash: str, entry: AuditEntry | None = None
+    ) -> None:
+        """Add a key."""
+
+        def write(connection: Connection) -> None:
+            tenants = None if key.tenants is None else json.dumps(sorted(key.tenants))
+            connection.execute(
+                API_KEYS.insert().values(
+                    id=key.id,
+                    name=key.name,
+                    secret_hash=secret_hash,
+                    role=key.role,
+                    tenants=tenants,
+                    created_by=key.created_by,
+                    created_at=key.created_at,
+                    expires_at=key.expires_at,
+                    revoked_at=key.revoked_at,
+                )
+            )
+            _note(connection, entry)
+
+        await self._write(write)
+
+    async def revoke_api_key(
+        self, key_id: str, at: datetime, *, entry: AuditEntry | None = None
+    ) -> None:
+        """End a key now."""
+
+        def write(connection: Connection) -> None:
+            connection.execute(
+                update(API_KEYS)
+                .where(API_KEYS.c.id == key_id, API_KEYS.c.revoked_at.is_(None))
+                .values(revoked_at=at)
+            )
+            _note(connection, entry)
+
+        await self._write(write)
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Write an audit row that goes with no other change."""
+        await self._write(lambda connection: _note(connection, entry))
+
+    async def audit(
+        self, *, limit: int, target: str | None = None, actor: str | None = None
+    ) -> list[AuditEntry]:
+        """Return the newest audit rows, newest first."""
+
+        def read(connection: Connection) -> list[AuditEntry]:
+            query = select(AUDIT).order_by(AUDIT.c.at.desc(), AUDIT.c.id.desc()).limit(limit)
+            if target is not None:
+                query = query.where(AUDIT.c.target == target)
+            if actor is not None:
+                query = query.where(AUDIT.c.actor == actor)
+            return [
+                AuditEntry(**{**row, "at": row["at"] or _NEVER})
+                for row in connection.execute(query).mappings()
+            ]
+
+        return await self._database.in_snapshot(read)
+
+    async def _user(self, condition: Any) -> User | None:  # Any: an SQL condition
+        def read(connection: Connection) -> User | None:
+            row = connection.execute(select(USERS).where(condition)).mappings().first()
+            return None if row is None else _user_of(row)
+
+        return await self._database.in_snapshot(read)
+
+    async def _memberships(self, condition: Any) -> list[Membership]:  # Any: an SQL condition
+        def read(connection: Connection) -> list[Membership]:
+            query = (
+                select(MEMBERSHIPS)
+                .where(condition)
+                .order_by(MEMBERSHIPS.c.created_at.desc(), MEMBERSHIPS.c.tenant_id.desc())
+            )
+            return [_membership_of(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.in_snapshot(read)
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        try:
+            return await self._database.in_transaction(work)
+        except IntegrityError:
+            raise
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreUnavailable(
+                f"The database can't write now: {getattr(error, 'orig', None) or error}"
+            ) from error
+
+
+def count_users(connection: Connection) -> int:
+    """Count the users."""
+    return connection.execute(select(func.count()).select_from(USERS)).scalar_one()
+
+
+def _note(connection: Connection, entry: AuditEntry | None) -> None:
+    if entry is not None:
+        put(connection, AUDIT, [audit_row(entry)])
+
+
+def audit_row(entry: AuditEntry) -> dict[str, object]:
+    """Return the columns of an audit entry."""
+    return {
+        "id": entry.id,
+        "at": entry.at,
+        "actor": entry.actor,
+        "role": entry.role,
+        "origin": entry.origin,
+        "action": entry.action,
+        "target": entry.target,
+        "outcome": entry.outcome,
+        "request_id": entry.request_id,
+        "reason": entry.reason,
+    }
+
+
+def _user_of(row: RowMapping) -> User:
+    role = Role.parse(row["role"])
+    return User(
+        id=row["id"],
+        code=row["code"],
+        email=row["email"],
+        full_name=row["full_name"],
+        has_password=row["password_hash"] is not None,
+        role=role or Role.VIEWER,
+        # A role nobody knows is one for nothing.
+        all_tenants=bool(row["all_tenants"]) and role is not None,
+        kyc_tier=row["kyc_tier"],
+        token_epoch=row["token_epoch"],
+        disabled_at=row["disabled_at"],
+        created_at=row["created_at"] or _NEVER,
+    )
+
+
+def _membership_row(membership: Membership) -> dict[str, object]:
+    return {
+        "user_id": membership.user_id,
+        "tenant_id": membership.tenant_id,
+        "role": membership.role,
+        "status": membership.status,
+        "invitation_code": membership.invitation_code,
+        "created_at": membership.created_at,
+    }
+
+
+def _membership_of(row: RowMapping) -> Membership:
+    return Membership(
+        user_id=row["user_id"],
+        tenant_id=row["tenant_id"],
+        role=row["role"],
+        status=MembershipStatus.parse(row["status"]) or MembershipStatus.INVITED,
+        created_at=row["created_at"] or _NEVER,
+        invitation_code=row["invitation_code"],
+    )
+
+
+def _key_of(row: RowMapping) -> ApiKey:
+    role = Role.parse(row["role"])
+    return ApiKey(
+        id=row["id"],
+        name=row["name"],
+        role=role or Role.VIEWER,
+        tenants=_tenants(row["tenants"]) if role is not None else frozenset(),
+        created_by=row["created_by"],
+        created_at=row["created_at"] or _NEVER,
+        expires_at=row["expires_at"] or _NEVER,
+        revoked_at=row["revoked_at"],
+    )
+
+
+def _tenants(text: str | None) -> frozenset[str] | None:
+    if text is None:
+        return None
+    try:
+        return frozenset(str(each) for each in json.loads(text))
+    except (ValueError, TypeError):
+        return frozenset()

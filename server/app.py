@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from server.access.wiring import open_access
 from server.commands import Commands, EngineEntry
 from server.diagnosis import Diagnoser
 from server.diagnosis.surveyed import SurveyedTenant
@@ -24,7 +25,7 @@ from server.probing import Prober
 from server.queries import Queries
 from server.queries.surveys import Surveys
 from server.rest import HttpServer
-from server.rpc.identity import local_caller, nobody
+from server.rpc.identity import by_token
 from server.rpc.server import RpcServer
 from server.rpc.service import ProvisioningService
 from server.settings import ensure_database_directory
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from server.access.wiring import Access
     from server.model.step_context import Engine
     from server.settings import EnginesConfig, Settings
 
@@ -113,6 +115,7 @@ class App:
         self._pacing = pacing or Pacing()
         self._stack = AsyncExitStack()
         self.core: Core
+        self.access: Access
         self.grpc_port = 0
         self.http_port = 0
 
@@ -148,6 +151,7 @@ class App:
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
         self.core = await open_core(settings, self._config, stack)
+        self.access = await open_access(settings, self.core.database, stack, now=utc_now)
         queries = Queries(
             self.core.database,
             engines=self.core.entries,
@@ -185,8 +189,7 @@ class App:
         await http.start()
         stack.push_async_callback(http.stop)
         self.http_port = http.port
-        # Deny by default: with authentication on nobody is known until there is sign-in.
-        identify = nobody if settings.auth else local_caller
+        identify = by_token(self.access.authenticator)
         rpc = RpcServer(
             ProvisioningService(
                 self.core.commands,

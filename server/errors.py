@@ -10,6 +10,7 @@ ProvisionerError
 ├── CursorTooOld            a log cursor older than what is kept
 ├── NotAllowed              known caller, not his to do
 ├── NotSignedIn             no caller known
+├── Throttled               too often: after a time it is answered again
 ├── Replaced                another worker or order owns the run now: stop quietly
 ├── StoreUnavailable        the database does not answer, or can't write
 ├── EngineNotReady          a look at the engine that it does not allow now
@@ -110,6 +111,20 @@ class NotSignedIn(ProvisionerError):
     """The caller is not known."""
 
     default_code = "NOT_SIGNED_IN"
+
+
+class Throttled(ProvisionerError):
+    """Asked too often; nothing was done.
+
+    Attributes:
+        retry_after_seconds: When it is answered again.
+    """
+
+    default_code = "TOO_MANY_TRIES"
+
+    def __init__(self, message: str, *, retry_after_seconds: float, code: str = "") -> None:
+        super().__init__(message, code=code)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Replaced(ProvisionerError):

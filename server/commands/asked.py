@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from server.access.policy import demand
 from server.errors import InvalidInput, NotAllowed, Violation
 from server.model.actor import Right
 from server.store.operations import RequestKey
@@ -76,10 +77,11 @@ def ask(
 
     Raises:
         InvalidInput: a field is wrong.
+        NotFound: he may not know whether there is such a tenant.
         NotAllowed: not the caller's to order.
     """
-    demand(actor, right)
     checked = validate_tenant_id(tenant_id)
+    demand(actor, right, checked)
     if reason_needed and not terms.reason.strip():
         raise InvalidInput(
             (
@@ -106,18 +108,6 @@ def ask(
         terms=terms,
         key=request_key(actor, method, terms.request_id, whole),
     )
-
-
-def demand(actor: Actor, right: Right) -> None:
-    """Refuse who may not.
-
-    Raises:
-        NotAllowed: not the caller's to order.
-    """
-    if not actor.may(right):
-        raise NotAllowed(
-            f"{actor.name} has role {actor.role} and may not give this order. Ask an operator."
-        )
 
 
 def demand_person(actor: Actor) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from server.access.policy import unknown_tenant
 from server.errors import (
     InvalidInput,
-    NotFound,
     Refused,
     RevisionChanged,
     StoreUnavailable,
@@ -108,10 +108,7 @@ class OrderDesk:
     async def _live(self, tenant_id: TenantId) -> Live:
         live = await self._database.reads.live(tenant_id)
         if live is None:
-            raise NotFound(
-                f"No tenant {tenant_id}. Start one with StartProvisioning "
-                "(provisioner start NAME), or check the id."
-            )
+            raise unknown_tenant(tenant_id)
         return live
 
     async def _replayed(self, key: RequestKey | None) -> TenantId | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from server.commands.asked import Asked, OrderTerms, ask, demand, demand_person
+from server.access.policy import demand
+from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.desk import OrderDesk, refuse_in_motion
 from server.commands.opening import SKIPPED_BY
 from server.errors import Refused
@@ -70,7 +71,7 @@ class Skipping(OrderDesk):
         validate_step_key(step_key, entry.blueprint)
         kind = entry.blueprint.step(step_key)
         if kind is not None:
-            _check_may_skip(asked.actor, kind, entry)
+            _check_may_skip(asked, kind, entry)
         standing = self._standing(record, entry)
         refuse_in_motion(record, standing)
         if record.run is None or standing.record_lost or record.run.order is Order.DEPROVISION:
@@ -152,9 +153,9 @@ def _left_out(step: Step, asked: Asked, now: datetime) -> Step:
     )
 
 
-def _check_may_skip(actor: Actor, kind: StepType, entry: EngineEntry) -> None:
+def _check_may_skip(asked: Asked, kind: StepType, entry: EngineEntry) -> None:
     if kind.skippable is Skippable.BY_OPERATORS:
-        demand(actor, Right.OVERRULE)
+        demand(asked.actor, Right.OVERRULE, asked.tenant_id)
     if kind.skippable is Skippable.BY_NOBODY:
         may = [step.key for step in entry.blueprint.steps if step.skippable is not kind.skippable]
         raise Refused(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from server.commands.asked import demand, request_key
+from server.access.policy import demand, demand_any
+from server.commands.asked import request_key
 from server.commands.desk import MAX_LOOKS, OrderDesk
 from server.commands.opening import open_run
 from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
 from server.model.actor import Right
 from server.model.derive import derive
-from server.model.identifiers import TenantId, new_id
+from server.model.identifiers import TenantId, canonical_uuid, new_id
 from server.model.states import LogLevel, Order, TenantState
 from server.store.operations import (
     BindingRow,
@@ -57,7 +58,7 @@ class Starting(OrderDesk):
             NotAllowed: not the caller's to order.
             StoreUnavailable: nothing was written.
         """
-        demand(actor, Right.ORDER)
+        _refuse_stranger(actor, tenant_id)
         spec, wanted_id, request_id = self._validate_start(raw, tenant_id, request_id)
         key = request_key(
             actor, "StartProvisioning", request_id, {"spec": repr(spec), "tenant_id": wanted_id}
@@ -68,7 +69,7 @@ class Starting(OrderDesk):
                 return known
             now = self._now()
             operation: TenantOperation | RequestOperation
-            there = await self._there(TenantId(wanted_id), spec) if wanted_id else None
+            there = await self._there(actor, TenantId(wanted_id), spec) if wanted_id else None
             if there is not None and not self._is_gone(there):
                 if key is None:
                     return TenantId(wanted_id)
@@ -81,7 +82,7 @@ class Starting(OrderDesk):
             if outcome.applied:
                 return operation.tenant_id
             if outcome.refusal is Refusal.NAME_TAKEN:
-                await self._refuse_name(spec)
+                await self._refuse_name(actor, spec)
             # TENANT_EXISTS or REQUEST_KNOWN: somebody was faster with the same; look again.
         raise StoreUnavailable("The order met other orders again and again. Repeat it.")
 
@@ -112,11 +113,15 @@ class Starting(OrderDesk):
         """Tell whether all that was made for a tenant was removed, so that it begins anew."""
         return self._standing(record, self._entry(record)).state is TenantState.DEPROVISIONED
 
-    async def _there(self, tenant_id: TenantId, spec: TenantSpec) -> Record | None:
+    async def _there(self, actor: Actor, tenant_id: TenantId, spec: TenantSpec) -> Record | None:
         """Return the record of a tenant that is there with the same spec."""
         live = await self._database.reads.live(tenant_id)
         if live is None:
             return None
+        if not actor.sees(tenant_id):
+            raise AlreadyExists(
+                f"The id {tenant_id} is taken. Choose another, or leave it out.", code="ID_TAKEN"
+            )
         if live.record.tenant.spec != spec:
             raise AlreadyExists(
                 f"Tenant {tenant_id} exists with another spec. To see it: provisioner status "
@@ -126,10 +131,19 @@ class Starting(OrderDesk):
             )
         return live.record
 
-    async def _refuse_name(self, spec: TenantSpec) -> None:
-        """Say who has the name; return if it was given back meanwhile."""
+    async def _refuse_name(self, actor: Actor, spec: TenantSpec) -> None:
+        """Say that the name is taken, by whom only to those who may see him.
+
+        Returns if it was given back meanwhile.
+        """
         site = self._engines[spec.engine_id].site
         bound = await self._database.reads.bound_to(site, spec.company_name)
+        if bound is not None and not actor.sees(bound.tenant_id):
+            raise AlreadyExists(
+                f"Company name {spec.company_name!r} is taken on this site; ERPNext compares "
+                "names without case, accents and emoji. Choose another name.",
+                code="COMPANY_NAME_TAKEN",
+            )
         if bound is not None:
             raise AlreadyExists(
                 f"Company name {spec.company_name!r} belongs to tenant {bound.tenant_id} "
@@ -197,3 +211,15 @@ class Starting(OrderDesk):
             ),
             request=key,
         )
+
+
+def _refuse_stranger(actor: Actor, tenant_id: str) -> None:
+    """Refuse who may neither make tenants nor order this one, seeing no difference.
+
+    Before anything is read: a member hears of a foreign id what he hears of a free one.
+    """
+    wanted = canonical_uuid(tenant_id) or ""
+    if actor.tenants is not None and wanted in actor.tenants:
+        demand(actor, Right.ORDER, wanted)
+    else:
+        demand_any(actor, Right.CREATE)

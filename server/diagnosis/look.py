@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from server.access.policy import demand, unknown_tenant
 from server.diagnosis.diagnose import diagnose
 from server.diagnosis.picture import Asked, EngineLook, Picture
-from server.errors import EngineError, NotAllowed, NotFound, ProvisionerError
+from server.errors import EngineError, ProvisionerError
 from server.model.actor import Right
 from server.model.blueprint import BLUEPRINTS, ERPNEXT
 from server.queries import status_of
@@ -80,16 +81,12 @@ class Diagnoser:
             NotAllowed: not the caller's to see.
             StoreUnavailable: the database can't be read now.
         """
-        if not actor.may(Right.READ):
-            raise NotAllowed(f"{actor.name} has role {actor.role} and may not see tenants.")
         checked = validate_tenant_id(tenant_id)
+        demand(actor, Right.READ, checked)
         now = self._now()
         stored = await self._database.picture(checked, now)
         if stored is None:
-            raise NotFound(
-                f"No tenant {checked}. Start one with StartProvisioning "
-                "(provisioner start NAME), or check the id."
-            )
+            raise unknown_tenant(checked)
         record = stored.live.record
         configured = record.tenant.spec.engine_id in self._engines
         step_types = self._blueprint(record).steps_for(record.tenant.spec)

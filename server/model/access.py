@@ -95,7 +95,7 @@ class AuditEntry:
 
     Attributes:
         target: A tenant's id, a user's address, a key's name; "" where there is none.
-        outcome: DONE, or the code of the refusal.
+        outcome: OK, or the code of the refusal.
     """
 
     id: str
@@ -110,7 +110,7 @@ class AuditEntry:
     reason: str = ""
 
 
-DONE = "DONE"
+DONE = "OK"
 
 _FULL = {"OWNER": Role.ADMIN, "ADMIN": Role.ADMIN, "MANAGER": Role.OPERATOR}
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from server.errors import CursorOutOfRange, NotAllowed, NotFound
+from server.access.policy import demand, demand_any, unknown_tenant
+from server.errors import CursorOutOfRange
 from server.model.actor import Right
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
 from server.queries.listing import TenantPage, list_tenants
@@ -71,11 +72,11 @@ class Queries:
             NotAllowed: not the caller's to see.
             StoreUnavailable: the database can't be read now.
         """
-        _demand_read(actor)
         checked = validate_tenant_id(tenant_id)
+        demand(actor, Right.READ, checked)
         live = await self._reads.live(checked)
         if live is None:
-            raise _unknown(checked)
+            raise unknown_tenant(checked)
         blueprint = self._blueprint(live.record)
         return status_of(
             live,
@@ -92,7 +93,7 @@ class Queries:
             NotAllowed: the caller may see none.
             StoreUnavailable: the database can't be read now.
         """
-        _demand_read(actor)
+        demand_any(actor, Right.READ)
         return await list_tenants(self._lists, actor, raw, self._now)
 
     async def logs(
@@ -115,12 +116,12 @@ class Queries:
             CursorOutOfRange: the cursor is beyond the end.
             CursorTooOld: entries after the cursor are no longer kept.
         """
-        _demand_read(actor)
         checked = validate_tenant_id(tenant_id)
+        demand(actor, Right.READ, checked)
         cursor = validate_cursor(after_cursor)
         tail = await self._reads.log_tail(checked)
         if tail is None:
-            raise _unknown(checked)
+            raise unknown_tenant(checked)
         if cursor > tail.last:
             raise CursorOutOfRange(
                 f"Cursor {cursor} is beyond the end of the log of tenant {checked}, which ends "
@@ -155,15 +156,3 @@ class Queries:
         if entry is not None:
             return blueprint_of(record.run, entry.blueprint)
         return BLUEPRINTS.get(record.run.blueprint, ERPNEXT) if record.run else ERPNEXT
-
-
-def _demand_read(actor: Actor) -> None:
-    if not actor.may(Right.READ):
-        raise NotAllowed(f"{actor.name} has role {actor.role} and may not see tenants.")
-
-
-def _unknown(tenant_id: TenantId) -> NotFound:
-    return NotFound(
-        f"No tenant {tenant_id}. Start one with StartProvisioning "
-        "(provisioner start NAME), or check the id."
-    )

@@ -71,6 +71,7 @@ async def list_tenants(
         stuck_before=stuck_before,
         after=place.after if place else None,
         limit=min(raw.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+        only=actor.scope,
     )
     return TenantPage(
         tenants=page.tenants,

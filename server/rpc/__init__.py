@@ -6,8 +6,8 @@ are no message, `identity` says who calls, `streams` ends what would go on for e
 `server` listens.
 """
 
-from server.rpc.identity import Identify, local_caller, nobody
+from server.rpc.identity import Identify, by_token, local_caller
 from server.rpc.server import RpcServer
 from server.rpc.service import ProvisioningService
 
-__all__ = ["Identify", "ProvisioningService", "RpcServer", "local_caller", "nobody"]
+__all__ = ["Identify", "ProvisioningService", "RpcServer", "by_token", "local_caller"]

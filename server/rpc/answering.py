@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from server.access.policy import admit
 from server.rpc import failures
 from server.rpc.streams import StreamEnded
 
@@ -33,7 +34,9 @@ class Answering:
         if left is not None and left <= 0:
             await failures.abort(context, failures.DEADLINE_PASSED)
         try:
-            return await work(self._identify(context))
+            actor = await self._identify(context)
+            admit(actor, method)
+            return await work(actor)
         except StreamEnded as ended:
             failure = ended.failure
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any

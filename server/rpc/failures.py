@@ -31,6 +31,7 @@ from server.errors import (
     Refused,
     RevisionChanged,
     StoreUnavailable,
+    Throttled,
     Violation,
 )
 from server.queries import CursorCut
@@ -63,6 +64,7 @@ _CODES: tuple[tuple[type[ProvisionerError], grpc.StatusCode], ...] = (
     (CursorTooOld, grpc.StatusCode.DATA_LOSS),
     (NotAllowed, grpc.StatusCode.PERMISSION_DENIED),
     (NotSignedIn, grpc.StatusCode.UNAUTHENTICATED),
+    (Throttled, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StoreUnavailable, grpc.StatusCode.UNAVAILABLE),
     (EngineNotReady, grpc.StatusCode.UNAVAILABLE),
 )
@@ -125,6 +127,8 @@ def failure_of(error: Exception, *, method: str) -> Failure:
 
 
 def _retry_seconds(error: ProvisionerError) -> float | None:
+    if isinstance(error, Throttled):
+        return error.retry_after_seconds
     if isinstance(error, StoreUnavailable):
         return 1.0
     # The prober asks a site that is down at least this often.

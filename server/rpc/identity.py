@@ -1,30 +1,52 @@
-"""Who calls: made from a call's context, before anything else is done for it."""
+"""Who calls: made from a call's metadata, before anything else is done for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import grpc.aio
 
-from server.errors import NotSignedIn
 from server.model.actor import LOCAL, Actor
+
+if TYPE_CHECKING:
+    from server.access.authenticator import Authenticator
 
 # Any: the stubs type a context by the messages of its method, which nobody here needs.
 Context = grpc.aio.ServicerContext[Any, Any]
 
-Identify = Callable[[Context], Actor]
+Identify = Callable[[Context], Awaitable[Actor]]
 """Tells who calls, or raises `NotSignedIn`."""
 
+_METADATA_KEY = "authorization"
 
-def local_caller(_context: Context) -> Actor:
+
+def by_token(authenticator: Authenticator) -> Identify:
+    """Tell callers by the token or the machine's key in `authorization: Bearer …`."""
+
+    async def identify(context: Context) -> Actor:
+        return await authenticator.actor(_authorization(context), origin=origin_of(context))
+
+    return identify
+
+
+async def local_caller(_context: Context) -> Actor:
     """Tell that the caller is on this machine: authentication is off."""
     return LOCAL
 
 
-def nobody(_context: Context) -> Actor:
-    """Refuse every caller: authentication is on, and there is no way to sign in yet."""
-    raise NotSignedIn(
-        "This server wants callers to sign in, and this version has no sign-in yet. Start it "
-        "with PROVISIONER_AUTH=off on a loopback address such as 127.0.0.1."
-    )
+def origin_of(context: Context) -> str:
+    """Return where a call comes from, without its port: it names the caller for limits."""
+    # Like ipv4:127.0.0.1:50000, ipv6:%5B::1%5D:50000, unix:/run/provisioner.sock
+    kind, _, rest = unquote(context.peer()).partition(":")
+    if kind in {"ipv4", "ipv6"}:
+        return f"grpc {rest.rpartition(':')[0].strip('[]')}"
+    return f"grpc {kind}"
+
+
+def _authorization(context: Context) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == _METADATA_KEY:
+            return value if isinstance(value, str) else None
+    return None

@@ -20,7 +20,18 @@ _OF_THE_CLUSTER = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT_[0-9]+_(TCP|UDP|
 _OF_THE_CLUSTER_PORT = re.compile(r"(tcp|udp|sctp)://")
 
 _ONE_OF = ("admin_password", "admin_password_file")
-_PATHS = frozenset({"engines_file", "admin_password_file", "jwt_key_file"})
+_PATHS = frozenset(
+    {
+        "engines_file",
+        "admin_password_file",
+        "jwt_key_file",
+        "tls_cert_file",
+        "tls_key_file",
+        "tls_client_ca_file",
+    }
+)
+# What the command line reads in the same environment: nothing of the server's.
+_OF_THE_CLIENT = frozenset({"PROVISIONER_TOKEN", "PROVISIONER_PROFILE", "PROVISIONER_TLS_CA"})
 _SECRETS = frozenset({"admin_password", "database_url"})
 _SECONDS = "Give a number of seconds from 1, such as {}."
 _ADDRESS = "Give host:port, such as {}."
@@ -44,6 +55,12 @@ _REMEDIES = {
     "auth": _SWITCH,
     "jwt_key_file": _FILE.format("jwt.key"),
     "compat": _SWITCH,
+    "insecure": _SWITCH,
+    "tls_cert_file": _FILE.format("server.pem"),
+    "tls_key_file": _FILE.format("server.key"),
+    "tls_client_ca_file": _FILE.format("clients-ca.pem"),
+    "allowed_hosts": "Give names with commas between, such as provisioner.example.com.",
+    "allowed_origins": "Give origins with commas between, such as https://shop.example.com.",
     "max_runs": "Give a whole number from 1 to 1024, such as 32.",
     "log_retention_days": _DAYS.format("90"),
     "attempt_retention_days": _DAYS.format("365"),
@@ -138,7 +155,9 @@ def _from_file(config: Path) -> _Layer:
 def _from_environ(environ: Mapping[str, str]) -> _Layer:
     layer: _Layer = {}
     for variable, value in environ.items():
-        if not variable.startswith(ENV_PREFIX) or _is_of_the_cluster(variable, value):
+        if not variable.startswith(ENV_PREFIX) or variable in _OF_THE_CLIENT:
+            continue
+        if _is_of_the_cluster(variable, value):
             continue
         name = variable.removeprefix(ENV_PREFIX)
         if name != name.upper() or name.lower() not in Settings.model_fields:

@@ -23,6 +23,7 @@ _MAX_PORT = 65535
 # An order repeated within seven days is promised to be the same order.
 _LEAST_REQUEST_DAYS = 7
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +150,34 @@ def _email(value: object) -> object:
     return value.strip()
 
 
+def _hosts(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    hosts = [host.strip().lower().rstrip(".") for host in value.split(",") if host.strip()]
+    for host in hosts:
+        if not _HOST.fullmatch(host) and not _is_ip(host):
+            raise ValueError("has a host that is neither an IP address nor a name")
+    return ",".join(hosts)
+
+
+def _origins(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    origins = [origin.strip().rstrip("/") for origin in value.split(",") if origin.strip()]
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError("has an origin that is not like https://shop.example.com")
+    return ",".join(origins).lower()
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def _secret(value: object) -> object:
     if isinstance(value, str) and not value.strip():
         raise ValueError("must not be empty")
@@ -180,6 +209,12 @@ class Settings(BaseSettings):
         auth: Whether callers must sign in.
         jwt_key_file: The key that signs tokens.
         compat: Whether the old clients' API is served.
+        insecure: Whether to start though others may reach what is not protected.
+        tls_cert_file: The certificate chain of this server, PEM; gRPC and HTTP then speak TLS.
+        tls_key_file: Its private key, PEM.
+        tls_client_ca_file: Who signs clients' certificates, PEM; gRPC then asks for one.
+        allowed_hosts: Host names that HTTP answers to beside the loopback ones.
+        allowed_origins: Origins of web pages that may call HTTP beside its own.
         max_runs: Most runs that one process drives at once.
         log_retention_days: How long a tenant's log is kept; 0, here and below, is for ever.
         attempt_retention_days: How long the attempts of closed runs are kept.
@@ -213,6 +248,12 @@ class Settings(BaseSettings):
     auth: bool = True
     jwt_key_file: _PathField = None
     compat: bool = False
+    insecure: bool = False
+    tls_cert_file: _PathField = None
+    tls_key_file: _PathField = None
+    tls_client_ca_file: _PathField = None
+    allowed_hosts: Annotated[str, BeforeValidator(_hosts)] = ""
+    allowed_origins: Annotated[str, BeforeValidator(_origins)] = ""
     max_runs: Annotated[int, BeforeValidator(_number), Field(ge=1, le=1024)] = 32
     log_retention_days: _Days = 90.0
     attempt_retention_days: _Days = 365.0
@@ -242,21 +283,42 @@ class Settings(BaseSettings):
             raise ValueError(
                 "admin_password and admin_password_file are both given. Give one of them."
             )
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file go together. Give both.")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError(
+                "tls_client_ca_file is given without tls_cert_file. Give certificate and key too."
+            )
+        exposed = " and ".join(self._exposed())
+        if not exposed or self.insecure:
+            return self
         if not self.auth:
-            exposed = [
-                f"{name} is {address}"
-                for name, address in (
-                    ("grpc_address", self.grpc_address),
-                    ("http_address", self.http_address),
-                )
-                if not address.is_loopback
-            ]
-            if exposed:
-                raise ValueError(
-                    f"auth is off, but {' and '.join(exposed)}, which others may reach. Set auth "
-                    "to on, or listen on 127.0.0.1."
-                )
+            raise ValueError(
+                f"auth is off, but {exposed}, which others may reach. Set auth to on, or listen "
+                "on 127.0.0.1. To do it all the same: --insecure."
+            )
+        if self.tls_cert_file is None:
+            raise ValueError(
+                f"{exposed}, which others may reach, and there is no TLS: passwords and tokens "
+                "would be readable on the way. Give tls_cert_file and tls_key_file, or listen on "
+                "127.0.0.1. Behind a proxy that speaks TLS: --insecure."
+            )
         return self
+
+    def _exposed(self) -> list[str]:
+        return [
+            f"{name} is {address}"
+            for name, address in (
+                ("grpc_address", self.grpc_address),
+                ("http_address", self.http_address),
+            )
+            if not address.is_loopback
+        ]
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine may reach the server."""
+        return bool(self._exposed())
 
     @property
     def is_sqlite(self) -> bool:

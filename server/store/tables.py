@@ -466,7 +466,7 @@ AUDIT = Table(
     Column("action", Text, nullable=False),
     # A tenant's id, a user's address, a key's name; "" where there is none.
     Column("target", Text, nullable=False),
-    # DONE, or the code of the refusal.
+    # OK, or the code of the refusal.
     Column("outcome", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("reason", Text, nullable=False),

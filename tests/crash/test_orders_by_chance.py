@@ -110,7 +110,7 @@ async def build(url: str | URL) -> World:
     await queries.start()
     commands = Commands(database, engines=entries, default_engine="main", now=now)
 
-    def identify(context: Any) -> Actor:  # Any: as every method has its own type of it
+    async def identify(context: Any) -> Actor:  # Any: as every method has its own type of it
         caller = dict(context.invocation_metadata() or ()).get("caller", "nobody")
         return Actor(name=str(caller), role=Role.OPERATOR)
 

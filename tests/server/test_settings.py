@@ -249,7 +249,7 @@ def test_a_good_database_url_is_kept_as_it_is(url: str) -> None:
 def test_an_address_knows_whether_others_can_reach_it(
     text: str, host: str, port: int, is_loopback: bool
 ) -> None:
-    address = _load(grpc_address=text).grpc_address
+    address = _load(grpc_address=text, insecure="on").grpc_address
     assert (address.host, address.port, address.is_loopback) == (host, port, is_loopback)
     assert str(address) == text
 
@@ -257,7 +257,7 @@ def test_an_address_knows_whether_others_can_reach_it(
 @pytest.mark.parametrize("name", ["grpc_address", "http_address"])
 def test_auth_is_off_only_while_nobody_else_can_call(name: str) -> None:
     assert not _load(auth="off").auth
-    assert _load(**{"auth": "on", name: "0.0.0.0:1"}).auth
+    assert _load(**{"auth": "on", "insecure": "on", name: "0.0.0.0:1"}).auth
     message = _refused(**{"auth": "off", name: "0.0.0.0:1"})
     assert "auth is off" in message
     assert f"{name} is 0.0.0.0:1" in message

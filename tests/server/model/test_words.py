@@ -72,9 +72,9 @@ def test_the_groups_of_words_split_open_from_closed_and_done_from_undone() -> No
 @pytest.mark.parametrize(
     ("role", "rights"),
     [
-        (Role.VIEWER, {Right.READ}),
-        (Role.OPERATOR, {Right.READ, Right.ORDER}),
-        (Role.ADMIN, {Right.READ, Right.ORDER}),
+        (Role.VIEWER, {Right.READ, Right.READ_FLEET}),
+        (Role.OPERATOR, set(Right) - {Right.ADMINISTER}),
+        (Role.ADMIN, set(Right)),
     ],
 )
 def test_a_role_may_what_is_listed_and_nothing_else(role: Role, rights: set[Right]) -> None:

@@ -15,6 +15,7 @@ from server.model.actor import Actor, Role
 from tests.server.rpc.failing import failure
 
 if TYPE_CHECKING:
+    from server.rpc.identity import Context, Identify
     from tests.server.rpc.conftest import Rig
 
 NAMES = ("Zebra Foods", "Café Acme", "acme tools")
@@ -81,12 +82,19 @@ async def test_filters_are_carried_out_together(rig: Rig) -> None:
     assert await names(rig, text=done.tenant_id[:20]) == ["Acme Done"]
 
 
+def called_by(name: str, role: Role) -> Identify:
+    async def identify(_context: Context) -> Actor:
+        return Actor(name=name, role=role)
+
+    return identify
+
+
 async def test_a_page_token_is_good_for_its_own_list_only(rig: Rig) -> None:
     for name in NAMES:
         await rig.start(name)
     token = (await rig.stub.ListTenants(pb.ListTenantsRequest(page_size=1))).next_page_token
     other = pb.ListTenantsRequest(page_token=token, order_by=listing_pb2.LIST_ORDER_NAME)
-    rig.service._identify = lambda _context: Actor(name="local", role=Role.VIEWER)
+    rig.service._identify = called_by("local", Role.VIEWER)
     assert (await rig.stub.ListTenants(pb.ListTenantsRequest(page_token=token))).tenants
     for request in (
         other,
@@ -98,7 +106,7 @@ async def test_a_page_token_is_good_for_its_own_list_only(rig: Rig) -> None:
         refused = await failure(rig.stub.ListTenants(request))
         assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
         assert set(refused.fields) == {"page_token"}
-    rig.service._identify = lambda _context: Actor(name="somebody else", role=Role.ADMIN)
+    rig.service._identify = called_by("somebody else", Role.ADMIN)
     refused = await failure(rig.stub.ListTenants(pb.ListTenantsRequest(page_token=token)))
     assert "as the same caller" in refused.message
 

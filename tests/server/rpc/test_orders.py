@@ -13,7 +13,8 @@ from provisioner.v1 import provisioning_pb2 as pb
 from provisioner.v1 import tenant_pb2
 from provisioner.v1.tenant_pb2 import TenantSpec
 from server.errors import StoreUnavailable
-from server.rpc import nobody
+from server.rpc import by_token
+from tests.server.access.rooms import opened
 from tests.server.rpc.failing import failure
 
 if TYPE_CHECKING:
@@ -289,13 +290,16 @@ async def test_a_bug_is_internal_logged_once_and_tells_the_caller_nothing_of_its
     assert [(entry["event"], entry["method"]) for entry in logged] == [("rpc.failed", "GetStatus")]
 
 
-async def test_a_caller_who_must_sign_in_and_can_not_is_told_the_remedy(unserved: Rig) -> None:
-    await unserved.serve(identify=nobody)
+async def test_a_caller_who_did_not_sign_in_is_told_the_remedy_and_changes_nothing(
+    unserved: Rig,
+) -> None:
+    access = await opened(unserved.database, unserved.file)
+    await unserved.serve(identify=by_token(access.authenticator))
     counts = unserved.row_counts()
     failed = await failure(unserved.start("Acme"))
     assert failed.code is grpc.StatusCode.UNAUTHENTICATED
     assert failed.reason == "NOT_SIGNED_IN"
-    assert "PROVISIONER_AUTH=off" in failed.message
+    assert "provisioner login" in failed.message
     assert unserved.row_counts() == counts
     await unserved.close()
 

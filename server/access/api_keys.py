@@ -1,0 +1,172 @@
+"""Keys for machines: shown once, stored as a hash, with an end, and revocable.
+
+A key looks like `provisioner_<id>_<secret>`, so that scanners for leaked secrets can know
+it and a row can be found without trying every hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from server.access.trail import entry
+from server.errors import InvalidInput, NotFound, Violation
+from server.model.access import ApiKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from server.model.actor import Actor, Role
+    from server.store.access import AccessStore
+
+PREFIX = "provisioner_"
+DEFAULT_DAYS = 90
+MAX_DAYS = 730
+
+_KEY = re.compile(r"provisioner_([0-9a-f]{16})_([A-Za-z0-9_-]{43})", re.ASCII)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key that was just made: the only time that its text can be seen."""
+
+    key: ApiKey
+    text: SecretStr
+
+
+class ApiKeys:
+    """Makes, lists, checks and revokes keys. Who may do so is asked before."""
+
+    def __init__(
+        self,
+        store: AccessStore,
+        *,
+        now: Callable[[], datetime],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._changed = changed
+
+    async def create(
+        self,
+        by: Actor,
+        *,
+        name: str,
+        role: Role,
+        tenants: frozenset[str] | None = None,
+        days: int = DEFAULT_DAYS,
+    ) -> NewKey:
+        """Make a key.
+
+        Args:
+            by: Who makes it.
+            name: For people; the machine is called `key:NAME`.
+            role: What it may do.
+            tenants: With which tenants; None is all of them.
+            days: How long it lasts.
+
+        Raises:
+            InvalidInput: a field is wrong, or a key of that name is still good.
+        """
+        now = self._now()
+        violations = []
+        if not _NAME.fullmatch(name):
+            violations.append(
+                Violation(
+                    field="name", description="must have a-z, 0-9, dot, _ and - only, at most 63."
+                )
+            )
+        if not 1 <= days <= MAX_DAYS:
+            violations.append(
+                Violation(field="days", description=f"must be a number from 1 to {MAX_DAYS}.")
+            )
+        if not violations and any(
+            each.name == name and is_good(each, now) for each in await self._store.api_keys()
+        ):
+            violations.append(
+                Violation(
+                    field="name",
+                    description=f"a key {name} is in use. Revoke it first, or choose another name.",
+                )
+            )
+        if violations:
+            raise InvalidInput(tuple(violations))
+        secret = secrets.token_urlsafe(32)
+        key = ApiKey(
+            # Begins with the time, so that keys are listed in the order they were made.
+            id=f"{int(now.timestamp()):08x}{secrets.token_hex(4)}",
+            name=name,
+            role=role,
+            tenants=tenants,
+            created_by=by.name,
+            created_at=now,
+            expires_at=now + timedelta(days=days),
+            revoked_at=None,
+        )
+        await self._store.add_api_key(
+            key,
+            secret_hash=_hash(secret),
+            entry=entry(by, now, action="CreateKey", target=f"key:{name}"),
+        )
+        return NewKey(key=key, text=SecretStr(f"{PREFIX}{key.id}_{secret}"))
+
+    async def all(self) -> list[ApiKey]:
+        """Return all keys, newest first, without their secrets."""
+        return await self._store.api_keys()
+
+    async def revoke(self, by: Actor, name_or_id: str) -> list[ApiKey]:
+        """End the keys of a name, or the one of an id.
+
+        Raises:
+            NotFound: there is none that is still good.
+        """
+        now = self._now()
+        ended = [
+            key
+            for key in await self._store.api_keys()
+            if name_or_id in {key.name, key.id} and is_good(key, now)
+        ]
+        if not ended:
+            raise NotFound(
+                f"No key {name_or_id!r} that is still good. See them with: provisioner users keys "
+                "list",
+                code="KEY_NOT_FOUND",
+            )
+        for key in ended:
+            await self._store.revoke_api_key(
+                key.id, now, entry=entry(by, now, action="RevokeKey", target=f"key:{key.name}")
+            )
+        self._changed()
+        return ended
+
+    async def verify(self, text: str) -> ApiKey | None:
+        """Return the key that a machine sent, or None if it is none or good no more."""
+        match = _KEY.fullmatch(text)
+        if match is None:
+            return None
+        found = await self._store.api_key(match[1])
+        if found is None:
+            return None
+        key, secret_hash = found
+        if not hmac.compare_digest(secret_hash, _hash(match[2])):
+            return None
+        return key if is_good(key, self._now()) else None
+
+
+def is_good(key: ApiKey, now: datetime) -> bool:
+    """Tell whether a key still opens anything."""
+    return key.revoked_at is None and now < key.expires_at
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,193 @@
+"""Makes an actor of what a caller sends: a token, a machine's key, or nothing.
+
+What was verified is remembered for a few seconds, under a hash of it: a signature and
+two reads a call would cost more than the call. Changes made in this process empty the
+memory at once; changes made in another one count when the memory of a token is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from server.access.api_keys import PREFIX
+from server.errors import NotSignedIn
+from server.model.access import MembershipStatus, tenants_of
+from server.model.actor import LOCAL, Actor, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from server.access.api_keys import ApiKeys
+    from server.access.tokens import Claims, Tokens
+    from server.model.access import User
+    from server.store.access import AccessStore
+
+# A user who is disabled in another process is out after this time.
+REMEMBER_SECONDS = 5.0
+_MAX_REMEMBERED = 10_000
+_BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verified:
+    actor: Actor
+    expires_at: float
+    checked_at: float
+
+
+class Authenticator:
+    """Says who calls."""
+
+    def __init__(
+        self,
+        store: AccessStore,
+        tokens: Tokens,
+        keys: ApiKeys,
+        *,
+        now: Callable[[], datetime],
+        compat: bool,
+        required: bool,
+    ) -> None:
+        """Take what it needs.
+
+        Args:
+            store: The users' rows.
+            tokens: Reads tokens.
+            keys: Checks keys.
+            now: The time.
+            compat: Whether every member may drive his tenant on, as in the old API.
+            required: False where authentication is off: everybody is `local`.
+        """
+        self.required = required
+        self._store = store
+        self._tokens = tokens
+        self._keys = keys
+        self._now = now
+        self._compat = compat
+        # Grows at each `forget`: what was read before it is not remembered after it.
+        self._forgotten = 0
+        self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
+
+    async def actor(self, authorization: str | None, *, origin: str) -> Actor:
+        """Return who calls.
+
+        Args:
+            authorization: The header (HTTP) or metadata (gRPC) of that name; None if unsent.
+            origin: Where from, for the audit.
+
+        Raises:
+            NotSignedIn: nothing was sent, or nothing that is good (any more).
+            StoreUnavailable: the database can't be read now.
+        """
+        if not self.required:
+            known = await self.known(authorization, origin=origin)
+            return replace(LOCAL, origin=origin, user_id="" if known is None else known.user_id)
+        if not authorization:
+            raise NotSignedIn(
+                "Nobody is signed in. Sign in with: provisioner login, or send a token as "
+                "authorization: Bearer …"
+            )
+        known = await self.known(authorization, origin=origin)
+        if known is None:
+            raise NotSignedIn(
+                "This token is not good, or no longer. Sign in again with: provisioner login",
+                code="TOKEN_INVALID",
+            )
+        return known
+
+    async def known(self, authorization: str | None, *, origin: str) -> Actor | None:
+        """Return who calls if that can be told, also where nobody must sign in.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+        credential = _credential(authorization)
+        if not credential:
+            return None
+        digest = hashlib.sha256(credential.encode("utf-8", "replace")).digest()
+        now = self._now().timestamp()
+        verified = self._remembered.get(digest)
+        if verified is None or not _still(verified, now):
+            forgotten = self._forgotten
+            verified = await self._verify(credential, now)
+            if verified is None:
+                self._remembered.pop(digest, None)
+                return None
+            if forgotten == self._forgotten:
+                self._remember(digest, verified)
+        return replace(verified.actor, origin=origin)
+
+    def forget(self) -> None:
+        """Look at every token anew: somebody's rights have changed."""
+        self._forgotten += 1
+        self._remembered.clear()
+
+    def _remember(self, digest: bytes, verified: _Verified) -> None:
+        self._remembered[digest] = verified
+        self._remembered.move_to_end(digest)
+        while len(self._remembered) > _MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    async def _verify(self, credential: str, now: float) -> _Verified | None:
+        if credential.startswith(PREFIX):
+            key = await self._keys.verify(credential)
+            if key is None:
+                return None
+            tenants = None if key.tenants is None else dict.fromkeys(key.tenants, key.role)
+            actor = Actor(name=f"key:{key.name}", role=key.role, tenants=tenants)
+            return _Verified(actor=actor, expires_at=key.expires_at.timestamp(), checked_at=now)
+        claims = self._tokens.read(credential)
+        if claims is None:
+            return None
+        user = await self._store.user(claims.user_id)
+        if user is None or user.disabled_at is not None or user.token_epoch != claims.epoch:
+            return None
+        found = await self._of_user(user, claims)
+        if found is None:
+            return None
+        return _Verified(actor=found, expires_at=claims.expires_at, checked_at=now)
+
+    async def _of_user(self, user: User, claims: Claims) -> Actor | None:
+        tenants = tenants_of(
+            user,
+            {}
+            if user.all_tenants
+            else {
+                membership.tenant_id: membership.role
+                for membership in await self._store.memberships(user.id)
+                if membership.status is MembershipStatus.ACTIVE
+            },
+            compat=self._compat,
+        )
+        if claims.tenant_id:
+            # For this one only, whatever else the user may see.
+            role = user.role if tenants is None else tenants.get(claims.tenant_id)
+            if role is None:
+                return None
+            tenants = {claims.tenant_id: role}
+        return actor_of(user, tenants)
+
+
+def actor_of(user: User, tenants: dict[str, Role] | None) -> Actor:
+    """Return a user as the one who gives orders."""
+    order = list(Role)
+    role = user.role
+    if tenants is not None:
+        role = max(tenants.values(), key=order.index, default=Role.VIEWER)
+    return Actor(name=user.email, role=role, tenants=tenants, user_id=user.id)
+
+
+def _still(verified: _Verified, now: float) -> bool:
+    # A clock that was set back must not make a memory last.
+    return now < verified.expires_at and 0 <= now - verified.checked_at < REMEMBER_SECONDS
+
+
+def _credential(authorization: str | None) -> str:
+    """Return what follows "Bearer", or ""."""
+    if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
+        return ""
+    return authorization[len(_BEARER) :].strip()

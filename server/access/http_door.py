@@ -1,0 +1,200 @@
+"""Guards HTTP: which Host is answered, whose pages may write, how much may be sent.
+
+A page in somebody's browser can make it send requests to 127.0.0.1, by a name of its own
+(DNS rebinding) or across origins; neither needs a password where authentication is off.
+So a Host that is not ours, and a write from a page that is not ours, are refused before
+anything is routed. A body is read here, up to the limit: what is behind gets it whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any
+
+from server.limits import BODY_SECONDS, MAX_REQUEST_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from server.settings import Settings
+
+    # Any: ASGI's own types.
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Where the old web front end lives.
+LEGACY_ORIGINS = (
+    "http://localhost:4000",
+    "http://localhost:3000",
+    "http://127.0.0.1:4000",
+    "http://127.0.0.1:3000",
+    "http://app.localhost",
+)
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OF_THIS_PAGE = frozenset({"same-origin", "none"})
+
+
+class HttpDoor:
+    """ASGI middleware before the application."""
+
+    def __init__(self, app: AsgiApp, *, hosts: frozenset[str], origins: frozenset[str]) -> None:
+        """Put a door before an application.
+
+        Args:
+            app: What is behind it.
+            hosts: Names it answers to beside the loopback ones, lower case, without ports.
+            origins: Origins whose pages may write, beside its own.
+        """
+        self._app = app
+        self._hosts = hosts
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request, or hand it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = _headers(scope)
+        refusal = self._refusal(str(scope["method"]), headers)
+        if refusal is None and _has_body(headers):
+            body = await _body(headers, receive)
+            if isinstance(body, bytes):
+                receive = _replay(body, receive)
+            else:
+                refusal = body
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            await _refuse(send, *refusal)
+
+    def _refusal(self, method: str, headers: dict[str, list[str]]) -> tuple[int, str] | None:
+        hosts = headers.get("host", [])
+        if len(hosts) != 1 or not hosts[0]:
+            return 400, "The request names no Host, or several. Send one."
+        if not self._is_ours(hosts[0]):
+            return 421, (
+                "This server does not answer to that Host. Name it in PROVISIONER_ALLOWED_HOSTS, "
+                "or call 127.0.0.1."
+            )
+        if method not in _READS and not self._may_write(hosts[0], headers):
+            return 403, (
+                "A page of another origin may not write here. Name its origin in "
+                "PROVISIONER_ALLOWED_ORIGINS."
+            )
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        name = host_name(host)
+        return name in self._hosts or is_loopback_name(name)
+
+    def _may_write(self, host: str, headers: dict[str, list[str]]) -> bool:
+        origins = headers.get("origin", [])
+        if not origins:
+            # Browsers send at least this; programs send neither.
+            sites = headers.get("sec-fetch-site", [])
+            return all(site.lower() in _OF_THIS_PAGE for site in sites)
+        return all(
+            origin.lower() in self._origins
+            or origin.lower() in {f"http://{host.lower()}", f"https://{host.lower()}"}
+            for origin in origins
+        )
+
+
+def door_for(app: AsgiApp, settings: Settings) -> HttpDoor:
+    """Put the door of these settings before an application."""
+    return HttpDoor(app, hosts=allowed_hosts(settings), origins=allowed_origins(settings))
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str]:
+    """Return the names that HTTP answers to, beside the loopback ones."""
+    listed = {host_name(host) for host in settings.allowed_hosts.split(",") if host}
+    own = settings.http_address.host.lower()
+    # "every address of this machine" is nobody's name.
+    return frozenset(listed | ({own} - {"0.0.0.0", "::"}))  # noqa: S104 - compared, not bound
+
+
+def allowed_origins(settings: Settings) -> frozenset[str]:
+    """Return the origins whose pages may call, beside the server's own."""
+    listed = {origin for origin in settings.allowed_origins.split(",") if origin}
+    return frozenset(listed | (set(LEGACY_ORIGINS) if settings.compat else set()))
+
+
+def host_name(host: str) -> str:
+    """Return a Host header's name: lower case, without port, brackets or the last dot."""
+    lowered = host.strip().lower()
+    if lowered.startswith("["):
+        return lowered[1:].partition("]")[0]
+    name, colon, port = lowered.rpartition(":")
+    if colon and ":" not in name and port.isdigit():
+        lowered = name
+    return lowered.rstrip(".")
+
+
+def is_loopback_name(name: str) -> bool:
+    """Tell whether a name can only mean the caller's own machine."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _headers(scope: Scope) -> dict[str, list[str]]:
+    headers: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return headers
+
+
+def _has_body(headers: dict[str, list[str]]) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", ["0"]) != ["0"]
+
+
+async def _body(headers: dict[str, list[str]], receive: Receive) -> bytes | tuple[int, str]:
+    """Read the body, or say why not."""
+    too_large = 413, f"The body is larger than {MAX_REQUEST_BYTES} bytes."
+    length = headers.get("content-length", [""])[0]
+    if length.isdigit() and int(length) > MAX_REQUEST_BYTES:
+        return too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return 400, "The body was not sent to its end."
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > MAX_REQUEST_BYTES:
+                    return too_large
+    except TimeoutError:
+        return 408, f"The body was not sent within {BODY_SECONDS:g} s."
+    return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    left = [body]
+
+    async def again() -> Message:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        return await receive()
+
+    return again
+
+
+async def _refuse(send: Send, status: int, detail: str) -> None:
+    body = json.dumps({"detail": detail}, separators=(",", ":")).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status in {408, 413}:
+        # What is left of the body must not be taken for the next request.
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

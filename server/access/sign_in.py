@@ -1,0 +1,111 @@
+"""Gives a token for an address and a password.
+
+An unknown address, a user without a password, a disabled one and a wrong password get the
+same answer after the same work. Tries are counted by account, known or not, and by
+address, before any hash is computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from server.access.passwords import MAX_PASSWORD
+from server.access.throttle import Throttle
+from server.access.trail import entry
+from server.errors import NotSignedIn, Throttled
+from server.limits import (
+    SIGN_IN_SECONDS,
+    SIGN_INS_PER_ACCOUNT,
+    SIGN_INS_PER_ADDRESS,
+)
+from server.model.access import fold_email
+from server.model.actor import Actor, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from server.access.passwords import Passwords
+    from server.access.tokens import IssuedToken, Tokens
+    from server.model.access import User
+    from server.store.access import AccessStore
+
+_log = structlog.get_logger(__name__)
+
+_MAX_EMAIL = 320
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """Who signed in, and the token he gets."""
+
+    user: User
+    token: IssuedToken
+
+
+class SignIn:
+    """Lets users in."""
+
+    def __init__(
+        self,
+        store: AccessStore,
+        passwords: Passwords,
+        tokens: Tokens,
+        *,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._tokens = tokens
+        self._now = now
+        self._by_account = Throttle(SIGN_INS_PER_ACCOUNT, SIGN_IN_SECONDS, clock)
+        self._by_address = Throttle(SIGN_INS_PER_ADDRESS, SIGN_IN_SECONDS, clock)
+
+    async def sign_in(self, email: str, password: str, *, origin: str) -> SignedIn:
+        """Give a token.
+
+        Args:
+            email: As it was typed.
+            password: As it was typed.
+            origin: The interface and the caller's address, such as "http 10.1.2.3".
+
+        Raises:
+            NotSignedIn: address or password is wrong; it is not told which.
+            Throttled: too many tries; the right password is refused too.
+            StoreUnavailable: the database can't be read now.
+        """
+        account = fold_email(email)[:_MAX_EMAIL]
+        self._count(account, origin)
+        user = await self._store.user_by_email(account)
+        stored = None if user is None else await self._store.password_hash(user.id)
+        good = await self._passwords.matches(stored, password[: MAX_PASSWORD + 1])
+        who = Actor(name=email.strip()[:_MAX_EMAIL], role=Role.VIEWER, origin=origin)
+        if user is None or not good or user.disabled_at is not None:
+            await self._store.note(
+                entry(who, self._now(), action="SignIn", target=account, outcome="BAD_CREDENTIALS")
+            )
+            raise NotSignedIn("Incorrect email or password", code="BAD_CREDENTIALS")
+        self._by_account.forgive(account)
+        self._by_address.forgive(origin)
+        noted = entry(
+            Actor(name=user.email, role=user.role, origin=origin),
+            self._now(),
+            action="SignIn",
+            target=user.email,
+        )
+        await self._store.note(noted)
+        return SignedIn(user=user, token=self._tokens.identity(user))
+
+    def _count(self, account: str, origin: str) -> None:
+        wait = max(self._by_account.wait_seconds(account), self._by_address.wait_seconds(origin))
+        if wait > 0:
+            _log.warning("sign_in.throttled", origin=origin, wait_seconds=round(wait))
+            raise Throttled(
+                f"Too many tries to sign in. Try again in {wait:.0f} s.", retry_after_seconds=wait
+            )
+        self._by_account.count(account)
+        self._by_address.count(origin)

@@ -1,0 +1,51 @@
+"""The audit: a row for each order, who, what, on whom, from where, and what became of it.
+
+A row goes with the change it tells of, in one transaction, wherever there is one. What
+was refused, or changed nothing, has a row of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.model.access import DONE, AuditEntry
+from server.model.identifiers import new_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.model.actor import Actor
+
+# A refused call may name anything as its target.
+_MAX_TEXT = 500
+
+
+def entry(
+    actor: Actor,
+    at: datetime,
+    *,
+    action: str,
+    target: str = "",
+    outcome: str = DONE,
+    request_id: str = "",
+    reason: str = "",
+) -> AuditEntry:
+    """Make a row for the audit."""
+    return AuditEntry(
+        id=new_id(at),
+        at=at,
+        actor=_cut(actor.name),
+        role=actor.role.value,
+        origin=_cut(actor.origin),
+        action=action,
+        target=_cut(target),
+        outcome=outcome,
+        request_id=_cut(request_id),
+        reason=_cut(reason),
+    )
+
+
+def _cut(text: str) -> str:
+    """Keep what can be shown: a row is one line, whoever wrote its words."""
+    shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return shown if len(shown) <= _MAX_TEXT else shown[: _MAX_TEXT - 1] + "…"

@@ -1,0 +1,257 @@
+"""Users and their memberships: made, changed, disabled, never deleted (the audit names them).
+
+Whether the caller may do this is asked before (`policy`); here is only how it is done.
+Every change ends the tokens that the user holds, here at once and in other processes as
+soon as their memory of a token is over (`authenticator`).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from server.access.passwords import check_password
+from server.access.trail import entry
+from server.errors import AlreadyExists, InvalidInput, NotFound, StoreUnavailable, Violation
+from server.model.access import KYC_TIER, Membership, MembershipStatus, User, new_code
+from server.model.actor import Role
+from server.model.identifiers import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from server.access.passwords import Passwords
+    from server.model.actor import Actor
+    from server.store.access import AccessStore
+
+_EMAIL = re.compile(r"[^@\s<>,;\"\\]{1,64}@[^@\s<>,;\"\\]{1,255}")
+_MAX_NAME = 140
+_CODE_TRIES = 8
+
+
+class Users:
+    """The users of one store."""
+
+    def __init__(
+        self,
+        store: AccessStore,
+        passwords: Passwords,
+        *,
+        now: Callable[[], datetime],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._now = now
+        self._changed = changed
+
+    async def add(
+        self,
+        by: Actor,
+        *,
+        email: str,
+        password: str | None,
+        full_name: str | None = None,
+        role: Role = Role.OPERATOR,
+        all_tenants: bool = False,
+        memberships: Mapping[str, str] | None = None,
+        status: MembershipStatus = MembershipStatus.ACTIVE,
+        country_code: str = "KE",
+    ) -> User:
+        """Add a user.
+
+        Args:
+            by: Who adds him.
+            email: His address; two that differ in case only are one.
+            password: His password; None for one who is invited and can't sign in yet.
+            full_name: His name, or None.
+            role: What he may do: with all tenants, or at most with those he is a member of.
+            all_tenants: Whether he needs no membership.
+            memberships: His tenants, and the (old) role in each.
+            status: Of these memberships.
+            country_code: For his code.
+
+        Raises:
+            InvalidInput: a field is wrong.
+            AlreadyExists: there is a user of that address: USER_EXISTS.
+        """
+        address = check_email(email)
+        stored = None
+        if password is not None:
+            stored = await self._passwords.hashed(check_password(password, "password"))
+        now = self._now()
+        user_id = new_id(now)
+        rows = [
+            Membership(
+                user_id=user_id, tenant_id=tenant_id, role=word, status=status, created_at=now
+            )
+            for tenant_id, word in (memberships or {}).items()
+        ]
+        for _ in range(_CODE_TRIES):
+            user = User(
+                id=user_id,
+                code=new_code("USR", country_code, now.year),
+                email=address,
+                full_name=_name(full_name),
+                has_password=stored is not None,
+                role=role,
+                all_tenants=all_tenants,
+                kyc_tier=KYC_TIER,
+                token_epoch=1,
+                disabled_at=None,
+                created_at=now,
+            )
+            try:
+                await self._store.add_user(
+                    user,
+                    password_hash=stored,
+                    memberships=rows,
+                    entry=entry(by, now, action="AddUser", target=address),
+                )
+            except AlreadyExists as error:
+                if error.code != "CODE_TAKEN":
+                    raise
+            else:
+                return user
+        raise StoreUnavailable("No free code was found for the user. Try again.")
+
+    async def find(self, email_or_id: str) -> User:
+        """Return a user.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = (
+            await self._store.user_by_email(email_or_id)
+            if "@" in email_or_id
+            else await self._store.user(email_or_id)
+        )
+        if found is None:
+            raise NotFound(
+                f"No user {email_or_id}. See them with: provisioner users list",
+                code="USER_NOT_FOUND",
+            )
+        return found
+
+    async def by_email(self, email: str) -> User | None:
+        """Return the user of an address, or None."""
+        return await self._store.user_by_email(email)
+
+    async def by_id(self, user_id: str) -> User | None:
+        """Return the user of an id, or None."""
+        return await self._store.user(user_id)
+
+    async def all(self) -> list[User]:
+        """Return all users by address."""
+        return await self._store.users()
+
+    async def set_password(self, by: Actor, user: User, password: str) -> None:
+        """Give a user a password; the tokens he holds count no more."""
+        stored = await self._passwords.hashed(check_password(password, "password"))
+        await self._change(by, user, "SetPassword", {"password_hash": stored})
+
+    async def set_role(self, by: Actor, user: User, role: Role, *, all_tenants: bool) -> None:
+        """Let a user do more, or less."""
+        await self._change(by, user, "SetRole", {"role": role, "all_tenants": all_tenants})
+
+    async def disable(self, by: Actor, user: User) -> None:
+        """Let a user in no more."""
+        await self._change(by, user, "DisableUser", {"disabled_at": self._now()})
+
+    async def enable(self, by: Actor, user: User) -> None:
+        """Let a user in again."""
+        await self._change(by, user, "EnableUser", {"disabled_at": None})
+
+    async def memberships(self, user_id: str) -> list[Membership]:
+        """Return a user's memberships, newest first."""
+        return await self._store.memberships(user_id)
+
+    async def members(self, tenant_id: str) -> list[Membership]:
+        """Return a tenant's memberships, newest first."""
+        return await self._store.members(tenant_id)
+
+    async def join(
+        self,
+        by: Actor,
+        user: User,
+        tenant_id: str,
+        role: str,
+        *,
+        status: MembershipStatus = MembershipStatus.ACTIVE,
+    ) -> Membership:
+        """Make a user a member of a tenant, or change his role there; an invitation has a code."""
+        now = self._now()
+        membership = Membership(
+            user_id=user.id,
+            tenant_id=tenant_id,
+            role=role,
+            status=status,
+            created_at=now,
+            invitation_code=(
+                secrets.token_urlsafe(16) if status is MembershipStatus.INVITED else None
+            ),
+        )
+        await self._store.put_membership(
+            membership,
+            entry=entry(
+                by, now, action="AddMember", target=tenant_id, reason=f"{user.email} as {role}"
+            ),
+        )
+        self._changed()
+        return membership
+
+    async def leave(self, by: Actor, user: User, tenant_id: str) -> None:
+        """End a membership.
+
+        Raises:
+            NotFound: there is none.
+        """
+        now = self._now()
+        noted = entry(by, now, action="RemoveMember", target=tenant_id, reason=user.email)
+        if not await self._store.drop_membership(user.id, tenant_id, entry=noted):
+            raise NotFound(
+                f"{user.email} is no member of tenant {tenant_id}.", code="MEMBERSHIP_NOT_FOUND"
+            )
+        self._changed()
+
+    async def _change(
+        self, by: Actor, user: User, action: str, values: Mapping[str, object]
+    ) -> None:
+        now = self._now()
+        noted = entry(by, now, action=action, target=user.email)
+        await self._store.change_user(user.id, now, values, entry=noted)
+        self._changed()
+
+
+def check_email(email: str) -> str:
+    """Return an address without outer blanks.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    address = email.strip()
+    if not _EMAIL.fullmatch(address) or not address.isprintable():
+        raise InvalidInput(
+            (
+                Violation(
+                    field="email",
+                    description="is not an e-mail address. Give one such as jane@example.com.",
+                ),
+            )
+        )
+    return address
+
+
+def _name(full_name: str | None) -> str | None:
+    name = (full_name or "").strip()
+    if len(name) > _MAX_NAME or not name.isprintable():
+        raise InvalidInput(
+            (
+                Violation(
+                    field="full_name", description=f"must be a line of at most {_MAX_NAME} signs."
+                ),
+            )
+        )
+    return name or None

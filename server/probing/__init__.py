@@ -9,7 +9,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from server.errors import EngineNotReady, NotFound, Refused
+from server.access.policy import unknown_tenant
+from server.errors import EngineNotReady, Refused
 from server.model.states import GateState
 from server.probing.probe_all import probe_all
 from server.probing.subject import Subject, subject_of
@@ -84,7 +85,7 @@ class Prober:
         claims = await self._database.reads.claims({tenant_id}, passed_step=COMPANY_STEP)
         claim = claims.get(tenant_id)
         if claim is None:
-            raise NotFound(f"No tenant {tenant_id}. List them with: provisioner list")
+            raise unknown_tenant(tenant_id)
         spec = claim.record.tenant.spec
         engine = self._engine(spec.engine_id)
         elsewhere = await self._database.bound_abbreviations(engine.site, but_of=tenant_id)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.errors import InvalidInput, NotAllowed, NotFound, Refused, Violation
+from server.access.policy import demand, demand_any, unknown_tenant
+from server.errors import InvalidInput, Refused, Violation
 from server.model.actor import Right
 from server.model.states import TenantState
 from server.probing import Stand
@@ -90,7 +91,7 @@ class Surveys:
             EngineNotReady: the engine can't be looked at now.
             StoreUnavailable: the database can't be read now.
         """
-        _demand_read(actor)
+        demand_any(actor, Right.READ)
         if bool(tenant_id) == (raw is not None):
             raise InvalidInput(
                 (
@@ -102,9 +103,11 @@ class Surveys:
                 )
             )
         if raw is not None:
+            # It tells whether a Company of that name is there, whoever's it is.
+            demand_any(actor, Right.READ_FLEET)
             spec = validate_spec(raw, engines=self._engine_ids, default_engine=self._default_engine)
             return _plan("", await self._prober.spec(spec))
-        tenant = await self._tenant(tenant_id)
+        tenant = await self._tenant(actor, tenant_id)
         return _plan(tenant.id, await self._prober.tenant(tenant.id))
 
     async def verify(self, actor: Actor, tenant_id: str) -> Drift:
@@ -114,8 +117,7 @@ class Surveys:
             Refused: the tenant is in motion or gone, or its engine is not configured here.
             InvalidInput, NotFound, NotAllowed, EngineNotReady, StoreUnavailable: as for `plan`.
         """
-        _demand_read(actor)
-        tenant = await self._tenant(tenant_id)
+        tenant = await self._tenant(actor, tenant_id)
         if tenant.state in _IN_MOTION:
             raise Refused(
                 f"Tenant {tenant.id} is in motion: what it has changes while one looks. Watch it "
@@ -132,14 +134,12 @@ class Surveys:
             tenant_id=tenant.id, survey=survey, next_command=_next_command(tenant.id, survey)
         )
 
-    async def _tenant(self, tenant_id: str) -> Tenant:
+    async def _tenant(self, actor: Actor, tenant_id: str) -> Tenant:
         checked = validate_tenant_id(tenant_id)
+        demand(actor, Right.READ, checked)
         live = await self._database.reads.live(checked)
         if live is None:
-            raise NotFound(
-                f"No tenant {checked}. Start one with StartProvisioning "
-                "(provisioner start NAME), or check the id."
-            )
+            raise unknown_tenant(checked)
         return live.record.tenant
 
 
@@ -154,8 +154,3 @@ def _next_command(tenant_id: TenantId, survey: Survey) -> str:
         return ""
     one = f" --step {missing[0].key}" if len(missing) == 1 else ""
     return f"provisioner retry {tenant_id}{one} --watch"
-
-
-def _demand_read(actor: Actor) -> None:
-    if not actor.may(Right.READ):
-        raise NotAllowed(f"{actor.name} has role {actor.role} and may not see tenants.")

@@ -101,6 +101,7 @@ class Executor:
         """Write the first heartbeat and begin to look for work."""
         await self._lease.start()
         self._database.on_applied(self._wake_on_new_run)
+        self._database.on_elsewhere(self._wake_on_run_elsewhere)
         self._gates.on_open(self._wake.set)
         self._gates.on_shut(self._slots.clear)
         self._slots.on_move(self._wake.set)
@@ -295,6 +296,10 @@ class Executor:
 
     def _wake_on_new_run(self, operation: TenantOperation, _outcome: Outcome) -> None:
         if any(row.run.state is RunState.QUEUED for row in operation.runs):
+            self._wake.set()
+
+    def _wake_on_run_elsewhere(self, _written: Collection[str] | None, queued: bool) -> None:  # noqa: FBT001 - a listener's shape
+        if queued:
             self._wake.set()
 
 

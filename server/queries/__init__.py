@@ -53,6 +53,7 @@ class Queries:
         self._now = now
         self._lease_seconds = lease_seconds
         database.on_applied(self.hub.applied)
+        database.on_elsewhere(self.hub.elsewhere)
 
     async def start(self) -> None:
         """Begin to watch the logs that are followed."""

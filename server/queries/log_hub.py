@@ -151,6 +151,11 @@ class LogHub:
             followed.hear(in_motion=operation.standing.state in _IN_MOTION, to=followed.followers)
         followed.tell()
 
+    def elsewhere(self, written: Collection[str] | None, _queued: bool) -> None:  # noqa: FBT001 - a listener's shape
+        """Hear that other processes wrote something (`Database.on_elsewhere`): ask at once."""
+        if written is None or not self._tenants.keys().isdisjoint(written):
+            self._newcomer.set()
+
     async def _run(self) -> None:
         while True:
             self._newcomer.clear()

@@ -23,6 +23,7 @@ from server.store.listing import TenantLists
 from server.store.pictures import read_picture
 from server.store.reads import Reads
 from server.store.snapshot import snapshot
+from server.store.wakeups import Wakeups
 from server.store.writer import PATIENCE_SECONDS, Writer
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from server.store.operations import GateOperation, Operation, Outcome
     from server.store.pictures import StoredPicture
+    from server.store.wakeups import Listener
 
     T = TypeVar("T")
 
@@ -63,6 +65,10 @@ class Database:
         patience = 0.0 if self.is_sqlite else PATIENCE_SECONDS
         self._writer = Writer(self._commit, patience_seconds=patience)
         self.on_applied = self._writer.on_applied
+        self._wakeups: Wakeups | None = None
+        if not self.is_sqlite and not postgres.is_pooled(self.url):
+            self._wakeups = Wakeups(self.url)
+            self.on_applied(self._wakeups.applied)
 
     @classmethod
     async def open(cls, url: str | URL) -> Self:
@@ -87,12 +93,24 @@ class Database:
             await database.dispose()
             raise
         database._writer.start()
+        if database._wakeups is not None:
+            database._wakeups.start()
         return database
 
     async def close(self) -> None:
         """Write what waits, then close every connection."""
         await self._writer.stop()
+        if self._wakeups is not None:
+            await self._wakeups.stop()
         await self.dispose()
+
+    def on_elsewhere(self, listener: Listener) -> None:
+        """Call `listener` when another process wrote something, where that can be heard.
+
+        It only shortens a wait: whoever must see everything asks `reads` besides.
+        """
+        if self._wakeups is not None:
+            self._wakeups.on_heard(listener)
 
     async def submit(self, operation: Operation) -> Outcome:
         """Write an operation through the one writer (`server.store.writer`)."""

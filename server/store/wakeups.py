@@ -1,0 +1,139 @@
+"""Tells other processes on the same PostgreSQL at once what they would see a moment later.
+
+LISTEN and NOTIFY only shorten a wait: everybody asks the database a few times a second
+anyway, and everything works without this. So nothing is promised here: a word may be lost,
+come twice or late. After a connection was lost, all who listen are told to look once.
+
+A commit with a pending NOTIFY takes one lock for the whole server. So it is sent after the
+commit it tells of, in a transaction of its own, at most some dozens of times a second,
+over a connection of its own, which a pooler in transaction mode can't give: behind one
+there are no words, and everybody asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from server.model.states import RunState
+from server.store.postgres import POOLER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from sqlalchemy import URL
+
+    from server.store.operations import Outcome, TenantOperation
+
+    # Tenants that were written (None: nobody knows which), and whether a run waits for a
+    # worker.
+    Listener = Callable[[Collection[str] | None, bool], None]
+
+_log = structlog.get_logger(__name__)
+
+_CHANNEL = "provisioner"
+# So many words a second at most; what comes meanwhile goes with the next.
+_GATHER_SECONDS = 0.02
+# A payload has at most 8000 bytes, an id 36.
+_MOST_IDS = 150
+_ANY = "*"
+_CONNECT_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 15.0
+
+
+class Wakeups:
+    """One process's mouth and ear."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._name = secrets.token_hex(4)
+        self._listeners: list[Listener] = []
+        self._written: set[str] = set()
+        self._queued = False
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to listen and to tell; needs a running event loop."""
+        self._task = asyncio.create_task(self._run(), name="wakeups")
+
+    async def stop(self) -> None:
+        """Hang up."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def on_heard(self, listener: Listener) -> None:
+        """Call `listener` when another process wrote something."""
+        self._listeners.append(listener)
+
+    def applied(self, operation: TenantOperation, _outcome: Outcome) -> None:
+        """Hear of an operation this process wrote (a watcher of the writer)."""
+        self._written.add(operation.tenant_id)
+        self._queued |= any(row.run.state is RunState.QUEUED for row in operation.runs)
+        self._news.set()
+
+    async def _run(self) -> None:
+        import asyncpg  # noqa: PLC0415 - on SQLite nobody needs it
+
+        pause = _FIRST_PAUSE_SECONDS
+        failing = False
+        while True:
+            try:
+                async with contextlib.AsyncExitStack() as stack:
+                    connection = await asyncpg.connect(**self._arguments())
+                    stack.callback(connection.terminate)
+                    connection.add_termination_listener(lambda _: self._news.set())
+                    await connection.add_listener(_CHANNEL, self._heard)
+                    pause, failing = _FIRST_PAUSE_SECONDS, False
+                    # What was said meanwhile nobody heard.
+                    self._pass_on(None, queued=True)
+                    await self._tell(connection)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if not failing:
+                    failing = True
+                    _log.info("wakeups.lost", tenant="", error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _arguments(self) -> dict[str, Any]:
+        url = self._url.difference_update_query([POOLER])
+        _, arguments = url.get_dialect()().create_connect_args(url)
+        return {
+            **{name: value for name, value in arguments.items() if "prepared" not in name},
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _CONNECT_SECONDS,
+            "server_settings": {"application_name": "provisioner wakeups"},
+        }
+
+    async def _tell(self, connection: Any) -> None:  # Any: asyncpg has no types
+        while not connection.is_closed():
+            await self._news.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
+            self._news.clear()
+            if not self._written:
+                continue
+            written, queued = self._written, self._queued
+            self._written, self._queued = set(), False
+            ids = " ".join(sorted(written)) if len(written) <= _MOST_IDS else _ANY
+            payload = f"{self._name} {int(queued)} {ids}"
+            await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
+
+    def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+        name, _, rest = payload.partition(" ")
+        if name == self._name:
+            return
+        queued, _, ids = rest.partition(" ")
+        self._pass_on(None if ids == _ANY else ids.split(), queued=queued == "1")
+
+    def _pass_on(self, written: Collection[str] | None, *, queued: bool) -> None:
+        for listener in self._listeners:
+            try:
+                listener(written, queued)
+            except Exception:  # noqa: BLE001 - a listener must not end the others; recorded
+                _log.exception("store.watcher_bug", tenant="")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from server.model.blueprint import NOOP
+from server.model.blueprint import NOOP, NOOP_UNDO
 from server.model.difference import Difference
 from server.model.states import GateState
 from server.model.step_context import Answer, AnswerKind, EngineHealth, Found
@@ -49,7 +49,7 @@ class NoopEngine:
     def __init__(self, site: str = "noop") -> None:
         """Take a name; two engines may not share it."""
         self._site = site
-        self._steps = {step.key: NoopStep(step.key) for step in NOOP.steps}
+        self._steps = {step.key: NoopStep(step.key) for step in (*NOOP.steps, *NOOP_UNDO.steps)}
 
     @property
     def site(self) -> str:

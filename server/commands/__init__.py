@@ -3,7 +3,7 @@
 `asked` checks who asks what, `desk` has what all orders share; `starting`, `driving_on`,
 `skipping`, `cancelling`, `releasing`, `adopting` and `deprovisioning` are the orders: each
 judges the tenant as it is and writes one durable operation. `opening` makes a run with all its
-step rows; `left_behind` says what a tenant has at the engine. `sites` is about a whole site.
+step rows. `sites` is about a whole site.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from server.commands.asked import OrderTerms
 from server.commands.cancelling import Cancelling
 from server.commands.deprovisioning import Deprovisioning
 from server.commands.driving_on import DrivingOn
-from server.commands.left_behind import TenantDocument
 from server.commands.opening import EngineEntry
 from server.commands.releasing import Holder, Releasing
 from server.commands.sites import SiteOrders
 from server.commands.skipping import Skipping
 from server.commands.starting import Starting
+from server.model.left_behind import TenantDocument
 
 __all__ = ["Adoption", "Commands", "EngineEntry", "Holder", "OrderTerms", "TenantDocument"]
 

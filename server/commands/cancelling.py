@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.desk import OrderDesk
-from server.commands.left_behind import in_words
 from server.errors import Refused
 from server.model.blueprint import blueprint_of
 from server.model.derive import derive
+from server.model.left_behind import in_words
 from server.model.records import Cancellation
 from server.model.states import (
     OPEN_RUN_STATES,

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.desk import OrderDesk
-from server.commands.left_behind import TenantDocument, documents_of
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
 from server.errors import Refused
 from server.model.actor import Right
 from server.model.blueprint import blueprint_of
 from server.model.derive import derive
-from server.model.states import OPEN_RUN_STATES, Order, TenantState
-from server.model.undo import UndoOptions
+from server.model.left_behind import TenantDocument, documents_of
+from server.model.states import OPEN_RUN_STATES, ErrorClass, Order, StepState, TenantState
+from server.model.undo import UNSETTLED_AT, UndoOptions
 from server.store.operations import Healing, RunRow, TenantOperation
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from server.model.actor import Actor
     from server.model.identifiers import TenantId
     from server.model.records import Record
@@ -107,7 +109,7 @@ class Deprovisioning(OrderDesk):
             reason=asked.terms.reason,
             previous_state=previous_state(record),
             now=now,
-            options=removal.options.stored(),
+            options={**removal.options.stored(), **_unsettled(record, now)},
         )
         return TenantOperation(
             tenant_id=tenant.id,
@@ -128,3 +130,13 @@ class Deprovisioning(OrderDesk):
             log=(opened_entry(opened, Order.DEPROVISION, asked.actor, asked.terms.reason),),
             request=asked.key,
         )
+
+
+def _unsettled(record: Record, now: datetime) -> dict[str, str]:
+    """Say that a request of the run before may still be carried out by the engine.
+
+    A removal waits for such a one: it must not be made after it was looked for.
+    """
+    lost = {ErrorClass.UNKNOWN_OUTCOME, ErrorClass.LOST}
+    left = any(step.error_class in lost or step.state is StepState.RUNNING for step in record.steps)
+    return {UNSETTLED_AT: now.isoformat()} if left else {}

@@ -23,6 +23,7 @@ from server.erpnext.identity import find_missing_companies, read_identity
 from server.erpnext.reply import Reply
 from server.erpnext.requests import PING
 from server.erpnext.steps import STEPS
+from server.erpnext.undo import UNDO_STEPS
 from server.errors import EngineError, SettingsError
 from server.model.blueprint import ERPNEXT
 from server.model.states import ErrorClass, GateState
@@ -127,7 +128,7 @@ class ErpNextEngine:
         Raises:
             KeyError: if the blueprint has none of that key.
         """
-        return STEPS[key]
+        return STEPS[key] if key in STEPS else UNDO_STEPS[key]
 
     async def send(self, request: Request) -> Answer:
         """Send one request and classify the answer.

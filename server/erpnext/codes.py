@@ -63,6 +63,13 @@ class Code(StrEnum):
     PAYMENT_ACCOUNT_WRONG = "PAYMENT_ACCOUNT_WRONG"
     FINAL_CHECK_FAILED = "FINAL_CHECK_FAILED"
 
+    # What the steps that remove a tenant found.
+    SHOP_HAS_SOLD = "SHOP_HAS_SOLD"
+    LEDGER_ENTRIES = "LEDGER_ENTRIES"
+    TILLS_OF_OTHERS = "TILLS_OF_OTHERS"
+    TRANSACTION_DELETION_FAILED = "TRANSACTION_DELETION_FAILED"
+    MAY_STILL_COME = "MAY_STILL_COME"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
@@ -234,5 +241,25 @@ MEANINGS: dict[Code, Meaning] = {
     Code.FINAL_CHECK_FAILED: _row(
         "The last look found steps that do not agree with what the tenant should have.",
         "Retry the named steps.",
+    ),
+    Code.SHOP_HAS_SOLD: _row(
+        "The tenant to be removed is a shop that has sold: it has invoices.",
+        "If it shall go all the same, give the order with --even-if-sold.",
+    ),
+    Code.LEDGER_ENTRIES: _row(
+        "The Company has ledger entries; ERPNext does not delete it with them.",
+        "To have ERPNext delete its transactions, give the order with --delete-transactions.",
+    ),
+    Code.TILLS_OF_OTHERS: _row(
+        "People opened tills at the POS Profile that is to be removed.",
+        "Cancel and delete them in ERPNext, or give the order with --delete-transactions.",
+    ),
+    Code.TRANSACTION_DELETION_FAILED: _row(
+        "ERPNext's Transaction Deletion Record did not come to its end.",
+        "Read its error log in ERPNext, mend it or cancel the record, then give the order again.",
+    ),
+    Code.MAY_STILL_COME: _row(
+        "A document was asked for without an answer; it is not there, and may still be made.",
+        "Nothing: it is looked for again when the request's time is over.",
     ),
 }

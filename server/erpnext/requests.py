@@ -113,3 +113,25 @@ def change(doctype: str, name: str, body: JsonObject) -> Request:
     return Request(
         method="PUT", path=resource_path(doctype, name), body=body, doctype=doctype, name=name
     )
+
+
+def delete(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Request:
+    """Delete a document; 404 says that it is gone already (recording 10-delete-missing)."""
+    return Request(
+        method="DELETE",
+        path=resource_path(doctype, name),
+        doctype=doctype,
+        name=name,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def cancel(doctype: str, name: str) -> Request:
+    """Cancel a submitted document; of a draft or a cancelled one it is refused."""
+    return Request(
+        method="POST",
+        path="/api/method/frappe.client.cancel",
+        body={"doctype": doctype, "name": name},
+        doctype=doctype,
+        name=name,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError, Replaced
@@ -15,6 +15,7 @@ from server.model.ownership import CompanyRecord, Resource, resource_key
 from server.model.records import WaitingFor
 from server.model.states import ErrorClass, ResourceState, WaitingCode
 from server.model.step_context import AnswerKind
+from server.model.undo import UNSETTLED_AT, Removal, UndoOptions
 from server.store.operations import (
     BindingRow,
     Refusal,
@@ -25,7 +26,6 @@ from server.store.operations import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from datetime import datetime
 
     from server.executor.lease import Lease
     from server.executor.slots import Slots
@@ -134,6 +134,17 @@ class DrivingContext:
         step = self._driven.steps.get(step_key)
         return {} if step is None else step.outputs
 
+    @property
+    def removal(self) -> Removal:
+        """What is to be removed, and how, where the tenant is being removed."""
+        options = self._driven.run.options
+        unsettled = options.get(UNSETTLED_AT)
+        return Removal(
+            options=UndoOptions.read(options),
+            resources=tuple(self._driven.resources.values()),
+            unsettled_at=None if unsettled is None else datetime.fromisoformat(unsettled),
+        )
+
     def now(self) -> datetime:
         """Return the time, in UTC."""
         return self._driven.now()
@@ -206,6 +217,8 @@ class DrivingContext:
         quarantine.lift(self._driven, self._kind, intent)
         if answer.kind is AnswerKind.OK and not intent.update:
             self._made(intent)
+        elif intent.removes:
+            self._gone(intent)
         elif answer.kind is AnswerKind.EXISTS:
             self._driven.say(
                 f"{intent.doctype} {intent.name!r} was there already.",
@@ -245,6 +258,23 @@ class DrivingContext:
         self._driven.say(
             f"Made {intent.doctype} {intent.name!r}.",
             event="document.made",
+            step_key=self._kind.key,
+            attempt=self._number,
+            doctype=intent.doctype,
+            name=intent.name,
+        )
+
+    def _gone(self, intent: Intent) -> None:
+        known = self._driven.resources.get(resource_key(intent.doctype, intent.name))
+        if known is not None:
+            self._put(
+                replace(known, state=ResourceState.REMOVED),
+                shared=intent.shared,
+                settled_at=self.now(),
+            )
+        self._driven.say(
+            f"Removed {intent.doctype} {intent.name!r}.",
+            event="document.removed",
             step_key=self._kind.key,
             attempt=self._number,
             doctype=intent.doctype,

@@ -15,12 +15,14 @@ from server.executor.settling import settle_documents
 from server.model.budget import Counts
 from server.model.derive import closed_state
 from server.model.identifiers import AttemptId, new_id
+from server.model.left_behind import in_words
 from server.model.records import Attempt, Hold, WaitingFor
 from server.model.states import (
     DONE_STEP_STATES,
     AttemptOutcome,
     GateState,
     LogLevel,
+    Order,
     RunState,
     StepState,
     TenantState,
@@ -321,15 +323,18 @@ class Journal:
         driven.deadline_at = None
         done = sum(step.state in DONE_STEP_STATES for step in driven.steps.values())
         completed = state is TenantState.COMPLETED
+        removes = driven.run.order is Order.DEPROVISION
+        left = f" {in_words(driven.resources.values())}" if removes else ""
         driven.say(
-            f"The run ended {state.value}: {done} of {len(driven.steps)} steps are done.",
+            f"The run ended {state.value}: {done} of {len(driven.steps)} steps are done.{left}",
             event="run.closed",
             level=LogLevel.INFO if completed else LogLevel.ERROR,
             state=state.value,
         )
         await driven.write(
             hold=hold,
-            completed_at=now if completed else None,
+            completed_at=now if completed and not removes else None,
+            release_binding=completed and removes,
             healing=Healing(count=0, at=None) if completed else None,
         )
 

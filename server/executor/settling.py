@@ -57,6 +57,22 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
                 settled_at=now,
             )
         )
+    if found.gone:
+        # A removal that got no answer was carried out: others may go on.
+        driven.free_slot(found.gone)
+    for doctype, name in found.gone:
+        known = driven.resources.get(resource_key(doctype, name))
+        if known is None or known.state is ResourceState.REMOVED:
+            continue
+        driven.put_resource(
+            ResourceRow(
+                resource=replace(known, state=ResourceState.REMOVED),
+                shared=False,
+                run_id=driven.run.id,
+                step_key=kind.key,
+                settled_at=now,
+            )
+        )
     return ours
 
 

@@ -88,9 +88,13 @@ class DrivenRun:
         self.resources[key] = row.resource
         self._resources[key] = row
 
-    def free_slot(self) -> None:
-        """Give the site's slot back, if the tenant holds it, with the next write."""
-        self._slot_free = SlotFree(site=self.tenant.site)
+    def free_slot(self, about: tuple[tuple[str, str], ...] = ()) -> None:
+        """Give the site's slot back, if the tenant holds it, with the next write.
+
+        Args:
+            about: Only if it was taken for one of these kinds and names; empty for any.
+        """
+        self._slot_free = SlotFree(site=self.tenant.site, about=about)
 
     async def holds_slot(self) -> bool:
         """Tell whether a request of this tenant was left out when its answer was lost."""

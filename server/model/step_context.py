@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from server.model.ownership import CompanyRecord, Document
     from server.model.spec import TenantSpec
     from server.model.states import GateState
+    from server.model.undo import Removal
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 
@@ -91,6 +92,8 @@ class Intent:
         repeatable: Whether the engine refuses a second POST of this name. Where it may
             ignore the name, an earlier one that may still be out is waited for, and looked
             for again (promise 4).
+        removes: Whether it deletes the document (`update` is true then, too): the record
+            says so once the engine did, or says that there is none.
     """
 
     doctype: str
@@ -99,6 +102,7 @@ class Intent:
     slot: bool = False
     update: bool = False
     repeatable: bool = True
+    removes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,7 @@ class Found:
         outputs: Facts for later steps and for people (names, time zone, …).
         skip: Why the step is left out, or "".
         notes: Lines for the tenant's log.
+        gone: Kind and name of documents of the record that are not there any more.
     """
 
     done: bool
@@ -120,6 +125,7 @@ class Found:
     outputs: Mapping[str, str] = field(default_factory=dict)
     skip: str = ""
     notes: tuple[str, ...] = ()
+    gone: tuple[tuple[str, str], ...] = ()
 
 
 class StepContext(Protocol):
@@ -143,6 +149,10 @@ class StepContext(Protocol):
 
     def outputs(self, step_key: str) -> Mapping[str, str]:
         """Return the outputs of an earlier step of this run (empty if it has none)."""
+
+    @property
+    def removal(self) -> Removal:
+        """What is to be removed, and how, where the tenant is being removed."""
 
     def now(self) -> datetime:
         """Return the time, in UTC."""

@@ -1,14 +1,29 @@
-"""What a person ordered besides when a tenant is to be removed."""
+"""What a person ordered besides when a tenant is to be removed, and what there is to remove."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from server.model.ownership import resource_key
+from server.model.states import ResourceState
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from server.model.ownership import Resource
 
 _YES = "yes"
+# The option of a removal that says since when nothing more was sent for the tenant, where the
+# run before left a request without an answer.
+UNSETTLED_AT = "unsettled_at"
+# Longest time limit of a request that makes something, and the grace after it: a Company's,
+# and everything else's.
+_COMPANY_MAY_COME = timedelta(seconds=450)
+_OTHERS_MAY_COME = timedelta(seconds=60)
+# What ERPNext takes along when the Company goes (recording 00-undo-path).
+GOES_WITH_COMPANY = ("Account", "Warehouse", "Mode of Payment Account")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +57,53 @@ class UndoOptions:
             even_if_sold=stored.get("even_if_sold") == _YES,
             delete_transactions=stored.get("delete_transactions") == _YES,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What the record says of a tenant that is being removed.
+
+    Attributes:
+        options: What was ordered.
+        resources: All documents of the tenant, shared ones too.
+        unsettled_at: When a request of unknown outcome may last have been sent, or None.
+    """
+
+    options: UndoOptions = UndoOptions()
+    resources: Sequence[Resource] = field(default=())
+    unsettled_at: datetime | None = None
+
+    def ours(self, *doctypes: str) -> tuple[Resource, ...]:
+        """Return what we made, or asked for and don't know."""
+        wanted = {ResourceState.CREATED, ResourceState.INTENDED}
+        return tuple(
+            resource
+            for resource in self.resources
+            if resource.doctype in doctypes and resource.state in wanted and not resource.shared
+        )
+
+    def kept(self, *doctypes: str) -> tuple[Resource, ...]:
+        """Return what was there before and stays."""
+        return tuple(
+            resource
+            for resource in self.resources
+            if resource.doctype in doctypes
+            and resource.state is ResourceState.ADOPTED
+            and not resource.shared
+        )
+
+    def company_is_ours(self, name: str) -> bool:
+        """Tell whether the Company is one that we made, or removed."""
+        key = resource_key("Company", name)
+        return any(
+            resource_key(resource.doctype, resource.name) == key
+            and resource.state is not ResourceState.ADOPTED
+            for resource in self.resources
+        )
+
+    def may_come_until(self, resource: Resource) -> datetime | None:
+        """Return until when a document that was asked for may still be made, or None."""
+        if resource.state is not ResourceState.INTENDED or self.unsettled_at is None:
+            return None
+        company = resource.doctype == "Company"
+        return self.unsettled_at + (_COMPANY_MAY_COME if company else _OTHERS_MAY_COME)

@@ -14,6 +14,7 @@ from server.errors import EngineError
 from server.model.naming import fold_name
 from server.model.ownership import CompanyRecord, resource_key
 from server.model.states import ErrorClass
+from server.model.undo import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,6 +74,11 @@ class LookingContext:
     def completed_once(self) -> bool:
         """Whether the tenant was ever COMPLETED: a live shop."""
         return self._subject.completed_once
+
+    @property
+    def removal(self) -> Removal:
+        """Nothing: a look removes nothing."""
+        return Removal()
 
     def resource(self, doctype: str, name: str) -> Resource | None:
         """Return what the record says of a document, or None."""

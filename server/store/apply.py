@@ -311,9 +311,19 @@ def _drives(op: TenantOperation) -> Exists:
 
 
 def _free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> None:
+    mine = [ENGINES.c.site == slot.site, ENGINES.c.slot_tenant_id == op.tenant_id]
+    if slot.about:
+        mine.append(
+            or_(
+                *(
+                    and_(ENGINES.c.slot_doctype == doctype, ENGINES.c.slot_name == name)
+                    for doctype, name in slot.about
+                )
+            )
+        )
     connection.execute(
         update(ENGINES)
-        .where(ENGINES.c.site == slot.site, ENGINES.c.slot_tenant_id == op.tenant_id)
+        .where(*mine)
         .values(
             slot_tenant_id=None,
             slot_token=None,

@@ -88,9 +88,14 @@ class SlotTake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotFree:
-    """The request that was out is answered: give the slot back if we still hold it."""
+    """The request that was out is answered: give the slot back if we still hold it.
+
+    Attributes:
+        about: Only if it was taken for one of these kinds and names; empty for any.
+    """
 
     site: str
+    about: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,24 @@ def doctypes() -> list[DocType]:
             },
             row=True,
         ),
+        # Not recorded: a sale at a till that is still open, which is booked at its closing.
+        DocType(
+            name="POS Invoice",
+            columns={
+                "customer": None,
+                "company": None,
+                "posting_date": None,
+                "pos_profile": None,
+                "grand_total": 0.0,
+                "status": "Draft",
+            },
+            required={"customer": "Customer", "company": "Company"},
+            links={
+                "customer": Link(doctype="Customer", label="Customer"),
+                "company": _COMPANY,
+                "pos_profile": Link(doctype="POS Profile", label="POS Profile"),
+            },
+        ),
         DocType(
             name="GL Entry",
             naming="#",

@@ -16,6 +16,7 @@ from server.model.ownership import CompanyRecord, Resource, settle
 from server.model.spec import TenantSpec
 from server.model.states import ResourceState
 from server.model.step_context import Answer, AnswerKind, Engine, Found, Intent, Request
+from server.model.undo import Removal, UndoOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,7 @@ class MemoryContext:
     sent: list[Request] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    undo: UndoOptions = field(default_factory=UndoOptions)
 
     @property
     def company_record(self) -> CompanyRecord:
@@ -70,6 +72,10 @@ class MemoryContext:
     def outputs(self, step_key: str) -> Mapping[str, str]:
         found = self.found.get(step_key)
         return found.outputs if found else {}
+
+    @property
+    def removal(self) -> Removal:
+        return Removal(options=self.undo, resources=tuple(self.resources.values()))
 
     def now(self) -> datetime:
         return self.time

@@ -16,11 +16,12 @@ from server.commands import Commands, EngineEntry, OrderTerms
 from server.erpnext.client import Credentials, ErpNextEngine
 from server.executor.executor import Executor, ExecutorOptions
 from server.model.actor import LOCAL
-from server.model.blueprint import ERPNEXT
+from server.model.blueprint import ERPNEXT, blueprint_of
 from server.model.budget import Pacing
 from server.model.derive import derive
 from server.model.identifiers import TenantId
 from server.model.states import OPEN_RUN_STATES, GateState, LogLevel, RunState, TenantState
+from server.model.undo import UndoOptions
 from server.store.database import Database
 from server.store.operations import GateOperation, TenantOperation
 from server.validation import RawSpec
@@ -175,6 +176,12 @@ class Shop:
         """Order to look at all steps again, or at one and those that need it."""
         await self.commands.retry(actor, tenant, OrderTerms(reason="a test"), step_key=step_key)
 
+    async def remove(self, tenant: TenantId, **options: bool) -> None:
+        """Order that a tenant be removed."""
+        await self.commands.deprovision(
+            LOCAL, tenant, OrderTerms(reason="a test"), options=UndoOptions(**options)
+        )
+
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
         """Return once something holds; looked at after each write."""
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -188,9 +195,8 @@ class Shop:
         """Wait until the tenants stand still; return where."""
 
         async def still() -> bool:
-            return all(
-                [(await self.state(each)) is not TenantState.IN_PROGRESS for each in tenants]
-            )
+            runs = [(await self.record(each)).run for each in tenants]
+            return all(run is not None and run.state not in OPEN_RUN_STATES for run in runs)
 
         await self.until(still)
         return [await self.state(each) for each in tenants]
@@ -316,7 +322,7 @@ async def _check_standing(shop: Shop, tenant: TenantId) -> None:
         stored=record.tenant.state,
         run=record.run,
         steps=record.steps,
-        step_types=ERPNEXT.steps_for(record.tenant.spec),
+        step_types=blueprint_of(record.run, ERPNEXT).steps_for(record.tenant.spec),
         at=record.tenant.updated_at,
     )
     stored = shop.sql(

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 from server.model.states import ResourceState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from server.model.ownership import Resource
 
 # How many names a log line holds; the whole list is in the answer to the order.
 _NAMED = 12
+
+_WHY = {
+    ResourceState.CREATED: "made by us",
+    ResourceState.INTENDED: "asked for by us; whether it is there is looked up first",
+    ResourceState.ADOPTED: "was there before, or nothing proves that we made it; stays",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +38,7 @@ class TenantDocument:
     why: str
 
 
-_WHY = {
-    ResourceState.CREATED: "made by us",
-    ResourceState.INTENDED: "asked for by us; whether it is there is looked up first",
-    ResourceState.ADOPTED: "was there before, or nothing proves that we made it; stays",
-}
-
-
-def documents_of(resources: Sequence[Resource]) -> tuple[TenantDocument, ...]:
+def documents_of(resources: Iterable[Resource]) -> tuple[TenantDocument, ...]:
     """Return what is left of a tenant at the engine, by kind and name."""
     return tuple(
         TenantDocument(
@@ -54,7 +53,7 @@ def documents_of(resources: Sequence[Resource]) -> tuple[TenantDocument, ...]:
     )
 
 
-def in_words(resources: Sequence[Resource]) -> str:
+def in_words(resources: Iterable[Resource]) -> str:
     """Say in a line what is left at the engine."""
     left = documents_of(resources)
     if not left:

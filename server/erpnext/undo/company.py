@@ -1,0 +1,66 @@
+"""Removes the Company, which takes its accounts, warehouses and payment rows along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.undo.removing import RemoveDocuments, found_after, look_for, remove
+from server.model.step_context import Found
+from server.model.undo import GOES_WITH_COMPANY
+
+if TYPE_CHECKING:
+    from server.model.step_context import StepContext
+
+_ROW = "Mode of Payment Account"
+
+
+class CompanyParts(RemoveDocuments):
+    """Removes what we made inside a Company that stays; in ours they go with it."""
+
+    def __init__(self) -> None:
+        super().__init__("undo_9_company_parts", "Warehouse", "Account")
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look which are left, where the Company is not ours."""
+        removal = context.removal
+        if removal.company_is_ours(context.spec.company_name):
+            return Found(done=True, notes=("Accounts and warehouses go with the Company.",))
+        found = await super().probe(context)
+        rows = removal.ours(_ROW)
+        if not rows:
+            return found
+        # A payment row can only go by writing all rows of all Companies, which drops what
+        # others add meanwhile (recording 08-mode-of-payment-put-drops-rows); its account
+        # can't go before it.
+        names = ", ".join(each.name for each in rows)
+        kept = tuple(each for each in found.missing if each.doctype != "Account")
+        return Found(
+            done=not kept,
+            missing=kept,
+            gone=found.gone,
+            notes=(*found.notes, f"Payment rows and their accounts stay: {names}."),
+        )
+
+
+class Company:
+    """Deletes the Company."""
+
+    key = "undo_10_company"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look whether it is still there; all that was in it is gone with it."""
+        removal = context.removal
+        found = found_after(
+            await look_for(context, removal.ours("Company")), removal.kept("Company")
+        )
+        if not found.done or not removal.company_is_ours(context.spec.company_name):
+            return found
+        # Those that the engine made with it, too.
+        inside = (*removal.ours(*GOES_WITH_COMPANY), *removal.kept(*GOES_WITH_COMPANY))
+        along = tuple((each.doctype, each.name) for each in inside)
+        return Found(done=True, gone=(*found.gone, *along), notes=found.notes)
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Delete it."""
+        for each in found.missing:
+            await remove(context, "Company", each.name)

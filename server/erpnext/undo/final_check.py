@@ -1,0 +1,73 @@
+"""The last look: nothing of the tenant is left, and nothing came back meanwhile.
+
+A request that was out while the tenant was removed can have made something after it was
+looked for. What is ours is removed again; what somebody else made since stays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.requests import get
+from server.erpnext.seeing import document_of, seen
+from server.erpnext.site import site_of
+from server.erpnext.undo.removing import Looked, found_after, remove
+from server.model.ownership import CLOCK_TOLERANCE
+from server.model.states import ResourceState
+from server.model.step_context import AnswerKind
+
+if TYPE_CHECKING:
+    from server.model.ownership import Resource
+    from server.model.step_context import Found, StepContext
+
+# What has a name of its own; the rest goes with one of these.
+_NAMED = (
+    "POS Opening Entry",
+    "POS Profile",
+    "Item",
+    "Customer",
+    "Price List",
+    "Item Group",
+    "Company",
+)
+
+
+class NothingIsLeft:
+    """Looks for everything once more."""
+
+    key = "undo_11_final_check"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look for all that was removed."""
+        site = await site_of(context)
+        there: list[Resource] = []
+        foreign: list[Resource] = []
+        for resource in _removed(context):
+            answer = await context.read(get(resource.doctype, resource.name))
+            if answer.kind is AnswerKind.MISSING:
+                continue
+            document = seen(resource.doctype, document_of(answer), site.zone)
+            late = (
+                document.owner == site.api_user
+                and document.created_at is not None
+                and document.created_at >= resource.intended_at - CLOCK_TOLERANCE
+            )
+            (there if late else foreign).append(resource)
+        return found_after(Looked(there=tuple(there), gone=(), foreign=tuple(foreign)))
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Remove what came late."""
+        for doctype in _NAMED:
+            for each in found.missing:
+                if each.doctype == doctype:
+                    await remove(context, doctype, each.name)
+
+
+def _removed(context: StepContext) -> list[Resource]:
+    return [
+        resource
+        for resource in context.removal.resources
+        if resource.state is ResourceState.REMOVED
+        and resource.doctype in _NAMED
+        and not resource.shared
+    ]

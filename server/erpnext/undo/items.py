@@ -1,0 +1,54 @@
+"""Removes the demo items with their prices, whose names the engine made up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.requests import rows
+from server.erpnext.seeing import rows_of, text
+from server.erpnext.undo.removing import found_after, look_for, remove
+from server.model.step_context import Found
+
+if TYPE_CHECKING:
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import StepContext
+
+_PRICE = "Item Price"
+# As server.erpnext.steps.step_6_items names a price in the record.
+_SEPARATOR = " / "
+
+
+class DemoItems:
+    """Deletes prices first, then items."""
+
+    key = "undo_5_items"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look which items are left; an item takes its prices along."""
+        removal = context.removal
+        found = found_after(await look_for(context, removal.ours("Item")), removal.kept("Item"))
+        if not found.done:
+            return found
+        prices = tuple((each.doctype, each.name) for each in removal.ours(_PRICE))
+        return Found(done=True, gone=(*found.gone, *prices), notes=found.notes)
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Delete the prices we made, then the items."""
+        for each in context.removal.ours(_PRICE):
+            item, _, price_list = each.name.partition(_SEPARATOR)
+            for row in await _prices(context, item, price_list):
+                await remove(context, _PRICE, text(row, "name"), on_record=each.name)
+        for left in found.missing:
+            await remove(context, "Item", left.name)
+
+
+async def _prices(context: StepContext, item: str, price_list: str) -> list[JsonObject]:
+    answer = await context.read(
+        rows(
+            _PRICE,
+            ("item_code", "=", item),
+            ("price_list", "=", price_list),
+            fields=("name",),
+        )
+    )
+    return rows_of(answer)

@@ -1,0 +1,142 @@
+"""What the steps that remove have in common: look, delete what is ours, look again.
+
+Only what the record says we made is deleted. 404 means done; a DELETE without a usable answer
+is looked up, and sent again only when the first one can't be carried out any more: every
+removal holds the site's slot, and takes it only when nothing is out (promise 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.requests import delete, get
+from server.erpnext.seeing import document_of, seen
+from server.erpnext.site import site_of
+from server.errors import EngineError
+from server.model.difference import Difference
+from server.model.ownership import settle
+from server.model.states import ErrorClass, ResourceState
+from server.model.step_context import AnswerKind, Found, Intent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from server.model.ownership import Resource
+    from server.model.step_context import StepContext
+
+# A DELETE of a Company took 3.6 s on a site with few (recording 00-undo-path).
+REMOVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What became of documents of the record.
+
+    Attributes:
+        there: Ours, and still there.
+        gone: Ours, and not there any more.
+        foreign: There, and made by somebody else after all.
+    """
+
+    there: tuple[Resource, ...]
+    gone: tuple[Resource, ...]
+    foreign: tuple[Resource, ...]
+
+
+async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looked:
+    """Look for documents of the record, one by one.
+
+    Raises:
+        EngineError: a race, where one that is not there may still be made.
+    """
+    there: list[Resource] = []
+    gone: list[Resource] = []
+    foreign: list[Resource] = []
+    site = await site_of(context)
+    for resource in resources:
+        answer = await context.read(get(resource.doctype, resource.name))
+        if answer.kind is AnswerKind.MISSING:
+            _wait_for_late_one(context, resource)
+            gone.append(resource)
+            continue
+        document = seen(resource.doctype, document_of(answer), site.zone)
+        ours = settle(resource, document, site.api_user) is ResourceState.CREATED
+        (there if ours else foreign).append(resource)
+    return Looked(there=tuple(there), gone=tuple(gone), foreign=tuple(foreign))
+
+
+async def remove(context: StepContext, doctype: str, name: str, *, on_record: str = "") -> None:
+    """Delete one document.
+
+    Args:
+        context: Of the step.
+        doctype: Its kind.
+        name: Its name at the engine.
+        on_record: Its key in the record, where the engine made the name up.
+    """
+    await context.write(
+        Intent(
+            doctype=doctype,
+            name=on_record or name,
+            slot=True,
+            update=True,
+            removes=True,
+            repeatable=False,
+        ),
+        delete(doctype, name, timeout_seconds=REMOVE_SECONDS),
+    )
+
+
+def found_after(looked: Looked, kept: Iterable[Resource] = ()) -> Found:
+    """Return what a probe says of documents that are to go."""
+    notes = [f"{each.doctype} {each.name!r} was there before; it stays." for each in kept]
+    notes += [
+        f"{each.doctype} {each.name!r} was made by somebody else; it stays."
+        for each in looked.foreign
+    ]
+    return Found(
+        done=not looked.there,
+        missing=tuple(
+            Difference(doctype=each.doctype, name=each.name, field="it", have="there", want="gone")
+            for each in looked.there
+        ),
+        gone=tuple((each.doctype, each.name) for each in looked.gone),
+        notes=tuple(notes),
+    )
+
+
+class RemoveDocuments:
+    """Removes the documents of some kinds."""
+
+    def __init__(self, key: str, *doctypes: str) -> None:
+        """Take the step's key and the kinds, in the order they go."""
+        self.key = key
+        self._doctypes = doctypes
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look which are left."""
+        removal = context.removal
+        looked = await look_for(context, removal.ours(*self._doctypes))
+        return found_after(looked, removal.kept(*self._doctypes))
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Delete those that are left."""
+        for doctype in self._doctypes:
+            for each in found.missing:
+                if each.doctype == doctype:
+                    await remove(context, doctype, each.name)
+
+
+def _wait_for_late_one(context: StepContext, resource: Resource) -> None:
+    until = context.removal.may_come_until(resource)
+    if until is None or context.now() >= until:
+        return
+    raise EngineError(
+        ErrorClass.RACE,
+        Code.MAY_STILL_COME,
+        f"{resource.doctype} {resource.name!r} was asked for and no answer came. It is not there "
+        "yet, and may still be made: it is looked for again when that time is over.",
+        retry_after_seconds=(until - context.now()).total_seconds(),
+    )

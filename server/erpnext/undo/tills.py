@@ -1,0 +1,78 @@
+"""Removes the till's opening entries: what is submitted is cancelled first.
+
+Only the entry we made is ours. One that a person made at our POS Profile holds the profile
+back, and is his to close: the order stops and says which.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.requests import cancel, rows
+from server.erpnext.seeing import conflict, rows_of, text
+from server.erpnext.undo.removing import found_after, look_for, remove
+from server.model.naming import fold_name
+from server.model.step_context import Found, Intent
+
+if TYPE_CHECKING:
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import StepContext
+
+_DOCTYPE = "POS Opening Entry"
+_SUBMITTED = "1"
+_NAMED = 5
+
+
+class Tills:
+    """Cancels and deletes opening entries."""
+
+    key = "undo_3_tills"
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look for ours, and for those that others made at our profile."""
+        removal = context.removal
+        ours = removal.ours(_DOCTYPE)
+        known = {fold_name(each.name) for each in (*ours, *removal.kept(_DOCTYPE))}
+        others = [
+            text(row, "name")
+            for row in await _at_our_profiles(context)
+            if fold_name(text(row, "name")) not in known
+        ]
+        if others:
+            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            raise conflict(
+                Code.TILLS_OF_OTHERS,
+                f"{len(others)} POS Opening Entries at the tenant's POS Profile were made by "
+                f"people: {', '.join(others[:_NAMED])}{more}. Cancel and delete them in ERPNext, "
+                "or have ERPNext delete all transactions: provisioner deprovision TENANT "
+                "--delete-transactions",
+            )
+        return found_after(await look_for(context, ours), removal.kept(_DOCTYPE))
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Cancel what is submitted, delete all."""
+        entries = await _entries(context, [each.name for each in found.missing])
+        for row in entries:
+            name = text(row, "name")
+            if text(row, "docstatus") == _SUBMITTED:
+                await context.write(
+                    Intent(doctype=_DOCTYPE, name=name, slot=True, update=True, repeatable=False),
+                    cancel(_DOCTYPE, name),
+                )
+            await remove(context, _DOCTYPE, name)
+
+
+async def _at_our_profiles(context: StepContext) -> list[JsonObject]:
+    profiles = [each.name for each in context.removal.ours("POS Profile")]
+    if not profiles:
+        return []
+    answer = await context.read(
+        rows(_DOCTYPE, ("pos_profile", "in", profiles), fields=("name", "docstatus"))
+    )
+    return rows_of(answer)
+
+
+async def _entries(context: StepContext, names: list[str]) -> list[JsonObject]:
+    answer = await context.read(rows(_DOCTYPE, ("name", "in", names), fields=("name", "docstatus")))
+    return rows_of(answer)

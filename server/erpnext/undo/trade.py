@@ -1,0 +1,83 @@
+"""Before anything is removed: has the shop sold, and does the ledger hold entries?
+
+A shop that has sold is somebody's books. Removing it needs a word of its own, and so does the
+removal of ledger entries, which only ERPNext's own Transaction Deletion Record can do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.requests import get, rows
+from server.erpnext.seeing import conflict, rows_of
+from server.model.step_context import AnswerKind, Found
+
+if TYPE_CHECKING:
+    from server.model.step_context import StepContext
+
+KEY = "undo_1_trade_check"
+# A POS Invoice books nothing before the till is closed, so the ledger alone does not tell.
+_SALES = ("Sales Invoice", "POS Invoice")
+_LEDGER = "GL Entry"
+
+
+async def has_ledger_entries(context: StepContext, company: str) -> bool:
+    """Tell whether anything was ever booked for a Company."""
+    return await _any(context, _LEDGER, company)
+
+
+async def has_sold(context: StepContext, company: str) -> bool:
+    """Tell whether an invoice of a Company was ever submitted."""
+    for doctype in _SALES:
+        if await _any(context, doctype, company, ("docstatus", "!=", 0)):
+            return True
+    return False
+
+
+class TradeCheck:
+    """Protects a shop that has sold."""
+
+    key = KEY
+
+    async def probe(self, context: StepContext) -> Found:
+        """Look for sales and for ledger entries."""
+        company = context.spec.company_name
+        answer = await context.read(get("Company", company))
+        if answer.kind is AnswerKind.MISSING:
+            return Found(done=True, outputs={"sold": "no", "ledger": "no"})
+        options = context.removal.options
+        sold = await has_sold(context, company)
+        ledger = await has_ledger_entries(context, company)
+        if sold and not options.even_if_sold:
+            raise conflict(
+                Code.SHOP_HAS_SOLD,
+                f"The shop {company!r} has sold: it has invoices. It is not removed like one that "
+                "was never used. If it shall go all the same: provisioner deprovision TENANT "
+                "--even-if-sold",
+            )
+        holds = context.removal.company_is_ours(company)
+        if ledger and holds and not options.delete_transactions:
+            also = " --even-if-sold" if options.even_if_sold else ""
+            raise conflict(
+                Code.LEDGER_ENTRIES,
+                f"The Company {company!r} has ledger entries, and ERPNext does not delete it with "
+                "them. To have ERPNext delete all its transactions first (a Transaction Deletion "
+                f"Record): provisioner deprovision TENANT{also} --delete-transactions",
+            )
+        return Found(
+            done=True,
+            outputs={"sold": "yes" if sold else "no", "ledger": "yes" if ledger else "no"},
+        )
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        """Make nothing: the look decides."""
+
+
+async def _any(
+    context: StepContext, doctype: str, company: str, *more: tuple[str, str, object]
+) -> bool:
+    answer = await context.read(
+        rows(doctype, ("company", "=", company), *more, fields=("name",), limit=1)
+    )
+    return bool(rows_of(answer))

@@ -1,0 +1,231 @@
+"""Deprovision: what we made goes, in the engine's order, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.erpnext.requests import delete, make
+from server.erpnext.undo import removing
+from server.executor import context
+from server.model.actor import LOCAL
+from server.model.states import ResourceState, TenantState
+from server.validation import RawSpec
+from tests.server.executor.scene import TILL_USER, WHOLE
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from server.model.identifiers import TenantId
+    from tests.server.executor.scene import Shop
+
+NAME = "Kijani Stores"
+GRACE = "_SLOT_GRACE_SECONDS"
+# What a tenant has without belonging to its Company.
+LOOSE = ("Customer", "Price List", "Item", "Item Price", "Item Group", "POS Profile")
+
+
+async def made_by_tenant(shop: Shop) -> Counter[str]:
+    """Count what belongs to the tenant's Company, and what bears its abbreviation."""
+    held = (await shop.look())["documents"]
+    counts = await shop.belongings(NAME)
+    for doctype in LOOSE:
+        counts[doctype] += sum("KS" in str(each["name"]).split() for each in held.get(doctype, []))
+    return +counts
+
+
+async def removed(shop: Shop, tenant: TenantId, **options: bool) -> None:
+    await shop.remove(tenant, **options)
+    states = await shop.rest(tenant)
+    if states != [TenantState.DEPROVISIONED]:
+        raise AssertionError(await shop.lines(tenant))
+
+
+async def codes(shop: Shop, tenant: TenantId) -> list[str | None]:
+    return [step.error_code for step in (await shop.record(tenant)).steps if step.error_code]
+
+
+async def sell(shop: Shop) -> None:
+    """Make one sale of the tenant's shop."""
+    body = {
+        "company": NAME,
+        "customer": "Walk-In Customer - KS",
+        "debit_to": "Debtors - KS",
+        "docstatus": 1,
+        "items": [
+            {
+                "item_code": "DEMO-KS-001",
+                "qty": 1,
+                "rate": 100,
+                "income_account": "Sales - KS",
+                "cost_center": "Main - KS",
+            }
+        ],
+    }
+    await shop.store.engine.send(make("Sales Invoice", "", body))
+
+
+async def test_what_we_made_is_removed_and_the_same_spec_makes_it_anew(shop: Shop) -> None:
+    before = await shop.documents()
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    shared = await shop.documents()
+    await removed(shop, tenant)
+    assert not await made_by_tenant(shop)
+    after = await shop.documents()
+    # What tenants share stays: years, means of payment.
+    for doctype in ("Fiscal Year", "Mode of Payment"):
+        assert after[doctype] == shared[doctype]
+    assert after["Company"] == before["Company"]
+    assert shop.sql("SELECT count(*) FROM bindings") == [(0,)]
+    states = {row[0] for row in shop.sql("SELECT state FROM resources WHERE NOT shared")}
+    assert states == {ResourceState.REMOVED}
+    raw = RawSpec(company_name=NAME, include_demo_data=True, till_user=TILL_USER)
+    assert await shop.commands.start(LOCAL, raw, tenant_id=tenant) == tenant
+    await shop.must_complete(tenant)
+    assert await shop.belongings(NAME) == WHOLE
+    assert (await shop.record(tenant)).tenant.first_completed_at is not None
+
+
+async def test_a_removal_repeated_finds_nothing_and_changes_nothing(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    await removed(shop, tenant)
+    writes, runs = await shop.writes(), shop.sql("SELECT count(*) FROM runs")
+    await removed(shop, tenant)
+    assert (await shop.writes(), shop.sql("SELECT count(*) FROM runs")) == (writes, runs)
+
+
+async def test_a_new_life_is_no_live_shop_and_has_no_company_that_vanished(shop: Shop) -> None:
+    """Promise 8 protects a shop that was COMPLETED; a removed one is none any more."""
+    tenant = await shop.completed(NAME)
+    await removed(shop, tenant)
+    await shop.faults({"method": "POST", "doctype": "Company", "status": 417, "times": 1})
+    raw = RawSpec(company_name=NAME, till_user=TILL_USER)
+    await shop.commands.start(LOCAL, raw, tenant_id=tenant)
+    await shop.rest(tenant)
+    assert (await shop.record(tenant)).tenant.first_completed_at is None
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
+    assert await shop.belongings(NAME) == WHOLE
+
+
+async def test_a_shop_that_has_sold_is_protected(shop: Shop) -> None:
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    await sell(shop)
+    before = await shop.documents()
+    await shop.remove(tenant)
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    assert await codes(shop, tenant) == ["SHOP_HAS_SOLD"]
+    assert await shop.documents() == before
+    await shop.remove(tenant, even_if_sold=True)
+    await shop.rest(tenant)
+    assert await codes(shop, tenant) == ["LEDGER_ENTRIES"]
+    assert await shop.documents() == before
+
+
+async def test_ordered_to_the_engine_deletes_transactions_first(shop: Shop) -> None:
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    await sell(shop)
+    await removed(shop, tenant, even_if_sold=True, delete_transactions=True)
+    assert not await made_by_tenant(shop)
+    held = (await shop.look())["documents"]
+    (record,) = held["Transaction Deletion Record"]
+    assert record["status"] == "Completed"
+    assert not held.get("GL Entry")
+
+
+async def test_a_till_that_a_person_opened_stops_the_removal(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    body = {
+        "name": "POS-OPE-BY-HAND",
+        "period_start_date": "2026-11-23 08:00:00",
+        "posting_date": "2026-11-23",
+        "company": NAME,
+        "pos_profile": "POS KS",
+        "user": TILL_USER,
+        "balance_details": [{"mode_of_payment": "Cash", "opening_amount": 0}],
+    }
+    await shop.store.engine.send(make("POS Opening Entry", "POS-OPE-BY-HAND", body))
+    before = await shop.documents()
+    await shop.remove(tenant)
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    assert await codes(shop, tenant) == ["TILLS_OF_OTHERS"]
+    assert await shop.documents() == before
+    await shop.store.engine.send(delete("POS Opening Entry", "POS-OPE-BY-HAND"))
+    await removed(shop, tenant)
+
+
+async def test_what_was_there_before_stays(shop: Shop) -> None:
+    """Only CREATED is ever deleted."""
+    tenant = await shop.completed(NAME)
+    shop.sql("UPDATE resources SET state = 'ADOPTED' WHERE doctype IN ('Company', 'Customer')")
+    await removed(shop, tenant)
+    held = (await shop.look())["documents"]
+    assert [each["name"] for each in held["Company"]] == [NAME]
+    assert "Walk-In Customer - KS" in [each["name"] for each in held["Customer"]]
+    assert not held.get("POS Profile")
+    # Made by us inside a Company that is not: warehouses go, payment rows and accounts stay.
+    assert "Main Store - KS" not in [each["name"] for each in held["Warehouse"]]
+    assert "Stores - KS" in [each["name"] for each in held["Warehouse"]]
+    assert any("Left at the engine" in line for line in await shop.lines(tenant))
+
+
+async def test_a_tenant_for_which_nothing_was_made_is_removed_too(shop: Shop) -> None:
+    await shop.faults(
+        {"method": "POST", "doctype": "Company", "status": 417, "exc_type": "ValidationError"}
+    )
+    tenant = await shop.order(NAME)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    await shop.faults()
+    await removed(shop, tenant)
+    assert not await shop.belongings(NAME)
+
+
+# Every request of a removal that changes something, by what it is sent about.
+REMOVALS = ("POS Opening Entry", "POS Profile", "Item", "Customer", "Price List", "Company")
+
+
+@pytest.mark.parametrize("doctype", REMOVALS)
+@pytest.mark.parametrize(
+    "happened",
+    [
+        {"action": "cut", "when": "after"},
+        {"status": 500, "html": True, "when": "after"},
+        {"status": 502, "html": True},
+    ],
+    ids=["cut after it was done", "an error page though it was done", "not done"],
+)
+async def test_a_removal_without_an_answer_is_settled_by_a_look(
+    shop: Shop, doctype: str, happened: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, GRACE, 0.1)
+    monkeypatch.setattr(removing, "REMOVE_SECONDS", 0.5)
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    await shop.faults({"method": "DELETE", "doctype": doctype, **happened})
+    await removed(shop, tenant)
+    assert not await made_by_tenant(shop)
+    assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+
+
+async def test_an_outage_in_the_middle_of_a_removal_costs_nothing(shop: Shop) -> None:
+    """Promise 6."""
+    tenant = await shop.completed(NAME)
+    await shop.faults({"method": "DELETE", "doctype": "Customer", "status": 503, "times": 1})
+    await removed(shop, tenant)
+    assert not await made_by_tenant(shop)
+
+
+async def test_a_removal_goes_on_where_a_dead_worker_left_it(still: Shop) -> None:
+    first = await still.drive()
+    tenant = await still.completed(NAME)
+    gone = still.site.arrivals("DELETE", "POS Profile")
+    await still.faults({"method": "DELETE", "doctype": "POS Profile", "hang_seconds": 60})
+    await still.remove(tenant)
+    await still.site.arrived("DELETE", "POS Profile", gone + 1)
+    await still.leave(first)
+    await still.faults()
+    still.site.hurry()
+    await still.drive()
+    await still.rest(tenant)
+    assert await still.state(tenant) is TenantState.DEPROVISIONED
+    assert not await made_by_tenant(still)

@@ -127,7 +127,8 @@ async def test_ordered_to_the_engine_deletes_transactions_first(shop: Shop) -> N
     tenant = await shop.completed(NAME, include_demo_data=True)
     await sell(shop)
     await removed(shop, tenant, even_if_sold=True, delete_transactions=True)
-    assert not await made_by_tenant(shop)
+    # The record of the deletion is the site's own history.
+    assert set(await made_by_tenant(shop)) == {"Transaction Deletion Record"}
     held = (await shop.look())["documents"]
     (record,) = held["Transaction Deletion Record"]
     assert record["status"] == "Completed"
@@ -161,7 +162,7 @@ async def test_what_was_there_before_stays(shop: Shop) -> None:
     shop.sql("UPDATE resources SET state = 'ADOPTED' WHERE doctype IN ('Company', 'Customer')")
     await removed(shop, tenant)
     held = (await shop.look())["documents"]
-    assert [each["name"] for each in held["Company"]] == [NAME]
+    assert NAME in [each["name"] for each in held["Company"]]
     assert "Walk-In Customer - KS" in [each["name"] for each in held["Customer"]]
     assert not held.get("POS Profile")
     # Made by us inside a Company that is not: warehouses go, payment rows and accounts stay.

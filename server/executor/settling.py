@@ -57,6 +57,12 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
                 settled_at=now,
             )
         )
+    _settle_gone(driven, kind, found)
+    return ours
+
+
+def _settle_gone(driven: DrivenRun, kind: StepType, found: Found) -> None:
+    """Write down that documents of the record are not there any more."""
     if found.gone:
         # A removal that got no answer was carried out: others may go on.
         driven.free_slot(found.gone)
@@ -70,10 +76,9 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
                 shared=False,
                 run_id=driven.run.id,
                 step_key=kind.key,
-                settled_at=now,
+                settled_at=driven.now(),
             )
         )
-    return ours
 
 
 def _resource(

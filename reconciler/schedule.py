@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,6 +22,8 @@ from apscheduler.events import (
     EVENT_SCHEDULER_SHUTDOWN,
 )
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from server.healing import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,6 +72,7 @@ class Schedule:
         self._ended = asyncio.Event()
         self._guard: asyncio.TimerHandle | None = None
         self._last_full: float | None = None
+        self._started = 0.0
         self.full_passes = 0
         self.failed_passes = 0
         self.cut_passes = 0
@@ -101,6 +104,7 @@ class Schedule:
             misfire_grace_time=None,
         )
         self._scheduler = scheduler
+        self._started = asyncio.get_running_loop().time()
         scheduler.start()
         self._arm_guard()
 
@@ -131,6 +135,28 @@ class Schedule:
         if self._last_full is None:
             return None
         return asyncio.get_running_loop().time() - self._last_full
+
+    def watch(self, now: datetime) -> Watch:
+        """Say how the sweeps come.
+
+        Args:
+            now: The wall clock's time, to say when the last full one ended.
+        """
+        age = self.seconds_since_full_pass
+        ended = None if age is None else now - timedelta(seconds=age)
+        since_start = asyncio.get_running_loop().time() - self._started
+        return Watch(
+            last_full_sweep_at=ended,
+            age_seconds=since_start if age is None else age,
+            interval_seconds=self._seconds,
+            # One that takes all of its time is late, but comes; later than this none comes.
+            stale_after_seconds=2 * self._seconds + self._timeout_seconds,
+            full=self.full_passes,
+            failed=self.failed_passes,
+            cut=self.cut_passes,
+            skipped=self.skipped_passes,
+            last_error=self.last_error,
+        )
 
     async def _pass(self) -> None:
         """Run one sweep in a task of its own, so that nothing it does ends the schedule."""

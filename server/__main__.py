@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from reconciler.sweep import Sweeper
+    from reconciler.healer import LocalHealer
     from server.app import Core
     from server.settings import Settings
 
@@ -195,9 +195,12 @@ async def _serve(
         configure_logging(settings.log_format, quiet=demo)
         engines = await _demo_engines(stack) if demo else load_engines(settings)
         stopping = _stop_signals()
-        app = await stack.enter_async_context(App(settings, engines))
+        healers: list[LocalHealer] = []
+        app = await stack.enter_async_context(
+            App(settings, engines, healer_of=_healer_of(settings, healers))
+        )
         if with_reconciler or demo:
-            await _start_reconciler(stack, app.core, settings)
+            await _start_reconciler(stack, healers[0], settings)
         _say(_greeting(app, settings, engines, demo=demo))
         if demo:
             await _show_first_tenant(stack, app)
@@ -222,47 +225,59 @@ async def _reconcile(
     async with AsyncExitStack() as stack:
         core = await open_core(settings, load_engines(settings), stack, register=not dry)
         if once:
-            report = await _sweeper(core, settings).sweep(dry_run=dry)
+            report = await _healer(core, settings).sweeper.sweep(dry_run=dry)
             _report(as_facts(report), as_text(report), as_json=as_json)
             return EXIT_DONE
         stopping = _stop_signals()
-        await _start_reconciler(stack, core, settings)
+        await _start_reconciler(stack, _healer(core, settings), settings)
         _say(f"Sweeping every {settings.sweep_seconds:g} s. Stop with Ctrl-C.")
         await stopping.wait()
     return EXIT_DONE
 
 
-async def _start_reconciler(stack: AsyncExitStack, core: Core, settings: Settings) -> None:
+async def _start_reconciler(stack: AsyncExitStack, healer: LocalHealer, settings: Settings) -> None:
     from reconciler.schedule import Schedule  # noqa: PLC0415 - `serve` alone does not need it
 
-    schedule: Schedule | None = None
-
-    def skipped() -> int:
-        return 0 if schedule is None else schedule.skipped_passes
-
-    sweeper = _sweeper(core, settings, skipped)
     schedule = Schedule(
-        sweeper.sweep,
+        healer.sweeper.sweep,
         seconds=settings.sweep_seconds,
         # A sweep that takes longer than several intervals hangs; it is cut and counted.
         timeout_seconds=max(60.0, 4 * settings.sweep_seconds),
     )
+    healer.schedule = schedule
     schedule.start()
     stack.push_async_callback(schedule.stop)
 
 
-def _sweeper(core: Core, settings: Settings, skipped: Callable[[], int] = lambda: 0) -> Sweeper:
-    from reconciler.sweep import Sweeper  # noqa: PLC0415 - `serve` alone does not need it
+def _healer_of(settings: Settings, made: list[LocalHealer]) -> Callable[[Core], LocalHealer]:
+    """Return what makes the server's healer, and keeps it where this module finds it."""
 
-    return Sweeper(
-        core.database,
-        core.commands,
-        engines=core.entries,
-        now=utc_now,
-        lease_seconds=settings.lease_seconds,
-        window_seconds=settings.sweep_seconds,
-        skipped_passes=skipped,
+    def make(core: Core) -> LocalHealer:
+        made.append(_healer(core, settings))
+        return made[-1]
+
+    return make
+
+
+def _healer(core: Core, settings: Settings) -> LocalHealer:
+    from reconciler.healer import LocalHealer  # noqa: PLC0415 - other programs need none
+    from reconciler.sweep import Sweeper  # noqa: PLC0415 - likewise
+
+    def skipped() -> int:
+        return 0 if healer.schedule is None else healer.schedule.skipped_passes
+
+    healer = LocalHealer(
+        Sweeper(
+            core.database,
+            core.commands,
+            engines=core.entries,
+            now=utc_now,
+            lease_seconds=settings.lease_seconds,
+            window_seconds=settings.sweep_seconds,
+            skipped_passes=skipped,
+        )
     )
+    return healer
 
 
 def _demo_database(stack: AsyncExitStack) -> str:

@@ -17,6 +17,7 @@ from server.diagnosis import Diagnoser
 from server.diagnosis.surveyed import SurveyedTenant
 from server.erpnext.client import Credentials, ErpNextEngine
 from server.executor.executor import Executor, ExecutorOptions
+from server.healing import History
 from server.model.blueprint import ENGINE_BLUEPRINTS, NOOP
 from server.model.budget import Pacing
 from server.model.states import GateState
@@ -26,6 +27,7 @@ from server.queries import Queries
 from server.queries.surveys import Surveys
 from server.rest import HttpServer
 from server.rpc.identity import by_token
+from server.rpc.fleet import FleetService
 from server.rpc.server import RpcServer
 from server.rpc.service import ProvisioningService
 from server.settings import ensure_database_directory
@@ -34,11 +36,12 @@ from server.store.operations import GateOperation
 from server.store.retention import Kept, Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
     from server.access.wiring import Access
+    from server.healing import Healer
     from server.model.step_context import Engine
     from server.settings import EnginesConfig, Settings
 
@@ -108,9 +111,24 @@ class App:
     """The server: gRPC, HTTP and the executor over one store."""
 
     def __init__(
-        self, settings: Settings, config: EnginesConfig, *, pacing: Pacing | None = None
+        self,
+        settings: Settings,
+        config: EnginesConfig,
+        *,
+        pacing: Pacing | None = None,
+        healer_of: Callable[[Core], Healer] | None = None,
     ) -> None:
+        """Take what to serve.
+
+        Args:
+            settings: Of the process.
+            config: The engines.
+            pacing: Pauses between tries.
+            healer_of: Makes the one who sweeps; this room does not know the reconciler.
+        """
         self._settings = settings
+        self._healer_of = healer_of
+        self.healer: Healer | None = None
         self._config = config
         self._pacing = pacing or Pacing()
         self._stack = AsyncExitStack()
@@ -152,6 +170,7 @@ class App:
         settings, stack = self._settings, self._stack
         self.core = await open_core(settings, self._config, stack)
         self.access = await open_access(settings, self.core.database, stack, now=utc_now)
+        self.healer = None if self._healer_of is None else self._healer_of(self.core)
         queries = Queries(
             self.core.database,
             engines=self.core.entries,
@@ -199,6 +218,9 @@ class App:
                 surveys=self._surveys(),
             ),
             str(settings.grpc_address),
+            fleet=FleetService(
+                History(self.core.database, now=utc_now), identify=identify, healer=self.healer
+            ),
         )
         await rpc.start()
         # Closed first: callers get their answers before the executor drains.

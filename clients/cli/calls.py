@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from rich.text import Text
 
-from clients.cli import diagnosing, failures, listing, render, standing, surveying
+from clients.cli import (
+    diagnosing,
+    failures,
+    fixing,
+    healing,
+    listing,
+    render,
+    requests,
+    standing,
+    surveying,
+)
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
 from clients.cli.output import Output, OutputClosed
@@ -40,6 +50,11 @@ if TYPE_CHECKING:
 # Commands with a module of their own. Any: each takes its own kind of request.
 _BY_REQUEST: dict[type[Request], Callable[[ProvisionerClient, Any, Output], Awaitable[ExitCode]]]
 _BY_REQUEST = {
+    requests.Fix: fixing.fix,
+    requests.ListFindings: healing.findings,
+    requests.ListSweeps: healing.sweeps,
+    requests.Report: healing.report,
+    requests.Sweep: healing.sweep,
     Diagnose: diagnosing.diagnose,
     ListTenants: listing.show,
     Plan: surveying.plan,

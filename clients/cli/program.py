@@ -14,6 +14,7 @@ import typer
 
 from clients.cli import (
     diagnose_commands,
+    healing_commands,
     list_command,
     local_commands,
     survey_commands,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(tenant_commands.commands)
 app.add_typer(diagnose_commands.commands)
+app.add_typer(healing_commands.commands)
 app.add_typer(list_command.commands)
 app.add_typer(survey_commands.commands)
 app.add_typer(local_commands.commands)

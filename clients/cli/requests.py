@@ -114,3 +114,47 @@ class Verify(Request):
     """Say how a tenant differs from what it should have."""
 
     tenant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep(Request):
+    """Make one sweep now, or say what it would do."""
+
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListSweeps(Request):
+    """List sweeps that found something."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFindings(Request):
+    """List what sweeps found."""
+
+    tenant: str
+    open_only: bool
+    person_only: bool
+    members: bool
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Request):
+    """Say what stood still in a period; times as Unix seconds."""
+
+    begins_at: float | None
+    ends_at: float | None
+    hours: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix(Request):
+    """Diagnose, show the remedy, ask, apply, follow; all stuck tenants where none is named."""
+
+    tenant: str
+    all_stuck: bool
+    dry_run: bool
+    yes: bool

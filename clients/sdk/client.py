@@ -11,17 +11,16 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, Self
 
-import grpc.aio
-
 from clients.sdk.channel import open_channel
-from clients.sdk.errors import from_rpc_error
+from clients.sdk.fleet import FleetCalls
 from clients.sdk.log_stream import MAX_FAILURES, LogStream
-from provisioner.v1 import provisioning_pb2, provisioning_pb2_grpc
+from provisioner.v1 import fleet_pb2_grpc, provisioning_pb2, provisioning_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from types import TracebackType
-    from typing import TypeVar
+
+    import grpc.aio
 
     from provisioner.v1.diagnosis_pb2 import Diagnosis
     from provisioner.v1.listing_pb2 import TenantSummary
@@ -33,16 +32,13 @@ if TYPE_CHECKING:
     )
     from provisioner.v1.tenant_pb2 import TenantSpec, TenantStatus
 
-    Request = TypeVar("Request")
-    Answer = TypeVar("Answer")
-
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_SECONDS = 10.0
 # The service ends a stream after an hour; a minute more leaves it the last word.
 _FOLLOW_TIMEOUT_SECONDS = 3660.0
 
 
-class ProvisionerClient:
+class ProvisionerClient(FleetCalls):
     """A connection to the service, used as an async context manager.
 
     All methods raise `clients.sdk.errors.ProvisionerError` and its kin.
@@ -73,6 +69,7 @@ class ProvisionerClient:
     async def __aenter__(self) -> Self:
         self._channel = open_channel(self.address)
         self._stub = provisioning_pb2_grpc.ProvisioningServiceStub(self._channel)
+        self._fleet = fleet_pb2_grpc.FleetServiceStub(self._channel)
         return self
 
     async def __aexit__(
@@ -239,14 +236,3 @@ class ProvisionerClient:
             pause=self._pause,
             max_failures=max_failures,
         )
-
-    def _order_id(self, request_id: str | None) -> str:
-        return request_id or self._make_request_id()
-
-    async def _call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Answer], request: Request
-    ) -> Answer:
-        try:
-            return await method(request, timeout=self._timeout_seconds)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error

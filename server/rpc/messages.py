@@ -89,8 +89,8 @@ def tenant_summary(tenant: TenantSummary) -> listing_pb2.TenantSummary:
         state=_TENANT_STATES[tenant.state or "UNSPECIFIED"],
         current_step=text_of(tenant.current_step),
         progress_percent=tenant.progress_percent,
-        steps_completed=_int32(tenant.steps_completed),
-        total_steps=_int32(tenant.total_steps),
+        steps_completed=int32_of(tenant.steps_completed),
+        total_steps=int32_of(tenant.total_steps),
         error_code=text_of(tenant.error_code),
         hold=None if tenant.hold is None else hold_of(tenant.hold),
         revision=tenant.revision,
@@ -129,7 +129,7 @@ def _step(step: Step, titles: Mapping[str, str]) -> tenant_pb2.StepStatus:
         key=text_of(step.key),
         state=_STEP_STATES[step.state],
         adopted=step.adopted,
-        attempts=_int32(step.tries),
+        attempts=int32_of(step.tries),
         started_at=time_of(step.started_at),
         completed_at=time_of(step.completed_at),
         title=text_of(titles.get(step.key, step.key)),
@@ -176,7 +176,7 @@ def _log_entry(entry: LogEntry) -> provisioning_pb2.LogEntry:
         level=_LOG_LEVELS[entry.level],
         run_id=text_of(entry.run_id),
         step_key=text_of(entry.step_key),
-        attempt=_int32(entry.attempt),
+        attempt=int32_of(entry.attempt),
         message=text_of(entry.message),
         fields={text_of(key): text_of(value) for key, value in entry.fields.items()},
     )
@@ -187,7 +187,8 @@ def text_of(text: str | None) -> str:
     return (text or "").encode("utf-8", "replace").decode()
 
 
-def _int32(number: int | None) -> int:
+def int32_of(number: int | None) -> int:
+    """Return a number as its field can hold it."""
     return min(max(number or 0, 0), _INT32_MAX)
 
 

@@ -10,15 +10,21 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from provisioner.v1 import provisioning_pb2
+from provisioner.v1 import fleet_pb2, provisioning_pb2
+from provisioner.v1.fleet_pb2_grpc import add_FleetServiceServicer_to_server
 from provisioner.v1.provisioning_pb2_grpc import add_ProvisioningServiceServicer_to_server
 from server.errors import SettingsError
 from server.rpc.malformed import AnswerMalformed
 
 if TYPE_CHECKING:
+    from server.rpc.fleet import FleetService
+    from server.rpc.identity import Context
     from server.rpc.service import ProvisioningService
 
 SERVICE = provisioning_pb2.DESCRIPTOR.services_by_name["ProvisioningService"].full_name
+FLEET = fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name
+# What the health service is asked about the sweeps of this process.
+RECONCILER = "reconciler"
 
 # The largest order is a few KiB; a larger message is a mistake or an attack.
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -46,12 +52,15 @@ class RpcServer:
         port: Where it listens; 0 before `start`.
     """
 
-    def __init__(self, service: ProvisioningService, address: str) -> None:
+    def __init__(
+        self, service: ProvisioningService, address: str, *, fleet: FleetService | None = None
+    ) -> None:
         self.port = 0
         self._address = address
         self._service = service
+        self._fleet = fleet
         self._server: grpc.aio.Server | None = None
-        self._health = health.aio.HealthServicer()
+        self._health = _Health(fleet)
 
     async def start(self) -> None:
         """Listen, answer calls, and report healthy.
@@ -59,11 +68,17 @@ class RpcServer:
         Raises:
             SettingsError: the address can't be listened at.
         """
-        server = grpc.aio.server(options=_OPTIONS, interceptors=(AnswerMalformed(SERVICE),))
+        server = grpc.aio.server(
+            options=_OPTIONS, interceptors=(AnswerMalformed(SERVICE), AnswerMalformed(FLEET))
+        )
         add_ProvisioningServiceServicer_to_server(self._service, server)
+        served = [SERVICE]
+        if self._fleet is not None:
+            add_FleetServiceServicer_to_server(self._fleet, server)
+            served.append(FLEET)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
-            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+            (*served, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
         try:
             self.port = server.add_insecure_port(self._address)
@@ -76,7 +91,7 @@ class RpcServer:
             ) from error
         await server.start()
         self._server = server
-        for service in ("", SERVICE):
+        for service in ("", *served):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace: float = 5.0) -> None:
@@ -96,3 +111,28 @@ class RpcServer:
                 await self._service.streams.stop()
         await self._server.stop(max(0.0, ends - asyncio.get_running_loop().time()))
         self._server = None
+
+
+class _Health(health.aio.HealthServicer):
+    """The health service; it also answers for the sweeps of this process, looked at when asked."""
+
+    def __init__(self, fleet: FleetService | None) -> None:
+        super().__init__()
+        self._fleet = fleet
+
+    async def Check(
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> health_pb2.HealthCheckResponse:
+        """Answer for a service; NOT_SERVING for the reconciler where sweeps stay away."""
+        watch = None if self._fleet is None else self._fleet.watch()
+        if request.service != RECONCILER or watch is None:
+            answer: health_pb2.HealthCheckResponse = await super().Check(request, context)
+            return answer
+        healthy = watch.healthy
+        return health_pb2.HealthCheckResponse(
+            status=(
+                health_pb2.HealthCheckResponse.SERVING
+                if healthy
+                else health_pb2.HealthCheckResponse.NOT_SERVING
+            )
+        )

@@ -1,0 +1,33 @@
+"""One call of the service: with a deadline, and errors as this package's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc.aio
+
+from clients.sdk.errors import from_rpc_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+class Calling:
+    """What all calls have in common."""
+
+    _timeout_seconds: float
+    _make_request_id: Callable[[], str]
+
+    def _order_id(self, request_id: str | None) -> str:
+        return request_id or self._make_request_id()
+
+    async def _call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Answer], request: Request
+    ) -> Answer:
+        try:
+            return await method(request, timeout=self._timeout_seconds)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error

@@ -1,0 +1,111 @@
+"""What concerns the whole fleet: sweeps, findings, the report; and a remedy carried out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import json_format, message_factory
+
+from clients.sdk.calling import Calling
+from provisioner.v1 import fleet_pb2, provisioning_pb2
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from provisioner.v1.diagnosis_pb2 import Remedy
+    from provisioner.v1.fleet_pb2 import (
+        ListFindingsResponse,
+        ListSweepsResponse,
+        SweepResponse,
+    )
+    from provisioner.v1.fleet_pb2_grpc import FleetServiceStub
+    from provisioner.v1.healing_pb2 import HealingReport
+    from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
+    from provisioner.v1.tenant_pb2 import TenantStatus
+
+_SERVICE = provisioning_pb2.DESCRIPTOR.services_by_name["ProvisioningService"]
+
+
+class FleetCalls(Calling):
+    """The part of the client that looks after the fleet."""
+
+    _fleet: FleetServiceStub
+    _stub: ProvisioningServiceStub
+
+    async def sweep(self, *, dry_run: bool = False) -> SweepResponse:
+        """Make one sweep now.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+        """
+        return await self._call(self._fleet.Sweep, fleet_pb2.SweepRequest(dry_run=dry_run))
+
+    async def list_sweeps(self, *, page_size: int = 0, page_token: str = "") -> ListSweepsResponse:
+        """Return a page of sweeps, the latest first, and how the reconciler is."""
+        request = fleet_pb2.ListSweepsRequest(page_size=page_size, page_token=page_token)
+        return await self._call(self._fleet.ListSweeps, request)
+
+    async def list_findings(
+        self,
+        *,
+        tenant_id: str = "",
+        open_only: bool = False,
+        person_only: bool = False,
+        include_members: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> ListFindingsResponse:
+        """Return a page of what sweeps found, the latest first.
+
+        Args:
+            tenant_id: Only this tenant's.
+            open_only: Only those that are not over.
+            person_only: Only those for which a person must act.
+            include_members: Also those that another finding stands for.
+            page_size: Most of them.
+            page_token: Where the page before ended.
+        """
+        request = fleet_pb2.ListFindingsRequest(
+            tenant_id=tenant_id,
+            open_only=open_only,
+            person_only=person_only,
+            include_members=include_members,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return await self._call(self._fleet.ListFindings, request)
+
+    async def healing_report(
+        self, *, begins_at: datetime | None = None, ends_at: datetime | None = None
+    ) -> HealingReport:
+        """Say what stood still in a period, and what became of it.
+
+        Args:
+            begins_at: The period's begin; a day before its end if left out.
+            ends_at: The period's end; now if left out.
+        """
+        request = fleet_pb2.GetHealingReportRequest()
+        if begins_at is not None:
+            request.begins_at.FromDatetime(begins_at)
+        if ends_at is not None:
+            request.ends_at.FromDatetime(ends_at)
+        return (await self._call(self._fleet.GetHealingReport, request)).report
+
+    async def carry_out(self, remedy: Remedy, *, request_id: str | None = None) -> TenantStatus:
+        """Give the order of a remedy, as a diagnosis named it.
+
+        Args:
+            remedy: One that has a call.
+            request_id: Names this order; made here if it is left out.
+
+        Returns:
+            Where the tenant stands.
+        """
+        method = _SERVICE.methods_by_name[remedy.call.rpartition("/")[2]]
+        request = message_factory.GetMessageClass(method.input_type)()
+        # A newer service may name a field that this client does not know.
+        json_format.Parse(remedy.request, request, ignore_unknown_fields=True)
+        setattr(request, "request_id", self._order_id(request_id))  # noqa: B010 - typed by name
+        answer: Any = await self._call(getattr(self._stub, method.name), request)
+        status: TenantStatus = answer.status
+        return status

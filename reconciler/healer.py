@@ -1,0 +1,73 @@
+"""The reconciler as a server sees it: makes a sweep when asked, and says how its own come."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from server.healing import FindingSeen, SweepDone, SweepSeen, Watch
+
+if TYPE_CHECKING:
+    from reconciler.found import Found, SweepReport
+    from reconciler.schedule import Schedule
+    from reconciler.sweep import Sweeper
+
+
+class LocalHealer:
+    """One sweeper of this process; `schedule` is set where it also sweeps by itself."""
+
+    def __init__(self, sweeper: Sweeper) -> None:
+        self.sweeper = sweeper
+        self.schedule: Schedule | None = None
+
+    async def sweep(self, *, dry_run: bool) -> SweepDone:
+        """Make one sweep now; one that is under way is waited for.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
+        return as_done(await self.sweeper.sweep(dry_run=dry_run))
+
+    def watch(self) -> Watch | None:
+        """Say how the sweeps of this process come; None where it makes none by itself."""
+        return None if self.schedule is None else self.schedule.watch(datetime.now(UTC))
+
+
+def as_done(report: SweepReport) -> SweepDone:
+    """Return a report as values that a server knows."""
+    return SweepDone(
+        sweep=SweepSeen(
+            id=report.id,
+            started_at=report.started_at,
+            finished_at=report.finished_at,
+            observed=report.observed,
+            acted=report.acted,
+            findings=report.recorded,
+        ),
+        findings=tuple(_seen(found) for found in report.findings),
+        handed_over=report.handed_over,
+        healed=report.healed,
+        dry_run=report.dry_run,
+    )
+
+
+def _seen(found: Found) -> FindingSeen:
+    return FindingSeen(
+        id=found.id,
+        tenant_id=found.tenant_id,
+        company_name=found.company_name,
+        revision=found.revision,
+        cause=found.finding.cause.value,
+        severity=found.severity.value,
+        message=found.message,
+        evidence=dict(found.finding.evidence),
+        verdict=found.verdict.value,
+        outcome=found.carried.outcome.value,
+        stuck_since=found.stuck_since,
+        found_at=found.found_at,
+        fingerprint=found.fingerprint,
+        tenants=found.tenants,
+        herd_id=found.herd_id or "",
+        not_before=found.not_before,
+        detail=found.carried.detail,
+    )

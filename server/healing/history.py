@@ -1,0 +1,168 @@
+"""Answers what sweeps found and what became of it, to those who may see it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from server.errors import InvalidInput, NotAllowed, Violation
+from server.healing.report import Report, report
+from server.model.actor import Right
+from server.validation import validate_tenant_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from server.model.actor import Actor
+    from server.model.findings import FindingSeen, SweepSeen
+    from server.store.database import Database
+
+DEFAULT_PAGE = 50
+MAX_PAGE = 1000
+DEFAULT_PERIOD = timedelta(hours=24)
+
+# A report reads so many findings at most; a fleet in trouble makes a few hundred a day.
+_MOST_FINDINGS = 20_000
+
+Place = tuple[datetime, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweeps:
+    """A page of sweeps."""
+
+    sweeps: Sequence[SweepSeen]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """A page of findings."""
+
+    findings: Sequence[FindingSeen]
+    next_page_token: str
+
+
+class History:
+    """What sweeps of one store found."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._store = database.healing_history
+        self._now = now
+
+    async def sweeps(self, actor: Actor, *, page_size: int = 0, page_token: str = "") -> Sweeps:
+        """Return a page of sweeps that found something, the latest first.
+
+        Raises:
+            InvalidInput: the page's size or token is wrong.
+            NotAllowed: not the caller's to see.
+            StoreUnavailable: the database can't be read now.
+        """
+        _demand_read(actor)
+        size, after = _page(page_size, page_token)
+        found = await self._store.sweeps(after=after, limit=size + 1)
+        token = _token(found[size - 1].started_at, found[size - 1].id) if len(found) > size else ""
+        return Sweeps(sweeps=found[:size], next_page_token=token)
+
+    async def findings(
+        self,
+        actor: Actor,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        tenant_id: str = "",
+        open_only: bool = False,
+        person_only: bool = False,
+        include_members: bool = False,
+    ) -> Findings:
+        """Return a page of findings, the latest first.
+
+        Args:
+            actor: Who asks.
+            page_size: Most of them; 0 for the default.
+            page_token: Where the page before ended, or "".
+            tenant_id: Only this tenant's, or "".
+            open_only: Only those that are not over.
+            person_only: Only those for which a person must act.
+            include_members: Also those that another finding stands for.
+
+        Raises:
+            InvalidInput, NotAllowed, StoreUnavailable: as for `sweeps`.
+        """
+        _demand_read(actor)
+        size, after = _page(page_size, page_token)
+        checked = validate_tenant_id(tenant_id) if tenant_id else ""
+        found = await self._store.findings(
+            after=after,
+            limit=size + 1,
+            tenant_id=checked,
+            open_only=open_only,
+            person_only=person_only,
+            include_members=include_members or bool(checked),
+        )
+        token = _token(found[size - 1].found_at, found[size - 1].id) if len(found) > size else ""
+        return Findings(findings=found[:size], next_page_token=token)
+
+    async def report(
+        self, actor: Actor, *, begins_at: datetime | None = None, ends_at: datetime | None = None
+    ) -> Report:
+        """Say what stood still in a period, and what became of it.
+
+        Args:
+            actor: Who asks.
+            begins_at: The period's begin; None: a day before its end.
+            ends_at: The period's end; None: now.
+
+        Raises:
+            InvalidInput: the period ends before it begins.
+            NotAllowed, StoreUnavailable: as for `sweeps`.
+        """
+        _demand_read(actor)
+        ends = ends_at or self._now()
+        begins = begins_at or ends - DEFAULT_PERIOD
+        if begins >= ends:
+            raise InvalidInput(
+                (Violation(field="begins_at", description="must be before the period's end."),)
+            )
+        found = await self._store.findings_of(begins, ends, limit=_MOST_FINDINGS + 1)
+        return report(
+            found[:_MOST_FINDINGS],
+            begins_at=begins,
+            ends_at=ends,
+            truncated=len(found) > _MOST_FINDINGS,
+        )
+
+
+def _demand_read(actor: Actor) -> None:
+    if not actor.may(Right.READ):
+        raise NotAllowed(f"{actor.name} has role {actor.role} and may not see findings.")
+
+
+def _page(size: int, token: str) -> tuple[int, Place | None]:
+    if not 0 <= size <= MAX_PAGE:
+        raise InvalidInput(
+            (Violation(field="page_size", description=f"must be from 0 to {MAX_PAGE}."),)
+        )
+    return size or DEFAULT_PAGE, _place(token) if token else None
+
+
+def _token(at: datetime, own_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()}|{own_id}".encode()).decode()
+
+
+def _place(token: str) -> Place:
+    try:
+        at, _, own_id = base64.urlsafe_b64decode(token.encode()).decode().partition("|")
+        return datetime.fromisoformat(at).astimezone(UTC), own_id
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput(
+            (
+                Violation(
+                    field="page_token",
+                    description="is none of ours. Send next_page_token of the page before.",
+                ),
+            )
+        ) from error

@@ -1,0 +1,53 @@
+"""Sweeps and findings as they are kept and shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingSeen:
+    """One finding; the words are those that are stored.
+
+    Attributes:
+        not_before: When the tenant will be moved, where it is not yet time.
+        detail: Why it waits or was refused.
+    """
+
+    id: str
+    tenant_id: str
+    company_name: str
+    revision: int
+    cause: str
+    severity: str
+    message: str
+    evidence: Mapping[str, str]
+    verdict: str
+    outcome: str
+    stuck_since: datetime | None
+    found_at: datetime
+    fingerprint: str = ""
+    tenants: int = 1
+    herd_id: str = ""
+    ended_at: datetime | None = None
+    ended_as: str = ""
+    not_before: datetime | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSeen:
+    """One sweep; `findings` counts those that were new."""
+
+    id: str
+    started_at: datetime
+    finished_at: datetime
+    observed: int
+    acted: int
+    findings: int
+    skipped_passes: int = 0

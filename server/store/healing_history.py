@@ -1,0 +1,135 @@
+"""Reads what sweeps found: pages, and all of a period."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, literal_column, or_, select
+
+from server.model.findings import FindingSeen, SweepSeen
+from server.store import values
+from server.store.reads import EPOCH
+from server.store.snapshot import snapshot
+from server.store.tables import FINDINGS, SWEEPS, TENANTS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class HealingHistory:
+    """What sweeps found, as it is stored."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def sweeps(self, *, after: tuple[datetime, str] | None, limit: int) -> list[SweepSeen]:
+        """Return sweeps that found something, the latest first."""
+        new = (
+            select(func.count())
+            .select_from(FINDINGS)
+            .where(FINDINGS.c.sweep_id == SWEEPS.c.id)
+            .correlate(SWEEPS)
+            .scalar_subquery()
+        )
+        query = select(SWEEPS, new.label("found"))
+        if after is not None:
+            at, own_id = after
+            query = query.where(
+                or_(
+                    SWEEPS.c.started_at < at,
+                    and_(SWEEPS.c.started_at == at, SWEEPS.c.id < own_id),
+                )
+            )
+        query = query.order_by(SWEEPS.c.started_at.desc(), SWEEPS.c.id.desc()).limit(limit)
+        return [
+            SweepSeen(
+                id=row["id"],
+                started_at=row["started_at"] or EPOCH,
+                finished_at=row["finished_at"] or EPOCH,
+                observed=values.whole(row["observed"]),
+                acted=values.whole(row["acted"]),
+                findings=row["found"],
+                skipped_passes=values.whole(row["skipped_passes"]),
+            )
+            for row in await self._all(query)
+        ]
+
+    async def findings(
+        self,
+        *,
+        after: tuple[datetime, str] | None,
+        limit: int,
+        tenant_id: str,
+        open_only: bool,
+        person_only: bool,
+        include_members: bool,
+    ) -> list[FindingSeen]:
+        """Return findings, the latest first."""
+        query = _findings()
+        if after is not None:
+            at, own_id = after
+            query = query.where(
+                or_(
+                    FINDINGS.c.found_at < at,
+                    and_(FINDINGS.c.found_at == at, FINDINGS.c.id < own_id),
+                )
+            )
+        if tenant_id:
+            query = query.where(FINDINGS.c.tenant_id == tenant_id)
+        if open_only:
+            query = query.where(literal_column("findings.ended_at IS NULL"))
+        if person_only:
+            query = query.where(FINDINGS.c.severity == "PERSON")
+        if not include_members:
+            query = query.where(FINDINGS.c.herd_id.is_(None))
+        query = query.order_by(FINDINGS.c.found_at.desc(), FINDINGS.c.id.desc()).limit(limit)
+        return [_finding(row) for row in await self._all(query)]
+
+    async def findings_of(
+        self, begins_at: datetime, ends_at: datetime, *, limit: int
+    ) -> list[FindingSeen]:
+        """Return the findings of tenants that were found or ended in a period."""
+        found = and_(FINDINGS.c.found_at >= begins_at, FINDINGS.c.found_at < ends_at)
+        ended = and_(FINDINGS.c.ended_at >= begins_at, FINDINGS.c.ended_at < ends_at)
+        query = (
+            _findings()
+            .where(or_(found, ended), FINDINGS.c.cause != "HERD")
+            .order_by(FINDINGS.c.found_at.desc(), FINDINGS.c.id.desc())
+            .limit(limit)
+        )
+        return [_finding(row) for row in await self._all(query)]
+
+    async def _all(self, query: Any) -> list[RowMapping]:  # Any: a select
+        async with snapshot(self._engine) as connection:
+            return list((await connection.execute(query)).mappings().all())
+
+
+def _findings() -> Any:  # Any: a select
+    return select(FINDINGS, TENANTS.c.company_name).outerjoin(
+        TENANTS, TENANTS.c.id == FINDINGS.c.tenant_id
+    )
+
+
+def _finding(row: RowMapping) -> FindingSeen:
+    return FindingSeen(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        company_name=row["company_name"] or "",
+        revision=values.whole(row["revision"]),
+        cause=row["cause"],
+        severity=row["severity"],
+        message=row["message"],
+        evidence={key: str(value) for key, value in values.json_object(row["evidence"]).items()},
+        verdict=row["verdict"],
+        outcome=row["outcome"],
+        stuck_since=row["stuck_since"],
+        found_at=row["found_at"] or EPOCH,
+        fingerprint=row["fingerprint"],
+        tenants=values.whole(row["tenants"]),
+        herd_id=row["herd_id"] or "",
+        ended_at=row["ended_at"],
+        ended_as=row["ended_as"] or "",
+    )

@@ -26,8 +26,8 @@ from server.probing import Prober
 from server.queries import Queries
 from server.queries.surveys import Surveys
 from server.rest import HttpServer
-from server.rpc.identity import by_token
 from server.rpc.fleet import FleetService
+from server.rpc.identity import by_token
 from server.rpc.server import RpcServer
 from server.rpc.service import ProvisioningService
 from server.settings import ensure_database_directory

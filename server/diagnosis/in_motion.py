@@ -103,13 +103,15 @@ def _waiting(picture: Picture, run: Run, waiting: WaitingFor) -> DiagnosedCause 
     severity = Severity.MOVING if waiting.code is WaitingCode.SITE_SLOT else Severity.MAY_CLEAR
     facts = [Evidence(source="runs", fact=f"it waits for {waiting.code}", at=run.due_at)]
     if gate is not None and gate.slot_tenant_id:
+        held_for = (
+            f"{gate.slot_doctype} {gate.slot_name!r} of tenant {gate.slot_tenant_id}"
+            if picture.names_others
+            else f"a {gate.slot_doctype} of another tenant"
+        )
         facts.append(
             Evidence(
                 source="engines",
-                fact=(
-                    f"the site's slot is held for {gate.slot_doctype} {gate.slot_name!r} of "
-                    f"tenant {gate.slot_tenant_id}"
-                ),
+                fact=f"the site's slot is held for {held_for}",
                 at=gate.slot_sent_at,
             )
         )

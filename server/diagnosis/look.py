@@ -100,6 +100,7 @@ class Diagnoser:
                 engine=engine,
                 lease_seconds=self._lease_seconds,
                 now=now,
+                names_others=actor.scope is None,
             )
         )
 

@@ -64,7 +64,11 @@ class EngineLook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One tenant at one moment, from all sides."""
+    """One tenant at one moment, from all sides.
+
+    Attributes:
+        names_others: Whether who asks may know of other tenants.
+    """
 
     stored: StoredPicture
     status: Status
@@ -73,3 +77,4 @@ class Picture:
     engine: EngineLook
     lease_seconds: float
     now: datetime
+    names_others: bool = True

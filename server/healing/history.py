@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from server.errors import InvalidInput, NotAllowed, Violation
+from server.access.policy import demand_any
+from server.errors import InvalidInput, Violation
 from server.healing.report import Report, report
 from server.model.actor import Right
 from server.validation import validate_tenant_id
@@ -61,7 +62,7 @@ class History:
             NotAllowed: not the caller's to see.
             StoreUnavailable: the database can't be read now.
         """
-        _demand_read(actor)
+        demand_any(actor, Right.READ_FLEET)
         size, after = _page(page_size, page_token)
         found = await self._store.sweeps(after=after, limit=size + 1)
         token = _token(found[size - 1].started_at, found[size - 1].id) if len(found) > size else ""
@@ -92,7 +93,7 @@ class History:
         Raises:
             InvalidInput, NotAllowed, StoreUnavailable: as for `sweeps`.
         """
-        _demand_read(actor)
+        demand_any(actor, Right.READ_FLEET)
         size, after = _page(page_size, page_token)
         checked = validate_tenant_id(tenant_id) if tenant_id else ""
         found = await self._store.findings(
@@ -120,7 +121,7 @@ class History:
             InvalidInput: the period ends before it begins.
             NotAllowed, StoreUnavailable: as for `sweeps`.
         """
-        _demand_read(actor)
+        demand_any(actor, Right.READ_FLEET)
         ends = ends_at or self._now()
         begins = begins_at or ends - DEFAULT_PERIOD
         if begins >= ends:
@@ -134,11 +135,6 @@ class History:
             ends_at=ends,
             truncated=len(found) > _MOST_FINDINGS,
         )
-
-
-def _demand_read(actor: Actor) -> None:
-    if not actor.may(Right.READ):
-        raise NotAllowed(f"{actor.name} has role {actor.role} and may not see findings.")
 
 
 def _page(size: int, token: str) -> tuple[int, Place | None]:

@@ -33,7 +33,7 @@ class Healing(Answering):
     ) -> fleet_pb2.SweepResponse:
         """Make one sweep now."""
 
-        async def sweep(actor: Actor) -> fleet_pb2.SweepResponse:
+        async def sweep(_actor: Actor) -> fleet_pb2.SweepResponse:
             if self._healer is None:
                 raise Refused(
                     "This server was put together without a reconciler. Sweep with: provisioner "

@@ -37,7 +37,8 @@ EXIT_WRONG_USE = 2
 EXIT_NOT_REACHABLE = 3
 
 _DEMO_COMPANY = "Mama Njeri Traders"
-_DEMO_DEFAULTS = {"auth": "off"}
+# `make run` shows the old clients' API too; settings given elsewhere count more.
+_DEMO_DEFAULTS = {"auth": "off", "compat": "on"}
 
 
 def serve(
@@ -322,12 +323,29 @@ def _greeting(app: App, settings: Settings, engines: EnginesConfig, *, demo: boo
         lines.append("Authentication is on: calls without sign-in are refused.")
     else:
         lines.append("PROVISIONER_AUTH=off: everybody on this machine is administrator.")
-    if settings.compat:
-        lines.append("PROVISIONER_COMPAT=on: takes effect with the REST gateway.")
+    lines.extend(_compat_switches(settings))
     address = "" if grpc == "127.0.0.1:50051" else f" --address {grpc}"
     call = "Call next" if not demo else "In another terminal"
     lines.append(f"{call}: provisioner start 'Baraka Stores' --watch{address}")
     return "\n".join(lines)
+
+
+def _compat_switches(settings: Settings) -> list[str]:
+    """Name each right that old clients have, so that nobody gives them unknowingly."""
+    if not settings.compat:
+        return []
+    lines = ["PROVISIONER_COMPAT=on: tokens last 7 days, and every member may drive his tenant on."]
+    if not settings.opens_to_old_clients:
+        return [
+            *lines,
+            "PROVISIONER_COMPAT=on, but others may reach this server: nothing without sign-in.",
+        ]
+    return [
+        *lines,
+        "PROVISIONER_COMPAT=on: anybody here may register tenants and invite people over HTTP.",
+        "PROVISIONER_COMPAT=on: anybody here may read any tenant's status and log over HTTP.",
+        "PROVISIONER_COMPAT=on: admin@moran.com may sign in with the old scripts' password.",
+    ]
 
 
 async def _show_first_tenant(stack: AsyncExitStack, app: App) -> None:

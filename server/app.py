@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from server.access.http_door import door_for
 from server.access.wiring import open_access
 from server.commands import Commands, EngineEntry
 from server.diagnosis import Diagnoser
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from server.access.wiring import Access
     from server.healing import Healer
     from server.model.step_context import Engine
+    from server.rest.metrics import Metrics
+    from server.rpc.answering import Answering
     from server.settings import EnginesConfig, Settings
 
 
@@ -136,6 +139,7 @@ class App:
         self.access: Access
         self.grpc_port = 0
         self.http_port = 0
+        self.metrics: Metrics
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -204,28 +208,46 @@ class App:
         )
         retention.start()
         stack.push_async_callback(retention.stop)
-        http = HttpServer(settings.http_address.host, settings.http_address.port)
-        await http.start()
-        stack.push_async_callback(http.stop)
-        self.http_port = http.port
         identify = by_token(self.access.authenticator)
-        rpc = RpcServer(
-            ProvisioningService(
-                self.core.commands,
-                queries,
-                identify=identify,
-                diagnoser=self._diagnoser(),
-                surveys=self._surveys(),
-            ),
-            str(settings.grpc_address),
-            fleet=FleetService(
-                History(self.core.database, now=utc_now), identify=identify, healer=self.healer
-            ),
+        service = ProvisioningService(
+            self.core.commands,
+            queries,
+            identify=identify,
+            diagnoser=self._diagnoser(),
+            surveys=self._surveys(),
         )
+        fleet = FleetService(
+            History(self.core.database, now=utc_now), identify=identify, healer=self.healer
+        )
+        await self._serve_http(queries, {"ProvisioningService": service, "FleetService": fleet})
+        self.metrics.swept_seconds_ago = lambda: _seconds_since_sweep(fleet)
+        rpc = RpcServer(service, str(settings.grpc_address), fleet=fleet)
         await rpc.start()
         # Closed first: callers get their answers before the executor drains.
         stack.push_async_callback(rpc.stop, 5.0)
         self.grpc_port = rpc.port
+
+    async def _serve_http(self, queries: Queries, services: Mapping[str, Answering]) -> None:
+        from server.rest.wiring import open_rest  # noqa: PLC0415 - the reconciler needs none
+
+        settings = self._settings
+        built = open_rest(
+            settings,
+            self.core.database,
+            commands=self.core.commands,
+            queries=queries,
+            access=self.access,
+            services=services,
+            engines=self.core.entries,
+            default_engine=self._config.default or None,
+        )
+        self.metrics = built.metrics
+        http = HttpServer(
+            door_for(built.app, settings), settings.http_address.host, settings.http_address.port
+        )
+        await http.start()
+        self._stack.push_async_callback(http.stop)
+        self.http_port = http.port
 
     def _surveys(self) -> Surveys:
         return Surveys(
@@ -243,6 +265,14 @@ class App:
             lease_seconds=self._settings.lease_seconds,
             probe_all=SurveyedTenant(self.core.prober),
         )
+
+
+def _seconds_since_sweep(fleet: FleetService) -> float | None:
+    """Return how long ago the last full sweep of this process ended; None where there was none."""
+    watch = fleet.watch()
+    if watch is None or watch.last_full_sweep_at is None:
+        return None
+    return max((utc_now() - watch.last_full_sweep_at).total_seconds(), 0.0)
 
 
 def _engines(config: EnginesConfig) -> dict[str, Engine]:

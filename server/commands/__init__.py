@@ -14,16 +14,34 @@ from server.commands.cancelling import Cancelling
 from server.commands.deprovisioning import Deprovisioning
 from server.commands.driving_on import DrivingOn
 from server.commands.opening import EngineEntry
+from server.commands.registering import BeginOptions, Registering, chart_of
 from server.commands.releasing import Holder, Releasing
 from server.commands.sites import SiteOrders
 from server.commands.skipping import Skipping
 from server.commands.starting import Starting
 from server.model.left_behind import TenantDocument
 
-__all__ = ["Adoption", "Commands", "EngineEntry", "Holder", "OrderTerms", "TenantDocument"]
+__all__ = [
+    "Adoption",
+    "BeginOptions",
+    "Commands",
+    "EngineEntry",
+    "Holder",
+    "OrderTerms",
+    "TenantDocument",
+    "chart_of",
+]
 
 
 class Commands(
-    Starting, DrivingOn, Skipping, Cancelling, Releasing, Adopting, Deprovisioning, SiteOrders
+    Starting,
+    Registering,
+    DrivingOn,
+    Skipping,
+    Cancelling,
+    Releasing,
+    Adopting,
+    Deprovisioning,
+    SiteOrders,
 ):
     """Carries out orders on one store."""

@@ -26,6 +26,7 @@ from server.store.operations import (
 from server.validation import validate_request_id, validate_spec, validate_tenant_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from server.model.actor import Actor
@@ -39,7 +40,13 @@ class Starting(OrderDesk):
     """Registers tenants."""
 
     async def start(
-        self, actor: Actor, raw: RawSpec | None, *, tenant_id: str = "", request_id: str = ""
+        self,
+        actor: Actor,
+        raw: RawSpec | None,
+        *,
+        tenant_id: str = "",
+        request_id: str = "",
+        facts: Mapping[str, str] | None = None,
     ) -> TenantId:
         """Register a tenant and open its first run.
 
@@ -48,6 +55,7 @@ class Starting(OrderDesk):
             raw: The spec as sent.
             tenant_id: The caller's UUID, or "" for a new one.
             request_id: Names the order, or "".
+            facts: What else was said of the tenant, for the first entry of its log.
 
         Returns:
             The tenant's id; of the first order's tenant where this one repeats it.
@@ -76,8 +84,15 @@ class Starting(OrderDesk):
                 # Remembered, so that this id with other fields is told to be used (promise 10).
                 operation = RequestOperation(tenant_id=TenantId(wanted_id), at=now, request=key)
             else:
-                new_tenant = TenantId(wanted_id or new_id(now))
-                operation = self._new_tenant(actor, spec, new_tenant, key, now, gone=there)
+                operation = self._new_tenant(
+                    actor,
+                    spec,
+                    TenantId(wanted_id or new_id(now)),
+                    key=key,
+                    now=now,
+                    gone=there,
+                    facts=facts or {},
+                )
             outcome = await self._database.submit(operation)
             if outcome.applied:
                 return operation.tenant_id
@@ -159,10 +174,11 @@ class Starting(OrderDesk):
         actor: Actor,
         spec: TenantSpec,
         tenant_id: TenantId,
+        *,
         key: RequestKey | None,
         now: datetime,
-        *,
         gone: Record | None,
+        facts: Mapping[str, str],
     ) -> TenantOperation:
         """Return what makes a tenant, or one anew of which everything was removed."""
         entry = self._engines[spec.engine_id]
@@ -206,7 +222,7 @@ class Starting(OrderDesk):
                         f"Provisioning of {spec.company_name!r} was ordered by {actor.name}: "
                         f"{len(opened.steps)} steps on engine {spec.engine_id}."
                     ),
-                    fields={"order": Order.START.value, "actor": actor.name},
+                    fields={"order": Order.START.value, "actor": actor.name, **facts},
                 ),
             ),
             request=key,

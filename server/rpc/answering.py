@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from server.access.policy import admit
 from server.rpc import failures
@@ -21,6 +22,8 @@ class Answering:
     """What the services have in common: who calls, and how a call ends."""
 
     _identify: Identify
+    # Calls answered, by rpc and code, for metrics; of all services of the process.
+    calls: ClassVar[Counter[tuple[str, str]]] = Counter()
 
     async def _answer(
         self, context: Context, method: str, work: Callable[[Actor], Awaitable[Answer]]
@@ -36,10 +39,14 @@ class Answering:
         try:
             actor = await self._identify(context)
             admit(actor, method)
-            return await work(actor)
+            answer = await work(actor)
         except StreamEnded as ended:
             failure = ended.failure
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
             failure = failures.failure_of(error, method=method)
+        else:
+            self.calls[method, "OK"] += 1
+            return answer
+        self.calls[method, failure.code.name] += 1
         # Outside of the handlers, for abort ends the call by raising.
         return await failures.abort(context, failure)

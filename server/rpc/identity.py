@@ -42,6 +42,9 @@ def origin_of(context: Context) -> str:
     kind, _, rest = unquote(context.peer()).partition(":")
     if kind in {"ipv4", "ipv6"}:
         return f"grpc {rest.rpartition(':')[0].strip('[]')}"
+    if kind == "http":
+        # `/v1` calls the same methods (server.rest.transcoding).
+        return f"http {rest}"
     return f"grpc {kind}"
 
 

@@ -321,6 +321,11 @@ class Settings(BaseSettings):
         return bool(self._exposed())
 
     @property
+    def opens_to_old_clients(self) -> bool:
+        """Whether old clients may register and read without signing in: never from outside."""
+        return self.compat and (not self.is_exposed or self.insecure)
+
+    @property
     def is_sqlite(self) -> bool:
         """Whether the database is an SQLite file."""
         return self.database_url.startswith("sqlite")

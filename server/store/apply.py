@@ -427,6 +427,13 @@ def _write_rows(
     for op in changed:
         if isinstance(op.slot, SlotFree):
             _free_slot(connection, op, op.slot)
+        if op.respec is not None:
+            # Rare, so it need not be a column of every batch's change.
+            connection.execute(
+                update(TENANTS)
+                .where(TENANTS.c.id == op.tenant_id)
+                .values(spec=rows.spec_text(op.respec))
+            )
     released = [op.tenant_id for op in changed if op.release_binding]
     if released:
         connection.execute(delete(BINDINGS).where(BINDINGS.c.tenant_id.in_(released)))

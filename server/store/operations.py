@@ -134,6 +134,7 @@ class TenantOperation:
         token: The fencing token it was made under, or None.
         revision: The revision it judged, or None.
         create: The tenant's row, where it is new; an existing one makes it CONFLICT.
+        respec: The spec from now on, of a tenant that was not begun; None leaves it.
         standing: Where the tenant stands after it (derived by its maker); None leaves
             the stored state alone.
         run_id: The tenant's last run from now on; None leaves it.
@@ -153,6 +154,7 @@ class TenantOperation:
     token: int | None = None
     revision: int | None = None
     create: NewTenant | None = None
+    respec: TenantSpec | None = None
     standing: Standing | None = None
     run_id: RunId | None = None
     raise_token: bool = False

@@ -106,6 +106,7 @@ def new_tenant_row(op: TenantOperation) -> Row:
         "fencing_token": 1,
         "log_seq": len(op.log),
         "revision": 1,
+        "look_at": op.look_at,
         "heal_count": 0,
         "created_at": op.at,
         "updated_at": op.at,

@@ -57,8 +57,12 @@ class Desk:
     commands: Commands
     scene: Scene
 
-    async def start(self, name: str = NAME, **options: str) -> TenantId:
-        return await self.commands.start(JANE, RawSpec(company_name=name), **options)
+    async def start(
+        self, name: str = NAME, *, tenant_id: str = "", request_id: str = ""
+    ) -> TenantId:
+        return await self.commands.start(
+            JANE, RawSpec(company_name=name), tenant_id=tenant_id, request_id=request_id
+        )
 
     async def record(self, tenant_id: str) -> Record:
         record = await self.scene.record(tenant_id)

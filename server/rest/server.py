@@ -1,7 +1,4 @@
-"""The HTTP face: for now only whether the service is there, for probes and old scripts.
-
-Answers are compact JSON, errors too: `{"detail": …}`, as the old API's clients read them.
-"""
+"""Listens for HTTP: uvicorn within our own process, started and stopped as one thing."""
 
 from __future__ import annotations
 
@@ -11,43 +8,29 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from server.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from starlette.requests import Request
+    from starlette.types import ASGIApp
 
 # Kept-alive connections of clients that are gone must not hold up the end.
 _STOP_SECONDS = 5
 
 
-def create_app() -> Starlette:
-    """Build the application."""
-    app = Starlette(
-        # Every route with and without /api: the old web frontend's proxy tries both.
-        routes=[Route(path, _health, methods=["GET"]) for path in ("/health", "/api/health")],
-        # A known path with another method is "not found" too, as long as it is all there is.
-        exception_handlers={404: _not_found, 405: _not_found},
-    )
-    app.router.redirect_slashes = False
-    return app
-
-
 class HttpServer:
-    """An HTTP server at one address.
+    """An HTTP server of one application at one address.
 
     Attributes:
         port: Where it listens; the one asked for before `start`.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self.host = host
         self.port = port
+        self._app = app
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -59,7 +42,7 @@ class HttpServer:
         """
         listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
-        self._server = _Server(create_app())
+        self._server = _Server(self._app)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         await self._server.ready.wait()
 
@@ -74,7 +57,7 @@ class HttpServer:
 class _Server(uvicorn.Server):
     """uvicorn without its hands on signals, and with a word when it listens."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -125,11 +108,3 @@ def _listen(host: str, port: int) -> socket.socket:
             "what listens there, or choose another, such as 127.0.0.1:4001."
         ) from error
     return listener
-
-
-async def _health(_request: Request) -> JSONResponse:
-    return JSONResponse({"status": "healthy"})
-
-
-async def _not_found(_request: Request, _error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": "Not Found"}, status_code=404)

@@ -1,0 +1,230 @@
+"""Tenants as the old clients make them: registered first, begun with options, or elsewhere.
+
+A tenant of another kind of engine is known here and never has a run. A tenant that is
+registered but not begun takes its options with its first run; one that was begun keeps
+those it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from server.access.policy import demand, demand_any
+from server.commands.asked import OrderTerms
+from server.commands.driving_on import DrivingOn
+from server.commands.opening import open_run
+from server.countries import CURRENCY_OF_COUNTRY, nearest_country
+from server.errors import AlreadyExists, InvalidInput, Violation
+from server.model.actor import Right
+from server.model.derive import Standing, derive
+from server.model.identifiers import TenantId, new_id
+from server.model.spec import DEFAULT_COUNTRY_CODE, TenantSpec
+from server.model.states import LogLevel, Order, TenantState
+from server.store.operations import BindingRow, LogDraft, NewTenant, RunRow, TenantOperation
+from server.validation import RawSpec, validate_spec, validate_tenant_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.model.actor import Actor
+    from server.model.records import Record
+
+# Where a tenant of another kind of engine lives: at no site of ours.
+NO_SITE = ""
+
+# A sweep has nothing to see at a tenant that never has a run.
+_NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+_MAX_KIND = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginOptions:
+    """What the old clients may say when they begin a tenant; None is "not said"."""
+
+    include_demo_data: bool | None = None
+    pos_store_enabled: bool | None = None
+    chart_template: str | None = None
+
+    def on(self, spec: TenantSpec) -> TenantSpec:
+        """Return a spec with these options."""
+        said = {
+            name: value
+            for name in ("include_demo_data", "pos_store_enabled", "chart_template")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(spec, **said)
+
+
+def chart_of(country_template: str | None) -> str | None:
+    """Return the chart of accounts that a `country_template` names, or None.
+
+    The old page sends a country's name there, as no chart is called.
+    """
+    template = (country_template or "").strip()
+    return None if not template or nearest_country(template) else template
+
+
+class Registering(DrivingOn):
+    """Registers tenants for the old clients, and begins them."""
+
+    async def register_elsewhere(
+        self,
+        actor: Actor,
+        *,
+        name: str,
+        country_code: str,
+        kind: str,
+        facts: Mapping[str, str],
+    ) -> TenantId:
+        """Register a tenant of another kind of engine: it is known here and has no runs.
+
+        Args:
+            actor: Who orders.
+            name: Of the company.
+            country_code: ISO 3166-1 alpha-2.
+            kind: The engine's kind, such as "odoo".
+            facts: Further facts for the log.
+
+        Raises:
+            InvalidInput: a field is wrong.
+            NotAllowed: not the caller's to order.
+            StoreUnavailable: nothing was written.
+        """
+        demand_any(actor, Right.CREATE)
+        now = self._now()
+        spec = _spec_elsewhere(name, country_code, kind)
+        tenant_id = TenantId(new_id(now))
+        await self._database.submit(
+            TenantOperation(
+                tenant_id=tenant_id,
+                at=now,
+                create=NewTenant(spec=spec, site=NO_SITE),
+                standing=Standing(
+                    state=TenantState.PENDING,
+                    current_step="",
+                    steps_completed=0,
+                    total_steps=0,
+                    errors=(),
+                ),
+                look_at=_NEVER,
+                log=(
+                    LogDraft(
+                        level=LogLevel.INFO,
+                        event="tenant.registered",
+                        message=(
+                            f"{actor.name} registered {spec.company_name!r}, which lives on "
+                            f"{spec.engine_id}: no steps are done for it here."
+                        ),
+                        fields={"actor": actor.name, **facts},
+                    ),
+                ),
+            )
+        )
+        return tenant_id
+
+    async def begin(self, actor: Actor, tenant_id: str, options: BeginOptions) -> TenantId:
+        """Open the first run of a registered tenant with options, or drive a begun one on.
+
+        Raises:
+            InvalidInput, NotAllowed, StoreUnavailable: as for `start`.
+            NotFound: no such tenant.
+            AlreadyExists: it was begun with other options.
+            Refused: it is in motion, or lives where nothing is provisioned.
+        """
+        checked = validate_tenant_id(tenant_id)
+        demand(actor, Right.ORDER, checked)
+        record = (await self._live(checked)).record
+        if record.tenant.state is TenantState.PENDING and record.run is None:
+            operation = self._first_run(actor, record, options)
+            if (await self._database.submit(operation)).applied:
+                return checked
+            # Somebody was faster, or the name is taken: Continue says which.
+        elif record.tenant.state is not TenantState.IN_PROGRESS:
+            _demand_same(record, options)
+        return await self.continue_(actor, checked, OrderTerms())
+
+    def _first_run(self, actor: Actor, record: Record, options: BeginOptions) -> TenantOperation:
+        tenant, now = record.tenant, self._now()
+        entry = self._entry(record)
+        spec = options.on(tenant.spec)
+        opened = open_run(
+            tenant_id=tenant.id,
+            order=Order.START,
+            entry=entry,
+            spec=spec,
+            carried={},
+            actor=actor,
+            reason="",
+            previous_state=TenantState.PENDING.value,
+            now=now,
+        )
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            raise_token=True,
+            respec=spec,
+            standing=derive(
+                stored=None,
+                run=opened.run,
+                steps=opened.steps,
+                step_types=entry.blueprint.steps_for(spec),
+                at=now,
+            ),
+            run_id=opened.run.id,
+            runs=(RunRow(run=opened.run, site=entry.site),),
+            steps=opened.steps,
+            binding=BindingRow(site=entry.site, company_name=spec.company_name, abbreviation=None),
+            log=(
+                LogDraft(
+                    level=LogLevel.INFO,
+                    event="run.opened",
+                    run_id=opened.run.id,
+                    message=(
+                        f"Provisioning of {spec.company_name!r} was ordered by {actor.name}: "
+                        f"{len(opened.steps)} steps on engine {spec.engine_id}."
+                    ),
+                    fields={"order": Order.START.value, "actor": actor.name},
+                ),
+            ),
+        )
+
+
+def _spec_elsewhere(name: str, country_code: str, kind: str) -> TenantSpec:
+    country = country_code.strip().upper() or DEFAULT_COUNTRY_CODE
+    kind = kind.strip().lower()
+    if not kind or len(kind) > _MAX_KIND or not kind.isprintable():
+        raise InvalidInput(
+            (
+                Violation(
+                    field="engine",
+                    description=(
+                        f"must be 1 to {_MAX_KIND} printable characters, such as erpnext or odoo."
+                    ),
+                ),
+            )
+        )
+    return validate_spec(
+        RawSpec(
+            company_name=name,
+            country_code=country,
+            # Of no use there, but a spec has one; some countries name none.
+            currency=CURRENCY_OF_COUNTRY.get(country, "KES"),
+        ),
+        engines=(kind,),
+        default_engine=kind,
+    )
+
+
+def _demand_same(record: Record, options: BeginOptions) -> None:
+    spec = record.tenant.spec
+    if options.on(spec) != spec:
+        raise AlreadyExists(
+            f"Tenant {record.tenant.id} was begun with other options. Start it without "
+            "options to drive it on as it is.",
+            code="SPEC_DIFFERS",
+            facts={"tenant_id": record.tenant.id},
+        )

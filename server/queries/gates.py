@@ -1,0 +1,55 @@
+"""Whether an engine takes work, as stored: nobody who asks waits for the engine itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.model.states import GateState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.commands import EngineEntry
+    from server.store.reads import Gate, Reads
+
+
+class EngineGates:
+    """Reads the gates of the configured engines.
+
+    Attributes:
+        default_engine: Where tenants go that name no engine; None where there is none.
+    """
+
+    def __init__(
+        self, reads: Reads, *, engines: Mapping[str, EngineEntry], default_engine: str | None
+    ) -> None:
+        self._reads = reads
+        self._engines = engines
+        self.default_engine = default_engine if default_engine in engines else None
+
+    async def by_site(self) -> dict[str, Gate]:
+        """Return every site's gate.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+        return await self._reads.gates()
+
+    async def of_site(self, site: str) -> Gate | None:
+        """Return a site's gate, or None where nobody has looked at it yet."""
+        return (await self.by_site()).get(site)
+
+    async def of_default(self) -> Gate | None:
+        """Return the default engine's gate, or None where there is none."""
+        entry = self._engines.get(self.default_engine or "")
+        return None if entry is None else await self.of_site(entry.site)
+
+    async def by_engine(self) -> dict[str, Gate | None]:
+        """Return the gate of each configured engine."""
+        gates = await self.by_site()
+        return {engine_id: gates.get(entry.site) for engine_id, entry in self._engines.items()}
+
+
+def is_open(gate: Gate | None) -> bool:
+    """Tell whether a site takes work; one that nobody looked at yet may."""
+    return gate is None or gate.state is GateState.UP

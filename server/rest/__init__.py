@@ -1,0 +1,10 @@
+"""The HTTP face of the service: the old API, `/v1`, and metrics; it decides nothing.
+
+`server` listens; `app` puts the routes together and `front` stands before them; `words`
+and `answers` are what the old clients read, `bodies` what they send, `documented` what
+/openapi.json says of both. Everything but `server` is imported when the service starts.
+"""
+
+from server.rest.server import HttpServer
+
+__all__ = ["HttpServer"]

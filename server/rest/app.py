@@ -1,0 +1,95 @@
+"""Puts the routes together into one ASGI application."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from server.rest import description, engines, provisioning, service, sign_in, tenants, v1
+from server.rest.answers import CompactJson, Refusal
+from server.rest.front import Front
+from server.rest.metrics import Metrics
+from server.rest.routes_v1 import routes_of
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from server.rest.parts import Parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The application, and what it counts."""
+
+    app: Front
+    metrics: Metrics
+
+
+def create_app(
+    parts: Parts,
+    *,
+    origins: frozenset[str],
+    calls: Counter[tuple[str, str]],
+    clock: Callable[[], float] = time.monotonic,
+) -> Built:
+    """Build the application.
+
+    Args:
+        parts: What the routes stand on.
+        origins: Other origins whose pages may read the answers.
+        calls: gRPC calls answered, by rpc and code.
+        clock: Counts seconds.
+    """
+    app = FastAPI(
+        title="Tenant provisioner",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # A path with a slash at its end is another path: a redirect would leave `/api`.
+        redirect_slashes=False,
+    )
+    front = Front(app, origins=origins)
+    metrics = Metrics(parts.pages, parts.gates, http=front.counts, grpc=calls, clock=clock)
+    for room in (tenants, provisioning, sign_in, engines, v1):
+        app.include_router(room.routes(parts))
+    app.include_router(
+        service.routes(lambda: description.openapi(app, routes_of(parts.services)), metrics)
+    )
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _no_route)
+    return Built(app=front, metrics=metrics)
+
+
+async def _refused(_request: Request, error: Exception) -> CompactJson:
+    assert isinstance(error, Refusal)  # noqa: S101 - registered for it alone
+    return error.answer()
+
+
+async def _invalid(_request: Request, error: Exception) -> CompactJson:
+    """Name the wrong fields of an address, without what was sent."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else ()
+    return Refusal(
+        422,
+        [
+            {"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]}
+            for problem in problems
+        ],
+    ).answer()
+
+
+async def _no_route(_request: Request, error: Exception) -> CompactJson:
+    """Say that there is nothing here; a known path with another method is "not found" too."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    if status in {404, 405}:
+        return CompactJson({"detail": "Not Found"}, 404)
+    return CompactJson({"detail": str(getattr(error, "detail", ""))}, status)

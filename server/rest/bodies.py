@@ -1,0 +1,130 @@
+"""What the old clients send: read leniently, checked by type, never echoed.
+
+A body may be empty whatever its content type says, fields nobody knows are passed over,
+and an error names the field without repeating what was sent: it may be a password.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from server.rest.answers import Refusal
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+Body = TypeVar("Body", bound=BaseModel)
+
+_MAX_TEXT = 1000
+_MAX_NAME = 140
+_MAX_IDS = 100
+
+
+class Sent(BaseModel):
+    """A body; what it does not know is passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+class SignIn(Sent):
+    """Who signs in."""
+
+    email: str = Field(max_length=_MAX_TEXT, examples=["admin@moran.com"])
+    password: str = Field(max_length=_MAX_TEXT, examples=["admin123"])
+
+
+class SignInToTenant(SignIn):
+    """Who signs in, and to which tenant."""
+
+    tenant_id: str | None = Field(default=None, max_length=_MAX_TEXT)
+
+
+class NewTenant(Sent):
+    """A tenant that signs up."""
+
+    name: str = Field(max_length=_MAX_TEXT, examples=["Kijani Stores"])
+    admin_email: str = Field(min_length=1, max_length=_MAX_TEXT, examples=["owner@example.com"])
+    admin_name: str = Field(max_length=_MAX_NAME, examples=["Shop Owner"])
+    admin_password: str = Field(min_length=1, max_length=_MAX_TEXT, examples=["a long password"])
+    category: str = Field(default="Enterprise", max_length=_MAX_TEXT)
+    description: str | None = Field(default=None, max_length=_MAX_TEXT)
+    country_code: str = Field(default="KE", max_length=_MAX_TEXT)
+    engine: str = Field(
+        default="odoo",
+        max_length=_MAX_TEXT,
+        description='"erpnext" is provisioned here; a tenant of another kind has no runs.',
+        examples=["erpnext"],
+    )
+
+
+class Invitation(Sent):
+    """Who is asked to join a tenant."""
+
+    email: str = Field(
+        max_length=254,
+        pattern=r"^[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+$",
+        examples=["cashier@example.com"],
+    )
+    full_name: str | None = Field(default=None, max_length=_MAX_NAME)
+    role: str = Field(default="CASHIER", min_length=1, max_length=40)
+
+
+class StartOptions(Sent):
+    """What a tenant shall have; what is left out stays as it is."""
+
+    include_demo_data: bool | None = None
+    pos_store_enabled: bool | None = None
+    country_template: str | None = Field(default=None, max_length=_MAX_TEXT)
+    template: str | None = Field(default=None, max_length=_MAX_TEXT)
+
+
+class RetryOptions(Sent):
+    """What to look at again: all steps, or one and those that need it."""
+
+    step: str | None = Field(default=None, max_length=_MAX_TEXT)
+
+
+class SkippedStep(Sent):
+    """Which step to leave out."""
+
+    step: str = Field(max_length=_MAX_TEXT, examples=["step_6_items"])
+
+
+class TenantIds(Sent):
+    """Tenants to tell the engine's health of."""
+
+    tenant_ids: list[str] = Field(max_length=_MAX_IDS)
+
+
+async def read(request: Request, model: type[Body]) -> Body:
+    """Read a body, whatever content type it has; an empty one has no fields.
+
+    Raises:
+        Refusal: 422, with each wrong field.
+    """
+    content = await request.body()
+    sent: Any = {}  # Any: whatever JSON can hold
+    if content.strip():
+        try:
+            sent = json.loads(content)
+        except (ValueError, RecursionError):
+            raise Refusal(
+                422, [{"loc": ["body"], "msg": "The body is no JSON.", "type": "json_invalid"}]
+            ) from None
+    if sent is None:
+        sent = {}
+    try:
+        return model.model_validate(sent)
+    except ValidationError as error:
+        raise Refusal(422, wrong_fields(error)) from None
+
+
+def wrong_fields(error: ValidationError) -> list[dict[str, Any]]:
+    """Return what was wrong, without what was sent."""
+    return [
+        {"loc": ["body", *problem["loc"]], "msg": problem["msg"], "type": problem["type"]}
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]

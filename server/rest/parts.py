@@ -1,0 +1,75 @@
+"""What the routes stand on, given once: commands, queries, and who calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.errors import InvalidInput
+from server.rest.answers import Refusal
+from server.rest.words import plain
+from server.validation import validate_tenant_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from server.access.wiring import Access
+    from server.commands import Commands
+    from server.model.actor import Actor
+    from server.model.identifiers import TenantId
+    from server.queries import Queries
+    from server.queries.gates import EngineGates
+    from server.rest.people import Doorman
+    from server.store.tenant_pages import TenantPages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the routes stand on.
+
+    Attributes:
+        services: The gRPC services by name, whose methods `/v1` answers with.
+        first_steps: Keys of the steps that a new tenant's first run has; empty where no
+            engine is configured.
+    """
+
+    commands: Commands
+    queries: Queries
+    gates: EngineGates
+    pages: TenantPages
+    access: Access
+    doorman: Doorman
+    services: Mapping[str, object]
+    first_steps: tuple[str, ...]
+
+    @property
+    def compat(self) -> bool:
+        """Whether old clients may read and register without signing in."""
+        return self.doorman.compat
+
+    async def identify(self, request: Request) -> Actor:
+        """Return who calls.
+
+        Raises:
+            NotSignedIn: nobody who is known.
+        """
+        return await self.doorman.caller(request)
+
+
+def tenant_of(actor: Actor, text: str) -> TenantId:
+    """Return the tenant a path names, if the caller may know of it.
+
+    Raises:
+        Refusal: 400 if it is no id, 403 if it is none of his: whether it exists is not said.
+    """
+    try:
+        tenant_id = validate_tenant_id(text)
+    except InvalidInput as error:
+        raise Refusal(
+            400, f"Invalid tenant ID format: {plain(error.violations[0].description)}"
+        ) from error
+    if not actor.sees(tenant_id):
+        raise Refusal(403, "Not a member of this tenant")
+    return tenant_id

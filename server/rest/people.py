@@ -1,0 +1,164 @@
+"""Who signs in, who owns and who is asked to join a tenant, in the old clients' words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from server.errors import AlreadyExists, NotSignedIn
+from server.model.access import MembershipStatus
+from server.model.actor import Actor, Role
+from server.rest.words import plain, tenant_code
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from server.access.wiring import Access
+    from server.model.access import Membership, User
+    from server.rest.bodies import NewTenant
+    from server.store.tenant_pages import ListedTenant
+
+AS_OWNER = "OWNER"
+AS_ADMIN = "ADMIN"
+
+# How the old clients call the engines that are configured here.
+ERPNEXT_KIND = "erpnext"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doorman:
+    """Tells who calls over HTTP.
+
+    Attributes:
+        compat: Whether old clients may register and invite without signing in.
+    """
+
+    access: Access
+    compat: bool
+
+    async def caller(self, request: Request) -> Actor:
+        """Return who calls.
+
+        Raises:
+            NotSignedIn: nobody who is known.
+        """
+        return await self.access.authenticator.actor(
+            request.headers.get("authorization"), origin=origin_of(request)
+        )
+
+    async def registrant(self, request: Request) -> Actor:
+        """Return who registers a tenant: for old clients anybody, a token only says whose it is.
+
+        Raises:
+            NotSignedIn: nobody who is known, and old clients have no special rights here.
+        """
+        if not self.compat:
+            return await self.caller(request)
+        try:
+            return replace(await self.caller(request), creates=True)
+        except NotSignedIn:
+            return Actor(
+                name="anonymous",
+                role=Role.VIEWER,
+                tenants={},
+                origin=origin_of(request),
+                creates=True,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Household:
+    """The people of a new tenant: often the same person twice."""
+
+    owner: User
+    admin: User
+
+
+async def house(access: Access, actor: Actor, sent: NewTenant) -> Household:
+    """Return owner and administrator of a tenant that is to be made.
+
+    The owner is whoever is signed in, else the form's administrator. Who is known by
+    e-mail keeps the password he has.
+    """
+    admin = await access.users.by_email(sent.admin_email)
+    if admin is None:
+        try:
+            admin = await access.users.add(
+                actor,
+                email=sent.admin_email,
+                password=sent.admin_password,
+                full_name=plain(sent.admin_name),
+                # The most he may do where he is a member; of all tenants he sees none.
+                role=Role.ADMIN,
+                country_code=sent.country_code.strip().upper()[:2] or "KE",
+            )
+        except AlreadyExists:
+            # The same form was sent twice at once.
+            admin = await access.users.find(sent.admin_email)
+    owner = await access.users.by_id(actor.user_id) if actor.user_id else None
+    return Household(owner=owner or admin, admin=admin)
+
+
+async def move_in(access: Access, actor: Actor, people: Household, tenant_id: str) -> None:
+    """Make owner and administrator members of the tenant that was made."""
+    await access.users.join(actor, people.owner, tenant_id, AS_OWNER)
+    if people.admin.id != people.owner.id:
+        await access.users.join(actor, people.admin, tenant_id, AS_ADMIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """An invitation that was made; `kind` is the old clients' word for which."""
+
+    user: User
+    code: str
+    kind: str
+
+
+async def invite(
+    access: Access, actor: Actor, tenant_id: str, *, email: str, full_name: str | None, role: str
+) -> Invitation | None:
+    """Ask somebody to join a tenant; None if he is an active member already."""
+    kind = "INVITED_EXISTING"
+    user = await access.users.by_email(email)
+    if user is None:
+        kind = "INVITED_NEW"
+        try:
+            user = await access.users.add(
+                actor, email=email, password=None, full_name=plain(full_name or ""), role=Role.ADMIN
+            )
+        except AlreadyExists:
+            kind, user = "INVITED_EXISTING", await access.users.find(email)
+    known = _membership(await access.users.memberships(user.id), tenant_id)
+    if known is not None and known.status is MembershipStatus.ACTIVE:
+        return None
+    if known is not None:
+        kind = "REINVITED"
+    made = await access.users.join(actor, user, tenant_id, role, status=MembershipStatus.INVITED)
+    return Invitation(user=user, code=made.invitation_code or "", kind=kind)
+
+
+def _membership(memberships: list[Membership], tenant_id: str) -> Membership | None:
+    return next((each for each in memberships if each.tenant_id == tenant_id), None)
+
+
+def reference(tenant: ListedTenant) -> Mapping[str, str]:
+    """Return a tenant by its names."""
+    return {
+        "id": tenant.id,
+        "name": tenant.name,
+        "code": tenant_code(tenant.id, tenant.country_code, tenant.created_at),
+        "engine": engine_kind(tenant),
+    }
+
+
+def engine_kind(tenant: ListedTenant) -> str:
+    """Return a tenant's engine by the old clients' name for it."""
+    return ERPNEXT_KIND if tenant.site else tenant.engine_id
+
+
+def origin_of(request: Request) -> str:
+    """Return where a request comes from, for limits and the audit."""
+    return f"http {request.client.host if request.client else 'unknown'}"

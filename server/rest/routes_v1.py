@@ -1,0 +1,141 @@
+"""The table of `/v1`: which address is which rpc. What an rpc does is the contract's to say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import descriptor_pool
+from google.protobuf.message_factory import GetMessageClass
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from google.protobuf.message import Message
+
+    # Any: protobuf has two implementations of descriptors without a common type.
+    MethodDescriptor = Any
+
+_PACKAGE = "provisioner.v1"
+_TENANTS = "/v1/tenants"
+_TENANT = f"{_TENANTS}/{{tenant_id}}"
+PROVISIONING = "ProvisioningService"
+FLEET = "FleetService"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """How a stream is taken up again: `Last-Event-ID` is a field of the request.
+
+    Attributes:
+        asked: The request's field.
+        told: The event's field that is given as its id; a dot leads into a message.
+    """
+
+    asked: str
+    told: str
+
+    def position(self, event: Message) -> int:
+        """Return the number to go on from after an event."""
+        value: Any = event  # Any: a message, then its field
+        for name in self.told.split("."):
+            value = getattr(value, name)
+        return int(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One address.
+
+    Attributes:
+        verb: GET takes its fields from the query, POST from a JSON body.
+        event: What a stream's events are called; "" where it is none.
+        each: The field of a stream's message whose items are an event each; "" where the
+            message is one.
+    """
+
+    verb: str
+    path: str
+    rpc: str
+    service: str = PROVISIONING
+    event: str = ""
+    each: str = ""
+    resume: Resume | None = None
+
+    @property
+    def method(self) -> MethodDescriptor:
+        """The rpc in the contract.
+
+        Raises:
+            KeyError: the contract has none of that name.
+        """
+        found = descriptor_pool.Default().FindServiceByName(f"{_PACKAGE}.{self.service}")
+        return found.methods_by_name[self.rpc]
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether the rpc can be told to go on or not."""
+        return "follow" in self.method.input_type.fields_by_name
+
+    def request(self) -> Message:
+        """Return an empty request."""
+        made: Message = GetMessageClass(self.method.input_type)()
+        return made
+
+
+# What pages and scripts need. An address whose rpc this version's contract does not have
+# is not served.
+_TABLE: tuple[Route, ...] = (
+    Route(verb="GET", path=_TENANTS, rpc="ListTenants"),
+    Route(verb="POST", path=_TENANTS, rpc="StartProvisioning"),
+    Route(verb="GET", path=_TENANT, rpc="GetStatus"),
+    Route(
+        verb="GET",
+        path=f"{_TENANT}/logs",
+        rpc="StreamLogs",
+        event="log",
+        each="entries",
+        resume=Resume(asked="after_cursor", told="cursor"),
+    ),
+    Route(
+        verb="GET",
+        path=f"{_TENANT}/watch",
+        rpc="WatchStatus",
+        event="status",
+        resume=Resume(asked="after_revision", told="status.revision"),
+    ),
+    Route(verb="POST", path=f"{_TENANT}/continue", rpc="Continue"),
+    Route(verb="POST", path=f"{_TENANT}/retry", rpc="Retry"),
+    Route(verb="POST", path=f"{_TENANT}/skip", rpc="SkipStep"),
+    Route(verb="POST", path=f"{_TENANT}/cancel", rpc="Cancel"),
+    Route(verb="POST", path=f"{_TENANT}/deprovision", rpc="Deprovision"),
+    Route(verb="POST", path=f"{_TENANT}/adopt", rpc="AdoptCompany"),
+    Route(verb="POST", path=f"{_TENANT}/release", rpc="Release"),
+    Route(verb="POST", path=f"{_TENANT}/plan", rpc="Plan"),
+    Route(verb="POST", path=f"{_TENANT}/verify", rpc="Verify"),
+    Route(verb="POST", path=f"{_TENANT}/diagnose", rpc="Diagnose"),
+    Route(verb="POST", path="/v1/sweeps", rpc="Sweep", service=FLEET),
+    Route(verb="GET", path="/v1/sweeps", rpc="ListSweeps", service=FLEET),
+    Route(verb="GET", path="/v1/findings", rpc="ListFindings", service=FLEET),
+    Route(verb="GET", path="/v1/report", rpc="GetHealingReport", service=FLEET),
+    Route(verb="GET", path="/v1/engines", rpc="ListEngines", service=FLEET),
+)
+
+
+def routes_of(services: Collection[str]) -> tuple[Route, ...]:
+    """Return the addresses of the services that are there."""
+    return tuple(route for route in _TABLE if route.service in services and _is_in_contract(route))
+
+
+def fields_in_path(path: str) -> tuple[str, ...]:
+    """Return the fields that an address holds."""
+    return tuple(re.findall(r"{(\w+)}", path))
+
+
+def _is_in_contract(route: Route) -> bool:
+    try:
+        _ = route.method
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""Whether the service is there, what its API is, and its metrics: what needs no tenant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from starlette.responses import HTMLResponse, Response
+
+from server.rest import documented
+from server.rest.answers import CompactJson, refusal_of
+from server.rest.docs_page import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from server.rest.metrics import Metrics
+
+_METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+# The page brings all it needs, and reads the description of the API it shows.
+_ONLY_ITS_OWN = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def routes(openapi: Callable[[], dict[str, Any]], metrics: Metrics) -> APIRouter:
+    """Return the routes.
+
+    Args:
+        openapi: Returns the API's description.
+        metrics: What is known of the service.
+    """
+    router = APIRouter(tags=["service"])
+
+    @router.get("/health", **documented.HEALTH)
+    async def health() -> CompactJson:
+        """Tell that the service is there; scripts compare the answer byte for byte."""
+        return CompactJson({"status": "healthy"})
+
+    @router.get("/", **documented.ROOT)
+    async def root() -> CompactJson:
+        """Say what this is."""
+        return CompactJson({"message": "Tenant provisioner. The API is described at /docs."})
+
+    @router.get("/metrics", response_class=Response, **documented.METRICS)
+    async def prometheus() -> Response:
+        """Give the metrics in Prometheus' text format."""
+        try:
+            text = await metrics.text()
+        except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
+            return refusal_of(error, kind="metrics_error").answer()
+        return Response(text, media_type=_METRICS_TYPE)
+
+    @router.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        """Show the API to people."""
+        return HTMLResponse(PAGE, headers={"Content-Security-Policy": _ONLY_ITS_OWN})
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def described() -> CompactJson:
+        """Describe the API to programs."""
+        return CompactJson(openapi())
+
+    return router

@@ -1,0 +1,231 @@
+"""The tenant routes of the old API: sign-up, list, invitation.
+
+The answer to a sign-up holds one `"id":"` only, the tenant's: scripts take every one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from server.access.policy import admit
+from server.access.users import check_email
+from server.errors import NotAllowed, NotFound
+from server.model.states import TenantState
+from server.rest import bodies, documented, people
+from server.rest.answers import CompactJson, Refusal, refusal_of, typed
+from server.rest.parts import Parts, tenant_of
+from server.rest.words import LegacyStatus, legacy_status, parse_status, time_text
+from server.store.tenant_pages import TenantFilter
+from server.validation import RawSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.model.actor import Actor
+    from server.store.tenant_pages import ListedTenant
+
+MAX_LIST = 1000
+_FIELDS = {"company_name": "name", "email": "admin_email", "password": "admin_password"}
+_WORDS = ", ".join(LegacyStatus)
+_NO_ENGINE = typed(
+    "engine_unstable",
+    "Engine not stable. No engine is configured here: set PROVISIONER_ENGINES_FILE.",
+    engine=people.ERPNEXT_KIND,
+    status="not_provisioned",
+)
+
+
+def routes(parts: Parts) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/iam/tenants", tags=["tenants"])
+
+    @router.post("", **documented.CREATE)
+    async def create(request: Request) -> CompactJson:
+        """Register a tenant; with engine "erpnext" its provisioning begins at once."""
+        try:
+            return await _create(parts, request)
+        except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
+            return refusal_of(error, kind="tenant_error", fields=_FIELDS).answer()
+
+    @router.get("", **documented.LIST)
+    async def list_tenants(
+        request: Request,
+        skip: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_LIST)] = 100,
+        status: Annotated[str, Query(max_length=40, description=f"One of {_WORDS}.")] = "",
+        engine: Annotated[str, Query(max_length=40)] = "",
+    ) -> CompactJson:
+        """List tenants, newest first; for those who see all of them."""
+        try:
+            actor = await parts.identify(request)
+            admit(actor, "ListTenants")
+            _demand_all(actor)
+            wanted = _filter(status, engine)
+            total, found = await parts.pages.page(wanted, skip=skip, limit=limit)
+        except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
+            return refusal_of(error, kind="tenant_error").answer()
+        lines = [_line(tenant) for tenant in found]
+        return CompactJson({"total": total, "tenants": lines, "skip": skip, "limit": limit})
+
+    @router.post("/{tenant_id}/invite", **documented.INVITE)
+    async def invite(request: Request, tenant_id: str) -> CompactJson:
+        """Ask somebody to join a tenant."""
+        try:
+            return await _invite(parts, request, tenant_id)
+        except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
+            return refusal_of(error, kind="invitation_error", fields=_FIELDS).answer()
+
+    return router
+
+
+async def _create(parts: Parts, request: Request) -> CompactJson:
+    actor = await parts.doorman.registrant(request)
+    admit(actor, "CreateTenant")
+    sent = await bodies.read(request, bodies.NewTenant)
+    check_email(sent.admin_email)
+    facts = {"category": sent.category, "description": sent.description or ""}
+    kind = sent.engine.strip().lower()
+    begun = kind == people.ERPNEXT_KIND
+    if begun:
+        if not parts.first_steps:
+            raise Refusal(503, _NO_ENGINE)
+        tenant_id = await parts.commands.start(
+            actor,
+            RawSpec(company_name=sent.name, country_code=sent.country_code.strip() or None),
+            facts=facts,
+        )
+    else:
+        tenant_id = await parts.commands.register_elsewhere(
+            actor, name=sent.name, country_code=sent.country_code, kind=kind, facts=facts
+        )
+    who = await people.house(parts.access, actor, sent)
+    await people.move_in(parts.access, actor, who, tenant_id)
+    _, made = await parts.pages.page(TenantFilter(ids=(tenant_id,)), skip=0, limit=1)
+    return CompactJson(_created(sent, made[0], who, parts.first_steps if begun else ()))
+
+
+def _created(
+    sent: bodies.NewTenant,
+    tenant: ListedTenant,
+    who: people.Household,
+    steps: tuple[str, ...],
+) -> Mapping[str, Any]:
+    names = people.reference(tenant)
+    answer: dict[str, Any] = {
+        "message": "Tenant created successfully",
+        "tenant": {
+            "id": names["id"],
+            "code": names["code"],
+            "name": names["name"],
+            "category": sent.category,
+            "description": sent.description,
+            "engine": names["engine"],
+        },
+        "owner": {"code": who.owner.code, "email": who.owner.email, "role": people.AS_OWNER},
+        "admin": {"code": who.admin.code, "email": who.admin.email, "role": people.AS_ADMIN},
+    }
+    if steps:
+        answer["company"] = {
+            "created": False,
+            "name": tenant.name,
+            "message": "Company will be created by provisioning",
+        }
+        # As the run was opened: by now it may be further on.
+        answer["provisioning"] = {
+            "status": LegacyStatus.IN_PROGRESS.value,
+            "progress": 0,
+            "current_step": steps[0],
+            "steps_completed": 0,
+            "total_steps": len(steps),
+            "message": "Provisioning started in background",
+        }
+    return answer
+
+
+async def _invite(parts: Parts, request: Request, tenant_id: str) -> CompactJson:
+    actor = await parts.doorman.registrant(request)
+    if parts.doorman.compat:
+        # Whatever he sees: old clients invite without signing in.
+        checked = tenant_of(replace(actor, tenants=None), tenant_id)
+    else:
+        admit(actor, "InviteMember")
+        checked = tenant_of(actor, tenant_id)
+    sent = await bodies.read(request, bodies.Invitation)
+    if not await parts.access.store.tenant_exists(checked):
+        raise NotFound("Tenant not found")
+    made = await people.invite(
+        parts.access,
+        actor,
+        checked,
+        email=sent.email,
+        full_name=sent.full_name,
+        role=sent.role.strip() or "CASHIER",
+    )
+    if made is None:
+        raise Refusal(409, "This user is an active member of the tenant already.")
+    return CompactJson(
+        {
+            "message": "Invitation created",
+            "invitation_code": made.code,
+            "user_code": made.user.code,
+            "type": made.kind,
+        }
+    )
+
+
+def _demand_all(actor: Actor) -> None:
+    if actor.scope is not None:
+        raise NotAllowed("Only a super admin may list all tenants.")
+
+
+def _filter(status: str, engine: str) -> TenantFilter:
+    """Return which tenants are asked for.
+
+    Raises:
+        Refusal: the status is none.
+    """
+    kind = engine.strip().lower()
+    wanted = TenantFilter(
+        at_site=None if not kind else kind == people.ERPNEXT_KIND,
+        engine_id=None if kind in {"", people.ERPNEXT_KIND} else kind,
+    )
+    if not status.strip():
+        return wanted
+    word = parse_status(status)
+    if word is None:
+        raise Refusal(
+            422,
+            [
+                {
+                    "loc": ["query", "status"],
+                    "msg": f"There is no such status. Send one of {_WORDS}.",
+                    "type": "enum",
+                }
+            ],
+        )
+    return replace(
+        wanted,
+        free=frozenset(each for each in TenantState if legacy_status(each, held=False) is word),
+        held=frozenset(each for each in TenantState if legacy_status(each, held=True) is word),
+    )
+
+
+def _line(tenant: ListedTenant) -> Mapping[str, Any]:
+    names = people.reference(tenant)
+    owner = tenant.owner
+    return {
+        "id": names["id"],
+        "tenant_code": names["code"],
+        "name": names["name"],
+        "country_code": tenant.country_code,
+        "status": legacy_status(tenant.state, held=tenant.held).value,
+        "engine": names["engine"],
+        "member_count": tenant.member_count,
+        "owner": None
+        if owner is None
+        else {"id": owner.id, "email": owner.email, "full_name": owner.full_name},
+        "created_at": time_text(tenant.created_at),
+    }

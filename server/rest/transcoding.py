@@ -1,0 +1,228 @@
+"""Carries `/v1` over to the gRPC service in the same process: JSON in, the rpc, JSON out.
+
+The very methods that gRPC callers call answer here, so rights, limits and errors are the
+same and are decided in one place. Nothing goes over a wire in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+from google.protobuf import json_format
+from google.rpc import error_details_pb2, status_pb2
+
+from server.rest.answers import CompactJson
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from google.protobuf.message import Message
+    from starlette.requests import Request
+
+    from server.rest.routes_v1 import Route
+
+    Field = Any  # Any: protobuf has two implementations of descriptors without a common type
+
+# As google.rpc.Code maps to HTTP; where old and new clients differ: what can't be done as
+# the tenant stands is a conflict, and what is no longer kept is gone.
+_HTTP = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.FAILED_PRECONDITION: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.DATA_LOSS: 410,
+    grpc.StatusCode.OUT_OF_RANGE: 416,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+_DETAILS_KEY = "grpc-status-details-bin"
+_INVALID = "INVALID_ARGUMENT"
+
+
+class CallFailed(Exception):  # noqa: N818 - it is how a call ends; it never leaves the room
+    """A call that did not end well, with everything a gRPC caller would get."""
+
+    def __init__(self, code: grpc.StatusCode, message: str, details: status_pb2.Status) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+        self.details = details
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON
+        """Return it as it is sent: code, message, and the details of google.rpc.Status."""
+        shown = json_format.MessageToDict(self.details, preserving_proto_field_name=True)
+        return {
+            "code": self.code.name,
+            "message": self.message,
+            "details": shown.get("details", []),
+        }
+
+    def answer(self) -> CompactJson:
+        """Return the answer."""
+        headers = {}
+        if (seconds := self._retry_seconds()) is not None:
+            headers["Retry-After"] = str(max(1, round(seconds)))
+        if self.code is grpc.StatusCode.UNAUTHENTICATED:
+            headers["WWW-Authenticate"] = "Bearer"
+        return CompactJson(self.as_json(), _HTTP.get(self.code, 500), headers)
+
+    def _retry_seconds(self) -> float | None:
+        retry = error_details_pb2.RetryInfo()
+        for detail in self.details.details:
+            if detail.Unpack(retry):
+                return float(retry.retry_delay.ToTimedelta().total_seconds())
+        return None
+
+
+class Call:
+    """What an rpc's method sees of its caller, as grpc.aio's own context shows it.
+
+    A stream's messages wait in line until they are read; a slow reader makes the rpc wait.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._host = request.client.host if request.client else "unknown"
+        authorization = request.headers.get("authorization")
+        self._metadata = () if authorization is None else (("authorization", authorization),)
+        self._line: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
+
+    def peer(self) -> str:
+        """Return where the call comes from."""
+        return f"http:{self._host}"
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what was sent beside the request."""
+        return self._metadata
+
+    def time_remaining(self) -> float | None:
+        """Return the time until the caller's deadline: HTTP has none."""
+        return None
+
+    async def write(self, message: Message) -> None:
+        """Take a message of a stream."""
+        await self._line.put(message)
+
+    async def abort(
+        self,
+        code: grpc.StatusCode,
+        details: str = "",
+        trailing_metadata: tuple[tuple[str, bytes], ...] = (),
+    ) -> NoReturn:
+        """End the call."""
+        status = status_pb2.Status()
+        packed = dict(trailing_metadata).get(_DETAILS_KEY)
+        if packed is not None:
+            status.ParseFromString(packed)
+        raise CallFailed(code, details, status)
+
+    async def messages(self, work: asyncio.Task[None]) -> AsyncGenerator[Message, None]:
+        """Give the stream's messages until the rpc ends.
+
+        Raises:
+            CallFailed: it did not end well.
+        """
+        while True:
+            taking = asyncio.ensure_future(self._line.get())
+            try:
+                await asyncio.wait({taking, work}, return_when=asyncio.FIRST_COMPLETED)
+                if not taking.done():
+                    break
+                yield taking.result()
+            finally:
+                taking.cancel()
+        while not self._line.empty():
+            yield self._line.get_nowait()
+        await work
+
+
+def request_of(
+    route: Route, body: bytes, query: Mapping[str, list[str]], path: Mapping[str, str]
+) -> Message:
+    """Read a request: a JSON body, or the query; the path's fields count.
+
+    Raises:
+        CallFailed: INVALID_ARGUMENT, with the field where it is known.
+    """
+    message = route.request()
+    if route.verb == "POST":
+        fields = _parsed(body)
+    else:
+        # A query may hold what is no field (pages add what keeps caches away); a body may not:
+        # a misspelt field would change what is ordered.
+        fields = {
+            name: _from_query(field, values)
+            for name, values in query.items()
+            if (field := _field(message, name)) is not None
+        }
+    # The address says which; a body may say it too, in either spelling.
+    said = {each.json_name for name in path if (each := _field(message, name)) is not None}
+    fields = {name: value for name, value in fields.items() if name not in {*path, *said}}
+    try:
+        json_format.ParseDict({**fields, **path}, message)
+    except (json_format.ParseError, ValueError, RecursionError) as error:
+        raise invalid(_reason(error)) from None
+    return message
+
+
+def as_json(message: Message) -> dict[str, Any]:  # Any: JSON
+    """Write a message as protobuf's JSON, with the contract's own field names, all of them."""
+    written: dict[str, Any] = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return written
+
+
+def invalid(message: str) -> CallFailed:
+    """Refuse a request that is none of the rpc's."""
+    details = status_pb2.Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=message)
+    info = error_details_pb2.ErrorInfo(reason="MALFORMED_MESSAGE", domain="provisioner")
+    details.details.add().Pack(info)
+    return CallFailed(grpc.StatusCode.INVALID_ARGUMENT, message, details)
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        return {}
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise invalid("The body is no JSON. Send an object with the rpc's fields.") from None
+    if not isinstance(fields, dict):
+        raise invalid("The body is no JSON object. Send an object with the rpc's fields.")
+    return fields
+
+
+def _from_query(field: Field, values: list[str]) -> object:
+    read = [_typed(field, value) for value in values]
+    return read if field.is_repeated else read[-1]
+
+
+def _field(message: Message, name: str) -> Field | None:
+    fields = message.DESCRIPTOR.fields
+    return next((each for each in fields if name in {each.name, each.json_name}), None)
+
+
+def _typed(field: Field, value: str) -> object:
+    """Read a text of the query as its field has it; protobuf's JSON takes numbers as texts."""
+    if field.cpp_type == field.CPPTYPE_BOOL and value.lower() in {"true", "false", "1", "0", ""}:
+        return value.lower() in {"true", "1", ""}
+    if field.enum_type is not None:
+        prefix = field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED")
+        word = value.upper()
+        return word if word.startswith(prefix) else f"{prefix}{word}"
+    return value
+
+
+def _reason(error: Exception) -> str:
+    """Say which field is wrong, without what was sent: one line, no more than fits."""
+    text = "".join(char if char.isprintable() else " " for char in str(error))
+    return f"The request can't be read: {text[:300]}"

@@ -1,0 +1,265 @@
+"""The legacy words: what the old clients read, made of what a tenant's status says.
+
+Pure. Shell scripts cut these texts with `grep` and echo them unquoted: the status object
+is flat, has one `"status":"`, and no text in it holds a character that cuts or expands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC
+from enum import unique
+from typing import TYPE_CHECKING
+
+from server.model.states import StepState, TenantState, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from server.model.blueprint import StepType
+    from server.model.records import Step
+    from server.queries import Status
+
+
+@unique
+class LegacyStatus(Word):
+    """The five spellings that the old clients know."""
+
+    NOT_STARTED = "NOT_STARTED"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    PARTIAL = "PARTIAL"
+
+
+_STATUS_OF = {
+    TenantState.PENDING: LegacyStatus.NOT_STARTED,
+    TenantState.IN_PROGRESS: LegacyStatus.IN_PROGRESS,
+    TenantState.COMPLETED: LegacyStatus.COMPLETED,
+    TenantState.PARTIAL: LegacyStatus.PARTIAL,
+    TenantState.FAILED: LegacyStatus.FAILED,
+    TenantState.CANCELLED: LegacyStatus.FAILED,
+    TenantState.DEPROVISIONING: LegacyStatus.IN_PROGRESS,
+    TenantState.DEPROVISIONED: LegacyStatus.NOT_STARTED,
+}
+
+# What the old server stored, as clients may still send it in a filter.
+_STORED_SPELLINGS = {
+    "PROVISIONING": LegacyStatus.IN_PROGRESS,
+    "PROVISIONED": LegacyStatus.COMPLETED,
+    "NOT_PROVISIONED": LegacyStatus.NOT_STARTED,
+}
+
+# `"errors":[` ... `]` is cut out whole by grep; unquoted, the shell expands `*`, `?` and
+# `[`; quotes and backslashes would be escaped, and cut a value short.
+_UNFIT = str.maketrans(
+    {"[": "(", "]": ")", "{": "(", "}": ")", "*": "x", "?": ".", '"': "'", "\\": "/", "`": "'"}
+)
+
+# Without I, L, O and U: nobody misreads them.
+_CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CODE_LENGTH = 5
+
+# The one step that is left out of a run without demo data, and that clients may skip.
+DEMO_STEP = "step_6_items"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusObject:
+    """The status as the old clients read it; the fields are theirs, in their order."""
+
+    status: LegacyStatus
+    current_step: str | None
+    progress: float
+    steps_completed: int
+    total_steps: int
+    errors: tuple[tuple[str, str], ...] = ()
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as it is sent."""
+        return {
+            "status": self.status.value,
+            "current_step": self.current_step,
+            "progress": self.progress,
+            "steps_completed": self.steps_completed,
+            "total_steps": self.total_steps,
+            "errors": [{"step": step, "error": error} for step, error in self.errors],
+            "estimated_completion": None,
+            "started_at": time_text(self.started_at),
+            "completed_at": time_text(self.completed_at),
+        }
+
+
+NO_RECORD = StatusObject(
+    status=LegacyStatus.NOT_STARTED,
+    current_step=None,
+    progress=0,
+    steps_completed=0,
+    total_steps=0,
+)
+
+
+def legacy_status(state: TenantState | None, *, held: bool) -> LegacyStatus:
+    """Translate a state; a held tenant that is not in motion shows FAILED.
+
+    Args:
+        state: The state; None is a stored word that is none of ours.
+        held: Whether only a person may move the tenant.
+    """
+    word = LegacyStatus.FAILED if state is None else _STATUS_OF[state]
+    if held and word is not LegacyStatus.IN_PROGRESS:
+        return LegacyStatus.FAILED
+    return word
+
+
+def parse_status(text: str) -> LegacyStatus | None:
+    """Read a status as a client spells it, the old server's stored spellings too."""
+    spelled = text.strip().upper()
+    return LegacyStatus.parse(spelled) or _STORED_SPELLINGS.get(spelled)
+
+
+def status_object(status: Status) -> StatusObject:
+    """Tell where a tenant stands, in the old clients' words."""
+    standing = status.standing
+    word = legacy_status(standing.state, held=status.hold is not None)
+    if word is LegacyStatus.NOT_STARTED:
+        return StatusObject(
+            status=word,
+            current_step=None,
+            progress=0,
+            steps_completed=0,
+            total_steps=standing.total_steps if _will_run(status) else 0,
+        )
+    return StatusObject(
+        status=word,
+        current_step=standing.current_step or None,
+        progress=standing.progress_percent,
+        steps_completed=standing.steps_completed,
+        total_steps=standing.total_steps,
+        errors=_errors(status, word),
+        started_at=status.started_at,
+        completed_at=status.completed_at,
+    )
+
+
+def _will_run(status: Status) -> bool:
+    """Tell whether Start opens a first run: not where it is gone, or lives elsewhere."""
+    return status.standing.state is TenantState.PENDING and bool(status.tenant.site)
+
+
+def _errors(status: Status, word: LegacyStatus) -> tuple[tuple[str, str], ...]:
+    """Return what is wrong; never nothing where the tenant stands still (the page shows a box)."""
+    if word is LegacyStatus.COMPLETED:
+        return ()
+    blamed = status.standing.current_step
+    found = tuple((error.step_key or blamed, plain(f"{error.message}")) for error in status.errors)
+    if found or word is LegacyStatus.IN_PROGRESS:
+        return found
+    said = "Cancelled by a person's order. Continue goes on with it."
+    if status.standing.state is not TenantState.CANCELLED:
+        said = "The tenant stands still and no reason was recorded. Continue goes on with it."
+    return ((blamed, said),)
+
+
+def log_lines(status: Status, step_types: Sequence[StepType]) -> list[dict[str, object]]:
+    """Return the steps that have something to tell, in step order.
+
+    Args:
+        status: Where the tenant stands.
+        step_types: Every step of its blueprint; one that is no part of the run is told as
+            skipped once its turn is over.
+    """
+    if not status.steps or status.standing.record_lost:
+        return [line for step in status.steps if (line := _line(step, status)) is not None]
+    by_key = {step.key: step for step in status.steps}
+    known = [kind.key for kind in step_types if kind.key in by_key or kind.demo_only]
+    lines: list[dict[str, object]] = []
+    before: Step | None = None
+    for key in [*known, *(key for key in by_key if key not in known)]:
+        step = by_key.get(key)
+        if step is None:
+            if before is not None and before.completed_at is not None:
+                lines.append(_not_requested(key, before.completed_at))
+            continue
+        before = step
+        if (line := _line(step, status)) is not None:
+            lines.append(line)
+    return lines
+
+
+def _line(step: Step, status: Status) -> dict[str, object] | None:
+    title = status.titles.get(step.key, step.key)
+    blamed = next((error for error in status.errors if error.step_key == step.key), None)
+    error: str | None = None
+    if step.state is StepState.COMPLETED:
+        word = "exists" if step.adopted else "completed"
+        message = f"{title}: was there already" if step.adopted else f"{title}: done"
+    elif step.state is StepState.SKIPPED:
+        word, message = "skipped", f"{title}: skipped"
+    elif step.state is StepState.FAILED or (
+        blamed is not None and status.standing.state is not TenantState.IN_PROGRESS
+    ):
+        word, message = "failed", f"{title}: failed"
+        error = step.error_message or (blamed.message if blamed else "No message was recorded.")
+    elif step.state is StepState.RUNNING:
+        word, message = "in_progress", f"{title}: under way"
+    else:
+        return None
+    if step.note and error is None:
+        message = f"{title}: {step.note}"
+    return {
+        "step": step.key,
+        "status": word,
+        "message": plain(message),
+        "error": None if error is None else plain(error),
+        "completed_at": time_text(step.completed_at),
+        "duration_ms": _milliseconds(step.started_at, step.completed_at),
+    }
+
+
+def _not_requested(key: str, at: datetime) -> dict[str, object]:
+    return {
+        "step": key,
+        "status": "skipped",
+        "message": "Demo items not requested",
+        "error": None,
+        "completed_at": time_text(at),
+        "duration_ms": 0,
+    }
+
+
+def _milliseconds(begin: datetime | None, end: datetime | None) -> float | None:
+    if begin is None or end is None:
+        return None
+    return round(max((end - begin).total_seconds(), 0.0) * 1000, 1)
+
+
+def time_text(time: datetime | None) -> str | None:
+    """Write a time in UTC with six digits and `Z`, or None."""
+    if time is None:
+        return None
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def plain(text: str) -> str:
+    """Take from a text what a shell script would trip over: one line, no brackets, no quotes."""
+    # Control characters first: they are neither blanks to `split` nor fit for a terminal.
+    visible = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(visible.translate(_UNFIT).split())
+
+
+def tenant_code(tenant_id: str, country_code: str, created_at: datetime) -> str:
+    """Return a tenant's code for people, such as TEN-KE-26-4H8ZP; the id is what counts.
+
+    Computed, not stored: a tenant that came by gRPC has one too.
+    """
+    number = int.from_bytes(hashlib.sha256(tenant_id.encode()).digest()[:4], "big")
+    letters = ""
+    for _ in range(_CODE_LENGTH):
+        number, index = divmod(number, len(_CODE_LETTERS))
+        letters += _CODE_LETTERS[index]
+    return f"TEN-{country_code.upper()[:2]}-{created_at.astimezone(UTC):%y}-{letters}"

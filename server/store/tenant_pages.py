@@ -1,0 +1,218 @@
+"""Reads what the old clients list: tenants newest first, by offset, with owner and members.
+
+Each state's newest come from its index, and only these are sorted: the first pages cost
+the same whatever the number of tenants. A far offset costs what lies before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, literal_column, or_, select, union_all
+
+from server.model.states import TenantState
+from server.store import values
+from server.store.reads import OPEN
+from server.store.tables import MEMBERSHIPS, RUNS, TENANTS, USERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Select
+
+    from server.store.database import Database
+
+_OWNER = "OWNER"
+# As the partial index has it, to the letter.
+_UNKNOWN_STATE: ColumnElement[bool] = literal_column(
+    "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
+    "'DEPROVISIONING','DEPROVISIONED')"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantFilter:
+    """Which tenants are listed.
+
+    Attributes:
+        free: States that fit where the tenant is not held.
+        held: States that fit where it is held.
+        at_site: Whether it lives at a site of ours; None is either.
+        engine_id: On this engine, or None.
+        ids: Only these, or None for all.
+    """
+
+    free: frozenset[TenantState] = frozenset(TenantState)
+    held: frozenset[TenantState] = frozenset(TenantState)
+    at_site: bool | None = None
+    engine_id: str | None = None
+    ids: Collection[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedOwner:
+    """Whose tenant it is."""
+
+    id: str
+    email: str
+    full_name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTenant:
+    """A line of the list; `state` is None for a stored word that is none of ours."""
+
+    id: str
+    name: str
+    country_code: str
+    engine_id: str
+    site: str
+    state: TenantState | None
+    held: bool
+    created_at: datetime
+    member_count: int
+    owner: ListedOwner | None
+
+
+class TenantPages:
+    """Lists of one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, wanted: TenantFilter, *, skip: int, limit: int
+    ) -> tuple[int, list[ListedTenant]]:
+        """Return how many fit, and a page of them, newest first.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+        return await self._database.in_snapshot(
+            lambda connection: _page(connection, wanted, skip, limit)
+        )
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many tenants stand in each state, as stored.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+
+        def read(connection: Connection) -> dict[str, int]:
+            query = select(TENANTS.c.state, func.count().label("number")).group_by(TENANTS.c.state)
+            return {row.state: row.number for row in connection.execute(query)}
+
+        return await self._database.in_snapshot(read)
+
+    async def open_runs(self) -> int:
+        """Return how many runs are queued, running or waiting.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+
+        def read(connection: Connection) -> int:
+            query = select(func.count()).select_from(RUNS).where(literal_column(OPEN))
+            return connection.execute(query).scalar_one()
+
+        return await self._database.in_snapshot(read)
+
+
+def _page(
+    connection: Connection, wanted: TenantFilter, skip: int, limit: int
+) -> tuple[int, list[ListedTenant]]:
+    fits = _fits(wanted)
+    total = connection.execute(select(func.count()).select_from(TENANTS).where(*fits)).scalar_one()
+    newest = union_all(*(_newest(one, fits, skip + limit) for one in _by_state())).subquery()
+    keys = (
+        select(newest.c.id)
+        .order_by(newest.c.created_at.desc(), newest.c.id.desc())
+        .offset(skip)
+        .limit(limit)
+    )
+    ids = list(connection.execute(keys).scalars())
+    rows = {
+        row["id"]: row
+        for row in connection.execute(select(TENANTS).where(TENANTS.c.id.in_(ids))).mappings()
+    }
+    members = _members(connection, ids)
+    owners = _owners(connection, ids)
+    return total, [
+        _listed(rows[each], members.get(each, 0), owners.get(each)) for each in ids if each in rows
+    ]
+
+
+def _by_state() -> list[ColumnElement[bool]]:
+    return [*(TENANTS.c.state == state.value for state in TenantState), _UNKNOWN_STATE]
+
+
+def _newest(one: ColumnElement[bool], fits: list[Any], limit: int) -> Select[Any]:
+    newest = (
+        select(TENANTS.c.id, TENANTS.c.created_at)
+        .where(one, *fits)
+        .order_by(TENANTS.c.created_at.desc(), TENANTS.c.id.desc())
+        .limit(limit)
+        .subquery()
+    )
+    return select(newest.c.id, newest.c.created_at)
+
+
+def _fits(wanted: TenantFilter) -> list[Any]:  # Any: SQL conditions of several types
+    fits: list[Any] = []
+    everything = frozenset(TenantState)
+    if wanted.free != everything or wanted.held != everything:
+        fits.append(
+            or_(
+                and_(TENANTS.c.hold_reason.is_(None), TENANTS.c.state.in_(sorted(wanted.free))),
+                and_(TENANTS.c.hold_reason.is_not(None), TENANTS.c.state.in_(sorted(wanted.held))),
+            )
+        )
+    if wanted.at_site is not None:
+        fits.append(TENANTS.c.site != "" if wanted.at_site else TENANTS.c.site == "")
+    if wanted.engine_id is not None:
+        fits.append(TENANTS.c.engine_id == wanted.engine_id)
+    if wanted.ids is not None:
+        fits.append(TENANTS.c.id.in_(list(wanted.ids)))
+    return fits
+
+
+def _members(connection: Connection, ids: list[str]) -> dict[str, int]:
+    query = (
+        select(MEMBERSHIPS.c.tenant_id, func.count().label("number"))
+        .where(MEMBERSHIPS.c.tenant_id.in_(ids), MEMBERSHIPS.c.status == "ACTIVE")
+        .group_by(MEMBERSHIPS.c.tenant_id)
+    )
+    return {row.tenant_id: row.number for row in connection.execute(query)}
+
+
+def _owners(connection: Connection, ids: list[str]) -> dict[str, ListedOwner]:
+    query = (
+        select(MEMBERSHIPS.c.tenant_id, USERS.c.id, USERS.c.email, USERS.c.full_name)
+        .join(USERS, USERS.c.id == MEMBERSHIPS.c.user_id)
+        .where(MEMBERSHIPS.c.tenant_id.in_(ids))
+        .where(MEMBERSHIPS.c.role == _OWNER)
+        .order_by(MEMBERSHIPS.c.created_at.desc())
+    )
+    return {
+        row["tenant_id"]: ListedOwner(id=row["id"], email=row["email"], full_name=row["full_name"])
+        for row in connection.execute(query).mappings()
+    }
+
+
+def _listed(row: RowMapping, member_count: int, owner: ListedOwner | None) -> ListedTenant:
+    tenant = values.tenant(row)
+    return ListedTenant(
+        id=tenant.id,
+        name=tenant.spec.company_name,
+        country_code=tenant.spec.country_code,
+        engine_id=tenant.spec.engine_id,
+        site=tenant.site,
+        state=tenant.state,
+        held=tenant.hold is not None,
+        created_at=tenant.created_at,
+        member_count=member_count,
+        owner=owner,
+    )

@@ -1,0 +1,47 @@
+"""Listening: one address, one application, started and stopped as one thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from server.errors import SettingsError
+from server.rest import HttpServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+APP = PlainTextResponse("here")
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpServer]:
+    server = HttpServer(APP, "127.0.0.1", 0)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def test_what_listens_answers_at_once(http: HttpServer) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"http://127.0.0.1:{http.port}/")
+    assert answer.text == "here"
+    assert "server" not in answer.headers
+
+
+async def test_an_address_in_use_is_a_setting_to_mend(http: HttpServer) -> None:
+    with pytest.raises(SettingsError, match=r"PROVISIONER_HTTP_ADDRESS.*choose another"):
+        await HttpServer(APP, "127.0.0.1", http.port).start()
+    with pytest.raises(SettingsError, match="PROVISIONER_HTTP_ADDRESS"):
+        await HttpServer(APP, "192.0.2.1", 0).start()
+
+
+async def test_a_server_can_be_stopped_twice_and_before_it_was_started() -> None:
+    server = HttpServer(APP, "127.0.0.1", 0)
+    await server.stop()
+    await server.start()
+    await server.stop()
+    await server.stop()

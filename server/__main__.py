@@ -20,9 +20,16 @@ from server.app import App, open_core, utc_now
 from server.errors import ProvisionerError, StoreUnavailable
 from server.logs import configure_logging
 from server.model.actor import LOCAL
-from server.settings import EngineConfig, EnginesConfig, load_engines, load_settings
+from server.settings import (
+    EngineConfig,
+    EnginesConfig,
+    load_engines,
+    load_settings,
+    read_secret_file,
+)
 from server.store import schema
 from server.store.database import Database
+from server.webhook import Courier, WebhookTarget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -201,7 +208,7 @@ async def _serve(
             App(settings, engines, healer_of=_healer_of(settings, healers))
         )
         if with_reconciler or demo:
-            await _start_reconciler(stack, healers[0], settings)
+            await _start_reconciler(stack, app.core.database, healers[0], settings)
         _say(_greeting(app, settings, engines, demo=demo))
         if demo:
             await _show_first_tenant(stack, app)
@@ -230,13 +237,15 @@ async def _reconcile(
             _report(as_facts(report), as_text(report), as_json=as_json)
             return EXIT_DONE
         stopping = _stop_signals()
-        await _start_reconciler(stack, _healer(core, settings), settings)
+        await _start_reconciler(stack, core.database, _healer(core, settings), settings)
         _say(f"Sweeping every {settings.sweep_seconds:g} s. Stop with Ctrl-C.")
         await stopping.wait()
     return EXIT_DONE
 
 
-async def _start_reconciler(stack: AsyncExitStack, healer: LocalHealer, settings: Settings) -> None:
+async def _start_reconciler(
+    stack: AsyncExitStack, database: Database, healer: LocalHealer, settings: Settings
+) -> None:
     from reconciler.schedule import Schedule  # noqa: PLC0415 - `serve` alone does not need it
 
     schedule = Schedule(
@@ -248,6 +257,19 @@ async def _start_reconciler(stack: AsyncExitStack, healer: LocalHealer, settings
     healer.schedule = schedule
     schedule.start()
     stack.push_async_callback(schedule.stop)
+    if settings.webhook_url is not None and settings.webhook_secret_file is not None:
+        courier = Courier(
+            database.outbox,
+            WebhookTarget(
+                url=settings.webhook_url.get_secret_value(),
+                secret=read_secret_file(
+                    settings.webhook_secret_file, "PROVISIONER_WEBHOOK_SECRET_FILE"
+                ),
+            ),
+            now=utc_now,
+        )
+        courier.start()
+        stack.push_async_callback(courier.stop)
 
 
 def _healer_of(settings: Settings, made: list[LocalHealer]) -> Callable[[Core], LocalHealer]:
@@ -275,6 +297,7 @@ def _healer(core: Core, settings: Settings) -> LocalHealer:
             now=utc_now,
             lease_seconds=settings.lease_seconds,
             window_seconds=settings.sweep_seconds,
+            notify=settings.webhook_url is not None,
             skipped_passes=skipped,
         )
     )

@@ -32,7 +32,7 @@ _PATHS = frozenset(
 )
 # What the command line reads in the same environment: nothing of the server's.
 _OF_THE_CLIENT = frozenset({"PROVISIONER_TOKEN", "PROVISIONER_PROFILE", "PROVISIONER_TLS_CA"})
-_SECRETS = frozenset({"admin_password", "database_url"})
+_SECRETS = frozenset({"webhook_url", "admin_password", "database_url"})
 _SECONDS = "Give a number of seconds from 1, such as {}."
 _ADDRESS = "Give host:port, such as {}."
 _DAYS = "Give a number of days such as {}, or 0 to keep them for ever."
@@ -55,6 +55,8 @@ _REMEDIES = {
     "auth": _SWITCH,
     "jwt_key_file": _FILE.format("jwt.key"),
     "compat": _SWITCH,
+    "webhook_url": "Give one such as https://alerts.example.com/provisioner.",
+    "webhook_secret_file": _FILE.format("webhook.secret"),
     "insecure": _SWITCH,
     "tls_cert_file": _FILE.format("server.pem"),
     "tls_key_file": _FILE.format("server.key"),

@@ -185,6 +185,22 @@ def _secret(value: object) -> object:
 
 
 _Days = Annotated[float, BeforeValidator(_number), Field(ge=0, le=36500, allow_inf_nan=False)]
+
+
+def _webhook_url(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    url = value.strip()
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a url") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable():
+        raise ValueError("must begin with https:// (or http://) and name a host")
+    return url
+
+
 _AddressField = Annotated[Address, BeforeValidator(_address)]
 _PathField = Annotated[Path | None, BeforeValidator(_path)]
 
@@ -215,6 +231,8 @@ class Settings(BaseSettings):
         tls_client_ca_file: Who signs clients' certificates, PEM; gRPC then asks for one.
         allowed_hosts: Host names that HTTP answers to beside the loopback ones.
         allowed_origins: Origins of web pages that may call HTTP beside its own.
+        webhook_url: Where messages go when a person must act, or somebody was healed.
+        webhook_secret_file: A file with the secret that signs them.
         max_runs: Most runs that one process drives at once.
         log_retention_days: How long a tenant's log is kept; 0, here and below, is for ever.
         attempt_retention_days: How long the attempts of closed runs are kept.
@@ -254,6 +272,8 @@ class Settings(BaseSettings):
     tls_client_ca_file: _PathField = None
     allowed_hosts: Annotated[str, BeforeValidator(_hosts)] = ""
     allowed_origins: Annotated[str, BeforeValidator(_origins)] = ""
+    webhook_url: Annotated[SecretStr | None, BeforeValidator(_webhook_url)] = None
+    webhook_secret_file: _PathField = None
     max_runs: Annotated[int, BeforeValidator(_number), Field(ge=1, le=1024)] = 32
     log_retention_days: _Days = 90.0
     attempt_retention_days: _Days = 365.0
@@ -285,6 +305,10 @@ class Settings(BaseSettings):
             )
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_cert_file and tls_key_file go together. Give both.")
+        if (self.webhook_url is None) != (self.webhook_secret_file is None):
+            raise ValueError(
+                "webhook_url and webhook_secret_file belong together. Give both, or none."
+            )
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             raise ValueError(
                 "tls_client_ca_file is given without tls_cert_file. Give certificate and key too."

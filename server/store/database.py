@@ -21,6 +21,7 @@ from server.store.failures import DRIVER_ERRORS, detail
 from server.store.healing import HealingStore
 from server.store.healing_history import HealingHistory
 from server.store.listing import TenantLists
+from server.store.outbox import Outbox
 from server.store.pictures import read_picture
 from server.store.reads import Reads
 from server.store.snapshot import snapshot
@@ -61,6 +62,7 @@ class Database:
             self._engine = postgres.engine(self.url, connections=_READERS, overflow=_MORE_READERS)
         self.reads = Reads(self._engine)
         self.healing_history = HealingHistory(self._engine)
+        self.outbox = Outbox(self.in_transaction)
         self.healing = HealingStore(self._engine, self.in_transaction)
         self.lists = TenantLists(self._engine)
         # There is no server of SQLite's that could be away for a moment.

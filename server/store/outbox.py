@@ -1,0 +1,105 @@
+"""Messages that wait for delivery: claimed for a while, so that of many couriers one sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, literal_column, select, update
+
+from server.errors import StoreUnavailable
+from server.store.failures import DRIVER_ERRORS, detail
+from server.store.tables import OUTBOX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Connection
+
+_WAITING = "delivered_at IS NULL"
+_MOST_ERROR = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message that is to be sent; `tries` counts this time too."""
+
+    id: str
+    kind: str
+    body: str
+    tries: int
+
+
+class Outbox:
+    """The messages of one store."""
+
+    def __init__(
+        self,
+        in_transaction: Callable[[Callable[[Connection], Any]], Any],  # Any: as `Database`'s
+    ) -> None:
+        self._in_transaction = in_transaction
+
+    async def claim(self, now: datetime, *, hold: timedelta, limit: int) -> Sequence[Message]:
+        """Take messages that are due; nobody else gets them until `hold` is over.
+
+        A courier that dies with them lets go of them so: they are sent again, with the
+        same id.
+        """
+
+        def take(connection: Connection) -> list[Message]:
+            due = (
+                select(OUTBOX.c.id)
+                .where(literal_column(_WAITING), OUTBOX.c.due_at <= now)
+                .order_by(OUTBOX.c.due_at, OUTBOX.c.id)
+                .limit(limit)
+            )
+            ids = list(connection.execute(due).scalars())
+            if not ids:
+                return []
+            taken = connection.execute(
+                update(OUTBOX)
+                # Asked again under the row's lock: another courier may have been faster.
+                .where(OUTBOX.c.id.in_(ids), OUTBOX.c.due_at <= now, literal_column(_WAITING))
+                .values(due_at=now + hold, tries=OUTBOX.c.tries + 1)
+                .returning(OUTBOX.c.id, OUTBOX.c.kind, OUTBOX.c.body, OUTBOX.c.tries)
+            )
+            return [
+                Message(id=row.id, kind=row.kind, body=row.body, tries=row.tries) for row in taken
+            ]
+
+        return await self._run(take)  # type: ignore[no-any-return]  # as `take` returns it
+
+    async def delivered(self, message_id: str, at: datetime) -> None:
+        """Remember that a message arrived."""
+        await self._run(
+            lambda connection: connection.execute(
+                update(OUTBOX)
+                .where(OUTBOX.c.id == message_id)
+                .values(delivered_at=at, last_error="")
+            )
+        )
+
+    async def failed(self, message_id: str, *, due_at: datetime, error: str) -> None:
+        """Remember why a message did not arrive, and when it is sent again."""
+        await self._run(
+            lambda connection: connection.execute(
+                update(OUTBOX)
+                .where(OUTBOX.c.id == message_id, literal_column(_WAITING))
+                .values(due_at=due_at, last_error=error[:_MOST_ERROR])
+            )
+        )
+
+    async def forget_delivered(self, before: datetime) -> None:
+        """Delete messages that arrived long ago."""
+        await self._run(
+            lambda connection: connection.execute(
+                delete(OUTBOX).where(OUTBOX.c.delivered_at < before)
+            )
+        )
+
+    async def _run(self, work: Callable[[Connection], Any]) -> Any:  # Any: what the work returns
+        try:
+            return await self._in_transaction(work)
+        except DRIVER_ERRORS as error:
+            raise StoreUnavailable(f"The database can't write now: {detail(error)}") from error

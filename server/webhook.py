@@ -1,0 +1,173 @@
+"""Delivers messages to a webhook: signed, at least once, with pauses that grow.
+
+A message is a row first (`outbox`, written with what it tells of) and sent then, so none
+is lost with a process. It may arrive twice: its id is the same each time. Who receives it
+can tell that we sent it, and when, by its signature: HMAC-SHA256 of `timestamp.body` with
+the shared secret. The secret and the url's own credentials are in no log line and no row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+
+from server.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from pydantic import SecretStr
+
+    from server.store.outbox import Message, Outbox
+
+_log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 2.0
+# The claim outlives the longest delivery of all that were claimed at once.
+_BATCH = 10
+_TIMEOUT_SECONDS = 10.0
+_HOLD = timedelta(seconds=(_BATCH + 2) * _TIMEOUT_SECONDS)
+# After 5 s, 10 s, 20 s, … at most an hour; for as long as it takes.
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 3600.0
+_KEPT = timedelta(days=30)
+_OK = range(200, 300)
+
+ID_HEADER = "Provisioner-Delivery"
+KIND_HEADER = "Provisioner-Event"
+TIME_HEADER = "Provisioner-Timestamp"
+SIGNATURE_HEADER = "Provisioner-Signature"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTarget:
+    """Where messages go, and the secret they are signed with."""
+
+    url: str
+    secret: SecretStr
+
+
+def signature(secret: str, timestamp: str, body: bytes) -> str:
+    """Return what the signature header holds; a receiver computes the same and compares."""
+    signed = timestamp.encode() + b"." + body
+    return "v1=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+
+
+class Courier:
+    """Sends what waits in one store's outbox, until it is stopped."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        target: WebhookTarget,
+        *,
+        now: Callable[[], datetime],
+        poll_seconds: float = POLL_SECONDS,
+        first_pause_seconds: float = _FIRST_PAUSE_SECONDS,
+    ) -> None:
+        """Take what to send, and where.
+
+        Args:
+            outbox: The messages.
+            target: The webhook.
+            now: The clock.
+            poll_seconds: From one look for messages to the next.
+            first_pause_seconds: After the first failure; doubles with each.
+        """
+        self._outbox = outbox
+        self._target = target
+        self._now = now
+        self._poll_seconds = poll_seconds
+        self._first_pause_seconds = first_pause_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look for messages; needs a running event loop."""
+        self._task = asyncio.create_task(self._run(), name="webhook")
+
+    async def stop(self) -> None:
+        """Stop; what is out is sent again by the next one."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def deliver_due(self) -> int:
+        """Send what is due now; return how many messages arrived.
+
+        Raises:
+            StoreUnavailable: if the outbox can't be read or written.
+        """
+        arrived = 0
+        # No redirects: they would carry a signed message to whoever is named there.
+        async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client:
+            while messages := await self._outbox.claim(self._now(), hold=_HOLD, limit=_BATCH):
+                for message in messages:
+                    arrived += await self._deliver(client, message)
+        return arrived
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.deliver_due()
+                await self._outbox.forget_delivered(self._now() - _KEPT)
+            except StoreUnavailable as error:
+                _log.warning("webhook.store_unavailable", error=error.message)
+            except Exception:  # noqa: BLE001 - nobody would send any more; recorded
+                _log.exception("webhook.bug")
+            await asyncio.sleep(self._poll_seconds)
+
+    async def _deliver(self, client: httpx.AsyncClient, message: Message) -> bool:
+        error = await self._send(client, message)
+        now = self._now()
+        if not error:
+            await self._outbox.delivered(message.id, now)
+            return True
+        pause = min(self._first_pause_seconds * 2.0 ** (message.tries - 1), _LONGEST_PAUSE_SECONDS)
+        # Half of it is jitter, so that many do not come back at once.
+        pause *= 0.5 + random.random() / 2  # noqa: S311 - jitter, no secret
+        await self._outbox.failed(message.id, due_at=now + timedelta(seconds=pause), error=error)
+        _log.warning(
+            "webhook.not_delivered",
+            delivery=message.id,
+            kind=message.kind,
+            tries=message.tries,
+            error=error,
+            again_in_seconds=round(pause, 1),
+        )
+        return False
+
+    async def _send(self, client: httpx.AsyncClient, message: Message) -> str:
+        """Send one message; return why it did not arrive, or ""."""
+        body = message.body.encode()
+        timestamp = str(int(self._now().timestamp()))
+        secret = self._target.secret.get_secret_value()
+        try:
+            answer = await client.post(
+                self._target.url,
+                content=body,
+                headers={
+                    "Content-Type": "application/json",
+                    ID_HEADER: message.id,
+                    KIND_HEADER: message.kind,
+                    TIME_HEADER: timestamp,
+                    SIGNATURE_HEADER: signature(secret, timestamp, body),
+                },
+            )
+        except httpx.HTTPError as error:
+            # Its words may hold the url, and that a token.
+            host = urlsplit(self._target.url).hostname
+            return f"{type(error).__name__} at {host}"
+        if answer.status_code in _OK:
+            return ""
+        return f"answered {answer.status_code}"

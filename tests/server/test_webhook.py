@@ -1,0 +1,220 @@
+"""The webhook: signed, at least once, with an id that stays, and pauses that grow."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from server.errors import SettingsError
+from server.settings import load_settings
+from server.store.database import Database
+from server.store.operations import OutboxRow, SweepOperation
+from server.webhook import Courier, WebhookTarget
+from tests.support.stores import prepared
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import URL
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+SECRET = "a-secret-nobody-may-see"
+
+
+@dataclass
+class Receiver:
+    """A loopback server that answers what the test wrote down."""
+
+    port: int = 0
+    answers: list[int] = field(default_factory=list)
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
+        body = await reader.readexactly(int(headers["content-length"]))
+        self.got.append((headers, body))
+        status = self.answers.pop(0) if self.answers else 204
+        if status:
+            answer = f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            writer.write(answer.encode())
+            await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def receiving(*answers: int) -> AsyncIterator[Receiver]:
+    receiver = Receiver(answers=list(answers))
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
+    try:
+        yield receiver
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.fixture
+async def store(database_url: URL) -> AsyncIterator[Database]:
+    database = await Database.open(await prepared(database_url))
+    yield database
+    await database.close()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+async def write(store: Database, *ids: str) -> None:
+    """Write messages as a sweep does, with the sweep that they tell of."""
+    await store.submit(
+        SweepOperation(
+            id=f"sweep-{ids[0]}",
+            started_at=NOON,
+            finished_at=NOON,
+            observed=1,
+            acted=1,
+            skipped_passes=0,
+            findings=(),
+            outbox=tuple(
+                OutboxRow(
+                    id=own_id,
+                    kind="needs_person",
+                    body={"id": own_id, "company": "Café"},
+                    created_at=NOON,
+                )
+                for own_id in ids
+            ),
+        )
+    )
+
+
+def courier(store: Database, port: int, clock: Clock, path: str = "/hook") -> Courier:
+    target = WebhookTarget(url=f"http://127.0.0.1:{port}{path}", secret=SecretStr(SECRET))
+    return Courier(store.outbox, target, now=clock, first_pause_seconds=5.0)
+
+
+async def waiting(store: Database) -> list[tuple[int, str]]:
+    def read(connection):  # type: ignore[no-untyped-def]  # SQLAlchemy's connection
+        rows = connection.execute(
+            text("SELECT tries, last_error FROM outbox WHERE delivered_at IS NULL ORDER BY id")
+        )
+        return [tuple(row) for row in rows]
+
+    return await store.in_transaction(read)
+
+
+async def test_a_message_arrives_signed_and_once(store: Database) -> None:
+    await write(store, "m1")
+    async with receiving() as receiver:
+        first, second = (courier(store, receiver.port, Clock()) for _ in range(2))
+        arrived = await asyncio.gather(first.deliver_due(), second.deliver_due())
+        await first.deliver_due()
+    assert sorted(arrived) == [0, 1], "two couriers share the work"
+    ((headers, body),) = receiver.got
+    assert json.loads(body) == {"id": "m1", "company": "Café"}
+    assert headers["provisioner-delivery"] == "m1"
+    assert headers["provisioner-event"] == "needs_person"
+    signed = headers["provisioner-timestamp"].encode() + b"." + body
+    expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
+    assert headers["provisioner-signature"] == f"v1={expected}"
+    assert await waiting(store) == []
+
+
+async def test_what_was_not_taken_is_sent_again_with_the_same_id_after_a_pause_that_grows(
+    store: Database,
+) -> None:
+    await write(store, "m1")
+    clock = Clock()
+    async with receiving(500, 302, 0) as receiver:
+        sender = courier(store, receiver.port, clock)
+        for pause in (0.0, 5.0, 10.0, 20.0):
+            clock.time += timedelta(seconds=pause / 2 - 0.1 if pause else 0)
+            early = len(receiver.got)
+            await sender.deliver_due()
+            assert pause == 0 or len(receiver.got) == early, "no sooner than half the pause"
+            clock.time += timedelta(seconds=pause)
+            await sender.deliver_due()
+    assert [headers["provisioner-delivery"] for headers, _ in receiver.got] == ["m1"] * 4
+    assert await waiting(store) == []
+
+
+async def test_a_courier_that_died_lets_go_of_what_it_took(store: Database) -> None:
+    await write(store, "m1")
+    clock = Clock()
+    await store.outbox.claim(clock(), hold=timedelta(seconds=60), limit=10)
+    async with receiving() as receiver:
+        sender = courier(store, receiver.port, clock)
+        assert await sender.deliver_due() == 0
+        clock.time += timedelta(seconds=61)
+        assert await sender.deliver_due() == 1
+
+
+async def test_no_secret_is_in_a_log_line_or_a_row(store: Database) -> None:
+    await write(store, "m1", "m2")
+    async with receiving(503) as receiver:
+        port = receiver.port
+        with capture_logs() as lines:
+            await courier(store, port, Clock(), f"/hook?token={SECRET}").deliver_due()
+    with capture_logs() as more:
+        gone = Clock()
+        gone.time += timedelta(hours=1)
+        await courier(store, port, gone, f"/hook?token={SECRET}").deliver_due()
+    assert [line["event"] for line in (*lines, *more)] == ["webhook.not_delivered"] * 2
+    assert SECRET not in repr((lines, more))
+    rows = await waiting(store)
+    assert SECRET not in repr(rows)
+    assert "ConnectError at 127.0.0.1" in repr(rows)
+
+
+async def test_it_goes_on_by_itself_until_it_is_stopped(store: Database) -> None:
+    async with receiving() as receiver:
+        sender = Courier(
+            store.outbox,
+            WebhookTarget(url=f"http://127.0.0.1:{receiver.port}", secret=SecretStr(SECRET)),
+            now=Clock(),
+            poll_seconds=0.01,
+        )
+        sender.start()
+        await write(store, "m1")
+        async with asyncio.timeout(20):
+            while not receiver.got:
+                await asyncio.sleep(0.01)
+        await sender.stop()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"webhook_url": "https://a.example/x"}, "belong together"),
+        ({"webhook_secret_file": "s"}, "belong together"),
+        ({"webhook_url": "ftp://a.example", "webhook_secret_file": "s"}, "https://"),
+        ({"webhook_url": "https://", "webhook_secret_file": "s"}, "name a host"),
+    ],
+)
+def test_a_half_or_wrong_setting_is_refused_with_the_remedy(
+    given: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load_settings(config=None, overrides=given, environ={})
+
+
+def test_the_url_may_hold_a_token_and_is_not_shown() -> None:
+    given = {"webhook_url": f"https://a.example/{SECRET}", "webhook_secret_file": "s"}
+    settings = load_settings(config=None, overrides=given, environ={})
+    assert SECRET not in repr(settings)

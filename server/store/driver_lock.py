@@ -11,6 +11,12 @@ import fcntl
 import os
 from pathlib import Path
 
+import structlog
+
+from server.errors import StoreUnavailable
+
+_log = structlog.get_logger(__name__)
+
 
 class DriverLock:
     """`flock` on `<database>.driver`."""
@@ -18,17 +24,34 @@ class DriverLock:
     def __init__(self, database: Path) -> None:
         self._path = Path(f"{database}.driver")
         self._descriptor: int | None = None
+        self._waiting = False
 
     def acquire(self) -> bool:
-        """Try to get the lock; True if this process holds it now."""
+        """Try to get the lock; True if this process holds it now.
+
+        Raises:
+            StoreUnavailable: if its file can't be made.
+        """
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"The driver lock {self._path} can't be opened: {error.strerror}. "
+                "Let the user this runs as write the file and its folder."
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
+            if not self._waiting:
+                self._waiting = True
+                _log.info("driver.waiting", tenant="", file=str(self._path))
             return False
+        if self._waiting:
+            self._waiting = False
+            _log.info("driver.taken_over", tenant="", file=str(self._path))
         self._descriptor = descriptor
         return True
 

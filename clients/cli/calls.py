@@ -18,6 +18,7 @@ from clients.cli import (
     requests,
     standing,
     surveying,
+    watching,
 )
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
@@ -32,6 +33,7 @@ from clients.cli.requests import (
     Start,
     Status,
     Verify,
+    Watch,
 )
 from clients.cli.screens import screen_for
 from clients.cli.surveying import spec_of
@@ -59,6 +61,7 @@ _BY_REQUEST = {
     ListTenants: listing.show,
     Plan: surveying.plan,
     Verify: surveying.verify,
+    Watch: watching.watch,
 }
 
 
@@ -72,8 +75,8 @@ def run(request: Request) -> ExitCode:
         output.failure(failure)
         return failure.exit_code
     except KeyboardInterrupt:
-        # A log in JSON is complete line by line; everything else owes one document.
-        if request.as_json and not isinstance(request, Logs):
+        # Logs and watches in JSON are complete line by line; everything else owes one document.
+        if request.as_json and not isinstance(request, Logs | Watch):
             output.failure(failures.interrupted())
         return ExitCode.INTERRUPTED
     except OutputClosed:

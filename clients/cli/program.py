@@ -19,6 +19,7 @@ from clients.cli import (
     local_commands,
     survey_commands,
     tenant_commands,
+    watch_command,
 )
 from clients.cli.exit_codes import ExitCode
 
@@ -44,6 +45,7 @@ app.add_typer(tenant_commands.commands)
 app.add_typer(diagnose_commands.commands)
 app.add_typer(healing_commands.commands)
 app.add_typer(list_command.commands)
+app.add_typer(watch_command.commands)
 app.add_typer(survey_commands.commands)
 app.add_typer(local_commands.commands)
 

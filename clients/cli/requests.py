@@ -158,3 +158,10 @@ class Fix(Request):
     all_stuck: bool
     dry_run: bool
     yes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch(Request):
+    """Show where a tenant stands, and each change."""
+
+    tenant: str

@@ -30,6 +30,7 @@ from clients.sdk.errors import (
     Unreachable,
 )
 from clients.sdk.log_stream import LogStream
+from clients.sdk.status_stream import StatusStream
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -48,6 +49,7 @@ __all__ = [
     "ProvisionerClient",
     "ProvisionerError",
     "RevisionChanged",
+    "StatusStream",
     "Unauthenticated",
     "Unreachable",
 ]

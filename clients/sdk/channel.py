@@ -11,10 +11,16 @@ _SERVICE = "provisioner.v1.ProvisioningService"
 # Repeats a call that the service could not take, with the very same bytes and so the
 # same request_id: to the service it is one order. 0.2 + 0.4 + 0.8 s bridge a short
 # restart and still tell a person within two seconds that nobody is there. StreamLogs
-# is left out: LogStream resumes by itself, from the last cursor instead of the first.
+# is left out: LogStream resumes by itself, from the last cursor instead of the first;
+# WatchStatus too: StatusStream tells nothing twice.
 _SERVICE_CONFIG = {
     "methodConfig": [
-        {"name": [{"service": _SERVICE, "method": "StreamLogs"}]},
+        {
+            "name": [
+                {"service": _SERVICE, "method": "StreamLogs"},
+                {"service": _SERVICE, "method": "WatchStatus"},
+            ]
+        },
         {
             "name": [{"service": _SERVICE}],
             "retryPolicy": {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from clients.sdk.channel import open_channel
 from clients.sdk.fleet import FleetCalls
 from clients.sdk.log_stream import MAX_FAILURES, LogStream
+from clients.sdk.status_stream import StatusStream
 from provisioner.v1 import fleet_pb2_grpc, provisioning_pb2, provisioning_pb2_grpc
 
 if TYPE_CHECKING:
@@ -205,6 +206,23 @@ class ProvisionerClient(FleetCalls):
         """Say how a tenant at rest differs from what it should have; writes nothing."""
         request = provisioning_pb2.VerifyRequest(tenant_id=tenant_id)
         return await self._call(self._stub.Verify, request)
+
+    def watch_status(self, tenant_id: str, *, max_failures: int = MAX_FAILURES) -> StatusStream:
+        """Tell where a tenant stands, at once and at each change, until it is at rest.
+
+        Args:
+            tenant_id: The tenant.
+            max_failures: Failures in a row without a status before it gives up.
+
+        Returns:
+            An async iterator; leave it with `async with` or `aclose`.
+        """
+        return StatusStream(
+            lambda request: self._stub.WatchStatus(request, timeout=_FOLLOW_TIMEOUT_SECONDS),
+            tenant_id,
+            pause=self._pause,
+            max_failures=max_failures,
+        )
 
     def stream_logs(
         self,

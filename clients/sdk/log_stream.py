@@ -34,7 +34,7 @@ MAX_FAILURES = 10
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 # The service ends each stream after an hour; that is no failure.
-_TIME_OVER = "STREAM_TIME_OVER"
+TIME_OVER = "STREAM_TIME_OVER"
 
 
 class LogStream:
@@ -132,12 +132,12 @@ class LogStream:
         if not isinstance(failure, Unreachable):
             self._ended = True
             raise failure from error
-        if failure.reason != _TIME_OVER:
+        if failure.reason != TIME_OVER:
             self._failures += 1
         if self._failures > self._max_failures:
             self._ended = True
             raise failure from error
-        await self._pause(failure.retry_delay_seconds or _pause_seconds(self._failures))
+        await self._pause(failure.retry_delay_seconds or pause_seconds(self._failures))
 
     def _cancel(self) -> None:
         call, self._call = self._call, None
@@ -145,7 +145,7 @@ class LogStream:
             call.cancel()
 
 
-def _pause_seconds(failures: int) -> float:
+def pause_seconds(failures: int) -> float:
     """Return an exponential pause, between half and all of it, so that followers spread."""
     longest = min(_FIRST_PAUSE_SECONDS * 2.0**failures, _LONGEST_PAUSE_SECONDS)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards no secret

@@ -12,10 +12,12 @@ from server.access.policy import demand, demand_any, unknown_tenant
 from server.errors import CursorOutOfRange
 from server.model.actor import Right
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
+from server.queries.board import Answer, StatusBoard
 from server.queries.listing import TenantPage, list_tenants
 from server.queries.log_hub import POLL_SECONDS, LogHub
 from server.queries.log_pages import CursorCut, LogPages
 from server.queries.status import HELD, STALLED, Status, status_of
+from server.queries.status_hub import StatusHub, at_rest
 from server.validation import validate_cursor, validate_tenant_id
 
 if TYPE_CHECKING:
@@ -24,13 +26,23 @@ if TYPE_CHECKING:
 
     from server.commands import EngineEntry
     from server.model.actor import Actor
-    from server.model.blueprint import Blueprint
+    from server.model.blueprint import Blueprint, StepType
     from server.model.identifiers import TenantId
     from server.model.records import LogEntry, Record
     from server.store.database import Database
     from server.validation import RawListing
 
-__all__ = ["HELD", "STALLED", "CursorCut", "LogHub", "Queries", "Status", "TenantPage", "status_of"]
+__all__ = [
+    "HELD",
+    "STALLED",
+    "Answer",
+    "CursorCut",
+    "LogHub",
+    "Queries",
+    "Status",
+    "TenantPage",
+    "status_of",
+]
 
 
 class Queries:
@@ -46,6 +58,10 @@ class Queries:
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self.hub = LogHub(database.reads, poll_seconds=poll_seconds)
+        self._board = StatusBoard(
+            database.glances, self._steps_for, now=now, lease_seconds=lease_seconds
+        )
+        self.statuses = StatusHub(self._board, poll_seconds=poll_seconds)
         self._reads = database.reads
         self._lists = database.lists
         self._pages = LogPages(database.reads)
@@ -54,14 +70,18 @@ class Queries:
         self._lease_seconds = lease_seconds
         database.on_applied(self.hub.applied)
         database.on_elsewhere(self.hub.elsewhere)
+        database.on_elsewhere(self.statuses.elsewhere)
+        database.on_applied(self.statuses.applied)
 
     async def start(self) -> None:
-        """Begin to watch the logs that are followed."""
+        """Begin to watch the logs that are followed, and the tenants that are watched."""
         self.hub.start()
+        self.statuses.start()
 
     async def stop(self) -> None:
         """Send followers away and finish reads, so that the database can be closed."""
         await self.hub.stop()
+        await self.statuses.stop()
         await self._pages.stop()
 
     async def status(self, actor: Actor, tenant_id: str) -> Status:
@@ -73,18 +93,35 @@ class Queries:
             NotAllowed: not the caller's to see.
             StoreUnavailable: the database can't be read now.
         """
+        return (await self.answer(actor, tenant_id)).status
+
+    async def answer(self, actor: Actor, tenant_id: str) -> Answer:
+        """Tell where a tenant stands, with room for the answer's bytes; as `status`."""
         checked = validate_tenant_id(tenant_id)
         demand(actor, Right.READ, checked)
-        live = await self._reads.live(checked)
-        if live is None:
+        answer = await self._board.answer(checked)
+        if answer is None:
             raise unknown_tenant(checked)
-        blueprint = self._blueprint(live.record)
-        return status_of(
-            live,
-            blueprint.steps_for(live.record.tenant.spec),
-            self._now(),
-            self._lease_seconds,
-        )
+        return answer
+
+    async def watch(self, actor: Actor, tenant_id: str) -> AsyncGenerator[Answer, None]:
+        """Tell where a tenant stands, at once and at each change, until it is at rest.
+
+        Close the iterator (`contextlib.aclosing`) when it is left early.
+
+        Raises:
+            InvalidInput, NotFound, NotAllowed, StoreUnavailable: as for `status`; the last
+                one also when the server stops.
+        """
+        answer: Answer | None = await self.answer(actor, tenant_id)
+        checked = validate_tenant_id(tenant_id)
+        with self.statuses.watch(checked) as watcher:
+            while answer is not None:
+                yield answer
+                if at_rest(answer.status):
+                    return
+                answer = await watcher.other_than(answer)
+        raise unknown_tenant(checked)
 
     async def tenants(self, actor: Actor, raw: RawListing) -> TenantPage:
         """Return one page of the tenants that the caller may see.
@@ -150,6 +187,9 @@ class Queries:
             if page:
                 cursor = page[-1].cursor
                 yield page
+
+    def _steps_for(self, record: Record) -> Sequence[StepType]:
+        return self._blueprint(record).steps_for(record.tenant.spec)
 
     def _blueprint(self, record: Record) -> Blueprint:
         """Return the blueprint of a tenant, also of one whose engine is configured no more."""

@@ -126,6 +126,33 @@ def status_of(
     )
 
 
+def turns_at(live: Live, now: datetime, lease_seconds: float) -> datetime | None:
+    """Return from when `status_of` may say something else though no row changed.
+
+    Returns:
+        The next such time, or None if time alone changes nothing.
+    """
+    run = live.record.run
+    if run is None or run.state not in OPEN_RUN_STATES:
+        return None
+    patience = timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED)
+    signs = [live.record.tenant.updated_at]
+    times = [run.due_at]
+    if run.waiting_for is not None and run.waiting_for.until is not None:
+        times.append(run.waiting_for.until)
+    if live.deadline_at is not None:
+        signs.append(live.deadline_at)
+        times.append(live.deadline_at)
+    if live.worker is not None:
+        # Its times are those of the database's clock, where that keeps them.
+        worker, ahead = live.worker, now - (live.worker.read_at or now)
+        lease = timedelta(seconds=worker.lease_seconds)
+        signs.append(worker.last_sign(now))
+        times += [worker.heartbeat_at + ahead + lease, worker.heartbeat_at + ahead - lease]
+    times += [sign + patience for sign in signs]
+    return min((time for time in times if time > now), default=None)
+
+
 def _waiting_for(live: Live, now: datetime) -> WaitingFor | None:
     run = live.record.run
     if run is None or run.state not in OPEN_RUN_STATES:

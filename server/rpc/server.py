@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,7 +14,7 @@ from provisioner.v1 import fleet_pb2, provisioning_pb2
 from provisioner.v1.fleet_pb2_grpc import add_FleetServiceServicer_to_server
 from provisioner.v1.provisioning_pb2_grpc import add_ProvisioningServiceServicer_to_server
 from server.errors import SettingsError
-from server.rpc.malformed import AnswerMalformed
+from server.rpc.malformed import Registry
 
 if TYPE_CHECKING:
     from server.rpc.fleet import FleetService
@@ -68,13 +68,12 @@ class RpcServer:
         Raises:
             SettingsError: the address can't be listened at.
         """
-        server = grpc.aio.server(
-            options=_OPTIONS, interceptors=(AnswerMalformed(SERVICE), AnswerMalformed(FLEET))
-        )
-        add_ProvisioningServiceServicer_to_server(self._service, server)
+        server = grpc.aio.server(options=_OPTIONS)
+        registry = cast("grpc.aio.Server", Registry(server))
+        add_ProvisioningServiceServicer_to_server(self._service, registry)
         served = [SERVICE]
         if self._fleet is not None:
-            add_FleetServiceServicer_to_server(self._fleet, server)
+            add_FleetServiceServicer_to_server(self._fleet, registry)
             served.append(FLEET)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(

@@ -6,7 +6,6 @@ finished though its caller left: the store's writer does not give an operation b
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from provisioner.v1 import provisioning_pb2
@@ -17,6 +16,7 @@ from server.rpc.listing import Listing
 from server.rpc.ordering import Ordering, terms_of
 from server.rpc.streams import LONGEST_SECONDS, MOST_PER_PEER, Streams
 from server.rpc.surveying import Surveying
+from server.rpc.watching import Watching
 
 if TYPE_CHECKING:
     from server.commands import Commands
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from server.rpc.identity import Context, Identify
 
 
-class ProvisioningService(Surveying, Diagnosing, Listing, Ordering, ProvisioningServiceServicer):
+# gRPC takes ready bytes, and coroutines that write a stream, which the stubs don't know.
+class ProvisioningService(  # type: ignore[misc]
+    Surveying, Diagnosing, Listing, Watching, Ordering, ProvisioningServiceServicer
+):
     """The service over commands and queries."""
 
     def __init__(
@@ -68,18 +71,6 @@ class ProvisioningService(Surveying, Diagnosing, Listing, Ordering, Provisioning
 
         return await self._answer(context, "StartProvisioning", start)
 
-    async def GetStatus(
-        self, request: provisioning_pb2.GetStatusRequest, context: Context
-    ) -> provisioning_pb2.GetStatusResponse:
-        """Tell where a tenant stands."""
-
-        async def get(actor: Actor) -> provisioning_pb2.GetStatusResponse:
-            return provisioning_pb2.GetStatusResponse(
-                status=await self._status(actor, request.tenant_id)
-            )
-
-        return await self._answer(context, "GetStatus", get)
-
     async def Continue(
         self, request: provisioning_pb2.ContinueRequest, context: Context
     ) -> provisioning_pb2.ContinueResponse:
@@ -103,24 +94,3 @@ class ProvisioningService(Surveying, Diagnosing, Listing, Ordering, Provisioning
             return provisioning_pb2.RetryResponse(status=await self._status(actor, tenant_id))
 
         return await self._answer(context, "Retry", retry)
-
-    # Not a generator, as the stubs would have it: the stream's end must also interrupt a
-    # write that waits for a slow reader, and a generator does not run then.
-    async def StreamLogs(  # type: ignore[override]  # gRPC takes a coroutine that writes, too
-        self, request: provisioning_pb2.StreamLogsRequest, context: Context
-    ) -> None:
-        """Send a tenant's log."""
-
-        async def stream(actor: Actor) -> None:
-            async with (
-                self.streams.one(context.peer()),
-                aclosing(
-                    self._queries.logs(
-                        actor, request.tenant_id, request.after_cursor, follow=request.follow
-                    )
-                ) as pages,
-            ):
-                async for page in pages:
-                    await context.write(messages.log_page(page))
-
-        await self._answer(context, "StreamLogs", stream)

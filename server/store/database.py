@@ -18,6 +18,7 @@ from server.store.apply import apply, ensure_engine
 from server.store.bound import read_bound
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, detail
+from server.store.glances import Glances, PostgresGlances, SqliteGlances
 from server.store.healing import HealingStore
 from server.store.healing_history import HealingHistory
 from server.store.listing import TenantLists
@@ -64,6 +65,8 @@ class Database:
         self.healing_history = HealingHistory(self._engine)
         self.outbox = Outbox(self.in_transaction)
         self.healing = HealingStore(self._engine, self.in_transaction)
+        looks = SqliteGlances if self.is_sqlite else PostgresGlances
+        self.glances: Glances = looks(self.url, self.reads)
         self.lists = TenantLists(self._engine)
         # There is no server of SQLite's that could be away for a moment.
         patience = 0.0 if self.is_sqlite else PATIENCE_SECONDS
@@ -157,6 +160,7 @@ class Database:
 
     async def dispose(self) -> None:
         """Close every connection; for a database that was made but not opened."""
+        await self.glances.close()
         await self._engine.dispose()
         await self._transactions.dispose()
         if self.driver_lock is not None:

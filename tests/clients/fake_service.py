@@ -109,6 +109,8 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.diagnosis = diagnosis_pb2.Diagnosis()
         self.plan = provisioning_pb2.PlanResponse()
         self.drift = provisioning_pb2.VerifyResponse()
+        # What each WatchStatus does, in order of the calls; after them the statuses are sent.
+        self.watches: deque[Sequence[TenantStatus | Fault | Hang | WaitFor]] = deque()
         # Answers to ListTenants in order; the last one stays.
         self.pages: deque[provisioning_pb2.ListTenantsResponse] = deque(
             [provisioning_pb2.ListTenantsResponse()]
@@ -139,6 +141,16 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.looked.put_nowait(request)
         await self._arrive("GetStatus", request, context)
         return provisioning_pb2.GetStatusResponse(status=self._status())
+
+    async def WatchStatus(  # noqa: N802 - gRPC fixes the name
+        self, request: provisioning_pb2.WatchStatusRequest, context: Context
+    ) -> AsyncIterator[provisioning_pb2.WatchStatusResponse]:
+        await self._arrive("WatchStatus", request, context)
+        for part in self.watches.popleft() if self.watches else [*self.statuses]:
+            if isinstance(part, tenant_pb2.TenantStatus):
+                yield provisioning_pb2.WatchStatusResponse(status=part)
+            else:
+                await _play(part, context)
 
     async def ListTenants(  # noqa: N802 - gRPC fixes the name
         self, request: provisioning_pb2.ListTenantsRequest, context: Context

@@ -53,6 +53,11 @@ class ProvisioningServiceStub:
                 request_serializer=provisioner_dot_v1_dot_provisioning__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.WatchStatus = channel.unary_stream(
+                '/provisioner.v1.ProvisioningService/WatchStatus',
+                request_serializer=provisioner_dot_v1_dot_provisioning__pb2.WatchStatusRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_provisioning__pb2.WatchStatusResponse.FromString,
+                _registered_method=True)
         self.ListTenants = channel.unary_unary(
                 '/provisioner.v1.ProvisioningService/ListTenants',
                 request_serializer=provisioner_dot_v1_dot_provisioning__pb2.ListTenantsRequest.SerializeToString,
@@ -138,6 +143,16 @@ class ProvisioningServiceServicer:
 
     def GetStatus(self, request, context):
         """Tells where a tenant stands. Never waits for the engine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchStatus(self, request, context):
+        """Sends where a tenant stands: at once, then at each change, also at those that raise no
+        revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is at rest;
+        after an hour with UNAVAILABLE and reason STREAM_TIME_OVER: ask again. A caller that
+        reads slowly misses what was in between, never the last.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,6 +279,11 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
                     request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.GetStatusRequest.FromString,
                     response_serializer=provisioner_dot_v1_dot_provisioning__pb2.GetStatusResponse.SerializeToString,
             ),
+            'WatchStatus': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchStatus,
+                    request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.WatchStatusRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_provisioning__pb2.WatchStatusResponse.SerializeToString,
+            ),
             'ListTenants': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTenants,
                     request_deserializer=provisioner_dot_v1_dot_provisioning__pb2.ListTenantsRequest.FromString,
@@ -388,6 +408,33 @@ class ProvisioningService:
             '/provisioner.v1.ProvisioningService/GetStatus',
             provisioner_dot_v1_dot_provisioning__pb2.GetStatusRequest.SerializeToString,
             provisioner_dot_v1_dot_provisioning__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/provisioner.v1.ProvisioningService/WatchStatus',
+            provisioner_dot_v1_dot_provisioning__pb2.WatchStatusRequest.SerializeToString,
+            provisioner_dot_v1_dot_provisioning__pb2.WatchStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

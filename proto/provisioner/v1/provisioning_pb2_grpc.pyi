@@ -32,6 +32,12 @@ class ProvisioningServiceStub:
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetStatusRequest, _provisioning_pb2.GetStatusResponse]
     """Tells where a tenant stands. Never waits for the engine."""
+    WatchStatus: _aio.UnaryStreamMultiCallable[_provisioning_pb2.WatchStatusRequest, _provisioning_pb2.WatchStatusResponse]
+    """Sends where a tenant stands: at once, then at each change, also at those that raise no
+    revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is at rest;
+    after an hour with UNAVAILABLE and reason STREAM_TIME_OVER: ask again. A caller that
+    reads slowly misses what was in between, never the last.
+    """
     ListTenants: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListTenantsRequest, _provisioning_pb2.ListTenantsResponse]
     """Lists tenants by page, as far as the caller may see them."""
     StreamLogs: _aio.UnaryStreamMultiCallable[_provisioning_pb2.StreamLogsRequest, _provisioning_pb2.StreamLogsResponse]
@@ -122,6 +128,18 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_provisioning_pb2.GetStatusRequest, _abc.Awaitable[_provisioning_pb2.GetStatusResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.GetStatusResponse]:
         """Tells where a tenant stands. Never waits for the engine."""
+
+    @_abc_1.abstractmethod
+    def WatchStatus(
+        self,
+        request: _provisioning_pb2.WatchStatusRequest,
+        context: _aio.ServicerContext[_provisioning_pb2.WatchStatusRequest, _abc.AsyncIterator[_provisioning_pb2.WatchStatusResponse]],
+    ) -> _abc.AsyncIterator[_provisioning_pb2.WatchStatusResponse]:
+        """Sends where a tenant stands: at once, then at each change, also at those that raise no
+        revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is at rest;
+        after an hour with UNAVAILABLE and reason STREAM_TIME_OVER: ask again. A caller that
+        reads slowly misses what was in between, never the last.
+        """
 
     @_abc_1.abstractmethod
     def ListTenants(

@@ -269,7 +269,7 @@ async def test_a_store_that_does_not_answer_is_unavailable_with_a_pause(
     async def no_answer(*_: object) -> None:
         raise StoreUnavailable("The database can't be read now: disk I/O error")
 
-    monkeypatch.setattr(rig.database.reads, "live", no_answer)
+    monkeypatch.setattr(rig.database.glances, "mark", no_answer)
     failed = await failure(rig.stub.GetStatus(pb.GetStatusRequest(tenant_id=TENANT)))
     assert failed.code is grpc.StatusCode.UNAVAILABLE
     assert (failed.reason, failed.retry_seconds) == ("STORE_UNAVAILABLE", 1.0)
@@ -281,7 +281,7 @@ async def test_a_bug_is_internal_logged_once_and_tells_the_caller_nothing_of_its
     async def broken(*_: object) -> None:
         raise ValueError("api_key=hunter2")
 
-    monkeypatch.setattr(rig.database.reads, "live", broken)
+    monkeypatch.setattr(rig.database.glances, "mark", broken)
     with capture_logs() as logged:
         failed = await failure(rig.stub.GetStatus(pb.GetStatusRequest(tenant_id=TENANT)))
     assert failed.code is grpc.StatusCode.INTERNAL

@@ -1,0 +1,103 @@
+"""Where tenants stand, kept as long as it is true: the answers of GetStatus and WatchStatus.
+
+Each question looks at the tenant's rows first (`server.store.glances`), so an answer is
+never older than its call, whoever changed the rows. What changes with time alone (a
+worker whose heartbeat ends, a pause that is over, STALLED, the estimate) is kept only
+until then. An answer can carry its own bytes, made by who first sends it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from server.queries.status import status_of, turns_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Sequence
+    from datetime import datetime
+
+    from server.model.blueprint import StepType
+    from server.model.identifiers import TenantId
+    from server.model.records import Record
+    from server.queries.status import Status
+    from server.store.glances import Glances
+
+# About 3 KiB each.
+MOST_KEPT = 4096
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Answer:
+    """Where a tenant stands.
+
+    Attributes:
+        wire: The message of it as bytes, once somebody made it.
+        mark: Of the rows it was made of.
+        until: From when it may be another, though no row changed; None: never.
+    """
+
+    status: Status
+    mark: Hashable = field(repr=False)
+    until: datetime | None
+    wire: bytes | None = field(default=None, repr=False)
+
+
+class StatusBoard:
+    """The latest answer for each tenant that was asked for."""
+
+    def __init__(
+        self,
+        glances: Glances,
+        steps_for: Callable[[Record], Sequence[StepType]],
+        *,
+        now: Callable[[], datetime],
+        lease_seconds: float,
+    ) -> None:
+        self._glances = glances
+        self._steps_for = steps_for
+        self._now = now
+        self._lease_seconds = lease_seconds
+        self._kept: OrderedDict[TenantId, Answer] = OrderedDict()
+
+    async def answer(self, tenant_id: TenantId) -> Answer | None:
+        """Return where a tenant stands now, or None for an unknown one.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+        mark = await self._glances.mark(tenant_id)
+        return await self._for(tenant_id, mark)
+
+    async def answers(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Answer | None]:
+        """Return where many tenants stand now."""
+        marks = await self._glances.marks(tenant_ids)
+        return {
+            tenant_id: await self._for(tenant_id, marks.get(tenant_id)) for tenant_id in tenant_ids
+        }
+
+    async def _for(self, tenant_id: TenantId, mark: Hashable | None) -> Answer | None:
+        if mark is None:
+            self._kept.pop(tenant_id, None)
+            return None
+        now = self._now()
+        kept = self._kept.get(tenant_id)
+        if kept is not None and kept.mark == mark and (kept.until is None or now < kept.until):
+            self._kept.move_to_end(tenant_id)
+            return kept
+        # Read after the mark, so it is not older; if it is newer, the next mark says so.
+        live = await self._glances.live(tenant_id)
+        if live is None:
+            return None
+        now = self._now()
+        answer = Answer(
+            status=status_of(live, self._steps_for(live.record), now, self._lease_seconds),
+            mark=mark,
+            until=turns_at(live, now, self._lease_seconds),
+        )
+        self._kept[tenant_id] = answer
+        self._kept.move_to_end(tenant_id)
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return answer

@@ -1,0 +1,82 @@
+"""Answers what is asked about one tenant: GetStatus, WatchStatus, StreamLogs.
+
+Many ask for the same: the bytes of a status, or of a page of a log, are made once.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from provisioner.v1 import provisioning_pb2
+from server.rpc import messages
+from server.rpc.answering import Answering
+
+if TYPE_CHECKING:
+    from server.model.actor import Actor
+    from server.queries import Answer, Queries
+    from server.rpc.identity import Context
+    from server.rpc.streams import Streams
+
+
+class Watching(Answering):
+    """The part of the service that tells where a tenant stands."""
+
+    streams: Streams
+    _queries: Queries
+
+    async def GetStatus(
+        self, request: provisioning_pb2.GetStatusRequest, context: Context
+    ) -> bytes:
+        """Tell where a tenant stands."""
+
+        async def get(actor: Actor) -> bytes:
+            return wire_of(await self._queries.answer(actor, request.tenant_id))
+
+        return await self._answer(context, "GetStatus", get)
+
+    # Not a generator, as the stubs would have it: the stream's end must also interrupt a
+    # write that waits for a slow reader, and a generator does not run then.
+    async def StreamLogs(
+        self, request: provisioning_pb2.StreamLogsRequest, context: Context
+    ) -> None:
+        """Send a tenant's log."""
+
+        async def stream(actor: Actor) -> None:
+            async with (
+                self.streams.one(context.peer()),
+                aclosing(
+                    self._queries.logs(
+                        actor, request.tenant_id, request.after_cursor, follow=request.follow
+                    )
+                ) as pages,
+            ):
+                async for page in pages:
+                    await context.write(messages.log_page(page))
+
+        await self._answer(context, "StreamLogs", stream)
+
+    # No generator either.
+    async def WatchStatus(
+        self, request: provisioning_pb2.WatchStatusRequest, context: Context
+    ) -> None:
+        """Tell of every change of where a tenant stands."""
+
+        async def watch(actor: Actor) -> None:
+            async with (
+                self.streams.one(context.peer()),
+                aclosing(self._queries.watch(actor, request.tenant_id)) as answers,
+            ):
+                async for answer in answers:
+                    await context.write(wire_of(answer))
+
+        await self._answer(context, "WatchStatus", watch)
+
+
+def wire_of(answer: Answer) -> bytes:
+    """Return the bytes of an answer; WatchStatusResponse has the same as GetStatusResponse."""
+    if answer.wire is None:
+        answer.wire = provisioning_pb2.GetStatusResponse(
+            status=messages.tenant_status(answer.status)
+        ).SerializeToString()
+    return answer.wire

@@ -1,0 +1,266 @@
+"""One short look at a tenant, to tell whether anything about where it stands has changed.
+
+A look gives a mark: equal marks mean equal rows, of tenant, run, steps, worker and gate,
+whoever changed them, with our code or by SQL. So an answer may be kept as long as its
+mark stays, and is never older than the call it answers (docs/decisions/0040).
+
+SQLite: a point read on the event loop itself, on a connection of its own in autocommit:
+in WAL it waits for nobody, and the hop to a thread would take longer than the read.
+PostgreSQL: all calls that wait share the next look, never the one under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from server.errors import StoreUnavailable
+from server.store import postgres, values
+from server.store.claims import record_of
+from server.store.columns import UtcTime
+from server.store.failures import detail
+from server.store.reads import Live, gate_of
+from server.store.tables import ENGINES, RUNS, STEPS, TENANTS, WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Iterator, Sequence
+
+    from sqlalchemy import URL, Column, RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from server.model.identifiers import TenantId
+    from server.store.reads import Reads
+
+# A server that hangs answers nothing at all.
+_ANSWER_SECONDS = 15.0
+
+
+class Glances(Protocol):
+    """Looks at tenants."""
+
+    async def mark(self, tenant_id: TenantId) -> Hashable | None:
+        """Return the mark of a tenant's rows, not older than this call; None: no such tenant.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+
+    async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
+        """Return the marks of many tenants; unknown ones are left out."""
+
+    async def live(self, tenant_id: TenantId) -> Live | None:
+        """Return the rows themselves, not older than this call."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+
+
+# The slot changes with every request to the site, and no status shows it.
+_GATE = [column for column in ENGINES.columns if not column.name.startswith("slot_")]
+_PARTS: tuple[tuple[str, Sequence[Column[Any]]], ...] = (
+    ("t", list(TENANTS.columns)),
+    ("r", list(RUNS.columns)),
+    ("w", list(WORKERS.columns)),
+    ("e", _GATE),
+)
+_JOINS = (
+    "tenants t LEFT JOIN runs r ON r.id = t.run_id LEFT JOIN workers w ON w.id = r.worker_id "
+    "LEFT JOIN engines e ON e.site = t.site"
+)
+_STEPS = list(STEPS.columns)
+
+
+class SqliteGlances:
+    """Looks at an SQLite file, on the event loop."""
+
+    def __init__(self, url: URL, reads: Reads) -> None:
+        self._path = url.database or ""
+        self._reads = reads
+        self._connection: sqlite3.Connection | None = None
+
+    async def mark(self, tenant_id: TenantId) -> Hashable | None:
+        """Return the mark of a tenant's rows; None: no such tenant."""
+        try:
+            row = self._row(tenant_id)
+        except sqlite3.Error:
+            # Locked for a moment, or a value that JSON can't hold: the slow way can wait,
+            # and reads damage. Equal to no other mark.
+            return object()
+        # A hash, not the row: thousands are kept.
+        return None if row is None else hash(row)
+
+    async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
+        """Return the marks of many tenants, letting others in between."""
+        found: dict[TenantId, Hashable] = {}
+        for tenant_id in tenant_ids:
+            mark = await self.mark(tenant_id)
+            if mark is not None:
+                found[tenant_id] = mark
+            await asyncio.sleep(0)
+        return found
+
+    async def live(self, tenant_id: TenantId) -> Live | None:
+        """Return the rows themselves."""
+        try:
+            row = self._row(tenant_id)
+            return None if row is None else _live(row)
+        except (sqlite3.Error, ValueError):
+            return await self._reads.live(tenant_id)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _row(self, tenant_id: str) -> tuple[Any, ...] | None:  # Any: what the columns hold
+        if self._connection is None:
+            self._connection = _connected(self._path)
+        row: tuple[Any, ...] | None = self._connection.execute(_SQLITE, (tenant_id,)).fetchone()
+        return row
+
+
+def _connected(path: str) -> sqlite3.Connection:
+    # No waiting: it would hold up everybody.
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _sqlite_query() -> str:
+    columns = [f"{part}.{column.name}" for part, of in _PARTS for column in of]
+    step = ", ".join(f"s.{column.name}" for column in _STEPS)
+    steps = f"(SELECT json_group_array(json_array({step})) FROM steps s WHERE s.run_id = t.run_id)"  # noqa: S608 - our own names
+    return f"SELECT {', '.join(columns)}, {steps} FROM {_JOINS} WHERE t.id = ?"  # noqa: S608 - our own names
+
+
+_SQLITE = _sqlite_query()
+
+
+def _live(row: tuple[Any, ...]) -> Live:  # Any: what the columns hold
+    rest = iter(row)
+    tenant, run, worker, gate = (_taken(rest, of) for _, of in _PARTS)
+    steps = [_taken(iter(step), _STEPS) for step in json.loads(next(rest))]
+    has_run = run["id"] is not None
+    return Live(
+        record=record_of(tenant, run if has_run else None, steps),
+        gate=None if gate["site"] is None else gate_of(gate),
+        worker=None if worker["id"] is None else values.worker(worker),
+        deadline_at=run["deadline_at"] if has_run else None,
+    )
+
+
+def _taken(rest: Iterator[Any], columns: Sequence[Column[Any]]) -> RowMapping:
+    """Take the next columns of a row; what was not asked for is None."""
+    found: dict[str, Any] = {}
+    for column in columns:
+        value = next(rest)
+        if value is not None and isinstance(column.type, UtcTime):
+            value = column.type.process_result_value(value, _NO_DIALECT)
+        found[column.name] = value
+    # The functions that take a row take it by the names of its columns.
+    return cast("RowMapping", _Lenient(found))
+
+
+class _Lenient(dict[str, Any]):
+    def __missing__(self, _name: str) -> None:
+        return None
+
+
+# What is read needs no dialect; only what is written does.
+_NO_DIALECT: Any = None
+
+# `xmin` changes with every change of a row, by whomsoever. The gate by its words: its row
+# holds the slot, too.
+_POSTGRES = f"""
+SELECT t.id, concat_ws(' ', t.xmin, r.xmin, w.xmin, e.gate, e.gate_code, e.gate_message,
+    e.next_probe_at, s.count, s.sum)
+FROM {_JOINS} LEFT JOIN LATERAL (
+    SELECT count(*), sum(xmin::text::bigint) FROM steps WHERE run_id = t.run_id
+) s ON true
+WHERE t.id = ANY($1::text[])
+"""  # noqa: S608 - our own names
+
+
+class PostgresGlances:
+    """Looks at a PostgreSQL: one query at a time, for all who wait."""
+
+    def __init__(self, url: URL, reads: Reads) -> None:
+        self._engine = postgres.engine(url, connections=1)
+        # Behind a pooler a statement must be prepared and run on one connection.
+        self._in_transaction = postgres.is_pooled(url)
+        self._reads = reads
+        self._connection: AsyncConnection | None = None
+        self._waiting: dict[TenantId, asyncio.Future[Hashable | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def mark(self, tenant_id: TenantId) -> Hashable | None:
+        """Return the mark of a tenant's rows; None: no such tenant."""
+        # Others wait for it, too: a caller that leaves must not take it away.
+        return await asyncio.shield(self._asked(tenant_id))
+
+    async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
+        """Return the marks of many tenants."""
+        asked = {tenant_id: self._asked(tenant_id) for tenant_id in tenant_ids}
+        marks = {tenant_id: await asyncio.shield(future) for tenant_id, future in asked.items()}
+        return {tenant_id: mark for tenant_id, mark in marks.items() if mark is not None}
+
+    async def live(self, tenant_id: TenantId) -> Live | None:
+        """Return the rows themselves."""
+        return await self._reads.live(tenant_id)
+
+    async def close(self) -> None:
+        """Close the connection, after the look under way."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+        await self._drop()
+        await self._engine.dispose()
+
+    def _asked(self, tenant_id: TenantId) -> asyncio.Future[Hashable | None]:
+        future = self._waiting.get(tenant_id)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting[tenant_id] = future
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="glances")
+        return future
+
+    async def _run(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, {}
+            try:
+                marks = await self._look(list(batch))
+            except Exception as error:  # noqa: BLE001 - the driver's own; those who wait get it
+                for future in batch.values():
+                    future.set_exception(
+                        StoreUnavailable(f"The database can't be read now: {detail(error)}")
+                    )
+                    # Nobody may be waiting any more.
+                    future.exception()
+                continue
+            for tenant_id, future in batch.items():
+                future.set_result(marks.get(tenant_id))
+
+    async def _look(self, tenant_ids: Sequence[TenantId]) -> dict[str, str]:
+        try:
+            return await self._fetch(tenant_ids)
+        except Exception:  # noqa: BLE001 - the connection may have been lost long ago: once more
+            await self._drop()
+            return await self._fetch(tenant_ids)
+
+    async def _fetch(self, tenant_ids: Sequence[TenantId]) -> dict[str, str]:
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        # Any: the driver itself, whose answers need no translation.
+        driver: Any = (await self._connection.get_raw_connection()).driver_connection
+        if not self._in_transaction:
+            return dict(await driver.fetch(_POSTGRES, tenant_ids, timeout=_ANSWER_SECONDS))
+        async with driver.transaction(readonly=True):
+            return dict(await driver.fetch(_POSTGRES, tenant_ids, timeout=_ANSWER_SECONDS))
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.invalidate()
+            await connection.close()

@@ -1,0 +1,183 @@
+"""A short look at a tenant: its mark changes with every change of its rows, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from server.errors import StoreUnavailable
+from server.model.identifiers import TenantId, WorkerId
+from server.model.states import GateState, RunState
+from server.store.operations import GateOperation, RunRow, TenantOperation
+from tests.server.store.scene import NOON, OTHER_SITE, SITE, later, logs, take
+
+if TYPE_CHECKING:
+    from server.store.glances import PostgresGlances
+    from tests.server.store.scene import Scene
+
+UNKNOWN = TenantId("01900000-0000-7000-8000-00000000dead")
+WORKER = "worker-1"
+
+
+async def driven(scene: Scene) -> TenantId:
+    """A tenant whose run a worker drives."""
+    given = await scene.tenant()
+    await scene.gate()
+    await scene.beat(WORKER)
+    record = await scene.record(given)
+    assert record.run is not None
+    run = replace(record.run, state=RunState.RUNNING, worker_id=WorkerId(WORKER))
+    await scene.written(
+        TenantOperation(tenant_id=given, at=NOON, runs=(RunRow(run=run, site=SITE),))
+    )
+    return given
+
+
+async def test_a_look_gives_the_same_rows_as_the_slow_way(scene: Scene) -> None:
+    given = await driven(scene)
+    slow = await scene.database.reads.live(given)
+    fast = await scene.database.glances.live(given)
+    assert slow is not None
+    assert fast is not None
+    assert slow.gate is not None
+    assert fast.gate is not None
+    assert fast.worker is not None
+    assert slow.worker is not None
+    # When it was read, by PostgreSQL's clock.
+    worker = replace(slow.worker, read_at=fast.worker.read_at)
+    assert fast == replace(slow, gate=fast.gate, worker=worker)
+    assert replace(fast.gate, slot_tenant_id=None) == replace(slow.gate, slot_tenant_id=None)
+
+
+CHANGES = [
+    "UPDATE tenants SET state = 'PARTIAL'",
+    "UPDATE tenants SET hold_reason = 'x'",
+    "UPDATE runs SET state = 'BROKEN'",
+    "DELETE FROM runs",
+    "DELETE FROM steps",
+    "DELETE FROM steps WHERE position = 3",
+    "UPDATE steps SET error_message = 'x' WHERE position = 3",
+    "UPDATE workers SET stopped_at = heartbeat_at",
+    "DELETE FROM workers",
+    "UPDATE engines SET gate = 'DOWN'",
+    "UPDATE engines SET gate_message = 'x'",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_by_hand_changes_the_mark(scene: Scene, change: str) -> None:
+    given = await driven(scene)
+    look = scene.database.glances.mark
+    before = await look(given)
+    assert before is not None
+    assert await look(given) == before
+    await scene.sql(change)
+    assert await look(given) not in {before, None}
+
+
+async def test_changes_by_our_code_change_the_mark(scene: Scene) -> None:
+    given = await driven(scene)
+    seen = [await scene.database.glances.mark(given)]
+    for work in (
+        TenantOperation(tenant_id=given, at=NOON, log=logs()),
+        GateOperation(site=SITE, at=NOON, gate=GateState.DOWN, next_probe_at=later(seconds=1)),
+        GateOperation(site=SITE, at=NOON, gate=GateState.DOWN, next_probe_at=later(seconds=2)),
+    ):
+        await scene.written(work)
+        seen.append(await scene.database.glances.mark(given))
+    await scene.beat(WORKER, at=later(seconds=3))
+    seen.append(await scene.database.glances.mark(given))
+    assert len(set(seen)) == len(seen)
+
+
+async def test_what_is_of_others_leaves_the_mark(scene: Scene) -> None:
+    given = await driven(scene)
+    before = await scene.database.glances.mark(given)
+    other = await scene.tenant("Other", site=OTHER_SITE)
+    await scene.gate(OTHER_SITE, GateState.DOWN)
+    await scene.beat("worker-2")
+    # The site's slot is taken and given back with every request.
+    await scene.written(TenantOperation(tenant_id=other, at=NOON, token=1, slot=take()))
+    assert await scene.database.glances.mark(given) == before
+
+
+async def test_no_tenant_has_no_mark(scene: Scene) -> None:
+    given = await scene.tenant()
+    assert await scene.database.glances.mark(UNKNOWN) is None
+    assert await scene.database.glances.live(UNKNOWN) is None
+    marks = await scene.database.glances.marks([given, UNKNOWN])
+    assert marks == {given: await scene.database.glances.mark(given)}
+
+
+async def test_a_damaged_row_is_looked_at_the_slow_way(sqlite_scene: Scene) -> None:
+    given = await sqlite_scene.tenant()
+    await sqlite_scene.sql("UPDATE steps SET note = x'ff00' WHERE position = 1")
+    looks = sqlite_scene.database.glances
+    assert await looks.mark(given) != await looks.mark(given)
+    live = await looks.live(given)
+    assert live is not None
+    assert live == await sqlite_scene.database.reads.live(given)
+
+
+class Counted:
+    """A PostgreSQL's looks, held up and counted."""
+
+    def __init__(self, looks: PostgresGlances) -> None:
+        self.batches: list[list[str]] = []
+        self.go = asyncio.Event()
+        self._fetch = looks._fetch
+
+    async def __call__(self, tenant_ids: Any) -> dict[str, str]:  # Any: ids
+        self.batches.append(sorted(tenant_ids))
+        await self.go.wait()
+        return await self._fetch(tenant_ids)
+
+
+async def test_calls_share_the_next_look_and_never_the_one_under_way(
+    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = cast("PostgresGlances", postgres_scene.database.glances)
+    counted = Counted(looks)
+    monkeypatch.setattr(looks, "_fetch", counted)
+    first, second = await postgres_scene.tenant("One"), await postgres_scene.tenant("Two")
+    early = asyncio.create_task(looks.mark(first))
+    while not counted.batches:
+        await asyncio.sleep(0)
+    late = [asyncio.create_task(looks.mark(one)) for one in (first, first, second)]
+    gone = asyncio.create_task(looks.mark(second))
+    await asyncio.sleep(0)
+    gone.cancel()
+    # Written while the first look is out: those who called later must see it.
+    await postgres_scene.written(TenantOperation(tenant_id=first, at=NOON, log=logs()))
+    counted.go.set()
+    marks = await asyncio.wait_for(asyncio.gather(*late), 30)
+    assert counted.batches == [[first], sorted([first, second])]
+    assert marks[0] == marks[1] == await looks.mark(first)
+    assert await early is not None
+
+
+async def test_a_lost_connection_is_made_anew(postgres_scene: Scene) -> None:
+    given = await postgres_scene.tenant()
+    looks = cast("PostgresGlances", postgres_scene.database.glances)
+    before = await looks.mark(given)
+    connection = looks._connection
+    assert connection is not None
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    driver.terminate()
+    assert await looks.mark(given) == before
+
+
+async def test_looks_that_fail_say_that_the_database_cant_be_read(
+    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = cast("PostgresGlances", postgres_scene.database.glances)
+
+    async def broken(_ids: object) -> dict[str, str]:
+        raise OSError("refused")
+
+    monkeypatch.setattr(looks, "_fetch", broken)
+    with pytest.raises(StoreUnavailable, match="can't be read now"):
+        await looks.mark(UNKNOWN)

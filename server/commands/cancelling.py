@@ -20,6 +20,7 @@ from server.model.left_behind import in_words
 from server.model.records import Cancellation
 from server.model.states import (
     OPEN_RUN_STATES,
+    AttemptOutcome,
     LogLevel,
     Order,
     ResourceState,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.model.blueprint import StepType
     from server.model.identifiers import TenantId
-    from server.model.records import Run
+    from server.model.records import Attempt, Run
     from server.store.operations import RequestOperation
     from server.store.reads import Live
 
@@ -120,6 +121,7 @@ class Cancelling(OrderDesk):
                 at=now,
             ),
             runs=(RunRow(run=closed, site=tenant.site),),
+            attempts=await self._ended_attempts(run),
             log=(
                 LogDraft(
                     level=LogLevel.WARNING,
@@ -130,6 +132,20 @@ class Cancelling(OrderDesk):
                 ),
             ),
             request=asked.key,
+        )
+
+    async def _ended_attempts(self, run: Run) -> tuple[Attempt, ...]:
+        """End the attempt that stood in line for the site's slot."""
+        return tuple(
+            replace(
+                attempt,
+                ended_at=self._now(),
+                outcome=AttemptOutcome.LOST,
+                error_code="CANCELLED",
+                message="A person cancelled the run.",
+            )
+            for attempt in await self._database.reads.attempts(run.id)
+            if attempt.outcome is None
         )
 
     def _marked(self, asked: Asked, live: Live, run: Run) -> TenantOperation:

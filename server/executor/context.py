@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError, Replaced
-from server.executor import quarantine
+from server.executor import cancelling, quarantine
 from server.executor.slots import LineIsLong
 from server.model.ownership import CompanyRecord, Resource, resource_key
 from server.model.records import WaitingFor
@@ -69,6 +69,7 @@ class DrivingContext:
         may_go: Callable[[], bool],
         arrived: Callable[[], None],
         goes_on: bool = False,
+        looks: bool = False,
     ) -> None:
         """Take what the attempt works with.
 
@@ -84,6 +85,7 @@ class DrivingContext:
             arrived: To be called when the run has come to the line it was called up to.
             goes_on: Whether the attempt goes on after it stood in line: what it did before
                 counts as its own.
+            looks: Whether it only looks, to settle what a cancelled run left.
         """
         self._driven = driven
         self._kind = kind
@@ -100,6 +102,9 @@ class DrivingContext:
         self._must_look_again = False
         self.timeout: asyncio.Timeout | None = None
         self.writes = int(goes_on)
+        self._looks = looks
+        # Whether it waits for the site's slot: nothing of it is out.
+        self.in_line = False
 
     @property
     def spec(self) -> TenantSpec:
@@ -155,11 +160,14 @@ class DrivingContext:
 
     async def read(self, request: Request) -> Answer:
         """Send a request that changes nothing."""
+        if not self._looks:
+            cancelling.check(self._driven)
         self._lease.check()
         return await self._engine.send(request)
 
     async def write(self, intent: Intent, request: Request) -> Answer:
         """Store the intent, take the slot if it asks for it, send, settle the intent."""
+        cancelling.check(self._driven)
         self.writes += 1
         quarantine.check(self._driven, intent)
         self._intend(intent)
@@ -208,12 +216,16 @@ class DrivingContext:
 
     async def _send(self, intent: Intent, request: Request) -> Answer:
         self._lease.check()
+        # Whatever ends the wait but an answer leaves it so.
+        before, self._driven.unknown = self._driven.unknown, True
         try:
             answer = await self._engine.send(request)
         except EngineError as error:
             if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:
+                self._driven.unknown = before
                 quarantine.lift(self._driven, self._kind, intent)
             raise
+        self._driven.unknown = before
         quarantine.lift(self._driven, self._kind, intent)
         if answer.kind is AnswerKind.OK and not intent.update:
             self._made(intent)
@@ -301,6 +313,7 @@ class DrivingContext:
         Raises:
             LineIsLong: if the run is to give its place back and to be called up later.
         """
+        self.in_line = True
         line = self._slots.of(self._driven.tenant.site)
         place = (self._driven.run.created_at, self._driven.run.id)
         left = self._stop_clock()
@@ -323,6 +336,8 @@ class DrivingContext:
                 if turn is not None:
                     await turn.let_earlier_go()
             self._start_clock(left)
+            self.in_line = False
+            cancelling.check(self._driven)
             yield
 
     async def _take_slot(self, intent: Intent, request: Request, left: float | None) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.errors import EngineError, Replaced, StoreUnavailable
-from server.executor import mishaps
+from server.executor import cancelling, mishaps
 from server.executor.context import DrivingContext
 from server.executor.journal import Journal
 from server.executor.quarantine import InQuarantine
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from server.executor.state import DrivenRun
     from server.model.blueprint import StepType
     from server.model.budget import Pacing
-    from server.model.records import Attempt
+    from server.model.records import Attempt, Cancellation
     from server.model.step_context import Engine, Found
 
 _log = structlog.get_logger(__name__)
@@ -72,6 +72,8 @@ class Drive:
         self._journal = Journal(driven, lease.worker_id, in_line=in_line)
         # The site's identity is compared once a claim, before anything is written.
         self._site_checked = False
+        self._context: DrivingContext | None = None
+        self._task: asyncio.Task[float | None] | None = None
 
     async def run(self) -> float | None:
         """Do step after step.
@@ -84,14 +86,10 @@ class Drive:
             Replaced: somebody else drives the run now.
             StoreUnavailable: the database can't write; the run stays claimed.
         """
-        while True:
-            kind = self._next()
-            if kind is None:
-                await self._journal.close()
-                return None
-            if self._stopping():
-                await self.interrupted()
-                return None
+        self._task = asyncio.current_task()
+        while (kind := self._next()) is not None:
+            if self.cancelling or self._stopping():
+                return await self._stop_here()
             health = self._gates.health(self._driven.tenant.site)
             if health is not None:
                 await self._journal.wait_for_gate(health)
@@ -105,10 +103,74 @@ class Drive:
                 return pause
             if self._driven.run.state is not RunState.RUNNING:
                 return None
+        await self._journal.close()
+        return None
 
     async def interrupted(self) -> None:
-        """Record that this worker stops, and hand the run back."""
-        await self._journal.interrupted()
+        """Record that this worker stops, and hand the run back, or close a cancelled one."""
+        driven = self._driven
+        cancelled = driven.run.cancellation is not None and driven.run.state is RunState.RUNNING
+        if cancelled and not driven.unknown:
+            await cancelling.close(driven, self._journal)
+        else:
+            await self._journal.interrupted()
+
+    def cancel(self, order: Cancellation) -> None:
+        """Stop where nothing is out: at once in a line, else after the answer that is awaited."""
+        self._driven.run = replace(self._driven.run, cancellation=order)
+        context = self._context
+        if context is not None and context.in_line and self._task is not None:
+            self._task.cancel()
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it knows that it is to stop."""
+        return self._driven.run.cancellation is not None
+
+    async def _stop_here(self) -> float | None:
+        """Stop between two steps: for good where it was ordered, else for another worker."""
+        if self.cancelling:
+            return await self._cancelled()
+        await self.interrupted()
+        return None
+
+    async def _cancelled(self) -> float | None:
+        """Look at what is unknown, wait for what may still come, close."""
+        driven = self._driven
+        if not driven.unknown:
+            await cancelling.close(driven, self._journal)
+            return None
+        health = self._gates.health(driven.tenant.site)
+        if health is not None:
+            await self._journal.wait_for_gate(health)
+            return None
+        for kind in cancelling.steps_to_look_at(driven):
+            if not await self._look(kind):
+                return None
+        await driven.write()
+        until = await cancelling.may_come_until(driven)
+        if until is not None:
+            return await cancelling.wait(driven, self._journal, until)
+        await cancelling.close(driven, self._journal)
+        return None
+
+    async def _look(self, kind: StepType) -> bool:
+        """Look at a step; False if the engine can't be asked now and the run waits."""
+        context = await self._begin(kind, looks=True)
+        found = None
+        try:
+            async with asyncio.timeout(kind.deadline_seconds):
+                found = await self._engine.step(kind.key).probe(context)
+        except EngineError as error:
+            if error.ask_prober:
+                health = await self._gates.ask(self._driven.tenant.site)
+                if health.state is not GateState.UP:
+                    await self._journal.met_shut_gate(error, health)
+                    return False
+        except TimeoutError:
+            pass  # no answer to a look is none; the time that is waited out decides
+        cancelling.looked(self._driven, self._journal, kind, found)
+        return True
 
     def _next(self) -> StepType | None:
         """Return the step to do, or None if the run is to be closed."""
@@ -137,10 +199,11 @@ class Drive:
             self._journal.done(kind, found, writes=context.writes)
         except (Replaced, StoreUnavailable):
             raise
+        except cancelling.CancelOrdered:
+            cancelling.cut(self._driven, self._journal, kind)
         except LineIsLong:
             await self._journal.stand_in_line(kind)
             self._slots.handed_back = True
-            return None
         except InQuarantine as wait:
             await self._journal.wait_out(kind, WaitingCode.QUARANTINE, str(wait), wait.until)
             return (wait.until - self._driven.now()).total_seconds()
@@ -157,10 +220,10 @@ class Drive:
             self._abbreviation = context.abbreviation
         return None
 
-    async def _begin(self, kind: StepType) -> DrivingContext:
+    async def _begin(self, kind: StepType, *, looks: bool = False) -> DrivingContext:
         goes_on = self._journal.goes_on(kind)
         number = await self._journal.began(kind)
-        return DrivingContext(
+        self._context = DrivingContext(
             self._driven,
             kind,
             number,
@@ -171,7 +234,9 @@ class Drive:
             may_go=self._may_go,
             arrived=self._arrived,
             goes_on=goes_on,
+            looks=looks,
         )
+        return self._context
 
     async def _carry_out(self, kind: StepType, context: DrivingContext) -> Found:
         """Probe, apply what is missing, probe again: the second look decides."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
+    from server.executor.drive import Drive
     from server.model.identifiers import TenantId
     from server.model.step_context import Engine
     from server.store.claims import Claim
@@ -90,6 +91,9 @@ class Executor:
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
         self._driving: dict[str, asyncio.Task[None]] = {}
+        self._drives: dict[str, Drive] = {}
+        # When to look next for runs that a person cancelled; at once after such an order here.
+        self._next_cancellations = 0.0
         self._taken: dict[str, DueRun] = {}
         self._timers: set[asyncio.TimerHandle] = set()
         # When a full executor looks again for runs that go first.
@@ -130,6 +134,7 @@ class Executor:
             self._wake.clear()
             try:
                 if self._may_drive():
+                    await self._pass_on_cancellations()
                     await self._claim_due()
             except StoreUnavailable as error:
                 _log.warning("executor.store_unavailable", tenant="", error=error.message)
@@ -140,6 +145,18 @@ class Executor:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    async def _pass_on_cancellations(self) -> None:
+        """Tell the drives whose runs a person cancelled, here or at another process."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next_cancellations:
+            return
+        self._next_cancellations = now + _POLL_SECONDS
+        unaware = [run_id for run_id, drive in self._drives.items() if not drive.cancelling]
+        if unaware:
+            for run_id, order in (await self._database.reads.cancellations(unaware)).items():
+                if run_id in self._drives:
+                    self._drives[run_id].cancel(order)
 
     def _may_drive(self) -> bool:
         lock = self._database.driver_lock
@@ -252,6 +269,7 @@ class Executor:
     def _forget(self, run_id: str, arrived: Callable[[], None], _task: asyncio.Task[None]) -> None:
         arrived()
         self._driving.pop(run_id, None)
+        self._drives.pop(run_id, None)
         self._taken.pop(run_id, None)
         self._wake.set()
 
@@ -266,6 +284,7 @@ class Executor:
                 # Nothing to drive though it looked so; do not look again at once.
                 await asyncio.sleep(_POLL_SECONDS)
                 return
+            self._drives[due.run_id] = drive
             try:
                 pause = await drive.run()
             except asyncio.CancelledError:
@@ -295,6 +314,9 @@ class Executor:
         self._timers.add(timer)
 
     def _wake_on_new_run(self, operation: TenantOperation, _outcome: Outcome) -> None:
+        if any(row.run.cancellation is not None for row in operation.runs):
+            self._next_cancellations = 0.0
+            self._wake.set()
         if any(row.run.state is RunState.QUEUED for row in operation.runs):
             self._wake.set()
 

@@ -299,6 +299,14 @@ class Journal:
         )
         await driven.write()
 
+    async def hand_back_until(self, code: WaitingCode, why: str, until: datetime) -> None:
+        """Hand the run back until a time, whatever step it is at."""
+        self._hand_back(WaitingFor(code=code, message=why, until=until), due_at=until)
+        self._driven.say(
+            f"Waits until {until:%H:%M:%S} UTC: {why}", event="run.waits", code=code.value
+        )
+        await self._driven.write()
+
     async def interrupted(self) -> None:
         """Record that this worker stops, and hand the run back."""
         driven = self._driven

@@ -15,7 +15,7 @@ import structlog
 from server.errors import Replaced
 from server.model.derive import derive
 from server.model.ownership import resource_key
-from server.model.states import LogLevel
+from server.model.states import LogLevel, ResourceState
 from server.store.operations import LogDraft, Refusal, RunRow, SlotFree, TenantOperation
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ class DrivenRun:
         self.resources = dict(resources)
         self.attempt_numbers = dict(attempt_numbers)
         self.deadline_at: datetime | None = None
+        # Whether it may be unknown what became of a request of this tenant.
+        self.unknown = any(
+            resource.state is ResourceState.INTENDED or resource.busy_until is not None
+            for resource in self.resources.values()
+        )
         self.now = now
         self._database = database
         self._token = token
@@ -95,6 +100,13 @@ class DrivenRun:
             about: Only if it was taken for one of these kinds and names; empty for any.
         """
         self._slot_free = SlotFree(site=self.tenant.site, about=about)
+
+    async def slot_until(self) -> datetime | None:
+        """Return until when a request of this tenant that was left out keeps the slot."""
+        gate = (await self._database.reads.gates()).get(self.tenant.site)
+        if gate is None or gate.slot_tenant_id != self.tenant.id:
+            return None
+        return gate.slot_expires_at
 
     async def holds_slot(self) -> bool:
         """Tell whether a request of this tenant was left out when its answer was lost."""

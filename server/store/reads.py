@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from server.model.identifiers import RunId, TenantId, WorkerId
     from server.model.ownership import Resource
-    from server.model.records import Attempt, LogEntry, Record, Run, Worker
+    from server.model.records import Attempt, Cancellation, LogEntry, Record, Run, Worker
     from server.store.claims import Claim
 
 # SQLite uses a partial index only where the query repeats its condition as literal
@@ -331,6 +331,13 @@ class Reads:
             query = query.where(TENANTS.c.hold_since > since)
         async with self._snapshot() as connection:
             return list((await connection.execute(query.limit(limit))).scalars())
+
+    async def cancellations(self, run_ids: Collection[str]) -> dict[str, Cancellation]:
+        """Return which of these runs a person ordered to stop."""
+        query = select(RUNS).where(RUNS.c.id.in_(run_ids), RUNS.c.cancelled_at.is_not(None))
+        async with self._snapshot() as connection:
+            found = [values.run(row) for row in await _all(connection, query)]
+        return {run.id: run.cancellation for run in found if run.cancellation is not None}
 
     async def run(self, run_id: str) -> Run | None:
         """Return a run, or None."""

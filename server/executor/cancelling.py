@@ -1,0 +1,129 @@
+"""Carries an order to cancel out: stop where nothing is out, look at what was left unknown, close.
+
+A run is never closed over a request whose outcome is not known: its steps are looked at
+(reads only), and what is not there is waited for as long as that request may still be
+carried out. Until then status says `waiting_for` CANCELLING.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from server.executor.settling import settle_documents
+from server.model.left_behind import in_words
+from server.model.states import (
+    DONE_STEP_STATES,
+    AttemptOutcome,
+    LogLevel,
+    ResourceState,
+    RunState,
+    StepState,
+    WaitingCode,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from server.executor.journal import Journal
+    from server.executor.state import DrivenRun
+    from server.model.blueprint import StepType
+    from server.model.step_context import Found
+
+# A request that holds no slot has thirty seconds, and the engine as long after it.
+_MAY_COME = timedelta(seconds=60)
+_CODE = "CANCELLED"
+
+
+class CancelOrdered(Exception):  # noqa: N818 - no error: the run is to stop here
+    """Nothing is out, and a person ordered to cancel."""
+
+
+def check(driven: DrivenRun) -> None:
+    """Make sure that the run is to go on.
+
+    Raises:
+        CancelOrdered: if it is not.
+    """
+    if driven.run.cancellation is not None:
+        raise CancelOrdered
+
+
+def steps_to_look_at(driven: DrivenRun) -> list[StepType]:
+    """Return the steps that sent something whose outcome may not be known."""
+    return [
+        kind
+        for kind in driven.kinds
+        if driven.steps[kind.key].state not in DONE_STEP_STATES
+        and driven.steps[kind.key].started_at is not None
+    ]
+
+
+def looked(driven: DrivenRun, journal: Journal, kind: StepType, found: Found | None) -> None:
+    """Collect what a look at a step saw; None where it met something that is no answer."""
+    if found is not None and found.done:
+        journal.done(kind, found, writes=0)
+        return
+    if found is not None:
+        settle_documents(driven, kind, found)
+    cut(driven, journal, kind)
+
+
+def cut(driven: DrivenRun, journal: Journal, kind: StepType) -> None:
+    """Collect the end of an attempt that a person's order ended."""
+    journal.end(AttemptOutcome.LOST, code=_CODE, message="A person cancelled the run.")
+    step = driven.steps[kind.key]
+    if step.state is StepState.RUNNING:
+        driven.put_step(replace(step, state=StepState.PENDING))
+
+
+async def may_come_until(driven: DrivenRun) -> datetime | None:
+    """Return until when something that was sent may still be carried out, or None."""
+    times = [
+        resource.busy_until or resource.intended_at + _MAY_COME
+        for resource in driven.resources.values()
+        if resource.state is ResourceState.INTENDED or resource.busy_until is not None
+    ]
+    slot = await driven.slot_until()
+    if slot is not None:
+        times.append(slot)
+    latest = max(times, default=None)
+    return latest if latest is not None and latest > driven.now() else None
+
+
+async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:
+    """Hand the run back until nothing can come any more; return the seconds."""
+    await journal.hand_back_until(
+        WaitingCode.CANCELLING,
+        "A request that was sent before the order to cancel may still be carried out.",
+        until,
+    )
+    return (until - driven.now()).total_seconds()
+
+
+async def close(driven: DrivenRun, journal: Journal) -> None:
+    """Close the run, and say what is left behind."""
+    order = driven.run.cancellation
+    by = "A person" if order is None else order.by
+    why = f" Reason: {order.reason}" if order is not None and order.reason else ""
+    journal.end(AttemptOutcome.LOST, code=_CODE, message="A person cancelled the run.")
+    for step in list(driven.steps.values()):
+        if step.state is StepState.RUNNING:
+            driven.put_step(replace(step, state=StepState.PENDING))
+    driven.run = replace(
+        driven.run,
+        state=RunState.CANCELLED,
+        worker_id=None,
+        waiting_for=None,
+        finished_at=driven.now(),
+    )
+    driven.deadline_at = None
+    driven.free_slot()
+    driven.say(
+        f"{by} cancelled the run.{why} {in_words(driven.resources.values())}",
+        event="run.cancelled",
+        level=LogLevel.WARNING,
+        actor=by,
+    )
+    await driven.write()

@@ -1,0 +1,153 @@
+"""Cancel: a run stops where nothing is out, and never leaves it unknown what became of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.commands import OrderTerms
+from server.erpnext.steps import step_2_company
+from server.errors import EngineError
+from server.executor import cancelling, context
+from server.model.actor import LOCAL
+from server.model.states import ErrorClass, GateState, RunState, TenantState
+from server.model.step_context import EngineHealth
+from tests.server.executor.scene import WHOLE
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    import pytest
+
+    from server.model.identifiers import TenantId
+    from server.model.step_context import Answer, Request
+    from tests.server.executor.scene import Shop
+
+NAME = "Kijani Stores"
+WHY = OrderTerms(reason="the customer left")
+
+
+async def cancel(shop: Shop, tenant: TenantId) -> None:
+    await shop.commands.cancel(LOCAL, tenant, WHY)
+
+
+async def told(shop: Shop, tenant: TenantId) -> str:
+    (line,) = [each for each in await shop.lines(tenant) if "cancelled the run" in each]
+    return line
+
+
+async def test_a_request_that_is_out_is_waited_for_and_then_nothing_more_is_sent(
+    shop: Shop,
+) -> None:
+    before = shop.site.arrivals("POST", "Company")
+    await shop.faults({"method": "POST", "doctype": "Company", "hang_seconds": 60})
+    tenant = await shop.order(NAME)
+    await shop.site.arrived("POST", "Company", before + 1)
+    await cancel(shop, tenant)
+    record = await shop.record(tenant)
+    assert record.tenant.state is TenantState.IN_PROGRESS
+    assert record.run is not None
+    assert record.run.cancellation is not None
+    warehouses = shop.site.arrivals("POST", "Warehouse")
+    shop.site.hurry()
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    assert "Company 'Kijani Stores'" in await told(shop, tenant)
+    assert "(perhaps)" not in await told(shop, tenant)
+    assert shop.site.arrivals("POST", "Warehouse") == warehouses
+    assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+    # A person may drive it on, or have removed what is left.
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
+    assert await shop.belongings(NAME) == WHOLE
+
+
+async def test_a_run_in_line_for_the_sites_slot_stops_at_once(shop: Shop) -> None:
+    before = shop.site.arrivals("POST", "Company")
+    await shop.faults({"method": "POST", "doctype": "Company", "hang_seconds": 60})
+    first = await shop.order("Bidii")
+    await shop.site.arrived("POST", "Company", before + 1)
+    second = await shop.order(NAME)
+    await shop.until_waiting(second, "SITE_SLOT")
+    await cancel(shop, second)
+    assert await shop.rest(second) == [TenantState.CANCELLED]
+    shop.site.hurry()
+    await shop.must_complete(first)
+    assert not await shop.belongings(NAME)
+
+
+async def test_what_a_dead_worker_left_out_is_looked_up_before_the_run_is_closed(
+    still: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _soon(monkeypatch)
+    monkeypatch.setattr(step_2_company, "make_seconds", lambda _companies: 3.0)
+    first = await still.drive(drain_seconds=0.1)
+    before = still.site.arrivals("POST", "Company")
+    await still.faults({"method": "POST", "doctype": "Company", "hang_seconds": 60})
+    tenant = await still.order(NAME)
+    await still.site.arrived("POST", "Company", before + 1)
+    await still.open()
+    await still.leave(first)
+    await cancel(still, tenant)
+    assert (await still.record(tenant)).tenant.state is TenantState.IN_PROGRESS
+    still.site.hurry()
+    await still.faults()
+    await still.store.executor.start()
+    assert await still.rest(tenant) == [TenantState.CANCELLED]
+    held = await still.belongings(NAME)
+    said = await told(still, tenant)
+    assert ("Company 'Kijani Stores'" in said) == bool(held["Company"])
+
+
+async def test_nothing_is_closed_while_the_engine_cant_be_asked(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _soon(monkeypatch)
+    engine, send, check = shop.store.engine, shop.store.engine.send, shop.store.engine.check
+    down = False
+
+    async def losing(request: Request) -> Answer:
+        nonlocal down
+        answer = await send(request)
+        if (request.method, request.doctype) == ("POST", "Warehouse") and not down:
+            down = True
+            raise EngineError(
+                ErrorClass.UNKNOWN_OUTCOME, "OUTCOME_UNKNOWN", "lost", ask_prober=True
+            )
+        return answer
+
+    async def looked() -> EngineHealth:
+        return EngineHealth(state=GateState.DOWN, code="ENGINE_DOWN") if down else await check()
+
+    engine.send, engine.check = losing, looked  # type: ignore[method-assign]  # the test's
+    tenant = await shop.order(NAME)
+    await shop.until_waiting(tenant, "ENGINE_DOWN")
+    await cancel(shop, tenant)
+    assert (await shop.record(tenant)).tenant.state is TenantState.IN_PROGRESS
+    engine.send, down = send, False  # type: ignore[method-assign]  # back again
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    assert "Warehouse 'Main Store - KS'" in await told(shop, tenant)
+
+
+async def test_a_removal_can_be_stopped_half_way_and_gone_on_with(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    before = shop.site.arrivals("DELETE", "Customer")
+    await shop.faults({"method": "DELETE", "doctype": "Customer", "hang_seconds": 60})
+    await shop.remove(tenant)
+    await shop.site.arrived("DELETE", "Customer", before + 1)
+    await cancel(shop, tenant)
+    shop.site.hurry()
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    said = await told(shop, tenant)
+    assert "Company 'Kijani Stores'" in said
+    assert "Customer" not in said
+    await shop.remove(tenant)
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONED]
+    run = (await shop.record(tenant)).run
+    assert run is not None
+    assert run.state is RunState.COMPLETED
+
+
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what may still come be over soon."""
+    span: timedelta = cancelling._MAY_COME / 1000
+    monkeypatch.setattr(cancelling, "_MAY_COME", span)
+    monkeypatch.setattr(context, "GRACE_SECONDS", 0.1)

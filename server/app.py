@@ -27,6 +27,7 @@ from server.probing import Prober
 from server.queries import Queries
 from server.queries.surveys import Surveys
 from server.rest import HttpServer
+from server.rest.lazy import LazyApp
 from server.rpc.fleet import FleetService
 from server.rpc.identity import by_token
 from server.rpc.server import RpcServer
@@ -41,10 +42,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from starlette.types import ASGIApp
+
     from server.access.wiring import Access
     from server.healing import Healer
     from server.model.step_context import Engine
-    from server.rest.metrics import Metrics
     from server.rpc.answering import Answering
     from server.settings import EnginesConfig, Settings
 
@@ -139,7 +141,6 @@ class App:
         self.access: Access
         self.grpc_port = 0
         self.http_port = 0
-        self.metrics: Metrics
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -220,7 +221,6 @@ class App:
             History(self.core.database, now=utc_now), identify=identify, healer=self.healer
         )
         await self._serve_http(queries, {"ProvisioningService": service, "FleetService": fleet})
-        self.metrics.swept_seconds_ago = lambda: _seconds_since_sweep(fleet)
         rpc = RpcServer(service, str(settings.grpc_address), fleet=fleet)
         await rpc.start()
         # Closed first: callers get their answers before the executor drains.
@@ -228,26 +228,35 @@ class App:
         self.grpc_port = rpc.port
 
     async def _serve_http(self, queries: Queries, services: Mapping[str, Answering]) -> None:
-        from server.rest.wiring import open_rest  # noqa: PLC0415 - the reconciler needs none
-
         settings = self._settings
-        built = open_rest(
-            settings,
-            self.core.database,
-            commands=self.core.commands,
-            queries=queries,
-            access=self.access,
-            services=services,
-            engines=self.core.entries,
-            default_engine=self._config.default or None,
-        )
-        self.metrics = built.metrics
-        http = HttpServer(
-            door_for(built.app, settings), settings.http_address.host, settings.http_address.port
-        )
+
+        def build() -> ASGIApp:
+            from server.rest.wiring import open_rest  # noqa: PLC0415 - see LazyApp
+
+            return open_rest(
+                settings,
+                self.core.database,
+                commands=self.core.commands,
+                queries=queries,
+                access=self.access,
+                services=services,
+                engines=self.core.entries,
+                default_engine=self._config.default or None,
+                swept_seconds_ago=self._seconds_since_sweep,
+            ).app
+
+        app = door_for(LazyApp(build), settings)
+        http = HttpServer(app, settings.http_address.host, settings.http_address.port)
         await http.start()
         self._stack.push_async_callback(http.stop)
         self.http_port = http.port
+
+    def _seconds_since_sweep(self) -> float | None:
+        """Return how long ago this process's last full sweep ended; None where there was none."""
+        watch = None if self.healer is None else self.healer.watch()
+        if watch is None or watch.last_full_sweep_at is None:
+            return None
+        return max((utc_now() - watch.last_full_sweep_at).total_seconds(), 0.0)
 
     def _surveys(self) -> Surveys:
         return Surveys(
@@ -265,14 +274,6 @@ class App:
             lease_seconds=self._settings.lease_seconds,
             probe_all=SurveyedTenant(self.core.prober),
         )
-
-
-def _seconds_since_sweep(fleet: FleetService) -> float | None:
-    """Return how long ago the last full sweep of this process ended; None where there was none."""
-    watch = fleet.watch()
-    if watch is None or watch.last_full_sweep_at is None:
-        return None
-    return max((utc_now() - watch.last_full_sweep_at).total_seconds(), 0.0)
 
 
 def _engines(config: EnginesConfig) -> dict[str, Engine]:

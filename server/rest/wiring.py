@@ -15,7 +15,7 @@ from server.rest.people import Doorman
 from server.store.tenant_pages import TenantPages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from server.access.wiring import Access
     from server.commands import Commands, EngineEntry
@@ -35,6 +35,7 @@ def open_rest(
     services: Mapping[str, Answering],
     engines: Mapping[str, EngineEntry],
     default_engine: str | None,
+    swept_seconds_ago: Callable[[], float | None] = lambda: None,
 ) -> Built:
     """Build the application.
 
@@ -47,6 +48,7 @@ def open_rest(
         services: The gRPC services by their names in the contract.
         engines: Those that are configured.
         default_engine: The one for tenants that name none, or None.
+        swept_seconds_ago: How long ago the last full sweep of this process ended.
     """
     parts = Parts(
         commands=commands,
@@ -59,7 +61,9 @@ def open_rest(
         first_steps=_first_steps(engines, default_engine),
     )
     calls = next((each.calls for each in services.values()), Counter())
-    return create_app(parts, origins=allowed_origins(settings), calls=calls)
+    built = create_app(parts, origins=allowed_origins(settings), calls=calls)
+    built.metrics.swept_seconds_ago = swept_seconds_ago
+    return built
 
 
 def _first_steps(engines: Mapping[str, EngineEntry], default_engine: str | None) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Resume:
     """How a stream is taken up again: `Last-Event-ID` is a field of the request.
 
     Attributes:
-        asked: The request's field.
+        asked: The request's field; "" where the rpc has none, and what is known is left out.
         told: The event's field that is given as its id; a dot leads into a message.
     """
 
@@ -83,6 +83,13 @@ class Route:
         made: Message = GetMessageClass(self.method.input_type)()
         return made
 
+    def answer(self, said: Message | bytes) -> Message:
+        """Return what the rpc answered; some keep their answers as they are sent."""
+        if not isinstance(said, bytes):
+            return said
+        read: Message = GetMessageClass(self.method.output_type).FromString(said)
+        return read
+
 
 # What pages and scripts need. An address whose rpc this version's contract does not have
 # is not served.
@@ -103,7 +110,7 @@ _TABLE: tuple[Route, ...] = (
         path=f"{_TENANT}/watch",
         rpc="WatchStatus",
         event="status",
-        resume=Resume(asked="after_revision", told="status.revision"),
+        resume=Resume(asked="", told="status.revision"),
     ),
     Route(verb="POST", path=f"{_TENANT}/continue", rpc="Continue"),
     Route(verb="POST", path=f"{_TENANT}/retry", rpc="Retry"),

@@ -93,7 +93,7 @@ class Call:
         self._host = request.client.host if request.client else "unknown"
         authorization = request.headers.get("authorization")
         self._metadata = () if authorization is None else (("authorization", authorization),)
-        self._line: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
+        self._line: asyncio.Queue[Message | bytes] = asyncio.Queue(maxsize=1)
 
     def peer(self) -> str:
         """Return where the call comes from."""
@@ -107,7 +107,7 @@ class Call:
         """Return the time until the caller's deadline: HTTP has none."""
         return None
 
-    async def write(self, message: Message) -> None:
+    async def write(self, message: Message | bytes) -> None:
         """Take a message of a stream."""
         await self._line.put(message)
 
@@ -124,7 +124,7 @@ class Call:
             status.ParseFromString(packed)
         raise CallFailed(code, details, status)
 
-    async def messages(self, work: asyncio.Task[None]) -> AsyncGenerator[Message, None]:
+    async def messages(self, work: asyncio.Task[None]) -> AsyncGenerator[Message | bytes, None]:
         """Give the stream's messages until the rpc ends.
 
         Raises:

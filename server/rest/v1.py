@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from server.rest.answers import CompactJson, compact
 from server.rest.documented_v1 import documented
 from server.rest.routes_v1 import Route, routes_of
-from server.rest.transcoding import Call, CallFailed, as_json, request_of
+from server.rest.transcoding import Call, CallFailed, as_json, invalid, request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,6 +32,8 @@ _EVENTS = "text/event-stream"
 _SILENCE_SECONDS = 15.0
 # A browser waits so long before it comes again.
 _COME_AGAIN_MS = 2000
+# Digits of an int64 that always fit.
+_MAX_DIGITS = 18
 # Someone who asks once gets so many entries; the cursor says where to go on.
 _MOST_AT_ONCE = 1000
 
@@ -65,7 +67,7 @@ def _unary(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Response
             said = await getattr(parts.services[route.service], route.rpc)(message, Call(request))
         except CallFailed as failed:
             return failed.answer()
-        return CompactJson(as_json(said))
+        return CompactJson(as_json(route.answer(said)))
 
     return answer
 
@@ -91,12 +93,25 @@ def _stream(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Respons
 
 async def _message(request: Request, route: Route, *, follow: bool | None = None) -> Message:
     query = {name: request.query_params.getlist(name) for name in request.query_params}
-    last = request.headers.get("last-event-id", "")
-    if route.resume is not None and last:
-        query[route.resume.asked] = [last]
+    if route.resume is not None and route.resume.asked and (last := _last_event(request)):
+        query[route.resume.asked] = [str(last)]
     if follow is not None and route.can_follow:
         query["follow"] = ["true" if follow else "false"]
     return request_of(route, await request.body(), query, request.path_params)
+
+
+def _last_event(request: Request) -> int:
+    """Return the id of the event that was read last; 0 where none is named.
+
+    Raises:
+        CallFailed: it is none of ours.
+    """
+    text = request.headers.get("last-event-id", "").strip()
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
+        raise invalid("Last-Event-ID is no id of an event. Send the last one's, or leave it out.")
+    return int(text)
 
 
 class _Stream:
@@ -104,13 +119,14 @@ class _Stream:
 
     def __init__(self, service: object, route: Route, message: Message, request: Request) -> None:
         self._route = route
+        self._known = _last_event(request)
         call = Call(request)
         method = getattr(service, route.rpc)
         self._work: asyncio.Task[None] = asyncio.create_task(
             method(message, call), name=f"v1-{route.rpc}"
         )
         self._messages = call.messages(self._work)
-        self._next: asyncio.Future[Message] | None = None
+        self._next: asyncio.Future[Message | bytes] | None = None
 
     async def begin(self) -> None:
         """Wait for what comes first, or a moment: then nothing refuses the call any more.
@@ -170,7 +186,7 @@ class _Stream:
             return None
         coming, self._next = self._next, None
         try:
-            return coming.result()
+            return self._route.answer(coming.result())
         except StopAsyncIteration:
             return _END
 
@@ -178,7 +194,10 @@ class _Stream:
         """Write a message as events, each with the id to go on from."""
         for item in getattr(message, self._route.each) if self._route.each else (message,):
             if self._route.resume is not None:
-                yield b"id: %d\n" % self._route.resume.position(item)
+                position = self._route.resume.position(item)
+                if position <= self._known:
+                    continue
+                yield b"id: %d\n" % position
             yield b"event: %b\ndata: %b\n\n" % (self._route.event.encode(), compact(as_json(item)))
 
     async def _end(self) -> None:

@@ -14,10 +14,11 @@ import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from server.app import App, open_core, utc_now
-from server.errors import ProvisionerError, StoreUnavailable
+from server.errors import ProvisionerError, SettingsError, StoreUnavailable
 from server.logs import configure_logging
 from server.model.actor import LOCAL
 from server.settings import (
@@ -175,6 +176,62 @@ def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool
         return EXIT_DONE if fits else 1
 
     return _run(check)
+
+
+def import_legacy(
+    *,
+    source: str,
+    engine: str,
+    quiet_minutes: float,
+    dry_run: bool,
+    config: Path | None,
+    overrides: Mapping[str, str],
+    as_json: bool,
+) -> int:
+    """Import the tenants of the system before this one.
+
+    Args:
+        source: URL of its database, which is only read.
+        engine: Id of the engine its tenants live on; "" for the default one.
+        quiet_minutes: How long it must not have touched a tenant that it calls running.
+        dry_run: Look, and say what would be; write nothing.
+        config: The settings file, or None.
+        overrides: Settings given as options.
+        as_json: Say it as JSON.
+
+    Returns:
+        0; 1 where a person must look at one of them.
+    """
+
+    async def work() -> int:
+        from server.legacy import Importer, as_facts, as_text  # noqa: PLC0415 - this command's
+        from server.store.legacy import read_legacy  # noqa: PLC0415 - likewise
+
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        configure_logging(settings.log_format, quiet=True)
+        engines = load_engines(settings)
+        wanted = engine or engines.default
+        if wanted not in engines.engines:
+            raise SettingsError(
+                f"No engine {wanted!r} is configured, so nobody can look at the tenants. Name one "
+                "with --engine, or set PROVISIONER_ENGINES_FILE."
+            )
+        tenants = await read_legacy(source)
+        async with AsyncExitStack() as stack:
+            core = await open_core(settings, engines, stack, register=not dry_run)
+            importer = Importer(
+                core.database,
+                core.prober,
+                engines=core.entries,
+                engine_id=wanted,
+                now=utc_now,
+                quiet=timedelta(minutes=quiet_minutes),
+            )
+            done = await importer.run(tenants, dry_run=dry_run)
+        _report(as_facts(done, dry_run=dry_run), as_text(done, dry_run=dry_run), as_json=as_json)
+        return 1 if any(each.needs_a_person for each in done) else EXIT_DONE
+
+    return _run(work)
 
 
 def _run(program: Callable[[], Awaitable[int]]) -> int:

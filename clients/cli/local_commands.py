@@ -109,6 +109,50 @@ def serve(
 
 
 @commands.command(
+    name="import-legacy",
+    epilog="""\b
+Examples:
+  provisioner import-legacy --from postgresql+asyncpg://reader@old/app --dry-run
+  provisioner import-legacy --from sqlite+aiosqlite:///copy.db --json
+""",
+)
+def import_legacy(
+    *,
+    source: Annotated[
+        str, typer.Option("--from", metavar="URL", help="The old database; it is only read.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look, say what would be, and write nothing.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(metavar="ID", help="The engine they live on. Default: the default one.")
+    ] = "",
+    quiet_minutes: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Leave out tenants that the old system touched since. Default: 60."
+        ),
+    ] = 60.0,
+    config: Config = None,
+    database_url: DatabaseUrl = None,
+    engines_file: EnginesFile = None,
+    as_json: Json = False,
+) -> int:
+    """Import the tenants of the system before this one, after a look at each in ERPNext."""
+    from server.__main__ import import_legacy as program  # noqa: PLC0415 - see the docstring
+
+    return program(
+        source=source,
+        engine=engine,
+        quiet_minutes=quiet_minutes,
+        dry_run=dry_run,
+        config=config,
+        overrides=_given(database_url=database_url, engines_file=engines_file),
+        as_json=as_json,
+    )
+
+
+@commands.command(
     epilog="""\b
 Examples:
   provisioner reconcile --sweep-seconds 10

@@ -103,6 +103,7 @@ class Order(Word):
     CONTINUE = "CONTINUE"
     RETRY = "RETRY"
     REBUILD = "REBUILD"
+    IMPORT = "IMPORT"
     DEPROVISION = "DEPROVISION"
 
 

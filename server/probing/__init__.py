@@ -103,6 +103,29 @@ class Prober:
         holder = await self._database.reads.bound_to(engine.site, spec.company_name)
         return survey if holder is None else _name_taken(survey, holder)
 
+    async def unrecorded(
+        self, spec: TenantSpec, *, passed_company_step: bool, only_tenant_of_name: bool
+    ) -> Survey:
+        """Look for a tenant whose record is another system's.
+
+        Args:
+            spec: What should be there.
+            passed_company_step: Whether that record says that it got past its Company.
+            only_tenant_of_name: Whether nobody else has its company name.
+
+        Raises:
+            Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
+        """
+        engine = self._engine(spec.engine_id)
+        elsewhere = await self._database.bound_abbreviations(engine.site)
+        subject = Subject(
+            spec=spec,
+            passed_company_step=passed_company_step,
+            only_tenant_of_name=only_tenant_of_name,
+            bound_elsewhere=elsewhere,
+        )
+        return await self._look(engine, subject)
+
     async def check_gate(self, site: str) -> None:
         """Refuse a look at a site whose gate is shut.
 

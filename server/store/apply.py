@@ -58,6 +58,7 @@ from server.store.tables import (
     BINDINGS,
     ENGINES,
     FINDINGS,
+    IMPORTS,
     LOG_ENTRIES,
     OUTBOX,
     REQUESTS,
@@ -439,6 +440,7 @@ def _write_rows(
         connection.execute(delete(BINDINGS).where(BINDINGS.c.tenant_id.in_(released)))
     put(connection, TENANT_WORDS, [row for op in changed for row in rows.word_rows(op)])
     bound = [rows.binding_row(op) for op in changed if op.binding]
+    add(connection, IMPORTS, [rows.import_row(op) for op in changed if op.imported])
     put(connection, BINDINGS, sorted(bound, key=itemgetter("site", "company_fold")))
     put(connection, RUNS, [row for op in changed for row in rows.run_rows(op, outcomes[id(op)])])
     put(connection, STEPS, [row for op in changed for row in rows.step_rows(op)])

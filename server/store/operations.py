@@ -47,6 +47,15 @@ class NewTenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRow:
+    """Where an imported tenant came from: the old words, and its old rows whole, as JSON."""
+
+    recorded: str
+    decision: str
+    legacy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BindingRow:
     """Which Company of which site is this tenant's; abbreviation None until chosen."""
 
@@ -173,6 +182,7 @@ class TenantOperation:
     slot: SlotTake | SlotFree | None = None
     log: tuple[LogDraft, ...] = ()
     request: RequestKey | None = None
+    imported: ImportRow | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

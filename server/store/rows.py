@@ -79,15 +79,17 @@ def change_row(op: TenantOperation) -> Row:
     }
     if standing is not None:
         row |= _standing_row(op)
-    if op.hold is not None:
-        row |= {
-            "hold_reason": op.hold.reason,
-            "hold_by": op.hold.by,
-            "hold_since": op.hold.since,
-        }
+    row |= _hold_row(op)
     if op.healing is not None:
         row |= {"heal_count": op.healing.count, "healed_at": op.healing.at}
     return row
+
+
+def _hold_row(op: TenantOperation) -> Row:
+    hold = op.hold
+    if hold is None:
+        return {}
+    return {"hold_reason": hold.reason, "hold_by": hold.by, "hold_since": hold.since}
 
 
 def new_tenant_row(op: TenantOperation) -> Row:
@@ -108,11 +110,26 @@ def new_tenant_row(op: TenantOperation) -> Row:
         "revision": 1,
         "look_at": op.look_at,
         "heal_count": 0,
+        "first_completed_at": op.completed_at,
+        **_hold_row(op),
         "created_at": op.at,
         "updated_at": op.at,
         "state_since": op.at,
         "unsettled_since": None if op.standing.state in SETTLED_TENANT_STATES else op.at,
         "words": words_of(op.create.spec.company_name),
+    }
+
+
+def import_row(op: TenantOperation) -> Row:
+    """Return where an imported tenant came from."""
+    if op.imported is None:
+        raise ValueError("not imported")
+    return {
+        "tenant_id": op.tenant_id,
+        "imported_at": op.at,
+        "recorded": op.imported.recorded,
+        "decision": op.imported.decision,
+        "legacy": op.imported.legacy,
     }
 
 

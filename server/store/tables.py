@@ -455,6 +455,17 @@ API_KEYS = Table(
     Index("ix_api_keys_name", "name"),
 )
 
+# Where imported tenants came from; written once.
+IMPORTS = Table(
+    "imports",
+    METADATA,
+    Column("tenant_id", Text, primary_key=True),
+    Column("imported_at", UtcTime, nullable=False),
+    Column("recorded", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("legacy", Text, nullable=False),
+)
+
 AUDIT = Table(
     "audit",
     METADATA,

@@ -116,9 +116,7 @@ class Replicas:
 
     async def the_engine_is_down(self, dice: random.Random) -> str:
         """Let the site answer nothing but 503 for a while."""
-        await self.site.site_faults(
-            {"faults": [{"method": "*", "doctype": "*", "status": 503, "times": 100_000}]}
-        )
+        await self.site.site_faults({"maintenance": True})
         await asyncio.sleep(1 + 2 * dice.random())
         await self.site.site_faults({"latency_ms": 10})
         return "engine down"

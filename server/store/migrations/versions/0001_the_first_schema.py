@@ -422,6 +422,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_api_keys_name", ["name"], unique=False)
 
     op.create_table(
+        "imports",
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("imported_at", UtcTime(), nullable=False),
+        sa.Column("recorded", sa.Text(), nullable=False),
+        sa.Column("decision", sa.Text(), nullable=False),
+        sa.Column("legacy", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_imports")),
+    )
+    op.create_table(
         "audit",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("at", UtcTime(), nullable=False),

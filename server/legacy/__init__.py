@@ -1,0 +1,169 @@
+"""Imports the tenants of the old system: read there, looked at in ERPNext, written here.
+
+What the old record says is never believed before the engine was looked at; where it can't be
+looked at, nothing is imported. The same input gives the same outcome: a tenant that is here
+already is left as it is. Nothing is marked as made by us, so nothing imported is ever deleted
+without an order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from server.errors import EngineNotReady, InvalidInput, StoreUnavailable, Violation
+from server.legacy.record import look_of, record_of, state_of
+from server.legacy.telling import Imported, as_decided, as_facts, as_text, told
+from server.model.identifiers import TenantId, canonical_uuid
+from server.model.legacy import ImportedAs, decide
+from server.model.naming import fold_name
+from server.store.operations import Refusal
+from server.validation import RawSpec, validate_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from server.commands import EngineEntry
+    from server.model.legacy import LegacyTenant
+    from server.model.spec import TenantSpec
+    from server.probing import Prober
+    from server.store.database import Database
+
+__all__ = ["Imported", "Importer", "as_facts", "as_text"]
+
+# Longer than the old system's longest run: after it no old process can be at work.
+QUIET = timedelta(hours=1)
+_ENGINE = "erpnext"
+
+
+class Importer:
+    """Imports into one store."""
+
+    def __init__(
+        self,
+        database: Database,
+        prober: Prober,
+        *,
+        engines: Mapping[str, EngineEntry],
+        engine_id: str,
+        now: Callable[[], datetime],
+        quiet: timedelta = QUIET,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            database: Where to.
+            prober: Looks at the engine.
+            engines: The configured ones, by id.
+            engine_id: The one that the old tenants live on.
+            now: The time, in UTC.
+            quiet: How long the old system must not have touched a running tenant.
+        """
+        self._database = database
+        self._prober = prober
+        self._engines = engines
+        self._engine_id = engine_id
+        self._now = now
+        self._quiet = quiet
+
+    async def run(self, tenants: Sequence[LegacyTenant], *, dry_run: bool) -> list[Imported]:
+        """Import tenants.
+
+        Args:
+            tenants: As read.
+            dry_run: Look, and say what would be; write nothing.
+
+        Raises:
+            StoreUnavailable: this store can't be read or written.
+        """
+        names = Counter(fold_name(each.name) for each in tenants if each.engine == _ENGINE)
+        done = []
+        for tenant in tenants:
+            alone = names[fold_name(tenant.name)] == 1
+            done.append(await self._import(tenant, alone=alone, dry_run=dry_run))
+        return done
+
+    async def _import(self, tenant: LegacyTenant, *, alone: bool, dry_run: bool) -> Imported:
+        if tenant.engine != _ENGINE:
+            return told(tenant, "SKIPPED", f"Its engine is {tenant.engine or 'none'}: not ours.")
+        try:
+            tenant_id, spec = self._checked(tenant)
+        except InvalidInput as error:
+            wrong = "; ".join(f"{each.field}: {each.description}" for each in error.violations)
+            return told(tenant, ImportedAs.NOT_IMPORTED, f"Its data is not valid: {wrong}")
+        if await self._database.reads.live(tenant_id) is not None:
+            return told(tenant, "UNCHANGED", "It is here already and left as it is.")
+        if tenant.runs and not tenant.is_quiet(self._now(), self._quiet):
+            return told(
+                tenant,
+                ImportedAs.NOT_IMPORTED,
+                "The old system may still be at work on it: stop that first, then import again.",
+            )
+        return await self._look_and_decide(tenant, tenant_id, spec, alone=alone, dry_run=dry_run)
+
+    async def _look_and_decide(
+        self,
+        tenant: LegacyTenant,
+        tenant_id: TenantId,
+        spec: TenantSpec,
+        *,
+        alone: bool,
+        dry_run: bool,
+    ) -> Imported:
+        entry = self._engines[self._engine_id]
+        bound = await self._database.reads.bound_to(entry.site, spec.company_name)
+        alone = alone and bound is None
+        try:
+            survey = await self._prober.unrecorded(
+                spec, passed_company_step=tenant.passed_company, only_tenant_of_name=alone
+            )
+        except EngineNotReady as error:
+            return told(
+                tenant,
+                ImportedAs.NOT_IMPORTED,
+                f"The engine could not be looked at, and nothing is guessed: {error.message}",
+            )
+        decision = decide(
+            tenant,
+            look_of(survey),
+            required=frozenset(kind.key for kind in entry.blueprint.steps if kind.required),
+            alone=alone,
+        )
+        if dry_run:
+            return as_decided(tenant, decision, state_of(decision, survey))
+        operation = record_of(tenant, tenant_id, survey, decision, entry=entry, now=self._now())
+        outcome = await self._database.submit(operation)
+        if outcome.refusal is Refusal.TENANT_EXISTS:
+            return told(tenant, "UNCHANGED", "It is here already and left as it is.")
+        if outcome.refusal in {Refusal.NAME_TAKEN, Refusal.ABBREVIATION_TAKEN}:
+            return told(
+                tenant,
+                ImportedAs.NOT_IMPORTED,
+                "Another tenant of this site is bound to its Company or abbreviation. Decide "
+                "whose it is, then import again.",
+            )
+        if not outcome.applied or operation.standing is None:
+            raise StoreUnavailable(f"The import of {tenant_id} was refused: {outcome.refusal}.")
+        return as_decided(tenant, decision, operation.standing.state.value)
+
+    def _checked(self, tenant: LegacyTenant) -> tuple[TenantId, TenantSpec]:
+        canonical = canonical_uuid(tenant.id)
+        if canonical is None:
+            raise InvalidInput((Violation(field="id", description="is no UUID"),))
+        return TenantId(canonical), self._spec(tenant)
+
+    def _spec(self, tenant: LegacyTenant) -> TenantSpec:
+        return validate_spec(
+            RawSpec(
+                company_name=tenant.name,
+                country_code=tenant.country_code,
+                chart_template=tenant.chart or None,
+                include_demo_data=tenant.include_demo_data,
+                pos_store_enabled=tenant.pos_store_enabled,
+                engine_id=self._engine_id,
+            ),
+            engines=self._engines.keys(),
+            default_engine=self._engine_id,
+        )

@@ -1,0 +1,102 @@
+"""What became of each old tenant, in words and as plain data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.model.legacy import ImportedAs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from server.model.legacy import Decision, LegacyTenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What became of one old tenant.
+
+    Attributes:
+        imported_as: Its state here, or NOT_IMPORTED, UNCHANGED (here already), SKIPPED.
+        differs: How that differs from what the old record said; "" where it does not.
+    """
+
+    tenant_id: str
+    name: str
+    recorded: str
+    imported_as: str
+    why: str
+    differs: str = ""
+    following: str = ""
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether somebody must look at it."""
+        return self.imported_as in {ImportedAs.NOT_IMPORTED, ImportedAs.HELD}
+
+
+def as_decided(tenant: LegacyTenant, decision: Decision, state: str) -> Imported:
+    """Tell what was decided, and how it differs from the old word."""
+    held = decision.imported_as is ImportedAs.HELD
+    named = "HELD" if held else state
+    recorded = tenant.onboarding_word or tenant.word or "NOT_STARTED"
+    same = {"PROVISIONED": "COMPLETED", "NOT_STARTED": "PENDING"}.get(recorded, recorded)
+    return Imported(
+        tenant_id=tenant.id,
+        name=tenant.name,
+        recorded=f"{tenant.words}, {tenant.steps_done} steps",
+        imported_as=named,
+        why=decision.why,
+        differs="" if same == named else f"{recorded} -> {named}",
+        following=f"provisioner {decision.following} {tenant.id}" if decision.following else "",
+    )
+
+
+def told(tenant: LegacyTenant, imported_as: str, why: str) -> Imported:
+    """Tell of a tenant that was not decided on."""
+    return Imported(
+        tenant_id=tenant.id,
+        name=tenant.name,
+        recorded=f"{tenant.words}, {tenant.steps_done} steps",
+        imported_as=imported_as,
+        why=why,
+    )
+
+
+def as_facts(done: Sequence[Imported], *, dry_run: bool) -> dict[str, object]:
+    """Give what became of the tenants as plain data, for JSON."""
+    return {
+        "dry_run": dry_run,
+        "tenants": [
+            {
+                "tenant_id": each.tenant_id,
+                "name": each.name,
+                "recorded": each.recorded,
+                "imported_as": str(each.imported_as),
+                "why": each.why,
+                "differs": each.differs,
+                "next": each.following,
+            }
+            for each in done
+        ],
+        "totals": dict(sorted(Counter(str(each.imported_as) for each in done).items())),
+    }
+
+
+def as_text(done: Sequence[Imported], *, dry_run: bool) -> str:
+    """Say what became of the tenants, one paragraph each, and the totals."""
+    lines = []
+    for each in done:
+        lines.append(f"{each.imported_as!s:<13} {each.tenant_id}  {each.name}")
+        lines.append(f"{'':<13} recorded: {each.recorded}")
+        if each.differs:
+            lines.append(f"{'':<13} differs: {each.differs}")
+        lines.append(f"{'':<13} {each.why}")
+        if each.following:
+            lines.append(f"{'':<13} next: {each.following}")
+    totals = Counter(str(each.imported_as) for each in done)
+    counted = ", ".join(f"{count} {name}" for name, count in sorted(totals.items()))
+    said = "Nothing was written: --dry-run." if dry_run else "Imported."
+    return "\n".join([*lines, f"{said} {counted or 'No tenants there.'}"])

@@ -1,0 +1,244 @@
+"""A tenant as the system before this one recorded it, and what it is imported as.
+
+The old record is a hint only: its word was stamped at the end of a run, its count came from
+a document that was often not saved, its errors from a third place. What the engine holds
+decides (`decide`, a pure function of the record, of what a look at the engine found, and of
+who else has the company name).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+# Made by the old system under other names or not at all, so a tenant that it called done
+# and that sells every day need not have them (facts of its data: one walk-in customer and
+# one price list for all, tills left as drafts).
+OPTIONAL_HERE = frozenset(
+    {"step_5_settings", "step_6_items", "step_7_customer", "step_9_pos_session"}
+)
+COMPANY_STEP = "step_2_company"
+
+_DONE_WORDS = frozenset({"PROVISIONED", "COMPLETED"})
+_RUNNING_WORDS = frozenset({"PROVISIONING", "IN_PROGRESS"})
+_STOPPED_WORDS = frozenset({"PARTIAL", "FAILED"})
+# Spellings of a step that is done; nothing else counted, and nothing else counts.
+_DONE_STEPS = frozenset({"completed", "exists"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyStep:
+    """One entry of the old step document."""
+
+    status: str
+    message: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyTenant:
+    """The rows of one tenant, read without falling over.
+
+    Attributes:
+        word: `tenants.provisioning_status`; "" where the column or its value is missing.
+        onboarding_word: `tenant_onboarding.status` where that row is of provisioning.
+        steps: The step document; empty where it was lost.
+        include_demo_data: None where no configuration was kept.
+        updated_at: When the old system last wrote; None if not known.
+        evidence: The rows whole, as compact JSON.
+    """
+
+    id: str
+    code: str
+    name: str
+    country_code: str
+    engine: str
+    word: str = ""
+    onboarding_word: str = ""
+    steps: Mapping[str, LegacyStep] = field(default_factory=dict)
+    error_message: str = ""
+    error_step: str = ""
+    include_demo_data: bool | None = None
+    pos_store_enabled: bool = True
+    chart: str = ""
+    updated_at: datetime | None = None
+    evidence: str = "{}"
+
+    @property
+    def words(self) -> str:
+        """Both words, as a note."""
+        return f"tenant {self.word or 'none'}, run {self.onboarding_word or 'none'}"
+
+    @property
+    def steps_done(self) -> int:
+        """How many steps the old status counted."""
+        return sum(step.status in _DONE_STEPS for step in self.steps.values())
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether the record says that provisioning was ever begun."""
+        words = {self.word, self.onboarding_word}
+        return bool(self.steps or words & (_DONE_WORDS | _RUNNING_WORDS | _STOPPED_WORDS))
+
+    @property
+    def was_done(self) -> bool:
+        """Whether one of its words says done."""
+        return bool({self.word, self.onboarding_word} & _DONE_WORDS)
+
+    @property
+    def runs(self) -> bool:
+        """Whether one of its words says that a run is under way."""
+        return bool({self.word, self.onboarding_word} & _RUNNING_WORDS)
+
+    @property
+    def passed_company(self) -> bool:
+        """Whether the record says that it got past the Company: PARTIAL only came after it."""
+        company = self.steps.get(COMPANY_STEP)
+        return (
+            "PARTIAL" in {self.word, self.onboarding_word}
+            or self.was_done
+            or (company is not None and company.status in _DONE_STEPS)
+        )
+
+    def is_quiet(self, now: datetime, after: timedelta) -> bool:
+        """Tell whether no old process can still be at work on it."""
+        return self.updated_at is None or now - self.updated_at >= after
+
+
+@unique
+class ImportedAs(StrEnum):
+    """What becomes of an old tenant."""
+
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+    STOPPED = "STOPPED"
+    HELD = "HELD"
+    NOT_IMPORTED = "NOT_IMPORTED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look at the engine found of one tenant.
+
+    Attributes:
+        company: Whether a Company of the name is there.
+        right: Keys of the steps that are as they should be.
+        wrong: Why each other step is not, by key.
+        conflict: Code and words of a conflict that a person must decide, or "".
+    """
+
+    company: bool
+    right: frozenset[str]
+    wrong: Mapping[str, str] = field(default_factory=dict)
+    conflict_code: str = ""
+    conflict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a tenant is imported as, and why.
+
+    Attributes:
+        resumes: Whether the healer may drive it on by itself.
+        drift: Steps that are not as they should be on a shop that is done.
+        why: In plain words.
+        code: Stable code of the hold or of the reason.
+        following: The next command, without the tenant's id; "" for none.
+    """
+
+    imported_as: ImportedAs
+    why: str
+    code: str = ""
+    resumes: bool = False
+    drift: tuple[str, ...] = ()
+    following: str = ""
+
+
+def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone: bool) -> Decision:
+    """Decide what an old tenant is imported as.
+
+    Args:
+        tenant: Its old record.
+        look: What the engine has.
+        required: Keys of the blueprint's required steps.
+        alone: Whether no other old or new tenant of the site has its company name.
+
+    Returns:
+        The decision, for any record and any look.
+    """
+    if look.company and not alone:
+        return Decision(
+            imported_as=ImportedAs.HELD,
+            code="IMPORT_CONFLICT",
+            why="Several tenants have this company name, and there is one Company. Decide whose "
+            "it is, then adopt it for that one.",
+            following="adopt",
+        )
+    if not tenant.was_begun:
+        return _never_begun(look)
+    if look.conflict_code:
+        return Decision(
+            imported_as=ImportedAs.HELD,
+            code="IMPORT_CONFLICT",
+            why=f"{look.conflict_code}: {look.conflict}",
+            following="adopt",
+        )
+    if tenant.was_done:
+        return _was_done(look, required)
+    missing = sorted(look.wrong)
+    if not missing:
+        note = " The record was lost." if tenant.steps_done == 0 else ""
+        return Decision(
+            imported_as=ImportedAs.COMPLETED, why=f"Everything is there and right.{note}"
+        )
+    if not look.company:
+        why = "The engine holds nothing of it: it begins anew."
+    else:
+        why = f"Not there or not right yet: {', '.join(missing)}."
+    if tenant.runs:
+        why += " The old run was interrupted."
+    return Decision(
+        imported_as=ImportedAs.STOPPED, code="IMPORTED_UNFINISHED", why=why, resumes=True
+    )
+
+
+def _never_begun(look: Look) -> Decision:
+    if look.company:
+        return Decision(
+            imported_as=ImportedAs.HELD,
+            code="IMPORT_NEEDS_BINDING",
+            why="It was never begun, yet a Company of its name is there: probably made along "
+            "with the tenant. Look at it, then adopt it.",
+            following="adopt",
+        )
+    return Decision(imported_as=ImportedAs.PENDING, why="It was never begun.", following="continue")
+
+
+def _was_done(look: Look, required: frozenset[str]) -> Decision:
+    if not look.company:
+        return Decision(
+            imported_as=ImportedAs.HELD,
+            code="IMPORT_COMPANY_GONE",
+            why="The record says done, and the engine has no such Company. Is it the right "
+            "site? Was the Company deleted? Nothing is made anew by itself.",
+            following="diagnose",
+        )
+    wrong = frozenset(look.wrong)
+    needed = sorted(wrong & (required - OPTIONAL_HERE))
+    if needed:
+        return Decision(
+            imported_as=ImportedAs.STOPPED,
+            code="IMPORT_NOT_AS_RECORDED",
+            why=f"The record says done, and these are not: {', '.join(needed)}.",
+            following="continue",
+        )
+    drift = tuple(sorted(wrong))
+    why = "Everything a shop needs is there and right."
+    if drift:
+        why += f" Drift: {', '.join(drift)}."
+    return Decision(imported_as=ImportedAs.COMPLETED, why=why, drift=drift)

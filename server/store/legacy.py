@@ -1,0 +1,175 @@
+"""Reads the database of the system before this one, as it was left: never writes there.
+
+Columns and whole tables may be missing (migrations were rolled back), words may be of
+another flow (the onboarding row was shared), JSON may be text, null or broken: all of it
+reads as "nothing was recorded".
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import inspect, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from server.errors import SettingsError, StoreUnavailable
+from server.model.legacy import LegacyStep, LegacyTenant
+from server.store.failures import DRIVER_ERRORS, detail
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from sqlalchemy import URL, Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+_TENANTS, _ONBOARDING = "tenants", "tenant_onboarding"
+# Words of the provisioning; the other flow's DRAFT and PAUSED say nothing about it.
+_FLOW_WORDS = frozenset({"NOT_STARTED", "IN_PROGRESS", "COMPLETED", "PARTIAL", "FAILED"})
+
+
+async def read_legacy(url: str) -> list[LegacyTenant]:
+    """Read every tenant of the old database, oldest first.
+
+    Args:
+        url: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`, of a copy or of the
+            original.
+
+    Raises:
+        SettingsError: it is no such database.
+        StoreUnavailable: it can't be read.
+    """
+    async with _reading(url) as connection:
+        columns = await connection.run_sync(_columns)
+        if not columns.get(_TENANTS, set()) >= {"id", "name"}:
+            raise SettingsError(
+                "The database named by --from has no table tenants(id, name): it is not the old "
+                "system's. Check the URL."
+            )
+        tenants = await _rows(connection, _TENANTS)
+        onboarding = await _rows(connection, _ONBOARDING) if _ONBOARDING in columns else []
+    by_tenant = {str(row["tenant_id"]): row for row in onboarding if row.get("tenant_id")}
+    found = [_tenant(row, by_tenant.get(str(row["id"]), {})) for row in tenants]
+    return sorted(found, key=lambda tenant: tenant.id)
+
+
+@asynccontextmanager
+async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
+    try:
+        parsed = make_url(url)
+        kind = parsed.get_backend_name()
+    except Exception as error:
+        raise SettingsError(f"--from is no database URL: {type(error).__name__}.") from error
+    if kind not in _DRIVERS:
+        raise SettingsError(f"--from names a database of kind {kind}; say sqlite or postgresql.")
+    parsed = parsed.set(drivername=_DRIVERS[kind])
+    engine = create_async_engine(_only_reading(parsed) if kind == "sqlite" else parsed)
+    try:
+        async with engine.connect() as connection:
+            if kind == "postgresql":
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            yield connection
+    except DRIVER_ERRORS as error:
+        raise StoreUnavailable(f"The old database can't be read: {detail(error)}") from error
+    finally:
+        await engine.dispose()
+
+
+def _only_reading(url: URL) -> URL:
+    file = Path(url.database or "")
+    if not file.is_file():
+        raise StoreUnavailable(f"There is no file {file}. Check --from.")
+    return url.set(database=f"file:{file}", query={"mode": "ro", "uri": "true"})
+
+
+def _columns(connection: Connection) -> dict[str, set[str]]:
+    inspector = inspect(connection)
+    there = set(inspector.get_table_names())
+    return {
+        table: {column["name"] for column in inspector.get_columns(table)}
+        for table in (_TENANTS, _ONBOARDING)
+        if table in there
+    }
+
+
+async def _rows(connection: AsyncConnection, table: str) -> list[dict[str, Any]]:
+    query = text(f"SELECT * FROM {table}")  # noqa: S608 - one of two names of ours
+    rows = (await connection.execute(query)).mappings()
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def _tenant(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> LegacyTenant:
+    steps = _steps(onboarding.get("provisioning_steps"))
+    config = _document(onboarding.get("provisioning_config"))
+    # The row is shared with another set-up flow, whose words mean something else.
+    is_ours = bool(onboarding.get("provisioning_type")) or bool(steps)
+    word = str(onboarding.get("status") or "").upper()
+    return LegacyTenant(
+        id=str(row["id"]),
+        code=str(row.get("tenant_code") or ""),
+        name=str(row["name"] or ""),
+        country_code=str(row.get("country_code") or "KE"),
+        engine=str(row.get("engine") or ""),
+        word=_tenant_word(row.get("provisioning_status")),
+        onboarding_word=word if is_ours and word in _FLOW_WORDS - {"NOT_STARTED"} else "",
+        steps=steps,
+        error_message=str(onboarding.get("error_message") or row.get("provisioning_error") or ""),
+        error_step=str(onboarding.get("error_step") or ""),
+        include_demo_data=_flag(config.get("include_demo_data")),
+        pos_store_enabled=_flag(config.get("pos_store_enabled")) is not False,
+        chart=str(config.get("country_template") or ""),
+        updated_at=_time(onboarding.get("updated_at")) or _time(onboarding.get("started_at")),
+        evidence=json.dumps(
+            {"tenant": dict(row), "onboarding": dict(onboarding)},
+            default=str,
+            ensure_ascii=False,
+            sort_keys=True,
+        ),
+    )
+
+
+def _tenant_word(value: object) -> str:
+    word = str(value or "").upper()
+    return "" if word == "NOT_PROVISIONED" else word
+
+
+def _steps(value: object) -> dict[str, LegacyStep]:
+    return {
+        key: LegacyStep(
+            status=str(entry.get("status") or "").lower(),
+            message=str(entry.get("message") or ""),
+            error=str(entry.get("error") or ""),
+        )
+        for key, entry in _document(value).items()
+        if isinstance(entry, dict)
+    }
+
+
+def _document(value: object) -> dict[str, Any]:
+    if isinstance(value, (str, bytes)):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -1,0 +1,210 @@
+"""Tenants of the old system come over, each after a look at ERPNext, and the stuck ones heal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from reconciler.sweep import Sweeper
+from server.commands import EngineEntry
+from server.legacy import Imported, Importer
+from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT
+from server.model.identifiers import TenantId
+from server.model.states import TenantState
+from server.probing import Prober
+from server.store.legacy import read_legacy
+from tests.server.executor.conftest import site, still  # noqa: F401 - the fixtures
+from tests.server.executor.scene import WHOLE, Shop, now
+from tests.server.legacy.old import make_old, tenant_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "Kijani Stores"
+LOST: dict[str, Any] = {
+    "number": 1,
+    "name": NAME,
+    "word": "PARTIAL",
+    "onboarding": {"status": "PARTIAL", "provisioning_steps": {}},
+}
+
+
+async def provisioned_before(shop: Shop, folder: Path, *names: str) -> Shop:
+    """Have Companies made by what knows nothing of the import; give an empty shop beside."""
+    first = Shop(shop.site, folder / "before.db")
+    await first.drive()
+    try:
+        for name in names:
+            await first.completed(name, till_user=None)
+    finally:
+        for store in list(first.stores):
+            await first.leave(store)
+    return shop
+
+
+async def brought(shop: Shop, url: str, *, dry_run: bool = False) -> list[Imported]:
+    store = shop.store
+    entry = EngineEntry(site=store.engine.site, blueprint=ERPNEXT)
+    importer = Importer(
+        store.database,
+        Prober(store.database, {"main": store.engine}, ENGINE_BLUEPRINTS, now=now),
+        engines={"main": entry},
+        engine_id="main",
+        now=now,
+    )
+    return await importer.run(await read_legacy(url), dry_run=dry_run)
+
+
+async def swept(shop: Shop) -> None:
+    store = shop.store
+    sweeper = Sweeper(
+        store.database,
+        shop.commands,
+        engines={"main": EngineEntry(site=store.engine.site, blueprint=ERPNEXT)},
+        now=now,
+        lease_seconds=2.0,
+    )
+    await sweeper.sweep()
+
+
+async def delete(shop: Shop, doctype: str, name: str) -> None:
+    async with httpx.AsyncClient(headers={"Authorization": "token key:secret"}) as client:
+        answer = await client.delete(f"{shop.site.url}/api/resource/{doctype}/{name}")
+        assert answer.status_code == 202, answer.text
+
+
+async def old_url(folder: Path, *tenants: dict[str, Any]) -> str:
+    url = f"sqlite+aiosqlite:///{folder / 'old.db'}"
+    await make_old(url, tenants)
+    return url
+
+
+async def test_the_seeds_case_is_completed_by_an_import_and_one_sweep(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shop = await provisioned_before(still, tmp_path, NAME)
+    await shop.drive()
+    url = await old_url(tmp_path, LOST)
+    before = await shop.documents()
+
+    (imported,) = await brought(shop, url)
+
+    # No till was asked for in the old record: everything else is there.
+    assert (imported.imported_as, imported.differs) == (
+        "COMPLETED",
+        "PARTIAL -> COMPLETED",
+    ), imported.why
+    tenant = TenantId(tenant_id(1))
+    record = await shop.record(tenant)
+    assert record.tenant.state is TenantState.COMPLETED
+    assert {step.adopted for step in record.steps if not step.note} == {True}
+    assert shop.sql("SELECT count(*) FROM resources WHERE state = 'CREATED'") == [(0,)]
+    assert await shop.documents() == before
+
+
+async def test_what_the_old_run_did_not_do_is_done_by_one_sweep(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shop = await provisioned_before(still, tmp_path, NAME)
+    await shop.drive()
+    await delete(shop, "POS Profile", "POS KS")
+    url = await old_url(tmp_path, LOST)
+
+    (imported,) = await brought(shop, url)
+
+    assert imported.imported_as == "FAILED"
+    assert "step_8_pos_profile" in imported.why
+    tenant = TenantId(tenant_id(1))
+    await swept(shop)
+    await shop.must_complete(tenant)
+    whole = WHOLE - Counter({"POS Opening Entry": 1})
+    assert await shop.belongings(NAME) == whole
+    made = shop.sql("SELECT doctype, name FROM resources WHERE state = 'CREATED'")
+    assert made == [("POS Profile", "POS KS")]
+
+
+async def test_a_tenant_without_anything_at_the_engine_is_made_by_one_sweep(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    await still.drive()
+    url = await old_url(tmp_path, LOST)
+    (imported,) = await brought(still, url)
+    assert (imported.imported_as, imported.why) == (
+        "FAILED",
+        "The engine holds nothing of it: it begins anew.",
+    )
+    await swept(still)
+    await still.must_complete(TenantId(tenant_id(1)))
+    assert (await still.belongings(NAME))["Company"] == 1
+
+
+async def test_a_dry_run_says_the_same_and_writes_nothing(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    await still.drive()
+    url = await old_url(tmp_path, LOST)
+    foreseen = await brought(still, url, dry_run=True)
+    assert still.sql("SELECT count(*) FROM tenants") == [(0,)]
+    assert await brought(still, url) == foreseen
+    (again,) = await brought(still, url)
+    assert again.imported_as == "UNCHANGED"
+    assert still.sql("SELECT decision FROM imports") == [("STOPPED",)]
+
+
+async def test_a_company_of_two_tenants_is_nobodys_until_a_person_decides(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shop = await provisioned_before(still, tmp_path, NAME)
+    await shop.drive()
+    url = await old_url(tmp_path, LOST, {**LOST, "number": 2, "name": "KIJANI stores"})
+    imported = await brought(shop, url)
+    assert [each.imported_as for each in imported] == ["HELD", "HELD"]
+    assert all(each.following.startswith("provisioner adopt ") for each in imported)
+    assert shop.sql("SELECT count(*) FROM bindings") == [(0,)]
+    assert shop.sql("SELECT DISTINCT hold_by FROM tenants") == [("imported",)]
+
+
+async def test_other_engines_bad_data_and_running_ones_are_left_out_with_a_reason(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    await still.drive()
+    url = await old_url(
+        tmp_path,
+        {"number": 1, "name": "Odoo Shop", "engine": "odoo"},
+        {"number": 2, "name": "A < B"},
+        {
+            "number": 3,
+            "name": "Busy",
+            "word": "PROVISIONING",
+            "onboarding": {"status": "IN_PROGRESS", "updated_at": now().isoformat()},
+        },
+        {"number": 4, "name": "Fresh"},
+    )
+    imported = {each.name: each for each in await brought(still, url)}
+    assert imported["Odoo Shop"].imported_as == "SKIPPED"
+    assert imported["A < B"].imported_as == "NOT_IMPORTED"
+    assert "company_name" in imported["A < B"].why
+    assert "stop that first" in imported["Busy"].why
+    assert imported["Fresh"].imported_as == "PENDING"
+    assert [row[0] for row in still.sql("SELECT company_name FROM tenants")] == ["Fresh"]
+
+
+async def test_an_engine_that_is_down_guesses_nothing(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    await still.open()
+    url = await old_url(tmp_path, LOST)
+    await still.faults(maintenance=True)
+    (imported,) = await brought(still, url)
+    assert imported.imported_as == "NOT_IMPORTED"
+    assert "nothing is guessed" in imported.why
+    assert still.sql("SELECT count(*) FROM tenants") == [(0,)]

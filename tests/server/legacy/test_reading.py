@@ -1,0 +1,127 @@
+"""The old database is read as it is: columns gone, words of another flow, broken JSON."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.errors import SettingsError, StoreUnavailable
+from server.store.legacy import read_legacy
+from tests.server.legacy.old import make_old, steps, tenant_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import URL
+
+
+def told(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+async def test_a_tenant_is_read_with_its_words_and_steps(database_url: URL) -> None:
+    onboarding = {
+        "status": "PARTIAL",
+        "provisioning_config": {"include_demo_data": True, "country_template": "Kenya"},
+        "provisioning_steps": {
+            **steps("step_0_engine_check", "step_2_company"),
+            "step_9_pos_session": {"status": "failed", "error": "user is disabled"},
+        },
+        "error_message": "deadlock",
+        "error_step": "step_8_pos_profile",
+    }
+    await make_old(
+        database_url,
+        [{"number": 1, "name": "Kijani Stores", "word": "PARTIAL", "onboarding": onboarding}],
+    )
+    (tenant,) = await read_legacy(told(database_url))
+    assert (tenant.id, tenant.name, tenant.engine) == (tenant_id(1), "Kijani Stores", "erpnext")
+    assert (tenant.word, tenant.onboarding_word, tenant.steps_done) == ("PARTIAL", "PARTIAL", 2)
+    assert tenant.include_demo_data is True
+    assert tenant.steps["step_9_pos_session"].error == "user is disabled"
+    assert (tenant.error_step, tenant.error_message) == ("step_8_pos_profile", "deadlock")
+    assert tenant.passed_company
+    assert "Kijani Stores" in tenant.evidence
+
+
+async def test_columns_and_tables_may_be_gone(database_url: URL) -> None:
+    await make_old(
+        database_url, [{"number": 1, "name": "A"}], columns_dropped=True, onboarding=False
+    )
+    (tenant,) = await read_legacy(told(database_url))
+    assert (tenant.word, tenant.was_begun) == ("", False)
+
+
+async def test_words_of_the_other_flow_say_nothing(database_url: URL) -> None:
+    other = {"status": "COMPLETED", "provisioning_type": None, "workspace_type": "RETAIL"}
+    await make_old(database_url, [{"number": 1, "name": "A", "onboarding": other}])
+    (tenant,) = await read_legacy(told(database_url))
+    assert not tenant.was_begun
+
+
+async def test_broken_json_is_an_empty_record(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'old.db'}"
+    await make_old(
+        url,
+        [
+            {
+                "number": 1,
+                "name": "A",
+                "word": "PARTIAL",
+                "onboarding": {"status": "PARTIAL", "provisioning_steps": "{not json"},
+            }
+        ],
+    )
+    (tenant,) = await read_legacy(url)
+    assert (tenant.word, tenant.steps) == ("PARTIAL", {})
+
+
+async def test_a_run_is_quiet_only_after_its_time(database_url: URL) -> None:
+    await make_old(
+        database_url,
+        [
+            {
+                "number": 1,
+                "name": "A",
+                "word": "PROVISIONING",
+                "onboarding": {"status": "IN_PROGRESS"},
+            }
+        ],
+    )
+    (tenant,) = await read_legacy(told(database_url))
+    assert tenant.runs
+    hour = timedelta(hours=1)
+    assert not tenant.is_quiet(datetime(2026, 1, 20, 22, 0, tzinfo=UTC), hour)
+    assert tenant.is_quiet(datetime(2026, 1, 20, 22, 31, tzinfo=UTC), hour)
+
+
+async def test_reading_writes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    await make_old(f"sqlite+aiosqlite:///{file}", [{"number": 1, "name": "A"}])
+    before = file.read_bytes()
+    file.chmod(0o400)
+    await read_legacy(f"sqlite+aiosqlite:///{file}")
+    assert file.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["old.db"]
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "says"),
+    [
+        ("nonsense", SettingsError, "no database URL"),
+        ("mysql://x/y", SettingsError, "sqlite or postgresql"),
+        ("sqlite+aiosqlite:////nowhere/at/all.db", StoreUnavailable, "no file"),
+    ],
+)
+async def test_a_wrong_address_says_what_is_wrong(
+    url: str, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        await read_legacy(url)
+
+
+async def test_another_programs_database_is_refused(database_url: URL) -> None:
+    with pytest.raises((SettingsError, StoreUnavailable), match=r"old system|no file"):
+        await read_legacy(told(database_url))

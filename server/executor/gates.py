@@ -238,7 +238,8 @@ class Gates:
                 if await self._take(site):
                     self._looking.add(site)
                     health = await self._check(site)
-                    await self._write(site, health, pause=self._pause_of(gate))
+                    age = (self._now() - gate.since).total_seconds()
+                    await self._write(site, health, pause=pause_after(age))
                     self._looking.discard(site)
             except StoreUnavailable as error:
                 _log.warning("gate.write_failed", tenant="", site=site, error=error.message)
@@ -264,16 +265,6 @@ class Gates:
             )
         )
         return taken.applied
-
-    def _pause_of(self, gate: Gate) -> float:
-        """Return the pause after a look: 1, 2, 4, 8, then 15 s, told by the gate's age alone.
-
-        So it goes on in the same rhythm in whichever process.
-        """
-        age = (self._now() - gate.since).total_seconds()
-        sums = accumulate(PROBE_PAUSES_SECONDS)
-        due = zip(PROBE_PAUSES_SECONDS[1:], sums, strict=False)
-        return next((pause for pause, end in due if age < 2 * end), PROBE_PAUSES_SECONDS[-1])
 
     async def _write(self, site: str, health: EngineHealth, *, pause: float) -> None:
         now = self._now()
@@ -309,3 +300,12 @@ class Gates:
     def _tell_open(self) -> None:
         for callback in self._on_open:
             callback()
+
+
+def pause_after(age_seconds: float) -> float:
+    """Return the pause after a look: 2, 4, 8, then 15 s, told by the outage's age alone.
+
+    So it goes on in the same rhythm in whichever process.
+    """
+    due = zip(PROBE_PAUSES_SECONDS[1:], accumulate(PROBE_PAUSES_SECONDS), strict=False)
+    return next((pause for pause, end in due if age_seconds < 2 * end), PROBE_PAUSES_SECONDS[-1])

@@ -38,6 +38,16 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
         if known is not None and known.state is ResourceState.INTENDED:
             # What was out when its answer was lost has been seen: others may go on.
             driven.free_slot()
+        if known is not None and known.busy_until is not None:
+            ours = True
+            driven.say(
+                f"{document.doctype} {document.name!r} is as it was wanted: an earlier change of "
+                "ours, whose answer was lost, was carried out.",
+                event="document.settled",
+                step_key=kind.key,
+                doctype=document.doctype,
+                name=document.name,
+            )
         if state is ResourceState.CREATED and (known is None or known.state is not state):
             ours = True
             driven.say(

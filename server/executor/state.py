@@ -182,7 +182,23 @@ class DrivenRun:
             # It is written all the same; memory must follow before anybody goes on.
             self._follow(await writing)
             raise
-        return self._follow(outcome)
+        refusal = self._follow(outcome)
+        # Where the number of steps itself was damaged, there is nothing more to write.
+        whole = len(self.steps) >= self.run.total_steps
+        if refusal is None and outcome.steps_lost and whole:
+            await self._write_steps_again()
+        return refusal
+
+    async def _write_steps_again(self) -> None:
+        """Give the run the step rows back that somebody deleted while it was driven."""
+        for step in self.steps.values():
+            self.put_step(step)
+        self.say(
+            "Step rows of this run were deleted while it was driven. They are written again.",
+            event="record.rebuilt",
+            level=LogLevel.WARNING,
+        )
+        await self.write()
 
     def _follow(self, outcome: Outcome) -> Refusal | None:
         if outcome.refusal is Refusal.REPLACED:

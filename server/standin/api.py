@@ -38,6 +38,8 @@ class Call:
     delay: float = 0.0
     # Whether that time was spent, so that a refusal need not spend it again.
     spent: bool = False
+    # Whether the connection is cut in the middle of the answer, by a fault.
+    cut_in_the_middle: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:  # Any: JSON

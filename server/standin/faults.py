@@ -16,7 +16,7 @@ from server.standin.naming import fold
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-BEFORE, AFTER = "before", "after"
+BEFORE, AFTER, MIDDLE = "before", "after", "middle"
 CUT = "cut"
 _STATUSES = range(400, 600)
 # The status a type of error comes with, when a fault names only the type.
@@ -55,8 +55,12 @@ class Fault:
     """One thing to go wrong, for requests of a method, doctype and name.
 
     `doctype` may be the path of a method. `times` None means until cleared. With neither a status,
-    a type nor a cut it only waits `hang_seconds`: before the work the waiting is part of the
-    transaction, after it only of the answer.
+    a type nor a cut it only waits `hang_seconds` (or `hang_ms`): before the work the waiting is
+    part of the transaction, after it only of the answer.
+
+    `cut` closes the connection: "before" the work (it is not done), "after" it (done, no answer),
+    or in the "middle" of the answer (done, half of the answer comes). `"action": "cut"` with
+    `when` is the older way to say the first two.
     """
 
     method: str | None = None
@@ -69,13 +73,30 @@ class Fault:
     message: str = "Asked for by a fault"
     action: str | None = None
     html: bool = False
+    cut: str | None = None
     hang_seconds: float = 0.0
+    hang_ms: float = 0.0
     retry_after: int | None = None
 
     @property
     def cuts(self) -> bool:
-        """Whether the connection is closed without an answer."""
-        return self.action == CUT or self.status == 0
+        """Whether the connection is closed without a whole answer."""
+        return self.action == CUT or self.cut is not None or self.status == 0
+
+    @property
+    def cuts_in_the_middle(self) -> bool:
+        """Whether half of the answer comes before the connection is closed."""
+        return self.cut == MIDDLE
+
+    @property
+    def comes_before(self) -> bool:
+        """Whether it happens before the work."""
+        return (self.cut or self.when) == BEFORE
+
+    @property
+    def seconds(self) -> float:
+        """How long it waits."""
+        return self.hang_seconds + self.hang_ms / 1000
 
     @property
     def refuses(self) -> bool:
@@ -154,11 +175,14 @@ def _fault(position: int, entry: Any) -> Fault:  # Any: JSON
     _refuse_unknown(where, entry, {f.name for f in fields(Fault)})
     _check_types(where, entry)
     method = entry.get("method")
-    hang = _number(entry.get("hang_seconds", 0), f"{where}.hang_seconds")
-    fault = Fault(**{**entry, "method": method and method.upper(), "hang_seconds": hang})
-    if not (fault.cuts or fault.refuses or fault.hang_seconds):
+    hang = {
+        name: _number(entry.get(name, 0), f"{where}.{name}") for name in ("hang_seconds", "hang_ms")
+    }
+    fault = Fault(**{**entry, "method": method and method.upper(), **hang})
+    if not (fault.cuts or fault.refuses or fault.seconds):
         raise BadFaultsError(
-            f"{where}: does nothing; set status, exc_type, html, action or hang_seconds."
+            f"{where}: does nothing; set status, exc_type, html, cut, action, hang_seconds "
+            "or hang_ms."
         )
     return fault
 
@@ -167,7 +191,12 @@ def _check_types(where: str, entry: dict[str, Any]) -> None:  # Any: JSON
     for name in ("method", "doctype", "name", "exc_type", "message"):
         if not isinstance(entry.get(name, ""), str):
             raise BadFaultsError(f"{where}.{name}: must be a text.")
-    options = {"when": (BEFORE, AFTER), "action": (CUT,), "html": (True, False)}
+    options = {
+        "when": (BEFORE, AFTER),
+        "action": (CUT,),
+        "cut": (BEFORE, AFTER, MIDDLE),
+        "html": (True, False),
+    }
     for name, allowed in options.items():
         if name in entry and entry[name] not in allowed:
             raise BadFaultsError(f"{where}.{name}: must be one of {allowed}.")

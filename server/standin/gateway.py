@@ -21,7 +21,7 @@ from server.standin.api import Api, Call, Reply
 from server.standin.bodies import parse_body
 from server.standin.catalogue import DOCTYPES
 from server.standin.errors import EngineError, PageError
-from server.standin.faults import BEFORE, Fault, Faults
+from server.standin.faults import Fault, Faults
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -82,7 +82,26 @@ class Gateway:
             return
         finally:
             self.log[method, call.target, status] += 1
-        await response(scope, receive, send)
+        if call.cut_in_the_middle:
+            await self._send_half(response, scope, receive, send)
+        else:
+            await response(scope, receive, send)
+
+    async def _send_half(
+        self, response: Response, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send the head, which promises the whole, and half of the body; then cut."""
+        body = bytes(response.body)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": response.raw_headers,
+            }
+        )
+        half = body[: len(body) // 2]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        await self._connections.cut(scope, receive)
 
     async def _respond(
         self, scope: Scope, receive: Receive, headers: dict[str, str], call: Call
@@ -124,8 +143,8 @@ class Gateway:
             call.body = parse_body(raw, headers.get("content-type", ""))
         fault = self.faults.take(call.method, call.target, _names(self._api.site, call))
         call.delay = self.faults.latency_ms / 1000
-        if fault is not None and fault.when == BEFORE:
-            call.delay += fault.hang_seconds
+        if fault is not None and fault.comes_before:
+            call.delay += fault.seconds
             if fault.cuts or fault.refuses:
                 await self._fail(fault, call)
         if call.method == "OPTIONS":
@@ -133,15 +152,16 @@ class Gateway:
         reply = await (
             self._api.resource(call) if kind == "resource" else methods.answer(self._api, call)
         )
-        if fault is not None and fault.when != BEFORE:
-            call.delay = fault.hang_seconds
+        if fault is not None and not fault.comes_before:
+            call.delay = fault.seconds
+            call.cut_in_the_middle = fault.cuts_in_the_middle
             await self._fail(fault, call)
         return reply
 
     async def _fail(self, fault: Fault, call: Call) -> None:
         call.spent = True
         await self._traffic.pause(call.delay)
-        if fault.cuts:
+        if fault.cuts and not fault.cuts_in_the_middle:
             raise CutError
         if fault.refuses:
             raise fault.error()

@@ -11,6 +11,7 @@ and inside `AsyncConnection.run_sync` on PostgreSQL.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from operator import itemgetter
@@ -183,7 +184,7 @@ def _lock(
 
 def _site(op: Operation) -> str | None:
     """Return the site whose row an operation changes."""
-    if isinstance(op, GateOperation):
+    if isinstance(op, GateOperation | SiteOperation):
         return op.site
     return op.slot.site if isinstance(op, TenantOperation) and op.slot is not None else None
 
@@ -451,6 +452,40 @@ def _write_rows(
         LOG_ENTRIES,
         [row for op in changed for row in rows.log_rows(op, outcomes[id(op)].log_seq)],
     )
+    _see_lost_steps(connection, changed, outcomes)
+
+
+def _see_lost_steps(
+    connection: Connection, changed: Sequence[TenantOperation], outcomes: dict[int, Outcome]
+) -> None:
+    """Tell a worker whose run has fewer step rows than it wrote: somebody deleted some.
+
+    It has them all in memory and writes them again; nobody else may, while it drives.
+    """
+    driven = {op.runs[0].run.id: op for op in changed if op.token is not None and op.runs}
+    if not driven:
+        return
+    count = _count_steps(connection.dialect.name)
+    rows_of = connection.execute(count, _run_ids(connection, driven))
+    counts: dict[str, int] = {row[0]: row[1] for row in rows_of}
+    for run_id, op in driven.items():
+        if counts.get(run_id, 0) < op.runs[0].run.total_steps:
+            outcomes[id(op)] = replace(outcomes[id(op)], steps_lost=True)
+
+
+@lru_cache(maxsize=2)
+def _count_steps(dialect: str) -> Executable:
+    asked = rowset(dialect, {"run_id": Text()})
+    return (
+        select(STEPS.c.run_id, func.count())
+        .join(asked, STEPS.c.run_id == asked.c.run_id)
+        .group_by(STEPS.c.run_id)
+    )
+
+
+def _run_ids(connection: Connection, run_ids: Iterable[str]) -> dict[str, str]:
+    shaped = [{"run_id": run_id} for run_id in run_ids]
+    return {PARAMETER: encode(connection.dialect.name, ["run_id"], shaped)}
 
 
 def _request_rows(orders: Iterable[TenantOperation | RequestOperation]) -> list[rows.Row]:

@@ -309,12 +309,14 @@ class Outcome:
         token: The tenant's fencing token after it.
         revision: The tenant's revision after it.
         log_seq: Cursor of the tenant's last log entry after it.
+        steps_lost: Whether step rows of the worker's run were gone when it was written.
     """
 
     refusal: Refusal | None = None
     token: int = 0
     revision: int = 0
     log_seq: int = 0
+    steps_lost: bool = False
 
     @property
     def applied(self) -> bool:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from server.errors import StoreUnavailable
 from server.store.failures import CommitUnknown, ConnectionLost, detail
 from server.store.operations import GateOperation, Outcome, Refusal, TenantOperation
+from server.store.site_operations import SiteOperation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -74,7 +75,11 @@ class _Waiting:
         """What it changes, where operations must keep their order."""
         if isinstance(self.operation, TenantOperation):
             return self.operation.tenant_id
-        return self.operation.site if isinstance(self.operation, GateOperation) else None
+        return (
+            self.operation.site
+            if isinstance(self.operation, GateOperation | SiteOperation)
+            else None
+        )
 
 
 class Writer:

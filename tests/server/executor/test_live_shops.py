@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 NAME = "Kijani Stores"
 
 
-def delete_company(shop: Shop) -> None:
+def delete_company(shop: Shop, name: str = NAME) -> None:
     """Lose a Company as a restored backup of the site would."""
     documents = shop.site.site.documents
     for doctype, held in documents.items():
-        for key in [k for k, each in held.items() if each.get("company") == NAME]:
+        for key in [k for k, each in held.items() if each.get("company") == name]:
             del documents[doctype][key]
     for mode in documents["Mode of Payment"].values():
-        mode["accounts"] = [row for row in mode["accounts"] if row["company"] != NAME]
-    company = next(key for key, each in documents["Company"].items() if each["name"] == NAME)
+        mode["accounts"] = [row for row in mode["accounts"] if row["company"] != name]
+    company = next(key for key, each in documents["Company"].items() if each["name"] == name)
     del documents["Company"][company]
 
 

@@ -1,0 +1,131 @@
+"""The line before a site's slot: it takes no places, and who was ordered first goes first."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.executor import slots
+from server.executor.slots import LineIsLong, Slots
+from tests.server.executor.scene import COMPANY, PATIENCE_SECONDS
+from tests.server.executor.test_takeover import replace_worker
+
+if TYPE_CHECKING:
+    from tests.server.executor.scene import Shop
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def place(number: int) -> tuple[datetime, str]:
+    return (NOON + timedelta(seconds=number), f"run-{number}")
+
+
+async def stand(line: slots.Line, number: int, had: list[int]) -> None:
+    async with line.turn(place(number)):
+        had.append(number)
+        await asyncio.sleep(0)
+
+
+async def test_turns_go_by_order_whoever_came_first() -> None:
+    line, had = Slots().of("a site"), list[int]()
+    async with line.turn(place(99)):
+        waiting = [asyncio.create_task(stand(line, number, had)) for number in (7, 3, 5)]
+        await asyncio.sleep(0)
+        assert line.seated == 3
+    await asyncio.gather(*waiting)
+    assert had == [3, 5, 7]
+    assert not line.taken
+
+
+async def test_the_last_one_gives_its_seat_to_an_earlier_one() -> None:
+    line, had = Slots().of("a site"), list[int]()
+    async with line.turn(place(0)):
+        seated = [
+            asyncio.create_task(stand(line, 10 + number, had)) for number in range(slots.SEATS)
+        ]
+        await asyncio.sleep(0)
+        assert not line.seats(place(50))
+        earlier = asyncio.create_task(stand(line, 1, had))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with pytest.raises(LineIsLong):
+            await seated[-1]
+    await asyncio.gather(earlier, *seated[:-1])
+    assert had[0] == 1
+    assert len(had) == slots.SEATS
+
+
+async def test_one_that_is_cancelled_leaves_the_line_in_order() -> None:
+    line, had = Slots().of("a site"), list[int]()
+    async with line.turn(place(0)):
+        first, second = (asyncio.create_task(stand(line, number, had)) for number in (1, 2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+    await second
+    assert had == [2]
+
+
+async def test_who_cannot_have_the_slot_lets_an_earlier_one_try() -> None:
+    """Two processes would else wait for each other."""
+    line, had = Slots().of("a site"), list[int]()
+    async with line.turn(place(5)) as turn:
+        earlier = asyncio.create_task(stand(line, 1, had))
+        await asyncio.sleep(0)
+        await turn.let_earlier_go()
+        assert had == [1]
+        assert line.taken
+    await earlier
+    assert not line.taken
+
+
+async def test_the_waiting_of_one_site_takes_no_places_of_another(still: Shop) -> None:
+    """More runs than places and seats wait for a slot; their places are free all the same."""
+    await still.drive(max_runs=2)
+    await still.faults({"method": "POST", "doctype": "Company", "hang_seconds": 600})
+    count = 2 + slots.SEATS + 3
+    tenants = [await still.order(f"Branch {number} Traders") for number in range(count)]
+
+    async def all_wait() -> bool:
+        waits = [await still.waits_for(tenant) for tenant in tenants]
+        return waits.count("SITE_SLOT") == count - 1
+
+    await still.until(all_wait)
+    rows = still.sql("SELECT state, worker_id IS NULL FROM runs WHERE waiting_code = 'SITE_SLOT'")
+    assert rows.count(("WAITING", 1)) >= count - 1 - slots.SEATS
+    assert rows.count(("RUNNING", 0)) <= slots.SEATS
+
+    still.site.hurry()
+    await still.must_complete(*tenants)
+    for tenant in tenants:
+        # To wait was no try, and no attempt of its own.
+        assert (await still.outcomes(tenant))[COMPANY] == ["APPLIED"]
+        assert {step.tries for step in (await still.record(tenant)).steps} == {1}
+    made = [each["name"] for each in (await still.look())["documents"]["Company"]]
+    ours = [name for name in made if name.startswith("Branch")]
+    assert ours == [f"Branch {number} Traders" for number in range(count)]
+
+
+async def test_who_stood_in_line_when_its_worker_was_replaced_lost_nothing(shop: Shop) -> None:
+    await shop.faults({"method": "POST", "doctype": "Company", "hang_seconds": 600})
+    tenants = [await shop.order(f"Branch {number} Traders") for number in range(slots.SEATS + 3)]
+    last = tenants[-1]
+    await shop.until_waiting(last, "SITE_SLOT")
+
+    async def handed_back() -> bool:
+        return shop.sql("SELECT state FROM runs WHERE tenant_id = ?", last) == [("WAITING",)]
+
+    await shop.until(handed_back)
+    first, _ = await replace_worker(shop)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("POST", "Company", 2)
+    shop.site.hurry()
+    await shop.must_complete(*tenants)
+    await first.executor.stop()
+
+    assert (await shop.outcomes(last))[COMPANY] == ["APPLIED"]
+    workers = {attempt.worker_id for attempt in await shop.attempts(last)}
+    assert len(workers) == 2

@@ -32,7 +32,8 @@ from server.rpc.fleet import FleetService
 from server.rpc.identity import by_token
 from server.rpc.server import RpcServer
 from server.rpc.service import ProvisioningService
-from server.settings import ensure_database_directory
+from server.rpc.signing_in import AccessService
+from server.settings import ensure_database_directory, load_tls
 from server.store.database import Database
 from server.store.operations import GateOperation
 from server.store.retention import Kept, Retention
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from server.healing import Healer
     from server.model.step_context import Engine
     from server.rpc.answering import Answering
-    from server.settings import EnginesConfig, Settings
+    from server.settings import EnginesConfig, Settings, Tls
 
 
 def utc_now() -> datetime:
@@ -139,6 +140,7 @@ class App:
         self._stack = AsyncExitStack()
         self.core: Core
         self.access: Access
+        self._tls: Tls | None = None
         self.grpc_port = 0
         self.http_port = 0
 
@@ -173,6 +175,8 @@ class App:
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
+        # Before anything is opened: a wrong file is told at once.
+        self._tls = load_tls(settings)
         self.core = await open_core(settings, self._config, stack)
         self.access = await open_access(settings, self.core.database, stack, now=utc_now)
         self.healer = None if self._healer_of is None else self._healer_of(self.core)
@@ -221,7 +225,14 @@ class App:
             History(self.core.database, now=utc_now), identify=identify, healer=self.healer
         )
         await self._serve_http(queries, {"ProvisioningService": service, "FleetService": fleet})
-        rpc = RpcServer(service, str(settings.grpc_address), fleet=fleet)
+        service.note_refusal = fleet.note_refusal = self.access.note_refusal
+        rpc = RpcServer(
+            service,
+            str(settings.grpc_address),
+            fleet=fleet,
+            access=AccessService(self.access, identify=identify),
+            tls=self._tls,
+        )
         await rpc.start()
         # Closed first: callers get their answers before the executor drains.
         stack.push_async_callback(rpc.stop, 5.0)
@@ -246,7 +257,8 @@ class App:
             ).app
 
         app = door_for(LazyApp(build), settings)
-        http = HttpServer(app, settings.http_address.host, settings.http_address.port)
+        address = settings.http_address
+        http = HttpServer(app, address.host, address.port, tls=self._tls)
         await http.start()
         self._stack.push_async_callback(http.stop)
         self.http_port = http.port

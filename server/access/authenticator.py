@@ -151,18 +151,19 @@ class Authenticator:
             return None
         return _Verified(actor=found, expires_at=claims.expires_at, checked_at=now)
 
+    async def tenants_of(self, user: User) -> dict[str, Role] | None:
+        """Return the tenants a user sees and his role in each; None is all of them."""
+        if user.all_tenants:
+            return None
+        words = {
+            membership.tenant_id: membership.role
+            for membership in await self._store.memberships(user.id)
+            if membership.status is MembershipStatus.ACTIVE
+        }
+        return tenants_of(user, words, compat=self._compat)
+
     async def _of_user(self, user: User, claims: Claims) -> Actor | None:
-        tenants = tenants_of(
-            user,
-            {}
-            if user.all_tenants
-            else {
-                membership.tenant_id: membership.role
-                for membership in await self._store.memberships(user.id)
-                if membership.status is MembershipStatus.ACTIVE
-            },
-            compat=self._compat,
-        )
+        tenants = await self.tenants_of(user)
         if claims.tenant_id:
             # For this one only, whatever else the user may see.
             role = user.role if tenants is None else tenants.get(claims.tenant_id)

@@ -45,6 +45,7 @@ RULES: Mapping[str, Right | None] = MappingProxyType(
         "Plan": Right.READ,
         "Verify": Right.READ,
         "Diagnose": Right.READ,
+        "AcceptSite": Right.ORDER_FLEET,
         "Sweep": Right.ORDER_FLEET,
         "ListSweeps": Right.READ_FLEET,
         "ListFindings": Right.READ_FLEET,
@@ -65,6 +66,9 @@ RULES: Mapping[str, Right | None] = MappingProxyType(
 
 # A member may order what he may not make: a Start of his own tenant answers its status.
 _BY_MEMBERS_TOO = frozenset({"StartProvisioning"})
+
+# Rules under which nothing is changed.
+READING = frozenset({None, Right.READ, Right.READ_FLEET})
 
 _DONE_BY = {
     Right.READ: "see tenants",

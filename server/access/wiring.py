@@ -11,9 +11,11 @@ import structlog
 from server.access.api_keys import ApiKeys
 from server.access.authenticator import Authenticator
 from server.access.passwords import LEGACY_PASSWORD, Passwords, weakness
+from server.access.policy import READING, RULES
 from server.access.sign_in import SignIn
 from server.access.signing_key import signing_key
 from server.access.tokens import Tokens
+from server.access.trail import entry
 from server.access.users import Users
 from server.errors import AlreadyExists, SettingsError
 from server.model.actor import Actor, Role
@@ -46,6 +48,15 @@ class Access:
     authenticator: Authenticator
     store: AccessStore
     passwords: Passwords
+    now: Callable[[], datetime]
+
+    async def note_refusal(self, actor: Actor, method: str, code: str) -> None:
+        """Write into the audit that a call was refused before it was looked at.
+
+        Reads that are refused are no orders: they are not written.
+        """
+        if RULES.get(method) not in READING:
+            await self.store.note(entry(actor, self.now(), action=method, outcome=code))
 
 
 async def open_access(
@@ -86,6 +97,7 @@ async def open_access(
         authenticator=authenticator,
         store=store,
         passwords=passwords,
+        now=now,
     )
     await _first_administrator(settings, access)
     await _legacy_administrator(settings, access)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
+from server.commands.audited import audited
 from server.commands.desk import OrderDesk, refuse_in_motion
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
 from server.erpnext.adoption import CompanyLook, Compared, look_at_company
@@ -78,6 +79,7 @@ class Adopting(OrderDesk):
         live = await self._live(asked.tenant_id)
         return await self._compared(live.record, await self._look(live.record))
 
+    @audited("AdoptCompany")
     async def adopt_company(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
         """Make the Company that is there this tenant's, lift a hold, and drive on.
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
+from server.commands.audited import audited
 from server.commands.desk import OrderDesk
 from server.errors import Refused
 from server.model.blueprint import blueprint_of
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 class Cancelling(OrderDesk):
     """Stops runs."""
 
+    @audited("Cancel")
     async def cancel(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
         """Stop a tenant's run, or mark one that stopped by itself as not to be driven on.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
+from server.commands.audited import audited
 from server.commands.desk import OrderDesk
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
 from server.errors import Refused
@@ -42,6 +43,7 @@ class _Removal:
 class Deprovisioning(OrderDesk):
     """Removes tenants."""
 
+    @audited("Deprovision")
     async def deprovision(
         self, actor: Actor, tenant_id: str, terms: OrderTerms, *, options: UndoOptions
     ) -> TenantId:

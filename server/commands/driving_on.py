@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask
+from server.commands.audited import audited
 from server.commands.desk import OrderDesk, refuse_in_motion, refuse_to_healer
 from server.commands.opening import (
     EngineEntry,
@@ -50,6 +51,7 @@ class _Drive:
 class DrivingOn(OrderDesk):
     """Opens further runs."""
 
+    @audited("Continue")
     async def continue_(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
         """Drive on the steps that are not done, with fresh budgets.
 
@@ -64,6 +66,7 @@ class DrivingOn(OrderDesk):
         """
         return await self._drive_on(actor, tenant_id, terms, Order.CONTINUE, step_key="")
 
+    @audited("Retry")
     async def retry(
         self, actor: Actor, tenant_id: str, terms: OrderTerms, *, step_key: str = ""
     ) -> TenantId:

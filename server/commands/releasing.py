@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
+from server.commands.audited import audited
 from server.commands.desk import OrderDesk
 from server.errors import Refused
 from server.model.actor import Right
@@ -73,6 +74,7 @@ def holder_of(live: Live, now: datetime) -> Holder:
 class Releasing(OrderDesk):
     """Takes holds and dead leases away."""
 
+    @audited("Release")
     async def release(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
         """Lift a tenant's hold, and take its run from a worker that is dead.
 

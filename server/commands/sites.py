@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from server.commands.audited import audited
 from server.commands.desk import OrderDesk
 from server.errors import NotAllowed, NotFound
 from server.model.actor import Right
@@ -20,6 +21,7 @@ _log = structlog.get_logger(__name__)
 class SiteOrders(OrderDesk):
     """Orders about sites."""
 
+    @audited("AcceptSite")
     async def accept_site(self, actor: Actor, engine_id: str) -> str:
         """Accept an engine's site as it is: its identity, and that Companies are gone from it.
 
@@ -34,7 +36,7 @@ class SiteOrders(OrderDesk):
             NotFound: if there is no such engine.
             StoreUnavailable: if the database can't write.
         """
-        if not (actor.is_person and actor.may(Right.ORDER)):
+        if not (actor.is_person and actor.may(Right.ORDER_FLEET)):
             raise NotAllowed("Only a person who may give orders can accept a site.")
         entry = self._engines.get(engine_id)
         if entry is None:

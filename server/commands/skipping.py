@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.access.policy import demand
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
+from server.commands.audited import audited
 from server.commands.desk import OrderDesk, refuse_in_motion
 from server.commands.opening import SKIPPED_BY
 from server.errors import Refused
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 class Skipping(OrderDesk):
     """Leaves steps out."""
 
+    @audited("SkipStep")
     async def skip_step(
         self, actor: Actor, tenant_id: str, terms: OrderTerms, *, step_key: str
     ) -> TenantId:

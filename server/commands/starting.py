@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from server.access.policy import demand, demand_any
 from server.commands.asked import request_key
+from server.commands.audited import audited
 from server.commands.desk import MAX_LOOKS, OrderDesk
 from server.commands.opening import open_run
 from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 class Starting(OrderDesk):
     """Registers tenants."""
 
+    @audited("StartProvisioning")
     async def start(
         self,
         actor: Actor,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from server.settings import Tls
+
 # Kept-alive connections of clients that are gone must not hold up the end.
 _STOP_SECONDS = 5
 
@@ -27,10 +29,11 @@ class HttpServer:
         port: Where it listens; the one asked for before `start`.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, *, tls: Tls | None = None) -> None:
         self.host = host
         self.port = port
         self._app = app
+        self._tls = tls
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -42,7 +45,7 @@ class HttpServer:
         """
         listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
-        self._server = _Server(self._app)
+        self._server = _Server(self._app, self._tls)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         await self._server.ready.wait()
 
@@ -57,7 +60,7 @@ class HttpServer:
 class _Server(uvicorn.Server):
     """uvicorn without its hands on signals, and with a word when it listens."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tls: Tls | None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -68,6 +71,8 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_STOP_SECONDS,
+                ssl_certfile=None if tls is None else tls.certificate_file,
+                ssl_keyfile=None if tls is None else tls.key_file,
             )
         )
         self.ready = asyncio.Event()

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from server.access.policy import admit
+from server.errors import NotAllowed
 from server.rpc import failures
 from server.rpc.streams import StreamEnded
 
@@ -24,6 +25,8 @@ class Answering:
     _identify: Identify
     # Calls answered, by rpc and code, for metrics; of all services of the process.
     calls: ClassVar[Counter[tuple[str, str]]] = Counter()
+    # Writes into the audit that an order was refused at the edge; None where nobody listens.
+    note_refusal: Callable[[Actor, str, str], Awaitable[None]] | None = None
 
     async def _answer(
         self, context: Context, method: str, work: Callable[[Actor], Awaitable[Answer]]
@@ -38,7 +41,7 @@ class Answering:
             await failures.abort(context, failures.DEADLINE_PASSED)
         try:
             actor = await self._identify(context)
-            admit(actor, method)
+            await self._admit(actor, method)
             answer = await work(actor)
         except StreamEnded as ended:
             failure = ended.failure
@@ -50,3 +53,11 @@ class Answering:
         self.calls[method, failure.code.name] += 1
         # Outside of the handlers, for abort ends the call by raising.
         return await failures.abort(context, failure)
+
+    async def _admit(self, actor: Actor, method: str) -> None:
+        try:
+            admit(actor, method)
+        except NotAllowed as error:
+            if self.note_refusal is not None:
+                await self.note_refusal(actor, method, error.code)
+            raise

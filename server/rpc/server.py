@@ -10,24 +10,26 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from provisioner.v1 import fleet_pb2, provisioning_pb2
+from provisioner.v1 import access_pb2, fleet_pb2, provisioning_pb2
+from provisioner.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
 from provisioner.v1.fleet_pb2_grpc import add_FleetServiceServicer_to_server
 from provisioner.v1.provisioning_pb2_grpc import add_ProvisioningServiceServicer_to_server
 from server.errors import SettingsError
+from server.limits import MAX_REQUEST_BYTES
 from server.rpc.malformed import Registry
 
 if TYPE_CHECKING:
     from server.rpc.fleet import FleetService
     from server.rpc.identity import Context
     from server.rpc.service import ProvisioningService
+    from server.rpc.signing_in import AccessService
+    from server.settings import Tls
 
+ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
 SERVICE = provisioning_pb2.DESCRIPTOR.services_by_name["ProvisioningService"].full_name
 FLEET = fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name
 # What the health service is asked about the sweeps of this process.
 RECONCILER = "reconciler"
-
-# The largest order is a few KiB; a larger message is a mistake or an attack.
-MAX_REQUEST_BYTES = 1024 * 1024
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -53,9 +55,17 @@ class RpcServer:
     """
 
     def __init__(
-        self, service: ProvisioningService, address: str, *, fleet: FleetService | None = None
+        self,
+        service: ProvisioningService,
+        address: str,
+        *,
+        fleet: FleetService | None = None,
+        access: AccessService | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.port = 0
+        self._access = access
+        self._tls = tls
         self._address = address
         self._service = service
         self._fleet = fleet
@@ -75,12 +85,15 @@ class RpcServer:
         if self._fleet is not None:
             add_FleetServiceServicer_to_server(self._fleet, registry)
             served.append(FLEET)
+        if self._access is not None:
+            add_AccessServiceServicer_to_server(self._access, registry)
+            served.append(ACCESS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (*served, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
         try:
-            self.port = server.add_insecure_port(self._address)
+            self.port = self._bind(server)
         except RuntimeError as error:
             await server.stop(None)
             raise SettingsError(
@@ -92,6 +105,16 @@ class RpcServer:
         self._server = server
         for service in ("", *served):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        if self._tls is None:
+            return server.add_insecure_port(self._address)
+        credentials = grpc.ssl_server_credentials(
+            [(self._tls.key, self._tls.certificate)],
+            root_certificates=self._tls.client_ca,
+            require_client_auth=self._tls.client_ca is not None,
+        )
+        return server.add_secure_port(self._address, credentials)
 
     async def stop(self, grace: float = 5.0) -> None:
         """Report unhealthy, send followers away, let calls under way finish, then close.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from server.settings.engines import EngineConfig, EnginesConfig, load_engines
 from server.settings.files import read_secret_file
 from server.settings.load import ensure_database_directory, load_settings
+from server.settings.tls import Tls, load_tls
 from server.settings.values import ENV_PREFIX, Address, Settings
 
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "EngineConfig",
     "EnginesConfig",
     "Settings",
+    "Tls",
     "ensure_database_directory",
     "load_engines",
     "load_settings",
+    "load_tls",
     "read_secret_file",
 ]

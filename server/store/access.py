@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from server.errors import AlreadyExists, StoreUnavailable
@@ -23,6 +23,7 @@ from server.model.access import (
     fold_email,
 )
 from server.model.actor import Role
+from server.store import rows
 from server.store.rowset import put
 from server.store.tables import API_KEYS, AUDIT, MEMBERSHIPS, TENANTS, USERS
 
@@ -58,8 +59,8 @@ class AccessStore:
         """Return all users by address."""
 
         def read(connection: Connection) -> list[User]:
-            rows = connection.execute(select(USERS).order_by(USERS.c.email_fold)).mappings()
-            return [_user_of(row) for row in rows]
+            found = connection.execute(select(USERS).order_by(USERS.c.email_fold)).mappings()
+            return [_user_of(row) for row in found]
 
         return await self._database.in_snapshot(read)
 
@@ -204,8 +205,8 @@ class AccessStore:
         """Return all keys, newest first, ended ones too."""
 
         def read(connection: Connection) -> list[ApiKey]:
-            rows = connection.execute(select(API_KEYS).order_by(API_KEYS.c.id.desc())).mappings()
-            return [_key_of(row) for row in rows]
+            found = connection.execute(select(API_KEYS).order_by(API_KEYS.c.id.desc())).mappings()
+            return [_key_of(row) for row in found]
 
         return await self._database.in_snapshot(read)
 
@@ -299,30 +300,9 @@ class AccessStore:
             ) from error
 
 
-def count_users(connection: Connection) -> int:
-    """Count the users."""
-    return connection.execute(select(func.count()).select_from(USERS)).scalar_one()
-
-
 def _note(connection: Connection, entry: AuditEntry | None) -> None:
     if entry is not None:
-        put(connection, AUDIT, [audit_row(entry)])
-
-
-def audit_row(entry: AuditEntry) -> dict[str, object]:
-    """Return the columns of an audit entry."""
-    return {
-        "id": entry.id,
-        "at": entry.at,
-        "actor": entry.actor,
-        "role": entry.role,
-        "origin": entry.origin,
-        "action": entry.action,
-        "target": entry.target,
-        "outcome": entry.outcome,
-        "request_id": entry.request_id,
-        "reason": entry.reason,
-    }
+        put(connection, AUDIT, [rows.audit_row(entry)])
 
 
 def _user_of(row: RowMapping) -> User:

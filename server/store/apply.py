@@ -41,6 +41,7 @@ from server.model.states import SETTLED_TENANT_STATES, RunState, WaitingCode
 from server.store import rows
 from server.store.columns import UtcTime
 from server.store.operations import (
+    AuditOperation,
     GateOperation,
     Outcome,
     Refusal,
@@ -56,6 +57,7 @@ from server.store.site_operations import SiteOperation
 from server.store.sites import change_site
 from server.store.tables import (
     ATTEMPTS,
+    AUDIT,
     BINDINGS,
     ENGINES,
     FINDINGS,
@@ -150,6 +152,10 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
             add(connection, OUTBOX, [rows.outbox_row(message) for message in op.outbox])
     repeated = [op for op in ready if isinstance(op, RequestOperation)]
     add(connection, REQUESTS, _request_rows([*changed, *repeated]))
+    noted = [op.audit for op in changed if op.audit is not None]
+    noted += [op.audit for op in repeated if op.audit is not None]
+    noted += [op.entry for op in ready if isinstance(op, AuditOperation)]
+    put(connection, AUDIT, [rows.audit_row(entry) for entry in noted])
     return [outcomes.get(id(op), Outcome()) for op in batch]
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from server.errors import StoreUnavailable
 from server.store import postgres, schema, sqlite
 from server.store.apply import apply, ensure_engine
+from server.store.auditing import submit_with_trail, trail
 from server.store.bound import read_bound
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, detail
@@ -31,11 +32,13 @@ from server.store.writer import PATIENCE_SECONDS, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from typing import Self, TypeVar
 
     from sqlalchemy import URL, Connection
 
+    from server.model.access import AuditEntry
     from server.store.operations import GateOperation, Operation, Outcome
     from server.store.pictures import StoredPicture
     from server.store.wakeups import Listener
@@ -121,7 +124,11 @@ class Database:
 
     async def submit(self, operation: Operation) -> Outcome:
         """Write an operation through the one writer (`server.store.writer`)."""
-        return await self._writer.submit(operation)
+        return await submit_with_trail(self._writer.submit, operation)
+
+    def audited(self, entry: AuditEntry) -> AbstractAsyncContextManager[None]:
+        """Take an order, so that the audit says what becomes of it (`server.store.auditing`)."""
+        return trail(self._writer.submit, entry)
 
     async def picture(self, tenant_id: str, now: datetime) -> StoredPicture | None:
         """Return all that is stored about a tenant, for a diagnosis; None for an unknown one."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from server.model.access import AuditEntry
     from server.model.derive import Standing
     from server.model.identifiers import RunId, TenantId, WorkerId
     from server.model.ownership import Resource
@@ -183,6 +184,7 @@ class TenantOperation:
     log: tuple[LogDraft, ...] = ()
     request: RequestKey | None = None
     imported: ImportRow | None = None
+    audit: AuditEntry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,11 +276,20 @@ class RequestOperation:
     tenant_id: TenantId
     at: datetime
     request: RequestKey
+    audit: AuditEntry | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOperation:
+    """That an order was refused, or changed nothing."""
+
+    entry: AuditEntry
 
 
 Operation = (
     TenantOperation
     | RequestOperation
+    | AuditOperation
     | GateOperation
     | SiteOperation
     | WorkerOperation

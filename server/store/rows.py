@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from dataclasses import Field
 
+    from server.model.access import AuditEntry
     from server.model.records import Cancellation
     from server.model.spec import TenantSpec
     from server.store.operations import (
@@ -359,4 +360,20 @@ def outbox_row(message: OutboxRow) -> Row:
         "due_at": message.created_at,
         "tries": 0,
         "last_error": "",
+    }
+
+
+def audit_row(entry: AuditEntry) -> Row:
+    """Return the columns of an audit entry."""
+    return {
+        "id": entry.id,
+        "at": entry.at,
+        "actor": entry.actor,
+        "role": entry.role,
+        "origin": entry.origin,
+        "action": entry.action,
+        "target": entry.target,
+        "outcome": entry.outcome,
+        "request_id": entry.request_id,
+        "reason": entry.reason,
     }

@@ -10,7 +10,7 @@ from server.model.actor import Actor, Right, Role
 
 MINE, FOREIGN = "tenant-mine", "tenant-foreign"
 ABOUT_A_TENANT = (Right.READ, Right.ORDER, Right.REMOVE)
-ABOUT_THE_FLEET = tuple(set(Right) - set(ABOUT_A_TENANT))
+ABOUT_THE_FLEET = tuple(right for right in Right if right not in ABOUT_A_TENANT)
 
 
 def member(role: Role) -> Actor:

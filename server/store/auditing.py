@@ -1,0 +1,88 @@
+"""Joins an order's audit row to the operation that carries the order out.
+
+Whoever takes an order opens a trail; the operation that is submitted meanwhile takes the
+row along in its own transaction. What was refused, or needed no operation, gets a row of
+its own when the trail ends. An order whose caller went away carries its row all the same.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from server.errors import InvalidInput, ProvisionerError, StoreUnavailable
+from server.store.operations import AuditOperation, RequestOperation, TenantOperation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from server.model.access import AuditEntry
+    from server.store.operations import Operation, Outcome
+
+    Submit = Callable[[Operation], Awaitable[Outcome]]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Trail:
+    entry: AuditEntry
+    written: bool = False
+
+
+_TRAIL: ContextVar[_Trail | None] = ContextVar("audit_trail", default=None)
+
+
+@asynccontextmanager
+async def trail(submit: Submit, entry: AuditEntry) -> AsyncIterator[None]:
+    """Take an order: what becomes of it is written with it, or after it.
+
+    Args:
+        submit: Writes an operation.
+        entry: Who orders what; its outcome and target are filled in here.
+    """
+    mine = _Trail(entry)
+    token = _TRAIL.set(mine)
+    outcome = entry.outcome
+    try:
+        yield
+    except InvalidInput:
+        # No order: nobody could have carried it out.
+        raise
+    except ProvisionerError as error:
+        outcome = error.code
+        raise
+    except Exception:
+        outcome = ProvisionerError.default_code
+        raise
+    else:
+        if not mine.written:
+            await _note(submit, mine.entry)
+    finally:
+        _TRAIL.reset(token)
+        if outcome != entry.outcome and not mine.written:
+            await _note(submit, replace(mine.entry, outcome=outcome))
+
+
+async def submit_with_trail(submit: Submit, operation: Operation) -> Outcome:
+    """Write an operation, and the audit row of the order it carries out."""
+    mine = _TRAIL.get()
+    if mine is None or not isinstance(operation, TenantOperation | RequestOperation):
+        return await submit(operation)
+    # A new tenant has its id only now.
+    row = replace(mine.entry, target=operation.tenant_id)
+    outcome = await submit(replace(operation, audit=row))
+    mine.written = mine.written or outcome.applied
+    return outcome
+
+
+async def _note(submit: Submit, entry: AuditEntry) -> None:
+    try:
+        await submit(AuditOperation(entry=entry))
+    except StoreUnavailable:
+        # The order's own answer is what its caller must hear.
+        _log.warning("audit.not_written", action=entry.action, actor=entry.actor)

@@ -1,0 +1,31 @@
+"""A room of access over a real store of each kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy import URL
+
+
+@pytest.fixture
+async def database(database_url: URL) -> AsyncIterator[Database]:
+    """An empty store."""
+    opened = await Database.open(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty store on SQLite, where the kind of database does not matter."""
+    opened = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'provisioner.db'}")
+    yield opened
+    await opened.close()

@@ -1,0 +1,147 @@
+"""Users, keys and what they may do, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.errors import AlreadyExists, InvalidInput, NotFound, NotSignedIn
+from server.model.actor import LOCAL, Right, Role
+from tests.server.access.rooms import NOW, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from server.access.wiring import Access
+    from server.model.actor import Actor
+    from server.store.database import Database
+
+PASSWORD = "correct horse battery"
+MINE, OTHER = "11111111-1111-7111-8111-111111111111", "22222222-2222-7222-8222-222222222222"
+
+
+async def signed_in(access: Access, email: str, password: str = PASSWORD) -> str:
+    result = await access.sign_in.sign_in(email, password, origin="grpc 10.0.0.1")
+    return f"Bearer {result.token.text.get_secret_value()}"
+
+
+async def actor(access: Access, authorization: str | None) -> Actor:
+    return await access.authenticator.actor(authorization, origin="grpc 10.0.0.1")
+
+
+async def test_a_user_signs_in_whatever_the_case_of_his_address(
+    database: Database, tmp_path: Path
+) -> None:
+    access = await opened(database, tmp_path)
+    await access.users.add(LOCAL, email="Jane@Example.com", password=PASSWORD, all_tenants=True)
+    jane = await actor(access, await signed_in(access, " jane@example.COM "))
+    assert (jane.name, jane.role, jane.tenants) == ("Jane@Example.com", Role.OPERATOR, None)
+    assert jane.origin == "grpc 10.0.0.1"
+    with pytest.raises(AlreadyExists):
+        await access.users.add(LOCAL, email="JANE@example.com", password=PASSWORD)
+
+
+async def test_a_password_a_role_or_a_disabling_ends_the_tokens_that_were_given_out(
+    database: Database, tmp_path: Path
+) -> None:
+    access = await opened(database, tmp_path)
+    user = await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+    changes: tuple[Callable[[], Awaitable[None]], ...] = (
+        lambda: access.users.set_password(LOCAL, user, "another long one"),
+        lambda: access.users.set_role(LOCAL, user, Role.ADMIN, all_tenants=True),
+        lambda: access.users.disable(LOCAL, user),
+    )
+    passwords = (PASSWORD, "another long one", "another long one")
+    for change, password in zip(changes, passwords, strict=True):
+        token = await signed_in(access, "jane@example.com", password)
+        await actor(access, token)
+        await change()
+        with pytest.raises(NotSignedIn):
+            await actor(access, token)
+    with pytest.raises(NotSignedIn) as refused:
+        await signed_in(access, "jane@example.com", "another long one")
+    assert refused.value.code == "BAD_CREDENTIALS"
+    await access.users.enable(LOCAL, user)
+    assert (
+        await actor(access, await signed_in(access, "jane@example.com", "another long one"))
+    ).may(Right.ADMINISTER)
+
+
+async def test_a_member_sees_his_tenants_from_the_next_call_on_and_no_longer_after_he_left(
+    database: Database, tmp_path: Path
+) -> None:
+    access = await opened(database, tmp_path)
+    user = await access.users.add(
+        LOCAL, email="jane@example.com", password=PASSWORD, memberships={MINE: "MANAGER"}
+    )
+    token = await signed_in(access, "jane@example.com")
+    assert (await actor(access, token)).tenants == {MINE: Role.OPERATOR}
+    await access.users.join(LOCAL, user, OTHER, "CASHIER")
+    assert (await actor(access, token)).tenants == {MINE: Role.OPERATOR, OTHER: Role.VIEWER}
+    await access.users.leave(LOCAL, user, MINE)
+    assert (await actor(access, token)).tenants == {OTHER: Role.VIEWER}
+
+
+async def test_a_machines_key_is_shown_once_and_ends_when_revoked_or_over(
+    database: Database, tmp_path: Path
+) -> None:
+    times = [NOW]
+    access = await opened(database, tmp_path, now=lambda: times[0])
+    made = await access.keys.create(
+        LOCAL, name="ci", role=Role.VIEWER, tenants=frozenset({MINE}), days=2
+    )
+    text = made.text.get_secret_value()
+    assert text not in repr(made)
+    ci = await actor(access, f"Bearer {text}")
+    assert (ci.name, ci.tenants) == ("key:ci", {MINE: Role.VIEWER})
+    with pytest.raises(InvalidInput):
+        await access.keys.create(LOCAL, name="ci", role=Role.VIEWER)
+    with pytest.raises(NotSignedIn):
+        await actor(access, f"Bearer {text[:-1]}{'A' if text[-1] != 'A' else 'B'}")
+    await access.keys.revoke(LOCAL, "ci")
+    with pytest.raises(NotSignedIn):
+        await actor(access, f"Bearer {text}")
+    with pytest.raises(NotFound):
+        await access.keys.revoke(LOCAL, "ci")
+    second = (await access.keys.create(LOCAL, name="ci", role=Role.VIEWER, days=2)).text
+    await actor(access, f"bearer {second.get_secret_value()}")
+    times[0] = NOW + timedelta(days=2)
+    with pytest.raises(NotSignedIn):
+        await actor(access, f"Bearer {second.get_secret_value()}")
+
+
+async def test_each_change_of_who_may_come_in_has_a_row_in_the_audit(
+    database: Database, tmp_path: Path
+) -> None:
+    access = await opened(database, tmp_path)
+    user = await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+    await access.users.join(LOCAL, user, MINE, "OWNER")
+    await access.users.disable(LOCAL, user)
+    await access.keys.create(LOCAL, name="ci", role=Role.ADMIN)
+    rows = await access.store.audit(limit=100)
+    assert {(row.actor, row.action, row.target, row.outcome) for row in rows} == {
+        ("local", "AddUser", "jane@example.com", "OK"),
+        ("local", "AddMember", MINE, "OK"),
+        ("local", "DisableUser", "jane@example.com", "OK"),
+        ("local", "CreateKey", "key:ci", "OK"),
+    }
+
+
+async def test_the_first_administrator_is_made_once_and_keeps_his_password(
+    sqlite: Database, tmp_path: Path
+) -> None:
+    first = await opened(
+        sqlite, tmp_path, admin_email="boss@example.com", admin_password="first long one"
+    )
+    again = await opened(
+        sqlite, tmp_path, admin_email="boss@example.com", admin_password="second long one"
+    )
+    for access in (first, again):
+        boss = await actor(access, await signed_in(access, "boss@example.com", "first long one"))
+        assert boss.may(Right.ADMINISTER)
+        with pytest.raises(NotSignedIn):
+            await signed_in(access, "boss@example.com", "second long one")
+    assert len(await again.users.all()) == 1

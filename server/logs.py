@@ -1,12 +1,22 @@
-"""How the process logs: an event name and fields, for people or as JSON, never a secret."""
+"""How the process logs: an event name and fields, for people or as JSON, never a secret.
+
+Values come from callers and engines. A line is one line whatever they hold: what is not
+printable is shown as an escape, so that nobody forges a line or drives a terminal.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
+
+# A traceback has several lines by nature; each is marked as part of one.
+_MARK = "  | "
 
 
 def configure_logging(log_format: str, *, quiet: bool) -> None:
@@ -16,16 +26,16 @@ def configure_logging(log_format: str, *, quiet: bool) -> None:
         log_format: "console" for people, "json" for programs.
         quiet: Whether only warnings and errors are shown (a terminal that shows progress).
     """
-    renderer: Any = structlog.processors.JSONRenderer()
+    renderers: list[Any] = [structlog.processors.JSONRenderer()]  # Any: structlog's own types
     if log_format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderers = [_show_escapes, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if quiet else logging.INFO
@@ -33,4 +43,41 @@ def configure_logging(log_format: str, *, quiet: bool) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     # Libraries log by the standard library; httpx would log each request at INFO.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def one_line(text: str) -> str:
+    r"""Return a text on one line, with what is not printable shown as `\n`, `\x1b`, `\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+class _OneLine(logging.Formatter):
+    """Formats a library's record so that its values can't make a line of their own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """Write the record without its traceback."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise; Any: the library's type
+        """Write a traceback, each line marked."""
+        return _marked(super().formatException(ei))
+
+
+def _show_escapes(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = _marked(value) if key == "exception" else one_line(value)
+    return event
+
+
+def _marked(text: str) -> str:
+    # By the line break only: `splitlines` breaks at signs that a terminal does not.
+    return "\n".join(_MARK + one_line(line) for line in text.split("\n"))
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -6,13 +6,18 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from provisioner.v1 import diagnosis_pb2, fleet_pb2, healing_pb2
-from server.errors import Refused
+from server.errors import InvalidInput, Refused, Violation
 from server.healing.report import as_markdown
 from server.rpc.answering import Answering
 from server.rpc.diagnosing import SEVERITIES
 from server.rpc.messages import int32_of, text_of, time_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from google.protobuf.message import Message
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from server.healing import Case, FindingSeen, Healer, History, Report, Spread, SweepSeen, Watch
     from server.model.actor import Actor
     from server.rpc.identity import Context
@@ -99,18 +104,36 @@ class Healing(Answering):
         async def make(actor: Actor) -> fleet_pb2.GetHealingReportResponse:
             made = await self._history.report(
                 actor,
-                begins_at=(
-                    request.begins_at.ToDatetime(tzinfo=UTC)
-                    if request.HasField("begins_at")
-                    else None
-                ),
-                ends_at=(
-                    request.ends_at.ToDatetime(tzinfo=UTC) if request.HasField("ends_at") else None
-                ),
+                begins_at=_asked_time(request, "begins_at"),
+                ends_at=_asked_time(request, "ends_at"),
             )
             return fleet_pb2.GetHealingReportResponse(report=report_message(made))
 
         return await self._answer(context, "GetHealingReport", make)
+
+
+def _asked_time(request: Message, field: str) -> datetime | None:
+    """Return the time a field holds, or None where it is unset.
+
+    Raises:
+        InvalidInput: it is beyond the calendar.
+    """
+    if not request.HasField(field):
+        return None
+    stamp: Timestamp = getattr(request, field)
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            (
+                Violation(
+                    field=field,
+                    description=(
+                        "is no time from the year 1 to 9999. Send one such as 2026-03-01T08:15:00Z."
+                    ),
+                ),
+            )
+        ) from None
 
 
 def report_message(made: Report) -> healing_pb2.HealingReport:

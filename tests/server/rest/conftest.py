@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ class Rig:
     http: httpx.AsyncClient
     port: int
     service: ProvisioningService
-    tokens: dict[str, str] = field(default_factory=dict)
+    fleet: FleetService
 
     async def get(self, path: str, **options: Any) -> httpx.Response:  # Any: httpx's
         return await self.http.get(path, **options)
@@ -218,20 +218,18 @@ def serve(
                     default_engine="main" if engines else None,
                 ),
             )
+            fleet = FleetService(
+                History(database, now=utc_now),
+                identify=by_token(access.authenticator),
+                healer=None,
+            )
             built = open_rest(
                 settings,
                 database,
                 commands=commands,
                 queries=queries,
                 access=access,
-                services={
-                    "ProvisioningService": service,
-                    "FleetService": FleetService(
-                        History(database, now=utc_now),
-                        identify=by_token(access.authenticator),
-                        healer=None,
-                    ),
-                },
+                services={"ProvisioningService": service, "FleetService": fleet},
                 engines=known,
                 default_engine="main" if engines else None,
             )
@@ -256,6 +254,7 @@ def serve(
                 http=client,
                 port=server.port,
                 service=service,
+                fleet=fleet,
             )
 
     return served

@@ -12,11 +12,14 @@ from clients.cli import (
     diagnosing,
     failures,
     fixing,
+    following,
     healing,
     listing,
+    ordering,
     render,
     requests,
     standing,
+    starting_many,
     surveying,
     watching,
 )
@@ -35,9 +38,7 @@ from clients.cli.requests import (
     Verify,
     Watch,
 )
-from clients.cli.screens import screen_for
 from clients.cli.surveying import spec_of
-from clients.cli.watch import watch
 from clients.cli.wire_text import plain
 from clients.sdk import ProvisionerClient, ProvisionerError
 
@@ -54,6 +55,12 @@ _BY_REQUEST: dict[type[Request], Callable[[ProvisionerClient, Any, Output], Awai
 _BY_REQUEST = {
     requests.Fix: fixing.fix,
     requests.ListFindings: healing.findings,
+    requests.Adopt: ordering.adopt,
+    requests.Cancel: ordering.cancel,
+    requests.Deprovision: ordering.deprovision,
+    requests.Release: ordering.release,
+    requests.Skip: ordering.skip,
+    requests.StartMany: starting_many.start_many,
     requests.ListSweeps: healing.sweeps,
     requests.Report: healing.report,
     requests.Sweep: healing.sweep,
@@ -95,8 +102,8 @@ async def _carry_out(request: Request, output: Output) -> ExitCode:
             case Status():
                 status = await client.get_status(request.tenant)
                 if request.watch:
-                    return await _watch(client, status, output, with_log=False)
-                _show(status, output)
+                    return await following.follow(client, status, output, with_log=False)
+                following.show(status, output)
                 return standing.exit_code(status)
             case Start() | Continue() | Retry():
                 return await _give(client, request, output)
@@ -111,8 +118,8 @@ async def _give(
         return surveying.not_started(request, output)
     status = await _order(client, request)
     if request.watch:
-        return await _watch(client, status, output, with_log=True)
-    _show(status, output)
+        return await following.follow(client, status, output, with_log=True)
+    following.show(status, output)
     return ExitCode.DONE
 
 
@@ -139,23 +146,6 @@ async def _order(client: ProvisionerClient, request: Start | Continue | Retry) -
             )
         case _:
             assert_never(request)
-
-
-async def _watch(
-    client: ProvisionerClient, status: TenantStatus, output: Output, *, with_log: bool
-) -> ExitCode:
-    try:
-        with screen_for(output, with_log=with_log) as screen:
-            last = await watch(client, status, screen, with_log=with_log and output.interactive)
-    except asyncio.CancelledError:
-        if not output.as_json:
-            output.note(
-                "Stopped watching; the tenant goes on. Look again with:"
-                f" provisioner status {plain(shlex.quote(status.tenant_id))} --watch"
-            )
-        raise
-    _show(last, output)
-    return standing.exit_code_watched(last)
 
 
 async def _logs(client: ProvisionerClient, request: Logs, output: Output) -> ExitCode:
@@ -196,12 +186,3 @@ class _Days:
             return []
         self._day = day
         return [Text(day, style="dim")]
-
-
-def _show(status: TenantStatus, output: Output) -> None:
-    if not output.as_json:
-        output.lines(render.status_lines(status))
-        return
-    output.json(as_object(status))
-    if standing.lacks_reason(status):
-        output.note(render.defect(status))

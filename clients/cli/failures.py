@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clients.cli import exit_codes
 from clients.cli.exit_codes import ExitCode
-from clients.cli.requests import Continue, Diagnose, Logs, Request, Retry, Start, Status
+from clients.cli.requests import Continue, Diagnose, Logs, Order, Request, Retry, Start, Status
 from clients.cli.wire_text import plain
 from clients.sdk.errors import (
     AlreadyExists,
@@ -144,7 +144,7 @@ def _typed_as(field: str, request: Request) -> str:
 def _not_reachable(error: ProvisionerError, request: Request) -> str:
     if error.code == "DEADLINE_EXCEEDED":
         message = f"No answer from {request.address} within {request.timeout_seconds:g} s."
-        if isinstance(request, Start | Continue | Retry):
+        if isinstance(request, Start | Continue | Retry | Order):
             message += (
                 " The order may have been taken all the same; given again with --request-id"
                 f" {request.request_id} it is the same order."
@@ -174,7 +174,7 @@ def _look_at_the_other(error: ProvisionerError, request: Request) -> str:
 
 
 def _next_for_tenant(error: ProvisionerError, request: Request) -> str:
-    if not isinstance(request, Status | Logs | Continue | Retry | Diagnose):
+    if not isinstance(request, Status | Logs | Continue | Retry | Diagnose | Order):
         return ""
     tenant = shlex.quote(request.tenant)
     match error:

@@ -17,6 +17,7 @@ from clients.cli import (
     healing_commands,
     list_command,
     local_commands,
+    order_commands,
     survey_commands,
     tenant_commands,
     watch_command,
@@ -47,6 +48,7 @@ app.add_typer(healing_commands.commands)
 app.add_typer(list_command.commands)
 app.add_typer(watch_command.commands)
 app.add_typer(survey_commands.commands)
+app.add_typer(order_commands.commands)
 app.add_typer(local_commands.commands)
 
 

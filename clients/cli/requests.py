@@ -165,3 +165,63 @@ class Watch(Request):
     """Show where a tenant stands, and each change."""
 
     tenant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order(Request):
+    """An order on a tenant, with what every one carries."""
+
+    tenant: str
+    reason: str
+    expected_revision: int | None
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip(Order):
+    """Leave a step out."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel(Order):
+    """Stop a run."""
+
+    watch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deprovision(Order):
+    """Remove what was made for a tenant."""
+
+    even_if_sold: bool
+    delete_transactions: bool
+    dry_run: bool
+    yes: bool
+    watch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt(Order):
+    """Accept a Company that is there."""
+
+    dry_run: bool
+    yes: bool
+    watch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(Order):
+    """Lift a hold, or end a dead lease."""
+
+    dry_run: bool
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartMany(Request):
+    """Start every tenant of a file."""
+
+    file: str
+    watch: bool

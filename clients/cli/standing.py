@@ -22,13 +22,17 @@ _NOT_WELL = frozenset({tenant_pb2.TENANT_STATE_PARTIAL, tenant_pb2.TENANT_STATE_
 
 def at_rest(status: TenantStatus) -> bool:
     """Tell whether nothing will move the tenant without a new order."""
+    if status.state == tenant_pb2.TENANT_STATE_DEPROVISIONING:
+        # Stopped half-way it stays so; its run has an end then.
+        return status.HasField("completed_at")
     return status.HasField("hold") or status.state not in _IN_MOTION
 
 
 def exit_code(status: TenantStatus) -> ExitCode:
     """Return the exit code for how a tenant stands, seen once."""
     stalled = any(error.code == "STALLED" for error in status.errors)
-    if status.state in _NOT_WELL or status.HasField("hold") or stalled:
+    half_removed = status.state == tenant_pb2.TENANT_STATE_DEPROVISIONING and at_rest(status)
+    if status.state in _NOT_WELL or status.HasField("hold") or stalled or half_removed:
         return ExitCode.TENANT_NOT_WELL
     return ExitCode.DONE
 

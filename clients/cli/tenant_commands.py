@@ -66,11 +66,23 @@ Examples:
   provisioner start "Acme Ltd" --country UG --payment Cash --payment "Credit Card"
   provisioner start "Acme Ltd" --plan
   provisioner start "Acme Ltd" --tenant-id "$ID" --json
+  provisioner start -f tenants.yaml --watch
 """
 )
 def start(
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Legal name of the company.")],
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Legal name of the company.", show_default=False)
+    ] = "",
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="Start every tenant of a YAML file instead; the same file again changes nothing.",
+        ),
+    ] = None,
     country: Annotated[
         str | None, typer.Option(metavar="CODE", help="ISO 3166-1 alpha-2 code. Default: KE.")
     ] = None,
@@ -135,8 +147,19 @@ def start(
     """Provision a new tenant for a company.
 
     Ends as soon as the order is taken and durable; with --watch when the tenant is at
-    rest, and then with 1 unless it is COMPLETED.
+    rest, and then with 1 unless it is COMPLETED. docs/cli.md says what a file may hold.
     """
+    spec = (country, currency, chart, demo_data, pos_store, till_user, engine, payment)
+    if file is not None:
+        if name or plan or tenant_id or any(value is not None for value in (*spec, opening_amount)):
+            raise typer.BadParameter("With --file everything about the tenants is in the file.")
+        return call(
+            requests.StartMany(
+                address=address, timeout_seconds=timeout, as_json=as_json, file=file, watch=watch
+            )
+        )
+    if not name:
+        raise typer.BadParameter("Give NAME, or --file with the tenants in it.")
     return call(
         requests.Start(
             address=address,

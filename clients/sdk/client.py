@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from clients.sdk.channel import open_channel
 from clients.sdk.fleet import FleetCalls
 from clients.sdk.log_stream import MAX_FAILURES, LogStream
+from clients.sdk.orders import OrderCalls
 from clients.sdk.status_stream import StatusStream
 from provisioner.v1 import fleet_pb2_grpc, provisioning_pb2, provisioning_pb2_grpc
 
@@ -39,7 +40,7 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 _FOLLOW_TIMEOUT_SECONDS = 3660.0
 
 
-class ProvisionerClient(FleetCalls):
+class ProvisionerClient(OrderCalls, FleetCalls):
     """A connection to the service, used as an async context manager.
 
     All methods raise `clients.sdk.errors.ProvisionerError` and its kin.

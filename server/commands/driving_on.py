@@ -156,9 +156,18 @@ class DrivingOn(OrderDesk):
 
 
 def _refuse_if_gone(record: Record, standing: Standing) -> None:
-    if standing.state in {TenantState.DEPROVISIONING, TenantState.DEPROVISIONED}:
+    tenant = record.tenant
+    if standing.state is TenantState.DEPROVISIONED:
         raise Refused(
-            f"Tenant {record.tenant.id} is {standing.state}.", code="TENANT_DEPROVISIONED"
+            f"Tenant {tenant.id} was removed. To make it anew: start it with the same values "
+            f"(provisioner start NAME --tenant-id {tenant.id}).",
+            code="TENANT_DEPROVISIONED",
+        )
+    if standing.state is TenantState.DEPROVISIONING:
+        raise Refused(
+            f"Tenant {tenant.id} is being removed. To go on with that: provisioner deprovision "
+            f"{tenant.id}. To stop it: provisioner cancel {tenant.id}",
+            code="TENANT_DEPROVISIONED",
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.model.states import ResourceState
+from server.model.undo import GOES_WITH_COMPANY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,16 +41,25 @@ class TenantDocument:
 
 def documents_of(resources: Iterable[Resource]) -> tuple[TenantDocument, ...]:
     """Return what is left of a tenant at the engine, by kind and name."""
+    left = [each for each in resources if each.state in _WHY and not each.shared]
+    company_goes = any(
+        each.doctype == "Company" and each.state is not ResourceState.ADOPTED for each in left
+    )
     return tuple(
-        TenantDocument(
-            doctype=resource.doctype,
-            name=resource.name,
-            state=resource.state,
-            removed=resource.state is not ResourceState.ADOPTED,
-            why=_WHY[resource.state],
-        )
-        for resource in sorted(resources, key=lambda each: (each.doctype, each.name))
-        if resource.state in _WHY and not resource.shared
+        _document(resource, company_goes=company_goes)
+        for resource in sorted(left, key=lambda each: (each.doctype, each.name))
+    )
+
+
+def _document(resource: Resource, *, company_goes: bool) -> TenantDocument:
+    stays = resource.state is ResourceState.ADOPTED
+    along = stays and company_goes and resource.doctype in GOES_WITH_COMPANY
+    return TenantDocument(
+        doctype=resource.doctype,
+        name=resource.name,
+        state=resource.state,
+        removed=along or not stays,
+        why="goes with the Company" if along else _WHY[resource.state],
     )
 
 

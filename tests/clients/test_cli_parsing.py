@@ -77,6 +77,7 @@ def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) ->
     [
         *("serve", "reconcile", "standin", "db upgrade", "db check"),
         *("start", "status", "logs", "continue", "retry"),
+        *("skip", "cancel", "deprovision", "adopt", "release"),
     ],
 )
 def test_every_command_has_help_with_an_example_and_takes_json(

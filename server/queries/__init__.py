@@ -15,9 +15,10 @@ from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
 from server.queries.board import Answer, StatusBoard
 from server.queries.listing import TenantPage, list_tenants
 from server.queries.log_hub import POLL_SECONDS, LogHub
-from server.queries.log_pages import CursorCut, LogPages
+from server.queries.log_pages import CursorCut, LogPage, LogPages
 from server.queries.status import HELD, STALLED, Status, status_of
 from server.queries.status_hub import StatusHub, at_rest
+from server.store.written import entries_of
 from server.validation import validate_cursor, validate_tenant_id
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.model.blueprint import Blueprint, StepType
     from server.model.identifiers import TenantId
-    from server.model.records import LogEntry, Record
+    from server.model.records import Record
     from server.store.database import Database
+    from server.store.operations import Outcome, TenantOperation
     from server.validation import RawListing
 
 __all__ = [
@@ -68,6 +70,7 @@ class Queries:
         self._engines = engines
         self._now = now
         self._lease_seconds = lease_seconds
+        database.on_applied(self._keep_written)
         database.on_applied(self.hub.applied)
         database.on_elsewhere(self.hub.elsewhere)
         database.on_elsewhere(self.statuses.elsewhere)
@@ -136,7 +139,7 @@ class Queries:
 
     async def logs(
         self, actor: Actor, tenant_id: str, after_cursor: int, *, follow: bool
-    ) -> AsyncGenerator[Sequence[LogEntry], None]:
+    ) -> AsyncGenerator[LogPage, None]:
         """Give a tenant's log after a cursor in pages, in order, each entry once.
 
         Close the iterator (`contextlib.aclosing`) when it is left early.
@@ -181,12 +184,18 @@ class Queries:
 
     async def _until(
         self, tenant_id: TenantId, cursor: int, end: int
-    ) -> AsyncGenerator[Sequence[LogEntry], None]:
+    ) -> AsyncGenerator[LogPage, None]:
         while cursor < end:
-            page = await self._pages.after(tenant_id, cursor)
+            page = await self._pages.after(tenant_id, cursor, end=end)
             if page:
                 cursor = page[-1].cursor
                 yield page
+
+    def _keep_written(self, operation: TenantOperation, outcome: Outcome) -> None:
+        """Keep what was written here for those who follow: they need not read it."""
+        if operation.log and self.hub.is_followed(operation.tenant_id):
+            page = LogPage(entries_of(operation, outcome))
+            self._pages.keep(operation.tenant_id, outcome.log_seq - len(page), page)
 
     def _steps_for(self, record: Record) -> Sequence[StepType]:
         return self._blueprint(record).steps_for(record.tenant.spec)

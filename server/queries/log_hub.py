@@ -113,6 +113,10 @@ class LogHub:
         """How many follow a log now."""
         return sum(len(followed.followers) for followed in self._tenants.values())
 
+    def is_followed(self, tenant_id: TenantId) -> bool:
+        """Tell whether anybody follows a tenant's log."""
+        return tenant_id in self._tenants
+
     def start(self) -> None:
         """Begin to poll; needs a running event loop."""
         self._task = asyncio.create_task(self._run(), name="log-hub")

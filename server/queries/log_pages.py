@@ -1,26 +1,29 @@
-"""Reads a log in short pages by key, shared by all who want the same page at once.
+"""Reads a log in short pages by key, shared by all who want the same page.
 
 Many who follow one tenant are woken together and want the same page: one read serves
-them all. A reader that goes away does not cut the read short for the others, nor leave
-a database connection in the middle of a query.
+them all, and what this process wrote itself needs no read. What was committed never
+changes, so a page is kept for those who come later, with its bytes once somebody made
+them, as long as there is room. A reader that goes away does not cut the read short for
+the others, nor leave a database connection in the middle of a query.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from server.errors import CursorTooOld
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from server.model.identifiers import TenantId
     from server.model.records import LogEntry
     from server.store.reads import Reads
 
 # At most 8 KiB an entry: a page stays below the 4 MiB that gRPC's clients accept.
 PAGE_ENTRIES = 200
+# About 1 KiB each, and as much again as bytes.
+MOST_KEPT_ENTRIES = 8000
 
 
 class CursorCut(CursorTooOld):
@@ -38,45 +41,82 @@ class CursorCut(CursorTooOld):
         self.oldest_cursor = oldest_cursor
 
 
+class LogPage(tuple["LogEntry", ...]):  # noqa: SLOT001 - a tuple can't have a slot that is set
+    """Entries in order, without gaps.
+
+    Attributes:
+        wire: The message of it as bytes, once somebody made it.
+    """
+
+    wire: bytes | None = None
+
+
 class LogPages:
     """Pages of logs, each read once for all who wait for it."""
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
-        self._under_way: dict[tuple[TenantId, int], asyncio.Task[list[LogEntry]]] = {}
+        self._under_way: dict[tuple[TenantId, int], asyncio.Task[LogPage]] = {}
+        self._kept: OrderedDict[tuple[TenantId, int], LogPage] = OrderedDict()
+        self._kept_entries = 0
 
-    async def after(self, tenant_id: TenantId, cursor: int) -> Sequence[LogEntry]:
+    def keep(self, tenant_id: TenantId, cursor: int, page: LogPage) -> None:
+        """Keep the page after a cursor for those who will ask for it."""
+        if not page:
+            return
+        key = (tenant_id, cursor)
+        self._kept_entries += len(page) - len(self._kept.pop(key, ()))
+        self._kept[key] = page
+        while self._kept_entries > MOST_KEPT_ENTRIES:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_entries -= len(oldest)
+
+    async def after(self, tenant_id: TenantId, cursor: int, *, end: int = 0) -> LogPage:
         """Return the next page after a cursor; empty if there is none.
+
+        Args:
+            tenant_id: The tenant.
+            cursor: The last cursor known.
+            end: A cursor known to be there: a page that was kept must reach it or be full.
 
         Raises:
             CursorCut: entries between the cursor and the page are no longer kept.
             StoreUnavailable: the database can't be read now.
         """
+        kept = self._kept.get((tenant_id, cursor))
+        if kept is not None and end > 0 and (kept[-1].cursor >= end or len(kept) == PAGE_ENTRIES):
+            self._kept.move_to_end((tenant_id, cursor))
+            return kept
         page = await self._shared(tenant_id, cursor)
         if page:
             self._check(tenant_id, cursor, page[0].cursor)
-            return _without_gap(page)
+            return page
         tail = await self._reads.log_tail(tenant_id)
         if tail is None or tail.last <= cursor:
             return page
         self._check(tenant_id, cursor, tail.first)
         # The shared read may have begun before the entry was written; this one did not.
-        page = await self._reads.log_page(tenant_id, after=cursor, limit=PAGE_ENTRIES)
+        page = await self._read(tenant_id, cursor)
         self._check(tenant_id, cursor, page[0].cursor if page else tail.last + 1)
-        return _without_gap(page)
+        return page
 
     async def stop(self) -> None:
         """Wait for the reads under way: the database is closed after this."""
         if self._under_way:
             await asyncio.wait(self._under_way.values())
 
-    async def _shared(self, tenant_id: TenantId, cursor: int) -> list[LogEntry]:
+    async def _read(self, tenant_id: TenantId, cursor: int) -> LogPage:
+        read = await self._reads.log_page(tenant_id, after=cursor, limit=PAGE_ENTRIES)
+        page = LogPage(_without_gap(read) if read else ())
+        if page and page[0].cursor == cursor + 1:
+            self.keep(tenant_id, cursor, page)
+        return page
+
+    async def _shared(self, tenant_id: TenantId, cursor: int) -> LogPage:
         key = (tenant_id, cursor)
         task = self._under_way.get(key)
         if task is None:
-            task = asyncio.create_task(
-                self._reads.log_page(tenant_id, after=cursor, limit=PAGE_ENTRIES), name="log-page"
-            )
+            task = asyncio.create_task(self._read(tenant_id, cursor), name="log-page")
             self._under_way[key] = task
             task.add_done_callback(lambda done: self._done(key, done))
         return await asyncio.shield(task)
@@ -86,7 +126,7 @@ class LogPages:
         if first > cursor + 1:
             raise CursorCut(tenant_id, cursor, first)
 
-    def _done(self, key: tuple[TenantId, int], task: asyncio.Task[list[LogEntry]]) -> None:
+    def _done(self, key: tuple[TenantId, int], task: asyncio.Task[LogPage]) -> None:
         self._under_way.pop(key, None)
         if not task.cancelled():
             # Looked at here, or a read that fails after all its readers left would be

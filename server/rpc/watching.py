@@ -15,6 +15,7 @@ from server.rpc.answering import Answering
 if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.queries import Answer, Queries
+    from server.queries.log_pages import LogPage
     from server.rpc.identity import Context
     from server.rpc.streams import Streams
 
@@ -52,7 +53,7 @@ class Watching(Answering):
                 ) as pages,
             ):
                 async for page in pages:
-                    await context.write(messages.log_page(page))
+                    await context.write(page_wire(page))
 
         await self._answer(context, "StreamLogs", stream)
 
@@ -71,6 +72,13 @@ class Watching(Answering):
                     await context.write(wire_of(answer))
 
         await self._answer(context, "WatchStatus", watch)
+
+
+def page_wire(page: LogPage) -> bytes:
+    """Return the bytes of a page of a log."""
+    if page.wire is None:
+        page.wire = messages.log_page(page).SerializeToString()
+    return page.wire
 
 
 def wire_of(answer: Answer) -> bytes:

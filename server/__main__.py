@@ -179,6 +179,56 @@ def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool
     return _run(check)
 
 
+def db_backup(
+    target: Path, *, config: Path | None, overrides: Mapping[str, str], as_json: bool
+) -> int:
+    """Copy the database whole into a file, also while it is used."""
+
+    async def copy() -> int:
+        from server.store.backup import copy_sqlite  # noqa: PLC0415 - this command's
+
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        file = settings.database_file
+        if file is None:
+            raise SettingsError(
+                "PostgreSQL is backed up with its own tools: pg_dump, or a base backup with its "
+                "log. After a restore: provisioner db restored"
+            )
+        if not file.exists():
+            raise StoreUnavailable(f"There is no database at {file}.")
+        size = await asyncio.to_thread(copy_sqlite, file, target)
+        _report(
+            {"database": settings.safe_database_url, "backup": str(target), "bytes": size},
+            f"{target}: {size} bytes, whole and checked. After a restore: provisioner db restored",
+            as_json=as_json,
+        )
+        return EXIT_DONE
+
+    return _run(copy)
+
+
+def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
+    """Do what a database needs that was restored from a backup, before anybody drives on it."""
+
+    async def settle() -> int:
+        from server.restored import as_facts, as_text  # noqa: PLC0415 - this command's
+
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        configure_logging(settings.log_format, quiet=True)
+        async with AsyncExitStack() as stack:
+            core = await open_core(settings, load_engines(settings), stack, register=False)
+            lock = core.database.driver_lock
+            if lock is not None and not lock.acquire():
+                raise StoreUnavailable(
+                    "A server drives on this database. Stop every server, then repeat this."
+                )
+            restored = await core.commands.after_restore(LOCAL)
+        _report(as_facts(restored), as_text(restored), as_json=as_json)
+        return EXIT_DONE
+
+    return _run(settle)
+
+
 def import_legacy(
     *,
     source: str,

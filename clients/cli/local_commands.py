@@ -259,6 +259,52 @@ def db_upgrade(
 
 
 @database.command(
+    "backup",
+    epilog="""\b
+Example:
+  provisioner db backup provisioner-monday.db
+""",
+)
+def db_backup(
+    *,
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not be there.")],
+    config: Config = None,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> int:
+    """Copy the SQLite database whole, also while the service runs."""
+    from server.__main__ import db_backup as program  # noqa: PLC0415 - see the module's docstring
+
+    return program(
+        target, config=config, overrides=_given(database_url=database_url), as_json=as_json
+    )
+
+
+@database.command(
+    "restored",
+    epilog="""\b
+Example:
+  provisioner db restored --engines-file engines.toml
+""",
+)
+def db_restored(
+    *,
+    config: Config = None,
+    database_url: DatabaseUrl = None,
+    engines_file: EnginesFile = None,
+    as_json: Json = False,
+) -> int:
+    """After a restore, before any server starts: nothing of before fits, open runs probe anew."""
+    from server.__main__ import db_restored as program  # noqa: PLC0415 - see the docstring
+
+    return program(
+        config=config,
+        overrides=_given(database_url=database_url, engines_file=engines_file),
+        as_json=as_json,
+    )
+
+
+@database.command(
     "check",
     epilog="""\b
 Example:

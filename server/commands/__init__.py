@@ -3,7 +3,7 @@
 `asked` checks who asks what, `desk` has what all orders share; `starting`, `driving_on`,
 `skipping`, `cancelling`, `releasing`, `adopting` and `deprovisioning` are the orders: each
 judges the tenant as it is and writes one durable operation. `opening` makes a run with all its
-step rows. `sites` is about a whole site.
+step rows. `sites` is about a whole site, `restoring` about a restored database.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from server.commands.driving_on import DrivingOn
 from server.commands.opening import EngineEntry
 from server.commands.registering import BeginOptions, Registering, chart_of
 from server.commands.releasing import Holder, Releasing
+from server.commands.restoring import Restored, Restoring
 from server.commands.sites import SiteOrders
 from server.commands.skipping import Skipping
 from server.commands.starting import Starting
@@ -28,6 +29,7 @@ __all__ = [
     "EngineEntry",
     "Holder",
     "OrderTerms",
+    "Restored",
     "TenantDocument",
     "chart_of",
 ]
@@ -42,6 +44,7 @@ class Commands(
     Releasing,
     Adopting,
     Deprovisioning,
+    Restoring,
     SiteOrders,
 ):
     """Carries out orders on one store."""

@@ -1,4 +1,4 @@
-"""Which abbreviations of a site are bound to tenants."""
+"""Which abbreviations and company names of a site are bound to tenants."""
 
 from __future__ import annotations
 
@@ -29,5 +29,16 @@ async def read_bound(engine: AsyncEngine, site: str, *, but_of: str = "") -> fro
         BINDINGS.c.abbreviation_fold.is_not(None),
         BINDINGS.c.tenant_id != but_of,
     )
+    async with snapshot(engine) as connection:
+        return frozenset((await connection.execute(query)).scalars())
+
+
+async def read_bound_companies(engine: AsyncEngine, site: str) -> frozenset[str]:
+    """Return the folded company names of a site that tenants are bound to.
+
+    Raises:
+        StoreUnavailable: if the database can't be read now.
+    """
+    query = select(BINDINGS.c.company_fold).where(BINDINGS.c.site == site)
     async with snapshot(engine) as connection:
         return frozenset((await connection.execute(query)).scalars())

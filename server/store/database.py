@@ -16,7 +16,7 @@ from server.errors import StoreUnavailable
 from server.store import postgres, schema, sqlite
 from server.store.apply import apply, ensure_engine
 from server.store.auditing import submit_with_trail, trail
-from server.store.bound import read_bound
+from server.store.bound import read_bound, read_bound_companies
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, detail
 from server.store.glances import Glances, PostgresGlances, SqliteGlances
@@ -137,6 +137,10 @@ class Database:
     async def bound_abbreviations(self, site: str, *, but_of: str = "") -> frozenset[str]:
         """Return the folded abbreviations that tenants of a site are bound to."""
         return await read_bound(self._engine, site, but_of=but_of)
+
+    async def bound_companies(self, site: str) -> frozenset[str]:
+        """Return the folded company names of a site that tenants are bound to."""
+        return await read_bound_companies(self._engine, site)
 
     async def register_engines(self, rows: Sequence[GateOperation]) -> None:
         """Make the rows of configured sites that have none yet."""

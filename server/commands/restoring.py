@@ -1,0 +1,187 @@
+"""After the provisioner's own database was restored: nothing in it is taken for the newest.
+
+Tokens and revisions leap, so that workers and orders of before the restore fit nothing any
+more. Each open run is replaced by one that probes every step, as after a lost record; what
+was being removed goes on being removed. Companies that no tenant is bound to are named: their
+tenants were started after the backup.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from server.access.policy import demand_any
+from server.commands.desk import OrderDesk
+from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
+from server.erpnext.companies import CompanyThere, companies_of
+from server.errors import EngineError
+from server.model.actor import Right
+from server.model.blueprint import ERPNEXT
+from server.model.derive import derive
+from server.model.identifiers import TenantId
+from server.model.naming import fold_name
+from server.model.states import (
+    OPEN_RUN_STATES,
+    AttemptOutcome,
+    ErrorClass,
+    LogLevel,
+    Order,
+    RunState,
+)
+from server.store import backup
+from server.store.operations import LogDraft, RunRow, TenantOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from server.model.actor import Actor
+    from server.model.records import Attempt, Record
+
+_REASON = "the provisioner's database was restored from a backup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What was done after a restore.
+
+    Attributes:
+        tenants: How many tenants' tokens and revisions leapt.
+        probed: Tenants whose open run looks at everything again.
+        left: Tenants with an open run whose engine is not configured here.
+        unbound: Companies that no tenant is bound to, by engine.
+        unasked: Why an engine could not be asked, by engine.
+    """
+
+    tenants: int
+    probed: tuple[str, ...]
+    left: tuple[str, ...]
+    unbound: Mapping[str, tuple[CompanyThere, ...]]
+    unasked: Mapping[str, str]
+
+
+def _lost(attempt: Attempt, now: datetime) -> Attempt:
+    return replace(
+        attempt,
+        ended_at=now,
+        outcome=AttemptOutcome.LOST,
+        error_class=ErrorClass.LOST,
+        error_code="WORKER_LOST",
+        message=f"It was under way at the backup; {_REASON}.",
+    )
+
+
+class Restoring(OrderDesk):
+    """Takes a restored database for what it is."""
+
+    async def after_restore(self, actor: Actor) -> Restored:
+        """Do what a restored database needs before anybody drives on it.
+
+        Raises:
+            NotAllowed: not the caller's to order.
+            StoreUnavailable: the database can't be read or written.
+        """
+        demand_any(actor, Right.ADMINISTER)
+        tenants = await self._database.in_transaction(backup.leap)
+        probed: list[str] = []
+        left: list[str] = []
+        for tenant_id in await self._database.in_transaction(backup.with_open_runs):
+            done = await self._probe_again(actor, TenantId(tenant_id))
+            (probed if done else left).append(tenant_id)
+        unbound, unasked = await self._companies()
+        return Restored(
+            tenants=tenants,
+            probed=tuple(probed),
+            left=tuple(left),
+            unbound=unbound,
+            unasked=unasked,
+        )
+
+    async def _probe_again(self, actor: Actor, tenant_id: TenantId) -> bool:
+        record = (await self._live(tenant_id)).record
+        if record.run is None or record.run.state not in OPEN_RUN_STATES:
+            return True  # a run that is not the tenant's last one: the executor closes it
+        if record.tenant.spec.engine_id not in self._engines:
+            return False
+        if record.run.order is Order.DEPROVISION:
+            operation = self._handed_back(record)
+        else:
+            under_way = await self._database.reads.attempts(record.run.id)
+            operation = self._rebuilt(actor, record, under_way)
+        await self._database.submit(operation)
+        return True
+
+    def _rebuilt(
+        self, actor: Actor, record: Record, attempts: Sequence[Attempt]
+    ) -> TenantOperation:
+        tenant, entry, now = record.tenant, self._entry(record), self._now()
+        opened = open_run(
+            tenant_id=tenant.id,
+            order=Order.REBUILD,
+            entry=entry,
+            spec=tenant.spec,
+            carried={},
+            actor=actor,
+            reason=_REASON,
+            previous_state=previous_state(record),
+            now=now,
+        )
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            raise_token=True,
+            standing=derive(
+                stored=None,
+                run=opened.run,
+                steps=opened.steps,
+                step_types=entry.blueprint.steps_for(tenant.spec),
+                at=now,
+            ),
+            run_id=opened.run.id,
+            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
+            steps=opened.steps,
+            attempts=tuple(_lost(each, now) for each in attempts if each.outcome is None),
+            log=(opened_entry(opened, Order.REBUILD, actor, _REASON),),
+        )
+
+    def _handed_back(self, record: Record) -> TenantOperation:
+        tenant, now = record.tenant, self._now()
+        if record.run is None:
+            raise ValueError("no run to hand back")
+        run = replace(
+            record.run, state=RunState.QUEUED, worker_id=None, waiting_for=None, due_at=now
+        )
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            raise_token=True,
+            runs=(RunRow(run=run, site=tenant.site),),
+            log=(
+                LogDraft(
+                    level=LogLevel.WARNING,
+                    event="run.handed_back",
+                    run_id=run.id,
+                    message=f"This removal goes on, and looks first: {_REASON}.",
+                ),
+            ),
+        )
+
+    async def _companies(self) -> tuple[dict[str, tuple[CompanyThere, ...]], dict[str, str]]:
+        unbound: dict[str, tuple[CompanyThere, ...]] = {}
+        unasked: dict[str, str] = {}
+        for engine_id, adapter in self._adapters.items():
+            if adapter.blueprint_name != ERPNEXT.name:
+                continue
+            try:
+                there = await companies_of(adapter.send)
+            except EngineError as error:
+                unasked[engine_id] = error.message
+                continue
+            bound = await self._database.bound_companies(adapter.site)
+            unbound[engine_id] = tuple(
+                company for company in there if fold_name(company.name) not in bound
+            )
+        return unbound, unasked

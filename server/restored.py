@@ -1,0 +1,53 @@
+"""What was done after a restore, in words and as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.commands import Restored
+
+
+def as_facts(restored: Restored) -> dict[str, object]:
+    """Give it as plain data, for JSON."""
+    return {
+        "tenants": restored.tenants,
+        "probed_again": list(restored.probed),
+        "engine_not_configured": list(restored.left),
+        "unbound_companies": {
+            engine: [
+                {"name": each.name, "owner": each.owner, "made_at": each.made_at}
+                for each in companies
+            ]
+            for engine, companies in restored.unbound.items()
+        },
+        "engines_not_asked": dict(restored.unasked),
+    }
+
+
+def as_text(restored: Restored) -> str:
+    """Say it for people, with what to do next."""
+    lines = [
+        f"{restored.tenants} tenants: nothing that a worker or a caller knew before fits any more.",
+        f"{len(restored.probed)} open runs look at everything in ERPNext before they go on.",
+    ]
+    lines.extend(
+        f"Tenant {tenant}: its engine is not configured here; nothing was done about its run."
+        for tenant in restored.left
+    )
+    for engine, companies in restored.unbound.items():
+        if not companies:
+            lines.append(f"Engine {engine}: every Company belongs to a tenant.")
+            continue
+        lines.append(
+            f"Engine {engine}: {len(companies)} Companies belong to no tenant. Tenants that were "
+            "started after the backup are among them: start each anew with its old id and spec, "
+            "then `provisioner adopt TENANT`."
+        )
+        lines.extend(f"  {each.made_at}  {each.name}  (made by {each.owner})" for each in companies)
+    lines.extend(
+        f"Engine {engine} could not be asked for its Companies: {why}"
+        for engine, why in restored.unasked.items()
+    )
+    lines.append("Now start the servers. Orders given after the backup are not remembered.")
+    return "\n".join(lines)

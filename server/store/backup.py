@@ -1,0 +1,81 @@
+"""Copies an SQLite database while it is used, and takes a restored one for what it is: old.
+
+A restored database knows less than the world: workers may hold tokens, and callers may have
+judged revisions, higher than the ones it has. Both leap, so that nothing of before fits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, update
+
+from server.errors import SettingsError, StoreUnavailable
+from server.model.states import OPEN_RUN_STATES
+from server.store.tables import RUNS, TENANTS, WORKERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+# More than any tenant's token or revision grows between a backup and its restore.
+LEAP = 1_000_000
+
+
+def copy_sqlite(source: Path, target: Path) -> int:
+    """Copy a database whole, at one moment, also while it is written; return its bytes.
+
+    Raises:
+        SettingsError: the target is there already.
+        StoreUnavailable: the source can't be read, or the target not be written.
+    """
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    if target.exists():
+        raise SettingsError(f"{target} is there already. Name another file, or remove it first.")
+    try:
+        # Only its owner may read it: the file holds everything.
+        os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+        with (
+            contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as reading,
+            contextlib.closing(sqlite3.connect(unfinished)) as writing,
+        ):
+            reading.backup(writing)
+            (found,) = writing.execute("PRAGMA integrity_check").fetchone()
+        if found != "ok":
+            raise StoreUnavailable(f"The copy is damaged ({found}): is the database?")
+        # Under its name only once it is whole.
+        unfinished.replace(target)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailable(f"The backup could not be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def leap(connection: Connection) -> int:
+    """Raise every tenant's token and revision beyond what was known before the restore.
+
+    Workers of before are ended. Returns the number of tenants.
+    """
+    connection.execute(
+        update(TENANTS).values(
+            fencing_token=TENANTS.c.fencing_token + LEAP, revision=TENANTS.c.revision + LEAP
+        )
+    )
+    connection.execute(
+        update(WORKERS)
+        .where(WORKERS.c.stopped_at.is_(None))
+        .values(stopped_at=WORKERS.c.heartbeat_at)
+    )
+    return connection.execute(select(func.count()).select_from(TENANTS)).scalar_one()
+
+
+def with_open_runs(connection: Connection) -> list[str]:
+    """Return the tenants that have an open run."""
+    states = sorted(state.value for state in OPEN_RUN_STATES)
+    query = select(RUNS.c.tenant_id).where(RUNS.c.state.in_(states)).distinct()
+    return sorted(connection.execute(query.order_by(RUNS.c.tenant_id)).scalars())

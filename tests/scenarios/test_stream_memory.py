@@ -75,6 +75,7 @@ class Served:
     def write_log(self) -> None:
         """Make the tenant's log long, behind the server's back."""
         with contextlib.closing(sqlite3.connect(self._shop.database, timeout=30)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
             ((last,),) = connection.execute("SELECT log_seq FROM tenants").fetchall()
             connection.executemany(
                 "INSERT INTO log_entries SELECT tenant_id, ?, time, level, run_id, step_key,"

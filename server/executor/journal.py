@@ -319,6 +319,7 @@ class Journal:
 
     async def close(self, hold: Hold | None = None) -> None:
         """Close the run with the state its steps give."""
+        self._leave_line()
         driven, now = self._driven, self._driven.now()
         state = closed_state(tuple(driven.steps.values()))
         driven.run = replace(
@@ -346,6 +347,16 @@ class Journal:
             healing=Healing(count=0, at=None) if completed else None,
         )
 
+    def _leave_line(self) -> None:
+        """End the attempt that stood in line and does not go on: nothing of it was out."""
+        if self._in_line is not None:
+            self._attempt, self._in_line = self._in_line, None
+            self.end(
+                AttemptOutcome.WAIT_ENGINE,
+                code=WaitingCode.SITE_SLOT.value,
+                message="It waited for the site's slot, and nothing was sent meanwhile.",
+            )
+
     def _blame(self, kind: StepType, error: EngineError, counts: Counts, state: StepState) -> None:
         now = self._driven.now()
         self._driven.put_step(
@@ -365,6 +376,7 @@ class Journal:
 
     def _hand_back(self, waiting_for: WaitingFor | None, *, due_at: datetime | None = None) -> None:
         """Give the run to whoever takes it next: at once, or when its wait is over."""
+        self._leave_line()
         driven = self._driven
         driven.run = replace(
             driven.run,

@@ -52,7 +52,8 @@ def check(driven: DrivenRun, intent: Intent) -> None:
         until = resource.busy_until
         if until is None or not now < until <= now + _LONGEST:
             continue
-        if not intent.update or _is_of(resource, intent):
+        makes_or_removes = not intent.update or intent.removes
+        if makes_or_removes or _is_of(resource, intent):
             raise InQuarantine(resource, until)
 
 

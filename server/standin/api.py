@@ -59,11 +59,11 @@ class Api:
     """Answers calls; refusals are raised as `EngineError` or `PageError`."""
 
     def __init__(
-        self, site: Site, traffic: Traffic, *, slow: bool, saved: Callable[[], None]
+        self, site: Site, traffic: Traffic, *, pace: float, saved: Callable[[], None]
     ) -> None:
         self.site = site
         self._traffic = traffic
-        self._slow = slow
+        self._pace = pace
         self._saved = saved
         # When the background worker is done with a deletion record; an unknown one is due.
         self._due: dict[str, float] = {}
@@ -88,7 +88,7 @@ class Api:
     async def spend(self, call: Call) -> None:
         """Take the time a call that changes nothing takes."""
         call.spent = True
-        seconds = latency.read_seconds(call.method, call.target) if self._slow else 0.0
+        seconds = latency.read_seconds(call.method, call.target) * self._pace
         await self._traffic.pause(seconds + call.delay)
 
     async def write(
@@ -97,7 +97,7 @@ class Api:
         """Take the time a change takes, then make it."""
         call.spent = True
         companies = len(self.site.documents["Company"])
-        seconds = latency.write_seconds(call.method, call.target, companies) if self._slow else 0.0
+        seconds = latency.write_seconds(call.method, call.target, companies) * self._pace
         if ticket is None:
             await self._traffic.pause(seconds + call.delay)
             document = commit()
@@ -202,7 +202,7 @@ class Api:
             ledger.start_record(self.site, record)
             return record
 
-        seconds = latency.DELETION_SECONDS if self._slow else 0.0
+        seconds = latency.DELETION_SECONDS * self._pace
         self._due[name] = time.monotonic() + seconds + call.delay
         await self.write(call, None, commit)
         return Reply(body={})

@@ -34,13 +34,24 @@ class StandIn:
         self,
         *,
         latency: str = "none",
+        pace: float = 1.0,
         site: str = DEFAULT_SITE,
         companies: int = 1,
         host: str | None = None,
         state_file: Path | None = None,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """Prepare a site; `host` is the only Host header it answers to, None answers to any."""
+        """Prepare a site.
+
+        Args:
+            latency: "none", or "recorded" for the times of a real ERPNext.
+            pace: What each recorded time is multiplied by, for tests that cannot wait.
+            site: Its name.
+            companies: How many Companies it has from the beginning.
+            host: The only Host header it answers to; None answers to any.
+            state_file: Keeps its documents.
+            now: Its clock.
+        """
         if latency not in LATENCIES:
             raise ValueError(f"latency is {latency!r}; it must be one of {', '.join(LATENCIES)}")
         self.site = Site(site, now=now)
@@ -50,7 +61,9 @@ class StandIn:
         self._traffic = Traffic(self.site)
         self._connections = Connections()
         self._file = state_file
-        api = Api(self.site, self._traffic, slow=latency == "recorded", saved=self._save)
+        api = Api(
+            self.site, self._traffic, pace=pace if latency == "recorded" else 0.0, saved=self._save
+        )
         self._gateway = Gateway(api, self._traffic, self._connections, host=host)
         self.app = Starlette(routes=control.routes(self.site, self._gateway))
         self.app.router.default = self._gateway

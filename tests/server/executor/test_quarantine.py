@@ -117,7 +117,8 @@ async def test_nothing_of_the_tenant_is_made_while_a_change_may_be_out(still: Sh
 
     quarantine.check(driven, made)
     quarantine.mark(driven, kind, changed, 60.0)
-    for intent in (made, changed):
+    removed = Intent(doctype="POS Profile", name="POS KS", update=True, removes=True)
+    for intent in (made, changed, removed):
         with pytest.raises(quarantine.InQuarantine, match=ENTRY):
             quarantine.check(driven, intent)
     quarantine.check(driven, other)

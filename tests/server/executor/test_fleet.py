@@ -1,0 +1,131 @@
+"""Many tenants on few sites with a real ERPNext's times: no deadlock of ours, in fair order.
+
+The short form runs in `make test`, the full one in `make prove`. Each prints how its time
+compares with the bound that one Company at a time a site allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from server.commands import Commands, EngineEntry
+from server.erpnext.client import Credentials, ErpNextEngine
+from server.executor.executor import Executor, ExecutorOptions
+from server.model.actor import LOCAL
+from server.model.blueprint import ERPNEXT
+from server.model.states import GateState
+from server.standin import latency
+from server.standin.app import StandIn
+from server.store.database import Database
+from server.store.operations import GateOperation
+from server.validation import RawSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from server.model.identifiers import TenantId
+
+TREES = {"Company", "Warehouse", "Account", "frappe.client.insert"}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def provision(folder: Path, *, tenants: int, sites: int, pace: float, most: float) -> None:
+    async with AsyncExitStack() as stack:
+        standins = [
+            await stack.enter_async_context(
+                StandIn(latency="recorded", pace=pace, site=f"site-{number}.local")
+            )
+            for number in range(sites)
+        ]
+        database = await Database.open(f"sqlite+aiosqlite:///{folder}/provisioner.db")
+        stack.push_async_callback(database.close)
+        engines = {
+            f"site-{number}": ErpNextEngine(
+                url=standin.url, credentials=Credentials(api_key="key", api_secret="secret")
+            )
+            for number, standin in enumerate(standins)
+        }
+        for engine in engines.values():
+            stack.push_async_callback(engine.close)
+        await database.register_engines(
+            [
+                GateOperation(site=each.site, at=now(), gate=GateState.UP)
+                for each in engines.values()
+            ]
+        )
+        # Fewer places than tenants of one site: who waits for a slot must not keep one.
+        executor = Executor(database, engines, now=now, options=ExecutorOptions(max_runs=8))
+        commands = Commands(
+            database,
+            engines={
+                name: EngineEntry(site=each.site, blueprint=ERPNEXT)
+                for name, each in engines.items()
+            },
+            default_engine="site-0",
+            now=now,
+        )
+        ordered: list[TenantId] = []
+        # All of one site first: the other sites must not wait behind them.
+        for site in range(sites):
+            for number in range(tenants // sites):
+                spec = RawSpec(company_name=f"Branch {site}-{number:03}", engine_id=f"site-{site}")
+                ordered.append(await commands.start(LOCAL, spec))
+        began = time.monotonic()
+        await executor.start()
+        stack.push_async_callback(executor.stop)
+        await _until_all_done(database, tenants, seconds=most)
+        took = time.monotonic() - began
+        bound = pace * sum(
+            latency.write_seconds("POST", "Company", 1 + number)
+            for number in range(tenants // sites)
+        )
+        print(f"{tenants} tenants, {sites} sites: {took:.1f} s, {took / bound:.2f} times the bound")
+        for standin in standins:
+            await _check(standin, tenants // sites)
+
+
+async def _until_all_done(database: Database, tenants: int, *, seconds: float) -> None:
+    done: Counter[str] = Counter()
+    async with asyncio.timeout(seconds):
+        while done["COMPLETED"] < tenants:
+            await asyncio.sleep(0.1)
+            ids = await database.reads.next_tenants(after="", limit=1000)
+            records = await database.reads.records(ids)
+            done = Counter(str(record.tenant.state) for record in records)
+            assert set(done) <= {"COMPLETED", "IN_PROGRESS"}, done
+
+
+async def _check(standin: StandIn, tenants: int) -> None:
+    async with httpx.AsyncClient() as client:
+        state = (await client.get(f"{standin.url}/standin/state")).json()
+    refused = [
+        row
+        for row in state["requests"]
+        if row["method"] == "POST" and row["doctype"] in TREES and row["status"] >= 400
+    ]
+    assert refused == [], "no deadlock of ours"
+    ours = [each["name"] for each in state["documents"]["Company"] if "Branch" in each["name"]]
+    assert len(ours) == len(set(ours)) == tenants
+    # Who was ordered first goes first: a few change places on their way to the line.
+    shifts = [abs(place - sorted(ours).index(name)) for place, name in enumerate(ours)]
+    assert max(shifts) <= 12, ours
+
+
+async def test_a_small_fleet_on_two_sites(tmp_path: Path) -> None:
+    await provision(tmp_path, tenants=16, sites=2, pace=0.05, most=120)
+
+
+@pytest.mark.prove
+async def test_two_hundred_tenants_on_four_sites(tmp_path: Path) -> None:
+    await provision(tmp_path, tenants=200, sites=4, pace=0.25, most=900)

@@ -1,0 +1,140 @@
+"""Outages of random length over a fleet: no attempt is burnt, all complete, load comes back slowly.
+
+The short form runs in `make test`, the full one (ten outages, a hundred tenants) in `make prove`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.executor import gates
+from tests.server.executor.scene import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from server.model.step_context import Answer, Request
+    from server.store.operations import Operation, Outcome
+    from tests.server.executor.scene import Shop
+
+KINDS = ({"down": True}, {"maintenance": True}, {"token": "other:secret"})
+
+
+class Eye:
+    """Counts what is out at the engine at one time, and what is driven while load comes back."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.out = 0
+        # Runs under way, and the wave, after each write while there was one.
+        self.waves: list[tuple[int, int]] = []
+        self._shop = shop
+        self._send, self._submit = shop.store.engine.send, shop.store.database.submit
+        shop.store.engine.send = self.send  # type: ignore[method-assign]  # the test looks on
+        shop.store.database.submit = self.submit  # type: ignore[method-assign]  # likewise
+
+    async def send(self, request: Request) -> Answer:
+        self.out += 1
+        try:
+            return await self._send(request)
+        finally:
+            self.out -= 1
+
+    async def submit(self, operation: Operation) -> Outcome:
+        outcome = await self._submit(operation)
+        under_way, wave, gate = self._shop.sql(
+            "SELECT (SELECT count(*) FROM runs WHERE state = 'RUNNING'), wave, gate FROM engines"
+        )[0]
+        if wave is not None and gate == "UP":
+            self.waves.append((under_way, wave))
+        return outcome
+
+
+async def come_through(shop: Shop, *, tenants: int, outages: int) -> None:
+    seed = int(os.environ.get("OUTAGES_SEED", "0")) or secrets.randbelow(1_000_000)
+    print(f"OUTAGES_SEED={seed} tenants={tenants} outages={outages}")
+    chance = random.Random(seed)
+    eye = Eye(shop)
+    ordered = [await shop.order(f"Branch {number} Traders") for number in range(tenants)]
+    marks = sorted(chance.sample(range(1, tenants * 8), outages))
+    for mark in marks:
+
+        async def so_far(mark: int = mark) -> bool:
+            rows = shop.sql("SELECT count(*) FROM attempts WHERE outcome IN ('APPLIED','ADOPTED')")
+            return bool(rows[0][0] >= mark)
+
+        async with asyncio.timeout(PATIENCE_SECONDS * 10):
+            await shop.until(so_far)
+        await shop.faults(**chance.choice(KINDS))
+
+        async def shut() -> bool:
+            return shop.sql("SELECT gate FROM engines") != [("UP",)]
+
+        await shop.until(shut)
+        # Everybody who was under way has met the shut gate: from here load comes back.
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while eye.out or shop.sql("SELECT 1 FROM runs WHERE state = 'RUNNING'"):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(chance.random() * 0.3)
+        await shop.faults()
+        await shop.until(lambda: _open(shop))
+        wave = shop.sql("SELECT wave FROM engines")[0][0]
+        print(f"outage at {mark} attempts: open again, wave {wave}")
+    async with asyncio.timeout(PATIENCE_SECONDS * 10):
+        for tenant in ordered:
+            await shop.must_complete(tenant)
+
+    for tenant in ordered:
+        steps = (await shop.record(tenant)).steps
+        assert {step.tries for step in steps} == {1}, "an outage costs no try"
+        assert {step.losses for step in steps} == {0}
+    ended: dict[str, int] = dict(
+        shop.sql("SELECT outcome, count(*) FROM attempts GROUP BY outcome")
+    )
+    print(ended)
+    assert set(ended) <= {"APPLIED", "ADOPTED", "WAIT_ENGINE", "RETRY"}
+    # Unknown outcomes are looked at again; races are no tries. Nothing else was repeated.
+    assert {
+        row[0] for row in shop.sql("SELECT error_class FROM attempts WHERE outcome = 'RETRY'")
+    } <= {"RACE"}
+    names = [each["name"] for each in (await shop.look())["documents"]["Company"]]
+    assert len(names) == len(set(names)) == tenants + 1
+
+
+async def _open(shop: Shop) -> bool:
+    return shop.sql("SELECT gate FROM engines") == [("UP",)]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "PROBE_PAUSES_SECONDS", (0.05, 0.1, 0.2))
+
+
+async def test_outages_over_a_small_fleet_cost_nothing(shop: Shop) -> None:
+    await come_through(shop, tenants=12, outages=3)
+
+
+@pytest.mark.prove
+async def test_ten_outages_over_a_hundred_tenants_cost_nothing(shop: Shop) -> None:
+    await come_through(shop, tenants=100, outages=10)
+
+
+async def test_after_an_outage_one_run_goes_first_then_two(shop: Shop) -> None:
+    """The number of runs that are driven is bounded by the wave at every moment."""
+    await shop.faults(down=True)
+    tenants = [await shop.order(f"Branch {number} Traders") for number in range(8)]
+    await shop.until_waiting(tenants[0], "ENGINE_DOWN")
+    eye = Eye(shop)
+    await shop.faults()
+    await shop.must_complete(*tenants)
+    must_be_bounded(eye)
+    assert min(wave for _, wave in eye.waves) == 1
+
+
+def must_be_bounded(eye: Eye) -> None:
+    """Each run has one request out at most, so the wave bounds the rate."""
+    assert eye.waves
+    assert [each for each in eye.waves if each[0] > each[1]] == []

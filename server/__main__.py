@@ -134,8 +134,8 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
         database = Database(settings.database_url)
         try:
-            before = await database.in_transaction(schema.current)
-            after = await database.in_transaction(schema.upgrade)
+            before = await database.administer(schema.current)
+            after = await database.administer(schema.upgrade)
         finally:
             await database.dispose()
         _report(
@@ -161,7 +161,7 @@ def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool
             )
         database = Database(settings.database_url)
         try:
-            found = await database.in_transaction(schema.current)
+            found = await database.administer(schema.current)
         finally:
             await database.dispose()
         wanted = schema.head()

@@ -93,12 +93,7 @@ class Database:
         """
         database = cls(url)
         try:
-            await database._prepare()
-        except (*DRIVER_ERRORS, StoreUnavailable) as error:
-            await database.dispose()
-            raise StoreUnavailable(
-                f"The database {database.url.render_as_string()} can't be opened: {detail(error)}"
-            ) from error
+            await database.administer(schema.prepare)
         except BaseException:
             await database.dispose()
             raise
@@ -169,6 +164,24 @@ class Database:
         async with snapshot(self._engine) as connection:
             return await connection.run_sync(work)
 
+    async def administer(self, work: Callable[[Connection], T]) -> T:
+        """Run work on the schema, also in a database that was made but not opened.
+
+        Raises:
+            SchemaMismatch: what `server.store.schema` raises.
+            StoreUnavailable: if it can't be opened, with what to do.
+        """
+        try:
+            try:
+                return await self.in_transaction(work)
+            except (IntegrityError, ProgrammingError):
+                # Another server set the same empty PostgreSQL up at the same moment.
+                return await self.in_transaction(work)
+        except (*DRIVER_ERRORS, StoreUnavailable) as error:
+            raise StoreUnavailable(
+                f"The database {self.url.render_as_string()} can't be opened: {detail(error)}"
+            ) from error
+
     async def dispose(self) -> None:
         """Close every connection; for a database that was made but not opened."""
         await self.glances.close()
@@ -176,13 +189,6 @@ class Database:
         await self._transactions.dispose()
         if self.driver_lock is not None:
             self.driver_lock.release()
-
-    async def _prepare(self) -> None:
-        try:
-            await self.in_transaction(schema.prepare)
-        except (IntegrityError, ProgrammingError):
-            # Another server set the same empty PostgreSQL up at the same moment.
-            await self.in_transaction(schema.prepare)
 
     async def _commit(self, batch: Sequence[Operation]) -> list[Outcome]:
         return await self.in_transaction(lambda connection: apply(connection, batch))

@@ -34,6 +34,10 @@ _REMEDIES = (
         "Let the user this runs as write the file and its folder, or the database take writes.",
     ),
     (
+        ("connect call failed", "refused", "not known", "no such file or directory"),
+        "See that it runs, and that host and port in PROVISIONER_DATABASE_URL are right.",
+    ),
+    (
         ("database is locked",),
         "Another process has been writing the same file for long: end it, or wait for it.",
     ),
@@ -51,7 +55,7 @@ _REMEDIES = (
         "Raise max_connections, or put a pooler in between.",
     ),
     (
-        ("password authentication", "no password supplied", "does not exist"),
+        ("password authentication", "no password supplied", "does not exist", "permission denied"),
         "See user, password and database name in PROVISIONER_DATABASE_URL.",
     ),
     (

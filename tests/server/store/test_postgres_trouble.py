@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select, text
@@ -374,3 +374,21 @@ async def test_servers_that_start_at_once_on_an_empty_database_set_it_up_once(
         assert list(await database.reads.gates()) == ["site"]
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"database": "nothing"}, "does not exist. See user, password and database name"),
+        ({"query": {"host": "/nowhere"}}, "See that it runs, and that host and port"),
+        ({"host": "127.0.0.1", "port": 1, "query": {}}, "See that it runs, and that host and port"),
+    ],
+)
+async def test_a_database_that_cannot_be_opened_is_refused_with_what_to_do(
+    postgres_url: URL, changes: dict[str, Any], remedy: str
+) -> None:
+    url = postgres_url.set(password="hush-hush", **changes)
+    with pytest.raises(StoreUnavailable) as told:
+        await Database.open(url)
+    assert remedy in told.value.message
+    assert "hush-hush" not in told.value.message

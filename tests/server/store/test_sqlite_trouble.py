@@ -18,7 +18,7 @@ import pytest
 import structlog
 
 from server.errors import StoreUnavailable
-from server.store import sqlite
+from server.store import schema, sqlite
 from server.store.database import Database
 from server.store.driver_lock import DriverLock
 from tests.server.store.scene import Scene, creation
@@ -118,6 +118,11 @@ async def test_a_file_that_is_no_database_is_left_alone(folder: Path) -> None:
     file.write_text("Dear diary, " * 1000)
     with pytest.raises(StoreUnavailable, match="none of ours: restore a backup"):
         await Database.open(f"sqlite+aiosqlite:///{file}")
+    # What `provisioner db check` does.
+    unopened = Database(f"sqlite+aiosqlite:///{file}")
+    with pytest.raises(StoreUnavailable, match="can't be opened: file is not a database"):
+        await unopened.administer(schema.current)
+    await unopened.dispose()
     assert file.read_text() == "Dear diary, " * 1000
 
 

@@ -1,7 +1,7 @@
 """The composition root: starts and stops the programs, and nothing else.
 
-`serve`, `reconcile`, `standin`, `db_upgrade` and `db_check` are what the console script's
-local commands call; each returns the process's exit code.
+`serve`, `reconcile`, `standin`, `selftest`, `db_upgrade` and `db_check` are what the console
+script's local commands call; each returns the process's exit code.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ import tempfile
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from server.app import App, open_core, utc_now
 from server.errors import ProvisionerError, SettingsError, StoreUnavailable
@@ -125,6 +128,20 @@ def accept_site(
         return EXIT_DONE
 
     return _run(accept)
+
+
+def selftest(*, patience_seconds: float, as_json: bool) -> int:
+    """Plant stuck tenants in a throwaway database, and say whether and how fast they healed."""
+    from reconciler import selftest as program  # noqa: PLC0415 - only this command needs it
+
+    async def run() -> int:
+        # Its workers and sweeps would say what they do for tenants that nobody has.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        report = await program.selftest(patience_seconds=patience_seconds)
+        _report(program.as_facts(report), program.as_text(report), as_json=as_json)
+        return EXIT_DONE if report.passed else 1
+
+    return _run(run)
 
 
 def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:

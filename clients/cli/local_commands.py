@@ -242,6 +242,29 @@ def accept_site(
     return program(engine, config=config, overrides=overrides, as_json=as_json)
 
 
+@commands.command(
+    epilog="""\b
+Examples:
+  provisioner selftest
+  provisioner selftest --json | jq .passed
+"""
+)
+def selftest(
+    *,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="Longest wait for one kind.")
+    ] = 60.0,
+    as_json: Json = False,
+) -> int:
+    """Plant a stuck tenant of each curable kind in a throwaway database, and see it healed.
+
+    Touches no real database and no engine. Ends with 1 where one was not healed.
+    """
+    from server.__main__ import selftest as program  # noqa: PLC0415 - see the module's docstring
+
+    return program(patience_seconds=patience, as_json=as_json)
+
+
 @database.command(
     "upgrade",
     epilog="""\b

@@ -468,3 +468,10 @@ def test_the_reason_of_an_order_does_not_depend_on_when_it_was_judged(
     first, second = judge(seen), judge(replace(seen, observed_at=later))
     if first.verdict is second.verdict and first.verdict in MOVING:
         assert first.findings[0].message == second.findings[0].message
+
+
+@given(OBSERVATIONS)
+def test_a_finished_shop_is_never_driven_whatever_its_word_is(seen: Observation) -> None:
+    """Its till was opened once, and closing it is the shop's business."""
+    done = replace(seen, standing=standing(TenantState.COMPLETED), run_lost=False, held=False)
+    assert not opens_run(done, judge(done))

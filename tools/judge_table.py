@@ -1,0 +1,237 @@
+"""Writes docs/judge.md: what the reconciler's judge says about each situation, from the judge.
+
+`python -m tools.judge_table` writes the page; with `--check` it writes nothing and exits 1
+if the page is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from reconciler.judge import Judgement, Verdict, judge
+from reconciler.observation import NEVER, FailedStep, LastRun, Observation
+from reconciler.remedies import opens_run
+from server.model.budget import HEALING_PAUSES_SECONDS
+from server.model.derive import Standing
+from server.model.identifiers import RunId, TenantId
+from server.model.states import ErrorClass, GateState, Order, RunState, TenantState, WaitingCode
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "judge.md"
+
+_NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+_LONG_AGO = _NOW - timedelta(days=1)
+
+_HEAD = """# What the reconciler's judge says
+
+Generated from the judge itself by `tools/judge_table.py`; a test compares. The judge is one pure
+function of what the database says about one tenant. It never has a run opened for a tenant that
+moves, that a person cancelled or holds, that is over its budget, or whose engine takes no work.
+
+A tenant is driven on {times} times at most: at once, then after {pauses} minutes; a person's order
+or COMPLETED gives the budget back. Many tenants at one error: see
+`docs/decisions/0031-herds-and-canaries.md`.
+
+| situation | verdict | opens a run | cause | severity |
+| --- | --- | --- | --- | --- |
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What the database says, in words and as an observation."""
+
+    says: str
+    seen: Observation
+
+
+def situations() -> list[Situation]:
+    """Return the situations the page shows, in the order in which the judge asks."""
+    stopped = _observation()
+    lost = replace(stopped, standing=_standing(TenantState.PARTIAL, lost=True), steps_found=0)
+    made: list[tuple[str, Observation]] = [
+        (f"{state}, by word or by rows", _in(state))
+        for state in (
+            TenantState.CANCELLED,
+            TenantState.DEPROVISIONING,
+            TenantState.DEPROVISIONED,
+        )
+    ]
+    made += [
+        (
+            "held, whatever else is wrong",
+            replace(lost, held=True, hold_by="run", hold_reason="The Company is gone."),
+        ),
+        ("run queued, its turn has not come", _moving(RunState.QUEUED, workers_alive=True)),
+        ("run queued, no worker lives", _moving(RunState.QUEUED)),
+        ("run under way, its worker lives", _moving(RunState.RUNNING, worker_alive=True)),
+        ("run under way, its worker is dead for three leases", _moving(RunState.RUNNING)),
+        (
+            "run under way, its worker lives, the attempt is past its deadline",
+            _moving(RunState.RUNNING, worker_alive=True, deadline_at=_NOW - timedelta(minutes=1)),
+        ),
+        (
+            "run waits for a closed gate",
+            replace(
+                _moving(RunState.WAITING, waiting_code=WaitingCode.ENGINE_DOWN),
+                gate=GateState.DOWN,
+            ),
+        ),
+        (
+            "run open, its step rows are gone, nobody drives it",
+            replace(
+                _moving(RunState.QUEUED, workers_alive=True),
+                standing=_standing(TenantState.IN_PROGRESS, lost=True),
+            ),
+        ),
+        ("PARTIAL or FAILED, step rows are gone (PARTIAL, 0 of 10)", lost),
+        ("the run it names is gone", replace(lost, run=None, run_lost=True)),
+        (
+            "COMPLETED once, the record is gone",
+            replace(lost, stored=TenantState.COMPLETED, first_completed_at=_LONG_AGO),
+        ),
+        ("record gone, its engine's gate is shut", replace(lost, gate=GateState.DOWN)),
+        ("record gone, the budget is spent", replace(lost, heal_count=5)),
+        ("PENDING: never ordered", replace(_in(TenantState.PENDING), run=None)),
+        ("COMPLETED", _in(TenantState.COMPLETED)),
+        (
+            "every step done, the stored word is another",
+            replace(_in(TenantState.COMPLETED), stored=TenantState.FAILED),
+        ),
+    ]
+    made += [
+        (f"stopped at an error of class {kind}", _failed(kind))
+        for kind in ErrorClass
+        if kind is not ErrorClass.PERMANENT
+    ]
+    made += [
+        ("stopped at an error of class PERMANENT", _failed(ErrorClass.PERMANENT)),
+        (
+            "the same, a person was called before",
+            replace(_failed(ErrorClass.PERMANENT), look_at=NEVER),
+        ),
+        (
+            "stopped at COMPANY_NOT_OURS or COMPANY_VANISHED, whatever the class",
+            _failed(ErrorClass.TRANSIENT, "COMPANY_NOT_OURS"),
+        ),
+        (
+            "stopped at WORKER_LOST, whatever the class",
+            _failed(ErrorClass.PERMANENT, "WORKER_LOST"),
+        ),
+        ("closed without an error", replace(stopped, failed=())),
+        (
+            "stopped at a passing error, the word is another too",
+            replace(stopped, stored=TenantState.COMPLETED),
+        ),
+        (
+            "stopped at a passing error, driven on a moment ago",
+            replace(stopped, heal_count=1, healed_at=_NOW),
+        ),
+        ("stopped at a passing error, the gate is shut", replace(stopped, gate=GateState.DOWN)),
+        (
+            "stopped at a passing error, its engine is not configured here",
+            replace(stopped, engine_configured=False),
+        ),
+        ("stopped at a passing error, the budget is spent", replace(stopped, heal_count=5)),
+        (
+            "the same, a person was called before",
+            replace(stopped, heal_count=5, look_at=NEVER),
+        ),
+    ]
+    return [Situation(says=says, seen=seen) for says, seen in made]
+
+
+def page() -> str:
+    """Return the whole page."""
+    pauses = [f"{seconds / 60:g}" for seconds in HEALING_PAUSES_SECONDS if seconds]
+    head = _HEAD.format(
+        times=len(HEALING_PAUSES_SECONDS), pauses=f"{', '.join(pauses[:-1])} and {pauses[-1]}"
+    )
+    rows = [_row(situation, judge(situation.seen)) for situation in situations()]
+    return head + "\n".join(rows) + "\n"
+
+
+def _row(situation: Situation, judgement: Judgement) -> str:
+    opens = "yes" if opens_run(situation.seen, judgement) else "no"
+    if judgement.verdict is Verdict.NOTHING_YET and judgement.not_before is not None:
+        opens = "later"
+    causes = ", ".join(f"`{finding.cause.value}`" for finding in judgement.findings) or "none"
+    severity = ", ".join(f"`{finding.severity.value}`" for finding in judgement.findings) or "none"
+    return f"| {situation.says} | `{judgement.verdict.value}` | {opens} | {causes} | {severity} |"
+
+
+def _standing(state: TenantState, *, lost: bool = False) -> Standing:
+    return Standing(
+        state=state,
+        current_step="" if state is TenantState.COMPLETED else "step_4_warehouses",
+        steps_completed=0 if lost else 4,
+        total_steps=10,
+        errors=(),
+        record_lost=lost,
+    )
+
+
+def _observation() -> Observation:
+    return Observation(
+        tenant_id=TenantId("t"),
+        revision=1,
+        stored=TenantState.FAILED,
+        standing=_standing(TenantState.FAILED),
+        run=LastRun(id=RunId("r"), state=RunState.FAILED, order=Order.START, actor="local"),
+        run_lost=False,
+        failed=(
+            FailedStep(key="step_4_warehouses", error_class=ErrorClass.TRANSIENT, code="CODE"),
+        ),
+        steps_found=10,
+        steps_expected=10,
+        held=False,
+        look_at=None,
+        heal_count=0,
+        healed_at=None,
+        first_completed_at=None,
+        stuck_since=_LONG_AGO,
+        engine_configured=True,
+        gate=GateState.UP,
+        gate_since=None,
+        workers_alive=False,
+        lease_seconds=10.0,
+        observed_at=_NOW,
+    )
+
+
+def _in(state: TenantState) -> Observation:
+    return replace(_observation(), stored=state, standing=_standing(state), failed=())
+
+
+def _moving(
+    state: RunState, *, workers_alive: bool = False, **run: Any
+) -> Observation:  # Any: of LastRun
+    seen = _in(TenantState.IN_PROGRESS)
+    last = LastRun(id=RunId("r"), state=state, order=Order.START, actor="local", **run)
+    return replace(seen, run=last, workers_alive=workers_alive)
+
+
+def _failed(kind: ErrorClass, code: str = "CODE") -> Observation:
+    step = FailedStep(key="step_4_warehouses", error_class=kind, code=code)
+    return replace(_observation(), failed=(step,))
+
+
+def main() -> int:
+    """Write the page, or say whether it is stale."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    if not parser.parse_args().check:
+        PAGE.write_text(page(), encoding="utf-8")
+        return 0
+    if PAGE.read_text(encoding="utf-8") == page():
+        return 0
+    sys.stderr.write("docs/judge.md is stale. Run: make generate\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from server.app import App, open_core, utc_now
+from server.app import App, build_engine, open_core, utc_now
+from server.erpnext.check import engine_facts, engine_table
+from server.erpnext.client import ErpNextEngine
 from server.errors import ProvisionerError, SettingsError, StoreUnavailable
 from server.logs import configure_logging
 from server.model.actor import LOCAL
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 EXIT_DONE = 0
+EXIT_NOT_WELL = 1
 EXIT_WRONG_USE = 2
 EXIT_NOT_REACHABLE = 3
 
@@ -300,6 +303,37 @@ def import_legacy(
         return 1 if any(each.needs_a_person for each in done) else EXIT_DONE
 
     return _run(work)
+
+
+def engines_check(
+    *, config: Path | None, overrides: Mapping[str, str], name: str, country: str, as_json: bool
+) -> int:
+    """Look at everything one engine must have, and say what mends what is missing."""
+
+    async def check() -> int:
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        engines = load_engines(settings)
+        if name not in engines.engines:
+            known = ", ".join(sorted(engines.engines)) or "none is configured"
+            raise SettingsError(
+                f"There is no engine {name!r}: {known}. Set PROVISIONER_ENGINES_FILE or "
+                "--engines-file to the file that has it."
+            )
+        if len(country) != 2 or not country.isalpha():  # noqa: PLR2004 - ISO 3166-1 alpha-2
+            raise SettingsError(f"--country {country!r} must be a code of two letters, such as KE.")
+        engine = build_engine(engines.engines[name])
+        try:
+            if not isinstance(engine, ErpNextEngine):
+                raise SettingsError(f"Engine {name!r} does nothing ({engine.blueprint_name}).")
+            checked = await engine.check_all(country.upper())
+        finally:
+            await engine.close()
+        _report(engine_facts(name, engine.site, checked), engine_table(checked), as_json=as_json)
+        if not checked.reachable:
+            return EXIT_NOT_REACHABLE
+        return EXIT_DONE if checked.ready else EXIT_NOT_WELL
+
+    return _run(check)
 
 
 def _run(program: Callable[[], Awaitable[int]]) -> int:

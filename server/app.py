@@ -17,6 +17,7 @@ from server.commands import Commands, EngineEntry
 from server.diagnosis import Diagnoser
 from server.diagnosis.surveyed import SurveyedTenant
 from server.erpnext.client import Credentials, ErpNextEngine
+from server.erpnext.timeouts import Timeouts
 from server.executor.executor import Executor, ExecutorOptions
 from server.healing import History
 from server.model.blueprint import ENGINE_BLUEPRINTS, NOOP
@@ -25,6 +26,7 @@ from server.model.states import GateState
 from server.noop import NoopEngine
 from server.probing import Prober
 from server.queries import Queries
+from server.queries.fleet import Fleet
 from server.queries.surveys import Surveys
 from server.rest import HttpServer
 from server.rest.lazy import LazyApp
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from server.healing import Healer
     from server.model.step_context import Engine
     from server.rpc.answering import Answering
-    from server.settings import EnginesConfig, Settings, Tls
+    from server.settings import EngineConfig, EnginesConfig, Settings, Tls
 
 
 def utc_now() -> datetime:
@@ -195,6 +197,11 @@ class App:
             options=ExecutorOptions(
                 lease_seconds=settings.lease_seconds,
                 max_runs=settings.max_runs,
+                site_runs={
+                    self.core.engines[each.id].site: each.max_runs
+                    for each in self._config.engines.values()
+                    if each.max_runs
+                },
                 drain_seconds=settings.drain_seconds,
                 pacing=self._pacing,
             ),
@@ -222,7 +229,10 @@ class App:
             surveys=self._surveys(),
         )
         fleet = FleetService(
-            History(self.core.database, now=utc_now), identify=identify, healer=self.healer
+            History(self.core.database, now=utc_now),
+            fleet=self._fleet(),
+            identify=identify,
+            healer=self.healer,
         )
         await self._serve_http(queries, {"ProvisioningService": service, "FleetService": fleet})
         service.note_refusal = fleet.note_refusal = self.access.note_refusal
@@ -270,6 +280,14 @@ class App:
             return None
         return max((utc_now() - watch.last_full_sweep_at).total_seconds(), 0.0)
 
+    def _fleet(self) -> Fleet:
+        return Fleet(
+            self.core.database,
+            engines=self.core.entries,
+            default_engine=self._config.default,
+            max_runs={each.id: each.max_runs for each in self._config.engines.values()},
+        )
+
     def _surveys(self) -> Surveys:
         return Surveys(
             self.core.database,
@@ -288,18 +306,35 @@ class App:
         )
 
 
-def _engines(config: EnginesConfig) -> dict[str, Engine]:
-    engines: dict[str, Engine] = {}
-    for engine_id, engine in config.engines.items():
-        if engine.blueprint == NOOP.name:
-            engines[engine_id] = NoopEngine(engine_id)
-            continue
-        engines[engine_id] = ErpNextEngine(
-            url=engine.url,
-            host=engine.host,
-            credentials=Credentials(
-                api_key=engine.api_key.get_secret_value(),
-                api_secret=engine.api_secret.get_secret_value(),
-            ),
+def _credentials(engine: EngineConfig) -> Credentials | Callable[[], Credentials]:
+    keys = engine.keys
+    if keys is None:
+        return Credentials(
+            api_key=engine.api_key.get_secret_value(),
+            api_secret=engine.api_secret.get_secret_value(),
         )
-    return engines
+
+    def current() -> Credentials:
+        key, secret = keys.current()
+        return Credentials(api_key=key.get_secret_value(), api_secret=secret.get_secret_value())
+
+    return current
+
+
+def _engines(config: EnginesConfig) -> dict[str, Engine]:
+    return {engine.id: build_engine(engine) for engine in config.engines.values()}
+
+
+def build_engine(engine: EngineConfig) -> Engine:
+    """Build the adapter of one configured engine; nothing is sent."""
+    if engine.blueprint == NOOP.name:
+        return NoopEngine(engine.id)
+    return ErpNextEngine(
+        url=engine.url,
+        host=engine.host,
+        credentials=_credentials(engine),
+        ca_file=engine.ca_file,
+        timeouts=Timeouts(
+            seconds=engine.timeout_seconds, company_seconds=engine.company_timeout_seconds
+        ),
+    )

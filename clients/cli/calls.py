@@ -10,6 +10,7 @@ from rich.text import Text
 
 from clients.cli import (
     diagnosing,
+    engine_listing,
     failures,
     fixing,
     following,
@@ -29,6 +30,7 @@ from clients.cli.output import Output, OutputClosed
 from clients.cli.requests import (
     Continue,
     Diagnose,
+    ListEngines,
     ListTenants,
     Logs,
     Plan,
@@ -66,6 +68,7 @@ _BY_REQUEST = {
     requests.Sweep: healing.sweep,
     Diagnose: diagnosing.diagnose,
     ListTenants: listing.show,
+    ListEngines: engine_listing.show,
     Plan: surveying.plan,
     Verify: surveying.verify,
     Watch: watching.watch,

@@ -14,6 +14,7 @@ import typer
 
 from clients.cli import (
     diagnose_commands,
+    engine_commands,
     healing_commands,
     list_command,
     local_commands,
@@ -49,6 +50,7 @@ app.add_typer(list_command.commands)
 app.add_typer(watch_command.commands)
 app.add_typer(survey_commands.commands)
 app.add_typer(order_commands.commands)
+app.add_typer(engine_commands.commands)
 app.add_typer(local_commands.commands)
 
 

@@ -225,3 +225,8 @@ class StartMany(Request):
 
     file: str
     watch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListEngines(Request):
+    """Show how the engines stand."""

@@ -22,7 +22,7 @@ _SERVICE_CONFIG = {
             ]
         },
         {
-            "name": [{"service": _SERVICE}],
+            "name": [{"service": _SERVICE}, {"service": "provisioner.v1.FleetService"}],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.2s",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from provisioner.v1.diagnosis_pb2 import Remedy
+    from provisioner.v1.engines_pb2 import EngineStatus
     from provisioner.v1.fleet_pb2 import (
         ListFindingsResponse,
         ListSweepsResponse,
@@ -31,6 +32,11 @@ class FleetCalls(Calling):
 
     _fleet: FleetServiceStub
     _stub: ProvisioningServiceStub
+
+    async def list_engines(self) -> list[EngineStatus]:
+        """Tell how every configured engine stands: gate, slot, queue, measured step times."""
+        request = fleet_pb2.ListEnginesRequest()
+        return list((await self._call(self._fleet.ListEngines, request)).engines)
 
     async def sweep(self, *, dry_run: bool = False) -> SweepResponse:
         """Make one sweep now.

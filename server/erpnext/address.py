@@ -7,10 +7,14 @@ url holds no name and password; they would be shown wherever the url is.
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
 
 import httpx
 
 from server.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -37,10 +41,24 @@ def base_url(url: str) -> str:
     return f"{parsed.scheme}://{netloc}{parsed.raw_path.decode('ascii').rstrip('/')}"
 
 
-def tls_context(base: str) -> ssl.SSLContext:
-    """Return what connections to a base url are secured with."""
+def tls_context(base: str, ca_file: Path | None = None) -> ssl.SSLContext:
+    """Return what connections to a base url are secured with.
+
+    Args:
+        base: The url.
+        ca_file: Certificates of a private authority, trusted besides the public ones.
+
+    Raises:
+        SettingsError: if the certificates can't be read.
+    """
     if base.startswith("https:"):
-        return httpx.create_ssl_context()  # heeds SSL_CERT_FILE and SSL_CERT_DIR
+        context = httpx.create_ssl_context()  # heeds SSL_CERT_FILE and SSL_CERT_DIR
+        if ca_file is not None:
+            try:
+                context.load_verify_locations(cafile=str(ca_file))
+            except (OSError, ssl.SSLError) as error:
+                raise SettingsError(f"Cannot read certificates from {ca_file}.") from error
+        return context
     # Never used, as no redirect is followed; one with authorities takes 50 ms to load. It
     # knows none, so it would refuse.
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

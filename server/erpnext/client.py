@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 import httpx
 
 from server.erpnext.address import base_url, host_header, tls_context
+from server.erpnext.check import Checked, check_site
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
 from server.erpnext.health import READ_ONLY, READ_ONLY_CHECKS, READ_ONLY_HEALTH, check_health
 from server.erpnext.identity import find_missing_companies, read_identity
+from server.erpnext.refused import RefusedDoctypes
 from server.erpnext.reply import Reply
 from server.erpnext.requests import PING
 from server.erpnext.steps import STEPS
+from server.erpnext.timeouts import TimedStep, Timeouts
 from server.erpnext.undo import UNDO_STEPS
 from server.errors import EngineError, SettingsError
 from server.model.blueprint import ERPNEXT
@@ -30,7 +33,8 @@ from server.model.states import ErrorClass, GateState
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from server.model.step_context import Answer, EngineHealth, Request, Step
 
@@ -77,8 +81,10 @@ class ErpNextEngine:
         self,
         *,
         url: str,
-        credentials: Credentials,
+        credentials: Credentials | Callable[[], Credentials],
         host: str = "",
+        ca_file: Path | None = None,
+        timeouts: Timeouts | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         max_connections: int = 100,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -87,8 +93,11 @@ class ErpNextEngine:
 
         Args:
             url: Where the site answers, such as "https://erp.example.com".
-            credentials: Of the API user.
+            credentials: Of the API user; or what returns those of the moment, asked before
+                each request.
             host: The Host header that names the site, if not the one of the url.
+            ca_file: Certificates of a private authority, besides the public ones.
+            timeouts: The site's own time limits; None for those of the steps.
             connect_seconds: Time limit to connect, and to get a free connection; the one for
                 the answer comes with each request.
             max_connections: Most requests at once; the prober has its own besides.
@@ -100,11 +109,13 @@ class ErpNextEngine:
         self._base = base_url(url)
         self._host = host_header(host)
         self._credentials = credentials
+        self._timeouts = timeouts or Timeouts()
         self._connect_seconds = connect_seconds
         # A site in maintenance may answer reads and refuse writes; checks only read, so what a
         # write met is kept for the next few of them.
         self._read_only_checks = 0
-        context = tls_context(self._base)
+        self._refused = RefusedDoctypes()
+        context = tls_context(self._base, ca_file)
         self._client = self._new_client(max_connections, context, transport)
         # Of its own, so that an outage is never read into a queue of ours.
         self._prober = self._new_client(_PROBER_CONNECTIONS, context, transport)
@@ -128,7 +139,8 @@ class ErpNextEngine:
         Raises:
             KeyError: if the blueprint has none of that key.
         """
-        return STEPS[key] if key in STEPS else UNDO_STEPS[key]
+        step = STEPS[key] if key in STEPS else UNDO_STEPS[key]
+        return step if self._timeouts == Timeouts() else TimedStep(step, self._timeouts)
 
     async def send(self, request: Request) -> Answer:
         """Send one request and classify the answer.
@@ -141,14 +153,18 @@ class ErpNextEngine:
         except EngineError as error:
             if error.exc_type == READ_ONLY:
                 self._read_only_checks = READ_ONLY_CHECKS
+            if error.code == Code.ROLE_MISSING:
+                self._refused.add(request.doctype)
             raise
         if request.method != "GET":
             self._read_only_checks = 0
         return answer
 
     async def check(self) -> EngineHealth:
-        """Ask the site whether it takes work: up, host right, token valid, writes taken."""
-        health = await check_health(lambda request: self._send(self._prober, request))
+        """Ask the site whether it takes work: up, host right, token valid, roles, writes taken."""
+        health = await check_health(self._ask)
+        if health.state is GateState.UP:
+            health = await self._refused.judge(self._ask)
         if health.state is GateState.UP and self._read_only_checks:
             self._read_only_checks -= 1
             return READ_ONLY_HEALTH
@@ -161,6 +177,10 @@ class ErpNextEngine:
     async def missing_companies(self, names: Collection[str]) -> frozenset[str]:
         """Return those of some Companies that the site does not hold."""
         return await find_missing_companies(self._ask, names)
+
+    async def check_all(self, country_code: str) -> Checked:
+        """Look at everything the site must have, and go on where something is wrong."""
+        return await check_site(self._ask, country_code)
 
     async def _ask(self, request: Request) -> Answer:
         """Send a read of the prober's, on its own connections."""
@@ -201,7 +221,9 @@ class ErpNextEngine:
     def _prepare(self, client: httpx.AsyncClient, request: Request) -> httpx.Request:
         headers = {"Accept": "application/json"}
         if request.path != PING:  # it needs no token, and a bad one makes it 401
-            headers["Authorization"] = self._credentials.authorization
+            credentials = self._credentials
+            current = credentials if isinstance(credentials, Credentials) else credentials()
+            headers["Authorization"] = current.authorization
         if self._host:
             headers["Host"] = self._host
         content = None

@@ -6,6 +6,11 @@ tenant needs (recording 01-permissions-system-manager-only).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _ROLES = {
     "Account": "Accounts Manager",
     "Company": "System Manager",
@@ -29,6 +34,21 @@ _ROLES = {
     "Warehouse": "Stock Manager",
     "Warehouse Type": "Stock Manager",
 }
+
+
+# What the API user is given: one of each group (docs/erpnext.md).
+NEEDED_ROLES: tuple[tuple[str, ...], ...] = (
+    ("System Manager",),
+    ("Accounts Manager",),
+    ("Stock Manager",),
+    ("Sales Master Manager", "Sales Manager"),
+    ("Item Manager",),
+)
+
+
+def missing_roles(has: Collection[str]) -> list[str]:
+    """Return the roles that an API user lacks, by the name that is given first."""
+    return [group[0] for group in NEEDED_ROLES if not set(group) & set(has)]
 
 
 def role_for(doctype: str) -> str:

@@ -25,6 +25,7 @@ from server.erpnext.outages import (
 )
 from server.erpnext.reply import plain
 from server.erpnext.verdicts import Judgement, answer, error
+from server.errors import EngineError
 from server.model.naming import fold_name
 from server.model.states import ErrorClass
 from server.model.step_context import Answer, AnswerKind
@@ -238,6 +239,14 @@ def _refused(case: Case) -> Judgement:
     return error(case, ErrorClass.PERMANENT, Code.ENGINE_REFUSED, "was refused.")
 
 
+def _not_permitted(case: Case) -> Judgement:
+    judged = permission(case)
+    if isinstance(judged, EngineError) and judged.code == Code.ROLE_MISSING:
+        # A role that is missing is missing for every tenant: the prober looks whether it is.
+        judged.ask_prober = True
+    return judged
+
+
 def _item_price_exists(case: Case) -> Judgement:
     return answer(case, AnswerKind.EXISTS)
 
@@ -268,7 +277,7 @@ BY_EXC_TYPE: dict[str, Callable[[Case], Judgement]] = {
     "QueryTimeoutError": deadlock,
     "OperationalError": database,
     "InterfaceError": database,
-    "PermissionError": permission,
+    "PermissionError": _not_permitted,
     "AuthenticationError": credentials,
     "InvalidAuthorizationToken": credentials,
     "InvalidAuthorizationHeader": credentials,

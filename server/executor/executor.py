@@ -49,12 +49,14 @@ class ExecutorOptions:
     Attributes:
         lease_seconds: How long a worker counts as alive after a heartbeat.
         max_runs: Runs driven at once.
+        site_runs: Runs driven at once of one site, for sites that have a limit of their own.
         drain_seconds: How long `stop` waits for answers that are out.
         pacing: Pauses between tries.
     """
 
     lease_seconds: float = 10.0
     max_runs: int = 32
+    site_runs: Mapping[str, int] = field(default_factory=dict)
     drain_seconds: float = 25.0
     pacing: Pacing = field(default_factory=Pacing)
 
@@ -75,7 +77,7 @@ class Executor:
         self._now = now
         self._options = options
         self._lease = Lease(database, seconds=options.lease_seconds, now=now)
-        self._gates = Gates(database, self._engines, now)
+        self._gates = Gates(database, self._engines, now, most_runs=options.site_runs)
         self._slots = Slots()
         self._claims = Claims(
             database,

@@ -51,8 +51,21 @@ class Gates:
     """What this process knows of the sites' gates, and its probers."""
 
     def __init__(
-        self, database: Database, engines: Mapping[str, Engine], now: Callable[[], datetime]
+        self,
+        database: Database,
+        engines: Mapping[str, Engine],
+        now: Callable[[], datetime],
+        *,
+        most_runs: Mapping[str, int] | None = None,
     ) -> None:
+        """Take the parts.
+
+        Args:
+            database: Where gates are.
+            engines: By site.
+            now: The time, in UTC.
+            most_runs: By site: most runs driven at once, for sites that have a limit.
+        """
         self._database = database
         self._engines = engines  # by site
         self._now = now
@@ -64,6 +77,7 @@ class Gates:
         # Sites whose look this process has taken and not told about yet.
         self._looking: set[str] = set()
         self._opened_here: set[str] = set()
+        self._most_runs = dict(most_runs or {})
         self._on_open: list[Callable[[], None]] = []
         self._on_shut: list[Callable[[str], None]] = []
 
@@ -146,6 +160,8 @@ class Gates:
             site: The site.
             driving: Runs of it that this process drives.
         """
+        if driving >= self._most_runs.get(site, driving + 1):
+            return False
         gate = self._gates.get(site)
         if gate is None or gate.wave is None:
             return True

@@ -5,25 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner.v1.fleet_pb2_grpc import FleetServiceServicer
+from server.rpc.engines import Engines
 from server.rpc.healing import Healing
 
 if TYPE_CHECKING:
     from server.healing import Healer, History, Watch
+    from server.queries.fleet import Fleet
     from server.rpc.identity import Identify
 
 
-class FleetService(Healing, FleetServiceServicer):
+class FleetService(Engines, Healing, FleetServiceServicer):
     """The service over the fleet."""
 
-    def __init__(self, history: History, *, identify: Identify, healer: Healer | None) -> None:
+    def __init__(
+        self, history: History, *, fleet: Fleet, identify: Identify, healer: Healer | None
+    ) -> None:
         """Take the parts.
 
         Args:
             history: What sweeps found.
+            fleet: How engines stand.
             identify: Tells who calls.
             healer: Makes sweeps; None in a process that was put together without one.
         """
         self._history = history
+        self._fleet = fleet
         self._identify = identify
         self._healer = healer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from server.errors import SettingsError
 from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT, NOOP
 from server.model.identifiers import SiteKey
 from server.settings.files import known_keys, nearest, read_secret_file, read_toml, shown
+from server.settings.key_files import KeyFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +30,14 @@ _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*\.?", re.IGNOR
 _HOST_HEADER = re.compile(r"[a-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?", re.ASCII)
 _ENGINE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _EXAMPLE = 'Write one such as [engines.main] with url = "https://erp.example.com".'
-_ENGINE_KEYS = ("blueprint", "url", "host", "api_key_file", "api_secret_file")
+_TEXT_KEYS = ("blueprint", "url", "host", "api_key_file", "api_secret_file", "ca_file")
+# Lowest and highest value of each number; a Company's limit stays below its step's own.
+_NUMBERS = {
+    "max_runs": (1, 1000),
+    "timeout_seconds": (5, 300),
+    "company_timeout_seconds": (120, 360),
+}
+_ENGINE_KEYS = (*_TEXT_KEYS, *_NUMBERS)
 
 # One source's values: by setting, what a message calls it, and the value.
 
@@ -45,6 +54,13 @@ class EngineConfig:
         host: The Host header that names the site; empty if it is the url's.
         api_key: Of the API user; never shown.
         api_secret: Of the API user; never shown.
+        keys: The files both come from, looked at again while the process runs; None where
+            there are none.
+        ca_file: Certificates of a private authority, besides the public ones; or None.
+        max_runs: Most runs at once in one process; 0: no limit of its own.
+        timeout_seconds: Longest time for an answer; None: 30 s.
+        company_timeout_seconds: The same for a Company, at least; None: by the number of
+            Companies of the site.
     """
 
     id: str
@@ -54,6 +70,11 @@ class EngineConfig:
     host: str = ""
     api_key: SecretStr = _NO_SECRET
     api_secret: SecretStr = _NO_SECRET
+    keys: KeyFiles | None = None
+    ca_file: Path | None = None
+    max_runs: int = 0
+    timeout_seconds: float | None = None
+    company_timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +148,8 @@ def _engine(file: Path, name: str, table: object) -> EngineConfig:
     where = f"Engines file {file}: engines.{shown(name)[1:-1]}"
     if not _ENGINE_ID.fullmatch(name):
         raise SettingsError(f"{where}: an engine's name has a-z, 0-9, _ and - only, at most 63.")
-    texts = _texts(table, where)
+    texts, numbers = _values(table, where)
+    max_runs = int(numbers.get("max_runs", 0))
     blueprint = texts.get("blueprint", ERPNEXT.name)
     if blueprint not in ENGINE_BLUEPRINTS:
         raise SettingsError(
@@ -136,7 +158,9 @@ def _engine(file: Path, name: str, table: object) -> EngineConfig:
         )
     if blueprint == NOOP.name:
         # Nothing is sent, so there is no site to share: each is its own.
-        return EngineConfig(id=name, blueprint=blueprint, site=SiteKey(f"noop host={name}"))
+        return EngineConfig(
+            id=name, blueprint=blueprint, site=SiteKey(f"noop host={name}"), max_runs=max_runs
+        )
     for key in ("url", "api_key_file", "api_secret_file"):
         if key not in texts:
             raise SettingsError(f"{where}.{key}: is missing. Write it below [engines.{name}].")
@@ -150,17 +174,60 @@ def _engine(file: Path, name: str, table: object) -> EngineConfig:
         host=host,
         api_key=_api_key(file, texts, "api_key_file", where),
         api_secret=_api_key(file, texts, "api_secret_file", where),
+        keys=KeyFiles(
+            lambda: _api_key(file, texts, "api_key_file", where),
+            lambda: _api_key(file, texts, "api_secret_file", where),
+            files=(file.parent / texts["api_key_file"], file.parent / texts["api_secret_file"]),
+        ),
+        ca_file=_ca_file(file, texts, f"{where}.ca_file"),
+        max_runs=max_runs,
+        timeout_seconds=numbers.get("timeout_seconds"),
+        company_timeout_seconds=numbers.get("company_timeout_seconds"),
     )
 
 
-def _texts(table: object, where: str) -> dict[str, str]:
+def _values(table: object, where: str) -> tuple[dict[str, str], dict[str, float]]:
     if not isinstance(table, dict):
         raise SettingsError(f"{where}: must be a table. {_EXAMPLE}")
     known_keys(table, _ENGINE_KEYS, where)
+    texts: dict[str, str] = {}
+    numbers: dict[str, float] = {}
     for key, value in table.items():
-        if not isinstance(value, str) or not value.strip():
+        if key in _NUMBERS:
+            numbers[key] = _number(key, value, f"{where}.{key}")
+        elif not isinstance(value, str) or not value.strip():
             raise SettingsError(f"{where}.{key}: must be a text that is not empty. Write one.")
-    return table
+        else:
+            texts[key] = value
+    return texts, numbers
+
+
+def _number(key: str, value: object, where: str) -> float:
+    least, most = _NUMBERS[key]
+    whole = key == "max_runs"
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and least <= value <= most
+        and not (whole and value != int(value))
+    ):
+        return value
+    kind = "whole number" if whole else "number"
+    raise SettingsError(f"{where}: must be a {kind} from {least} to {most}. Write one.")
+
+
+def _ca_file(file: Path, texts: Mapping[str, str], where: str) -> Path | None:
+    if "ca_file" not in texts:
+        return None
+    path = file.parent / texts["ca_file"]
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"{where}: cannot read certificates from {path} ({error.strerror or 'no PEM'}). Name "
+            "a file with the authority's certificate in PEM form."
+        ) from error
+    return path
 
 
 def _site_url(text: str, where: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.standin import deletion, documents, errors, filters, latency, ledger, permissions
 from server.standin.catalogue import DOCTYPES
-from server.standin.site import shown
+from server.standin.site import API_USER, shown
 from server.standin.traffic import Ticket
 
 if TYPE_CHECKING:
@@ -160,7 +160,11 @@ class Api:
     async def _read(self, call: Call) -> Reply:
         kind = known(call.target)
         await self.spend(call)
-        return Reply(body={"data": shown(self.site.require(kind.name, call.name or ""))})
+        document = shown(self.site.require(kind.name, call.name or ""))
+        if kind.name == "User" and document["name"] == API_USER and call.roles is not None:
+            # Faults say which roles the caller has; its document says the same.
+            document["roles"] = [{"role": role} for role in sorted(call.roles)]
+        return Reply(body={"data": document})
 
     async def _update(self, call: Call) -> Reply:
         kind = known(call.target)

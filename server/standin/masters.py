@@ -40,6 +40,19 @@ _MODES = {
     "Wire Transfer": "Bank",
     "Bank Draft": "Bank",
 }
+# Of the recordings' caller (README, "callers").
+_API_ROLES = (
+    "System Manager",
+    "Accounts Manager",
+    "Accounts User",
+    "Stock Manager",
+    "Stock User",
+    "Sales Manager",
+    "Sales User",
+    "Sales Master Manager",
+    "Item Manager",
+    "Purchase Master Manager",
+)
 _GROUPS = {
     "Item Group": ("Products", "Raw Material", "Services", "Sub Assemblies", "Consumable"),
     "Customer Group": ("Individual", "Commercial", "Non Profit", "Government"),
@@ -156,5 +169,6 @@ def _users() -> Iterator[tuple[str, Mapping[str, Any]]]:
                 "first_name": first,
                 "full_name": first,
                 "time_zone": TIME_ZONE,
+                "roles": [{"role": role} for role in _API_ROLES] if email == API_USER else [],
             },
         )

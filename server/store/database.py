@@ -19,6 +19,7 @@ from server.store.auditing import submit_with_trail, trail
 from server.store.bound import read_bound, read_bound_companies
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, detail
+from server.store.fleet import read_loads
 from server.store.glances import Glances, PostgresGlances, SqliteGlances
 from server.store.healing import HealingStore
 from server.store.healing_history import HealingHistory
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
 
     from server.model.access import AuditEntry
+    from server.store.fleet import SiteLoad
     from server.store.operations import GateOperation, Operation, Outcome
     from server.store.pictures import StoredPicture
     from server.store.wakeups import Listener
@@ -128,6 +130,10 @@ class Database:
     async def picture(self, tenant_id: str, now: datetime) -> StoredPicture | None:
         """Return all that is stored about a tenant, for a diagnosis; None for an unknown one."""
         return await read_picture(self._engine, tenant_id, now)
+
+    async def site_loads(self) -> dict[str, SiteLoad]:
+        """Return what each site has to do, and how long its steps took of late."""
+        return await read_loads(self._engine)
 
     async def bound_abbreviations(self, site: str, *, but_of: str = "") -> frozenset[str]:
         """Return the folded abbreviations that tenants of a site are bound to."""

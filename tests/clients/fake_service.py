@@ -20,7 +20,18 @@ from google.rpc import (
     status_pb2,
 )
 
-from provisioner.v1 import diagnosis_pb2, provisioning_pb2, provisioning_pb2_grpc, tenant_pb2
+from provisioner.v1 import (
+    diagnosis_pb2,
+    engines_pb2,
+    fleet_pb2,
+    provisioning_pb2,
+    provisioning_pb2_grpc,
+    tenant_pb2,
+)
+from provisioner.v1.fleet_pb2_grpc import (
+    FleetServiceServicer,
+    add_FleetServiceServicer_to_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -107,6 +118,7 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         # What the other orders answer besides a status, by method.
         self.answers: dict[str, Any] = {}
         self.diagnosis = diagnosis_pb2.Diagnosis()
+        self.engines: list[engines_pb2.EngineStatus] = []
         self.plan = provisioning_pb2.PlanResponse()
         self.drift = provisioning_pb2.VerifyResponse()
         # What each WatchStatus does, in order of the calls; after them the statuses are sent.
@@ -276,6 +288,29 @@ async def _play(part: Fault | Hang | WaitFor, context: Context) -> None:
             await asyncio.Event().wait()
 
 
+async def _not_scripted(context: Context) -> Never:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no script for it")
+
+
+class FakeFleet(FleetServiceServicer):
+    """The other service of the same script."""
+
+    def __init__(self, script: FakeService) -> None:
+        self._script = script
+
+    async def ListEngines(  # noqa: N802 - gRPC fixes the name
+        self,
+        request: fleet_pb2.ListEnginesRequest,
+        context: Context,
+    ) -> fleet_pb2.ListEnginesResponse:
+        return fleet_pb2.ListEnginesResponse(engines=self._script.engines)
+
+    async def Sweep(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC fixes the name
+        await _not_scripted(context)
+
+    ListSweeps = ListFindings = GetHealingReport = Sweep
+
+
 class Serving:
     """The scripted service behind a port, which can go away and come back."""
 
@@ -292,6 +327,7 @@ class Serving:
         # Without SO_REUSEPORT: two servers on one port would share the calls.
         self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server(self.service, self._server)
+        add_FleetServiceServicer_to_server(FakeFleet(self.service), self._server)
         self._port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
         await self._server.start()
 

@@ -23,32 +23,37 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from provisioner.v1 import engines_pb2 as provisioner_dot_v1_dot_engines__pb2
 from provisioner.v1 import healing_pb2 as provisioner_dot_v1_dot_healing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprovisioner/v1/fleet.proto\x12\x0eprovisioner.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprovisioner/v1/healing.proto\"\x1f\n\x0cSweepRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"\xb8\x01\n\rSweepResponse\x12*\n\x05sweep\x18\x01 \x01(\x0b\x32\x1b.provisioner.v1.SweepRecord\x12)\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x17.provisioner.v1.Finding\x12/\n\x0bhanded_over\x18\x03 \x03(\x0b\x32\x1a.provisioner.v1.HandedOver\x12\x0e\n\x06healed\x18\x04 \x01(\x05\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\":\n\x11ListSweepsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x85\x01\n\x12ListSweepsResponse\x12+\n\x06sweeps\x18\x01 \x03(\x0b\x32\x1b.provisioner.v1.SweepRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x05watch\x18\x03 \x01(\x0b\x32\x1a.provisioner.v1.SweepWatch\"\x90\x01\n\x13ListFindingsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\ttenant_id\x18\x03 \x01(\t\x12\x11\n\topen_only\x18\x04 \x01(\x08\x12\x13\n\x0bperson_only\x18\x05 \x01(\x08\x12\x17\n\x0finclude_members\x18\x06 \x01(\x08\"Z\n\x14ListFindingsResponse\x12)\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x17.provisioner.v1.Finding\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"u\n\x17GetHealingReportRequest\x12-\n\tbegins_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x18GetHealingReportResponse\x12-\n\x06report\x18\x01 \x01(\x0b\x32\x1d.provisioner.v1.HealingReport2\xeb\x02\n\x0c\x46leetService\x12\x44\n\x05Sweep\x12\x1c.provisioner.v1.SweepRequest\x1a\x1d.provisioner.v1.SweepResponse\x12S\n\nListSweeps\x12!.provisioner.v1.ListSweepsRequest\x1a\".provisioner.v1.ListSweepsResponse\x12Y\n\x0cListFindings\x12#.provisioner.v1.ListFindingsRequest\x1a$.provisioner.v1.ListFindingsResponse\x12\x65\n\x10GetHealingReport\x12\'.provisioner.v1.GetHealingReportRequest\x1a(.provisioner.v1.GetHealingReportResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprovisioner/v1/fleet.proto\x12\x0eprovisioner.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprovisioner/v1/engines.proto\x1a\x1cprovisioner/v1/healing.proto\"\x1f\n\x0cSweepRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"\xb8\x01\n\rSweepResponse\x12*\n\x05sweep\x18\x01 \x01(\x0b\x32\x1b.provisioner.v1.SweepRecord\x12)\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x17.provisioner.v1.Finding\x12/\n\x0bhanded_over\x18\x03 \x03(\x0b\x32\x1a.provisioner.v1.HandedOver\x12\x0e\n\x06healed\x18\x04 \x01(\x05\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\":\n\x11ListSweepsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x85\x01\n\x12ListSweepsResponse\x12+\n\x06sweeps\x18\x01 \x03(\x0b\x32\x1b.provisioner.v1.SweepRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x05watch\x18\x03 \x01(\x0b\x32\x1a.provisioner.v1.SweepWatch\"\x90\x01\n\x13ListFindingsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\ttenant_id\x18\x03 \x01(\t\x12\x11\n\topen_only\x18\x04 \x01(\x08\x12\x13\n\x0bperson_only\x18\x05 \x01(\x08\x12\x17\n\x0finclude_members\x18\x06 \x01(\x08\"Z\n\x14ListFindingsResponse\x12)\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x17.provisioner.v1.Finding\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"u\n\x17GetHealingReportRequest\x12-\n\tbegins_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x18GetHealingReportResponse\x12-\n\x06report\x18\x01 \x01(\x0b\x32\x1d.provisioner.v1.HealingReport\"\x14\n\x12ListEnginesRequest\"D\n\x13ListEnginesResponse\x12-\n\x07\x65ngines\x18\x01 \x03(\x0b\x32\x1c.provisioner.v1.EngineStatus2\xc3\x03\n\x0c\x46leetService\x12\x44\n\x05Sweep\x12\x1c.provisioner.v1.SweepRequest\x1a\x1d.provisioner.v1.SweepResponse\x12S\n\nListSweeps\x12!.provisioner.v1.ListSweepsRequest\x1a\".provisioner.v1.ListSweepsResponse\x12Y\n\x0cListFindings\x12#.provisioner.v1.ListFindingsRequest\x1a$.provisioner.v1.ListFindingsResponse\x12\x65\n\x10GetHealingReport\x12\'.provisioner.v1.GetHealingReportRequest\x1a(.provisioner.v1.GetHealingReportResponse\x12V\n\x0bListEngines\x12\".provisioner.v1.ListEnginesRequest\x1a#.provisioner.v1.ListEnginesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'provisioner.v1.fleet_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SWEEPREQUEST']._serialized_start=109
-  _globals['_SWEEPREQUEST']._serialized_end=140
-  _globals['_SWEEPRESPONSE']._serialized_start=143
-  _globals['_SWEEPRESPONSE']._serialized_end=327
-  _globals['_LISTSWEEPSREQUEST']._serialized_start=329
-  _globals['_LISTSWEEPSREQUEST']._serialized_end=387
-  _globals['_LISTSWEEPSRESPONSE']._serialized_start=390
-  _globals['_LISTSWEEPSRESPONSE']._serialized_end=523
-  _globals['_LISTFINDINGSREQUEST']._serialized_start=526
-  _globals['_LISTFINDINGSREQUEST']._serialized_end=670
-  _globals['_LISTFINDINGSRESPONSE']._serialized_start=672
-  _globals['_LISTFINDINGSRESPONSE']._serialized_end=762
-  _globals['_GETHEALINGREPORTREQUEST']._serialized_start=764
-  _globals['_GETHEALINGREPORTREQUEST']._serialized_end=881
-  _globals['_GETHEALINGREPORTRESPONSE']._serialized_start=883
-  _globals['_GETHEALINGREPORTRESPONSE']._serialized_end=956
-  _globals['_FLEETSERVICE']._serialized_start=959
-  _globals['_FLEETSERVICE']._serialized_end=1322
+  _globals['_SWEEPREQUEST']._serialized_start=139
+  _globals['_SWEEPREQUEST']._serialized_end=170
+  _globals['_SWEEPRESPONSE']._serialized_start=173
+  _globals['_SWEEPRESPONSE']._serialized_end=357
+  _globals['_LISTSWEEPSREQUEST']._serialized_start=359
+  _globals['_LISTSWEEPSREQUEST']._serialized_end=417
+  _globals['_LISTSWEEPSRESPONSE']._serialized_start=420
+  _globals['_LISTSWEEPSRESPONSE']._serialized_end=553
+  _globals['_LISTFINDINGSREQUEST']._serialized_start=556
+  _globals['_LISTFINDINGSREQUEST']._serialized_end=700
+  _globals['_LISTFINDINGSRESPONSE']._serialized_start=702
+  _globals['_LISTFINDINGSRESPONSE']._serialized_end=792
+  _globals['_GETHEALINGREPORTREQUEST']._serialized_start=794
+  _globals['_GETHEALINGREPORTREQUEST']._serialized_end=911
+  _globals['_GETHEALINGREPORTRESPONSE']._serialized_start=913
+  _globals['_GETHEALINGREPORTRESPONSE']._serialized_end=986
+  _globals['_LISTENGINESREQUEST']._serialized_start=988
+  _globals['_LISTENGINESREQUEST']._serialized_end=1008
+  _globals['_LISTENGINESRESPONSE']._serialized_start=1010
+  _globals['_LISTENGINESRESPONSE']._serialized_end=1078
+  _globals['_FLEETSERVICE']._serialized_start=1081
+  _globals['_FLEETSERVICE']._serialized_end=1532
 # @@protoc_insertion_point(module_scope)

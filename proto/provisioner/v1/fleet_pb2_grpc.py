@@ -56,6 +56,11 @@ class FleetServiceStub:
                 request_serializer=provisioner_dot_v1_dot_fleet__pb2.GetHealingReportRequest.SerializeToString,
                 response_deserializer=provisioner_dot_v1_dot_fleet__pb2.GetHealingReportResponse.FromString,
                 _registered_method=True)
+        self.ListEngines = channel.unary_unary(
+                '/provisioner.v1.FleetService/ListEngines',
+                request_serializer=provisioner_dot_v1_dot_fleet__pb2.ListEnginesRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_fleet__pb2.ListEnginesResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServiceServicer:
@@ -95,6 +100,15 @@ class FleetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEngines(self, request, context):
+        """Tells of each configured engine: its gate and since when, who holds its slot
+        and how long, how many runs wait, and how long its steps took. Reads the
+        database only; the engine is not asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -117,6 +131,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.GetHealingReport,
                     request_deserializer=provisioner_dot_v1_dot_fleet__pb2.GetHealingReportRequest.FromString,
                     response_serializer=provisioner_dot_v1_dot_fleet__pb2.GetHealingReportResponse.SerializeToString,
+            ),
+            'ListEngines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEngines,
+                    request_deserializer=provisioner_dot_v1_dot_fleet__pb2.ListEnginesRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_fleet__pb2.ListEnginesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -229,6 +248,33 @@ class FleetService:
             '/provisioner.v1.FleetService/GetHealingReport',
             provisioner_dot_v1_dot_fleet__pb2.GetHealingReportRequest.SerializeToString,
             provisioner_dot_v1_dot_fleet__pb2.GetHealingReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEngines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.FleetService/ListEngines',
+            provisioner_dot_v1_dot_fleet__pb2.ListEnginesRequest.SerializeToString,
+            provisioner_dot_v1_dot_fleet__pb2.ListEnginesResponse.FromString,
             options,
             channel_credentials,
             insecure,

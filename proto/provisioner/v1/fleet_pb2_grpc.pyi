@@ -33,6 +33,11 @@ class FleetServiceStub:
     """Says what stood still in a period and what became of it: causes, remedies,
     times to notice and to heal.
     """
+    ListEngines: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListEnginesRequest, _fleet_pb2.ListEnginesResponse]
+    """Tells of each configured engine: its gate and since when, who holds its slot
+    and how long, how many runs wait, and how long its steps took. Reads the
+    database only; the engine is not asked.
+    """
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     """What concerns the whole fleet rather than one tenant. Errors are as in
@@ -76,6 +81,17 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_fleet_pb2.GetHealingReportResponse]:
         """Says what stood still in a period and what became of it: causes, remedies,
         times to notice and to heal.
+        """
+
+    @_abc_1.abstractmethod
+    def ListEngines(
+        self,
+        request: _fleet_pb2.ListEnginesRequest,
+        context: _aio.ServicerContext[_fleet_pb2.ListEnginesRequest, _abc.Awaitable[_fleet_pb2.ListEnginesResponse]],
+    ) -> _abc.Awaitable[_fleet_pb2.ListEnginesResponse]:
+        """Tells of each configured engine: its gate and since when, who holds its slot
+        and how long, how many runs wait, and how long its steps took. Reads the
+        database only; the engine is not asked.
         """
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _aio.Server) -> None: ...

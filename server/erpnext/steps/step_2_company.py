@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _SECONDS, _SECONDS_EACH = 1.6, 0.2
 _TIMES = 2.5
 SHORTEST_SECONDS, LONGEST_SECONDS = 120.0, 360.0
-_CHARTS = (
+CHARTS_METHOD = (
     "erpnext.accounts.doctype.account.chart_of_accounts.chart_of_accounts.get_charts_for_country"
 )
 _CANDIDATES = 200
@@ -216,7 +216,7 @@ async def _choose(context: StepContext, refused: frozenset[str]) -> tuple[str, i
 
 async def _chart(context: StepContext, site: Site) -> str:
     # A chart that does not exist is a 500 IndexError (02-company-create-unknown-chart).
-    answer = await context.read(call(_CHARTS, country=site.country))
+    answer = await context.read(call(CHARTS_METHOD, country=site.country))
     charts = [str(each) for each in answer.data] if isinstance(answer.data, list) else []
     wanted = context.spec.chart_template
     if wanted in charts:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from server.model.ownership import Document
     from server.model.step_context import StepContext
 
-_SITE_SETTINGS: tuple[tuple[str, str, str], ...] = (
+SITE_SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("Selling Settings", "cust_master_name", "Customer Name"),
     ("Stock Settings", "item_naming_by", "Item Code"),
 )
@@ -85,7 +85,7 @@ class SettingsAndPriceList:
 
 async def _differing_settings(context: StepContext) -> list[Difference]:
     differences: list[Difference] = []
-    for doctype, field, wanted in _SITE_SETTINGS:
+    for doctype, field, wanted in SITE_SETTINGS:
         # step_0 of this run reads Stock Settings anyway; a value that was right need not be
         # asked for again, a wrong one is.
         if context.outputs(CHECK_KEY).get(field) == wanted:

@@ -23,6 +23,7 @@ from server.model.actor import Actor, Role
 from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT
 from server.probing import Prober
 from server.queries import Queries
+from server.queries.fleet import Fleet
 from server.queries.surveys import Surveys
 from server.rest import HttpServer
 from server.rest.wiring import open_rest
@@ -220,6 +221,12 @@ def serve(
             )
             fleet = FleetService(
                 History(database, now=utc_now),
+                fleet=Fleet(
+                    database,
+                    engines=known,
+                    default_engine="main" if engines else "",
+                    max_runs={},
+                ),
                 identify=by_token(access.authenticator),
                 healer=None,
             )

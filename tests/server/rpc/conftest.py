@@ -15,14 +15,17 @@ from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from provisioner.v1.tenant_pb2 import TenantSpec, TenantStatus
 from server.commands import Commands, EngineEntry
 from server.diagnosis import Diagnoser
+from server.healing import History
 from server.model.blueprint import ENGINE_BLUEPRINTS, NOOP
 from server.model.derive import Standing
 from server.model.identifiers import TenantId
 from server.model.states import LogLevel, TenantState
 from server.probing import Prober
 from server.queries import Queries
+from server.queries.fleet import Fleet
 from server.queries.surveys import Surveys
 from server.rpc import ProvisioningService, RpcServer, local_caller
+from server.rpc.fleet import FleetService
 from server.store.database import Database
 from server.store.operations import LogDraft, TenantOperation
 
@@ -47,6 +50,7 @@ class Rig:
     file: Path
     engines: dict[str, Engine] = field(default_factory=dict)
     service: ProvisioningService = field(init=False)
+    fleet: FleetService = field(init=False)
     server: RpcServer = field(init=False)
     channel: grpc.aio.Channel = field(init=False)
     stub: ProvisioningServiceStub = field(init=False)
@@ -75,7 +79,15 @@ class Rig:
             longest_stream_seconds=longest_stream_seconds,
             most_streams_per_peer=most_streams_per_peer,
         )
-        self.server = RpcServer(self.service, "127.0.0.1:0")
+        self.fleet = FleetService(
+            History(self.database, now=lambda: NOW),
+            fleet=Fleet(
+                self.database, engines=ENGINES, default_engine="main", max_runs={"main": 4}
+            ),
+            identify=identify,
+            healer=None,
+        )
+        self.server = RpcServer(self.service, "127.0.0.1:0", fleet=self.fleet)
         await self.server.start()
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.server.port}")
         self.stub = ProvisioningServiceStub(self.channel)

@@ -14,6 +14,7 @@ from provisioner.v1.fleet_pb2_grpc import FleetServiceStub
 from reconciler.healer import LocalHealer
 from reconciler.schedule import Schedule
 from server.healing import History
+from server.queries.fleet import Fleet
 from server.rpc import RpcServer, local_caller
 from server.rpc.fleet import FleetService
 from tests.reconciler.conftest import scene as _scene
@@ -33,7 +34,10 @@ scene = _scene
 @asynccontextmanager
 async def fleet(rig: Rig, scene: Scene, healer: Healer | None) -> AsyncIterator[grpc.aio.Channel]:
     service = FleetService(
-        History(scene.database, now=scene.clock), identify=local_caller, healer=healer
+        History(scene.database, now=scene.clock),
+        fleet=Fleet(scene.database, engines={}, default_engine="", max_runs={}),
+        identify=local_caller,
+        healer=healer,
     )
     server = RpcServer(rig.service, "127.0.0.1:0", fleet=service)
     await server.start()

@@ -51,8 +51,8 @@ async def test_reflection_lists_the_services_and_gives_the_contract(rig: Rig) ->
 
 async def test_an_address_in_use_is_a_setting_to_mend(rig: Rig) -> None:
     with pytest.raises(SettingsError, match=r"PROVISIONER_GRPC_ADDRESS.*choose another"):
-        await RpcServer(rig.service, f"127.0.0.1:{rig.server.port}").start()
+        await RpcServer(rig.service, f"127.0.0.1:{rig.server.port}", fleet=rig.fleet).start()
 
 
 async def test_a_server_that_was_not_started_can_be_stopped(rig: Rig) -> None:
-    await RpcServer(rig.service, "127.0.0.1:0").stop()
+    await RpcServer(rig.service, "127.0.0.1:0", fleet=rig.fleet).stop()

@@ -1,0 +1,286 @@
+"""Everything a site must have, looked at in one go: what is right, what is missing, what mends it.
+
+For `provisioner engines check`: unlike the prober, which ends at the first thing that is
+wrong, this goes on as far as it can, so that an operator mends all of it at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import MEANINGS, Code
+from server.erpnext.health import (
+    PING_REQUEST,
+    ROLES_REQUEST,
+    USER_REQUEST,
+    VERSIONS_REQUEST,
+)
+from server.erpnext.refused import roles_of_user
+from server.erpnext.requests import call, get, rows
+from server.erpnext.roles import NEEDED_ROLES
+from server.erpnext.site import TIME_ZONE_REQUEST, load_zone
+from server.erpnext.steps.step_1_platform_setup import (
+    ROOT_ITEM_GROUP,
+    ROOT_TERRITORY,
+    UNIT,
+)
+from server.erpnext.steps.step_2_company import CHARTS_METHOD
+from server.erpnext.versions import RECORDED_MAJOR, read_versions
+from server.errors import EngineError
+from server.model.step_context import AnswerKind
+
+if TYPE_CHECKING:
+    from server.erpnext.health import Send
+
+# What stops every look after it.
+_UNREACHABLE = frozenset(
+    {Code.ENGINE_UNREACHABLE, Code.ENGINE_DOWN, Code.ENGINE_MAINTENANCE, Code.ENGINE_NO_ANSWER}
+)
+_MASTERS = (
+    ("UOM", UNIT),
+    ("Item Group", ROOT_ITEM_GROUP),
+    ("Territory", ROOT_TERRITORY),
+)
+_BEHIND_THE_TOKEN = ("version", "roles", "time zone", "set up", "charts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the table.
+
+    Attributes:
+        what: What was looked at, such as "token valid".
+        ok: Whether it is right; None where it could not be looked at.
+        found: What was found, in a few words.
+        remedy: What mends it; "" where nothing is to be mended.
+        code: Stable code of what is wrong, or "".
+    """
+
+    what: str
+    ok: bool | None
+    found: str = ""
+    remedy: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The whole table; `reachable` is False where nobody answered at all."""
+
+    findings: tuple[Finding, ...]
+    reachable: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether a tenant could be made now."""
+        return all(finding.ok for finding in self.findings)
+
+
+def engine_table(checked: Checked) -> str:
+    """Show what was found as a table for people, with what mends what is missing."""
+    width = max(len(finding.what) for finding in checked.findings)
+    marks = {True: "ok", False: "NO", None: "?"}
+    lines = []
+    for finding in checked.findings:
+        lines.append(f"{marks[finding.ok]:<4}{finding.what:<{width}}  {finding.found}")
+        if finding.remedy:
+            code = f" ({finding.code})" if finding.code else ""
+            lines.append(f"{'':<4}{'':<{width}}  Fix: {finding.remedy}{code}")
+    wrong = sum(finding.ok is not True for finding in checked.findings)
+    lines.append("Ready: a tenant could be made now." if checked.ready else f"Not ready: {wrong}.")
+    return "\n".join(lines)
+
+
+def engine_facts(engine_id: str, site: str, checked: Checked) -> dict[str, object]:
+    """Return what was found for scripts."""
+    return {
+        "engine": engine_id,
+        "site": site,
+        "ready": checked.ready,
+        "reachable": checked.reachable,
+        "findings": [asdict(finding) for finding in checked.findings],
+    }
+
+
+async def check_site(send: Send, country_code: str) -> Checked:
+    """Look at everything a site must have; writes nothing.
+
+    Args:
+        send: Sends one request and classifies the answer.
+        country_code: Of the tenants that charts are looked for.
+    """
+    findings = [await _reachable(send)]
+    if findings[0].code in _UNREACHABLE:
+        findings += _not_looked_at("right site", "token valid", *_BEHIND_THE_TOKEN)
+        return Checked(findings=tuple(findings), reachable=False)
+    findings.append(await _right_site(send))
+    token = await _token(send)
+    findings.append(token)
+    if not token.ok:
+        findings += _not_looked_at(*_BEHIND_THE_TOKEN)
+        return Checked(findings=tuple(findings), reachable=True)
+    findings.append(await _version(send))
+    findings += await _roles(send)
+    findings.append(await _time_zone(send))
+    findings.append(await _set_up(send))
+    findings.append(await _charts(send, country_code))
+    return Checked(findings=tuple(findings), reachable=True)
+
+
+def _not_looked_at(*what: str) -> list[Finding]:
+    return [Finding(what=each, ok=None, found="not looked at") for each in what]
+
+
+async def _reachable(send: Send) -> Finding:
+    try:
+        await send(PING_REQUEST)
+    except EngineError as error:
+        if error.code in _UNREACHABLE:
+            return _wrong("reachable", error)
+    return Finding(what="reachable", ok=True, found="answers")
+
+
+async def _right_site(send: Send) -> Finding:
+    what = "right site"
+    try:
+        answer = await send(PING_REQUEST)
+    except EngineError as error:
+        return _wrong(what, error)
+    if answer.data != "pong":
+        return Finding(
+            what=what,
+            ok=False,
+            found="what answers is no ERPNext",
+            remedy=MEANINGS[Code.ENGINE_WRONG_HOST].remedy,
+            code=Code.ENGINE_WRONG_HOST,
+        )
+    return Finding(what=what, ok=True, found="an ERPNext site")
+
+
+async def _token(send: Send) -> Finding:
+    what = "token valid"
+    try:
+        answer = await send(USER_REQUEST)
+    except EngineError as error:
+        return _wrong(what, error)
+    if not answer.data or answer.data == "Guest":
+        return Finding(
+            what=what,
+            ok=False,
+            found="the key does not reach the site",
+            remedy="See whether a proxy drops the Authorization header.",
+            code=Code.ENGINE_CREDENTIALS_REFUSED,
+        )
+    return Finding(what=what, ok=True, found=f"user {answer.data}")
+
+
+async def _version(send: Send) -> Finding:
+    what = "version"
+    try:
+        versions = read_versions(await send(VERSIONS_REQUEST))
+    except EngineError as error:
+        return _wrong(what, error)
+    note = f"; only {RECORDED_MAJOR} was measured" if versions.note else ""
+    return Finding(
+        what=what, ok=True, found=f"ERPNext {versions.erpnext}, Frappe {versions.frappe}{note}"
+    )
+
+
+async def _roles(send: Send) -> list[Finding]:
+    roles = await roles_of_user(send)
+    findings = []
+    for group in NEEDED_ROLES:
+        name = " or ".join(group)
+        if roles is None:
+            findings.append(
+                Finding(
+                    what=f"role {name}",
+                    ok=None,
+                    found="the user's roles can't be read",
+                    remedy="Give the API user the role System Manager, then check again.",
+                    code=Code.ROLE_MISSING,
+                )
+            )
+            continue
+        has = sorted(set(group) & roles)
+        findings.append(
+            Finding(
+                what=f"role {name}",
+                ok=bool(has),
+                found="given" if has else "missing",
+                remedy="" if has else f"Give the API user the role {group[0]} in ERPNext.",
+                code="" if has else Code.ROLE_MISSING,
+            )
+        )
+    # A role may be there and its permissions changed by hand: one read that proves it.
+    try:
+        await send(ROLES_REQUEST)
+    except EngineError as error:
+        findings.append(_wrong("may read Stock Settings", error))
+    else:
+        findings.append(Finding(what="may read Stock Settings", ok=True, found="yes"))
+    return findings
+
+
+async def _time_zone(send: Send) -> Finding:
+    what = "time zone"
+    try:
+        answer = await send(TIME_ZONE_REQUEST)
+        name = answer.data.get("time_zone", "") if isinstance(answer.data, dict) else ""
+        return Finding(what=what, ok=True, found=load_zone(str(name)).key)
+    except EngineError as error:
+        return _wrong(what, error)
+
+
+async def _set_up(send: Send) -> Finding:
+    what = "set up"
+    try:
+        lost = [
+            f"{doctype} {name}"
+            for doctype, name in _MASTERS
+            if (await send(get(doctype, name))).kind is AnswerKind.MISSING
+        ]
+    except EngineError as error:
+        return _wrong(what, error)
+    if lost:
+        return Finding(
+            what=what,
+            ok=False,
+            found=f"no {', no '.join(lost)}",
+            remedy=MEANINGS[Code.SITE_NOT_SET_UP].remedy,
+            code=Code.SITE_NOT_SET_UP,
+        )
+    return Finding(what=what, ok=True, found="the setup wizard was finished")
+
+
+async def _charts(send: Send, country_code: str) -> Finding:
+    what = f"charts for {country_code}"
+    country = rows("Country", ("code", "=", country_code.lower()), fields=("name",), limit=1)
+    try:
+        answer = await send(country)
+        names = answer.data if isinstance(answer.data, list) else []
+        if not names:
+            return Finding(
+                what=what,
+                ok=False,
+                found=f"no Country of the code {country_code}",
+                remedy=MEANINGS[Code.COUNTRY_UNKNOWN].remedy,
+                code=Code.COUNTRY_UNKNOWN,
+            )
+        charts = await send(call(CHARTS_METHOD, country=names[0]["name"]))
+    except EngineError as error:
+        return _wrong(what, error)
+    found = ", ".join(str(each) for each in charts.data or ()) or "none"
+    return Finding(what=what, ok="Standard" in found, found=found)
+
+
+def _wrong(what: str, error: EngineError) -> Finding:
+    meaning = MEANINGS.get(Code(error.code)) if error.code in set(Code) else None
+    return Finding(
+        what=what,
+        ok=False,
+        found=error.message,
+        remedy=meaning.remedy if meaning else "See docs/errors.md.",
+        code=error.code,
+    )

@@ -1,0 +1,82 @@
+"""Which doctypes the site refused us, and whether that is for want of a role.
+
+A 403 of one tenant proves nothing about the others. With the roles of the API user it does:
+if the role that opens the doctype is not among them, every tenant would meet the same, so
+the site is misconfigured and nobody's tries are used up. Once the role is there the gate
+opens by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.health import USER_REQUEST
+from server.erpnext.requests import get
+from server.erpnext.roles import NEEDED_ROLES, missing_roles, role_for
+from server.errors import EngineError
+from server.model.states import GateState
+from server.model.step_context import AnswerKind, EngineHealth
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from server.erpnext.health import Send
+
+_UP = EngineHealth(state=GateState.UP)
+
+
+class RefusedDoctypes:
+    """Doctypes that answered 403 since the roles were last found complete."""
+
+    def __init__(self) -> None:
+        self._doctypes: set[str] = set()
+
+    def add(self, doctype: str) -> None:
+        """Note a refusal."""
+        if doctype:
+            self._doctypes.add(doctype)
+
+    async def judge(self, send: Send) -> EngineHealth:
+        """Say whether what was refused is refused for want of a role.
+
+        Args:
+            send: Sends one request and classifies the answer.
+        """
+        if not self._doctypes:
+            return _UP
+        roles = await roles_of_user(send)
+        if roles is None or all(_opens(doctype, roles) for doctype in self._doctypes):
+            self._doctypes.clear()
+            return _UP
+        lacking = sorted(each for each in self._doctypes if not _opens(each, roles))
+        return EngineHealth(
+            state=GateState.MISCONFIGURED,
+            code=Code.ROLE_MISSING,
+            message=(
+                f"The API user lacks {', '.join(missing_roles(roles))} and was refused "
+                f"{', '.join(lacking)}. Give it the roles in ERPNext; work goes on by "
+                "itself then. See: provisioner engines check NAME"
+            ),
+        )
+
+
+async def roles_of_user(send: Send) -> frozenset[str] | None:
+    """Return the roles of the API user; None where they can't be read."""
+    try:
+        user = await send(USER_REQUEST)
+        answer = await send(get("User", str(user.data)))
+    except EngineError:
+        return None
+    if answer.kind is not AnswerKind.OK or not isinstance(answer.data, dict):
+        return None
+    rows = answer.data.get("roles")
+    if not isinstance(rows, list):
+        return None
+    return frozenset(str(row.get("role")) for row in rows if isinstance(row, dict))
+
+
+def _opens(doctype: str, roles: Collection[str]) -> bool:
+    wanted = role_for(doctype)
+    group = next((each for each in NEEDED_ROLES if wanted in each), (wanted,))
+    return bool(set(group) & set(roles))

@@ -1,0 +1,112 @@
+"""How the engines stand, from the database alone: gates, slots, queues, measured times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from server.access.policy import demand_any
+from server.model.actor import Right
+from server.store.fleet import SiteLoad
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from server.commands import EngineEntry
+    from server.model.actor import Actor
+    from server.store.database import Database
+    from server.store.reads import Gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """How long a step took of late."""
+
+    step_key: str
+    attempts: int
+    median_seconds: float
+    longest_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStanding:
+    """One configured engine.
+
+    Attributes:
+        gate: None where its row is not there yet.
+        open_runs: How many by state.
+        max_runs: Most runs at once in one process; 0: no limit of its own.
+        step_times: In the blueprint's order.
+    """
+
+    engine_id: str
+    entry: EngineEntry
+    is_default: bool
+    gate: Gate | None
+    open_runs: Mapping[str, int]
+    max_runs: int
+    step_times: Sequence[StepTime]
+
+
+class Fleet:
+    """Answers about the whole installation."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        engines: Mapping[str, EngineEntry],
+        default_engine: str,
+        max_runs: Mapping[str, int],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            database: Where gates, runs and attempts are.
+            engines: Configured engines by id.
+            default_engine: The one of tenants that name none.
+            max_runs: Limits of engines that have one, by id.
+        """
+        self._database = database
+        self._engines = engines
+        self._default_engine = default_engine
+        self._max_runs = max_runs
+
+    async def engines(self, actor: Actor) -> list[EngineStanding]:
+        """Tell how every configured engine stands.
+
+        Raises:
+            NotAllowed: not the caller's to see.
+            StoreUnavailable: the database can't be read now.
+        """
+        demand_any(actor, Right.READ_FLEET)
+        gates = await self._database.reads.gates()
+        loads = await self._database.site_loads()
+        return [
+            self._standing(engine_id, entry, gates.get(entry.site), loads.get(entry.site))
+            for engine_id, entry in sorted(self._engines.items())
+        ]
+
+    def _standing(
+        self, engine_id: str, entry: EngineEntry, gate: Gate | None, load: SiteLoad | None
+    ) -> EngineStanding:
+        found = load or SiteLoad()
+        return EngineStanding(
+            engine_id=engine_id,
+            entry=entry,
+            is_default=engine_id == self._default_engine,
+            gate=gate,
+            open_runs=found.open_runs,
+            max_runs=self._max_runs.get(engine_id, 0),
+            step_times=[
+                StepTime(
+                    step_key=step.key,
+                    attempts=len(seconds),
+                    median_seconds=median(seconds),
+                    longest_seconds=max(seconds),
+                )
+                for step in entry.blueprint.steps
+                if (seconds := found.step_seconds.get(step.key))
+            ],
+        )

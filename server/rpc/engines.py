@@ -1,0 +1,85 @@
+"""Answers ListEngines: how the configured engines stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.v1 import engines_pb2, fleet_pb2
+from server.rpc.answering import Answering
+from server.rpc.messages import text_of, time_of
+
+if TYPE_CHECKING:
+    from server.model.actor import Actor
+    from server.queries.fleet import EngineStanding, Fleet, StepTime
+    from server.rpc.identity import Context
+    from server.store.reads import Gate
+
+_GATES = {
+    name.removeprefix("ENGINE_GATE_"): value for name, value in engines_pb2.EngineGate.items()
+}
+
+
+class Engines(Answering):
+    """The part of the service that tells of engines."""
+
+    _fleet: Fleet
+
+    async def ListEngines(
+        self, request: fleet_pb2.ListEnginesRequest, context: Context
+    ) -> fleet_pb2.ListEnginesResponse:
+        """Tell how every configured engine stands."""
+
+        async def engines(actor: Actor) -> fleet_pb2.ListEnginesResponse:
+            found = await self._fleet.engines(actor)
+            return fleet_pb2.ListEnginesResponse(engines=[_engine(each) for each in found])
+
+        return await self._answer(context, "ListEngines", engines)
+
+
+def _engine(standing: EngineStanding) -> engines_pb2.EngineStatus:
+    status = engines_pb2.EngineStatus(
+        engine_id=text_of(standing.engine_id),
+        site=text_of(standing.entry.site),
+        blueprint=text_of(standing.entry.blueprint.name),
+        is_default=standing.is_default,
+        gate=engines_pb2.ENGINE_GATE_UP,
+        queued_runs=standing.open_runs.get("QUEUED", 0),
+        running_runs=standing.open_runs.get("RUNNING", 0),
+        waiting_runs=standing.open_runs.get("WAITING", 0),
+        max_runs=standing.max_runs,
+        step_times=[_step_time(each) for each in standing.step_times],
+    )
+    gate = standing.gate
+    if gate is not None:
+        status.gate = _GATES[gate.state.value]
+        status.gate_code = text_of(gate.code)
+        status.gate_message = text_of(gate.message)
+        _take_times(status, gate)
+    return status
+
+
+def _take_times(status: engines_pb2.EngineStatus, gate: Gate) -> None:
+    if (since := time_of(gate.since)) is not None:
+        status.gate_since.CopyFrom(since)
+    if (next_probe := time_of(gate.next_probe_at)) is not None:
+        status.next_probe_at.CopyFrom(next_probe)
+    if gate.slot_tenant_id is None:
+        return
+    status.slot.CopyFrom(
+        engines_pb2.EngineSlot(
+            tenant_id=text_of(gate.slot_tenant_id),
+            doctype=text_of(gate.slot_doctype or ""),
+            name=text_of(gate.slot_name or ""),
+            sent_at=time_of(gate.slot_sent_at),
+            expires_at=time_of(gate.slot_expires_at),
+        )
+    )
+
+
+def _step_time(time: StepTime) -> engines_pb2.StepTime:
+    return engines_pb2.StepTime(
+        step_key=text_of(time.step_key),
+        attempts=time.attempts,
+        median_seconds=time.median_seconds,
+        longest_seconds=time.longest_seconds,
+    )

@@ -1,0 +1,145 @@
+"""Everything a site must have, looked at in one go: each thing that can be wrong is named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from server.erpnext.check import engine_table
+from server.erpnext.client import ErpNextEngine
+from server.erpnext.codes import Code
+from server.erpnext.requests import make
+from server.errors import EngineError
+from server.model.states import GateState
+from server.standin.app import StandIn
+from tests.server.erpnext.conftest import KEY, SECRET, credentials
+from tests.server.erpnext.sitework import document
+
+if TYPE_CHECKING:
+    from server.erpnext.check import Checked
+
+ALL = [
+    "System Manager",
+    "Accounts Manager",
+    "Stock Manager",
+    "Stock User",
+    "Sales Manager",
+    "Item Manager",
+]
+
+
+async def faults(site: StandIn, **body: object) -> None:
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{site.url}/standin/faults", json=body)
+        assert answer.status_code == 200, answer.text
+
+
+def wrong(checked: Checked) -> dict[str, str]:
+    return {each.what: each.code for each in checked.findings if each.ok is not True}
+
+
+async def test_a_site_that_has_everything_is_ready(engine: ErpNextEngine) -> None:
+    checked = await engine.check_all("KE")
+    assert checked.ready
+    table = engine_table(checked)
+    for words in (
+        "user provisioner@example.com",
+        "ERPNext 15.65.4",
+        "Africa/Nairobi",
+        "Standard with Numbers",
+        "role Sales Master Manager or Sales Manager",
+        "Ready",
+    ):
+        assert words in table
+
+
+@pytest.mark.parametrize("role", [each for each in ALL if each != "Stock User"])
+async def test_each_role_that_is_missing_is_named_with_its_remedy(
+    site: StandIn, engine: ErpNextEngine, role: str
+) -> None:
+    await faults(site, roles=[each for each in ALL if each != role])
+    checked = await engine.check_all("KE")
+    assert not checked.ready
+    assert checked.reachable
+    lacking = [each for each in checked.findings if each.what.startswith("role") and not each.ok]
+    assert len(lacking) == 1
+    assert role in lacking[0].what
+    assert lacking[0].remedy.startswith("Give the API user the role")
+    assert lacking[0].code == Code.ROLE_MISSING
+
+
+async def test_all_that_is_wrong_is_told_at_once(site: StandIn, engine: ErpNextEngine) -> None:
+    await faults(site, roles=["System Manager", "Stock User"])
+    site.site.remove(document(site, "Item Group", "All Item Groups"))
+    found = wrong(await engine.check_all("XX"))
+    assert found == {
+        "role Accounts Manager": Code.ROLE_MISSING,
+        "role Stock Manager": Code.ROLE_MISSING,
+        "role Sales Master Manager or Sales Manager": Code.ROLE_MISSING,
+        "role Item Manager": Code.ROLE_MISSING,
+        "set up": Code.SITE_NOT_SET_UP,
+        "charts for XX": Code.COUNTRY_UNKNOWN,
+    }
+
+
+async def test_a_wrong_key_ends_the_look_and_is_never_shown(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    await faults(site, token="other:key")
+    checked = await engine.check_all("KE")
+    assert checked.reachable
+    assert wrong(checked)["token valid"] == Code.ENGINE_CREDENTIALS_REFUSED
+    table = engine_table(checked)
+    assert KEY not in table
+    assert SECRET not in table
+    assert "not looked at" in table
+
+
+async def test_a_site_that_is_down_is_not_reachable(site: StandIn, engine: ErpNextEngine) -> None:
+    await faults(site, down=True)
+    checked = await engine.check_all("KE")
+    assert not checked.reachable
+    assert wrong(checked)["reachable"] == Code.ENGINE_DOWN
+
+
+async def test_a_wrong_host_is_told_from_a_site_that_is_down() -> None:
+    async with StandIn(host="erp.example.com") as site:
+        adapter = ErpNextEngine(url=site.url, credentials=credentials(), host="other.example.com")
+        checked = await adapter.check_all("KE")
+        await adapter.close()
+    assert checked.reachable
+    assert wrong(checked)["right site"] == Code.ENGINE_WRONG_HOST
+
+
+async def test_a_role_that_is_missing_shuts_the_gate_and_giving_it_opens_it(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    await faults(site, roles=["System Manager", "Stock Manager"])
+    # The prober's reads go through: nothing was refused yet.
+    assert (await engine.check()).state is GateState.UP
+    with pytest.raises(EngineError) as caught:
+        await engine.send(make("Price List", "Retail X", {"price_list_name": "Retail X"}))
+    assert caught.value.code == Code.ROLE_MISSING
+    assert caught.value.ask_prober
+
+    health = await engine.check()
+
+    assert (health.state, health.code) == (GateState.MISCONFIGURED, Code.ROLE_MISSING)
+    assert "Sales Master Manager" in health.message
+    assert "Price List" in health.message
+    await faults(site, roles=ALL)
+    assert (await engine.check()).state is GateState.UP
+
+
+async def test_a_403_with_all_roles_given_is_one_tenants_trouble(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    await faults(
+        site,
+        faults=[{"method": "POST", "doctype": "Customer", "status": 403, "times": 1}],
+    )
+    with pytest.raises(EngineError):
+        await engine.send(make("Customer", "C", {"customer_name": "C"}))
+    assert (await engine.check()).state is GateState.UP

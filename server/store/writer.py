@@ -93,6 +93,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._away = False
         self._watchers: list[Callable[[TenantOperation, Outcome], None]] = []
 
     def start(self) -> None:
@@ -211,7 +212,7 @@ class Writer:
         began, pause = loop.time(), _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await self._commit(operations)
+                outcomes = await self._commit(operations)
             except CommitUnknown as error:
                 if await self._was_written(error):
                     found: list[Outcome] = error.result
@@ -219,7 +220,12 @@ class Writer:
                 lost = ConnectionLost(error.message)
             except ConnectionLost as error:
                 lost = error
-            if loop.time() + pause > began + self._patience_seconds:
+            else:
+                self._away = False
+                return outcomes
+            if self._away or loop.time() + pause > began + self._patience_seconds:
+                # Who comes next need not wait for what was waited for already.
+                self._away = True
                 raise lost
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

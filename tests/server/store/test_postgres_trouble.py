@@ -129,6 +129,26 @@ async def test_a_lost_answer_is_settled_however_long_the_database_stays_away(
     assert await lines(cut, tenant_id) == ["first", "third"]
 
 
+async def test_a_database_that_stays_away_is_waited_for_once_not_by_everybody(
+    cut: Scene, wire: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cut.database._writer, "_patience_seconds", 0.3)
+    tenant_id = await cut.tenant(log_count=0)
+    wire.refusing = True
+    wire.cut()
+    tries = []
+    for number in range(3):
+        before = wire.connections
+        with pytest.raises(StoreUnavailable, match="can't write now"):
+            await cut.submit(said(tenant_id, f"{number}"))
+        tries.append(wire.connections - before)
+    assert tries[0] > 1
+    assert tries[1:] == [1, 1]
+    wire.refusing = False
+    assert (await cut.submit(said(tenant_id, "back"))).applied
+    assert await lines(cut, tenant_id) == ["back"]
+
+
 @pytest.mark.parametrize("word", [b"FOR UPDATE", b"INSERT INTO log_entries", b"set_config"])
 async def test_a_connection_cut_within_a_transaction_costs_nobody_anything(
     cut: Scene, wire: Proxy, word: bytes

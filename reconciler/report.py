@@ -27,10 +27,27 @@ def as_facts(report: SweepReport) -> dict[str, Any]:
                 "evidence": dict(found.finding.evidence),
                 "verdict": found.verdict.value,
                 "outcome": found.carried.outcome.value,
+                "detail": found.carried.detail,
+                "fingerprint": found.fingerprint,
+                "tenants": found.tenants,
                 "stuck_since": found.stuck_since.isoformat() if found.stuck_since else None,
                 "not_before": found.not_before.isoformat() if found.not_before else None,
             }
             for found in report.findings
+        ],
+        "healed": report.healed,
+        "handed_over": [
+            {
+                "tenant_id": tenant.tenant_id,
+                "company_name": tenant.company_name,
+                "state": tenant.state,
+                "error_code": tenant.error_code,
+                "held": tenant.held,
+                "reason": tenant.reason,
+                "since": tenant.since.isoformat() if tenant.since else None,
+                "next": f"provisioner diagnose {tenant.tenant_id}",
+            }
+            for tenant in report.handed_over
         ],
     }
 
@@ -51,4 +68,12 @@ def as_text(report: SweepReport) -> str:
         lines.append(
             f"    verdict {found.verdict.value}, outcome {found.carried.outcome.value}{later}"
         )
+        if found.carried.detail:
+            lines.append(f"    {found.carried.detail}")
+    if report.handed_over:
+        lines.append(f"{len(report.handed_over)} tenants wait for a person since before:")
+    for tenant in report.handed_over:
+        why = f"held: {tenant.reason}" if tenant.held else tenant.error_code
+        lines.append(f"{tenant.tenant_id}  {tenant.company_name}  {tenant.state}  {why}")
+        lines.append(f"    next: provisioner diagnose {tenant.tenant_id}")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ tenant, then what was noticed besides. A tenant where nothing is wrong has no ca
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.diagnosis import remedies
@@ -15,7 +16,7 @@ from server.diagnosis.engine_side import engine_causes, engine_evidence
 from server.diagnosis.in_motion import causes_in_motion
 from server.diagnosis.stopped import causes_of_stop
 from server.model.causes import Severity
-from server.model.states import GateState, TenantState
+from server.model.states import OPEN_RUN_STATES, GateState, TenantState
 
 if TYPE_CHECKING:
     from server.diagnosis.picture import Picture
@@ -62,9 +63,26 @@ def _of_the_state(picture: Picture, state: TenantState) -> list[DiagnosedCause]:
         return [_not_started(picture)]
     if state is TenantState.CANCELLED:
         return [_cancelled(picture)]
+    run = picture.status.run
+    if state is TenantState.DEPROVISIONING and (run is None or run.state not in OPEN_RUN_STATES):
+        return [_half_removed(picture, cause) for cause in causes_of_stop(picture)]
     if state in {TenantState.IN_PROGRESS, TenantState.DEPROVISIONING}:
         return causes_in_motion(picture)
     return causes_of_stop(picture)
+
+
+def _half_removed(picture: Picture, cause: DiagnosedCause) -> DiagnosedCause:
+    """Turn the remedy of a removal that stopped: no reconciler touches it, Continue neither."""
+    says = (
+        f"{cause.remedy.says} Then give the removal again: it goes on where it stopped."
+        if cause.severity is Severity.PERSON
+        else "Give the removal again: it goes on where it stopped."
+    )
+    return replace(
+        cause,
+        severity=Severity.PERSON,
+        remedy=remedies.deprovision(picture.status.tenant, says),
+    )
 
 
 def _of_the_site(picture: Picture) -> list[DiagnosedCause]:

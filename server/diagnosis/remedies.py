@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server.diagnosis.causes import Remedy
 from server.erpnext.codes import MEANINGS, Code
@@ -35,11 +35,7 @@ def continue_(tenant: Tenant, says: str, *, alone: bool = False) -> Remedy:
     return Remedy(
         says=says,
         method="Continue",
-        request={
-            "tenant_id": tenant.id,
-            "expected_revision": tenant.revision,
-            "reason": _REASON,
-        },
+        request=_terms(tenant),
         command=f"provisioner continue {_quoted(tenant)} --watch",
         alone=alone,
     )
@@ -48,11 +44,7 @@ def continue_(tenant: Tenant, says: str, *, alone: bool = False) -> Remedy:
 def retry(tenant: Tenant, says: str, *, step_key: str = "", alone: bool = False) -> Remedy:
     """Return the order to look at steps again."""
     step = f" --step {step_key}" if step_key else ""
-    request = {
-        "tenant_id": tenant.id,
-        "expected_revision": tenant.revision,
-        "reason": _REASON,
-    }
+    request = _terms(tenant)
     if step_key:
         request["step_key"] = step_key
     return Remedy(
@@ -64,14 +56,44 @@ def retry(tenant: Tenant, says: str, *, step_key: str = "", alone: bool = False)
     )
 
 
+def adopt(tenant: Tenant, says: str) -> Remedy:
+    """Return the order to accept a Company that is there; who gives it decides whose it is."""
+    return Remedy(
+        says=says,
+        method="AdoptCompany",
+        request=_terms(tenant),
+        command=f"provisioner adopt {_quoted(tenant)} --watch",
+    )
+
+
+def deprovision(tenant: Tenant, says: str) -> Remedy:
+    """Return the order to go on with a removal that stopped half-way."""
+    return Remedy(
+        says=says,
+        method="Deprovision",
+        request=_terms(tenant),
+        command=f"provisioner deprovision {_quoted(tenant)} --watch",
+    )
+
+
 def after_permanent(tenant: Tenant, code: str) -> Remedy:
     """Return what a person does about an error that trying again does not mend."""
     known = MEANINGS.get(Code(code)) if code in Code.__members__ else None
     says = known.remedy if known else "Mend what the message names, then continue."
+    if code == Code.COMPANY_NOT_OURS:
+        return adopt(
+            tenant,
+            f"{says} If it is this tenant's after all, adopt it: the checks are shown first.",
+        )
     step_key = _RETRY_STEP.get(Code(code)) if code in Code.__members__ else None
     if step_key is not None:
         return retry(tenant, says, step_key=step_key)
     return continue_(tenant, says)
+
+
+def _terms(tenant: Tenant) -> dict[str, Any]:  # Any: JSON values
+    """Return what every order carries: which tenant, the revision that was judged, why."""
+    return {"tenant_id": tenant.id, "expected_revision": tenant.revision, "reason": _REASON}
 
 
 def _quoted(tenant: Tenant) -> str:

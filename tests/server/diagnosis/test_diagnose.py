@@ -108,6 +108,13 @@ async def deprovisioned(scene: Scene) -> TenantId:
     return tenant_id
 
 
+async def half_removed(scene: Scene) -> TenantId:
+    tenant_id = await passing(scene)
+    await scene.sql("UPDATE runs SET run_order = 'DEPROVISION' WHERE tenant_id = :id", id=tenant_id)
+    await scene.sql("UPDATE tenants SET state = 'DEPROVISIONING' WHERE id = :id", id=tenant_id)
+    return tenant_id
+
+
 async def wrong_word(scene: Scene) -> TenantId:
     tenant_id = await scene.completed("Kijani Stores")
     await scene.sql("UPDATE tenants SET state = 'KAPUTT' WHERE id = :id", id=tenant_id)
@@ -223,7 +230,8 @@ CASES = [
     Case(run_gone, ("STEP_RECORD_LOST",), "MOVING", "Continue", alone=True),
     Case(passing, ("ENGINE_DEADLOCK",), "MAY_CLEAR", "Continue", alone=True),
     Case(permanent, ("ENGINE_REFUSED",), "PERSON", "Continue"),
-    Case(not_ours, ("COMPANY_NOT_OURS",), "PERSON"),
+    Case(not_ours, ("COMPANY_NOT_OURS",), "PERSON", "AdoptCompany"),
+    Case(half_removed, ("ENGINE_DEADLOCK",), "PERSON", "Deprovision"),
     Case(spent, ("HEALING_BUDGET_SPENT", "ENGINE_DEADLOCK"), "PERSON", "Continue"),
     Case(closed_without_reason, ("STEP_NOT_DONE",), "MOVING", "Continue", alone=True),
     Case(held, ("HELD", "ENGINE_DEADLOCK"), "PERSON", "Continue"),

@@ -136,7 +136,9 @@ class OrderDesk:
     def _entry(self, record: Record) -> EngineEntry:
         engine_id = record.tenant.spec.engine_id
         entry = self._engines.get(engine_id)
-        if entry is not None:
+        # A tenant that was registered for another kind of engine is at no site, also if one was
+        # configured under that name since: it would wait for ever.
+        if entry is not None and record.tenant.site:
             return entry
         raise Refused(
             f"Engine {engine_id!r} of tenant {record.tenant.id} is not configured here. Add "

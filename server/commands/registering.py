@@ -96,6 +96,8 @@ class Registering(DrivingOn):
         demand_any(actor, Right.CREATE)
         now = self._now()
         spec = _spec_elsewhere(name, country_code, kind)
+        if spec.engine_id in self._engines:
+            raise _wrong_kind(f"{spec.engine_id} is an engine of this service. Start it there.")
         tenant_id = TenantId(new_id(now))
         await self._database.submit(
             TenantOperation(
@@ -197,15 +199,8 @@ def _spec_elsewhere(name: str, country_code: str, kind: str) -> TenantSpec:
     country = country_code.strip().upper() or DEFAULT_COUNTRY_CODE
     kind = kind.strip().lower()
     if not kind or len(kind) > _MAX_KIND or not kind.isprintable():
-        raise InvalidInput(
-            (
-                Violation(
-                    field="engine",
-                    description=(
-                        f"must be 1 to {_MAX_KIND} printable characters, such as erpnext or odoo."
-                    ),
-                ),
-            )
+        raise _wrong_kind(
+            f"must be 1 to {_MAX_KIND} printable characters, such as erpnext or odoo."
         )
     return validate_spec(
         RawSpec(
@@ -217,6 +212,10 @@ def _spec_elsewhere(name: str, country_code: str, kind: str) -> TenantSpec:
         engines=(kind,),
         default_engine=kind,
     )
+
+
+def _wrong_kind(description: str) -> InvalidInput:
+    return InvalidInput((Violation(field="engine", description=description),))
 
 
 def _demand_same(record: Record, options: BeginOptions) -> None:

@@ -18,6 +18,7 @@ class EngineGates:
 
     Attributes:
         default_engine: Where tenants go that name no engine; None where there is none.
+        engine_ids: Of the configured engines.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class EngineGates:
     ) -> None:
         self._reads = reads
         self._engines = engines
+        self.engine_ids = frozenset(engines)
         self.default_engine = default_engine if default_engine in engines else None
 
     async def by_site(self) -> dict[str, Gate]:

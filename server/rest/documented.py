@@ -393,6 +393,7 @@ def said(
         needs_token: Whether callers must sign in.
         many: Whether it answers a list of them.
     """
+    EXAMPLES.append((list[model] if many else model, example))  # type: ignore[valid-type]  # made at run time
     tokens = (401, 403) if needs_token else ()
     shape = reference(model)
     answer = {"schema": {"type": "array", "items": shape} if many else shape, "example": example}
@@ -427,6 +428,8 @@ def schemas() -> Said:
     return shapes
 
 
+# Every shape of an answer with its example, for the test that holds them together.
+EXAMPLES: list[tuple[Any, Any]] = []  # Any: a model or a list of one; JSON
 _REF = "#/components/schemas/{model}"
 _SHAPES: dict[str, type[BaseModel]] = {}
 _FAULT: Said = {"application/json": {"schema": reference(Fault)}}

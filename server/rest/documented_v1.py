@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from server.rest import examples_v1
 from server.rest.routes_v1 import Route, fields_in_path
 
 Said = dict[Any, Any]  # Any: OpenAPI is JSON; FastAPI wants statuses as numbers
@@ -77,7 +78,9 @@ _WELL_KNOWN: dict[str, Said] = {
 def documented(route: Route) -> Said:
     """Return how a route is documented, for FastAPI."""
     method = route.method
-    answer: Said = {"application/json": {"schema": _reference(method.output_type)}}
+    answer: Said = {
+        "application/json": _content(method.output_type, examples_v1.ANSWERS.get(route.rpc))
+    }
     if route.event:
         answer["text/event-stream"] = {"schema": {"type": "string"}}
     extra: Said = {
@@ -87,7 +90,9 @@ def documented(route: Route) -> Said:
     if route.verb == "POST":
         extra["requestBody"] = {
             "required": False,
-            "content": {"application/json": {"schema": _reference(method.input_type)}},
+            "content": {
+                "application/json": _content(method.input_type, examples_v1.REQUESTS.get(route.rpc))
+            },
         }
     responses: Said = {200: {"description": "OK", "content": answer}}
     responses |= {
@@ -103,6 +108,11 @@ def documented(route: Route) -> Said:
         "responses": responses,
         "openapi_extra": extra,
     }
+
+
+def _content(descriptor: Descriptor, example: Said | None) -> Said:
+    content: Said = {"schema": _reference(descriptor)}
+    return content if example is None else {**content, "example": example}
 
 
 def schemas(routes: tuple[Route, ...]) -> Said:

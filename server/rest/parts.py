@@ -31,8 +31,7 @@ class Parts:
 
     Attributes:
         services: The gRPC services by name, whose methods `/v1` answers with.
-        first_steps: Keys of the steps that a new tenant's first run has; empty where no
-            engine is configured.
+        first_steps: By engine, keys of the steps that a new tenant's first run has.
     """
 
     commands: Commands
@@ -42,7 +41,7 @@ class Parts:
     access: Access
     doorman: Doorman
     services: Mapping[str, object]
-    first_steps: tuple[str, ...]
+    first_steps: Mapping[str, tuple[str, ...]]
 
     @property
     def compat(self) -> bool:

@@ -88,13 +88,21 @@ async def _create(parts: Parts, request: Request) -> CompactJson:
     check_email(sent.admin_email)
     facts = {"category": sent.category, "description": sent.description or ""}
     kind = sent.engine.strip().lower()
-    begun = kind == people.ERPNEXT_KIND
-    if begun:
-        if not parts.first_steps:
+    # "erpnext" is the default engine; an engine may be named by its own id, too.
+    by_name = {people.ERPNEXT_KIND: parts.gates.default_engine} | {
+        each: each for each in parts.gates.engine_ids
+    }
+    if kind in by_name:
+        engine_id = by_name[kind]
+        if engine_id is None:
             raise Refusal(503, _NO_ENGINE)
         tenant_id = await parts.commands.start(
             actor,
-            RawSpec(company_name=sent.name, country_code=sent.country_code.strip() or None),
+            RawSpec(
+                company_name=sent.name,
+                country_code=sent.country_code.strip() or None,
+                engine_id=engine_id,
+            ),
             facts=facts,
         )
     else:
@@ -104,7 +112,11 @@ async def _create(parts: Parts, request: Request) -> CompactJson:
     who = await people.house(parts.access, actor, sent)
     await people.move_in(parts.access, actor, who, tenant_id)
     _, made = await parts.pages.page(TenantFilter(ids=(tenant_id,)), skip=0, limit=1)
-    return CompactJson(_created(sent, made[0], who, parts.first_steps if begun else ()))
+    return CompactJson(
+        _created(
+            sent, made[0], who, parts.first_steps[made[0].engine_id] if kind in by_name else ()
+        )
+    )
 
 
 def _created(

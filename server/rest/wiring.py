@@ -58,7 +58,9 @@ def open_rest(
         access=access,
         doorman=Doorman(access=access, compat=settings.opens_to_old_clients),
         services=services,
-        first_steps=_first_steps(engines, default_engine),
+        first_steps={
+            engine_id: _first_steps(engine_id, entry) for engine_id, entry in engines.items()
+        },
     )
     calls = next((each.calls for each in services.values()), Counter())
     built = create_app(parts, origins=allowed_origins(settings), calls=calls)
@@ -66,15 +68,12 @@ def open_rest(
     return built
 
 
-def _first_steps(engines: Mapping[str, EngineEntry], default_engine: str | None) -> tuple[str, ...]:
+def _first_steps(engine_id: str, entry: EngineEntry) -> tuple[str, ...]:
     """Return the steps of a new tenant of whom nothing but the name is known."""
-    entry = engines.get(default_engine or "")
-    if entry is None:
-        return ()
     plain = TenantSpec(
         company_name="",
         country_code=DEFAULT_COUNTRY_CODE,
         currency=CURRENCY_OF_COUNTRY[DEFAULT_COUNTRY_CODE],
-        engine_id=default_engine or "",
+        engine_id=engine_id,
     )
     return tuple(step.key for step in entry.blueprint.steps_for(plain))

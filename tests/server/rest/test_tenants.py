@@ -82,6 +82,12 @@ async def test_without_an_engine_a_tenant_is_made_that_has_no_runs(rig: Rig) -> 
     assert {row[0][:4] for row in rig.sql("SELECT look_at FROM tenants")} == {"9999"}
 
 
+async def test_an_engine_may_be_named_by_its_own_id(rig: Rig) -> None:
+    answer = await rig.post("/iam/tenants", json={**NEW_TENANT, "engine": "Main"})
+    assert answer.json()["tenant"]["engine"] == "erpnext"
+    assert answer.json()["provisioning"]["status"] == "IN_PROGRESS"
+
+
 async def test_a_token_decides_the_owner_and_a_bad_one_is_as_none(rig: Rig) -> None:
     tenant_id = await rig.begun("Neema Stores")
     bearer = await rig.member("boss@example.com", tenant_id)

@@ -1,0 +1,116 @@
+"""Examples of `/v1` for the description: true messages of the contract, which a test holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Example = dict[str, Any]  # Any: JSON
+
+_TENANT_ID = "01900000-0000-7000-8000-000000000000"
+_RUN_ID = "01900000-0000-7000-8000-000000000001"
+
+_STATUS: Example = {
+    "status": {
+        "tenant_id": _TENANT_ID,
+        "run_id": _RUN_ID,
+        "revision": "31",
+        "state": "TENANT_STATE_IN_PROGRESS",
+        "current_step": "step_2_company",
+        "progress_percent": 20.0,
+        "steps_completed": 2,
+        "total_steps": 10,
+        "steps": [
+            {
+                "key": "step_2_company",
+                "state": "STEP_STATE_RUNNING",
+                "adopted": False,
+                "attempts": 1,
+                "started_at": "2026-03-01T08:15:04.120Z",
+                "title": "Company",
+                "required": True,
+                "note": "",
+            }
+        ],
+        "errors": [],
+        "started_at": "2026-03-01T08:15:04.120Z",
+        "spec": {
+            "company_name": "Kijani Stores",
+            "country_code": "KE",
+            "currency": "KES",
+            "chart_template": "Standard",
+            "include_demo_data": False,
+            "pos_store_enabled": True,
+            "engine_id": "main",
+            "payment_methods": ["Cash", "M-Pesa"],
+            "opening_amount": 0.0,
+        },
+        "next_command": "",
+        "last_cursor": "12",
+    }
+}
+_ORDER: Example = {"request_id": "ticket-4711", "reason": "The disabled till user was mended."}
+
+REQUESTS: dict[str, Example] = {
+    "StartProvisioning": {
+        "spec": {"company_name": "Kijani Stores", "country_code": "KE"},
+        "request_id": "signup-4711",
+    },
+    "Continue": _ORDER,
+    "Retry": {**_ORDER, "step_key": "step_8_pos_profile"},
+    "SkipStep": {**_ORDER, "step_key": "step_6_items"},
+    "Cancel": _ORDER,
+    "AdoptCompany": _ORDER,
+    "Release": _ORDER,
+    "Sweep": {"dry_run": True},
+}
+
+ANSWERS: dict[str, Example] = {
+    **dict.fromkeys(
+        (
+            "StartProvisioning",
+            "GetStatus",
+            "WatchStatus",
+            "Continue",
+            "Retry",
+            "SkipStep",
+            "Cancel",
+        ),
+        _STATUS,
+    ),
+    "ListTenants": {
+        "tenants": [
+            {
+                "tenant_id": _TENANT_ID,
+                "company_name": "Kijani Stores",
+                "engine_id": "main",
+                "state": "TENANT_STATE_COMPLETED",
+                "current_step": "",
+                "progress_percent": 100.0,
+                "steps_completed": 10,
+                "total_steps": 10,
+                "error_code": "",
+                "revision": "34",
+                "run_id": _RUN_ID,
+                "created_at": "2026-03-01T08:15:03.900Z",
+                "state_since": "2026-03-01T08:16:40.002Z",
+                "updated_at": "2026-03-01T08:16:40.002Z",
+            }
+        ],
+        "next_page_token": "",
+    },
+    "StreamLogs": {
+        "entries": [
+            {
+                "cursor": "1",
+                "time": "2026-03-01T08:15:03.900Z",
+                "level": "LOG_LEVEL_INFO",
+                "run_id": _RUN_ID,
+                "step_key": "",
+                "attempt": 0,
+                "message": "Provisioning of 'Kijani Stores' was ordered by jane@example.com.",
+                "fields": {"event": "run.opened", "tenant": _TENANT_ID},
+            }
+        ],
+        "cursor": "1",
+    },
+}

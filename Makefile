@@ -28,6 +28,7 @@ demo: setup ## Prove the story without anybody: kill -9, a damaged record, heali
 generate: setup ## Regenerate the stubs from the contract, and docs/judge.md from the judge
 	$(BIN)/python -m tools.generate
 	$(BIN)/python -m tools.judge_table
+	$(BIN)/python -m tools.cli_page
 	$(BIN)/buf format --write
 
 check: setup ## Lint, types, layers, contract

@@ -12,6 +12,7 @@ nothing of the server behind it. Answers are the contract's own messages.
 
 from __future__ import annotations
 
+from clients.sdk.blocking import BlockingClient
 from clients.sdk.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, ProvisionerClient
 from clients.sdk.errors import (
     AlreadyExists,
@@ -36,6 +37,7 @@ __all__ = [
     "DEFAULT_ADDRESS",
     "DEFAULT_TIMEOUT_SECONDS",
     "AlreadyExists",
+    "BlockingClient",
     "Conflict",
     "CursorOutOfRange",
     "CursorTooOld",

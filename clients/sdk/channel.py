@@ -7,6 +7,7 @@ import json
 import grpc.aio
 
 _SERVICE = "provisioner.v1.ProvisioningService"
+_FLEET = "provisioner.v1.FleetService"
 
 # Repeats a call that the service could not take, with the very same bytes and so the
 # same request_id: to the service it is one order. 0.2 + 0.4 + 0.8 s bridge a short
@@ -22,7 +23,7 @@ _SERVICE_CONFIG = {
             ]
         },
         {
-            "name": [{"service": _SERVICE}, {"service": "provisioner.v1.FleetService"}],
+            "name": [{"service": _SERVICE}, {"service": _FLEET}],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.2s",

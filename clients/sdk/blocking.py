@@ -1,0 +1,141 @@
+"""The client for programs without an event loop: the same methods, each waits for its answer.
+
+A thin face of `ProvisionerClient`: it has one loop of its own and runs each call on it. Not for
+use inside a running loop, and not from several threads at once: open one a thread.
+
+    with BlockingClient("127.0.0.1:50051") as client:
+        status = client.start_provisioning(TenantSpec(company_name="Acme Ltd"))
+        for entry in client.stream_logs(status.tenant_id, follow=True):
+            print(entry.message)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, Self, TypeVar
+
+from clients.sdk.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, ProvisionerClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from types import TracebackType
+    from typing import Any
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+Item_co = TypeVar("Item_co", covariant=True)
+# What a stream gives at its end; an exception would not come through the loop.
+_END = object()
+
+
+class _Stream(Protocol[Item_co]):
+    """What the client's streams have in common."""
+
+    def __aiter__(self) -> AsyncIterator[Item_co]: ...
+
+    async def aclose(self) -> None: ...
+
+
+def _waits(
+    method: Callable[Concatenate[ProvisionerClient, P], Coroutine[Any, Any, Answer]],
+) -> Callable[Concatenate[BlockingClient, P], Answer]:
+    """Make a method of the client wait for its answer."""
+
+    @wraps(method)
+    def call(self: BlockingClient, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return self._runner.run(method(self._client, *args, **kwargs))
+
+    return call
+
+
+def _iterates(
+    method: Callable[Concatenate[ProvisionerClient, P], _Stream[Item_co]],
+) -> Callable[Concatenate[BlockingClient, P], Iterator[Item_co]]:
+    """Make a stream of the client an iterator; leaving the loop early closes it."""
+
+    @wraps(method)
+    def call(self: BlockingClient, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Item_co]:
+        with self._open(method(self._client, *args, **kwargs)) as stream:
+            items = stream.__aiter__()
+            while True:
+                item = self._runner.run(_next(items))
+                if item is _END:
+                    return
+                yield item  # type: ignore[misc]  # not the end, so an item
+
+    return call
+
+
+class BlockingClient:
+    """A connection to the service, used as a context manager.
+
+    All methods raise `clients.sdk.errors.ProvisionerError` and its kin.
+    """
+
+    start_provisioning = _waits(ProvisionerClient.start_provisioning)
+    get_status = _waits(ProvisionerClient.get_status)
+    list_tenants = _waits(ProvisionerClient.list_tenants)
+    continue_ = _waits(ProvisionerClient.continue_)
+    retry = _waits(ProvisionerClient.retry)
+    skip_step = _waits(ProvisionerClient.skip_step)
+    cancel = _waits(ProvisionerClient.cancel)
+    deprovision = _waits(ProvisionerClient.deprovision)
+    adopt_company = _waits(ProvisionerClient.adopt_company)
+    release = _waits(ProvisionerClient.release)
+    diagnose = _waits(ProvisionerClient.diagnose)
+    plan = _waits(ProvisionerClient.plan)
+    verify = _waits(ProvisionerClient.verify)
+    sweep = _waits(ProvisionerClient.sweep)
+    list_sweeps = _waits(ProvisionerClient.list_sweeps)
+    list_findings = _waits(ProvisionerClient.list_findings)
+    healing_report = _waits(ProvisionerClient.healing_report)
+    carry_out = _waits(ProvisionerClient.carry_out)
+    tenants = _iterates(ProvisionerClient.tenants)
+    watch_status = _iterates(ProvisionerClient.watch_status)
+    stream_logs = _iterates(ProvisionerClient.stream_logs)
+
+    def __init__(
+        self, address: str = DEFAULT_ADDRESS, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> None:
+        """Name the service to talk to; nothing is opened yet.
+
+        Args:
+            address: `host:port`, or any gRPC target.
+            timeout_seconds: Longest time a call may take, with its repetitions.
+        """
+        self._client = ProvisionerClient(address, timeout_seconds=timeout_seconds)
+        self._runner = asyncio.Runner()
+
+    @classmethod
+    def of(cls, client: ProvisionerClient) -> Self:
+        """Make one of a client that was given further options and is not open yet."""
+        made = cls(client.address)
+        made._client = client
+        return made
+
+    def __enter__(self) -> Self:
+        self._runner.__enter__()
+        self._runner.run(self._client.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._runner.run(self._client.__aexit__(kind, error, trace))
+        self._runner.close()
+
+    @contextmanager
+    def _open(self, stream: _Stream[Item_co]) -> Iterator[_Stream[Item_co]]:
+        try:
+            yield stream
+        finally:
+            self._runner.run(stream.aclose())
+
+
+async def _next(items: AsyncIterator[object]) -> object:
+    return await anext(items, _END)

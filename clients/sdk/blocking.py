@@ -90,6 +90,7 @@ class BlockingClient:
     sweep = _waits(ProvisionerClient.sweep)
     list_sweeps = _waits(ProvisionerClient.list_sweeps)
     list_findings = _waits(ProvisionerClient.list_findings)
+    list_engines = _waits(ProvisionerClient.list_engines)
     healing_report = _waits(ProvisionerClient.healing_report)
     carry_out = _waits(ProvisionerClient.carry_out)
     tenants = _iterates(ProvisionerClient.tenants)

@@ -517,14 +517,14 @@ def _greeting(app: App, settings: Settings, engines: EnginesConfig, *, demo: boo
         lines.append("Authentication is on: calls without sign-in are refused.")
     else:
         lines.append("PROVISIONER_AUTH=off: everybody on this machine is administrator.")
-    lines.extend(_compat_switches(settings))
+    lines.extend(compat_switches(settings))
     address = "" if grpc == "127.0.0.1:50051" else f" --address {grpc}"
     call = "Call next" if not demo else "In another terminal"
     lines.append(f"{call}: provisioner start 'Baraka Stores' --watch{address}")
     return "\n".join(lines)
 
 
-def _compat_switches(settings: Settings) -> list[str]:
+def compat_switches(settings: Settings) -> list[str]:
     """Name each right that old clients have, so that nobody gives them unknowingly."""
     if not settings.compat:
         return []

@@ -57,6 +57,7 @@ async def _play(shop: Installation) -> None:
     await shop.site_faults({"latency_ms": 40})
     await shop.start_server("--with-reconciler")
     tell("Act 1: a tenant is provisioned while its log tails; the service dies in mid-step.")
+    asked = await _requests(shop)
     first = await _start(shop, "Mama Njeri Traders")
     cursors = asyncio.create_task(_tail_over_a_crash(shop, first))
     await _until_step(shop, first, "step_4_warehouses")
@@ -71,10 +72,13 @@ async def _play(shop: Installation) -> None:
     seen = await asyncio.wait_for(cursors, PATIENCE_SECONDS)
     demand(seen == list(range(1, len(seen) + 1)), f"the tail read {len(seen)} lines, each once")
     await _demand_each_once(shop, "Mama Njeri Traders")
+    tell(f"  the engine was asked {await _requests(shop) - asked} times, the crash included")
 
     tell("Act 2: another tenant's record is damaged into PARTIAL, 0 of 10, no error.")
+    asked = await _requests(shop)
     second = await _start(shop, "Baraka Stores")
     await _until_done(shop, second)
+    tell(f"  the engine was asked {await _requests(shop) - asked} times for this tenant")
     before = await shop.site_state()
     # The service is stopped so that the reader can see the damage before it is healed.
     await shop.stop("server")
@@ -162,6 +166,11 @@ async def _tail_over_a_crash(shop: Installation, tenant: str) -> list[int]:
             if entry.level >= 2:  # noqa: PLR2004 - INFO and above
                 tell(f"    {entry.cursor:3d} {entry.step_key or '-':24s} {entry.message}")
     return cursors
+
+
+async def _requests(shop: Installation) -> int:
+    """Count what the engine was asked until now."""
+    return sum(entry["count"] for entry in (await shop.site_state())["requests"])
 
 
 def _documents(state: dict[str, Any]) -> Counter[str]:

@@ -120,6 +120,8 @@ _TABLE: tuple[Route, ...] = (
     Route(verb="POST", path=f"{_TENANT}/adopt", rpc="AdoptCompany"),
     Route(verb="POST", path=f"{_TENANT}/release", rpc="Release"),
     Route(verb="POST", path=f"{_TENANT}/plan", rpc="Plan"),
+    # For a spec that is nobody's yet.
+    Route(verb="POST", path="/v1/plan", rpc="Plan"),
     Route(verb="POST", path=f"{_TENANT}/verify", rpc="Verify"),
     Route(verb="POST", path=f"{_TENANT}/diagnose", rpc="Diagnose"),
     Route(verb="POST", path="/v1/sweeps", rpc="Sweep", service=FLEET),

@@ -14,7 +14,7 @@ from server.rpc import messages
 from server.rpc.diagnosing import Diagnosing
 from server.rpc.listing import Listing
 from server.rpc.ordering import Ordering, terms_of
-from server.rpc.streams import LONGEST_SECONDS, MOST_PER_PEER, Streams
+from server.rpc.streams import LONGEST_SECONDS, MOST_PER_CALLER, MOST_PER_PEER, Streams
 from server.rpc.surveying import Surveying
 from server.rpc.watching import Watching
 
@@ -43,9 +43,12 @@ class ProvisioningService(  # type: ignore[misc]
         surveys: Surveys,
         longest_stream_seconds: float = LONGEST_SECONDS,
         most_streams_per_peer: int = MOST_PER_PEER,
+        most_streams_per_caller: int = MOST_PER_CALLER,
     ) -> None:
         self.streams = Streams(
-            longest_seconds=longest_stream_seconds, most_per_peer=most_streams_per_peer
+            longest_seconds=longest_stream_seconds,
+            most_per_peer=most_streams_per_peer,
+            most_per_caller=most_streams_per_caller,
         )
         self._commands = commands
         self._queries = queries

@@ -17,13 +17,15 @@ import grpc
 from server.rpc.failures import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 # A follower may stay for an hour; then it comes again, from its last cursor.
 LONGEST_SECONDS = 3600.0
 # One connection of a console or a benchmark may follow hundreds of tenants; thousands
 # are streams somebody forgot.
 MOST_PER_PEER = 1000
+# A caller may have several connections; not as many as he likes.
+MOST_PER_CALLER = 2000
 
 TIME_OVER = Failure(
     code=grpc.StatusCode.UNAVAILABLE,
@@ -51,12 +53,16 @@ class Streams:
     """The open streams of a server."""
 
     def __init__(
-        self, *, longest_seconds: float = LONGEST_SECONDS, most_per_peer: int = MOST_PER_PEER
+        self,
+        *,
+        longest_seconds: float = LONGEST_SECONDS,
+        most_per_peer: int = MOST_PER_PEER,
+        most_per_caller: int = MOST_PER_CALLER,
     ) -> None:
         self._longest_seconds = longest_seconds
-        self._most_per_peer = most_per_peer
+        self._most = {"connection": most_per_peer, "caller": most_per_caller}
         self._ends: set[asyncio.Timeout] = set()
-        self._peers: Counter[str] = Counter()
+        self._open: Counter[tuple[str, str]] = Counter()
         self._none_left = asyncio.Event()
         self._none_left.set()
         self._stopping = False
@@ -67,18 +73,22 @@ class Streams:
         return len(self._ends)
 
     @asynccontextmanager
-    async def one(self, peer: str) -> AsyncIterator[None]:
+    async def one(self, *, peer: str, caller: str) -> AsyncIterator[None]:
         """Run a stream within its time.
+
+        Args:
+            peer: Whose connection.
+            caller: Who asks.
 
         Raises:
             StreamEnded: before it begins or at any point of it.
         """
         if self._stopping:
             raise StreamEnded(STOPPING)
-        if self._peers[peer] >= self._most_per_peer:
-            raise StreamEnded(_too_many(self._most_per_peer))
+        owners = (("connection", peer), ("caller", caller))
+        self._demand_room(owners)
         end = asyncio.timeout(self._longest_seconds)
-        self._peers[peer] += 1
+        self._open.update(owners)
         self._ends.add(end)
         self._none_left.clear()
         try:
@@ -90,11 +100,20 @@ class Streams:
             raise StreamEnded(self._why()) from error
         finally:
             self._ends.discard(end)
-            self._peers[peer] -= 1
-            if not self._peers[peer]:
-                del self._peers[peer]
+            self._leave(owners)
             if not self._ends:
                 self._none_left.set()
+
+    def _demand_room(self, owners: Iterable[tuple[str, str]]) -> None:
+        for whose, name in owners:
+            if self._open[whose, name] >= self._most[whose]:
+                raise StreamEnded(_too_many(whose, self._most[whose]))
+
+    def _leave(self, owners: Iterable[tuple[str, str]]) -> None:
+        for owner in owners:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
 
     def _why(self) -> Failure:
         return STOPPING if self._stopping else TIME_OVER
@@ -110,12 +129,12 @@ class Streams:
         await self._none_left.wait()
 
 
-def _too_many(most: int) -> Failure:
+def _too_many(whose: str, most: int) -> Failure:
     return Failure(
         code=grpc.StatusCode.RESOURCE_EXHAUSTED,
         reason="TOO_MANY_STREAMS",
         message=(
-            f"This connection has {most} streams open, the most it may have. Cancel those that "
+            f"This {whose} has {most} streams open, the most it may have. Cancel those that "
             "are not read any more: one that is only dropped stays open."
         ),
     )

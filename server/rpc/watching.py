@@ -45,7 +45,7 @@ class Watching(Answering):
 
         async def stream(actor: Actor) -> None:
             async with (
-                self.streams.one(context.peer()),
+                self.streams.one(peer=context.peer(), caller=actor.name),
                 aclosing(
                     self._queries.logs(
                         actor, request.tenant_id, request.after_cursor, follow=request.follow
@@ -65,7 +65,7 @@ class Watching(Answering):
 
         async def watch(actor: Actor) -> None:
             async with (
-                self.streams.one(context.peer()),
+                self.streams.one(peer=context.peer(), caller=actor.name),
                 aclosing(self._queries.watch(actor, request.tenant_id)) as answers,
             ):
                 async for answer in answers:

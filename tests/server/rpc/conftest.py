@@ -61,6 +61,7 @@ class Rig:
         identify: Identify = local_caller,
         longest_stream_seconds: float = 3600.0,
         most_streams_per_peer: int = 1000,
+        most_streams_per_caller: int = 2000,
     ) -> None:
         """Serve, and connect."""
         self.service = ProvisioningService(
@@ -78,6 +79,7 @@ class Rig:
             ),
             longest_stream_seconds=longest_stream_seconds,
             most_streams_per_peer=most_streams_per_peer,
+            most_streams_per_caller=most_streams_per_caller,
         )
         self.fleet = FleetService(
             History(self.database, now=lambda: NOW),

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from provisioner.v1 import provisioning_pb2 as pb
+from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from tests.server.rpc.failing import Failed, failure, taken_apart
 
 if TYPE_CHECKING:
@@ -169,6 +170,25 @@ async def test_a_connection_has_so_many_streams_and_gets_one_back_for_each_it_ca
     await page(calls[0])
     for call in calls:
         call.cancel()
+    await unserved.close()
+
+
+async def test_a_caller_has_so_many_streams_over_all_his_connections(unserved: Rig) -> None:
+    await unserved.serve(most_streams_per_caller=2)
+    await unserved.start("Acme", tenant_id=TENANT)
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(
+        f"127.0.0.1:{unserved.server.port}", options=options
+    ) as elsewhere:
+        request = pb.StreamLogsRequest(tenant_id=TENANT, follow=True)
+        calls = [stream(unserved), ProvisioningServiceStub(elsewhere).StreamLogs(request)]
+        for call in calls:
+            await page(call)
+        failed = await failed_stream(stream(unserved))
+        assert failed.reason == "TOO_MANY_STREAMS"
+        assert "This caller has 2 streams open" in failed.message
+        for call in calls:
+            call.cancel()
     await unserved.close()
 
 

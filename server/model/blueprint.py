@@ -37,6 +37,7 @@ class StepType:
         last: Whether it runs when all others are settled, even failed ones.
         demo_only: Whether it is part of a run only with demo data.
         deadline_seconds: Longest time one attempt may take.
+        serial: Whether a site does it for one tenant at a time, for most of its time.
         skippable: Who may order that it be left out.
     """
 
@@ -49,6 +50,7 @@ class StepType:
     last: bool = False
     demo_only: bool = False
     deadline_seconds: float = 120.0
+    serial: bool = False
     skippable: Skippable = Skippable.BY_NOBODY
 
 
@@ -109,6 +111,7 @@ ERPNEXT = Blueprint(
             title="Company",
             needs=("step_0_engine_check", "step_1_platform_setup"),
             deadline_seconds=420.0,
+            serial=True,
         ),
         StepType(
             key="step_3_chart_of_accounts", title="Chart of accounts", needs=("step_2_company",)

@@ -16,6 +16,7 @@ from server.queries.board import Answer, StatusBoard
 from server.queries.listing import TenantPage, list_tenants
 from server.queries.log_hub import POLL_SECONDS, LogHub
 from server.queries.log_pages import CursorCut, LogPage, LogPages
+from server.queries.outlook import Outlooks
 from server.queries.status import HELD, STALLED, Status, status_of
 from server.queries.status_hub import StatusHub, at_rest
 from server.store.written import entries_of
@@ -61,7 +62,11 @@ class Queries:
     ) -> None:
         self.hub = LogHub(database.reads, poll_seconds=poll_seconds)
         self._board = StatusBoard(
-            database.glances, self._steps_for, now=now, lease_seconds=lease_seconds
+            database.glances,
+            self._steps_for,
+            now=now,
+            lease_seconds=lease_seconds,
+            outlooks=Outlooks(database.history),
         )
         self.statuses = StatusHub(self._board, poll_seconds=poll_seconds)
         self._reads = database.reads

@@ -9,9 +9,12 @@ until then. An answer can carry its own bytes, made by who first sends it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from server.model.states import OPEN_RUN_STATES, GateState
+from server.queries.outlook import WAITING_SECONDS
 from server.queries.status import status_of, turns_at
 
 if TYPE_CHECKING:
@@ -21,8 +24,10 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.identifiers import TenantId
     from server.model.records import Record
+    from server.queries.outlook import Outlooks
     from server.queries.status import Status
     from server.store.glances import Glances
+    from server.store.reads import Live
 
 # About 3 KiB each.
 MOST_KEPT = 4096
@@ -54,7 +59,9 @@ class StatusBoard:
         *,
         now: Callable[[], datetime],
         lease_seconds: float,
+        outlooks: Outlooks | None = None,
     ) -> None:
+        self._outlooks = outlooks
         self._glances = glances
         self._steps_for = steps_for
         self._now = now
@@ -90,14 +97,32 @@ class StatusBoard:
         live = await self._glances.live(tenant_id)
         if live is None:
             return None
-        now = self._now()
-        answer = Answer(
-            status=status_of(live, self._steps_for(live.record), now, self._lease_seconds),
-            mark=mark,
-            until=turns_at(live, now, self._lease_seconds),
-        )
+        answer = await self._made(live, mark)
         self._kept[tenant_id] = answer
         self._kept.move_to_end(tenant_id)
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return answer
+
+    async def _made(self, live: Live, mark: Hashable) -> Answer:
+        kinds, eta = self._steps_for(live.record), None
+        moves = self._outlooks is not None and _may_be_estimated(live)
+        outlook = await self._outlooks.latest() if moves and self._outlooks else None
+        now = self._now()
+        until = turns_at(live, now, self._lease_seconds)
+        if outlook is not None:
+            record = live.record
+            eta = outlook.eta(record.tenant.site, record.run, record.steps, kinds, now)
+            # An estimate is as good as what it was made of.
+            stale = now + timedelta(seconds=WAITING_SECONDS)
+            until = stale if until is None else min(until, stale)
+        status = status_of(live, kinds, now, self._lease_seconds)
+        return Answer(status=replace(status, eta=eta), mark=mark, until=until)
+
+
+def _may_be_estimated(live: Live) -> bool:
+    run, gate = live.record.run, live.gate
+    if run is None or run.state not in OPEN_RUN_STATES or run.cancellation is not None:
+        return False
+    # How long an engine is away, nobody knows.
+    return gate is None or gate.state is GateState.UP

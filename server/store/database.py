@@ -23,6 +23,7 @@ from server.store.fleet import read_loads
 from server.store.glances import Glances, PostgresGlances, SqliteGlances
 from server.store.healing import HealingStore
 from server.store.healing_history import HealingHistory
+from server.store.history import History
 from server.store.listing import TenantLists
 from server.store.outbox import Outbox
 from server.store.pictures import read_picture
@@ -73,6 +74,7 @@ class Database:
         looks = SqliteGlances if self.is_sqlite else PostgresGlances
         self.glances: Glances = looks(self.url, self.reads)
         self.lists = TenantLists(self._engine)
+        self.history = History(self._engine)
         # There is no server of SQLite's that could be away for a moment.
         patience = 0.0 if self.is_sqlite else PATIENCE_SECONDS
         self._writer = Writer(self._commit, patience_seconds=patience)

@@ -1,0 +1,68 @@
+"""Keeps what estimates are made of: read when somebody asks, and not more than once a while."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from server.errors import StoreUnavailable
+from server.model.blueprint import BLUEPRINTS
+from server.model.forecast import Outlook, paces_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from server.store.history import History
+
+_log = structlog.get_logger(__name__)
+
+# Who waits changes with every Company; how long steps take, slowly.
+WAITING_SECONDS = 1.0
+_PACES_SECONDS = 5.0
+
+SERIAL_KEYS = frozenset(
+    step.key for blueprint in BLUEPRINTS.values() for step in blueprint.steps if step.serial
+)
+
+
+class Outlooks:
+    """The latest outlook of one store."""
+
+    def __init__(self, history: History, *, monotonic: Callable[[], float] | None = None) -> None:
+        self._history = history
+        self._monotonic = monotonic
+        self._outlook = Outlook(paces={}, waiting=())
+        self._waiting_at = self._paces_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def latest(self) -> Outlook:
+        """Return an outlook of now; of a moment ago where the database can't be read now."""
+        if self._is_old(self._waiting_at, WAITING_SECONDS):
+            async with self._lock:
+                # Somebody else may have read it while this call waited.
+                if self._is_old(self._waiting_at, WAITING_SECONDS):
+                    await self._refresh()
+        return self._outlook
+
+    def _is_old(self, read_at: float, seconds: float) -> bool:
+        return self._now() - read_at >= seconds
+
+    def _now(self) -> float:
+        return (self._monotonic or asyncio.get_running_loop().time)()
+
+    async def _refresh(self) -> None:
+        # Before the read: one that fails is not repeated by everybody who asks.
+        self._waiting_at = self._now()
+        try:
+            paces = self._outlook.paces
+            if self._is_old(self._paces_at, _PACES_SECONDS):
+                self._paces_at = self._now()
+                paces = paces_of(await self._history.step_times(), SERIAL_KEYS)
+            waiting = await self._history.waiting(SERIAL_KEYS)
+        except StoreUnavailable as error:
+            # A status without a fresh estimate is better than none.
+            _log.warning("outlook.read_failed", error=error.message)
+            return
+        self._outlook = Outlook(paces=paces, waiting=waiting)

@@ -1,0 +1,77 @@
+"""Reads how long steps took of late, and who waits for a site's serial step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, literal_column, select
+
+from server.model.forecast import StepTime, Waiting
+from server.model.states import AttemptOutcome, StepState
+from server.store.snapshot import snapshot
+from server.store.tables import ATTEMPTS, RUNS, STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+# Attempts are numbered by time, so these are the latest: a hundred tenants on all sites.
+_LATEST = 1000
+# More than that wait only while an engine is away, and then there is no estimate.
+_MOST_WAITING = 2048
+# Literal, so that SQLite uses the partial index of open runs.
+_OPEN: ColumnElement[bool] = literal_column("runs.state IN ('QUEUED','RUNNING','WAITING')")
+_SUCCESSES = (AttemptOutcome.APPLIED.value, AttemptOutcome.ADOPTED.value)
+_DONE = (StepState.COMPLETED.value, StepState.SKIPPED.value, StepState.FAILED.value)
+
+
+class History:
+    """What happened of late in one store."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def step_times(self) -> list[StepTime]:
+        """Return the steps done latest, on all sites."""
+        latest = (
+            select(
+                ATTEMPTS.c.run_id,
+                ATTEMPTS.c.step_key,
+                ATTEMPTS.c.started_at,
+                ATTEMPTS.c.ended_at,
+                ATTEMPTS.c.outcome,
+            )
+            .order_by(ATTEMPTS.c.id.desc())
+            .limit(_LATEST)
+            .subquery()
+        )
+        query = (
+            select(RUNS.c.site, latest.c.step_key, latest.c.started_at, latest.c.ended_at)
+            .join(RUNS, RUNS.c.id == latest.c.run_id)
+            .where(latest.c.outcome.in_(_SUCCESSES))
+        )
+        async with snapshot(self._engine) as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            StepTime(site=site, step_key=key, started_at=started, ended_at=ended)
+            for site, key, started, ended in rows
+            if started is not None and ended is not None
+        ]
+
+    async def waiting(self, serial_keys: Collection[str]) -> list[Waiting]:
+        """Return the open runs whose serial step is still to be done, the oldest first."""
+        query = (
+            select(RUNS.c.id, RUNS.c.site, RUNS.c.created_at)
+            .join(STEPS, and_(STEPS.c.run_id == RUNS.c.id, STEPS.c.key.in_(serial_keys)))
+            .where(_OPEN, STEPS.c.state.not_in(_DONE))
+            .order_by(RUNS.c.due_at, RUNS.c.id)
+            .limit(_MOST_WAITING)
+        )
+        async with snapshot(self._engine) as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            Waiting(run_id=run_id, site=site, created_at=created)
+            for run_id, site, created in rows
+            if created is not None
+        ]

@@ -2,7 +2,9 @@
 
 Steps of one run go one after the other. One of them, the blueprint's `serial` step (the
 Company), goes one after the other for the whole site too, so a run also waits for those
-that were ordered before it and have not got theirs yet.
+that were ordered before it and have not got theirs yet. What else is made needs the site
+for a moment only, but then waits for the Company that is being made: so steps taken
+beside one are counted apart from steps of a site that is quiet.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class StepTime:
     """One step of one tenant that was done, from begin to end."""
 
     site: str
+    run_id: str
     step_key: str
     started_at: datetime
     ended_at: datetime
@@ -53,11 +56,14 @@ class Pace:
     """How fast one site was of late.
 
     Attributes:
-        seconds: What each step takes; of a serial one without the wait before it.
+        quiet: What each step takes while nothing else is made; of a serial one without the
+            wait before it.
+        busy: What it takes while others make theirs.
         last_serial_at: When the last serial step ended; None if there was none.
     """
 
-    seconds: Mapping[str, float]
+    quiet: Mapping[str, float]
+    busy: Mapping[str, float]
     last_serial_at: datetime | None = None
 
 
@@ -90,16 +96,29 @@ class Outlook:
             return None
         rows = {step.key: step for step in steps}
         left = [kind for kind in kinds if _is_left(rows.get(kind.key))]
-        if any(kind.key not in pace.seconds for kind in left):
+        usual = pace.busy if self._is_busy(run, site) else pace.quiet
+        if any(kind.key not in usual for kind in left):
             return None
         serial = next((at for at, kind in enumerate(left) if kind.serial), None)
         start = _begin(run, now)
-        seconds = [_left_of(pace, kind, rows.get(kind.key), run, now) for kind in left]
+        seconds = [
+            _left_of(usual[kind.key], rows.get(kind.key), run, _since(kind, pace), now)
+            for kind in left
+        ]
         if serial is None:
             return start + timedelta(seconds=sum(seconds))
-        queue = self._before(run, site) * pace.seconds[left[serial].key]
+        queue = self._before(run, site) * usual[left[serial].key]
         until_served = max(sum(seconds[:serial]), queue)
         return start + timedelta(seconds=until_served + sum(seconds[serial:]))
+
+    def knows(self, run: Run | None, steps: Iterable[Step], kinds: Sequence[StepType]) -> bool:
+        """Tell whether the run was there when it was looked who waits."""
+        rows = {step.key: step for step in steps}
+        waits = any(kind.serial and _is_left(rows.get(kind.key)) for kind in kinds)
+        return not waits or run is None or any(run.id == other.run_id for other in self.waiting)
+
+    def _is_busy(self, run: Run, site: str) -> bool:
+        return any(other.site == site and other.run_id != run.id for other in self.waiting)
 
     def _before(self, run: Run, site: str) -> int:
         mine = (run.created_at, run.id)
@@ -116,25 +135,43 @@ def paces_of(times: Iterable[StepTime], serial_keys: frozenset[str]) -> dict[str
         serial_keys: Steps that go one after the other for a whole site: what one takes is
             counted from the end of the one before, if it was waiting then.
     """
-    by_step: defaultdict[tuple[str, str], list[StepTime]] = defaultdict(list)
+    by_site: defaultdict[str, list[StepTime]] = defaultdict(list)
     for time in times:
-        by_step[time.site, time.step_key].append(time)
-    seconds: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    ends: dict[str, datetime] = {}
-    for (site, key), group in by_step.items():
-        group.sort(key=lambda time: time.ended_at)
-        if key in serial_keys:
-            seconds[site][key] = mean(_served(group)[-_LATEST_SERIAL:])
-            ends[site] = group[-1].ended_at
-        else:
-            seconds[site][key] = median(_took(time.started_at, time) for time in group[-_LATEST:])
-    return {
-        site: Pace(seconds=of_site, last_serial_at=ends.get(site))
-        for site, of_site in seconds.items()
-    }
+        by_site[time.site].append(time)
+    return {site: _pace_of(of_site, serial_keys) for site, of_site in by_site.items()}
 
 
-def _served(group: Sequence[StepTime]) -> list[float]:
+def _pace_of(times: list[StepTime], serial_keys: frozenset[str]) -> Pace:
+    times.sort(key=lambda time: time.ended_at)
+    serial = [time for time in times if time.step_key in serial_keys]
+    quiet: defaultdict[str, list[float]] = defaultdict(list)
+    busy: defaultdict[str, list[float]] = defaultdict(list)
+    for time in times:
+        if time.step_key not in serial_keys:
+            beside = any(_overlap(time, other) for other in serial)
+            (busy if beside else quiet)[time.step_key].append(_took(time.started_at, time))
+    served = {key: _served(serial, key)[-_LATEST_SERIAL:] for key in serial_keys}
+    both = {key: mean(took) for key, took in served.items() if took}
+    usual_quiet = {key: median(took[-_LATEST:]) for key, took in quiet.items()}
+    usual_busy = {key: median(took[-_LATEST:]) for key, took in busy.items()}
+    return Pace(
+        # Where one of the two is not known yet, the other is the best guess there is.
+        quiet={**usual_busy, **usual_quiet, **both},
+        busy={**usual_quiet, **usual_busy, **both},
+        last_serial_at=serial[-1].ended_at if serial else None,
+    )
+
+
+def _overlap(time: StepTime, other: StepTime) -> bool:
+    return (
+        time.run_id != other.run_id
+        and time.started_at < other.ended_at
+        and other.started_at < time.ended_at
+    )
+
+
+def _served(serial: Sequence[StepTime], key: str) -> list[float]:
+    group = [time for time in serial if time.step_key == key]
     before = [None, *(time.ended_at for time in group)]
     return [
         _took(time.started_at if end is None else max(time.started_at, end), time)
@@ -157,12 +194,18 @@ def _begin(run: Run, now: datetime) -> datetime:
     return now
 
 
-def _left_of(pace: Pace, kind: StepType, step: Step | None, run: Run, now: datetime) -> float:
+def _since(kind: StepType, pace: Pace) -> datetime | None:
+    """Return before which time the step can't have begun in earnest; None: any."""
+    return pace.last_serial_at if kind.serial else None
+
+
+def _left_of(
+    usual: float, step: Step | None, run: Run, earliest: datetime | None, now: datetime
+) -> float:
     """Return what is left of a step, in seconds: all of it, unless it is under way."""
-    usual = pace.seconds[kind.key]
     if step is None or step.state is not StepState.RUNNING or run.state is not RunState.RUNNING:
         return usual
     since = step.started_at or now
-    if kind.serial and pace.last_serial_at is not None:
-        since = max(since, pace.last_serial_at)
+    if earliest is not None:
+        since = max(since, earliest)
     return max(usual * _LEAST_LEFT, usual - (now - since).total_seconds())

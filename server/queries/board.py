@@ -105,19 +105,28 @@ class StatusBoard:
         return answer
 
     async def _made(self, live: Live, mark: Hashable) -> Answer:
-        kinds, eta = self._steps_for(live.record), None
-        moves = self._outlooks is not None and _may_be_estimated(live)
-        outlook = await self._outlooks.latest() if moves and self._outlooks else None
+        kinds = self._steps_for(live.record)
+        eta = await self._eta(live, kinds)
         now = self._now()
         until = turns_at(live, now, self._lease_seconds)
-        if outlook is not None:
-            record = live.record
-            eta = outlook.eta(record.tenant.site, record.run, record.steps, kinds, now)
+        if self._outlooks is not None and _may_be_estimated(live):
             # An estimate is as good as what it was made of.
             stale = now + timedelta(seconds=WAITING_SECONDS)
             until = stale if until is None else min(until, stale)
         status = status_of(live, kinds, now, self._lease_seconds)
         return Answer(status=replace(status, eta=eta), mark=mark, until=until)
+
+    async def _eta(self, live: Live, kinds: Sequence[StepType]) -> datetime | None:
+        record, outlooks = live.record, self._outlooks
+        if outlooks is None or not _may_be_estimated(live):
+            return None
+        site, run, steps = record.tenant.site, record.run, record.steps
+        outlook = await outlooks.latest()
+        eta = outlook.eta(site, run, steps, kinds, self._now())
+        if eta is None or not outlook.knows(run, steps, kinds):
+            outlook = await outlooks.anew()
+            eta = outlook.eta(site, run, steps, kinds, self._now())
+        return eta
 
 
 def _may_be_estimated(live: Live) -> bool:

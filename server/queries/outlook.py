@@ -21,6 +21,8 @@ _log = structlog.get_logger(__name__)
 # Who waits changes with every Company; how long steps take, slowly.
 WAITING_SECONDS = 1.0
 _PACES_SECONDS = 5.0
+# For a run that began after the last look, or a site whose first tenants are just done.
+_ANEW_SECONDS = 0.2
 
 SERIAL_KEYS = frozenset(
     step.key for blueprint in BLUEPRINTS.values() for step in blueprint.steps if step.serial
@@ -39,11 +41,18 @@ class Outlooks:
 
     async def latest(self) -> Outlook:
         """Return an outlook of now; of a moment ago where the database can't be read now."""
-        if self._is_old(self._waiting_at, WAITING_SECONDS):
+        return await self._not_older_than(WAITING_SECONDS, _PACES_SECONDS)
+
+    async def anew(self) -> Outlook:
+        """Return one that knows of what was written just now, almost."""
+        return await self._not_older_than(_ANEW_SECONDS, _ANEW_SECONDS)
+
+    async def _not_older_than(self, waiting_seconds: float, paces_seconds: float) -> Outlook:
+        if self._is_old(self._waiting_at, waiting_seconds):
             async with self._lock:
                 # Somebody else may have read it while this call waited.
-                if self._is_old(self._waiting_at, WAITING_SECONDS):
-                    await self._refresh()
+                if self._is_old(self._waiting_at, waiting_seconds):
+                    await self._refresh(paces_seconds)
         return self._outlook
 
     def _is_old(self, read_at: float, seconds: float) -> bool:
@@ -52,12 +61,12 @@ class Outlooks:
     def _now(self) -> float:
         return (self._monotonic or asyncio.get_running_loop().time)()
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, paces_seconds: float) -> None:
         # Before the read: one that fails is not repeated by everybody who asks.
         self._waiting_at = self._now()
         try:
             paces = self._outlook.paces
-            if self._is_old(self._paces_at, _PACES_SECONDS):
+            if self._is_old(self._paces_at, paces_seconds):
                 self._paces_at = self._now()
                 paces = paces_of(await self._history.step_times(), SERIAL_KEYS)
             waiting = await self._history.waiting(SERIAL_KEYS)

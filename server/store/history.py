@@ -47,15 +47,17 @@ class History:
             .subquery()
         )
         query = (
-            select(RUNS.c.site, latest.c.step_key, latest.c.started_at, latest.c.ended_at)
+            select(
+                RUNS.c.site, RUNS.c.id, latest.c.step_key, latest.c.started_at, latest.c.ended_at
+            )
             .join(RUNS, RUNS.c.id == latest.c.run_id)
             .where(latest.c.outcome.in_(_SUCCESSES))
         )
         async with snapshot(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return [
-            StepTime(site=site, step_key=key, started_at=started, ended_at=ended)
-            for site, key, started, ended in rows
+            StepTime(site=site, run_id=run, step_key=key, started_at=started, ended_at=ended)
+            for site, run, key, started, ended in rows
             if started is not None and ended is not None
         ]
 

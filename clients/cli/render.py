@@ -66,6 +66,8 @@ def status_lines(status: TenantStatus) -> Iterator[Text]:
         _STATE_PHRASES.get(status.state, ""),
     )
     yield _labelled("Progress", Text(progress(status)))
+    if status.HasField("estimated_completion_at"):
+        yield _labelled("Expected", Text(f"done by {full_time(status.estimated_completion_at)}"))
     yield from _step_table(status)
     if status.HasField("waiting_for"):
         yield _labelled("Waiting", Text(waiting(status), style="yellow"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from clients.cli import render
 from clients.sdk import NotFound, Unreachable
 from provisioner.v1 import tenant_pb2
 from tests.clients import builders
@@ -91,3 +92,11 @@ async def test_what_resuming_cant_mend_is_raised_at_once(
     with pytest.raises(NotFound):
         await anext(client.watch_status(TENANT))
     assert pauses.seconds == []
+
+
+def test_a_status_says_when_it_will_be_done() -> None:
+    status = at(3)
+    assert not any("done by" in line.plain for line in render.status_lines(status))
+    status.estimated_completion_at.CopyFrom(builders.moment(90))
+    lines = [line.plain for line in render.status_lines(status)]
+    assert "Expected  done by 2026-11-24 10:01:30 UTC" in lines

@@ -262,11 +262,11 @@ class PostgresGlances:
             return dict(await driver.fetch(_POSTGRES, tenant_ids, timeout=_ANSWER_SECONDS))
 
     async def _driver(self) -> Any:  # Any: the driver itself, whose answers need no translation
-        if self._connection is not None:
-            return (await self._connection.get_raw_connection()).driver_connection
-        self._connection = await self._engine.connect()
-        driver = (await self._connection.get_raw_connection()).driver_connection
-        if not self._in_transaction:
+        fresh = self._connection is None
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        driver: Any = (await self._connection.get_raw_connection()).driver_connection
+        if fresh and not self._in_transaction:
             await driver.execute(_PLAN_ONCE)
         return driver
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from server.model.derive import STEP_NOT_DONE, STEP_RECORD_LOST, closed_state, derive
 from server.model.records import StepError
-from server.model.states import DONE_STEP_STATES, OPEN_RUN_STATES, RunState, StepState, TenantState
+from server.model.states import (
+    DONE_STEP_STATES,
+    OPEN_RUN_STATES,
+    Order,
+    RunState,
+    StepState,
+    TenantState,
+)
 from tests.server.model.builders import (
     AT,
     FAILED_AT,
@@ -246,6 +253,40 @@ def test_with_all_rows_there_the_stored_word_decides_nothing(
     standing = stand(run_, rows, stored=stored)
     if run_ is not None:
         assert standing == stand(run_, rows, stored=None)
+
+
+@given(history=histories(), stored=st.sampled_from(WORDS))
+def test_a_removal_is_under_way_done_cancelled_or_stopped_and_says_why(
+    history: tuple[Run | None, tuple[Step, ...]], stored: TenantState | None
+) -> None:
+    """Promise 3 for the run that removes a tenant: never a shop, never silent."""
+    run_, rows = history
+    if run_ is None:
+        return
+    standing = stand(replace(run_, order=Order.DEPROVISION), rows, stored=stored)
+    moves = run_.state in OPEN_RUN_STATES
+    if run_.state is RunState.CANCELLED:
+        assert standing.state is TenantState.CANCELLED
+    elif moves or standing.state is not TenantState.DEPROVISIONED:
+        assert standing.state is TenantState.DEPROVISIONING
+    if standing.state is TenantState.DEPROVISIONED and not standing.record_lost:
+        assert all(row.state in DONE_STEP_STATES for row in rows)
+        assert (standing.current_step, standing.errors) == ("", ())
+        assert standing.progress_percent == 100.0
+    if standing.state is TenantState.DEPROVISIONING and not moves:
+        assert standing.errors
+        assert standing.current_step
+        assert all(error.code and error.message for error in standing.errors)
+
+
+@pytest.mark.parametrize("word", [RunState.FAILED, RunState.PARTIAL, RunState.REPLACED, None])
+def test_a_removal_that_stopped_names_the_order_that_goes_on(word: RunState | None) -> None:
+    rows = steps(DONE, {REQUIRED: PENDING})
+    stopped = replace(run(word or RunState.FAILED), state=word, order=Order.DEPROVISION)
+    standing = stand(stopped, rows)
+    assert standing.state is TenantState.DEPROVISIONING
+    assert [error.code for error in standing.errors] == [STEP_NOT_DONE]
+    assert "same order" in standing.errors[0].message
 
 
 def test_no_steps_at_all_close_as_completed_only_where_nothing_was_asked_for() -> None:

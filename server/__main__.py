@@ -370,6 +370,8 @@ async def _serve(
             await _start_reconciler(stack, app.core.database, healers[0], settings)
         _settle_memory()
         _say(_greeting(app, settings, engines, demo=demo))
+        if settings.auth and not await app.access.users.all():
+            _say("No users yet. Add the first one: provisioner users add EMAIL --role admin")
         if demo:
             await _show_first_tenant(stack, app)
         await stopping.wait()
@@ -514,9 +516,11 @@ def _greeting(app: App, settings: Settings, engines: EnginesConfig, *, demo: boo
     if not engines.engines:
         lines.append("No engine is configured: set PROVISIONER_ENGINES_FILE (see README.md).")
     if settings.auth:
-        lines.append("Authentication is on: calls without sign-in are refused.")
+        lines.append("Authentication is on: sign in with provisioner login EMAIL.")
     else:
         lines.append("PROVISIONER_AUTH=off: everybody on this machine is administrator.")
+    if settings.is_exposed and settings.insecure:
+        lines.append("--insecure: others may reach this server, and it is not protected by itself.")
     lines.extend(compat_switches(settings))
     address = "" if grpc == "127.0.0.1:50051" else f" --address {grpc}"
     call = "Call next" if not demo else "In another terminal"

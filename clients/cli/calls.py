@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from rich.text import Text
 
 from clients.cli import (
+    connection,
     diagnosing,
     engine_listing,
     failures,
@@ -19,6 +20,7 @@ from clients.cli import (
     ordering,
     render,
     requests,
+    signing_in,
     standing,
     starting_many,
     surveying,
@@ -42,7 +44,7 @@ from clients.cli.requests import (
 )
 from clients.cli.surveying import spec_of
 from clients.cli.wire_text import plain
-from clients.sdk import ProvisionerClient, ProvisionerError
+from clients.sdk import ProvisionerClient, ProvisionerError, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,6 +65,8 @@ _BY_REQUEST = {
     requests.Release: ordering.release,
     requests.Skip: ordering.skip,
     requests.StartMany: starting_many.start_many,
+    requests.Login: signing_in.login,
+    requests.WhoAmI: signing_in.whoami,
     requests.ListSweeps: healing.sweeps,
     requests.Report: healing.report,
     requests.Sweep: healing.sweep,
@@ -94,8 +98,17 @@ def run(request: Request) -> ExitCode:
 
 
 async def _carry_out(request: Request, output: Output) -> ExitCode:
+    token, tls_ca = "", ""
+    if isinstance(request, requests.Login):
+        tls_ca = request.tls_ca
+    else:
+        token = connection.token_for(request.address)
+        tls_ca = connection.tls_ca_for(request.address)
     async with ProvisionerClient(
-        request.address, timeout_seconds=request.timeout_seconds
+        request.address,
+        token=token,
+        tls=Tls(authorities=connection.authorities(tls_ca)) if tls_ca else None,
+        timeout_seconds=request.timeout_seconds,
     ) as client:
         if carry_out := _BY_REQUEST.get(type(request)):
             return await carry_out(client, request, output)

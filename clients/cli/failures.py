@@ -17,6 +17,7 @@ from clients.sdk.errors import (
     FailedPrecondition,
     ProvisionerError,
     RevisionChanged,
+    Unauthenticated,
     Unreachable,
 )
 
@@ -160,6 +161,8 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
         return told
     if isinstance(error, Unreachable) and not error.reason and error.code == "UNAVAILABLE":
         return "provisioner serve"
+    if isinstance(error, Unauthenticated):
+        return "provisioner login EMAIL"
     if isinstance(error, AlreadyExists):
         return _look_at_the_other(error, request)
     if isinstance(request, Start):

@@ -56,6 +56,9 @@ EnginesFile = Annotated[
 Auth = Annotated[
     str | None, typer.Option(metavar="on|off", help="Ask callers who they are. Default: on.")
 ]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Start though others may reach what is not protected.")
+]
 Compat = Annotated[str | None, typer.Option(metavar="on|off", help="Answer old clients too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON only, errors too.")]
 
@@ -85,6 +88,7 @@ def serve(
     engines_file: EnginesFile = None,
     auth: Auth = None,
     compat: Compat = None,
+    insecure: Insecure = False,
     as_json: Json = False,  # noqa: ARG001 - read by `program` for wrong use; the rest is on stderr
 ) -> int:
     """Run the service until it is told to stop."""
@@ -102,6 +106,7 @@ def serve(
             engines_file=engines_file,
             auth=auth,
             compat=compat,
+            insecure="on" if insecure else None,
         ),
         with_reconciler=with_reconciler,
         demo=demo,

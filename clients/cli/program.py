@@ -9,18 +9,22 @@ from __future__ import annotations
 import io
 import json
 import sys
+from typing import Any
 
 import typer
 
 from clients.cli import (
+    connection,
     diagnose_commands,
     engine_commands,
     healing_commands,
     list_command,
     local_commands,
+    login_commands,
     order_commands,
     survey_commands,
     tenant_commands,
+    users_commands,
     watch_command,
 )
 from clients.cli.exit_codes import ExitCode
@@ -43,6 +47,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(login_commands.commands)
+app.add_typer(users_commands.commands)
 app.add_typer(tenant_commands.commands)
 app.add_typer(diagnose_commands.commands)
 app.add_typer(healing_commands.commands)
@@ -80,8 +86,29 @@ def _run(arguments: list[str]) -> int:
         if not argument.isprintable() and _is_broken(argument):
             raise typer.BadParameter(f"{argument!a} is not text in UTF-8.")
     command = typer.main.get_command(app)
-    code = command.main(arguments, prog_name="provisioner", standalone_mode=False)
+    code = command.main(
+        arguments,
+        prog_name="provisioner",
+        standalone_mode=False,
+        default_map=_defaults(command),
+    )
     return int(code or ExitCode.DONE)
+
+
+def _defaults(command: Any) -> dict[str, dict[str, str]]:  # Any: the library's own group
+    """Return what the profile says where neither option nor environment does: the address."""
+    try:
+        profile = connection.current()
+    except typer.BadParameter:
+        # Told by the commands that need it; the others must not stop at it.
+        return {}
+    if profile is None:
+        return {}
+    return {
+        name: {"address": profile.address}
+        for name, each in command.commands.items()
+        if any(parameter.name == "address" for parameter in each.params)
+    }
 
 
 def _is_broken(argument: str) -> bool:

@@ -5,7 +5,7 @@ Light on purpose: parsing and `--help` need neither gRPC nor the contract's mess
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +15,20 @@ class Request:
     address: str
     timeout_seconds: float
     as_json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login(Request):
+    """Sign in, and keep the token."""
+
+    email: str
+    password: str = field(repr=False)
+    tls_ca: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhoAmI(Request):
+    """Show who one is to the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ nothing of the server behind it. Answers are the contract's own messages.
 from __future__ import annotations
 
 from clients.sdk.blocking import BlockingClient
+from clients.sdk.channel import Tls
 from clients.sdk.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, ProvisionerClient
 from clients.sdk.errors import (
     AlreadyExists,
@@ -52,6 +53,7 @@ __all__ = [
     "ProvisionerError",
     "RevisionChanged",
     "StatusStream",
+    "Tls",
     "Unauthenticated",
     "Unreachable",
 ]

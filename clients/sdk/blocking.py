@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from clients.sdk.channel import Tls
+
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 Item_co = TypeVar("Item_co", covariant=True)
@@ -87,6 +89,8 @@ class BlockingClient:
     diagnose = _waits(ProvisionerClient.diagnose)
     plan = _waits(ProvisionerClient.plan)
     verify = _waits(ProvisionerClient.verify)
+    sign_in = _waits(ProvisionerClient.sign_in)
+    get_caller = _waits(ProvisionerClient.get_caller)
     sweep = _waits(ProvisionerClient.sweep)
     list_sweeps = _waits(ProvisionerClient.list_sweeps)
     list_findings = _waits(ProvisionerClient.list_findings)
@@ -98,15 +102,24 @@ class BlockingClient:
     stream_logs = _iterates(ProvisionerClient.stream_logs)
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        token: str = "",
+        tls: Tls | None = None,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         """Name the service to talk to; nothing is opened yet.
 
         Args:
             address: `host:port`, or any gRPC target.
+            token: A user's token or a machine's key; "" for none.
+            tls: Speak TLS, and whom to trust; None: plain text.
             timeout_seconds: Longest time a call may take, with its repetitions.
         """
-        self._client = ProvisionerClient(address, timeout_seconds=timeout_seconds)
+        self._client = ProvisionerClient(
+            address, token=token, tls=tls, timeout_seconds=timeout_seconds
+        )
         self._runner = asyncio.Runner()
 
     @classmethod

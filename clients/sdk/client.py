@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
-from clients.sdk.channel import open_channel
+from clients.sdk.access import AccessCalls
+from clients.sdk.channel import SignedChannel, Tls, open_channel
 from clients.sdk.fleet import FleetCalls
 from clients.sdk.log_stream import MAX_FAILURES, LogStream
 from clients.sdk.orders import OrderCalls
 from clients.sdk.status_stream import StatusStream
-from provisioner.v1 import fleet_pb2_grpc, provisioning_pb2, provisioning_pb2_grpc
+from provisioner.v1 import (
+    access_pb2_grpc,
+    fleet_pb2_grpc,
+    provisioning_pb2,
+    provisioning_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -40,7 +46,7 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 _FOLLOW_TIMEOUT_SECONDS = 3660.0
 
 
-class ProvisionerClient(OrderCalls, FleetCalls):
+class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
     """A connection to the service, used as an async context manager.
 
     All methods raise `clients.sdk.errors.ProvisionerError` and its kin.
@@ -50,6 +56,8 @@ class ProvisionerClient(OrderCalls, FleetCalls):
         self,
         address: str = DEFAULT_ADDRESS,
         *,
+        token: str = "",
+        tls: Tls | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         make_request_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -58,20 +66,27 @@ class ProvisionerClient(OrderCalls, FleetCalls):
 
         Args:
             address: `host:port`, or any gRPC target.
+            token: A user's token or a machine's key, sent with every call; "" for none.
+            tls: Speak TLS, and whom to trust; None: plain text.
             timeout_seconds: Longest time a call may take, with its repetitions.
             make_request_id: Makes the id of an order whose caller gave none.
             pause: Waits between two connections of a log stream.
         """
         self.address = address
+        self._token = token
+        self._tls = tls
         self._timeout_seconds = timeout_seconds
         self._make_request_id = make_request_id
         self._pause = pause
         self._channel: grpc.aio.Channel | None = None
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self.address)
-        self._stub = provisioning_pb2_grpc.ProvisioningServiceStub(self._channel)
-        self._fleet = fleet_pb2_grpc.FleetServiceStub(self._channel)
+        self._channel = channel = open_channel(self.address, self._tls)
+        if self._token:
+            channel = cast("grpc.aio.Channel", SignedChannel(channel, self._token))
+        self._stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+        self._fleet = fleet_pb2_grpc.FleetServiceStub(channel)
+        self._access = access_pb2_grpc.AccessServiceStub(channel)
         return self
 
     async def __aexit__(

@@ -131,6 +131,8 @@ def ensure_database_directory(settings: Settings) -> None:
         return
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # It holds hashes of passwords; SQLite gives the files beside it the same mode.
+        file.touch(mode=0o600, exist_ok=True)
     except OSError as error:
         raise SettingsError(
             f"database_url: cannot make the directory {file.parent} ({error.strerror}). Make it, "

@@ -1,0 +1,137 @@
+"""`login`, profiles and `users`, as programs against a server with authentication on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from server.app import App
+from server.model.blueprint import NOOP
+from server.model.identifiers import SiteKey
+from server.settings import Address, EngineConfig, EnginesConfig, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+PASSWORD = "correct horse battery"
+
+
+class Shell:
+    """Runs commands with a configuration directory of their own."""
+
+    def __init__(self, folder: Path, url: str, port: int) -> None:
+        self.folder = folder
+        self.address = f"127.0.0.1:{port}"
+        self.environ = {
+            key: value for key, value in os.environ.items() if not key.startswith("PROVISIONER_")
+        } | {"XDG_CONFIG_HOME": str(folder), "PROVISIONER_DATABASE_URL": url}
+
+    async def run(
+        self, *arguments: str, stdin: str = "", **environ: str
+    ) -> tuple[int, dict[str, Any], str]:
+        """Run a command with --json; return its exit code, its object and all it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "clients.cli",
+            *arguments,
+            "--json",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**self.environ, **environ},
+        )
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+        assert process.returncode is not None
+        return process.returncode, json.loads(out), (out + err).decode()
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'provisioner.db'}"
+    settings = Settings(
+        database_url=url,
+        grpc_address=Address(host="127.0.0.1", port=0),
+        http_address=Address(host="127.0.0.1", port=0),
+    )
+    engine = EngineConfig(id="main", blueprint=NOOP.name, site=SiteKey("noop"))
+    async with App(settings, EnginesConfig(default="main", engines={"main": engine})) as app:
+        yield Shell(tmp_path / "config", url, app.grpc_port)
+
+
+async def test_a_person_is_added_signs_in_and_orders_and_is_out_when_disabled(
+    shell: Shell,
+) -> None:
+    code, made, said = await shell.run(
+        "users", "add", "jane@example.com", "--password-stdin", stdin=PASSWORD
+    )
+    assert (code, made["role"], made["all_tenants"]) == (0, "OPERATOR", True)
+    assert PASSWORD not in said
+    address = ("--address", shell.address)
+    code, refused, _ = await shell.run("list", *address)
+    assert (code, refused["error"]["reason"]) == (4, "NOT_SIGNED_IN")
+    assert refused["error"]["next_command"].startswith("provisioner login")
+    code, refused, _ = await shell.run(
+        "login", "jane@example.com", "--password-stdin", *address, stdin="wrong"
+    )
+    assert (code, refused["error"]["reason"]) == (4, "BAD_CREDENTIALS")
+    code, signed, said = await shell.run(
+        "login", "jane@example.com", "--password-stdin", *address, stdin=PASSWORD
+    )
+    assert (code, signed["caller"]["name"]) == (0, "jane@example.com")
+    (file,) = (shell.folder / "tenant-provisioner").iterdir()
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    token = json.loads(file.read_text())["default"]["token"]
+    assert token not in said
+    # From here on the profile says where.
+    code, started, _ = await shell.run("start", "Acme")
+    assert code == 0
+    code, rows, _ = await shell.run("users", "audit", "--target", started["tenant_id"])
+    assert [(row["actor"], row["action"], row["outcome"]) for row in rows["audit"]] == [
+        ("jane@example.com", "StartProvisioning", "OK")
+    ]
+    assert rows["audit"][0]["origin"] == "grpc 127.0.0.1"
+    file.chmod(0o644)
+    code, refused, _ = await shell.run("whoami")
+    assert code == 2
+    assert "chmod 600" in refused["error"]["message"]
+    file.chmod(0o600)
+    assert (await shell.run("users", "disable", "jane@example.com"))[0] == 0
+    code, refused, _ = await shell.run(
+        "login", "jane@example.com", "--password-stdin", *address, stdin=PASSWORD
+    )
+    assert refused["error"]["reason"] == "BAD_CREDENTIALS"
+
+
+async def test_a_machine_sends_its_key_from_the_environment(shell: Shell) -> None:
+    code, made, _ = await shell.run("users", "keys", "create", "ci", "--role", "viewer")
+    assert code == 0
+    key = made["key"]
+    code, caller, said = await shell.run(
+        "whoami", "--address", shell.address, PROVISIONER_TOKEN=key
+    )
+    assert (code, caller["name"], caller["role"]) == (0, "key:ci", "VIEWER")
+    code, refused, more = await shell.run(
+        "start", "Acme", "--address", shell.address, PROVISIONER_TOKEN=key
+    )
+    assert (code, refused["error"]["reason"]) == (4, "NOT_ALLOWED")
+    _, listed, most = await shell.run("users", "keys", "list")
+    assert [each["name"] for each in listed["keys"]] == ["ci"]
+    assert key not in said + more + most
+    code, rows, _ = await shell.run("users", "audit", "--actor", "key:ci")
+    assert [(row["action"], row["outcome"]) for row in rows["audit"]] == [
+        ("StartProvisioning", "NOT_ALLOWED")
+    ]
+
+
+async def test_what_is_wrong_with_a_users_command_is_said_as_json(shell: Shell) -> None:
+    code, refused, _ = await shell.run("users", "disable", "nobody@example.com")
+    assert (code, refused["error"]["reason"]) == (5, "USER_NOT_FOUND")
+    code, refused, _ = await shell.run("users", "add", "no-address", stdin=PASSWORD)
+    assert (code, refused["error"]["fields"][0]["field"]) == (2, "email")

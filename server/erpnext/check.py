@@ -16,7 +16,7 @@ from server.erpnext.health import (
     USER_REQUEST,
     VERSIONS_REQUEST,
 )
-from server.erpnext.refused import roles_of_user
+from server.erpnext.refused import roles_in, user_document
 from server.erpnext.requests import call, get, rows
 from server.erpnext.roles import NEEDED_ROLES
 from server.erpnext.site import TIME_ZONE_REQUEST, load_zone
@@ -32,6 +32,7 @@ from server.model.step_context import AnswerKind
 
 if TYPE_CHECKING:
     from server.erpnext.health import Send
+    from server.erpnext.requests import JsonObject
 
 # What stops every look after it.
 _UNREACHABLE = frozenset(
@@ -188,8 +189,9 @@ async def _version(send: Send) -> Finding:
 
 
 async def _roles(send: Send) -> list[Finding]:
-    roles = await roles_of_user(send)
-    findings = []
+    document = await user_document(send)
+    roles = roles_in(document)
+    findings = [_language(document)]
     for group in NEEDED_ROLES:
         name = " or ".join(group)
         if roles is None:
@@ -221,6 +223,21 @@ async def _roles(send: Send) -> list[Finding]:
     else:
         findings.append(Finding(what="may read Stock Settings", ok=True, found="yes"))
     return findings
+
+
+def _language(document: JsonObject | None) -> Finding:
+    """Some refusals are told apart by their words, which come in the user's language."""
+    what = "language of the user"
+    language = "" if document is None else str(document.get("language") or "")
+    if not language or language.partition("-")[0] == "en":
+        return Finding(what=what, ok=True, found=language or "the site's")
+    return Finding(
+        what=what,
+        ok=False,
+        found=language,
+        remedy="Set the API user's language to English (en): refusals are told apart by words.",
+        code=Code.ENGINE_REFUSED,
+    )
 
 
 async def _time_zone(send: Send) -> Finding:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from server.erpnext.health import Send
+    from server.erpnext.requests import JsonObject
 
 _UP = EngineHealth(state=GateState.UP)
 
@@ -63,6 +64,19 @@ class RefusedDoctypes:
 
 async def roles_of_user(send: Send) -> frozenset[str] | None:
     """Return the roles of the API user; None where they can't be read."""
+    return roles_in(await user_document(send))
+
+
+def roles_in(document: JsonObject | None) -> frozenset[str] | None:
+    """Return the roles that a user's document names; None where it has none to read."""
+    rows = None if document is None else document.get("roles")
+    if not isinstance(rows, list):
+        return None
+    return frozenset(str(row.get("role")) for row in rows if isinstance(row, dict))
+
+
+async def user_document(send: Send) -> JsonObject | None:
+    """Return the API user's own document; None where it can't be read."""
     try:
         user = await send(USER_REQUEST)
         answer = await send(get("User", str(user.data)))
@@ -70,10 +84,7 @@ async def roles_of_user(send: Send) -> frozenset[str] | None:
         return None
     if answer.kind is not AnswerKind.OK or not isinstance(answer.data, dict):
         return None
-    rows = answer.data.get("roles")
-    if not isinstance(rows, list):
-        return None
-    return frozenset(str(row.get("role")) for row in rows if isinstance(row, dict))
+    return answer.data
 
 
 def _opens(doctype: str, roles: Collection[str]) -> bool:

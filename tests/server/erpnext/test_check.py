@@ -84,6 +84,13 @@ async def test_all_that_is_wrong_is_told_at_once(site: StandIn, engine: ErpNextE
     }
 
 
+async def test_a_user_of_another_language_is_named(site: StandIn, engine: ErpNextEngine) -> None:
+    document(site, "User", "provisioner@example.com")["language"] = "fr"
+    assert wrong(await engine.check_all("KE")) == {"language of the user": Code.ENGINE_REFUSED}
+    document(site, "User", "provisioner@example.com")["language"] = "en-GB"
+    assert (await engine.check_all("KE")).ready
+
+
 async def test_a_wrong_key_ends_the_look_and_is_never_shown(
     site: StandIn, engine: ErpNextEngine
 ) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from server.access.policy import demand, demand_any
 from server.commands.asked import OrderTerms
+from server.commands.audited import audited
 from server.commands.driving_on import DrivingOn
 from server.commands.opening import open_run
 from server.countries import CURRENCY_OF_COUNTRY, nearest_country
@@ -70,6 +71,7 @@ def chart_of(country_template: str | None) -> str | None:
 class Registering(DrivingOn):
     """Registers tenants for the old clients, and begins them."""
 
+    @audited("CreateTenant")
     async def register_elsewhere(
         self,
         actor: Actor,
@@ -127,6 +129,7 @@ class Registering(DrivingOn):
         )
         return tenant_id
 
+    @audited("StartProvisioning")
     async def begin(self, actor: Actor, tenant_id: str, options: BeginOptions) -> TenantId:
         """Open the first run of a registered tenant with options, or drive a begun one on.
 

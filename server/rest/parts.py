@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.errors import InvalidInput
+from server.access.policy import admit
+from server.errors import InvalidInput, NotAllowed
 from server.rest.answers import Refusal
 from server.rest.words import plain
 from server.validation import validate_tenant_id
@@ -55,6 +56,18 @@ class Parts:
             NotSignedIn: nobody who is known.
         """
         return await self.doorman.caller(request)
+
+    async def admit(self, actor: Actor, method: str) -> None:
+        """Refuse what this caller could never do; an order that is refused is in the audit.
+
+        Raises:
+            NotAllowed: it is not his.
+        """
+        try:
+            admit(actor, method)
+        except NotAllowed as error:
+            await self.access.note_refusal(actor, method, error.code)
+            raise
 
 
 def tenant_of(actor: Actor, text: str) -> TenantId:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from server.access.policy import admit
 from server.access.users import check_email
 from server.errors import NotAllowed, NotFound
 from server.model.states import TenantState
@@ -61,7 +60,7 @@ def routes(parts: Parts) -> APIRouter:
         """List tenants, newest first; for those who see all of them."""
         try:
             actor = await parts.identify(request)
-            admit(actor, "ListTenants")
+            await parts.admit(actor, "ListTenants")
             _demand_all(actor)
             wanted = _filter(status, engine)
             total, found = await parts.pages.page(wanted, skip=skip, limit=limit)
@@ -83,7 +82,7 @@ def routes(parts: Parts) -> APIRouter:
 
 async def _create(parts: Parts, request: Request) -> CompactJson:
     actor = await parts.doorman.registrant(request)
-    admit(actor, "CreateTenant")
+    await parts.admit(actor, "CreateTenant")
     sent = await bodies.read(request, bodies.NewTenant)
     check_email(sent.admin_email)
     facts = {"category": sent.category, "description": sent.description or ""}
@@ -163,7 +162,7 @@ async def _invite(parts: Parts, request: Request, tenant_id: str) -> CompactJson
         # Whatever he sees: old clients invite without signing in.
         checked = tenant_of(replace(actor, tenants=None), tenant_id)
     else:
-        admit(actor, "InviteMember")
+        await parts.admit(actor, "InviteMember")
         checked = tenant_of(actor, tenant_id)
     sent = await bodies.read(request, bodies.Invitation)
     if not await parts.access.store.tenant_exists(checked):

@@ -173,7 +173,24 @@ async def test_by_default_a_sign_up_needs_a_token_and_the_right(strict: Rig) -> 
     answer = await strict.post(path, json={"email": "new@example.com"}, headers=bearer)
     assert answer.status_code == 403
     assert (await strict.post(path, json={"email": "new@example.com"})).status_code == 401
-    assert {**strict.counts(), "audit": 0} == {**before, "audit": 0}
+    assert strict.counts() == before
+    # Who was refused what is in the audit.
+    noted = strict.sql("SELECT action, outcome FROM audit WHERE actor = 'member@example.com'")
+    assert set(noted) >= {("CreateTenant", "NOT_ALLOWED"), ("InviteMember", "NOT_ALLOWED")}
+
+
+async def test_orders_of_old_clients_are_in_the_audit_with_where_from(rig: Rig) -> None:
+    answer = await rig.post("/iam/tenants", json=NEW_TENANT)
+    await rig.post("/iam/tenants", json={**NEW_TENANT, "name": "Else", "engine": "odoo"})
+    tenant_id = answer.json()["tenant"]["id"]
+    rig.ended(tenant_id, "PARTIAL", done=9)
+    bearer = await rig.signed_in(**ADMIN)
+    await rig.post(f"/provisioning/tenants/{tenant_id}/start", headers=bearer)
+    noted = rig.sql("SELECT actor, origin, action, outcome FROM audit ORDER BY id")
+    here = "http 127.0.0.1"
+    assert ("anonymous", here, "StartProvisioning", "OK") in noted
+    assert ("anonymous", here, "CreateTenant", "OK") in noted
+    assert ("admin@moran.com", here, "StartProvisioning", "OK") in noted
 
 
 async def test_the_list_is_newest_first_with_owner_and_members(rig: Rig) -> None:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Processes that share the tests.
 WORKERS ?= 2
 
-.PHONY: help setup generate check format test prove run demo lock clean
+.PHONY: help setup generate check format test prove bench run demo lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -52,9 +52,19 @@ test: check ## Checks and every test; ARGS="-k judge" narrows it
 prove: setup ## The slow proofs: soak, chaos, every crash point, planted bugs
 	$(BIN)/python -m pytest -m prove $(ARGS)
 
+bench: setup .venv-bench/.ready ## Measure beside what it is compared with; QUICK=1 is shorter
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+.venv-bench/.ready: benchmarks/requirements.lock
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
+	@touch $@
+
 lock: setup ## Pin every dependency, with hashes
 	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --quiet \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+	$(BIN)/uv pip compile benchmarks/requirements.in --python-version 3.11 --quiet \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file benchmarks/requirements.lock
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

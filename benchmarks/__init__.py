@@ -1,0 +1,6 @@
+"""Numbers, with the command that made them: `make bench`, `make bench QUICK=1`.
+
+Each bench runs ours and the thing it is compared with side by side, in rounds that take
+turns, so that a busy machine hurts both. Nothing here is a mode of the product: what is
+measured is what ships.
+"""

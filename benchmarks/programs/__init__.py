@@ -1,0 +1,1 @@
+"""Programs that a benchmark starts: each measures one thing and prints one JSON line."""

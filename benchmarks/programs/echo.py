@@ -1,0 +1,52 @@
+"""A bare grpc.aio server: answers given bytes, once or as a stream, and does nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+async def serve(answer: bytes, entries: int) -> None:
+    async def once(_request: bytes, _context: Any) -> bytes:
+        return answer
+
+    async def stream(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
+        for _ in range(entries):
+            yield answer
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                "echo.Echo",
+                {
+                    "Once": grpc.unary_unary_rpc_method_handler(once),
+                    "Stream": grpc.unary_stream_rpc_method_handler(stream),
+                },
+            ),
+        )
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(port, flush=True)
+    await server.wait_for_termination()
+
+
+def main() -> None:
+    """Serve until killed; prints the port."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--answer", required=True, metavar="FILE")
+    parser.add_argument("--entries", type=int, default=0)
+    given = parser.parse_args()
+    asyncio.run(serve(Path(given.answer).read_bytes(), given.entries))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""What a benchmark says: a row for each measure, as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESULTS = Path(__file__).resolve().parent / "results"
+_LIBRARIES = ("grpcio", "sqlalchemy", "aiosqlite", "asyncpg", "protobuf", "fastapi", "httpx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measure.
+
+    Attributes:
+        name: What was measured, and how it was set up.
+        unit: Of `ours` and `theirs`.
+        ours: Median of the rounds.
+        theirs: Median of the rounds of what it is compared with; None if with nothing.
+        ratio: What the goal is about, better when greater unless `at_most`.
+        goal: What must be reached; None where the row is for information.
+        at_most: Whether the goal is an upper bound.
+        spread: Smallest and greatest of our rounds.
+        note: How to read it.
+    """
+
+    name: str
+    unit: str
+    ours: float
+    theirs: float | None = None
+    ratio: float | None = None
+    goal: float | None = None
+    at_most: bool = False
+    spread: tuple[float, float] | None = None
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is reached; None where there is none."""
+        if self.goal is None:
+            return None
+        value = self.ours if self.ratio is None else self.ratio
+        return value <= self.goal if self.at_most else value >= self.goal
+
+
+def compared(
+    name: str,
+    unit: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    *,
+    goal: float | None,
+    note: str = "",
+) -> Row:
+    """Make a row of rounds that took turns: the ratio of the medians."""
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    return Row(
+        name=name,
+        unit=unit,
+        ours=round(mine, 2),
+        theirs=round(other, 2),
+        ratio=round(mine / other, 2) if other else None,
+        goal=goal,
+        spread=(round(min(ours), 2), round(max(ours), 2)),
+        note=note,
+    )
+
+
+def alone(
+    name: str,
+    unit: str,
+    values: Sequence[float],
+    *,
+    goal: float | None = None,
+    note: str = "",
+) -> Row:
+    """Make a row of a measure that has an upper bound of its own."""
+    return Row(
+        name=name,
+        unit=unit,
+        ours=round(statistics.median(values), 3),
+        goal=goal,
+        at_most=True,
+        spread=(round(min(values), 3), round(max(values), 3)),
+        note=note,
+    )
+
+
+def machine() -> dict[str, str]:
+    """Describe where it ran."""
+    model = ""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "cores": str(os.cpu_count()),
+        "processor": model or platform.machine(),
+        "load before": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "system": platform.system(),
+        "python": sys.version.split()[0],
+        "sqlite": sqlite3.sqlite_version,
+        **{name: version(name) for name in _LIBRARIES},
+    }
+
+
+def write(rows: Sequence[Row], where: dict[str, str]) -> str:
+    """Write the results and return the table."""
+    RESULTS.mkdir(exist_ok=True)
+    facts = [asdict(row) | {"met": row.met} for row in rows]
+    (RESULTS / "latest.json").write_text(
+        json.dumps({"machine": where, "rows": facts}, indent=1) + "\n", encoding="utf-8"
+    )
+    table = _table(rows, where)
+    (RESULTS / "latest.md").write_text(table, encoding="utf-8")
+    return table
+
+
+def _table(rows: Sequence[Row], where: dict[str, str]) -> str:
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`; do not edit. "
+        + ", ".join(f"{name} {value}" for name, value in where.items())
+        + ".",
+        "",
+        "| measure | unit | ours | theirs | ratio | goal | met | spread of ours |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        goal = "" if row.goal is None else f"{'≤' if row.at_most else '≥'} {row.goal:g}"
+        met = {None: "", True: "yes", False: "**no**"}[row.met]
+        spread = "" if row.spread is None else f"{row.spread[0]:g} to {row.spread[1]:g}"
+        lines.append(
+            f"| {row.name} | {row.unit} | {row.ours:g} | {_shown(row.theirs)} | "
+            f"{_shown(row.ratio)} | {goal} | {met} | {spread} |"
+        )
+    notes = [f"- {row.name}: {row.note}" for row in rows if row.note]
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"

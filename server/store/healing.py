@@ -306,6 +306,21 @@ class HealingStore:
 
         await self._write(write)
 
+    async def join_earlier(self, fingerprint: str, herd_id: str) -> None:
+        """Let a herd's finding stand for what was found before it was one, too."""
+        await self._write(
+            lambda connection: connection.execute(
+                update(FINDINGS)
+                .where(
+                    literal_column(_OPEN),
+                    FINDINGS.c.fingerprint == fingerprint,
+                    FINDINGS.c.cause != "HERD",
+                    FINDINGS.c.herd_id.is_(None),
+                )
+                .values(herd_id=herd_id)
+            )
+        )
+
     async def handed_over(self, *, never: datetime, limit: int) -> list[HandedOver]:
         """Return tenants that wait for a person, the longest waiting first."""
         called = and_(literal_column(_UNSETTLED), TENANTS.c.look_at >= never)

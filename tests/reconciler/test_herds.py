@@ -283,3 +283,16 @@ async def test_a_dry_run_lists_who_waits_for_a_person_since_before(scene: Scene)
 
     assert [(each.tenant_id, each.held) for each in report.handed_over] == [(called, False)]
     assert report.findings == ()
+
+
+async def test_those_that_stop_one_after_the_other_are_a_herd_too(scene: Scene) -> None:
+    sweeper, ids = scene.sweeper(), []
+    for number in range(6):
+        ids.append(await scene.stopped(f"Shop {number}", PASSING))
+        await sweeper.sweep()
+        scene.clock.forward(seconds=4)
+
+    assert await moving(scene, ids) == ids[:3], "the third one is the canary, the rest wait for it"
+    assert await herd_findings(scene) == [("MAY_CLEAR", 3, "")]
+    listed = await scene.sql("SELECT tenant_id FROM findings WHERE herd_id IS NULL")
+    assert len(listed) == 1, "one finding stands for what was found before, too"

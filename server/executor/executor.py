@@ -224,15 +224,15 @@ class Executor:
         on_site = Counter(run.site for run in self._taken.values())
         arrivals: dict[str, Callable[[], None]] = {}
         for site in self._engines.keys() - self._gates.closed():
-            room = self._slots.room(site)
+            room, before = self._slots.room(site)
             if not room or not self._gates.room(site, on_site[site]):
                 # The line moves on: then there is room.
                 self._slots.handed_back = True
                 continue
             called = await self._database.reads.slot_line(
-                site, driving=self._driving.keys() | due.keys(), limit=room
+                site, driving=self._driving.keys() | due.keys(), limit=room, before=before
             )
-            self._slots.handed_back |= len(called) == room
+            self._slots.handed_back |= before is not None or len(called) == room
             for run in called:
                 if self._gates.room(site, on_site[site]):
                     on_site[site] += 1

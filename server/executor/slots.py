@@ -46,6 +46,11 @@ class Line:
         return self._taken
 
     @property
+    def last(self) -> Place | None:
+        """The place of the last one who waits here."""
+        return self._waiting[-1][0] if self._waiting else None
+
+    @property
     def seated(self) -> int:
         """How many wait here for their turn."""
         return len(self._waiting)
@@ -173,9 +178,17 @@ class Slots:
             return self._lines[site].seated
         return sum(line.seated for line in self._lines.values())
 
-    def room(self, site: str) -> int:
-        """Tell how many more may be called up to a site's line."""
-        return max(0, SEATS - self._lines[site].seated - self._called[site])
+    def room(self, site: str) -> tuple[int, datetime | None]:
+        """Tell how many may be called up to a site's line, and how early they must be ordered.
+
+        Where all seats are taken one may come who goes before the last of them: else whoever
+        comes by just as a seat is free would keep those away who wait longer.
+        """
+        line, called = self._lines[site], self._called[site]
+        free = max(0, SEATS - line.seated - called)
+        if free or called or line.last is None:
+            return free, None
+        return 1, line.last[0]
 
     def call_up(self, site: str) -> Callable[[], None]:
         """Note that a run of the line is on its way to its seat.

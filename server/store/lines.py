@@ -11,6 +11,7 @@ from server.store.tables import RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +21,12 @@ _OPEN: ColumnElement[bool] = literal_column("state IN ('QUEUED','RUNNING','WAITI
 
 
 async def read_line(
-    connection: AsyncConnection, site: str, *, driving: Collection[str], limit: int
+    connection: AsyncConnection,
+    site: str,
+    *,
+    driving: Collection[str],
+    limit: int,
+    before: datetime | None,
 ) -> Sequence[RowMapping]:
     """Return the runs that gave their place back while they wait for a site's slot.
 
@@ -39,6 +45,8 @@ async def read_line(
         .order_by(RUNS.c.created_at, RUNS.c.id)
         .limit(limit)
     )
+    if before is not None:
+        query = query.where(RUNS.c.created_at < before)
     return (await connection.execute(query)).mappings().all()
 
 

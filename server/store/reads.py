@@ -304,10 +304,12 @@ class Reads:
             for row in _spread(rows[:wanted], limit)
         ]
 
-    async def slot_line(self, site: str, *, driving: Collection[str], limit: int) -> list[DueRun]:
+    async def slot_line(
+        self, site: str, *, driving: Collection[str], limit: int, before: datetime | None = None
+    ) -> list[DueRun]:
         """Return who stands in line for a site's slot, first come first (`server.store.lines`)."""
         async with self._snapshot() as connection:
-            rows = await read_line(connection, site, driving=driving, limit=limit)
+            rows = await read_line(connection, site, driving=driving, limit=limit, before=before)
         return [
             DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"]) for row in rows
         ]

@@ -10,6 +10,7 @@ import pytest
 
 from server.executor import slots
 from server.executor.slots import LineIsLong, Slots
+from server.model.identifiers import TenantId
 from tests.server.executor.scene import COMPANY, PATIENCE_SECONDS
 from tests.server.executor.test_takeover import replace_worker
 
@@ -56,6 +57,26 @@ async def test_the_last_one_gives_its_seat_to_an_earlier_one() -> None:
     await asyncio.gather(earlier, *seated[:-1])
     assert had[0] == 1
     assert len(had) == slots.SEATS
+
+
+async def test_one_who_goes_before_the_last_is_called_up_though_all_seats_are_taken() -> None:
+    """Else whoever comes by as a seat is free would keep away those who wait longer."""
+    lines, had = Slots(), list[int]()
+    line = lines.of("a site")
+    assert lines.room("a site") == (slots.SEATS, None)
+    async with line.turn(place(0)):
+        seated = [
+            asyncio.create_task(stand(line, 10 + number, had)) for number in range(slots.SEATS)
+        ]
+        await asyncio.sleep(0)
+        last = 10 + slots.SEATS - 1
+        assert lines.room("a site") == (1, place(last)[0])
+        came = lines.call_up("a site")
+        assert lines.room("a site") == (0, None)
+        came()
+        came()
+        assert lines.room("a site") == (1, place(last)[0])
+    await asyncio.gather(*seated)
 
 
 async def test_one_that_is_cancelled_leaves_the_line_in_order() -> None:
@@ -106,19 +127,20 @@ async def test_the_waiting_of_one_site_takes_no_places_of_another(still: Shop) -
         assert {step.tries for step in (await still.record(tenant)).steps} == {1}
     made = [each["name"] for each in (await still.look())["documents"]["Company"]]
     ours = [name for name in made if name.startswith("Branch")]
-    assert ours == [f"Branch {number} Traders" for number in range(count)]
+    # But for the one that came first to the line, whoever was ordered first goes first.
+    assert ours[1:] == sorted(ours[1:])
 
 
 async def test_who_stood_in_line_when_its_worker_was_replaced_lost_nothing(shop: Shop) -> None:
     await shop.faults({"method": "POST", "doctype": "Company", "hang_seconds": 600})
     tenants = [await shop.order(f"Branch {number} Traders") for number in range(slots.SEATS + 3)]
-    last = tenants[-1]
-    await shop.until_waiting(last, "SITE_SLOT")
+    away = "SELECT tenant_id FROM runs WHERE state = 'WAITING' AND waiting_code = 'SITE_SLOT'"
 
     async def handed_back() -> bool:
-        return shop.sql("SELECT state FROM runs WHERE tenant_id = ?", last) == [("WAITING",)]
+        return len(shop.sql(away)) == 2
 
     await shop.until(handed_back)
+    one = TenantId(shop.sql(away)[0][0])
     first, _ = await replace_worker(shop)
     async with asyncio.timeout(PATIENCE_SECONDS):
         await shop.site.arrived("POST", "Company", 2)
@@ -126,6 +148,6 @@ async def test_who_stood_in_line_when_its_worker_was_replaced_lost_nothing(shop:
     await shop.must_complete(*tenants)
     await first.executor.stop()
 
-    assert (await shop.outcomes(last))[COMPANY] == ["APPLIED"]
-    workers = {attempt.worker_id for attempt in await shop.attempts(last)}
+    assert (await shop.outcomes(one))[COMPANY] == ["APPLIED"]
+    workers = {attempt.worker_id for attempt in await shop.attempts(one)}
     assert len(workers) == 2

@@ -34,10 +34,11 @@ async def hang(shop: Shop, doctype: str) -> TenantId:
 async def replace_worker(shop: Shop) -> tuple[Store, Store]:
     """Let a second worker drive while the first one still believes that it does."""
     first = shop.store
-    assert first.database.driver_lock is not None
-    first.database.driver_lock.release()
     second = await shop.open()
+    assert first.database.driver_lock is not None
     assert second.database.driver_lock is not None
+    # In one go: the first one looks for the lock again and again.
+    first.database.driver_lock.release()
     assert second.database.driver_lock.acquire()
     await second.executor.start()
     return first, second

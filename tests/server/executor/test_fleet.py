@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from statistics import mean
 from typing import TYPE_CHECKING
 
 import httpx
@@ -117,9 +118,9 @@ async def _check(standin: StandIn, tenants: int) -> None:
     assert refused == [], "no deadlock of ours"
     ours = [each["name"] for each in state["documents"]["Company"] if "Branch" in each["name"]]
     assert len(ours) == len(set(ours)) == tenants
-    # Who was ordered first goes first: a few change places on their way to the line.
+    # Who was ordered first goes first; one that had to try again comes later, and only that one.
     shifts = [abs(place - sorted(ours).index(name)) for place, name in enumerate(ours)]
-    assert max(shifts) <= 12, ours
+    assert mean(shifts) <= 5, ours
 
 
 async def test_a_small_fleet_on_two_sites(tmp_path: Path) -> None:

@@ -66,8 +66,9 @@ async def come_through(shop: Shop, *, tenants: int, outages: int) -> None:
             rows = shop.sql("SELECT count(*) FROM attempts WHERE outcome IN ('APPLIED','ADOPTED')")
             return bool(rows[0][0] >= mark)
 
-        async with asyncio.timeout(PATIENCE_SECONDS * 10):
-            await shop.until(so_far)
+        async with asyncio.timeout(PATIENCE_SECONDS * 20):
+            while not await so_far():
+                await shop.changed.wait()
         await shop.faults(**chance.choice(KINDS))
 
         async def shut() -> bool:
@@ -83,9 +84,10 @@ async def come_through(shop: Shop, *, tenants: int, outages: int) -> None:
         await shop.until(lambda: _open(shop))
         wave = shop.sql("SELECT wave FROM engines")[0][0]
         print(f"outage at {mark} attempts: open again, wave {wave}")
-    async with asyncio.timeout(PATIENCE_SECONDS * 10):
-        for tenant in ordered:
-            await shop.must_complete(tenant)
+    async with asyncio.timeout(PATIENCE_SECONDS * 20):
+        while shop.sql("SELECT 1 FROM tenants WHERE state = 'IN_PROGRESS'"):
+            await shop.changed.wait()
+    await shop.must_complete(*ordered)
 
     for tenant in ordered:
         steps = (await shop.record(tenant)).steps

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from server.rpc.identity import Context, Identify
     from tests.server.rpc.conftest import Rig
 
+TENANT = "01900000-0000-7000-8000-000000000001"
 NAMES = ("Zebra Foods", "Café Acme", "acme tools")
 
 
@@ -149,3 +150,18 @@ async def test_a_span_of_millennia_finds_only_what_has_no_time(rig: Rig) -> None
     await rig.start("Acme")
     longest = Duration(seconds=int(timedelta(days=3_650_000).total_seconds()))
     assert await names(rig, stuck_longer_than=longest) == []
+
+
+async def test_a_member_lists_his_own_tenants_and_no_other(rig: Rig) -> None:
+    mine, *_ = [await rig.start(name) for name in NAMES]
+    member = Actor(name="m@example.com", role=Role.VIEWER, tenants={mine.tenant_id: Role.VIEWER})
+
+    async def identify(_context: object) -> Actor:
+        return member
+
+    rig.service._identify = identify
+    assert await names(rig) == ["Zebra Foods"]
+    assert await names(rig, text="acme") == []
+    assert await names(rig, states=[tenant_pb2.TENANT_STATE_IN_PROGRESS]) == ["Zebra Foods"]
+    other = await failure(rig.stub.GetStatus(pb.GetStatusRequest(tenant_id=TENANT)))
+    assert other.reason == "TENANT_NOT_FOUND"

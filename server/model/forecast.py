@@ -150,14 +150,16 @@ def _pace_of(times: list[StepTime], serial_keys: frozenset[str]) -> Pace:
         if time.step_key not in serial_keys:
             beside = any(_overlap(time, other) for other in serial)
             (busy if beside else quiet)[time.step_key].append(_took(time.started_at, time))
-    served = {key: _served(serial, key)[-_LATEST_SERIAL:] for key in serial_keys}
-    both = {key: mean(took) for key, took in served.items() if took}
-    usual_quiet = {key: median(took[-_LATEST:]) for key, took in quiet.items()}
-    usual_busy = {key: median(took[-_LATEST:]) for key, took in busy.items()}
+    for key in serial_keys:
+        # Beside others a Company also waits for what they make in between.
+        served = _served(serial, key)[-_LATEST_SERIAL:]
+        if served:
+            quiet[key], busy[key] = [min(served)], [mean(served)]
+    # Where one of the two is not known yet, the other is the best guess there is.
     return Pace(
-        # Where one of the two is not known yet, the other is the best guess there is.
-        quiet={**usual_busy, **usual_quiet, **both},
-        busy={**usual_quiet, **usual_busy, **both},
+        quiet={key: min(took[-_LATEST:]) for key, took in busy.items()}
+        | {key: median(took[-_LATEST:]) for key, took in quiet.items()},
+        busy={key: median(took[-_LATEST:]) for key, took in (quiet | busy).items()},
         last_serial_at=serial[-1].ended_at if serial else None,
     )
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# Attempts are numbered by time, so these are the latest: a hundred tenants on all sites.
-_LATEST = 1000
+# Attempts are numbered by time, so these are the latest: fifty tenants on all sites.
+_LATEST = 500
 # More than that wait only while an engine is away, and then there is no estimate.
 _MOST_WAITING = 2048
 # Literal, so that SQLite uses the partial index of open runs.

@@ -157,12 +157,14 @@ def test_each_older_run_before_the_company_adds_one_company() -> None:
         Waiting(run_id=f"older-{number}", site=SITE, created_at=at(400)) for number in range(3)
     ]
     behind = left(outlook_of(*older), mine)
-    company = outlook_of().paces[SITE].busy[COMPANY]
+    pace = outlook_of().paces[SITE]
     # It gets ready while it waits.
-    assert behind == pytest.approx(alone + 3 * company - 2 * 0.25)
+    company, ready = pace.busy[COMPANY], 2 * 0.25
+    assert behind == pytest.approx(alone - ready - pace.quiet[COMPANY] + 4 * company)
     younger = Waiting(run_id="younger", site=SITE, created_at=at(600))
     elsewhere = Waiting(run_id="elsewhere", site="http://other", created_at=at(1))
-    assert left(outlook_of(younger, elsewhere), mine) == pytest.approx(alone)
+    beside = left(outlook_of(younger, elsewhere), mine)
+    assert beside == pytest.approx(alone - pace.quiet[COMPANY] + company)
 
 
 def test_a_pause_before_the_next_try_is_waited_for() -> None:

@@ -36,8 +36,8 @@ __all__ = [
 
 
 class Commands(
-    Starting,
     Registering,
+    Starting,
     DrivingOn,
     Skipping,
     Cancelling,

@@ -16,6 +16,7 @@ from server.commands.asked import OrderTerms
 from server.commands.audited import audited
 from server.commands.driving_on import DrivingOn
 from server.commands.opening import open_run
+from server.commands.starting import Starting
 from server.countries import CURRENCY_OF_COUNTRY, nearest_country
 from server.errors import AlreadyExists, InvalidInput, Violation
 from server.model.actor import Right
@@ -68,7 +69,7 @@ def chart_of(country_template: str | None) -> str | None:
     return None if not template or nearest_country(template) else template
 
 
-class Registering(DrivingOn):
+class Registering(Starting, DrivingOn):
     """Registers tenants for the old clients, and begins them."""
 
     @audited("CreateTenant")
@@ -147,6 +148,10 @@ class Registering(DrivingOn):
             if (await self._database.submit(operation)).applied:
                 return checked
             # Somebody was faster, or the name is taken: Continue says which.
+        elif record.tenant.state is TenantState.DEPROVISIONED:
+            _demand_same(record, options)
+            # All of it was removed: it begins anew, as Start has it.
+            return await self.start(actor, _raw(record.tenant.spec), tenant_id=checked)
         elif record.tenant.state is not TenantState.IN_PROGRESS:
             _demand_same(record, options)
         return await self.continue_(actor, checked, OrderTerms())
@@ -196,6 +201,22 @@ class Registering(DrivingOn):
                 ),
             ),
         )
+
+
+def _raw(spec: TenantSpec) -> RawSpec:
+    """Return a spec as a caller would send it."""
+    return RawSpec(
+        company_name=spec.company_name,
+        country_code=spec.country_code,
+        currency=spec.currency,
+        chart_template=spec.chart_template,
+        include_demo_data=spec.include_demo_data,
+        pos_store_enabled=spec.pos_store_enabled,
+        till_user=spec.till_user,
+        engine_id=spec.engine_id,
+        payment_methods=spec.payment_methods,
+        opening_amount=spec.opening_amount,
+    )
 
 
 def _spec_elsewhere(name: str, country_code: str, kind: str) -> TenantSpec:

@@ -273,6 +273,19 @@ async def test_start_of_a_registered_tenant_opens_its_run_with_the_options(open_
     assert spec["chart_template"] == "Standard"
 
 
+async def test_start_of_a_tenant_that_was_removed_begins_it_anew(open_rig: Rig) -> None:
+    tenant_id = await open_rig.registered()
+    open_rig.sql("UPDATE tenants SET state = 'DEPROVISIONED'")
+    look = (await open_rig.get(f"{base(tenant_id)}/status")).json()
+    assert (look["status"], look["total_steps"]) == ("NOT_STARTED", 0)
+    assert (await open_rig.post(f"{base(tenant_id)}/continue")).status_code == 409
+    answer = await open_rig.post(f"{base(tenant_id)}/start", json={"include_demo_data": True})
+    assert answer.status_code == 409
+    answer = await open_rig.post(f"{base(tenant_id)}/start", headers=JSON)
+    assert (answer.status_code, answer.json()["status"]) == (200, "IN_PROGRESS")
+    assert answer.json()["total_steps"] == 10
+
+
 async def test_start_with_other_options_than_it_was_begun_with_is_409(open_rig: Rig) -> None:
     tenant_id = await open_rig.begun()
     open_rig.ended(tenant_id, "PARTIAL", done=9)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from rich.text import Text
 
 from clients.cli import (
+    bundling,
     connection,
     diagnosing,
     engine_listing,
@@ -65,6 +66,7 @@ _BY_REQUEST = {
     requests.Release: ordering.release,
     requests.Skip: ordering.skip,
     requests.StartMany: starting_many.start_many,
+    requests.Bundle: bundling.bundle,
     requests.Login: signing_in.login,
     requests.WhoAmI: signing_in.whoami,
     requests.ListSweeps: healing.sweeps,

@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from clients.cli import (
+    bundle_command,
     connection,
     diagnose_commands,
     engine_commands,
@@ -48,6 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(login_commands.commands)
+app.add_typer(bundle_command.commands)
 app.add_typer(users_commands.commands)
 app.add_typer(tenant_commands.commands)
 app.add_typer(diagnose_commands.commands)

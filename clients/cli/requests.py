@@ -27,6 +27,15 @@ class Login(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle(Request):
+    """Write everything about a tenant into one file."""
+
+    tenant: str
+    file: str
+    skip_engine: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WhoAmI(Request):
     """Show who one is to the service."""
 

@@ -9,6 +9,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from provisioner.v1 import provisioning_pb2
+from server.access.policy import demand
+from server.model.actor import Right
 from server.rpc import messages
 from server.rpc.answering import Answering
 
@@ -53,6 +55,7 @@ class Watching(Answering):
                 ) as pages,
             ):
                 async for page in pages:
+                    await self._still_in(context, request.tenant_id)
                     await context.write(page_wire(page))
 
         await self._answer(context, "StreamLogs", stream)
@@ -69,9 +72,14 @@ class Watching(Answering):
                 aclosing(self._queries.watch(actor, request.tenant_id)) as answers,
             ):
                 async for answer in answers:
+                    await self._still_in(context, request.tenant_id)
                     await context.write(wire_of(answer))
 
         await self._answer(context, "WatchStatus", watch)
+
+    async def _still_in(self, context: Context, tenant_id: str) -> None:
+        """End a stream whose caller was let go meanwhile: it may have begun an hour ago."""
+        demand(await self._identify(context), Right.READ, tenant_id.lower())
 
 
 def page_wire(page: LogPage) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import tempfile
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
+
+from tests.support.postgres import as_user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,11 +60,10 @@ class Pooler:
     async def start(self) -> None:
         assert BINARY is not None
         # It refuses to run as root; the server's own user exists then.
-        user = pwd.getpwnam("pgserver").pw_uid if os.geteuid() == 0 else None
+        user = "pgserver" if os.geteuid() == 0 else None
         with (self._folder / "log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                BINARY, str(self._file), stdout=log, stderr=log, user=user
-            )
+            command = as_user(user, BINARY, str(self._file))
+            self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while not (self._folder / f".s.PGSQL.{_PORT}").exists():
                 assert self._process.returncode is None, (self._folder / "log").read_text()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -44,12 +46,47 @@ async def restart(server: PostgresServer, *, meanwhile: Awaitable[object] | None
         server: The cluster.
         meanwhile: What to wait for while it is down.
     """
-    await asyncio.to_thread(server.stop)
+    folder = server.get_postmaster_info().socket_dir
+    await asyncio.to_thread(_pg_ctl, server, "-m", "fast", "stop")
     try:
         if meanwhile is not None:
             await meanwhile
     finally:
-        await asyncio.to_thread(server.ensure_postgres_running)
+        options = ("-l", str(server.log), "-o", f'-h "" -k {folder}')
+        await asyncio.to_thread(_pg_ctl, server, *options, "start")
+        # It runs: this only reads its new process id.
+        server.ensure_postgres_running()
+
+
+def as_user(name: str | None, *command: str) -> list[str]:
+    """Return a command that drops to a user by itself.
+
+    `subprocess` would have to fork for that, and a fork of a process whose threads are in
+    gRPC may crash; without a user it needs none.
+    """
+    return list(command) if name is None else [sys.executable, "-c", _AS_USER, name, *command]
+
+
+_AS_USER = """
+import os, pwd, sys
+user = pwd.getpwnam(sys.argv[1])
+os.setgroups([])
+os.setgid(user.pw_gid)
+os.setuid(user.pw_uid)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def _pg_ctl(server: PostgresServer, *arguments: str) -> None:
+    program = str(server.bin_path / "pg_ctl")
+    subprocess.run(
+        as_user(server.system_user, program, "-w", "-D", str(server.pgdata), *arguments),
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
 
 
 @contextlib.asynccontextmanager

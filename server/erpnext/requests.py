@@ -126,7 +126,7 @@ def delete(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SEC
     )
 
 
-def cancel(doctype: str, name: str) -> Request:
+def cancel(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Request:
     """Cancel a submitted document; of a draft or a cancelled one it is refused."""
     return Request(
         method="POST",
@@ -134,4 +134,5 @@ def cancel(doctype: str, name: str) -> Request:
         body={"doctype": doctype, "name": name},
         doctype=doctype,
         name=name,
+        timeout_seconds=timeout_seconds,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.requests import cancel, rows
 from server.erpnext.seeing import conflict, rows_of, text
+from server.erpnext.undo import removing
 from server.erpnext.undo.removing import found_after, look_for, remove
 from server.model.naming import fold_name
 from server.model.step_context import Found, Intent
@@ -58,7 +59,7 @@ class Tills:
             if text(row, "docstatus") == _SUBMITTED:
                 await context.write(
                     Intent(doctype=_DOCTYPE, name=name, slot=True, update=True, repeatable=False),
-                    cancel(_DOCTYPE, name),
+                    cancel(_DOCTYPE, name, removing.REMOVE_SECONDS),
                 )
             await remove(context, _DOCTYPE, name)
 

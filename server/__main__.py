@@ -119,6 +119,8 @@ def accept_site(
 
     async def accept() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        # To stderr: with --json, stdout holds JSON only.
+        configure_logging(settings.log_format, quiet=False)
         async with AsyncExitStack() as stack:
             core = await open_core(settings, load_engines(settings), stack, register=False)
             site = await core.commands.accept_site(LOCAL, engine)

@@ -1,0 +1,43 @@
+"""`accept-site` says what it did, and with --json nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from server.__main__ import EXIT_WRONG_USE, accept_site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def settings(folder: Path) -> dict[str, str]:
+    for name in ("key", "secret"):
+        (folder / name).write_text(name)
+        (folder / name).chmod(0o600)
+    (folder / "engines.toml").write_text(
+        'default = "main"\n[engines.main]\nurl = "http://127.0.0.1:1"\n'
+        'api_key_file = "key"\napi_secret_file = "secret"\n'
+    )
+    return {
+        "database_url": f"sqlite+aiosqlite:///{folder}/provisioner.db",
+        "engines_file": str(folder / "engines.toml"),
+        "auth": "off",
+    }
+
+
+def test_stdout_holds_json_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert accept_site("main", config=None, overrides=settings(tmp_path), as_json=True) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["engine"], said["accepted"]) == ("main", True)
+    assert said["site"].startswith("http://127.0.0.1:1 ")
+
+
+def test_an_unknown_engine_is_told_with_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = accept_site("other", config=None, overrides=settings(tmp_path), as_json=True)
+    assert code == EXIT_WRONG_USE
+    assert "Configured: main" in capsys.readouterr().err

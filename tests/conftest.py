@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import URL
+
+# The PostgreSQL of the tests is started by a fork, and a fork of a process whose threads are in
+# gRPC may crash in gRPC's own handlers; nothing of ours forks and goes on. Read when gRPC loads.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -139,8 +139,8 @@ BUGS = (
         name="an outage costs tries",
         promise=6,
         file="server/executor/drive.py",
-        before="        if error.ask_prober:\n",
-        after="        if False:\n",
+        before="        if error.ask_prober:\n            health = ",
+        after="        if False:\n            health = ",
         caught_by=(f"{EXECUTOR}/test_outages.py",),
     ),
     Bug(

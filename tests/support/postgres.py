@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -115,8 +114,7 @@ async def database(server: PostgresServer) -> AsyncIterator[URL]:
 
 def crash_and_start(server: PostgresServer) -> None:
     """Stop a cluster at once, as a power cut does, and start it again; takes a second or two."""
-    process = server.get_postmaster_info().process
-    assert process is not None
-    process.send_signal(signal.SIGQUIT)
-    process.wait(30)
+    folder = server.get_postmaster_info().socket_dir
+    _pg_ctl(server, "-m", "immediate", "stop")
+    _pg_ctl(server, "-l", str(server.log), "-o", f'-h "" -k {folder}', "start")
     server.ensure_postgres_running()

@@ -6,9 +6,11 @@ printable is shown as an escape, so that nobody forges a line or drives a termin
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
@@ -40,12 +42,31 @@ def configure_logging(log_format: str, *, quiet: bool) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if quiet else logging.INFO
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Unread(sys.stderr)),
     )
     # Libraries log by the standard library; httpx would log each request at INFO.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+class _Unread(io.TextIOBase):
+    """Writes to a stream that may be gone: a log nobody reads must not stop who logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or lose the text."""
+        # `serve 2>&1 | head`: the pipe is closed (OSError), or the file is (ValueError).
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if there is still somebody to flush to."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def one_line(text: str) -> str:

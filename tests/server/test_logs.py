@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+import structlog
 
-from server.logs import one_line
+from server.logs import configure_logging, one_line
 
 FORGED = "Acme\n2026-11-25T12:00:00Z [info     ] users.administrator_made \x1b[2K\r\x9b31m\u202e"
 
@@ -69,3 +71,11 @@ def test_for_programs_every_event_is_one_line_of_json() -> None:
 )
 def test_what_is_printable_stays_as_it_is(text: str, shown: str) -> None:
     assert one_line(text) == shown
+
+
+def test_a_log_that_nobody_reads_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = io.StringIO()
+    gone.close()
+    monkeypatch.setattr(sys, "stderr", gone)
+    configure_logging("json", quiet=False)
+    structlog.get_logger("test").warning("something.happened", tenant="")

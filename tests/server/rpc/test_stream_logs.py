@@ -207,7 +207,8 @@ async def test_two_hundred_cancelled_streams_leave_nothing_behind(rig: Rig) -> N
     await _until_open(rig, 0)
     del calls, call
     # A page that others may share is read to its end, also when its reader has gone.
-    await _until(lambda: _tasks() == before)
+    # A task of the first stream's call may still have been counted before: fewer are fine.
+    await _until(lambda: not _tasks() - before)
     assert rig.queries.hub.follower_count == 0
     # The store still answers, on connections that were given back whole.
     await rig.write(TENANT, "two", rest=True)
@@ -227,7 +228,7 @@ async def _until_open(rig: Rig, count: int) -> None:
 
 async def _until(true: Callable[[], bool]) -> None:
     """Give the loop turns until something is so; the timeout bounds a hang."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0)
 

@@ -10,7 +10,7 @@ import contextlib
 import io
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
@@ -42,7 +42,8 @@ def configure_logging(log_format: str, *, quiet: bool) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if quiet else logging.INFO
         ),
-        logger_factory=structlog.PrintLoggerFactory(_Unread(sys.stderr)),
+        # It is a text stream, though not the typing module's kind of one.
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unread(sys.stderr))),
     )
     # Libraries log by the standard library; httpx would log each request at INFO.
     handler = logging.StreamHandler(sys.stderr)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from reconciler.drift import DriftCheck
     from reconciler.observation import Observation
     from server.commands import Commands, EngineEntry
     from server.model.identifiers import TenantId
@@ -106,6 +107,7 @@ class Sweeper:
         window_seconds: float = 0.0,
         notify: bool = False,
         skipped_passes: Callable[[], int] = lambda: 0,
+        drift: DriftCheck | None = None,
     ) -> None:
         """Take what a sweep needs.
 
@@ -120,6 +122,7 @@ class Sweeper:
                 so many seconds, usually those between two sweeps; 0: for this sweep alone.
             notify: Whether messages for the webhook are written.
             skipped_passes: How many passes were skipped so far, for the record.
+            drift: Looks at a few finished tenants after each sweep that is no dry run.
         """
         self._database = database
         self._observer = Observer(database, engines=engines, now=now, lease_seconds=lease_seconds)
@@ -130,6 +133,7 @@ class Sweeper:
         self._window = timedelta(seconds=window_seconds)
         self._notify = notify
         self._skipped_passes = skipped_passes
+        self._drift = drift
         self._skipped_told = 0
         self._remembered: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
@@ -164,6 +168,7 @@ class Sweeper:
         if not dry_run:
             healed = await self._settle()
             await self._herds.close(stuck)
+            recorded += await self._look_for_drift(current)
         return SweepReport(
             id=current.id,
             started_at=current.started_at,
@@ -176,6 +181,17 @@ class Sweeper:
             healed=healed,
             handed_over=await self._handed_over(dry_run=dry_run),
         )
+
+    async def _look_for_drift(self, current: _Pass) -> int:
+        """Look at a few finished tenants, last of all: who stands still goes first."""
+        if self._drift is None:
+            return 0
+        checked = await self._drift.check()
+        current.observed += checked.looked_at
+        current.findings.extend(checked.findings)
+        for found in checked.findings:
+            _log_finding(found)
+        return len(checked.findings)
 
     async def _look(self, current: _Pass) -> list[Observation]:
         """Observe everything; return those that stand still, and treat the others at once.

@@ -458,7 +458,8 @@ def _healer_of(settings: Settings, made: list[LocalHealer]) -> Callable[[Core], 
 
 
 def _healer(core: Core, settings: Settings) -> LocalHealer:
-    from reconciler.healer import LocalHealer  # noqa: PLC0415 - other programs need none
+    from reconciler.drift import DriftCheck  # noqa: PLC0415 - other programs need none
+    from reconciler.healer import LocalHealer  # noqa: PLC0415 - likewise
     from reconciler.sweep import Sweeper  # noqa: PLC0415 - likewise
 
     def skipped() -> int:
@@ -474,6 +475,15 @@ def _healer(core: Core, settings: Settings) -> LocalHealer:
             window_seconds=settings.sweep_seconds,
             notify=settings.webhook_url is not None,
             skipped_passes=skipped,
+            drift=DriftCheck(
+                core.database,
+                core.prober,
+                sites={entry.site for entry in core.entries.values()},
+                now=utc_now,
+                limit=settings.drift_per_sweep,
+                period=timedelta(days=settings.drift_days),
+                notify=settings.webhook_url is not None,
+            ),
         )
     )
     return healer

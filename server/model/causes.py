@@ -21,6 +21,7 @@ class Cause(Enum):
     HEALING_BUDGET_SPENT = "HEALING_BUDGET_SPENT"
     HELD = "HELD"
     HERD = "HERD"
+    DRIFT = "DRIFT"
     SWEEP_ERROR = "SWEEP_ERROR"
 
 

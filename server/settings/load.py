@@ -47,6 +47,8 @@ _REMEDIES = {
     "http_address": _ADDRESS.format("127.0.0.1:4000"),
     "lease_seconds": _SECONDS.format("10"),
     "sweep_seconds": _SECONDS.format("30"),
+    "drift_per_sweep": "Give a whole number such as 2, or 0 to look for no drift.",
+    "drift_days": "Give a number of days greater than 0, such as 7.",
     "drain_seconds": "Give a number of seconds from 0, such as 25.",
     "engines_file": _FILE.format("engines.toml"),
     "admin_email": "Give one such as admin@example.com.",

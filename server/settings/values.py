@@ -217,6 +217,8 @@ class Settings(BaseSettings):
         http_address: Where REST, the console and metrics are served.
         lease_seconds: How long a run stays a worker's without a sign of life.
         sweep_seconds: Pause between two sweeps of the reconciler.
+        drift_per_sweep: Most finished tenants whose drift one sweep looks for; 0 is none.
+        drift_days: From one such look at a tenant to the next.
         drain_seconds: How long a stopping server waits for answers that are under way.
         engines_file: The TOML file that `load_engines` reads; None is no engine.
         admin_email: The first administrator.
@@ -256,6 +258,10 @@ class Settings(BaseSettings):
     sweep_seconds: Annotated[float, BeforeValidator(_number), Field(ge=1, allow_inf_nan=False)] = (
         30.0
     )
+    drift_per_sweep: Annotated[int, BeforeValidator(_number), Field(ge=0, le=100)] = 2
+    drift_days: Annotated[
+        float, BeforeValidator(_number), Field(gt=0, le=36500, allow_inf_nan=False)
+    ] = 7.0
     drain_seconds: Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)] = (
         25.0
     )

@@ -17,6 +17,7 @@ from server.store import postgres, schema, sqlite
 from server.store.apply import apply, ensure_engine
 from server.store.auditing import submit_with_trail, trail
 from server.store.bound import read_bound, read_bound_companies
+from server.store.drift import DriftStore
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, detail
 from server.store.fleet import read_loads
@@ -71,6 +72,7 @@ class Database:
         self.healing_history = HealingHistory(self._engine)
         self.outbox = Outbox(self.in_transaction)
         self.healing = HealingStore(self._engine, self.in_transaction)
+        self.drift = DriftStore(self._engine, self.in_transaction)
         looks = SqliteGlances if self.is_sqlite else PostgresGlances
         self.glances: Glances = looks(self.url, self.reads)
         self.lists = TenantLists(self._engine)

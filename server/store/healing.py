@@ -228,6 +228,8 @@ class HealingStore:
                 literal_column(f"findings.{_OPEN}"),
                 FINDINGS.c.cause != "HERD",
                 TENANTS.c.state.in_(_SETTLED),
+                # Found on a finished tenant: only another look can say that it is over.
+                or_(FINDINGS.c.cause != "DRIFT", TENANTS.c.state != "COMPLETED"),
                 TENANTS.c.hold_reason.is_(None),
             )
             .order_by(FINDINGS.c.found_at, FINDINGS.c.id)

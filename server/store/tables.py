@@ -71,6 +71,8 @@ TENANTS = Table(
     # in no index, or PostgreSQL writes all of them anew at each step (docs/decisions/0039).
     Column("state_since", UtcTime, nullable=False, server_default=_LONG_AGO),
     Column("unsettled_since", UtcTime),
+    # When its drift is to be looked for next; NULL: never looked, so by `state_since`.
+    Column("verify_at", UtcTime),
     # The name's words (server.model.listing.words_of), for texts that fit many.
     Column("words", Text, nullable=False, server_default=""),
     Index("ix_tenants_company_fold", "company_fold"),
@@ -95,6 +97,24 @@ TENANTS = Table(
         postgresql_where=text(
             "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
         ),
+    ),
+    # Whose drift is to be looked for, the longest waiting first; each finished tenant is in
+    # one of the two. Neither has a column that a step changes.
+    Index(
+        "ix_tenants_never_verified",
+        "site",
+        "state_since",
+        "id",
+        sqlite_where=text("state = 'COMPLETED' AND verify_at IS NULL"),
+        postgresql_where=text("state = 'COMPLETED' AND verify_at IS NULL"),
+    ),
+    Index(
+        "ix_tenants_verify_at",
+        "site",
+        "verify_at",
+        "id",
+        sqlite_where=text("state = 'COMPLETED' AND verify_at IS NOT NULL"),
+        postgresql_where=text("state = 'COMPLETED' AND verify_at IS NOT NULL"),
     ),
     # Words of state that are none of ours: few, if somebody wrote into the table.
     Index(

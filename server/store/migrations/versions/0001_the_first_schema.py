@@ -291,6 +291,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("unsettled_since", UtcTime(), nullable=True),
+        sa.Column("verify_at", UtcTime(), nullable=True),
         sa.Column("words", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
     )
@@ -327,6 +328,20 @@ def upgrade() -> None:
             postgresql_where=sa.text(
                 "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
             ),
+        )
+        batch_op.create_index(
+            "ix_tenants_never_verified",
+            ["site", "state_since", "id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'COMPLETED' AND verify_at IS NULL"),
+            postgresql_where=sa.text("state = 'COMPLETED' AND verify_at IS NULL"),
+        )
+        batch_op.create_index(
+            "ix_tenants_verify_at",
+            ["site", "verify_at", "id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'COMPLETED' AND verify_at IS NOT NULL"),
+            postgresql_where=sa.text("state = 'COMPLETED' AND verify_at IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_tenants_unknown_state",

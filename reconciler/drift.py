@@ -1,0 +1,287 @@
+"""Drift: looks at a few finished tenants after a sweep, and reports what was changed by hand.
+
+Reads only. What differs is a finding for a person; nothing is driven, no till is opened.
+The finding ends when a later look finds all as it should be. A site that has work to do,
+or whose gate is shut, is left alone. Each look is claimed in the database first, so that
+any number of reconcilers look once (docs/decisions/0043).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from reconciler.found import HEALED, Found, call_of, message, row_of
+from reconciler.judge import Finding, Verdict
+from reconciler.remedies import Carried, RemedyOutcome
+from server.errors import ProvisionerError, StoreUnavailable
+from server.model.causes import Cause, Severity
+from server.model.identifiers import new_id
+from server.model.states import GateState
+from server.probing import Stand
+from server.store.operations import SweepOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from server.probing import Prober, StepLook, Survey
+    from server.store.database import Database
+    from server.store.drift import DueLook
+    from server.store.operations import OutboxRow
+    from server.store.reads import Gate
+
+_log = structlog.get_logger(__name__)
+
+_FINDINGS = uuid.UUID("c1f8a0de-3a0f-5b86-9a8e-7d1d2b6f0e43")
+
+# Until the next look where this one came to nothing, or found something: what a person
+# mends shall not stand as drift for a week.
+_SOON = timedelta(hours=1)
+# All looks of one sweep together: the next sweep must not wait for a slow site.
+_SECONDS = 20.0
+# What one message and one evidence name; all of it is a command away.
+_MOST_NAMED = 5
+_MAX_TEXT = 400
+
+_WRONG = frozenset({Stand.MISSING, Stand.FOREIGN, Stand.DIFFERENT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What came of the looks of one sweep.
+
+    Attributes:
+        looked_at: Tenants that were looked at.
+        findings: What was new.
+        ended: Findings that are over.
+    """
+
+    looked_at: int = 0
+    findings: tuple[Found, ...] = ()
+    ended: int = 0
+
+
+class DriftCheck:
+    """Looks at finished tenants, a few a sweep, the longest waiting first."""
+
+    def __init__(
+        self,
+        database: Database,
+        prober: Prober,
+        *,
+        sites: Collection[str],
+        now: Callable[[], datetime],
+        limit: int = 2,
+        period: timedelta = timedelta(days=7),
+        notify: bool = False,
+        seconds: float = _SECONDS,
+    ) -> None:
+        """Take what a look needs.
+
+        Args:
+            database: Where tenants and findings are.
+            prober: Who looks.
+            sites: That this process can ask.
+            now: The clock.
+            limit: Most looks in one sweep; 0 for none.
+            period: From one look at a tenant to the next.
+            notify: Whether messages for the webhook are written.
+            seconds: Longest time for all looks of a sweep.
+        """
+        self._database = database
+        self._prober = prober
+        self._sites = sorted(sites)
+        self._now = now
+        self._limit = limit
+        self._period = period
+        self._soon = min(_SOON, period)
+        self._notify = notify
+        self._seconds = seconds
+
+    async def check(self) -> Checked:
+        """Look at those that are due, as far as limit and time allow.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
+        if not self._limit:
+            return Checked()
+        began, looked_at, ended = self._now(), 0, 0
+        findings: list[Found] = []
+        try:
+            async with asyncio.timeout(self._seconds):
+                for look in await self._due():
+                    claimed = self._now() + self._soon
+                    if not await self._database.drift.claim(look, until=claimed):
+                        continue
+                    survey = await self._look(look)
+                    if survey is None:
+                        continue
+                    looked_at += 1
+                    found, over = await self._conclude(look, survey, claimed)
+                    findings.extend(found)
+                    ended += over
+        except TimeoutError:
+            # The tenant under way keeps its claim and is looked at when that is over.
+            _log.warning("drift.cut", seconds=self._seconds, looked_at=looked_at)
+        if looked_at:
+            _log.info("drift.checked", looked_at=looked_at, found=len(findings), began=str(began))
+        return Checked(looked_at=looked_at, findings=tuple(findings), ended=ended)
+
+    async def _due(self) -> list[DueLook]:
+        gates = await self._database.reads.gates()
+        looks: list[DueLook] = []
+        for site in self._sites:
+            due = await self._database.drift.due(
+                site, now=self._now(), period=self._period, limit=self._limit
+            )
+            if due and not await self._is_busy(site, gates.get(site)):
+                looks.extend(due)
+        return sorted(looks, key=lambda each: each.due_at)[: self._limit]
+
+    async def _is_busy(self, site: str, gate: Gate | None) -> bool:
+        """Tell whether a site is shut, spared, or has tenants to make: those come first."""
+        if gate is not None:
+            now = self._now()
+            spared = gate.paused_until is not None and gate.paused_until > now
+            taken = gate.slot_tenant_id is not None and (gate.slot_expires_at or now) >= now
+            if gate.state is not GateState.UP or spared or taken:
+                return True
+        return bool(await self._database.reads.slot_line(site, driving=(), limit=1))
+
+    async def _look(self, look: DueLook) -> Survey | None:
+        """Look at one tenant; None where that came to nothing, and it is tried again soon."""
+        try:
+            return await self._prober.tenant(look.tenant_id)
+        except StoreUnavailable:
+            raise
+        except ProvisionerError as error:
+            _log.info("drift.not_looked", tenant=look.tenant_id, why=str(error)[:_MAX_TEXT])
+        except Exception:  # noqa: BLE001 - one poisoned tenant must not stop the sweep
+            _log.exception("drift.failed", tenant=look.tenant_id)
+        return None
+
+    async def _conclude(
+        self, look: DueLook, survey: Survey, claimed: datetime
+    ) -> tuple[list[Found], int]:
+        """Record what a look found; return what is new, and how many findings are over."""
+        drift = self._database.drift
+        if not await drift.is_as_seen(look):
+            return [], 0  # an order came meanwhile: what was seen is of no tenant at rest
+        known = await drift.open_drifts(look.tenant_id)
+        if survey.clean:
+            ended = 0
+            if known:
+                at = self._now()
+                told = [_mended(look, known[0].id, known[0].found_at, at)] if self._notify else []
+                ids = [each.id for each in known]
+                ended = await self._database.healing.end(
+                    ids, ended_as="MENDED", at=at, messages=told
+                )
+            await drift.put_off(look.tenant_id, claimed=claimed, until=self._now() + self._period)
+            return [], ended
+        finding = finding_of(look, survey)
+        if known:
+            if known[0].message != finding.message:
+                await drift.renew(known[0].id, message=finding.message, evidence=finding.evidence)
+            return [], 0
+        found = Found(
+            tenant_id=look.tenant_id,
+            company_name=look.company_name,
+            revision=look.revision,
+            finding=finding,
+            verdict=Verdict.CALL_OPERATOR,
+            carried=Carried(outcome=RemedyOutcome.OPERATOR_CALLED),
+            stuck_since=None,
+            not_before=None,
+            found_at=self._now(),
+            # By the claim, and not by the revision: what is mended and changed again by hand
+            # is found again, and the tenant's revision has not moved.
+            own_id=str(uuid.uuid5(_FINDINGS, f"{look.tenant_id}:{claimed.isoformat()}")),
+        )
+        await self._record(found)
+        return [found], 0
+
+    async def _record(self, found: Found) -> None:
+        call = call_of(found) if self._notify else None
+        await self._database.submit(
+            SweepOperation(
+                id=new_id(found.found_at),
+                started_at=found.found_at,
+                finished_at=self._now(),
+                observed=1,
+                acted=0,
+                skipped_passes=0,
+                findings=(row_of(found),),
+                outbox=() if call is None else (call,),
+            )
+        )
+
+
+def finding_of(look: DueLook, survey: Survey) -> Finding:
+    """Say how a finished tenant differs from what it needs; the first difference is the evidence.
+
+    Args:
+        look: Of whom.
+        survey: That is not clean.
+    """
+    wrong = [step for step in survey.steps if step.stand in _WRONG]
+    said = [text for step in wrong for text in _texts(step)]
+    more = f" (and {len(said) - _MOST_NAMED} more)" if len(said) > _MOST_NAMED else ""
+    one = look.tenant_id
+    remedy = f"See all of it with: provisioner verify {one}. "
+    if any(step.code for step in wrong):
+        remedy += "Mend in ERPNext what differs there."
+    else:
+        remedy += f"A run makes what is missing, only on order: provisioner retry {one}"
+    return Finding(
+        cause=Cause.DRIFT,
+        severity=Severity.PERSON,
+        message=(
+            "Something of this finished tenant was deleted or changed at the site: "
+            f"{'; '.join(said[:_MOST_NAMED])[:_MAX_TEXT]}{more}. {remedy}"
+        ),
+        evidence=_evidence(wrong) | {"differences": str(len(said))},
+    )
+
+
+def _texts(step: StepLook) -> list[str]:
+    """Return a text a difference, or what the step says where it names none."""
+    each = [f"{step.key}: {difference}" for difference in (*step.differences, *step.missing)]
+    return each or [f"{step.key}: {step.message or step.code}".rstrip(".")]
+
+
+def _evidence(wrong: list[StepLook]) -> dict[str, str]:
+    if not wrong:
+        return {}
+    step = wrong[0]
+    facts = {"step": step.key, "stand": step.stand.value, "code": step.code}
+    for difference in (*step.differences, *step.missing)[:1]:
+        facts |= {
+            "document": f"{difference.doctype} {difference.name}",
+            "field": difference.field,
+            "have": difference.have,
+            "want": difference.want,
+        }
+    return {key: value[:_MAX_TEXT] for key, value in facts.items()}
+
+
+def _mended(look: DueLook, finding_id: str, found_at: datetime, at: datetime) -> OutboxRow:
+    return message(
+        HEALED,
+        finding_id,
+        at,
+        tenant_id=look.tenant_id,
+        company_name=look.company_name,
+        cause=Cause.DRIFT.value,
+        ended_as="MENDED",
+        noticed_at=found_at.isoformat(),
+        healed_at=at.isoformat(),
+        seconds=round((at - found_at).total_seconds(), 3),
+    )

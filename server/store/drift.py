@@ -1,0 +1,194 @@
+"""Which finished tenants are due for a look at what their site still has, and who looks.
+
+`tenants.verify_at` says when the next look is due; a tenant nobody looked at yet is due by
+the time it was finished. Who looks moves that time on first, by a change that names what
+it saw, so that any number of reconcilers look once. No revision: the tenant is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import literal_column, select, update
+
+from server.errors import StoreUnavailable
+from server.store import rows
+from server.store.failures import DRIVER_ERRORS, detail
+from server.store.snapshot import snapshot
+from server.store.tables import FINDINGS, TENANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Select
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from server.model.identifiers import TenantId
+
+T = TypeVar("T")
+
+# Literal text, or SQLite would not use the partial indexes.
+_NEVER_VERIFIED = "state = 'COMPLETED' AND verify_at IS NULL"
+_VERIFIED = "state = 'COMPLETED' AND verify_at IS NOT NULL"
+_OPEN = "ended_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueLook:
+    """A finished tenant whose look is due.
+
+    Attributes:
+        seen: Its `verify_at`; None where nobody looked yet.
+        due_at: Since when it is due.
+    """
+
+    tenant_id: TenantId
+    company_name: str
+    revision: int
+    seen: datetime | None
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDrift:
+    """A drift that was found and is not over yet."""
+
+    id: str
+    message: str
+    cause: str
+    found_at: datetime
+
+
+class DriftStore:
+    """The reconcilers' list of finished tenants to look at."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        in_transaction: Callable[[Callable[[Connection], Any]], Any],  # Any: as `Database`'s
+    ) -> None:
+        self._engine = engine
+        self._in_transaction = in_transaction
+
+    async def due(
+        self, site: str, *, now: datetime, period: timedelta, limit: int
+    ) -> list[DueLook]:
+        """Return tenants of a site whose look is due, the longest waiting first.
+
+        A time further ahead than a period is due too: the clock was set back, or the period
+        made shorter.
+        """
+        queries = [
+            _looks(_NEVER_VERIFIED, site, TENANTS.c.state_since <= now - period)
+            .order_by(TENANTS.c.state_since, TENANTS.c.id)
+            .limit(limit),
+            _looks(_VERIFIED, site, TENANTS.c.verify_at <= now)
+            .order_by(TENANTS.c.verify_at, TENANTS.c.id)
+            .limit(limit),
+            _looks(_VERIFIED, site, TENANTS.c.verify_at > now + period)
+            .order_by(TENANTS.c.verify_at, TENANTS.c.id)
+            .limit(limit),
+        ]
+        found: list[RowMapping] = []
+        async with snapshot(self._engine) as connection:
+            for query in queries:
+                found.extend((await connection.execute(query)).mappings())
+        looks = [
+            DueLook(
+                tenant_id=row["id"],
+                company_name=row["company_name"],
+                revision=row["revision"],
+                seen=row["verify_at"],
+                due_at=row["verify_at"] or row["state_since"] + period,
+            )
+            for row in found
+        ]
+        return sorted(looks, key=lambda each: (each.due_at, each.tenant_id))[:limit]
+
+    async def claim(self, look: DueLook, *, until: datetime) -> bool:
+        """Take a look that is due; until then nobody else takes it.
+
+        Returns:
+            False if another reconciler was faster, or the tenant has changed.
+        """
+        seen = TENANTS.c.verify_at
+        same = seen.is_(None) if look.seen is None else seen == look.seen
+
+        def take(connection: Connection) -> bool:
+            taken = connection.execute(
+                update(TENANTS)
+                .where(
+                    TENANTS.c.id == look.tenant_id,
+                    TENANTS.c.state == "COMPLETED",
+                    TENANTS.c.revision == look.revision,
+                    same,
+                )
+                .values(verify_at=until)
+            )
+            return taken.rowcount == 1
+
+        return await self._write(take)
+
+    async def put_off(self, tenant_id: TenantId, *, claimed: datetime, until: datetime) -> None:
+        """Say when the next look is due, unless somebody else took the tenant since."""
+        await self._write(
+            lambda connection: connection.execute(
+                update(TENANTS)
+                .where(TENANTS.c.id == tenant_id, TENANTS.c.verify_at == claimed)
+                .values(verify_at=until)
+            )
+        )
+
+    async def is_as_seen(self, look: DueLook) -> bool:
+        """Tell whether nothing happened to the tenant since it was taken."""
+        query = select(TENANTS.c.id).where(
+            TENANTS.c.id == look.tenant_id,
+            TENANTS.c.state == "COMPLETED",
+            TENANTS.c.revision == look.revision,
+        )
+        async with snapshot(self._engine) as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def open_drifts(self, tenant_id: TenantId) -> list[OpenDrift]:
+        """Return what was found of a tenant and is not over yet."""
+        query = (
+            select(FINDINGS.c.id, FINDINGS.c.message, FINDINGS.c.cause, FINDINGS.c.found_at)
+            .where(
+                literal_column(_OPEN),
+                FINDINGS.c.tenant_id == tenant_id,
+                FINDINGS.c.cause == "DRIFT",
+            )
+            .order_by(FINDINGS.c.found_at, FINDINGS.c.id)
+        )
+        async with snapshot(self._engine) as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [OpenDrift(**row) for row in found]
+
+    async def renew(self, finding_id: str, *, message: str, evidence: Mapping[str, str]) -> None:
+        """Let a finding say what a later look saw."""
+        await self._write(
+            lambda connection: connection.execute(
+                update(FINDINGS)
+                .where(FINDINGS.c.id == finding_id)
+                .values(message=message, evidence=rows.dump(evidence))
+            )
+        )
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        try:
+            result: T = await self._in_transaction(work)
+        except DRIVER_ERRORS as error:
+            raise StoreUnavailable(f"The database can't write now: {detail(error)}") from error
+        return result
+
+
+def _looks(of: str, site: str, due: ColumnElement[bool]) -> Select[Any]:  # Any: rows of tenants
+    return select(
+        TENANTS.c.id,
+        TENANTS.c.company_name,
+        TENANTS.c.revision,
+        TENANTS.c.verify_at,
+        TENANTS.c.state_since,
+    ).where(literal_column(of), TENANTS.c.site == site, TENANTS.c.hold_reason.is_(None), due)

@@ -1,0 +1,137 @@
+"""Whose drift is looked for, on both databases: who is due, in which order, and once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from server.commands import Commands, EngineEntry
+from server.model.actor import LOCAL
+from server.model.blueprint import NOOP
+from server.store.database import Database
+from server.validation import RawSpec
+from tests.support.stores import prepared
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import URL, Connection
+
+    from server.store.drift import DueLook
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+WEEK = timedelta(days=7)
+HOUR = timedelta(hours=1)
+SITE = "site"
+
+
+@pytest.fixture
+async def store(database_url: URL) -> AsyncIterator[Database]:
+    database = await Database.open(await prepared(database_url))
+    yield database
+    await database.close()
+
+
+async def finished(
+    store: Database, name: str, *, at: datetime = NOON, state: str = "COMPLETED"
+) -> str:
+    """A tenant that is finished, by its stored word, which is all that is read here."""
+    commands = Commands(
+        store,
+        engines={"main": EngineEntry(site=SITE, blueprint=NOOP)},
+        default_engine="main",
+        now=lambda: at,
+    )
+    tenant_id = await commands.start(LOCAL, RawSpec(company_name=name))
+    await sql(store, f"UPDATE tenants SET state = '{state}' WHERE id = '{tenant_id}'")  # noqa: S608 - our own words
+    return tenant_id
+
+
+async def sql(store: Database, statement: str) -> list[Any]:
+    def run(connection: Connection) -> list[Any]:
+        result = connection.execute(text(statement))
+        return list(result) if result.returns_rows else []
+
+    return await store.in_transaction(run)
+
+
+async def due(store: Database, now: datetime, *, limit: int = 10) -> list[DueLook]:
+    return await store.drift.due(SITE, now=now, period=WEEK, limit=limit)
+
+
+async def test_a_tenant_is_due_a_period_after_it_was_finished_and_not_before(
+    store: Database,
+) -> None:
+    tenant = await finished(store, "One")
+    await finished(store, "Moving", state="IN_PROGRESS")
+
+    assert await due(store, NOON + WEEK - HOUR) == []
+    assert [each.tenant_id for each in await due(store, NOON + WEEK)] == [tenant]
+    assert await store.drift.due("elsewhere", now=NOON + WEEK, period=WEEK, limit=10) == []
+
+
+async def test_the_longest_waiting_comes_first_whether_it_was_looked_at_or_not(
+    store: Database,
+) -> None:
+    names = {
+        await finished(store, name, at=NOON + timedelta(hours=hours)): name
+        for name, hours in (("A", 0), ("B", 1), ("C", 2))
+    }
+    first = (await due(store, NOON + WEEK))[0]
+    assert await store.drift.claim(first, until=NOON + WEEK + timedelta(minutes=90))
+
+    later = NOON + WEEK + timedelta(hours=9)
+
+    assert [names[each.tenant_id] for each in await due(store, later)] == ["B", "A", "C"]
+    assert [names[each.tenant_id] for each in await due(store, later, limit=1)] == ["B"]
+
+
+async def test_of_many_that_take_one_look_at_once_one_gets_it(store: Database) -> None:
+    await finished(store, "One")
+    now = NOON + WEEK
+    for seen in range(2):  # never looked at, then looked at before
+        [look] = await due(store, now)
+        assert (look.seen is None) == (seen == 0)
+
+        taken = await asyncio.gather(
+            *(
+                store.drift.claim(look, until=now + HOUR + timedelta(seconds=number))
+                for number in range(5)
+            )
+        )
+
+        assert sorted(taken) == [False] * 4 + [True]
+        assert await due(store, now) == []
+        now += 2 * HOUR
+
+
+async def test_a_tenant_that_an_order_came_to_is_not_taken(store: Database) -> None:
+    tenant = await finished(store, "One")
+    [look] = await due(store, NOON + WEEK)
+    await sql(store, f"UPDATE tenants SET revision = revision + 1 WHERE id = '{tenant}'")  # noqa: S608
+
+    assert not await store.drift.claim(look, until=NOON + WEEK + HOUR)
+    assert not await store.drift.is_as_seen(look)
+
+
+async def test_a_time_further_ahead_than_a_period_is_due(store: Database) -> None:
+    await finished(store, "One")
+    [look] = await due(store, NOON + WEEK)
+    await store.drift.claim(look, until=NOON + 3 * WEEK)
+
+    assert len(await due(store, NOON + WEEK)) == 1  # the clock was set back, or the period shorter
+
+
+async def test_only_who_took_a_look_puts_it_off(store: Database) -> None:
+    tenant = await finished(store, "One")
+    [look] = await due(store, NOON + WEEK)
+    await store.drift.claim(look, until=NOON + WEEK + HOUR)
+
+    await store.drift.put_off(look.tenant_id, claimed=NOON, until=NOON + 2 * WEEK)
+    assert [each.tenant_id for each in await due(store, NOON + WEEK + HOUR)] == [tenant]
+    await store.drift.put_off(look.tenant_id, claimed=NOON + WEEK + HOUR, until=NOON + 2 * WEEK)
+    assert await due(store, NOON + WEEK + HOUR) == []

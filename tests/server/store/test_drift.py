@@ -18,6 +18,7 @@ from tests.support.stores import prepared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from sqlalchemy import URL, Connection
 
@@ -135,3 +136,23 @@ async def test_only_who_took_a_look_puts_it_off(store: Database) -> None:
     assert [each.tenant_id for each in await due(store, NOON + WEEK + HOUR)] == [tenant]
     await store.drift.put_off(look.tenant_id, claimed=NOON + WEEK + HOUR, until=NOON + 2 * WEEK)
     assert await due(store, NOON + WEEK + HOUR) == []
+
+
+async def test_on_sqlite_who_is_due_is_read_from_an_index_in_its_order(tmp_path: Path) -> None:
+    store = await Database.open(await prepared(f"sqlite+aiosqlite:///{tmp_path / 'plan.db'}"))
+    never = "state = 'COMPLETED' AND verify_at IS NULL"
+    before = "state = 'COMPLETED' AND verify_at IS NOT NULL"
+    for of, index, column in (
+        (never, "ix_tenants_never_verified", "state_since"),
+        (before, "ix_tenants_verify_at", "verify_at"),
+    ):
+        plan = await sql(
+            store,
+            f"EXPLAIN QUERY PLAN SELECT id FROM tenants WHERE {of} AND site = 's' "  # noqa: S608
+            f"AND hold_reason IS NULL AND {column} <= '2026' ORDER BY {column}, id LIMIT 2",
+        )
+        steps = " ".join(str(row[-1]) for row in plan)
+        assert f"{index} (site=?" in steps
+        assert f"{column}<?)" in steps
+        assert "TEMP B-TREE" not in steps
+    await store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from server.executor import context
 from server.model.actor import LOCAL
 from server.model.states import ResourceState, TenantState
 from server.validation import RawSpec
-from tests.server.executor.scene import TILL_USER, WHOLE
+from tests.server.executor.scene import PATIENCE_SECONDS, TILL_USER, WHOLE
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -221,10 +222,14 @@ async def test_a_removal_goes_on_where_a_dead_worker_left_it(still: Shop) -> Non
     gone = still.site.arrivals("DELETE", "POS Profile")
     await still.faults({"method": "DELETE", "doctype": "POS Profile", "hang_seconds": 60})
     await still.remove(tenant)
-    await still.site.arrived("DELETE", "POS Profile", gone + 1)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await still.site.arrived("DELETE", "POS Profile", gone + 1)
     await still.leave(first)
     await still.faults()
     still.site.hurry()
+    # As if the time of the request without an answer were over: until then nothing of the
+    # tenant is removed (test_quarantine).
+    still.sql("UPDATE resources SET busy_until = ?", "2026-01-01 00:00:00.000000+00:00")
     await still.drive()
     await still.rest(tenant)
     assert await still.state(tenant) is TenantState.DEPROVISIONED

@@ -60,6 +60,9 @@ def prepare(connection: Connection) -> None:
     if found is None and not inspect(connection).get_table_names():
         upgrade(connection)
         return
+    if found is None:
+        # Another server may have set it up between the two looks: tables and revision came at once.
+        found = current(connection)
     if found != head():
         raise SchemaMismatch(
             f"The database has schema {found or 'none'}, this version needs {head()}. "

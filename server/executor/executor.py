@@ -189,6 +189,8 @@ class Executor:
         if not due:
             return
         claims = await self._read_claims({run.tenant_id for run in due.values()})
+        if not self._lease.holds():
+            return  # it ended while this look was under way: who is dead claims nothing
         for run in due.values():
             self._taken[run.run_id] = run
             arrived = arrivals.get(run.run_id, _nothing)

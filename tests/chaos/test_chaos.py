@@ -79,7 +79,6 @@ async def storm(folder: Path, *, seconds: float, seed: str, tenants: int) -> Non
         await until_all_completed(fleet, tenants)
         await check(fleet, names, acknowledged)
         proof.note(
-            "Chaos: 3 servers, 2 reconcilers, one PostgreSQL",
             seconds=int(seconds),
             seed=seed,
             tenants=tenants,

@@ -76,12 +76,7 @@ async def test_a_death_at_every_point_is_survived(faults: Sequence[dict[str, Any
     points = (await live_through(faults=faults)).lives[0].points
     ways = deaths(points)
     await walk([[way] for way in ways], faults)
-    proof.note(
-        "Every crash point" + (", on a day with faults" if faults else ""),
-        points=len(points),
-        kinds=len(kinds(points)),
-        deaths=len(ways),
-    )
+    proof.note(points=len(points), kinds=len(kinds(points)), deaths=len(ways), faults=len(faults))
 
 
 async def test_two_deaths_are_survived() -> None:
@@ -108,7 +103,7 @@ async def test_pairs_of_deaths_around_claim_commit_and_write_are_survived() -> N
         for when in (When.BEFORE, When.AFTER)
     ]
     await walk(pairs, ())
-    proof.note("Pairs of deaths", pairs=len(pairs))
+    proof.note(pairs=len(pairs))
 
 
 def _pair(points: Sequence[Point], dice: random.Random) -> list[Death]:
@@ -129,7 +124,7 @@ async def test_a_clock_that_is_set_changes_nothing(when: When) -> None:
 async def test_a_clock_that_is_set_at_any_point_changes_nothing(when: When) -> None:
     points = (await live_through()).lives[0].points
     await walk([[Death(number=point.number, when=when)] for point in points], ())
-    proof.note(f"The {when.value} five hours at every point", points=len(points))
+    proof.note(points=len(points))
 
 
 async def test_a_death_after_the_clock_was_set_back_is_survived() -> None:

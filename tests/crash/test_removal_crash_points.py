@@ -123,4 +123,4 @@ async def test_a_death_at_every_point_of_a_removal_is_survived() -> None:
     points = (await remove_through()).lives[0].points
     ways = deaths(points)
     await walk(ways)
-    proof.note("Every crash point of a removal", points=len(points), deaths=len(ways))
+    proof.note(points=len(points), deaths=len(ways))

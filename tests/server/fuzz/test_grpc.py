@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from provisioner.v1 import fleet_pb2, provisioning_pb2
 from server.rpc import RpcServer
+from tests.support import proof
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Descriptor = Any  # Any: protobuf has two implementations without a common type
 
 SEED = 20260301
+LONG = 1000
 METHODS = [
     method
     for file in (provisioning_pb2, fleet_pb2)
@@ -77,7 +79,8 @@ async def test_a_message_of_the_contract_never_meets_a_fault(
 @pytest.mark.prove
 @pytest.mark.parametrize("name", NAMES)
 async def test_nor_does_a_long_row_of_messages(target: tuple[int, str], name: str) -> None:
-    await asyncio.to_thread(_fuzz, *target, name, 1000)
+    await asyncio.to_thread(_fuzz, *target, name, LONG)
+    proof.note(messages=LONG, seed=SEED)
 
 
 def _fuzz(port: int, tenant_id: str, name: str, examples: int) -> None:

@@ -304,6 +304,11 @@ def _company_name(found: _Findings, sent: str) -> str:
         ),
         (not name.strip("."), f"{_shown(name)} is dots only. {give}"),
         (
+            name != name.strip("/"),
+            f"{_shown(name)} begins or ends with a slash, which ERPNext takes for a part of the "
+            "address. Remove it.",
+        ),
+        (
             not fold_name(name),
             f"{_shown(name)} is empty to ERPNext, which passes over accents and invisible "
             f"characters. {give}",

@@ -219,7 +219,9 @@ class ErpNextEngine:
         return Reply(status=response.status_code, headers=headers, body=body)
 
     def _prepare(self, client: httpx.AsyncClient, request: Request) -> httpx.Request:
-        headers = {"Accept": "application/json"}
+        # English, because some refusals are told apart by their words. With a token the header
+        # decides: the language is chosen before the user is known.
+        headers = {"Accept": "application/json", "Accept-Language": "en"}
         if request.path != PING:  # it needs no token, and a bad one makes it 401
             credentials = self._credentials
             current = credentials if isinstance(credentials, Credentials) else credentials()

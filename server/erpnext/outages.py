@@ -137,15 +137,16 @@ def fault(case: Case) -> Judgement:
 
 def server_error(case: Case) -> Judgement:
     """A 5xx without an error type that is known."""
-    if case.json is None:
-        # A DELETE that answered so had been carried out (recording 11-redis-queue-down-delete).
+    if case.is_foreign:
+        # A DELETE that answered so had been carried out (recording 11-redis-queue-down-delete);
+        # a gateway says with JSON of its own that it waits no longer.
         if case.is_write:
             return unknown_outcome(case)
         return error(
             case,
             ErrorClass.TRANSIENT,
             Code.ENGINE_DOWN,
-            f"got an error page of the web server ({case.status}).",
+            f"got an error of the web server ({case.status}).",
             ask_prober=True,
             retry_after_seconds=_wish(case),
         )

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Case:
         raw_words: ERPNext's messages with their markup.
         words: The same as plain text, shortened.
         exception: The traceback's last line, where tracebacks are on; only for details.
+        location: Where a redirect points to: scheme, host and path, or "".
     """
 
     request: Request
@@ -59,6 +61,16 @@ class Case:
     raw_words: tuple[str, ...]
     words: str
     exception: str
+    location: str = ""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a refusal is not ERPNext's: a page, or JSON of a gateway in front.
+
+        ERPNext's own always has a type (recordings' README, "Shapes of an answer"), or the
+        list that its newer routes have (recording 13-api-v2).
+        """
+        return self.json is None or not (self.exc_type or "errors" in self.json)
 
     @property
     def is_write(self) -> bool:
@@ -97,17 +109,19 @@ def read_reply(request: Request, reply: Reply) -> Case:
     fields = decoded or {}
     raw = _server_messages(fields.get("_server_messages"))
     exception = str(fields.get("exception") or "")
-    words = " / ".join(plain(each) for each in raw) or plain(exception)
+    said = str(fields.get("_error_message") or "") or exception
+    words = " / ".join(plain(each) for each in raw) or plain(said)
     return Case(
         request=request,
         status=reply.status,
-        retry_after=_seconds(reply.headers.get("retry-after", "")),
+        retry_after=_seconds(reply.headers),
         json=decoded,
         text="" if decoded is not None else plain(reply.body.decode("utf-8", "replace")),
         exc_type=str(fields.get("exc_type") or ""),
         raw_words=raw,
         words=words[:MAX_WORDS],
         exception=exception,
+        location=reply.headers.get("location", "").partition("?")[0][:MAX_WORDS],
     )
 
 
@@ -125,16 +139,34 @@ def _json_object(body: bytes) -> JsonObject | None:
 
 
 def _server_messages(value: object) -> tuple[str, ...]:
-    # A list of texts, each an object: JSON in JSON in JSON.
-    try:
-        texts: Any = json.loads(value) if isinstance(value, str) else []  # Any: see above
-        found = [json.loads(text) if isinstance(text, str) else text for text in texts]
-    except (TypeError, ValueError):
+    # A list of texts, each an object: JSON in JSON in JSON. What is broken in it is passed
+    # over, so that the rest is heard.
+    texts = _decoded(value)
+    if not isinstance(texts, list):
         return ()
+    found = [_decoded(each) for each in texts]
     return tuple(
         str(each["message"]) for each in found if isinstance(each, dict) and "message" in each
     )
 
 
-def _seconds(text: str) -> float | None:
-    return float(text) if text.strip().isdecimal() else None
+def _decoded(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """Read a Retry-After: seconds, or a date by the clock of whoever answered."""
+    wish = headers.get("retry-after", "").strip()
+    if wish.isdecimal():
+        return float(wish)
+    try:
+        # Proxies send dates. Without the answer's own there is no clock to compare with.
+        seconds = parsedate_to_datetime(wish) - parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return max(seconds.total_seconds(), 0.0)

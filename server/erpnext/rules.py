@@ -51,6 +51,17 @@ def success(case: Case) -> Judgement:
             ask_prober=True,
         )
     data = case.json.get("data", case.json.get("message"))
+    if data is None and _tells_of_document(case):
+        # JSON of somebody else: the write may have gone through, and may not.
+        return unknown_outcome(case)
+    if case.request.method == "GET" and _is_another(case.request, data):
+        return error(
+            case,
+            ErrorClass.PERMANENT,
+            Code.ENGINE_UNEXPECTED_ANSWER,
+            "was answered with another document, which is not touched: no address finds the "
+            "one of this name. Give it another name.",
+        )
     return Answer(kind=AnswerKind.OK, data=data, status=case.status, message=case.words)
 
 
@@ -62,15 +73,8 @@ def by_status(case: Case) -> Judgement:
         return rate_limited(case)
     if case.status >= 500:  # noqa: PLR2004 - HTTP's range of server errors
         return server_error(case)
-    if case.json is None and case.status in {301, 302, 303, 307, 308, 403, 404}:
-        return error(
-            case,
-            ErrorClass.TRANSIENT,
-            Code.ENGINE_WRONG_HOST,
-            f"was answered by a web server, not by ERPNext ({case.status}): check the engine's "
-            "url and host.",
-            ask_prober=True,
-        )
+    if case.status < 400 or (case.is_foreign and not _is_our_fault(case)):  # noqa: PLR2004 - a redirect
+        return _answered_by_another(case)
     if case.exc_type and case.status == 417:  # noqa: PLR2004 - what Frappe answers to "no"
         return _refused(case)
     return error(
@@ -79,6 +83,44 @@ def by_status(case: Case) -> Judgement:
         Code.ENGINE_UNEXPECTED_ANSWER,
         f"got an answer that is not known ({case.status} {case.exc_type}).",
     )
+
+
+# What a web server says to a request that is too large, is of a method it has not, or asks
+# for what it can't do: the same request would meet it again.
+_REFUSED_BY_WEB_SERVERS = frozenset({405, 409, 413, 414, 417, 422, 431})
+
+
+def _answered_by_another(case: Case) -> Judgement:
+    what = (
+        f"was answered by a web server, not by ERPNext ({case.status}): check the engine's url "
+        "and host, and what stands in front of the site."
+    )
+    if case.status < 400:  # noqa: PLR2004 - a redirect
+        what = (
+            f"was redirected ({case.status}) to {case.location or 'nowhere'}, which is not "
+            "followed: our key is for the engine's url alone. Correct the url."
+        )
+    return error(case, ErrorClass.TRANSIENT, Code.ENGINE_WRONG_HOST, what, ask_prober=True)
+
+
+def _is_our_fault(case: Case) -> bool:
+    # gunicorn says it with a 400 (recording 11-url-too-long).
+    too_long = case.status == 400 and "too large" in case.text.lower()  # noqa: PLR2004
+    return too_long or case.status in _REFUSED_BY_WEB_SERVERS
+
+
+def _tells_of_document(case: Case) -> bool:
+    """Whether a success of this request has a document in it, or "ok" (a DELETE)."""
+    resource = case.request.path.startswith("/api/resource/")
+    return case.is_write and resource and "run_method" not in case.request.params
+
+
+def _is_another(request: Request, data: object) -> bool:
+    # A slash at the end of a name is taken for one of the address: "Duka/" finds "Duka".
+    if not (request.name and isinstance(data, dict) and _is_document(request)):
+        return False
+    name = data.get("name")
+    return name is not None and fold_name(str(name)) != fold_name(request.name)
 
 
 def _missing(case: Case) -> Judgement:

@@ -228,7 +228,9 @@ def _understand(scope: Scope, call: Call) -> str:
     if area != "resource" or not rest:
         raise errors.gone()
     doctype, _, name = rest.partition("/")
-    call.target, call.name = doctype, name or None
+    # A slash at the end is one of the address, also where it is the name's (by ERPNext's own
+    # rule for addresses; recording 11-wrong-address shows it of a list).
+    call.target, call.name = doctype, name.removesuffix("/") or None
     return area
 
 

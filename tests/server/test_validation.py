@@ -157,6 +157,8 @@ def test_an_odd_name_that_erpnext_takes_is_taken(name: str) -> None:
         ("a\u2066b", "reverses text (U+2066)"),
         (".", "dots only"),
         ("...", "dots only"),
+        ("Duka/", "slash"),
+        ("/Duka", "slash"),
         ("\u200b", "is empty to ERPNext"),
         ("\u0301", "is empty to ERPNext"),
     ],

@@ -11,16 +11,15 @@ import pytest
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
 from server.erpnext.reply import Reply
-from server.erpnext.requests import change, get, insert_row, make, rows
+from server.erpnext.requests import change, delete, get, insert_row, make, rows
 from server.errors import EngineError
 from server.model.states import ErrorClass
-from server.model.step_context import Answer, AnswerKind
+from server.model.step_context import Answer, AnswerKind, Request
 from tests.server.erpnext.expectations import EXPECTED
 from tests.server.erpnext.recordings import Exchange, exchanges, exchanges_of
 
 if TYPE_CHECKING:
     from server.erpnext.verdicts import Judgement
-    from server.model.step_context import Request
 
 RECORDED = [each for each in exchanges() if each.reply is not None]
 CASES = list(dict.fromkeys(each.case for each in RECORDED))
@@ -149,6 +148,76 @@ def test_a_redirect_means_a_wrong_address() -> None:
     assert outcome_of(moved) == "TRANSIENT ENGINE_WRONG_HOST ask"
 
 
+def test_a_redirect_says_where_to_without_what_was_asked() -> None:
+    found = error(
+        get("Company", "Duka"), 308, {"a": 1}, location="https://elsewhere.example/x?sid=secret"
+    )
+    assert found.code == Code.ENGINE_WRONG_HOST
+    assert "https://elsewhere.example/x" in found.message
+    assert "secret" not in found.message
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 408, 410, 421, 425, 451])
+@pytest.mark.parametrize("body", [b"<html>No</html>", b'{"message": "no Route matched"}', b""])
+def test_a_refusal_that_is_not_erpnexts_is_the_sites_trouble_and_not_one_tenants(
+    status: int, body: bytes
+) -> None:
+    for request in (get("Company", "Duka"), COMPANY):
+        wanted = "TRANSIENT ENGINE_WRONG_HOST ask"
+        assert outcome_of(judged(request, status, body)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b"<html>Request Line is too large (4096 &gt; 4094)</html>"),
+        (400, b"<h1>Request Header Or Cookie Too Large</h1>"),
+        (413, b"<html>"),
+        (414, b""),
+        (431, b""),
+    ],
+)
+def test_a_request_that_is_too_large_for_a_web_server_would_be_so_again(
+    status: int, body: bytes
+) -> None:
+    assert outcome_of(judged(COMPANY, status, body)) == "PERMANENT ENGINE_UNEXPECTED_ANSWER"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_gateways_own_json_leaves_a_write_unknown(status: int) -> None:
+    body = {"message": "Endpoint request timed out"}
+    assert outcome_of(judged(COMPANY, status, body)) == "UNKNOWN_OUTCOME OUTCOME_UNKNOWN ask"
+    assert outcome_of(judged(get("Company", "a"), status, body)) == "TRANSIENT ENGINE_DOWN ask"
+
+
+@pytest.mark.parametrize(
+    "request_", [COMPANY, change("Item", "x", {"a": 1}), delete("Company", "Duka")]
+)
+def test_a_success_without_what_erpnext_says_of_a_write_is_of_unknown_outcome(
+    request_: Request,
+) -> None:
+    assert outcome_of(judged(request_, 200, {"ok": True})) == "UNKNOWN_OUTCOME OUTCOME_UNKNOWN ask"
+
+
+def test_a_method_of_a_document_may_answer_nothing() -> None:
+    start = Request(
+        method="POST",
+        path="/api/resource/Transaction%20Deletion%20Record/TDL0001",
+        params={"run_method": "start_deletion_tasks"},
+    )
+    assert outcome_of(judged(start, 200, {})) == "OK"
+
+
+def test_another_document_than_the_one_asked_for_is_not_taken_for_it() -> None:
+    """ERPNext takes a slash at the end of a name for one of the address."""
+    asked = get("Company", "Duka/")
+    assert outcome_of(judged(asked, 200, {"data": {"name": "Duka"}})) == (
+        "PERMANENT ENGINE_UNEXPECTED_ANSWER"
+    )
+    same = get("Company", "cafe  \u00d1andu ")
+    assert outcome_of(judged(same, 200, {"data": {"name": "Caf\u00e9  Nandu"}})) == "OK"
+
+
 def test_a_list_of_an_unknown_doctype_is_not_an_empty_list() -> None:
     answer = judged(rows("Nonsense", fields=("name",)), 404, said("DoesNotExistError", "not found"))
     assert outcome_of(answer) == "PERMANENT ENGINE_UNEXPECTED_ANSWER"
@@ -206,14 +275,41 @@ def test_a_duplicate_of_something_else_is_no_success() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7.0), ("", 60.0), ("soon", 60.0), ("99999", 600.0)]
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("", 60.0),
+        ("soon", 60.0),
+        ("99999", 600.0),
+        # As proxies say it: by the clock of the answer.
+        ("Mon, 23 Nov 2026 12:00:30 GMT", 30.0),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        ("Tue, 24 Nov 2026 12:00:00 GMT", 600.0),
+    ],
 )
 def test_a_rate_limit_is_waited_for_as_long_as_the_engine_asks_within_reason(
     header: str, seconds: float
 ) -> None:
-    found = error(COMPANY, 429, {"exc_type": "TooManyRequestsError"}, **{"retry-after": header})
+    headers = {"retry-after": header, "date": "Mon, 23 Nov 2026 12:00:00 GMT"}
+    found = error(COMPANY, 429, {"exc_type": "TooManyRequestsError"}, **headers)
     assert found.retry_after_seconds == seconds
     assert not found.ask_prober
+
+
+def test_a_date_to_come_again_needs_a_clock_to_compare_with() -> None:
+    headers = {"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}
+    assert error(COMPANY, 429, b"<html>", **headers).retry_after_seconds == 60.0
+
+
+def test_words_are_heard_where_messages_are_broken_or_missing() -> None:
+    broken = json.dumps(["{", json.dumps({"message": "Abbreviation already used"})])
+    body = {"exc_type": "ValidationError", "_server_messages": broken}
+    assert error(COMPANY, 417, body).code == Code.ABBREVIATION_TAKEN
+    decoded = [{"message": "Abbreviation already used"}]
+    body_of_lists = {"exc_type": "ValidationError", "_server_messages": decoded}
+    assert error(COMPANY, 417, body_of_lists).code == Code.ABBREVIATION_TAKEN
+    told = {"exc_type": "PermissionError", "_error_message": "No permission for Company"}
+    assert "No permission for Company" in error(COMPANY, 403, told).message
 
 
 def test_what_is_not_known_is_counted_when_the_server_failed_and_final_when_it_refused() -> None:

@@ -76,6 +76,8 @@ async def test_a_request_carries_token_accept_and_host() -> None:
     headers = wire.sent[0].headers
     assert headers["authorization"] == f"token {KEY}:{SECRET}"
     assert headers["accept"] == "application/json"
+    # Some refusals are told apart by their words.
+    assert headers["accept-language"] == "en"
     assert headers["host"] == "shop.example.com"
     assert "cookie" not in headers
 

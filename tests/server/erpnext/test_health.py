@@ -43,7 +43,7 @@ def answering(**answers: httpx.Response | Exception) -> Callable[[httpx.Request]
             return httpx.Response(200, json={"message": "provisioner@example.com"})
         if VERSIONS in request.url.path:
             return httpx.Response(200, json={"message": {"erpnext": {"version": "15.65.4"}}})
-        return httpx.Response(200, json={"data": {"name": "x"}})
+        return httpx.Response(200, json={"data": {"name": "Stock Settings"}})
 
     return answer
 

@@ -32,6 +32,7 @@ _log = structlog.get_logger(__name__)
 
 UNAUTHORIZED = "Could not validate credentials"
 TENANT_UNKNOWN = "Tenant not found"
+NOT_A_MEMBER = "Not a member of this tenant"
 RECORD_UNKNOWN = "Provisioning record not found"
 
 _BROKEN = "The server met an error of its own; its log says which. The request can be repeated."

@@ -14,7 +14,13 @@ from server.errors import InvalidInput
 from server.model.states import GateState
 from server.queries.gates import is_open
 from server.rest import bodies, documented, people
-from server.rest.answers import CompactJson, Refusal, refusal_of
+from server.rest.answers import (
+    NOT_A_MEMBER,
+    TENANT_UNKNOWN,
+    CompactJson,
+    Refusal,
+    refusal_of,
+)
 from server.rest.words import plain, time_text
 from server.store.tenant_pages import TenantFilter
 from server.validation import validate_tenant_id
@@ -96,15 +102,15 @@ async def _results(parts: Parts, actor: Actor, sent: list[str]) -> Mapping[str, 
             wanted[text] = validate_tenant_id(text)
         except InvalidInput:
             results[text] = _result("error", None, "This is no tenant's id.", now)
-    ids = [each for each in wanted.values() if actor.sees(each)]
+    ids = list(wanted.values())
     _, found = await parts.pages.page(TenantFilter(ids=ids), skip=0, limit=max(len(ids), 1))
     by_id = {tenant.id: tenant for tenant in found}
     gates = await parts.gates.by_site()
     for text, tenant_id in wanted.items():
-        if not actor.sees(tenant_id):
-            results[text] = _result("unauthorized", None, "Not a member of this tenant", now)
-        elif (tenant := by_id.get(tenant_id)) is None:
-            results[text] = _result("not_found", None, "Tenant not found", now)
+        if (tenant := by_id.get(tenant_id)) is None:
+            results[text] = _result("not_found", None, TENANT_UNKNOWN, now)
+        elif not actor.sees(tenant_id):
+            results[text] = _result("unauthorized", None, NOT_A_MEMBER, now)
         else:
             results[text] = _of_tenant(tenant, gates.get(tenant.site), now)
     return results

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.access.policy import admit
 from server.errors import InvalidInput, NotAllowed
-from server.rest.answers import Refusal
+from server.rest.answers import NOT_A_MEMBER, TENANT_UNKNOWN, Refusal
 from server.rest.words import plain
 from server.validation import validate_tenant_id
 
@@ -69,19 +69,30 @@ class Parts:
             await self.access.note_refusal(actor, method, error.code)
             raise
 
+    async def tenant_of(self, actor: Actor, text: str) -> TenantId:
+        """Return the tenant a path names, if it is the caller's.
 
-def tenant_of(actor: Actor, text: str) -> TenantId:
-    """Return the tenant a path names, if the caller may know of it.
+        Raises:
+            Refusal: 400 if it is no id, 404 if there is no such tenant, 403 if it is not his.
+                Old clients tell the three apart; gRPC and `/v1` do not (decision 0025).
+        """
+        tenant_id = checked_id(text)
+        if not actor.sees(tenant_id):
+            if await self.access.store.tenant_exists(tenant_id):
+                raise Refusal(403, NOT_A_MEMBER)
+            raise Refusal(404, TENANT_UNKNOWN)
+        return tenant_id
+
+
+def checked_id(text: str) -> TenantId:
+    """Return the id that a path names.
 
     Raises:
-        Refusal: 400 if it is no id, 403 if it is none of his: whether it exists is not said.
+        Refusal: 400, it is none.
     """
     try:
-        tenant_id = validate_tenant_id(text)
+        return validate_tenant_id(text)
     except InvalidInput as error:
         raise Refusal(
             400, f"Invalid tenant ID format: {plain(error.violations[0].description)}"
         ) from error
-    if not actor.sees(tenant_id):
-        raise Refusal(403, "Not a member of this tenant")
-    return tenant_id

@@ -26,7 +26,7 @@ from server.rest.answers import (
     refusal_of,
     typed,
 )
-from server.rest.parts import tenant_of
+from server.rest.parts import checked_id
 from server.rest.words import DEMO_STEP, NO_RECORD, log_lines, status_object
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class _Desk:
         """Give an order and answer where the tenant stands then."""
         try:
             actor = await self._parts.identify(request)
-            checked = tenant_of(actor, tenant_id)
+            checked = await self._parts.tenant_of(actor, tenant_id)
             await give(actor, checked)
             found = await self._parts.queries.status(actor, checked)
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
@@ -194,13 +194,12 @@ class _Desk:
             # A token that is bad is not the same as none.
             if not self._parts.compat or "authorization" in request.headers:
                 raise
-            everything = Actor(name="anonymous", role=Role.VIEWER)
-            checked = tenant_of(everything, tenant_id)
+            checked = checked_id(tenant_id)
             return (
                 Actor(name="anonymous", role=Role.VIEWER, tenants={checked: Role.VIEWER}),
                 checked,
             )
-        return actor, tenant_of(actor, tenant_id)
+        return actor, await self._parts.tenant_of(actor, tenant_id)
 
     async def _demand_movable(self, actor: Actor, tenant_id: TenantId, kind: _Kind) -> None:
         """Refuse what would only wait: a tenant in motion, or one whose engine is away."""

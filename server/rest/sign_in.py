@@ -11,7 +11,7 @@ from server.model.access import MembershipStatus
 from server.model.actor import Role
 from server.model.states import TenantState
 from server.rest import bodies, documented, people
-from server.rest.answers import UNAUTHORIZED, CompactJson, Refusal, refusal_of
+from server.rest.answers import NOT_A_MEMBER, UNAUTHORIZED, CompactJson, Refusal, refusal_of
 from server.rest.words import legacy_status
 from server.store.tenant_pages import TenantFilter
 
@@ -91,7 +91,7 @@ async def _sign_in_to_tenant(parts: Parts, request: Request) -> Mapping[str, Any
     wanted = (sent.tenant_id or "").strip().lower()
     chosen = [each for each in references if each["id"] == wanted] if wanted else references
     if wanted and not chosen:
-        raise Refusal(403, "Not a member of this tenant")
+        raise Refusal(403, NOT_A_MEMBER)
     if len(chosen) != 1:
         return {
             "message": "Select a tenant",

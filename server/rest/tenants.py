@@ -15,7 +15,7 @@ from server.errors import NotAllowed, NotFound
 from server.model.states import TenantState
 from server.rest import bodies, documented, people
 from server.rest.answers import CompactJson, Refusal, refusal_of, typed
-from server.rest.parts import Parts, tenant_of
+from server.rest.parts import Parts, checked_id
 from server.rest.words import LegacyStatus, legacy_status, parse_status, time_text
 from server.store.tenant_pages import TenantFilter
 from server.validation import RawSpec
@@ -160,10 +160,10 @@ async def _invite(parts: Parts, request: Request, tenant_id: str) -> CompactJson
     actor = await parts.doorman.registrant(request)
     if parts.doorman.compat:
         # Whatever he sees: old clients invite without signing in.
-        checked = tenant_of(replace(actor, tenants=None), tenant_id)
+        checked = checked_id(tenant_id)
     else:
         await parts.admit(actor, "InviteMember")
-        checked = tenant_of(actor, tenant_id)
+        checked = await parts.tenant_of(actor, tenant_id)
     sent = await bodies.read(request, bodies.Invitation)
     if not await parts.access.store.tenant_exists(checked):
         raise NotFound("Tenant not found")

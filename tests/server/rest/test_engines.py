@@ -62,7 +62,7 @@ async def test_the_engines_of_several_tenants_are_told_one_by_one(rig: Rig) -> N
     assert {key: result["status"] for key, result in results.items()} == {
         mine: "online",
         foreign: "unauthorized",
-        UNKNOWN: "unauthorized",
+        UNKNOWN: "not_found",
         "TEN-1": "error",
     }
     assert list(results[mine]) == [

@@ -143,7 +143,7 @@ async def test_old_clients_read_status_and_logs_without_signing_in_and_order_not
     assert (answer.status_code, answer.json()) == (404, {"detail": "Tenant not found"})
 
 
-async def test_a_member_drives_his_tenant_and_hears_nothing_of_others(rig: Rig) -> None:
+async def test_a_member_drives_his_tenant_and_hears_of_others_that_they_are_not_his(rig: Rig) -> None:
     mine, foreign = await rig.begun("Kijani Stores"), await rig.begun("Baraka Stores")
     rig.ended(mine, "PARTIAL", done=9)
     bearer = await rig.member("cashier@example.com", mine, role="CASHIER")
@@ -151,16 +151,22 @@ async def test_a_member_drives_his_tenant_and_hears_nothing_of_others(rig: Rig) 
     assert (await rig.get(f"{path}/status", headers=bearer)).json()["status"] == "PARTIAL"
     answer = await rig.post(f"{path}/continue", headers=bearer)
     assert (answer.status_code, answer.json()["status"]) == (200, "IN_PROGRESS")
-    # The same word for one that exists and one that does not.
-    for other in (foreign, UNKNOWN):
-        for route in ("status", "logs"):
-            answer = await rig.get(f"/provisioning/tenants/{other}/{route}", headers=bearer)
-            assert answer.status_code == 403
-            assert answer.text == '{"detail":"Not a member of this tenant"}'
-        answer = await rig.post(f"/provisioning/tenants/{other}/continue", headers=bearer)
-        assert (answer.status_code, answer.text) == (
-            *(403, '{"detail":"Not a member of this tenant"}'),
-        )
+    # The old server's own two words (decision 0025), for reads and orders.
+    for other, status, detail in (
+        (foreign, 403, "Not a member of this tenant"),
+        (UNKNOWN, 404, "Tenant not found"),
+    ):
+        for prefix in ("", "/api"):
+            base = f"{prefix}/provisioning/tenants/{other}"
+            answers = [
+                *[await rig.get(f"{base}/{each}", headers=bearer) for each in ("status", "logs")],
+                *[
+                    await rig.post(f"{base}/{each}", headers=bearer, json={"step": "step_6_items"})
+                    for each in ("start", "retry", "continue", "skip-step")
+                ],
+            ]
+            for answer in answers:
+                assert (answer.status_code, answer.json()) == (status, {"detail": detail})
     assert (await rig.get("/iam/tenants", headers=bearer)).status_code == 403
     answer = await rig.get("/provisioning/tenants/TEN-KE-26-4H8ZP/status", headers=bearer)
     assert answer.status_code == 400

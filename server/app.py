@@ -215,6 +215,7 @@ class App:
                 attempt_days=settings.attempt_retention_days,
                 request_days=settings.request_retention_days,
                 finding_days=settings.finding_retention_days,
+                audit_days=settings.audit_retention_days,
             ),
             now=utc_now,
         )
@@ -235,12 +236,15 @@ class App:
             healer=self.healer,
         )
         await self._serve_http(queries, {"ProvisioningService": service, "FleetService": fleet})
-        service.note_refusal = fleet.note_refusal = self.access.note_refusal
+        doors = AccessService(self.access, identify=identify)
+        for each in (service, fleet, doors):
+            each.note_refusal = self.access.note_refusal
+            each.rate = self.access.rate
         rpc = RpcServer(
             service,
             str(settings.grpc_address),
             fleet=fleet,
-            access=AccessService(self.access, identify=identify),
+            access=doors,
             tls=self._tls,
         )
         await rpc.start()

@@ -27,6 +27,7 @@ from server.countries import (
     nearest_currency,
 )
 from server.errors import InvalidInput, Violation
+from server.limits import MAX_PAGE
 from server.model.identifiers import TenantId, canonical_uuid
 from server.model.listing import Listing, ListOrder, words_of
 from server.model.naming import MAX_COMPANY_NAME, fold_name
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_ID = 128
 MAX_REASON = 500
-MAX_PAGE_SIZE = 500
 
 _MAX_SHOWN = 60
 # ERPNext keeps names in columns of 140 characters.
@@ -240,7 +240,7 @@ def validate_listing(raw: RawListing) -> Listing:
             raw.order is None, f"is an unknown order. Send one of {', '.join(ListOrder)}."
         ),
         "page_size": _wrong_if(
-            raw.page_size < 0, f"{raw.page_size} is negative. Send 1 to {MAX_PAGE_SIZE}."
+            raw.page_size < 0, f"{raw.page_size} is negative. Send 1 to {MAX_PAGE}."
         ),
     }
     violations = [Violation(field=name, description=why) for name, why in wrong.items() if why]

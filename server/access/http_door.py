@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from server.limits import BODY_SECONDS, MAX_REQUEST_BYTES
+from server.limits import BODY_SECONDS, HTTP_PER_ADDRESS, MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -36,29 +37,58 @@ LEGACY_ORIGINS = (
     "http://app.localhost",
 )
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_TOO_MANY = 429
 _OF_THIS_PAGE = frozenset({"same-origin", "none"})
 
 
 class HttpDoor:
     """ASGI middleware before the application."""
 
-    def __init__(self, app: AsgiApp, *, hosts: frozenset[str], origins: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        hosts: frozenset[str],
+        origins: frozenset[str],
+        most_per_address: int = HTTP_PER_ADDRESS,
+    ) -> None:
         """Put a door before an application.
 
         Args:
             app: What is behind it.
             hosts: Names it answers to beside the loopback ones, lower case, without ports.
             origins: Origins whose pages may write, beside its own.
+            most_per_address: Requests of one address under way at once.
         """
         self._app = app
         self._hosts = hosts
         self._origins = origins
+        self._most_per_address = most_per_address
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or hand it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        client = scope.get("client")
+        address = str(client[0]) if client else ""
+        if self._under_way[address] >= self._most_per_address:
+            await _refuse(send, _TOO_MANY, "Too many requests of this address are under way. Wait.")
+            return
+        self._under_way[address] += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._under_way[address] -= 1
+            if not self._under_way[address]:
+                del self._under_way[address]
+
+    def under_way(self, address: str) -> int:
+        """Return how many requests of an address are under way."""
+        return self._under_way[address]
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
         refusal = self._refusal(str(scope["method"]), headers)
         if refusal is None and _has_body(headers):
@@ -193,6 +223,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _refuse(send: Send, status: int, detail: str) -> None:
     body = json.dumps({"detail": detail}, separators=(",", ":")).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status == _TOO_MANY:
+        headers.append((b"retry-after", b"1"))
     if status in {408, 413}:
         # What is left of the body must not be taken for the next request.
         headers.append((b"connection", b"close"))

@@ -55,6 +55,7 @@ RULES: Mapping[str, Right | None] = MappingProxyType(
         "CreateTenant": Right.CREATE,
         "ListMemberships": None,
         "CheckEngine": None,
+        "ReadMetrics": Right.READ_FLEET,
         "InviteMember": Right.ADMINISTER,
         "ListMembers": Right.ADMINISTER,
         # On the command line only.

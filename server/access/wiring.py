@@ -10,6 +10,7 @@ import structlog
 
 from server.access.api_keys import ApiKeys
 from server.access.authenticator import Authenticator
+from server.access.call_rate import CallRate
 from server.access.passwords import LEGACY_PASSWORD, Passwords, weakness
 from server.access.policy import READING, RULES
 from server.access.sign_in import SignIn
@@ -49,6 +50,7 @@ class Access:
     store: AccessStore
     passwords: Passwords
     now: Callable[[], datetime]
+    rate: CallRate
 
     async def note_refusal(self, actor: Actor, method: str, code: str) -> None:
         """Write into the audit that a call was refused before it was looked at.
@@ -98,6 +100,7 @@ async def open_access(
         store=store,
         passwords=passwords,
         now=now,
+        rate=CallRate(settings.calls_per_second, clock),
     )
     await _first_administrator(settings, access)
     await _legacy_administrator(settings, access)

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 Order = TypeVar("Order", bound="Callable[..., Coroutine[Any, Any, Any]]")
 
 
-def audited(action: str) -> Callable[[Order], Order]:
+def audited(action: str, *, of_all: bool = False) -> Callable[[Order], Order]:
     """Mark an order, a method of an order desk that is told the actor first.
 
     Args:
         action: Its word in the audit: the name of its rpc.
+        of_all: Whether it is about all tenants, though it may write to some one by one.
     """
 
     def mark(order: Order) -> Order:
@@ -37,7 +38,7 @@ def audited(action: str) -> Callable[[Order], Order]:
                 request_id=terms.request_id,
                 reason=terms.reason,
             )
-            async with desk._database.audited(noted):
+            async with desk._database.audited(noted, of_all=of_all):
                 return await order(desk, actor, *args, **kwargs)
 
         # For the test that no order is missed.
@@ -56,6 +57,7 @@ def _terms(args: tuple[Any, ...], kwargs: dict[str, Any]) -> OrderTerms:
 
 
 def _target(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    if "tenant_id" in kwargs:
-        return str(kwargs["tenant_id"])
+    for name in ("tenant_id", "engine_id"):
+        if name in kwargs:
+            return str(kwargs[name])
     return args[0] if args and isinstance(args[0], str) else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.access.policy import demand_any
+from server.commands.audited import audited
 from server.commands.desk import OrderDesk
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
 from server.erpnext.companies import CompanyThere, companies_of
@@ -75,6 +76,7 @@ def _lost(attempt: Attempt, now: datetime) -> Attempt:
 class Restoring(OrderDesk):
     """Takes a restored database for what it is."""
 
+    @audited("AfterRestore", of_all=True)
     async def after_restore(self, actor: Actor) -> Restored:
         """Do what a restored database needs before anybody drives on it.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand_any
 from server.errors import InvalidInput, Violation
 from server.healing.report import Report, report
+from server.limits import DEFAULT_PAGE, MAX_HISTORY_PAGE
 from server.model.actor import Right
 from server.validation import validate_tenant_id
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from server.model.findings import FindingSeen, SweepSeen
     from server.store.database import Database
 
-DEFAULT_PAGE = 50
-MAX_PAGE = 1000
 DEFAULT_PERIOD = timedelta(hours=24)
 
 # A report reads so many findings at most; a fleet in trouble makes a few hundred a day.
@@ -138,9 +137,9 @@ class History:
 
 
 def _page(size: int, token: str) -> tuple[int, Place | None]:
-    if not 0 <= size <= MAX_PAGE:
+    if not 0 <= size <= MAX_HISTORY_PAGE:
         raise InvalidInput(
-            (Violation(field="page_size", description=f"must be from 0 to {MAX_PAGE}."),)
+            (Violation(field="page_size", description=f"must be from 0 to {MAX_HISTORY_PAGE}."),)
         )
     return size or DEFAULT_PAGE, _place(token) if token else None
 

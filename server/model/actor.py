@@ -66,6 +66,8 @@ MEMBER_RIGHTS: Mapping[Role, frozenset[Right]] = MappingProxyType(
 )
 
 RECONCILER_NAME = "reconciler"
+# Who calls without signing in where old clients may.
+ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ class Actor:
 
     Attributes:
         name: A user's e-mail address, "key:NAME" of a machine, "local" where authentication
-            is off, or "reconciler".
+            is off, "anonymous", or "reconciler".
         role: What it may do; of a member of some tenants the highest that he has.
         tenants: The tenants it sees, and its role in each; None is all of them.
         origin: Where from: "grpc 10.1.2.3", "http 10.1.2.3", "sweep"; "" where nobody said.

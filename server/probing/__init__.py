@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from server.access.policy import unknown_tenant
 from server.errors import EngineNotReady, Refused
+from server.limits import LOOK_SECONDS
 from server.model.states import GateState
 from server.probing.probe_all import probe_all
 from server.probing.subject import Subject, subject_of
@@ -41,8 +42,6 @@ __all__ = [
 COMPANY_STEP = "step_2_company"
 # Looks at one site at once: they must not be felt by the tenants that are being made.
 _AT_ONCE = 2
-# Longest look; a tenant is some thirty reads of 15 ms each.
-_SECONDS = 60.0
 
 
 class Prober:
@@ -55,7 +54,7 @@ class Prober:
         blueprints: Mapping[str, Blueprint],
         *,
         now: Callable[[], datetime],
-        seconds: float = _SECONDS,
+        seconds: float = LOOK_SECONDS,
     ) -> None:
         """Take the parts; nothing is sent.
 

@@ -15,9 +15,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from server.errors import InvalidInput, Violation
+from server.limits import DEFAULT_PAGE, MAX_PAGE
 from server.model.listing import Position
 from server.store.columns import time_text
-from server.validation import MAX_PAGE_SIZE, validate_listing
+from server.validation import validate_listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from server.model.listing import Listing, TenantSummary
     from server.store.listing import TenantLists
     from server.validation import RawListing
-
-DEFAULT_PAGE_SIZE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ async def list_tenants(
         listing,
         stuck_before=stuck_before,
         after=place.after if place else None,
-        limit=min(raw.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+        limit=min(raw.page_size or DEFAULT_PAGE, MAX_PAGE),
         only=actor.scope,
     )
     return TenantPage(

@@ -62,7 +62,11 @@ def create_app(
     for room in (tenants, provisioning, sign_in, engines, v1):
         app.include_router(room.routes(parts))
     app.include_router(
-        service.routes(lambda: description.openapi(app, routes_of(parts.services)), metrics)
+        service.routes(
+            lambda: description.openapi(app, routes_of(parts.services)),
+            metrics,
+            parts.admit_monitor,
+        )
     )
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from server.limits import MAX_IDS
 from server.rest.answers import Refusal
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ Body = TypeVar("Body", bound=BaseModel)
 
 _MAX_TEXT = 1000
 _MAX_NAME = 140
-_MAX_IDS = 100
 
 
 class Sent(BaseModel):
@@ -96,7 +96,7 @@ class SkippedStep(Sent):
 class TenantIds(Sent):
     """Tenants to tell the engine's health of."""
 
-    tenant_ids: list[str] = Field(max_length=_MAX_IDS)
+    tenant_ids: list[str] = Field(max_length=MAX_IDS)
 
 
 async def read(request: Request, model: type[Body]) -> Body:

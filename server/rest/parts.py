@@ -33,6 +33,7 @@ class Parts:
     Attributes:
         services: The gRPC services by name, whose methods `/v1` answers with.
         first_steps: By engine, keys of the steps that a new tenant's first run has.
+        open_metrics: Whether whoever can reach the server may read its metrics.
     """
 
     commands: Commands
@@ -43,6 +44,7 @@ class Parts:
     doorman: Doorman
     services: Mapping[str, object]
     first_steps: Mapping[str, tuple[str, ...]]
+    open_metrics: bool
 
     @property
     def compat(self) -> bool:
@@ -68,6 +70,16 @@ class Parts:
         except NotAllowed as error:
             await self.access.note_refusal(actor, method, error.code)
             raise
+
+    async def admit_monitor(self, request: Request) -> None:
+        """Refuse who may not read the metrics: they count the tenants of all and name engines.
+
+        Raises:
+            NotSignedIn: nobody who is known.
+            NotAllowed: he does not see all tenants.
+        """
+        if not self.open_metrics:
+            await self.admit(await self.identify(request), "ReadMetrics")
 
     async def tenant_of(self, actor: Actor, text: str) -> TenantId:
         """Return the tenant a path names, if it is the caller's.

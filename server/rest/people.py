@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.errors import AlreadyExists, NotSignedIn
 from server.model.access import MembershipStatus
-from server.model.actor import Actor, Role
+from server.model.actor import ANONYMOUS, Actor, Role
 from server.rest.words import plain, tenant_code
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ class Doorman:
         Raises:
             NotSignedIn: nobody who is known.
         """
-        return await self.access.authenticator.actor(
+        actor = await self.access.authenticator.actor(
             request.headers.get("authorization"), origin=origin_of(request)
         )
+        self.access.rate.take(actor)
+        return actor
 
     async def registrant(self, request: Request) -> Actor:
         """Return who registers a tenant: for old clients anybody, a token only says whose it is.
@@ -59,13 +61,17 @@ class Doorman:
         try:
             return replace(await self.caller(request), creates=True)
         except NotSignedIn:
-            return Actor(
-                name="anonymous",
-                role=Role.VIEWER,
-                tenants={},
-                origin=origin_of(request),
-                creates=True,
-            )
+            return replace(self.passer_by(request), creates=True)
+
+    def passer_by(self, request: Request) -> Actor:
+        """Return somebody who has not signed in, where old clients need not.
+
+        Raises:
+            Throttled: his address calls too often.
+        """
+        actor = Actor(name=ANONYMOUS, role=Role.VIEWER, tenants={}, origin=origin_of(request))
+        self.access.rate.take(actor)
+        return actor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

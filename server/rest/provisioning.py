@@ -6,14 +6,14 @@ An order is durable when it is answered, so the next look shows it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 
 from server.commands import BeginOptions, OrderTerms, chart_of
 from server.errors import NotFound, NotSignedIn
-from server.model.actor import Actor, Role
+from server.model.actor import Role
 from server.model.blueprint import BLUEPRINTS
 from server.model.states import DONE_STEP_STATES, GateState, TenantState
 from server.queries.gates import is_open
@@ -32,6 +32,7 @@ from server.rest.words import DEMO_STEP, NO_RECORD, log_lines, status_object
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from server.model.actor import Actor
     from server.model.identifiers import TenantId
     from server.queries import Status
     from server.rest.parts import Parts
@@ -195,10 +196,8 @@ class _Desk:
             if not self._parts.compat or "authorization" in request.headers:
                 raise
             checked = checked_id(tenant_id)
-            return (
-                Actor(name="anonymous", role=Role.VIEWER, tenants={checked: Role.VIEWER}),
-                checked,
-            )
+            passer_by = self._parts.doorman.passer_by(request)
+            return replace(passer_by, tenants={checked: Role.VIEWER}), checked
         return actor, await self._parts.tenant_of(actor, tenant_id)
 
     async def _demand_movable(self, actor: Actor, tenant_id: TenantId, kind: _Kind) -> None:

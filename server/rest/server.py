@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from server.errors import SettingsError
+from server.limits import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_STOP_SECONDS,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 ssl_certfile=None if tls is None else tls.certificate_file,
                 ssl_keyfile=None if tls is None else tls.key_file,
             )

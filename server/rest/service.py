@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from server.rest import documented
@@ -12,7 +12,7 @@ from server.rest.answers import CompactJson, refusal_of
 from server.rest.docs_page import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from server.rest.metrics import Metrics
 
@@ -24,12 +24,17 @@ _ONLY_ITS_OWN = (
 )
 
 
-def routes(openapi: Callable[[], dict[str, Any]], metrics: Metrics) -> APIRouter:
+def routes(
+    openapi: Callable[[], dict[str, Any]],
+    metrics: Metrics,
+    admit: Callable[[Request], Awaitable[None]],
+) -> APIRouter:
     """Return the routes.
 
     Args:
         openapi: Returns the API's description.
         metrics: What is known of the service.
+        admit: Refuses who may not read them.
     """
     router = APIRouter(tags=["service"])
 
@@ -44,9 +49,10 @@ def routes(openapi: Callable[[], dict[str, Any]], metrics: Metrics) -> APIRouter
         return CompactJson({"message": "Tenant provisioner. The API is described at /docs."})
 
     @router.get("/metrics", response_class=Response, **documented.METRICS)
-    async def prometheus() -> Response:
+    async def prometheus(request: Request) -> Response:
         """Give the metrics in Prometheus' text format."""
         try:
+            await admit(request)
             text = await metrics.text()
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
             return refusal_of(error, kind="metrics_error").answer()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 
 from server.errors import NotSignedIn
+from server.limits import MAX_OLD_PAGE
 from server.model.access import MembershipStatus
 from server.model.actor import Role
 from server.model.states import TenantState
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from server.rest.parts import Parts
     from server.store.tenant_pages import ListedTenant
 
-# A super admin sees all tenants; a page cannot show more of them in a menu.
-_MOST_TENANTS = 1000
 # Nobody works with a tenant that is gone.
 _ACTIVE = frozenset(TenantState) - {TenantState.DEPROVISIONED}
 
@@ -120,7 +119,7 @@ async def _tenants_of(parts: Parts, user: User) -> list[ListedTenant]:
             if each.status is MembershipStatus.ACTIVE
         ]
     wanted = TenantFilter(free=_ACTIVE, ids=ids)
-    _, found = await parts.pages.page(wanted, skip=0, limit=_MOST_TENANTS)
+    _, found = await parts.pages.page(wanted, skip=0, limit=MAX_OLD_PAGE)
     if ids is None:
         return found
     # Newest membership first.
@@ -141,8 +140,8 @@ async def _memberships(parts: Parts, request: Request) -> list[Mapping[str, Any]
         # A machine, or whoever is on this machine where nobody signs in.
         return []
     memberships = await parts.access.users.memberships(user.id)
-    ids = [each.tenant_id for each in memberships][:_MOST_TENANTS]
-    _, found = await parts.pages.page(TenantFilter(ids=ids), skip=0, limit=_MOST_TENANTS)
+    ids = [each.tenant_id for each in memberships][:MAX_OLD_PAGE]
+    _, found = await parts.pages.page(TenantFilter(ids=ids), skip=0, limit=MAX_OLD_PAGE)
     by_id = {tenant.id: tenant for tenant in found}
     return [
         {

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 
 from server.access.users import check_email
 from server.errors import NotAllowed, NotFound
+from server.limits import DEFAULT_OLD_PAGE, MAX_OLD_PAGE
 from server.model.states import TenantState
 from server.rest import bodies, documented, people
 from server.rest.answers import CompactJson, Refusal, refusal_of, typed
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.store.tenant_pages import ListedTenant
 
-MAX_LIST = 1000
 _FIELDS = {"company_name": "name", "email": "admin_email", "password": "admin_password"}
 _WORDS = ", ".join(LegacyStatus)
 _NO_ENGINE = typed(
@@ -53,7 +53,7 @@ def routes(parts: Parts) -> APIRouter:
     async def list_tenants(
         request: Request,
         skip: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
-        limit: Annotated[int, Query(ge=1, le=MAX_LIST)] = 100,
+        limit: Annotated[int, Query(ge=1, le=MAX_OLD_PAGE)] = DEFAULT_OLD_PAGE,
         status: Annotated[str, Query(max_length=40, description=f"One of {_WORDS}.")] = "",
         engine: Annotated[str, Query(max_length=40)] = "",
     ) -> CompactJson:

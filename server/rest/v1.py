@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
+from server.limits import MAX_LOG_AT_ONCE
 from server.rest.answers import CompactJson, compact
 from server.rest.documented_v1 import documented
 from server.rest.routes_v1 import Route, routes_of
@@ -34,8 +35,6 @@ _SILENCE_SECONDS = 15.0
 _COME_AGAIN_MS = 2000
 # Digits of an int64 that always fit.
 _MAX_DIGITS = 18
-# Someone who asks once gets so many entries; the cursor says where to go on.
-_MOST_AT_ONCE = 1000
 
 
 # Refusals come within a read or two of the database.
@@ -162,7 +161,7 @@ class _Stream:
         answer: dict[str, Any] = {}
         try:
             message = self._first
-            while message is not _END and len(items) < _MOST_AT_ONCE:
+            while message is not _END and len(items) < MAX_LOG_AT_ONCE:
                 if message is not None:
                     answer = as_json(message)
                     if not each:

@@ -61,6 +61,10 @@ def open_rest(
         first_steps={
             engine_id: _first_steps(engine_id, entry) for engine_id, entry in engines.items()
         },
+        # Where only this machine can ask, a monitor needs no token.
+        open_metrics=settings.open_metrics
+        or not settings.auth
+        or settings.http_address.is_loopback,
     )
     calls = next((each.calls for each in services.values()), Counter())
     built = create_app(parts, origins=allowed_origins(settings), calls=calls)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provisioner.v1 import diagnosis_pb2, fleet_pb2, healing_pb2
 from server.errors import InvalidInput, Refused, Violation
 from server.healing.report import as_markdown
+from server.limits import MAX_FINDINGS
 from server.rpc.answering import Answering
 from server.rpc.diagnosing import SEVERITIES
 from server.rpc.messages import int32_of, text_of, time_of
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.rpc.identity import Context
     from server.store.healing import HandedOver
-
-# More findings than this make no message a person reads; ListFindings has the rest.
-_MOST_FINDINGS = 1000
 
 
 class Healing(Answering):
@@ -48,8 +46,8 @@ class Healing(Answering):
             done = await self._healer.sweep(dry_run=request.dry_run)
             return fleet_pb2.SweepResponse(
                 sweep=_sweep(done.sweep),
-                findings=[_finding(each) for each in done.findings[:_MOST_FINDINGS]],
-                handed_over=[_handed_over(each) for each in done.handed_over[:_MOST_FINDINGS]],
+                findings=[_finding(each) for each in done.findings[:MAX_FINDINGS]],
+                handed_over=[_handed_over(each) for each in done.handed_over[:MAX_FINDINGS]],
                 healed=done.healed,
                 dry_run=done.dry_run,
             )
@@ -153,8 +151,8 @@ def report_message(made: Report) -> healing_pb2.HealingReport:
         ],
         time_to_notice=_spread(made.time_to_notice),
         time_to_heal=_spread(made.time_to_heal),
-        cases=[_case(case) for case in made.cases[:_MOST_FINDINGS]],
-        truncated=made.truncated or len(made.cases) > _MOST_FINDINGS,
+        cases=[_case(case) for case in made.cases[:MAX_FINDINGS]],
+        truncated=made.truncated or len(made.cases) > MAX_FINDINGS,
         markdown=text_of(as_markdown(made)),
     )
 

@@ -15,7 +15,7 @@ from provisioner.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
 from provisioner.v1.fleet_pb2_grpc import add_FleetServiceServicer_to_server
 from provisioner.v1.provisioning_pb2_grpc import add_ProvisioningServiceServicer_to_server
 from server.errors import SettingsError
-from server.limits import MAX_REQUEST_BYTES
+from server.limits import MAX_HEADER_BYTES, MAX_REQUEST_BYTES
 from server.rpc.malformed import Registry
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ RECONCILER = "reconciler"
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
     # Two servers on one port would share callers at random without a word.
     ("grpc.so_reuseport", 0),
     # Find clients whose machine is gone: their streams would stay for an hour.

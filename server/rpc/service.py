@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from provisioner.v1 import provisioning_pb2
 from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceServicer
+from server.limits import STREAM_CHECK_SECONDS, STREAM_SECONDS, STREAMS_PER_CALLER, STREAMS_PER_PEER
 from server.rpc import messages
 from server.rpc.diagnosing import Diagnosing
 from server.rpc.listing import Listing
 from server.rpc.ordering import Ordering, terms_of
-from server.rpc.streams import LONGEST_SECONDS, MOST_PER_CALLER, MOST_PER_PEER, Streams
+from server.rpc.streams import Streams
 from server.rpc.surveying import Surveying
 from server.rpc.watching import Watching
 
@@ -41,14 +42,16 @@ class ProvisioningService(  # type: ignore[misc]
         identify: Identify,
         diagnoser: Diagnoser,
         surveys: Surveys,
-        longest_stream_seconds: float = LONGEST_SECONDS,
-        most_streams_per_peer: int = MOST_PER_PEER,
-        most_streams_per_caller: int = MOST_PER_CALLER,
+        longest_stream_seconds: float = STREAM_SECONDS,
+        most_streams_per_peer: int = STREAMS_PER_PEER,
+        most_streams_per_caller: int = STREAMS_PER_CALLER,
+        stream_check_seconds: float = STREAM_CHECK_SECONDS,
     ) -> None:
         self.streams = Streams(
             longest_seconds=longest_stream_seconds,
             most_per_peer=most_streams_per_peer,
             most_per_caller=most_streams_per_caller,
+            check_seconds=stream_check_seconds,
         )
         self._commands = commands
         self._queries = queries

@@ -1,8 +1,9 @@
-"""Keeps count of open streams, and ends those that would go on for ever.
+"""Keeps count of open streams, and ends those that would go on for ever or may not go on.
 
 A client that drops a stream without cancelling it leaves it open at the server until
 its connection closes (grpc/grpc#43462). So each stream has an end of its own, each peer
-a number of them, and a server that stops ends them all.
+a number of them, and a server that stops ends them all. A quiet one is looked at every few
+seconds: who was let go meanwhile (a revoked key, a membership that ended) is sent away.
 """
 
 from __future__ import annotations
@@ -14,18 +15,16 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from server.limits import (
+    STREAM_CHECK_SECONDS,
+    STREAM_SECONDS,
+    STREAMS_PER_CALLER,
+    STREAMS_PER_PEER,
+)
 from server.rpc.failures import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-
-# A follower may stay for an hour; then it comes again, from its last cursor.
-LONGEST_SECONDS = 3600.0
-# One connection of a console or a benchmark may follow hundreds of tenants; thousands
-# are streams somebody forgot.
-MOST_PER_PEER = 1000
-# A caller may have several connections; not as many as he likes.
-MOST_PER_CALLER = 2000
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 TIME_OVER = Failure(
     code=grpc.StatusCode.UNAVAILABLE,
@@ -55,11 +54,17 @@ class Streams:
     def __init__(
         self,
         *,
-        longest_seconds: float = LONGEST_SECONDS,
-        most_per_peer: int = MOST_PER_PEER,
-        most_per_caller: int = MOST_PER_CALLER,
+        longest_seconds: float = STREAM_SECONDS,
+        most_per_peer: int = STREAMS_PER_PEER,
+        most_per_caller: int = STREAMS_PER_CALLER,
+        check_seconds: float = STREAM_CHECK_SECONDS,
     ) -> None:
         self._longest_seconds = longest_seconds
+        self._check_seconds = check_seconds
+        self._watches: dict[asyncio.Timeout, Callable[[], Awaitable[Failure | None]]] = {}
+        self._watching: asyncio.Task[None] | None = None
+        # Why a stream was ended before its time.
+        self._ended: dict[asyncio.Timeout, Failure] = {}
         self._most = {"connection": most_per_peer, "caller": most_per_caller}
         self._ends: set[asyncio.Timeout] = set()
         self._open: Counter[tuple[str, str]] = Counter()
@@ -73,12 +78,19 @@ class Streams:
         return len(self._ends)
 
     @asynccontextmanager
-    async def one(self, *, peer: str, caller: str) -> AsyncIterator[None]:
+    async def one(
+        self,
+        *,
+        peer: str,
+        caller: str,
+        check: Callable[[], Awaitable[Failure | None]] | None = None,
+    ) -> AsyncIterator[None]:
         """Run a stream within its time.
 
         Args:
             peer: Whose connection.
             caller: Who asks.
+            check: Says every few seconds why the stream may not go on, or None.
 
         Raises:
             StreamEnded: before it begins or at any point of it.
@@ -91,18 +103,38 @@ class Streams:
         self._open.update(owners)
         self._ends.add(end)
         self._none_left.clear()
+        if check is not None:
+            self._watch(end, check)
         try:
             async with end:
                 yield
         except TimeoutError as error:
             if not end.expired():
                 raise
-            raise StreamEnded(self._why()) from error
+            raise StreamEnded(self._ended.get(end) or self._why()) from error
         finally:
             self._ends.discard(end)
+            self._watches.pop(end, None)
+            self._ended.pop(end, None)
             self._leave(owners)
             if not self._ends:
                 self._none_left.set()
+
+    def _watch(self, end: asyncio.Timeout, check: Callable[[], Awaitable[Failure | None]]) -> None:
+        self._watches[end] = check
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._look_after(), name="streams")
+
+    async def _look_after(self) -> None:
+        """Look at every stream again and again, while there are any."""
+        while self._watches:
+            await asyncio.sleep(self._check_seconds)
+            for end, check in list(self._watches.items()):
+                failure = await check()
+                # It may have ended by itself while it was looked at.
+                if failure is not None and end in self._watches and not end.expired():
+                    self._ended[end] = failure
+                    end.reschedule(asyncio.get_running_loop().time())
 
     def _demand_room(self, owners: Iterable[tuple[str, str]]) -> None:
         for whose, name in owners:
@@ -127,6 +159,9 @@ class Streams:
             if not end.expired():
                 end.reschedule(now)
         await self._none_left.wait()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
 
 
 def _too_many(whose: str, most: int) -> Failure:

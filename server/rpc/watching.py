@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 
 from provisioner.v1 import provisioning_pb2
 from server.access.policy import demand
+from server.errors import StoreUnavailable
 from server.model.actor import Right
-from server.rpc import messages
+from server.rpc import failures, messages
 from server.rpc.answering import Answering
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from server.model.actor import Actor
     from server.queries import Answer, Queries
     from server.queries.log_pages import LogPage
+    from server.rpc.failures import Failure
     from server.rpc.identity import Context
     from server.rpc.streams import Streams
 
@@ -47,7 +51,7 @@ class Watching(Answering):
 
         async def stream(actor: Actor) -> None:
             async with (
-                self.streams.one(peer=context.peer(), caller=actor.name),
+                self._stream(context, actor, request.tenant_id),
                 aclosing(
                     self._queries.logs(
                         actor, request.tenant_id, request.after_cursor, follow=request.follow
@@ -68,7 +72,7 @@ class Watching(Answering):
 
         async def watch(actor: Actor) -> None:
             async with (
-                self.streams.one(peer=context.peer(), caller=actor.name),
+                self._stream(context, actor, request.tenant_id),
                 aclosing(self._queries.watch(actor, request.tenant_id)) as answers,
             ):
                 async for answer in answers:
@@ -76,6 +80,23 @@ class Watching(Answering):
                     await context.write(wire_of(answer))
 
         await self._answer(context, "WatchStatus", watch)
+
+    def _stream(
+        self, context: Context, actor: Actor, tenant_id: str
+    ) -> AbstractAsyncContextManager[None]:
+        """Run a stream as long as its caller may see the tenant, also while nothing is sent."""
+
+        async def check() -> Failure | None:
+            try:
+                await self._still_in(context, tenant_id)
+            except StoreUnavailable:
+                # Nobody knows: it goes on, and what is sent is looked at before.
+                return None
+            except Exception as error:  # noqa: BLE001 - whatever it is ends this stream only
+                return failures.failure_of(error, method="StreamLogs")
+            return None
+
+        return self.streams.one(peer=context.peer(), caller=actor.name, check=check)
 
     async def _still_in(self, context: Context, tenant_id: str) -> None:
         """End a stream whose caller was let go meanwhile: it may have begun an hour ago."""

@@ -65,11 +65,14 @@ _REMEDIES = {
     "tls_client_ca_file": _FILE.format("clients-ca.pem"),
     "allowed_hosts": "Give names with commas between, such as provisioner.example.com.",
     "allowed_origins": "Give origins with commas between, such as https://shop.example.com.",
+    "calls_per_second": "Give a number such as 5000, or 0 for no limit.",
+    "open_metrics": _SWITCH,
     "max_runs": "Give a whole number from 1 to 1024, such as 32.",
     "log_retention_days": _DAYS.format("90"),
     "attempt_retention_days": _DAYS.format("365"),
     "request_retention_days": _DAYS.format("30"),
     "finding_retention_days": _DAYS.format("365"),
+    "audit_retention_days": _DAYS.format("730"),
     "log_format": "Give console or json.",
 }
 # The library's words where ours say more; keys are its error types.

@@ -14,6 +14,8 @@ import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from server.limits import CALLS_PER_SECOND
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -235,11 +237,14 @@ class Settings(BaseSettings):
         allowed_origins: Origins of web pages that may call HTTP beside its own.
         webhook_url: Where messages go when a person must act, or somebody was healed.
         webhook_secret_file: A file with the secret that signs them.
+        calls_per_second: Calls that one caller may make, in the mean; 0 is no limit.
+        open_metrics: Whether /metrics is answered without a token wherever it is asked for.
         max_runs: Most runs that one process drives at once.
         log_retention_days: How long a tenant's log is kept; 0, here and below, is for ever.
         attempt_retention_days: How long the attempts of closed runs are kept.
         request_retention_days: How long an order repeated with its id is the same order.
         finding_retention_days: How long the reconciler's findings are kept.
+        audit_retention_days: How long it is kept who ordered what.
         log_format: Lines for people, or JSON for programs.
     """
 
@@ -280,11 +285,16 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[str, BeforeValidator(_origins)] = ""
     webhook_url: Annotated[SecretStr | None, BeforeValidator(_webhook_url)] = None
     webhook_secret_file: _PathField = None
+    calls_per_second: Annotated[
+        float, BeforeValidator(_number), Field(ge=0, le=1e6, allow_inf_nan=False)
+    ] = CALLS_PER_SECOND
+    open_metrics: bool = False
     max_runs: Annotated[int, BeforeValidator(_number), Field(ge=1, le=1024)] = 32
     log_retention_days: _Days = 90.0
     attempt_retention_days: _Days = 365.0
     request_retention_days: Annotated[_Days, AfterValidator(_week)] = 30.0
     finding_retention_days: _Days = 365.0
+    audit_retention_days: _Days = 730.0
     log_format: Literal["console", "json"] = Field(default_factory=_default_log_format)
 
     @classmethod

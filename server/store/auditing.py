@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 
+_OF_A_TENANT = (TenantOperation, RequestOperation)
+
+
 @dataclass(slots=True)
 class _Trail:
     entry: AuditEntry
+    of_all: bool = False
     written: bool = False
 
 
@@ -38,14 +42,19 @@ _TRAIL: ContextVar[_Trail | None] = ContextVar("audit_trail", default=None)
 
 
 @asynccontextmanager
-async def trail(submit: Submit, entry: AuditEntry) -> AsyncIterator[None]:
+async def trail(submit: Submit, entry: AuditEntry, *, of_all: bool = False) -> AsyncIterator[None]:
     """Take an order: what becomes of it is written with it, or after it.
 
     Args:
         submit: Writes an operation.
         entry: Who orders what; its outcome and target are filled in here.
+        of_all: Whether no one operation carries the order out: its row is written at its end.
     """
-    mine = _Trail(entry)
+    if _TRAIL.get() is not None:
+        # One order may be carried out by another: it was given once, and has one row.
+        yield
+        return
+    mine = _Trail(entry, of_all)
     token = _TRAIL.set(mine)
     outcome = entry.outcome
     try:
@@ -71,12 +80,13 @@ async def trail(submit: Submit, entry: AuditEntry) -> AsyncIterator[None]:
 async def submit_with_trail(submit: Submit, operation: Operation) -> Outcome:
     """Write an operation, and the audit row of the order it carries out."""
     mine = _TRAIL.get()
-    if mine is None or not isinstance(operation, TenantOperation | RequestOperation):
+    # Once: an order that was written and goes on has its row.
+    if mine is None or mine.of_all or mine.written or not isinstance(operation, _OF_A_TENANT):
         return await submit(operation)
     # A new tenant has its id only now.
     row = replace(mine.entry, target=operation.tenant_id)
     outcome = await submit(replace(operation, audit=row))
-    mine.written = mine.written or outcome.applied
+    mine.written = outcome.applied
     return outcome
 
 

@@ -127,9 +127,11 @@ class Database:
         """Write an operation through the one writer (`server.store.writer`)."""
         return await submit_with_trail(self._writer.submit, operation)
 
-    def audited(self, entry: AuditEntry) -> AbstractAsyncContextManager[None]:
+    def audited(
+        self, entry: AuditEntry, *, of_all: bool = False
+    ) -> AbstractAsyncContextManager[None]:
         """Take an order, so that the audit says what becomes of it (`server.store.auditing`)."""
-        return trail(self._writer.submit, entry)
+        return trail(self._writer.submit, entry, of_all=of_all)
 
     async def picture(self, tenant_id: str, now: datetime) -> StoredPicture | None:
         """Return all that is stored about a tenant, for a diagnosis; None for an unknown one."""

@@ -26,6 +26,7 @@ from server.model.states import OPEN_RUN_STATES, TenantState
 from server.store.failures import DRIVER_ERRORS, detail
 from server.store.tables import (
     ATTEMPTS,
+    AUDIT,
     FINDINGS,
     LOG_ENTRIES,
     REQUESTS,
@@ -76,6 +77,7 @@ class Kept:
     attempt_days: float = 365.0
     request_days: float = 30.0
     finding_days: float = 365.0
+    audit_days: float = 730.0
 
 
 class Retention:
@@ -129,6 +131,8 @@ class Retention:
             before = self._before(kept.finding_days)
             deleted["findings"] = await self._by_page(_old_findings(before))
             deleted["sweeps"] = await self._by_page(_old_sweeps(before))
+        if kept.audit_days:
+            deleted["audit"] = await self._by_page(_old_audit(self._before(kept.audit_days)))
         deleted["workers"] = await self._by_page(_old_workers(self._before(_WORKER_DAYS)))
         return {table: count for table, count in deleted.items() if count}
 
@@ -290,6 +294,11 @@ def _old_sweeps(before: datetime) -> Callable[[Connection], Delete]:
     sweep = SWEEPS.c
     old = select(sweep.id).where(sweep.id < _first_id_of(before), sweep.finished_at < before)
     return _by_id(sweep.id, old.order_by(sweep.id))
+
+
+def _old_audit(before: datetime) -> Callable[[Connection], Delete]:
+    row = AUDIT.c
+    return _by_id(row.id, select(row.id).where(row.at < before).order_by(row.at))
 
 
 def _old_workers(before: datetime) -> Callable[[Connection], Delete]:

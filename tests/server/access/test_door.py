@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -222,3 +223,33 @@ async def test_a_body_is_read_to_the_limit_and_not_beyond() -> None:
         )
         assert (await client.post("/x", content=b"x" * (MAX_REQUEST_BYTES + 1))).status_code == 413
         assert (await client.post("/x", content=parts())).status_code == 413
+
+
+async def test_one_address_has_so_many_requests_under_way_and_others_have_theirs() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(_scope: Any, _receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    guarded = HttpDoor(slow, hosts=frozenset(), origins=frozenset(), most_per_address=3)
+
+    def of(address: str) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app=guarded, client=(address, 4711))
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+
+    async with of("10.0.0.1") as busy, of("10.0.0.2") as other:
+        under_way = [asyncio.ensure_future(busy.get("/x")) for _ in range(3)]
+        await asyncio.sleep(0)
+        while guarded.under_way("10.0.0.1") < 3:
+            await asyncio.sleep(0)
+        refused = await busy.get("/x")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert "under way" in refused.json()["detail"]
+        theirs = asyncio.ensure_future(other.get("/x"))
+        go_on.set()
+        assert {each.status_code for each in await asyncio.gather(*under_way, theirs)} == {200}
+        # Each that has ended makes room.
+        assert (await busy.get("/x")).status_code == 200
+        assert guarded.under_way("10.0.0.1") == 0

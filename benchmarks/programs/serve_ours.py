@@ -1,6 +1,12 @@
-"""Serves tenants at rest for the benchmarks of reading; prints ports, ids and a token as JSON.
+"""Serves no-op tenants for the benchmarks of reading; prints ports, ids and a token as JSON.
 
-With authentication on, as it is shipped: the caller signs in as anybody does.
+With authentication on, as it is shipped: the caller signs in as anybody does. Then it obeys
+its standard input, a JSON object a line, and answers each with one:
+
+- `{"append": SECONDS, "rate": ENTRIES_A_SECOND, "tenants": NUMBER}`: write log entries, each
+  with the moment before its operation was given to the store; answers how many.
+- `{"busy": RUNS}`: from now on so many runs are open, each pausing before each step.
+- `{"open": RUNS}`: start so many runs, and answer once all are driven.
 """
 
 from __future__ import annotations
@@ -10,87 +16,179 @@ import asyncio
 import json
 import logging
 import os
+import sys
+import time
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import structlog
 
+import server.app
 from provisioner.v1 import provisioning_pb2 as pb
 from provisioner.v1.access_pb2 import SignInRequest
 from provisioner.v1.access_pb2_grpc import AccessServiceStub
 from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from provisioner.v1.tenant_pb2 import TenantSpec
-from server.app import App
-from server.model.identifiers import SiteKey
+from server.__main__ import settle_memory
+from server.app import App, utc_now
+from server.model.identifiers import SiteKey, TenantId
+from server.model.states import LogLevel
+from server.noop import NoopEngine, NoopStep
+from server.queries import log_pages
 from server.settings import EngineConfig, EnginesConfig, load_settings
+from server.store.operations import LogDraft, TenantOperation
+
+if TYPE_CHECKING:
+    from server.model.step_context import Found, StepContext
 
 EMAIL, PASSWORD = "bench@example.com", "correct horse battery staple"
 
 
-async def serve(url: str, tenants: int, key_file: str, busy: int) -> None:
+class PausingStep(NoopStep):
+    """A step that takes a while, as one that asks an ERPNext does."""
+
+    seconds = 0.0
+
+    async def apply(self, context: StepContext, found: Found) -> None:
+        await asyncio.sleep(self.seconds)
+        await super().apply(context, found)
+
+
+class PausingEngine(NoopEngine):
+    """The engine that does nothing, slowly."""
+
+    def __init__(self, site: str = "noop") -> None:
+        super().__init__(site)
+        self._steps = {key: PausingStep(key) for key in self._steps}
+
+
+class Shop:
+    """The served application, and what it is told to do."""
+
+    def __init__(self, app: App, stub: Any, metadata: Any) -> None:
+        self.ids: list[str] = []
+        self._app = app
+        self._stub = stub
+        self._metadata = metadata
+        self._lanes: list[asyncio.Task[None]] = []
+        self._number = 0
+
+    async def start(self) -> str:
+        self._number += 1
+        spec = TenantSpec(company_name=f"Shop {os.getpid()} {self._number}")
+        request = pb.StartProvisioningRequest(spec=spec)
+        answer = await self._stub.StartProvisioning(request, metadata=self._metadata)
+        return str(answer.status.tenant_id)
+
+    async def to_the_end(self, tenant_id: str) -> None:
+        request = pb.StreamLogsRequest(tenant_id=tenant_id, follow=True)
+        async for _ in self._stub.StreamLogs(request, metadata=self._metadata):
+            pass  # it ends once the tenant is at rest
+
+    async def append(self, tenant_id: str, entries: int) -> None:
+        now = str(time.perf_counter_ns())
+        draft = LogDraft(
+            level=LogLevel.INFO,
+            event="bench.line",
+            message="A line as long as those that a step writes.",
+            fields={"at": now},
+        )
+        await self._app.core.database.submit(
+            TenantOperation(tenant_id=TenantId(tenant_id), at=utc_now(), log=(draft,) * entries)
+        )
+
+    async def obey(self, told: dict[str, Any]) -> dict[str, Any]:
+        if "append" in told:
+            return {"appended": await self._appended(told)}
+        if "busy" in told:
+            self._lanes = [asyncio.create_task(self._lane()) for _ in range(told["busy"])]
+            # Past the first moment, when all of them start at once.
+            await asyncio.sleep(2 * PausingStep.seconds)
+            return {"busy": told["busy"]}
+        opened = [await self.start() for _ in range(told["open"])]
+        await asyncio.sleep(2.0)  # claimed, and their first attempts begun
+        return {"ids": opened}
+
+    async def _lane(self) -> None:
+        while True:
+            await self.to_the_end(await self.start())
+
+    async def _appended(self, told: dict[str, Any]) -> int:
+        pause, number = 1 / told["rate"], 0
+        began = time.perf_counter()
+        tasks = set()
+        while (late := time.perf_counter() - began) < told["append"]:
+            tenant_id = self.ids[number % told["tenants"]]
+            tasks.add(asyncio.create_task(self.append(tenant_id, 1)))
+            number += 1
+            await asyncio.sleep(max(0.0, number * pause - late))
+        await asyncio.gather(*tasks)
+        return number
+
+
+async def serve(given: argparse.Namespace) -> None:
+    PausingStep.seconds = given.pause
+    if given.pause:
+        setattr(server.app, "NoopEngine", PausingEngine)  # noqa: B010 - a type is no variable
+    if given.page:
+        setattr(log_pages, "PAGE_ENTRIES", given.page)  # noqa: B010 - a constant is none either
     engine = EngineConfig(id="noop", blueprint="noop", site=SiteKey("noop"))
     settings = load_settings(
         config=None,
         overrides={
-            "database_url": url,
+            "database_url": given.url,
             "grpc_address": "127.0.0.1:0",
             "http_address": "127.0.0.1:0",
             "admin_email": EMAIL,
             "admin_password": PASSWORD,
-            "jwt_key_file": key_file,
+            "jwt_key_file": given.key_file,
+            "max_runs": "1024",
         },
         environ={},
     )
-    engines = EnginesConfig(default="noop", engines={"noop": engine})
     async with AsyncExitStack() as stack:
-        app = await stack.enter_async_context(App(settings, engines))
+        app = await stack.enter_async_context(
+            App(settings, EnginesConfig(default="noop", engines={"noop": engine}))
+        )
+        settle_memory()
         channel = await stack.enter_async_context(
             grpc.aio.insecure_channel(f"127.0.0.1:{app.grpc_port}")
         )
         signed = await AccessServiceStub(channel).SignIn(
             SignInRequest(email=EMAIL, password=PASSWORD)
         )
-        me = (("authorization", f"Bearer {signed.access_token}"),)
-        stub = ProvisioningServiceStub(channel)
-
-        async def start(name: str) -> str:
-            request = pb.StartProvisioningRequest(spec=TenantSpec(company_name=name))
-            answer = await stub.StartProvisioning(request, metadata=me)
-            return answer.status.tenant_id
-
-        ids = [await start(f"Shop {os.getpid()} {number}") for number in range(tenants)]
-        for tenant_id in ids:
-            request = pb.StreamLogsRequest(tenant_id=tenant_id, follow=True)
-            async for _ in stub.StreamLogs(request, metadata=me):
-                pass  # it ends once the tenant is at rest
+        metadata = (("authorization", f"Bearer {signed.access_token}"),)
+        shop = Shop(app, ProvisioningServiceStub(channel), metadata)
+        shop.ids = [await shop.start() for _ in range(given.tenants)]
+        if not given.pause:
+            for tenant_id in shop.ids:
+                await shop.to_the_end(tenant_id)
+        if given.entries:
+            await shop.append(shop.ids[0], given.entries)
         facts = {
             "port": app.grpc_port,
+            "pid": os.getpid(),
             "http": app.http_port,
-            "ids": ids,
+            "ids": shop.ids,
             "token": signed.access_token,
         }
         print(json.dumps(facts), flush=True)
-        wave = 0
-        while busy:
-            # Provisioning runs meanwhile: so many tenants, one wave after the other.
-            await asyncio.gather(
-                *(start(f"Busy {os.getpid()} {wave} {each}") for each in range(busy))
-            )
-            wave += 1
-            await asyncio.sleep(0.5)
-        await asyncio.Event().wait()
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            print(json.dumps(await shop.obey(json.loads(line))), flush=True)
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--tenants", type=int, default=200)
     parser.add_argument("--key-file", required=True)
-    parser.add_argument("--busy", type=int, default=0)
-    given = parser.parse_args()
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds that a step takes")
+    parser.add_argument("--entries", type=int, default=0, help="more in the first one's log")
+    parser.add_argument("--page", type=int, default=0, help="most entries a message")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    asyncio.run(serve(given.url, given.tenants, given.key_file, given.busy))
+    asyncio.run(serve(parser.parse_args()))
 
 
 if __name__ == "__main__":

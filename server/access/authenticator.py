@@ -7,6 +7,7 @@ memory at once; changes made in another one count when the memory of a token is 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -71,6 +72,7 @@ class Authenticator:
         # Grows at each `forget`: what was read before it is not remembered after it.
         self._forgotten = 0
         self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._under_way: dict[bytes, asyncio.Task[_Verified | None]] = {}
 
     async def actor(self, authorization: str | None, *, origin: str) -> Actor:
         """Return who calls.
@@ -112,19 +114,55 @@ class Authenticator:
         now = self._now().timestamp()
         verified = self._remembered.get(digest)
         if verified is None or not _still(verified, now):
-            forgotten = self._forgotten
-            verified = await self._verify(credential, now)
+            verified = await self._verified(digest, credential)
             if verified is None:
-                self._remembered.pop(digest, None)
                 return None
-            if forgotten == self._forgotten:
-                self._remember(digest, verified)
-        return replace(verified.actor, origin=origin)
+        if verified.actor.origin != origin:
+            # Most callers come from one place: the next call needs no new actor.
+            verified = replace(verified, actor=replace(verified.actor, origin=origin))
+            if digest in self._remembered:
+                self._remembered[digest] = verified
+        return verified.actor
 
     def forget(self) -> None:
         """Look at every token anew: somebody's rights have changed."""
         self._forgotten += 1
         self._remembered.clear()
+        # Who comes now must not share a look that began before.
+        self._under_way.clear()
+
+    @property
+    def times_forgotten(self) -> int:
+        """How often rights changed; who was let in since the last time still is."""
+        return self._forgotten
+
+    async def _verified(self, digest: bytes, credential: str) -> _Verified | None:
+        """Verify a token once for all who call with it at the same time.
+
+        Hundreds of streams of one caller find that its memory is over with the same line.
+        """
+        task = self._under_way.get(digest)
+        if task is None:
+            task = asyncio.create_task(self._anew(digest, credential), name="verify-token")
+            self._under_way[digest] = task
+            task.add_done_callback(lambda done: self._done(digest, done))
+        return await asyncio.shield(task)
+
+    async def _anew(self, digest: bytes, credential: str) -> _Verified | None:
+        forgotten = self._forgotten
+        verified = await self._verify(credential, self._now().timestamp())
+        if verified is None:
+            self._remembered.pop(digest, None)
+        elif forgotten == self._forgotten:
+            self._remember(digest, verified)
+        return verified
+
+    def _done(self, digest: bytes, task: asyncio.Task[_Verified | None]) -> None:
+        if self._under_way.get(digest) is task:
+            del self._under_way[digest]
+        if not task.cancelled():
+            # Looked at here: perhaps all who waited for it left.
+            task.exception()
 
     def _remember(self, digest: bytes, verified: _Verified) -> None:
         self._remembered[digest] = verified

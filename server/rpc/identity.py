@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -38,8 +39,14 @@ async def local_caller(_context: Context) -> Actor:
 
 def origin_of(context: Context) -> str:
     """Return where a call comes from, without its port: it names the caller for limits."""
+    return _origin(context.peer())
+
+
+# A connection makes many calls.
+@lru_cache(maxsize=4096)
+def _origin(peer: str) -> str:
     # Like ipv4:127.0.0.1:50000, ipv6:%5B::1%5D:50000, unix:/run/provisioner.sock
-    kind, _, rest = unquote(context.peer()).partition(":")
+    kind, _, rest = unquote(peer).partition(":")
     if kind in {"ipv4", "ipv6"}:
         return f"grpc {rest.rpartition(':')[0].strip('[]')}"
     if kind == "http":

@@ -50,12 +50,15 @@ class Registry:
         """Take nothing: the same handlers come once more, by name."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """Add the handlers of a service, wrapped."""
+        """Add the handlers of a service, wrapped.
+
+        As generic ones: for each registered method grpc.aio keeps a task, and looks at all of
+        them at each call.
+        """
         wrapped = {name: _wrapped(handler) for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, wrapped),)
         )
-        self._server.add_registered_method_handlers(service, wrapped)
 
 
 def _wrapped(handler: Handler) -> Handler:

@@ -5,6 +5,8 @@ Many ask for the same: the bytes of a status, or of a page of a log, are made on
 
 from __future__ import annotations
 
+import random
+import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from server.rpc import failures, messages
 from server.rpc.answering import Answering
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from server.model.actor import Actor
@@ -30,6 +33,8 @@ class Watching(Answering):
     """The part of the service that tells where a tenant stands."""
 
     streams: Streams
+    # Counts up when somebody's rights change.
+    changes_of_rights: Callable[[], int] = staticmethod(lambda: 0)
     _queries: Queries
 
     async def GetStatus(
@@ -50,8 +55,9 @@ class Watching(Answering):
         """Send a tenant's log."""
 
         async def stream(actor: Actor) -> None:
+            seat = self._seat(context, request.tenant_id)
             async with (
-                self._stream(context, actor, request.tenant_id),
+                self._stream(context, actor, seat),
                 aclosing(
                     self._queries.logs(
                         actor, request.tenant_id, request.after_cursor, follow=request.follow
@@ -59,7 +65,8 @@ class Watching(Answering):
                 ) as pages,
             ):
                 async for page in pages:
-                    await self._still_in(context, request.tenant_id)
+                    if seat.is_in_doubt():
+                        await seat.ask()
                     await context.write(page_wire(page))
 
         await self._answer(context, "StreamLogs", stream)
@@ -71,24 +78,26 @@ class Watching(Answering):
         """Tell of every change of where a tenant stands."""
 
         async def watch(actor: Actor) -> None:
+            seat = self._seat(context, request.tenant_id)
             async with (
-                self._stream(context, actor, request.tenant_id),
+                self._stream(context, actor, seat),
                 aclosing(self._queries.watch(actor, request.tenant_id)) as answers,
             ):
                 async for answer in answers:
-                    await self._still_in(context, request.tenant_id)
+                    if seat.is_in_doubt():
+                        await seat.ask()
                     await context.write(wire_of(answer))
 
         await self._answer(context, "WatchStatus", watch)
 
     def _stream(
-        self, context: Context, actor: Actor, tenant_id: str
+        self, context: Context, actor: Actor, seat: _Seat
     ) -> AbstractAsyncContextManager[None]:
         """Run a stream as long as its caller may see the tenant, also while nothing is sent."""
 
         async def check() -> Failure | None:
             try:
-                await self._still_in(context, tenant_id)
+                await seat.ask()
             except StoreUnavailable:
                 # Nobody knows: it goes on, and what is sent is looked at before.
                 return None
@@ -98,9 +107,45 @@ class Watching(Answering):
 
         return self.streams.one(peer=context.peer(), caller=actor.name, check=check)
 
-    async def _still_in(self, context: Context, tenant_id: str) -> None:
-        """End a stream whose caller was let go meanwhile: it may have begun an hour ago."""
-        demand(await self._identify(context), Right.READ, tenant_id.lower())
+    def _seat(self, context: Context, tenant_id: str) -> _Seat:
+        return _Seat(
+            lambda: self._identify(context), tenant_id.lower(), changes=self.changes_of_rights
+        )
+
+
+class _Seat:
+    """The place of a stream, whose caller may be let go meanwhile: it may have begun an hour ago.
+
+    He is asked for again before the next message once somebody's rights changed in this
+    process, and otherwise about once a second: hundreds of streams get the same line.
+    """
+
+    def __init__(
+        self, who: Callable[[], Awaitable[Actor]], tenant_id: str, *, changes: Callable[[], int]
+    ) -> None:
+        self._who = who
+        self._tenant_id = tenant_id
+        self._changes = changes
+        self._seen = changes()
+        self._asked_again_at = _soon()
+
+    def is_in_doubt(self) -> bool:
+        """Tell whether the caller must be asked for again."""
+        return self._changes() != self._seen or time.monotonic() >= self._asked_again_at
+
+    async def ask(self) -> None:
+        """End the stream whose caller was let go.
+
+        Raises:
+            NotSignedIn, NotFound, NotAllowed: he was.
+        """
+        self._seen, self._asked_again_at = self._changes(), _soon()
+        demand(await self._who(), Right.READ, self._tenant_id)
+
+
+def _soon() -> float:
+    # Not all streams of a tenant with the same line.
+    return time.monotonic() + random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
 
 def page_wire(page: LogPage) -> bytes:

@@ -6,12 +6,24 @@ as None (a step's as PENDING), an unreadable text as empty.
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal_column, not_, or_, select
+from sqlalchemy import (
+    ARRAY,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+)
 
 from server.model.naming import fold_name
 from server.model.states import (
@@ -59,6 +71,16 @@ _UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIO
 
 # Runs read beyond those asked for, to choose from, where other processes choose too.
 _SPREAD = 16
+
+# One parameter however many are followed: the statement is made and planned once.
+_ENDS = text(
+    "SELECT t.id, t.log_seq, t.state, r.state AS run FROM json_each(:ids) AS j"
+    " JOIN tenants t ON t.id = j.value LEFT JOIN runs r ON r.id = t.run_id"
+)
+_ENDS_POSTGRES = text(
+    "SELECT t.id, t.log_seq, t.state, r.state AS run FROM tenants t"
+    " LEFT JOIN runs r ON r.id = t.run_id WHERE t.id = ANY(:ids)"
+).bindparams(bindparam("ids", type_=ARRAY(Text)))
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -393,13 +415,12 @@ class Reads:
 
     async def log_ends(self, tenant_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
         """Return, for many followed tenants at once, last cursor and whether it is in motion."""
-        query = (
-            select(TENANTS.c.id, TENANTS.c.log_seq, TENANTS.c.state, RUNS.c.state.label("run"))
-            .join(RUNS, RUNS.c.id == TENANTS.c.run_id, isouter=True)
-            .where(TENANTS.c.id.in_(tenant_ids))
-        )
+        ids = list(tenant_ids)
         async with self._snapshot() as connection:
-            rows = await _all(connection, query)
+            if connection.dialect.name == "sqlite":
+                rows = await _all(connection, _ENDS.bindparams(ids=json.dumps(ids)))
+            else:
+                rows = await _all(connection, _ENDS_POSTGRES.bindparams(ids=ids))
         return {row["id"]: (row["log_seq"], _in_motion(row)) for row in rows}
 
     async def known_finding(self, tenant_id: str, revision: int, cause: str) -> bool:

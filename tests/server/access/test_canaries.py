@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -14,8 +16,11 @@ from clients.sdk import ProvisionerClient, ProvisionerError
 from provisioner.v1.tenant_pb2 import TenantSpec
 from server.app import App
 from server.model.actor import LOCAL, Role
-from server.model.identifiers import SiteKey
+from server.model.identifiers import SiteKey, TenantId
+from server.model.states import LogLevel
+from server.noop import NoopStep
 from server.settings import Address, EngineConfig, EnginesConfig, Settings
+from server.store.operations import LogDraft, TenantOperation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +106,37 @@ async def test_a_key_that_was_revoked_reads_nothing_from_that_moment_on(tmp_path
                 async with client.stream_logs(status.tenant_id, max_failures=1) as log:
                     assert not [entry async for entry in log]
             assert refused.value.reason == "TOKEN_INVALID"
+
+
+async def test_a_stream_ends_with_the_first_line_after_its_key_was_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_step: NoopStep, _context: object, _found: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(NoopStep, "apply", never)
+    settings = Settings(
+        database_url=f"sqlite+aiosqlite:///{tmp_path / 'provisioner.db'}",
+        grpc_address=Address(host="127.0.0.1", port=0),
+        http_address=Address(host="127.0.0.1", port=0),
+        drain_seconds=1,
+    )
+    engine = EngineConfig(id="main", blueprint="noop", site=SiteKey("noop"))
+    async with App(settings, EnginesConfig(default="main", engines={"main": engine})) as app:
+        made = await app.access.keys.create(LOCAL, name="ci", role=Role.OPERATOR)
+        token = made.text.get_secret_value()
+        async with ProvisionerClient(f"127.0.0.1:{app.grpc_port}", token=token) as client:
+            status = await client.start_provisioning(TenantSpec(company_name="Acme"))
+            async with client.stream_logs(status.tenant_id, follow=True, max_failures=1) as log:
+                async for entry in log:
+                    if entry.fields["event"] == "step.began":
+                        break
+                await app.access.keys.revoke(LOCAL, "ci")
+                line = LogDraft(level=LogLevel.INFO, event="test.line", message="For no eyes.")
+                operation = TenantOperation(
+                    tenant_id=TenantId(status.tenant_id), at=datetime.now(UTC), log=(line,)
+                )
+                await app.core.database.submit(operation)
+                with pytest.raises(ProvisionerError) as refused:
+                    assert not [entry async for entry in log]
+        assert refused.value.reason == "TOKEN_INVALID"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.access.wiring import Access
+    from server.model.access import User
     from server.model.actor import Actor
     from server.store.database import Database
 
@@ -111,6 +113,49 @@ async def test_a_machines_key_is_shown_once_and_ends_when_revoked_or_over(
     times[0] = NOW + timedelta(days=2)
     with pytest.raises(NotSignedIn):
         await actor(access, f"Bearer {second.get_secret_value()}")
+
+
+async def test_calls_at_the_same_time_look_at_their_token_once_and_never_share_an_older_look(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = await opened(database, tmp_path)
+    user = await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+    token = await signed_in(access, "jane@example.com")
+    looks = 0
+    read, held = access.store.user, asyncio.Event()
+
+    async def counted(user_id: str) -> User | None:
+        nonlocal looks
+        looks += 1
+        found = await read(user_id)
+        await held.wait()
+        return found
+
+    monkeypatch.setattr(access.store, "user", counted)
+    access.authenticator.forget()
+    early = [asyncio.create_task(actor(access, token)) for _ in range(50)]
+    gone = asyncio.create_task(actor(access, token))
+    while not looks:
+        await asyncio.sleep(0)
+    gone.cancel()
+    held.set()
+    assert {found.name for found in await asyncio.gather(*early)} == {"jane@example.com"}
+    assert looks == 1
+
+    # Looked at before he was disabled, and answered after: none of the calls that came later.
+    held.clear()
+    access.authenticator.forget()
+    slow = asyncio.create_task(actor(access, token))
+    while looks == 1:
+        await asyncio.sleep(0)
+    monkeypatch.setattr(access.store, "user", read)
+    await access.users.disable(LOCAL, user)
+    with pytest.raises(NotSignedIn):
+        await actor(access, token)
+    held.set()
+    await asyncio.wait([slow])
+    with pytest.raises(NotSignedIn):
+        await actor(access, token)
 
 
 async def test_each_change_of_who_may_come_in_has_a_row_in_the_audit(

@@ -73,7 +73,9 @@ async def test_a_change_by_hand_changes_the_mark(scene: Scene, change: str) -> N
     look = scene.database.glances.mark
     before = await look(given)
     assert before is not None
-    assert await look(given) == before
+    # Once nothing was written for two looks, the next ones are shorter.
+    for _ in range(3):
+        assert await look(given) == before
     await scene.sql(change)
     assert await look(given) not in {before, None}
 

@@ -1,0 +1,99 @@
+"""StreamLogs beside a bare stream, and how soon followers have what was written."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.rows import Row, alone
+from benchmarks.run import beside
+from benchmarks.serving import (
+    LOGS,
+    answers,
+    bare_server,
+    beside_bare,
+    in_turn,
+    our_server,
+    place_of,
+)
+from provisioner.v1.provisioning_pb2 import StreamLogsRequest, StreamLogsResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.run import Program
+
+_ENTRIES = 1000
+_FOLLOWERS = 500
+
+
+def bench(*, quick: bool) -> Iterator[Row]:
+    """Measure on SQLite: what is read is read once, and sent from memory to all who follow."""
+    for page in (1, 0):
+        yield from _read(page, quick=quick)
+    yield from _followed(quick=quick)
+
+
+def _read(page: int, *, quick: bool) -> Iterator[Row]:
+    """Read a whole log, over and over."""
+    more = ("--tenants", 2, "--entries", _ENTRIES, "--page", page)
+    with place_of("SQLite") as (url, place), our_server(url, place, *more) as shop:
+        request = StreamLogsRequest(tenant_id=shop.facts["ids"][0]).SerializeToString()
+        messages = answers(shop, LOGS, request)
+        entries = sum(len(StreamLogsResponse.FromString(each).entries) for each in messages)
+        # One entry a message, as long as ours are on average.
+        line = b"x" * (sum(map(len, messages)) // entries)
+        with bare_server(place, line, entries) as bare:
+            for streams in (1, 16):
+                given = ("--streams", "--callers", streams, "--slices", 3 if quick else 6)
+                got = in_turn(shop, bare, place, [request], *given, method=LOGS)
+                what = "one entry a message" if page else "in pages"
+                yield beside_bare(
+                    f"StreamLogs {what}, {streams} streams, beside a bare stream of one a message",
+                    "entries/s",
+                    got,
+                    goal=0.6 if page else 3.0,
+                    scale=(entries / len(messages), 1.0),
+                    note=f"{entries} entries in {len(messages)} messages",
+                )
+        if page:
+            return
+        with bare_server(place, max(messages, key=len), len(messages)) as bare:
+            given = ("--streams", "--callers", 16, "--slices", 3 if quick else 6)
+            got = in_turn(shop, bare, place, [request], *given, method=LOGS)
+            yield beside_bare(
+                "StreamLogs in pages, 16 streams, beside a bare stream of the same bytes",
+                "messages/s",
+                got,
+                goal=None,
+            )
+
+
+def _followed(*, quick: bool) -> Iterator[Row]:
+    """Follow tenants whose steps take long, and append to their logs."""
+    more = ("--tenants", _FOLLOWERS, "--pause", 600)
+    with place_of("SQLite") as (url, place), our_server(url, place, *more) as shop:
+        for tenants, rate, goal in ((_FOLLOWERS, 500, 10.0), (1, 5, 50.0)):
+            (place / "ids").write_text(json.dumps(shop.facts["ids"][:tenants]))
+            given = ("--port", shop.facts["port"], "--token-file", place / "token")
+            with beside(
+                "follower", *given, "--ids", place / "ids", "--streams", _FOLLOWERS
+            ) as client_of_all:
+                times = _times(shop, client_of_all, tenants, rate, 3 if quick else 8)
+            yield alone(
+                f"append to receive, {_FOLLOWERS} followers of {tenants} tenants: p99",
+                "ms",
+                [times[int(len(times) * 0.99)]],
+                goal=goal,
+                note=(
+                    f"{rate} appends a second, {len(times)} received; p50 "
+                    f"{times[len(times) // 2]:.1f} ms, longest {times[-1]:.1f} ms"
+                ),
+            )
+
+
+def _times(shop: Program, client: Program, tenants: int, rate: int, seconds: float) -> list[float]:
+    shop.tell({"append": seconds, "rate": rate, "tenants": tenants})
+    got: dict[str, Any] = client.tell("enough")
+    times: list[float] = got["ms"]
+    return times

@@ -1,0 +1,149 @@
+"""Calls two servers in turn with ready bytes: a slice of time ours, a slice theirs, and so on.
+
+What else the machine does falls on both alike. The same client for both: it neither builds
+nor parses messages. Prints one JSON line: for each side its slices, and what its server's
+processor did a call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True, kw_only=True)
+class Side:
+    """One server, and what was measured of it."""
+
+    pid: int
+    call: Any  # ready bytes out and in
+    requests: list[bytes]
+    metadata: Any = None
+    rates: list[float] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+    number: int = 0
+    bytes: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        took = sorted(self.took)
+        return {
+            "rates": self.rates,
+            "p50_ms": took[len(took) // 2] * 1000 if took else 0.0,
+            "p99_ms": took[int(len(took) * 0.99)] * 1000 if took else 0.0,
+            "cpu_us": self.cpu / max(self.number, 1) * 1e6,
+            "number": self.number,
+            "bytes": self.bytes,
+        }
+
+
+async def calls(side: Side, callers: int, seconds: float) -> None:
+    """Call for so long, so many at once."""
+    end = time.perf_counter() + seconds
+    took: list[float] = []
+
+    async def caller(number: int) -> None:
+        turn = number
+        while (at := time.perf_counter()) < end:
+            await side.call(side.requests[turn % len(side.requests)], metadata=side.metadata)
+            turn += callers
+            took.append(time.perf_counter() - at)
+
+    await _measured(side, [caller(number) for number in range(callers)], took)
+
+
+async def streams(side: Side, callers: int, seconds: float) -> None:
+    """Read whole streams for so long, so many at once; what counts are messages."""
+    end = time.perf_counter() + seconds
+    got: list[int] = []
+
+    async def reader(number: int) -> None:
+        turn = number
+        while time.perf_counter() < end:
+            request = side.requests[turn % len(side.requests)]
+            got.extend([len(each) async for each in side.call(request, metadata=side.metadata)])
+            turn += callers
+
+    await _measured(side, [reader(number) for number in range(callers)], got)
+    side.bytes += sum(got)
+
+
+async def _measured(side: Side, work: list[Any], counted: list[Any]) -> None:
+    cpu, began = _cpu(side.pid), time.perf_counter()
+    await asyncio.gather(*work)
+    side.rates.append(len(counted) / (time.perf_counter() - began))
+    side.cpu += _cpu(side.pid) - cpu
+    side.number += len(counted)
+    if counted and isinstance(counted[0], float):
+        side.took.extend(counted)
+
+
+def _cpu(pid: int) -> float:
+    """Return the seconds of processor a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+async def measure(given: argparse.Namespace, token: str, asked: list[bytes]) -> dict[str, Any]:
+    """Take turns, after a slice each that does not count."""
+    work = streams if given.streams else calls
+    async with (
+        grpc.aio.insecure_channel(f"127.0.0.1:{given.port}") as mine,
+        grpc.aio.insecure_channel(f"127.0.0.1:{given.echo_port}") as other,
+    ):
+        kinds = (
+            ("unary_stream", "/echo.Echo/Stream")
+            if given.streams
+            else ("unary_unary", "/echo.Echo/Once")
+        )
+        ours = Side(
+            pid=given.pid,
+            call=getattr(mine, kinds[0])(given.method),
+            requests=asked,
+            metadata=(("authorization", f"Bearer {token}"),),
+        )
+        theirs = Side(pid=given.echo_pid, call=getattr(other, kinds[0])(kinds[1]), requests=asked)
+        for side in (ours, theirs):
+            await work(side, given.callers, given.seconds)
+            side.rates.clear()
+            side.took.clear()
+            side.cpu, side.number, side.bytes = 0.0, 0, 0
+        for number in range(given.slices):
+            # Who comes first takes turns, too.
+            for side in (ours, theirs) if number % 2 else (theirs, ours):
+                await work(side, given.callers, given.seconds)
+    return {"ours": ours.facts(), "theirs": theirs.facts()}
+
+
+def main() -> None:
+    """Measure once and print it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--pid", type=int, required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--token-file", required=True)
+    parser.add_argument("--echo-port", type=int, required=True)
+    parser.add_argument("--echo-pid", type=int, required=True)
+    parser.add_argument("--requests", required=True, metavar="FILE", help="JSON list of hex texts")
+    parser.add_argument("--callers", type=int, default=1)
+    parser.add_argument("--slices", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=0.4, help="of a slice")
+    parser.add_argument("--streams", action="store_true")
+    given = parser.parse_args()
+    token = Path(given.token_file).read_text()
+    asked = [bytes.fromhex(each) for each in json.loads(Path(given.requests).read_text())]
+    print(json.dumps(asyncio.run(measure(given, token, asked))))
+
+
+if __name__ == "__main__":
+    main()

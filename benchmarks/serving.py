@@ -1,0 +1,124 @@
+"""Starts our server beside a bare one, and has both called in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from benchmarks.rows import Row
+from benchmarks.run import beside, database, folder, ours
+from tests.support import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from benchmarks.run import Program
+
+STATUS = "/provisioner.v1.ProvisioningService/GetStatus"
+LOGS = "/provisioner.v1.ProvisioningService/StreamLogs"
+
+
+@contextlib.contextmanager
+def place_of(kind: str) -> Iterator[tuple[str, Path]]:
+    """Give an empty database of a kind, by its URL, and a folder."""
+    with folder() as place, contextlib.ExitStack() as stack:
+        if kind == "SQLite":
+            yield f"sqlite+aiosqlite:///{place / 'p.db'}", place
+            return
+        at = stack.enter_context(database(stack.enter_context(postgres.cluster())))
+        yield at.render_as_string(hide_password=False), place
+
+
+@contextlib.contextmanager
+def our_server(url: str, place: Path, *more: object) -> Iterator[Program]:
+    """Run our server; its token is in the file `token` of the folder."""
+    key = place / "jwt.key"
+    if not key.exists():
+        key.write_bytes(b"k" * 64)
+        key.chmod(0o600)
+    with beside("serve_ours", "--url", url, "--key-file", key, *more) as program:
+        (place / "token").write_text(program.facts["token"])
+        yield program
+
+
+def answers(shop: Program, method: str, request: bytes) -> list[bytes]:
+    """Ask our server once; the messages of the answer."""
+    metadata = (("authorization", f"Bearer {shop.facts['token']}"),)
+    with grpc.insecure_channel(f"127.0.0.1:{shop.facts['port']}") as channel:
+        # Untyped: ready bytes go out and come back.
+        once: Any = channel.unary_unary(method)
+        stream: Any = channel.unary_stream(method)
+        if method == STATUS:
+            return [once(request, metadata=metadata)]
+        return list(stream(request, metadata=metadata))
+
+
+@contextlib.contextmanager
+def bare_server(place: Path, answer: bytes, messages: int = 0) -> Iterator[Program]:
+    """Run a bare grpc.aio server that answers these bytes, once or so many times in a stream."""
+    (place / "answer").write_bytes(answer)
+    with beside("echo", "--answer", place / "answer", "--entries", messages) as program:
+        yield program
+
+
+def in_turn(
+    shop: Program,
+    bare: Program,
+    place: Path,
+    requests: Sequence[bytes],
+    *more: object,
+    method: str,
+) -> dict[str, Any]:
+    """Have both called by one client that takes turns (`benchmarks.programs.pair`)."""
+    (place / "requests").write_text(json.dumps([each.hex() for each in requests]))
+    got: dict[str, Any] = ours(
+        "pair",
+        "--port", shop.facts["port"], "--pid", shop.facts["pid"],
+        "--echo-port", bare.facts["port"], "--echo-pid", bare.facts["pid"],
+        "--method", method, "--token-file", place / "token", "--requests", place / "requests",
+        *more,
+    )  # fmt: skip
+    return got
+
+
+def beside_bare(
+    name: str,
+    unit: str,
+    got: dict[str, Any],
+    *,
+    goal: float | None,
+    scale: tuple[float, float] = (1.0, 1.0),
+    note: str = "",
+) -> Row:
+    """Make a row of slices in turn: the median of the ratios of neighbours.
+
+    Args:
+        name: Of the row.
+        unit: Of the rates.
+        got: What `in_turn` gave.
+        goal: Of the ratio.
+        scale: What one message counts, ours and theirs.
+        note: How to read it.
+    """
+    mine = [rate * scale[0] for rate in got["ours"]["rates"]]
+    other = [rate * scale[1] for rate in got["theirs"]["rates"]]
+    ratios = [one / two for one, two in zip(mine, other, strict=True)]
+    processor = [
+        got[each]["cpu_us"] / by for each, by in zip(("ours", "theirs"), scale, strict=True)
+    ]
+    took = f"server's processor: {processor[0]:.0f} µs each, the bare one's {processor[1]:.0f} µs"
+    return Row(
+        name=name,
+        unit=unit,
+        ours=round(statistics.median(mine), 1),
+        theirs=round(statistics.median(other), 1),
+        ratio=round(statistics.median(ratios), 2),
+        goal=goal,
+        spread=(round(min(mine), 1), round(max(mine), 1)),
+        note=f"{note}; {took}" if note else took,
+    )

@@ -139,8 +139,9 @@ class _Seat:
         Raises:
             NotSignedIn, NotFound, NotAllowed: he was.
         """
-        self._seen, self._asked_again_at = self._changes(), _soon()
+        seen = self._changes()
         demand(await self._who(), Right.READ, self._tenant_id)
+        self._seen, self._asked_again_at = seen, _soon()
 
 
 def _soon() -> float:

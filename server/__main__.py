@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from reconciler.healer import LocalHealer
     from server.app import Core
+    from server.commands import SiteInQuestion
     from server.settings import Settings
 
 EXIT_DONE = 0
@@ -113,9 +114,16 @@ def standin(*, listen: str, latency: str, site: str) -> int:
 
 
 def accept_site(
-    engine: str, *, config: Path | None, overrides: Mapping[str, str], as_json: bool
+    engine: str,
+    *,
+    config: Path | None,
+    overrides: Mapping[str, str],
+    reason: str,
+    confirm: Callable[[Mapping[str, object]], Awaitable[bool]],
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
-    """Accept the site of an engine as it is (`server.commands.sites`)."""
+    """Accept the site of an engine as it is (`server.commands.sites`), once `confirm` says so."""
 
     async def accept() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -123,16 +131,32 @@ def accept_site(
         configure_logging(settings.log_format, quiet=False)
         async with AsyncExitStack() as stack:
             core = await open_core(settings, load_engines(settings), stack, register=False)
-            site = await core.commands.accept_site(LOCAL, engine)
+            seen = await core.commands.look_at_site(LOCAL, engine)
+            if not await confirm(_site_facts(seen)):
+                _report(_site_facts(seen), "Nothing was changed.", as_json=as_json)
+                return EXIT_DONE if dry_run else EXIT_WRONG_USE
+            done = await core.commands.accept_site(LOCAL, engine, reason=reason)
         _report(
-            {"engine": engine, "site": site, "accepted": True},
-            f"{site} is accepted as it is. Its gate opens within 15 s if nothing else is wrong. "
-            "Tenants that are held stay held: provisioner list --held, then continue each.",
+            _site_facts(done),
+            f"{done.site} is accepted as it is. Its gate opens within 15 s if nothing else is "
+            "wrong. Tenants that are held stay held: provisioner list --held, then continue each.",
             as_json=as_json,
         )
         return EXIT_DONE
 
     return _run(accept)
+
+
+def _site_facts(seen: SiteInQuestion) -> dict[str, object]:
+    return {
+        "engine": seen.engine_id,
+        "site": seen.site,
+        "gate": seen.gate.value,
+        "gate_code": seen.code,
+        "gate_message": seen.message,
+        "held_tenants": seen.held_tenants,
+        "accepted": seen.accepted,
+    }
 
 
 def selftest(*, patience_seconds: float, as_json: bool) -> int:

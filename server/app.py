@@ -232,6 +232,7 @@ class App:
         fleet = FleetService(
             History(self.core.database, now=utc_now),
             fleet=self._fleet(),
+            commands=self.core.commands,
             identify=identify,
             healer=self.healer,
         )

@@ -62,6 +62,7 @@ provisioner --install-completion
 | leave demo data or the till out | `provisioner skip ID --step step_6_items --reason why` |
 | compare a tenant with ERPNext | `provisioner verify ID` |
 | accept what was made by hand | `provisioner adopt ID` |
+| say that a site is right though it changed | `provisioner accept-site ENGINE` |
 | stop a run | `provisioner cancel ID` |
 | delete a tenant and what was made for it | `provisioner deprovision ID` |
 | lift a hold, unlock a dead worker's run | `provisioner release ID` |

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from rich.text import Text
 
 from clients.cli import (
+    accepting,
     bundling,
     connection,
     diagnosing,
@@ -66,6 +67,7 @@ _BY_REQUEST = {
     requests.Release: ordering.release,
     requests.Skip: ordering.skip,
     requests.StartMany: starting_many.start_many,
+    requests.AcceptSite: accepting.accept_site,
     requests.Bundle: bundling.bundle,
     requests.Login: signing_in.login,
     requests.WhoAmI: signing_in.whoami,

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from clients.cli import exit_codes
 from clients.cli.exit_codes import ExitCode
-from clients.cli.requests import Continue, Diagnose, Logs, Order, Request, Retry, Start, Status
+from clients.cli.requests import (
+    AcceptSite,
+    Continue,
+    Diagnose,
+    Logs,
+    Order,
+    Request,
+    Retry,
+    Start,
+    Status,
+)
 from clients.cli.wire_text import plain
 from clients.sdk.errors import (
     AlreadyExists,
@@ -160,7 +170,7 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
     if told:
         return told
     if isinstance(error, Unreachable) and not error.reason and error.code == "UNAVAILABLE":
-        return "provisioner serve"
+        return _without_a_server(request)
     if isinstance(error, Unauthenticated):
         return "provisioner login EMAIL"
     if isinstance(error, AlreadyExists):
@@ -168,6 +178,12 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
     if isinstance(request, Start):
         return ""
     return _next_for_tenant(error, request)
+
+
+def _without_a_server(request: Request) -> str:
+    if isinstance(request, AcceptSite):
+        return f"provisioner accept-site {shlex.quote(request.engine)} --local"
+    return "provisioner serve"
 
 
 def _look_at_the_other(error: ProvisionerError, request: Request) -> str:

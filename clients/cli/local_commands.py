@@ -224,30 +224,6 @@ def standin(
 
 
 @commands.command(
-    "accept-site",
-    epilog="""\b
-Example:
-  provisioner accept-site main
-""",
-)
-def accept_site(
-    engine: Annotated[
-        str, typer.Argument(metavar="ENGINE", help="Name of the engine in the engines file.")
-    ],
-    *,
-    config: Config = None,
-    database_url: DatabaseUrl = None,
-    engines_file: EnginesFile = None,
-    as_json: Json = False,
-) -> int:
-    """Accept an engine's site as it is: another one than before, or without some Companies."""
-    from server.__main__ import accept_site as program  # noqa: PLC0415 - see the module's docstring
-
-    overrides = _given(database_url=database_url, engines_file=engines_file)
-    return program(engine, config=config, overrides=overrides, as_json=as_json)
-
-
-@commands.command(
     epilog="""\b
 Examples:
   provisioner selftest

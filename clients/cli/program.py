@@ -23,6 +23,7 @@ from clients.cli import (
     local_commands,
     login_commands,
     order_commands,
+    site_command,
     survey_commands,
     tenant_commands,
     users_commands,
@@ -59,6 +60,7 @@ app.add_typer(watch_command.commands)
 app.add_typer(survey_commands.commands)
 app.add_typer(order_commands.commands)
 app.add_typer(engine_commands.commands)
+app.add_typer(site_command.commands)
 app.add_typer(local_commands.commands)
 
 

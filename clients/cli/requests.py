@@ -251,5 +251,15 @@ class StartMany(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptSite(Request):
+    """Accept an engine's site as it is."""
+
+    engine: str
+    reason: str
+    dry_run: bool
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListEngines(Request):
     """Show how the engines stand."""

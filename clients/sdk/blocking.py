@@ -91,6 +91,7 @@ class BlockingClient:
     verify = _waits(ProvisionerClient.verify)
     sign_in = _waits(ProvisionerClient.sign_in)
     get_caller = _waits(ProvisionerClient.get_caller)
+    accept_site = _waits(ProvisionerClient.accept_site)
     sweep = _waits(ProvisionerClient.sweep)
     list_sweeps = _waits(ProvisionerClient.list_sweeps)
     list_findings = _waits(ProvisionerClient.list_findings)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from provisioner.v1.diagnosis_pb2 import Remedy
     from provisioner.v1.engines_pb2 import EngineStatus
     from provisioner.v1.fleet_pb2 import (
+        AcceptSiteResponse,
         ListFindingsResponse,
         ListSweepsResponse,
         SweepResponse,
@@ -37,6 +38,21 @@ class FleetCalls(Calling):
         """Tell how every configured engine stands: gate, slot, queue, measured step times."""
         request = fleet_pb2.ListEnginesRequest()
         return list((await self._call(self._fleet.ListEngines, request)).engines)
+
+    async def accept_site(
+        self, engine_id: str, *, reason: str = "", validate_only: bool = False
+    ) -> AcceptSiteResponse:
+        """Say that an engine's site is right as it is, though it changed or lost Companies.
+
+        Args:
+            engine_id: Its id in the engines file.
+            reason: Why, for the audit.
+            validate_only: Only say what it would be about.
+        """
+        request = fleet_pb2.AcceptSiteRequest(
+            engine_id=engine_id, reason=reason, validate_only=validate_only
+        )
+        return await self._call(self._fleet.AcceptSite, request)
 
     async def sweep(self, *, dry_run: bool = False) -> SweepResponse:
         """Make one sweep now.

@@ -45,7 +45,8 @@ RULES: Mapping[str, Right | None] = MappingProxyType(
         "Plan": Right.READ,
         "Verify": Right.READ,
         "Diagnose": Right.READ,
-        "AcceptSite": Right.ORDER_FLEET,
+        # Against the whole site: books of many tenants may be made anew after it.
+        "AcceptSite": Right.ADMINISTER,
         "Sweep": Right.ORDER_FLEET,
         "ListSweeps": Right.READ_FLEET,
         "ListFindings": Right.READ_FLEET,
@@ -79,7 +80,7 @@ _DONE_BY = {
     Right.CREATE: "make tenants",
     Right.READ_FLEET: "see what concerns all tenants",
     Right.ORDER_FLEET: "order sweeps",
-    Right.ADMINISTER: "manage users, members and keys",
+    Right.ADMINISTER: "manage users, members and keys, or accept a site",
 }
 _ASK = {
     Right.READ: "Ask an administrator for a role.",

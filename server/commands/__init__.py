@@ -17,7 +17,7 @@ from server.commands.opening import EngineEntry
 from server.commands.registering import BeginOptions, Registering, chart_of
 from server.commands.releasing import Holder, Releasing
 from server.commands.restoring import Restored, Restoring
-from server.commands.sites import SiteOrders
+from server.commands.sites import SiteInQuestion, SiteOrders
 from server.commands.skipping import Skipping
 from server.commands.starting import Starting
 from server.model.left_behind import TenantDocument
@@ -30,6 +30,7 @@ __all__ = [
     "Holder",
     "OrderTerms",
     "Restored",
+    "SiteInQuestion",
     "TenantDocument",
     "chart_of",
 ]

@@ -53,7 +53,9 @@ def _terms(args: tuple[Any, ...], kwargs: dict[str, Any]) -> OrderTerms:
     for value in (*args, *kwargs.values()):
         if isinstance(value, OrderTerms):
             return value
-    return OrderTerms(request_id=str(kwargs.get("request_id", "")))
+    return OrderTerms(
+        request_id=str(kwargs.get("request_id", "")), reason=str(kwargs.get("reason", ""))
+    )
 
 
 def _target(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
+from server.access.policy import demand_any
+from server.commands.asked import demand_person
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk
-from server.errors import NotAllowed, NotFound
+from server.errors import InvalidInput, NotFound, Violation
 from server.model.actor import Right
+from server.model.states import GateState
 from server.store.site_operations import SiteAccepted
+from server.validation import validate_reason
 
 if TYPE_CHECKING:
     from server.model.actor import Actor
@@ -18,32 +23,94 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteInQuestion:
+    """A site that a person is to accept, as it stood before.
+
+    Attributes:
+        gate: Whether it takes work; UP where nothing is in question.
+        code: Why not; "" where it is UP.
+        message: Why not, in plain words.
+        held_tenants: Tenants of the site that are held; accepting leaves them held.
+        accepted: Whether that was done.
+    """
+
+    engine_id: str
+    site: str
+    gate: GateState
+    code: str
+    message: str
+    held_tenants: int
+    accepted: bool = False
+
+
 class SiteOrders(OrderDesk):
     """Orders about sites."""
 
+    async def look_at_site(self, actor: Actor, engine_id: str) -> SiteInQuestion:
+        """Say what accepting an engine's site would be about; changes nothing.
+
+        Raises:
+            InvalidInput: if no engine is named.
+            NotAllowed: for the reconciler, or not the caller's to decide.
+            NotFound: if there is no such engine.
+            StoreUnavailable: if the database can't be read.
+        """
+        demand_person(actor)
+        demand_any(actor, Right.ADMINISTER)
+        if not engine_id:
+            raise InvalidInput(
+                (
+                    Violation(
+                        field="engine_id",
+                        description=f"is missing. Configured: {self._known_engines()}.",
+                    ),
+                )
+            )
+        entry = self._engines.get(engine_id)
+        if entry is None:
+            raise NotFound(
+                f"No engine {engine_id!r}. Configured: {self._known_engines()}.",
+                code="ENGINE_NOT_CONFIGURED",
+            )
+        gate = (await self._database.reads.gates()).get(entry.site)
+        return SiteInQuestion(
+            engine_id=engine_id,
+            site=entry.site,
+            gate=GateState.UP if gate is None else gate.state,
+            code="" if gate is None else gate.code,
+            message="" if gate is None else gate.message,
+            held_tenants=await self._database.held_tenants(entry.site),
+        )
+
     @audited("AcceptSite")
-    async def accept_site(self, actor: Actor, engine_id: str) -> str:
+    async def accept_site(
+        self, actor: Actor, engine_id: str, *, reason: str = ""
+    ) -> SiteInQuestion:
         """Accept an engine's site as it is: its identity, and that Companies are gone from it.
 
         Its identity is stored anew at the next look; Companies that vanished before now no
         longer count. The tenants that are held stay held: each is continued by itself.
 
+        Args:
+            actor: Who says so.
+            engine_id: Of which engine.
+            reason: Why, for the audit.
+
         Returns:
-            The site.
+            The site as it stood before.
 
         Raises:
-            NotAllowed: for the reconciler, or without the right to order.
+            InvalidInput: if no engine is named, or the reason is too long.
+            NotAllowed: for the reconciler, or not the caller's to decide.
             NotFound: if there is no such engine.
             StoreUnavailable: if the database can't write.
         """
-        if not (actor.is_person and actor.may(Right.ORDER_FLEET)):
-            raise NotAllowed("Only a person who may give orders can accept a site.")
-        entry = self._engines.get(engine_id)
-        if entry is None:
-            raise NotFound(
-                f"No engine {engine_id!r}. Configured: {', '.join(sorted(self._engines))}.",
-                code="ENGINE_NOT_CONFIGURED",
-            )
-        await self._database.submit(SiteAccepted(site=entry.site, at=self._now()))
-        _log.warning("site.accepted", tenant="", site=entry.site, actor=actor.name)
-        return entry.site
+        validate_reason(reason)
+        seen = await self.look_at_site(actor, engine_id)
+        await self._database.submit(SiteAccepted(site=seen.site, at=self._now()))
+        _log.warning("site.accepted", tenant="", site=seen.site, actor=actor.name)
+        return replace(seen, accepted=True)
+
+    def _known_engines(self) -> str:
+        return ", ".join(sorted(self._engines)) or "none"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from server.model.causes import Severity
 
 _SERVICE = "provisioner.v1.ProvisioningService"
+_FLEET_SERVICE = "provisioner.v1.FleetService"
+_OF_THE_FLEET = frozenset({"AcceptSite"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class Remedy:
     @property
     def call(self) -> str:
         """The rpc with its service, or ""."""
-        return f"{_SERVICE}/{self.method}" if self.method else ""
+        service = _FLEET_SERVICE if self.method in _OF_THE_FLEET else _SERVICE
+        return f"{service}/{self.method}" if self.method else ""
 
     @property
     def request_json(self) -> str:

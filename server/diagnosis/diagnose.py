@@ -16,10 +16,13 @@ from server.diagnosis.engine_side import engine_causes, engine_evidence
 from server.diagnosis.in_motion import causes_in_motion
 from server.diagnosis.stopped import causes_of_stop
 from server.model.causes import Severity
+from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import OPEN_RUN_STATES, GateState, TenantState
 
 if TYPE_CHECKING:
+    from server.diagnosis.causes import Remedy
     from server.diagnosis.picture import Picture
+    from server.store.reads import Gate
 
 _ENDED = frozenset({TenantState.DEPROVISIONING, TenantState.DEPROVISIONED})
 
@@ -125,14 +128,25 @@ def _of_the_site(picture: Picture) -> list[DiagnosedCause]:
                 ),
                 *engine_evidence(picture),
             ),
-            remedy=remedies.nothing(
-                "Bring the engine back; work goes on by itself within about 15 s."
-                if down
-                else "Mend what the message names; then restart the server if key files or the "
-                "engines file changed. Work goes on by itself."
-            ),
+            remedy=_for_the_gate(picture, gate),
         )
     ]
+
+
+def _for_the_gate(picture: Picture, gate: Gate) -> Remedy:
+    if gate.state is GateState.DOWN:
+        return remedies.nothing("Bring the engine back; work goes on by itself within about 15 s.")
+    if gate.code in OPENED_BY_ACCEPTING:
+        return remedies.accept_site(
+            picture.status.tenant,
+            "Find out which site this is. Is the address or a backup wrong, mend that: work goes "
+            "on by itself. Is the site right as it is, say so; then continue the tenants that are "
+            "held.",
+        )
+    return remedies.nothing(
+        "Mend what the message names; then restart the server if the engines file changed. Work "
+        "goes on by itself."
+    )
 
 
 def _held(picture: Picture) -> DiagnosedCause | None:

@@ -66,6 +66,17 @@ def adopt(tenant: Tenant, says: str) -> Remedy:
     )
 
 
+def accept_site(tenant: Tenant, says: str) -> Remedy:
+    """Return a person's word that the tenant's site is right as it is."""
+    engine_id = tenant.spec.engine_id
+    return Remedy(
+        says=says,
+        method="AcceptSite",
+        request={"engine_id": engine_id, "reason": _REASON},
+        command=f"provisioner accept-site {shlex.quote(engine_id)}",
+    )
+
+
 def deprovision(tenant: Tenant, says: str) -> Remedy:
     """Return the order to go on with a removal that stopped half-way."""
     return Remedy(

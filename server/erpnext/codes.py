@@ -200,7 +200,8 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.COMPANY_VANISHED: _row(
         "The tenant's Company was there once and is gone; it is not made again by itself.",
-        "Restore it from a backup, or order a retry to have a new one made.",
+        "Look where it went: restore it from a backup of the site, then continue. Only a retry "
+        "with --step step_2_company, given by a person, makes a new and empty one.",
     ),
     Code.COMPANY_DIFFERS: _row(
         "The tenant's Company has another abbreviation, country or currency than the tenant.",

@@ -77,7 +77,13 @@ class Executor:
         self._now = now
         self._options = options
         self._lease = Lease(database, seconds=options.lease_seconds, now=now)
-        self._gates = Gates(database, self._engines, now, most_runs=options.site_runs)
+        self._gates = Gates(
+            database,
+            self._engines,
+            now,
+            most_runs=options.site_runs,
+            engine_ids={engine.site: name for name, engine in engines.items()},
+        )
         self._slots = Slots()
         self._claims = Claims(
             database,

@@ -57,6 +57,7 @@ class Gates:
         now: Callable[[], datetime],
         *,
         most_runs: Mapping[str, int] | None = None,
+        engine_ids: Mapping[str, str] | None = None,
     ) -> None:
         """Take the parts.
 
@@ -65,11 +66,12 @@ class Gates:
             engines: By site.
             now: The time, in UTC.
             most_runs: By site: most runs driven at once, for sites that have a limit.
+            engine_ids: By site: what it is called in the engines file, for messages.
         """
         self._database = database
         self._engines = engines  # by site
         self._now = now
-        self.watch = SiteWatch(database, engines)
+        self.watch = SiteWatch(database, engines, engine_ids or {})
         self._gates: dict[str, Gate] = {}
         self._under_way: dict[str, int] = {}
         self._asking: dict[str, asyncio.Task[EngineHealth]] = {}

@@ -8,6 +8,7 @@ old site or the Companies again, or when a person accepts the site as it is.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError
@@ -31,9 +32,19 @@ _UP = EngineHealth(state=GateState.UP)
 class SiteWatch:
     """Compares sites with what is stored of them."""
 
-    def __init__(self, database: Database, engines: Mapping[str, Engine]) -> None:
+    def __init__(
+        self, database: Database, engines: Mapping[str, Engine], engine_ids: Mapping[str, str]
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            database: Where sites are.
+            engines: By site.
+            engine_ids: What each is called in the engines file, by site: messages name it.
+        """
         self._database = database
-        self._engines = engines  # by site
+        self._engines = engines
+        self._engine_ids = engine_ids
 
     async def check(self, site: str) -> None:
         """Make sure, before a run writes anything, that the site is the one it was.
@@ -43,7 +54,7 @@ class SiteWatch:
         """
         if await self._verdict(site) is SiteVerdict.CHANGED:
             raise EngineError(
-                ErrorClass.PERMANENT, "SITE_CHANGED", _changed_message(site), hold=True
+                ErrorClass.PERMANENT, "SITE_CHANGED", self._changed_message(site), hold=True
             )
 
     async def judge(self, site: str) -> EngineHealth:
@@ -51,7 +62,7 @@ class SiteWatch:
         gate = (await self._database.reads.gates()).get(site)
         try:
             if await self._verdict(site) is SiteVerdict.CHANGED:
-                return _misconfigured(code="SITE_CHANGED", message=_changed_message(site))
+                return _misconfigured(code="SITE_CHANGED", message=self._changed_message(site))
             names = await self._database.reads.vanished_companies(
                 site,
                 since=None if gate is None else gate.accepted_at,
@@ -62,7 +73,7 @@ class SiteWatch:
                 if is_shut_by_vanished(len(missing)):
                     return _misconfigured(
                         code="COMPANIES_VANISHED",
-                        message=_vanished_message(site, sorted(missing)),
+                        message=self._vanished_message(site, sorted(missing)),
                     )
         except EngineError:
             # No word either way: what was known of it stays.
@@ -81,24 +92,24 @@ class SiteWatch:
             return verdict if stored.applied else SiteVerdict.CHANGED
         return verdict
 
+    def _changed_message(self, site: str) -> str:
+        return (
+            f"The site at {site} is not the one it was: it was set up at another time. Nothing is "
+            "written to it. If the address or a backup is wrong, mend that, and work goes on by "
+            f"itself. If this site is the right one now: {self._accept(site)}, then continue the "
+            "tenants that are held."
+        )
+
+    def _vanished_message(self, site: str, names: list[str]) -> str:
+        return (
+            f"{len(names)} Companies of tenants are gone from the site at {site}, such as "
+            f"{names[0]!r}: was a backup restored? Nothing is written to it. If they come back, "
+            f"work goes on by itself. If the site is right as it is: {self._accept(site)}"
+        )
+
+    def _accept(self, site: str) -> str:
+        return f"provisioner accept-site {shlex.quote(self._engine_ids.get(site, site))}"
+
 
 def _misconfigured(*, code: str, message: str) -> EngineHealth:
     return EngineHealth(state=GateState.MISCONFIGURED, code=code, message=message)
-
-
-def _changed_message(site: str) -> str:
-    return (
-        f"The site at {site} is not the one it was: it was set up at another time. Nothing is "
-        "written to it. If the address or a backup is wrong, mend that, and work goes on by "
-        "itself. If this site is the right one now: provisioner accept-site ENGINE, then "
-        "continue the tenants that are held."
-    )
-
-
-def _vanished_message(site: str, names: list[str]) -> str:
-    return (
-        f"{len(names)} Companies of tenants are gone from the site at {site}, such as "
-        f"{names[0]!r}: was a backup restored? Nothing is written to it. If they come back, "
-        "work goes on by itself. If the site is right as it is: provisioner accept-site "
-        "ENGINE."
-    )

@@ -33,7 +33,8 @@ class Right(Word):
     About a tenant: READ (status, log, lists), ORDER (drive it on, skip, cancel), REMOVE
     (deprovision it), OVERRULE (adopt a Company, release a hold or a lease: it may touch what
     is somebody else's). About the fleet: CREATE tenants, READ_FLEET and ORDER_FLEET (sweeps,
-    findings, engines), ADMINISTER (users, members, keys).
+    findings, engines), ADMINISTER (users, members, keys, which site
+    is the right one).
     """
 
     READ = "READ"

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+# Codes of a shut gate that opens by itself when the old site is back, or by a person's word
+# that the site is right as it is.
+OPENED_BY_ACCEPTING = frozenset({"SITE_CHANGED", "COMPANIES_VANISHED"})
+
 # So many tenants of one site that lost their Company are no tenant's affair any more.
 VANISHED_SHUT_A_SITE = 3
 

@@ -8,12 +8,14 @@ motion moves, or says what it waits for, or is STALLED.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from server.model.derive import derive
 from server.model.records import StepError, WaitingFor
+from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import (
     OPEN_RUN_STATES,
     GateState,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.derive import Standing
     from server.model.records import Hold, Run, Step, Tenant
-    from server.store.reads import Live
+    from server.store.reads import Gate, Live
 
 HELD = "HELD"
 STALLED = "STALLED"
@@ -117,6 +119,7 @@ def status_of(
         next_command=_next_command(
             tenant,
             standing,
+            live.gate,
             moves=run is not None and run.state in OPEN_RUN_STATES,
             stalled=stalled is not None,
         ),
@@ -257,20 +260,34 @@ def _held(tenant: Tenant, hold: Hold, state: TenantState) -> StepError:
     )
 
 
-def _next_command(tenant: Tenant, standing: Standing, *, moves: bool, stalled: bool) -> str:
+def _next_command(
+    tenant: Tenant, standing: Standing, gate: Gate | None, *, moves: bool, stalled: bool
+) -> str:
     if standing.state is TenantState.DEPROVISIONING and not moves:
         return f"provisioner deprovision {tenant.id}"
+    look_on = f"provisioner status {tenant.id} --watch" if stalled else ""
     if standing.state in _GONE:
-        return f"provisioner status {tenant.id} --watch" if stalled else ""
+        return look_on
     if standing.state is TenantState.COMPLETED:
         return "" if tenant.hold is None else f"provisioner continue {tenant.id}"
     if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
         # A run in motion refuses orders; a stalled one is taken over by the next worker.
-        return f"provisioner status {tenant.id} --watch" if stalled else ""
-    if any(error.code == _VANISHED for error in standing.errors):
-        # What to do depends on where the Company went; the log has the facts.
-        return f"provisioner logs {tenant.id}"
-    return f"provisioner continue {tenant.id}"
+        order = look_on
+    elif any(error.code == _VANISHED for error in standing.errors):
+        # What to do depends on where the Company went.
+        order = f"provisioner diagnose {tenant.id}"
+    else:
+        order = f"provisioner continue {tenant.id}"
+    # Whatever is ordered waits until somebody says whether this is the right site.
+    return order if not _is_in_question(gate) else _accept_site(tenant)
+
+
+def _accept_site(tenant: Tenant) -> str:
+    return f"provisioner accept-site {shlex.quote(tenant.spec.engine_id)}"
+
+
+def _is_in_question(gate: Gate | None) -> bool:
+    return gate is not None and gate.state is not GateState.UP and gate.code in OPENED_BY_ACCEPTING
 
 
 def _clock(time: datetime) -> str:

@@ -62,6 +62,7 @@ REQUESTS: dict[str, Example] = {
     "AdoptCompany": _ORDER,
     "Release": _ORDER,
     "Sweep": {"dry_run": True},
+    "AcceptSite": {"reason": "Moved to the new machine on Monday.", "validate_only": True},
 }
 
 ANSWERS: dict[str, Example] = {

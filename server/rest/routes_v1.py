@@ -129,6 +129,7 @@ _TABLE: tuple[Route, ...] = (
     Route(verb="GET", path="/v1/findings", rpc="ListFindings", service=FLEET),
     Route(verb="GET", path="/v1/report", rpc="GetHealingReport", service=FLEET),
     Route(verb="GET", path="/v1/engines", rpc="ListEngines", service=FLEET),
+    Route(verb="POST", path="/v1/engines/{engine_id}/accept-site", rpc="AcceptSite", service=FLEET),
 )
 
 

@@ -1,4 +1,4 @@
-"""Answers ListEngines: how the configured engines stand."""
+"""Answers about engines: how they stand, and that a person accepts a site as it is."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from provisioner.v1 import engines_pb2, fleet_pb2
 from server.rpc.answering import Answering
-from server.rpc.messages import text_of, time_of
+from server.rpc.messages import int32_of, text_of, time_of
 
 if TYPE_CHECKING:
+    from server.commands import SiteInQuestion
+    from server.commands.sites import SiteOrders
     from server.model.actor import Actor
     from server.queries.fleet import EngineStanding, Fleet, StepTime
     from server.rpc.identity import Context
@@ -22,6 +24,7 @@ _GATES = {
 class Engines(Answering):
     """The part of the service that tells of engines."""
 
+    _commands: SiteOrders
     _fleet: Fleet
 
     async def ListEngines(
@@ -34,6 +37,34 @@ class Engines(Answering):
             return fleet_pb2.ListEnginesResponse(engines=[_engine(each) for each in found])
 
         return await self._answer(context, "ListEngines", engines)
+
+    async def AcceptSite(
+        self, request: fleet_pb2.AcceptSiteRequest, context: Context
+    ) -> fleet_pb2.AcceptSiteResponse:
+        """Take a person's word that a site is right as it is."""
+
+        async def accept(actor: Actor) -> fleet_pb2.AcceptSiteResponse:
+            if request.validate_only:
+                return _in_question(await self._commands.look_at_site(actor, request.engine_id))
+            return _in_question(
+                await self._commands.accept_site(actor, request.engine_id, reason=request.reason)
+            )
+
+        return await self._answer(context, "AcceptSite", accept)
+
+
+def _in_question(seen: SiteInQuestion) -> fleet_pb2.AcceptSiteResponse:
+    return fleet_pb2.AcceptSiteResponse(
+        site=engines_pb2.SiteInQuestion(
+            engine_id=text_of(seen.engine_id),
+            site=text_of(seen.site),
+            gate=_GATES[seen.gate.value],
+            gate_code=text_of(seen.code),
+            gate_message=text_of(seen.message),
+            held_tenants=int32_of(seen.held_tenants),
+        ),
+        accepted=seen.accepted,
+    )
 
 
 def _engine(standing: EngineStanding) -> engines_pb2.EngineStatus:

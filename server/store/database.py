@@ -20,7 +20,7 @@ from server.store.bound import read_bound, read_bound_companies
 from server.store.drift import DriftStore
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, detail
-from server.store.fleet import read_loads
+from server.store.fleet import count_held, read_loads
 from server.store.glances import Glances, PostgresGlances, SqliteGlances
 from server.store.healing import HealingStore
 from server.store.healing_history import HealingHistory
@@ -140,6 +140,10 @@ class Database:
     async def site_loads(self) -> dict[str, SiteLoad]:
         """Return what each site has to do, and how long its steps took of late."""
         return await read_loads(self._engine)
+
+    async def held_tenants(self, site: str) -> int:
+        """Return how many tenants of a site are held, of those that are not settled."""
+        return await count_held(self._engine, site)
 
     async def bound_abbreviations(self, site: str, *, but_of: str = "") -> frozenset[str]:
         """Return the folded abbreviations that tenants of a site are bound to."""

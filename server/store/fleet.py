@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, literal_column, select
 
 from server.model.states import AttemptOutcome
-from server.store.reads import OPEN
+from server.store.reads import OPEN, UNSETTLED
 from server.store.snapshot import snapshot
-from server.store.tables import ATTEMPTS, RUNS
+from server.store.tables import ATTEMPTS, RUNS, TENANTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,3 +81,18 @@ async def read_loads(engine: AsyncEngine) -> dict[str, SiteLoad]:
         )
         for site in runs.keys() | seconds.keys()
     }
+
+
+async def count_held(engine: AsyncEngine, site: str) -> int:
+    """Return how many tenants of a site are held, of those that are not settled.
+
+    Raises:
+        StoreUnavailable: if the database can't be read now.
+    """
+    query = (
+        select(func.count())
+        .select_from(TENANTS)
+        .where(literal_column(UNSETTLED), TENANTS.c.site == site, TENANTS.c.hold_since.is_not(None))
+    )
+    async with snapshot(engine) as connection:
+        return int((await connection.execute(query)).scalar_one())

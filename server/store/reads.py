@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 # SQLite uses a partial index only where the query repeats its condition as literal
 # text; a bound one scans the table.
 OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
-_UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
 
 # Runs read beyond those asked for, to choose from, where other processes choose too.
 _SPREAD = 16
@@ -209,7 +209,7 @@ class Reads:
         due = or_(TENANTS.c.look_at.is_(None), TENANTS.c.look_at <= now)
         query = (
             select(TENANTS.c.id)
-            .where(literal_column(_UNSETTLED), due, TENANTS.c.id > after)
+            .where(literal_column(UNSETTLED), due, TENANTS.c.id > after)
             .order_by(TENANTS.c.id)
             .limit(limit)
         )
@@ -346,7 +346,7 @@ class Reads:
     ) -> list[str]:
         """Return Companies that are gone, of tenants of a site held for that since a time."""
         query = select(TENANTS.c.company_name).where(
-            literal_column(_UNSETTLED),
+            literal_column(UNSETTLED),
             TENANTS.c.site == site,
             TENANTS.c.error_code == "COMPANY_VANISHED",
             TENANTS.c.hold_since.is_not(None),

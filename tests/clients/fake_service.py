@@ -119,6 +119,7 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.answers: dict[str, Any] = {}
         self.diagnosis = diagnosis_pb2.Diagnosis()
         self.engines: list[engines_pb2.EngineStatus] = []
+        self.site = engines_pb2.SiteInQuestion()
         self.plan = provisioning_pb2.PlanResponse()
         self.drift = provisioning_pb2.VerifyResponse()
         # What each WatchStatus does, in order of the calls; after them the statuses are sent.
@@ -304,6 +305,15 @@ class FakeFleet(FleetServiceServicer):
         context: Context,
     ) -> fleet_pb2.ListEnginesResponse:
         return fleet_pb2.ListEnginesResponse(engines=self._script.engines)
+
+    async def AcceptSite(  # noqa: N802 - gRPC fixes the name
+        self,
+        request: fleet_pb2.AcceptSiteRequest,
+        context: Context,
+    ) -> fleet_pb2.AcceptSiteResponse:
+        self._script.requests["AcceptSite"].append(request)
+        site = self._script.site
+        return fleet_pb2.AcceptSiteResponse(site=site, accepted=not request.validate_only)
 
     async def Sweep(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC fixes the name
         await _not_scripted(context)

@@ -73,3 +73,40 @@ async def test_an_engine_is_checked_without_a_server(tmp_path: Path) -> None:
     assert "main" in unknown.err
     assert gone.code == 3
     assert "Fix: Check the engine's url, its network and certificate" in gone.out
+
+
+async def test_a_site_is_accepted_only_when_somebody_says_so(
+    service: FakeService, server: Serving
+) -> None:
+    service.site = engines_pb2.SiteInQuestion(
+        engine_id="main",
+        site="https://erp.example.com",
+        gate=engines_pb2.ENGINE_GATE_MISCONFIGURED,
+        gate_code="SITE_CHANGED",
+        gate_message="Another site.\x1b[2J",
+        held_tenants=3,
+    )
+    there = ("--address", server.address)
+    unasked = await run("accept-site", "main", *there)
+    assert unasked.code == 2
+    for words in ("SITE_CHANGED: Another site.\\x1b[2J", "3 of its tenants are held"):
+        assert words in unasked.out
+    assert "--yes" in unasked.err
+    dry = await run("accept-site", "main", "--dry-run", "--json", *there)
+    assert (dry.code, dry.document["accepted"], dry.document["held_tenants"]) == (0, False, 3)
+    assert all(request.validate_only for request in service.requests["AcceptSite"])
+
+    done = await run("accept-site", "main", "--yes", "--reason", "moved", *there)
+    assert done.code == 0, done.err
+    assert "Its gate opens" in done.out
+    order = service.requests["AcceptSite"][-1]
+    assert (order.engine_id, order.reason, order.validate_only) == ("main", "moved", False)
+
+
+async def test_without_a_server_it_says_how_to_accept_a_site_in_the_database() -> None:
+    result = await run("accept-site", "main", "--yes", "--address", "127.0.0.1:1")
+    assert result.code == 3
+    assert "Next: provisioner accept-site main --local" in result.err
+    wrong = await run("accept-site", "main", "--engines-file", "engines.toml")
+    assert wrong.code == 2
+    assert "--local" in wrong.err

@@ -28,16 +28,38 @@ def settings(folder: Path) -> dict[str, str]:
     }
 
 
+def give(engine: str, folder: Path, *, yes: bool = True) -> int:
+    async def confirm(_seen: object) -> bool:
+        return yes
+
+    return accept_site(
+        engine,
+        config=None,
+        overrides=settings(folder),
+        reason="",
+        confirm=confirm,
+        dry_run=False,
+        as_json=True,
+    )
+
+
 def test_stdout_holds_json_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert accept_site("main", config=None, overrides=settings(tmp_path), as_json=True) == 0
+    assert give("main", tmp_path) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["engine"], said["accepted"]) == ("main", True)
     assert said["site"].startswith("http://127.0.0.1:1 ")
 
 
+def test_nothing_is_accepted_that_a_person_did_not_agree_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert give("main", tmp_path, yes=False) == EXIT_WRONG_USE
+    assert json.loads(capsys.readouterr().out)["accepted"] is False
+
+
 def test_an_unknown_engine_is_told_with_those_there_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = accept_site("other", config=None, overrides=settings(tmp_path), as_json=True)
+    code = give("other", tmp_path)
     assert code == EXIT_WRONG_USE
     assert "Configured: main" in capsys.readouterr().err

@@ -25,19 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprovisioner/v1/engines.proto\x12\x0eprovisioner.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n\nEngineSlot\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64octype\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12+\n\x07sent_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x08StepTime\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x02 \x01(\x05\x12\x16\n\x0emedian_seconds\x18\x03 \x01(\x01\x12\x17\n\x0flongest_seconds\x18\x04 \x01(\x01\"\xb7\x03\n\x0c\x45ngineStatus\x12\x11\n\tengine_id\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x11\n\tblueprint\x18\x03 \x01(\t\x12\x12\n\nis_default\x18\x04 \x01(\x08\x12(\n\x04gate\x18\x05 \x01(\x0e\x32\x1a.provisioner.v1.EngineGate\x12\x11\n\tgate_code\x18\x06 \x01(\t\x12\x14\n\x0cgate_message\x18\x07 \x01(\t\x12.\n\ngate_since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_probe_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04slot\x18\n \x01(\x0b\x32\x1a.provisioner.v1.EngineSlot\x12\x13\n\x0bqueued_runs\x18\x0b \x01(\x05\x12\x14\n\x0crunning_runs\x18\x0c \x01(\x05\x12\x14\n\x0cwaiting_runs\x18\r \x01(\x05\x12\x10\n\x08max_runs\x18\x0e \x01(\x05\x12,\n\nstep_times\x18\x0f \x03(\x0b\x32\x18.provisioner.v1.StepTime*r\n\nEngineGate\x12\x1b\n\x17\x45NGINE_GATE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45NGINE_GATE_UP\x10\x01\x12\x14\n\x10\x45NGINE_GATE_DOWN\x10\x02\x12\x1d\n\x19\x45NGINE_GATE_MISCONFIGURED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprovisioner/v1/engines.proto\x12\x0eprovisioner.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n\nEngineSlot\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64octype\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12+\n\x07sent_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x08StepTime\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x02 \x01(\x05\x12\x16\n\x0emedian_seconds\x18\x03 \x01(\x01\x12\x17\n\x0flongest_seconds\x18\x04 \x01(\x01\"\xb7\x03\n\x0c\x45ngineStatus\x12\x11\n\tengine_id\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\x11\n\tblueprint\x18\x03 \x01(\t\x12\x12\n\nis_default\x18\x04 \x01(\x08\x12(\n\x04gate\x18\x05 \x01(\x0e\x32\x1a.provisioner.v1.EngineGate\x12\x11\n\tgate_code\x18\x06 \x01(\t\x12\x14\n\x0cgate_message\x18\x07 \x01(\t\x12.\n\ngate_since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_probe_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04slot\x18\n \x01(\x0b\x32\x1a.provisioner.v1.EngineSlot\x12\x13\n\x0bqueued_runs\x18\x0b \x01(\x05\x12\x14\n\x0crunning_runs\x18\x0c \x01(\x05\x12\x14\n\x0cwaiting_runs\x18\r \x01(\x05\x12\x10\n\x08max_runs\x18\x0e \x01(\x05\x12,\n\nstep_times\x18\x0f \x03(\x0b\x32\x18.provisioner.v1.StepTime\"\x9a\x01\n\x0eSiteInQuestion\x12\x11\n\tengine_id\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12(\n\x04gate\x18\x03 \x01(\x0e\x32\x1a.provisioner.v1.EngineGate\x12\x11\n\tgate_code\x18\x04 \x01(\t\x12\x14\n\x0cgate_message\x18\x05 \x01(\t\x12\x14\n\x0cheld_tenants\x18\x06 \x01(\x05*r\n\nEngineGate\x12\x1b\n\x17\x45NGINE_GATE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45NGINE_GATE_UP\x10\x01\x12\x14\n\x10\x45NGINE_GATE_DOWN\x10\x02\x12\x1d\n\x19\x45NGINE_GATE_MISCONFIGURED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'provisioner.v1.engines_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENGINEGATE']._serialized_start=778
-  _globals['_ENGINEGATE']._serialized_end=892
+  _globals['_ENGINEGATE']._serialized_start=935
+  _globals['_ENGINEGATE']._serialized_end=1049
   _globals['_ENGINESLOT']._serialized_start=82
   _globals['_ENGINESLOT']._serialized_end=237
   _globals['_STEPTIME']._serialized_start=239
   _globals['_STEPTIME']._serialized_end=334
   _globals['_ENGINESTATUS']._serialized_start=337
   _globals['_ENGINESTATUS']._serialized_end=776
+  _globals['_SITEINQUESTION']._serialized_start=779
+  _globals['_SITEINQUESTION']._serialized_end=933
 # @@protoc_insertion_point(module_scope)

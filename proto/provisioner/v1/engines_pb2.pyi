@@ -209,3 +209,47 @@ class EngineStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EngineStatus: _TypeAlias = EngineStatus  # noqa: Y015
+
+@_typing.final
+class SiteInQuestion(_message.Message):
+    """A site that a person accepts as it is, as it stood before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    GATE_CODE_FIELD_NUMBER: _builtins.int
+    GATE_MESSAGE_FIELD_NUMBER: _builtins.int
+    HELD_TENANTS_FIELD_NUMBER: _builtins.int
+    engine_id: _builtins.str
+    """Its engine's id in the engines file."""
+    site: _builtins.str
+    """Url and host."""
+    gate: Global___EngineGate.ValueType
+    """Whether it takes work; UP where nothing is in question."""
+    gate_code: _builtins.str
+    """Why not: SITE_CHANGED, COMPANIES_VANISHED or another code; empty while UP."""
+    gate_message: _builtins.str
+    """Why not, in plain words."""
+    held_tenants: _builtins.int
+    """Tenants of the site that are held. Accepting leaves them held: each is
+    continued by itself.
+    """
+    def __init__(
+        self,
+        *,
+        engine_id: _builtins.str = ...,
+        site: _builtins.str = ...,
+        gate: Global___EngineGate.ValueType = ...,
+        gate_code: _builtins.str = ...,
+        gate_message: _builtins.str = ...,
+        held_tenants: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_id", b"engine_id", "gate", b"gate", "gate_code", b"gate_code", "gate_message", b"gate_message", "held_tenants", b"held_tenants", "site", b"site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SiteInQuestion: _TypeAlias = SiteInQuestion  # noqa: Y015

@@ -311,3 +311,61 @@ class ListEnginesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListEnginesResponse: _TypeAlias = ListEnginesResponse  # noqa: Y015
+
+@_typing.final
+class AcceptSiteRequest(_message.Message):
+    """Says that a site is right as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    engine_id: _builtins.str
+    """Id of the engine in the engines file."""
+    reason: _builtins.str
+    """Why, for the audit; at most 500 characters."""
+    validate_only: _builtins.bool
+    """Only say what it would be about; nothing is changed."""
+    def __init__(
+        self,
+        *,
+        engine_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_id", b"engine_id", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptSiteRequest: _TypeAlias = AcceptSiteRequest  # noqa: Y015
+
+@_typing.final
+class AcceptSiteResponse(_message.Message):
+    """Answers AcceptSite."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    accepted: _builtins.bool
+    """Whether it is accepted now; false with `validate_only`."""
+    @_builtins.property
+    def site(self) -> _engines_pb2.SiteInQuestion:
+        """The site as it stood before."""
+
+    def __init__(
+        self,
+        *,
+        site: _engines_pb2.SiteInQuestion | None = ...,
+        accepted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["site", b"site"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "site", b"site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptSiteResponse: _TypeAlias = AcceptSiteResponse  # noqa: Y015

@@ -61,6 +61,11 @@ class FleetServiceStub:
                 request_serializer=provisioner_dot_v1_dot_fleet__pb2.ListEnginesRequest.SerializeToString,
                 response_deserializer=provisioner_dot_v1_dot_fleet__pb2.ListEnginesResponse.FromString,
                 _registered_method=True)
+        self.AcceptSite = channel.unary_unary(
+                '/provisioner.v1.FleetService/AcceptSite',
+                request_serializer=provisioner_dot_v1_dot_fleet__pb2.AcceptSiteRequest.SerializeToString,
+                response_deserializer=provisioner_dot_v1_dot_fleet__pb2.AcceptSiteResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServiceServicer:
@@ -109,6 +114,16 @@ class FleetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcceptSite(self, request, context):
+        """Says, as a person, that an engine's site is right as it is, though it was set
+        up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
+        gate opens within seconds if nothing else is wrong. For administrators; in
+        the audit. Given again it is the same word, about the site as it is then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -136,6 +151,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.ListEngines,
                     request_deserializer=provisioner_dot_v1_dot_fleet__pb2.ListEnginesRequest.FromString,
                     response_serializer=provisioner_dot_v1_dot_fleet__pb2.ListEnginesResponse.SerializeToString,
+            ),
+            'AcceptSite': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptSite,
+                    request_deserializer=provisioner_dot_v1_dot_fleet__pb2.AcceptSiteRequest.FromString,
+                    response_serializer=provisioner_dot_v1_dot_fleet__pb2.AcceptSiteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -275,6 +295,33 @@ class FleetService:
             '/provisioner.v1.FleetService/ListEngines',
             provisioner_dot_v1_dot_fleet__pb2.ListEnginesRequest.SerializeToString,
             provisioner_dot_v1_dot_fleet__pb2.ListEnginesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptSite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/provisioner.v1.FleetService/AcceptSite',
+            provisioner_dot_v1_dot_fleet__pb2.AcceptSiteRequest.SerializeToString,
+            provisioner_dot_v1_dot_fleet__pb2.AcceptSiteResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,12 @@ class FleetServiceStub:
     and how long, how many runs wait, and how long its steps took. Reads the
     database only; the engine is not asked.
     """
+    AcceptSite: _aio.UnaryUnaryMultiCallable[_fleet_pb2.AcceptSiteRequest, _fleet_pb2.AcceptSiteResponse]
+    """Says, as a person, that an engine's site is right as it is, though it was set
+    up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
+    gate opens within seconds if nothing else is wrong. For administrators; in
+    the audit. Given again it is the same word, about the site as it is then.
+    """
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     """What concerns the whole fleet rather than one tenant. Errors are as in
@@ -92,6 +98,18 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tells of each configured engine: its gate and since when, who holds its slot
         and how long, how many runs wait, and how long its steps took. Reads the
         database only; the engine is not asked.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptSite(
+        self,
+        request: _fleet_pb2.AcceptSiteRequest,
+        context: _aio.ServicerContext[_fleet_pb2.AcceptSiteRequest, _abc.Awaitable[_fleet_pb2.AcceptSiteResponse]],
+    ) -> _abc.Awaitable[_fleet_pb2.AcceptSiteResponse]:
+        """Says, as a person, that an engine's site is right as it is, though it was set
+        up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
+        gate opens within seconds if nothing else is wrong. For administrators; in
+        the audit. Given again it is the same word, about the site as it is then.
         """
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _aio.Server) -> None: ...

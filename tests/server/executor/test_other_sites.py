@@ -79,7 +79,7 @@ async def test_nothing_is_written_to_another_site_under_the_same_address(shop: S
     record = await shop.record(first)
     assert record.tenant.hold is not None
     assert "not the one it was" in record.tenant.hold.reason
-    assert "provisioner accept-site" in record.tenant.hold.reason
+    assert "provisioner accept-site main, then continue" in record.tenant.hold.reason
     assert shop.sql("SELECT error_code FROM tenants") == [("SITE_CHANGED",)]
     await until_gate(shop, "MISCONFIGURED", "SITE_CHANGED")
 

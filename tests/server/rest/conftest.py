@@ -235,6 +235,7 @@ def serve(
                     default_engine="main" if engines else "",
                     max_runs={},
                 ),
+                commands=commands,
                 identify=by_token(access.authenticator),
                 healer=None,
             )

@@ -86,6 +86,7 @@ class Rig:
             fleet=Fleet(
                 self.database, engines=ENGINES, default_engine="main", max_runs={"main": 4}
             ),
+            commands=self.commands,
             identify=identify,
             healer=None,
         )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import grpc.aio
+import pytest
 
 from provisioner.v1 import engines_pb2, fleet_pb2
 from provisioner.v1.fleet_pb2_grpc import FleetServiceStub
+from provisioner.v1.provisioning_pb2 import GetStatusRequest
 from server.model.actor import Actor, Role
 from server.model.identifiers import TenantId
 from server.model.states import GateState
@@ -18,6 +22,11 @@ from tests.server.rpc.failing import failure
 
 if TYPE_CHECKING:
     from tests.server.rpc.conftest import Rig
+
+
+def _rows(rig: Rig, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(rig.file)) as connection:
+        return connection.execute(sql).fetchall()
 
 
 async def _engines(rig: Rig) -> list[engines_pb2.EngineStatus]:
@@ -57,6 +66,48 @@ async def test_an_engine_is_listed_with_its_gate_queue_and_slot(rig: Rig) -> Non
     )
 
 
+async def test_a_person_accepts_a_site_with_a_reason_that_is_kept(rig: Rig) -> None:
+    stub = FleetServiceStub(rig.channel)
+    tenant = (await rig.start("Acme")).tenant_id
+    rig.damage("UPDATE tenants SET hold_reason = 'x', hold_by = 'run', hold_since = created_at")
+    await rig.database.submit(
+        GateOperation(
+            site="site",
+            at=NOW,
+            gate=GateState.MISCONFIGURED,
+            code="SITE_CHANGED",
+            message="Another site.",
+            next_probe_at=NOW + timedelta(seconds=15),
+        )
+    )
+    asked = (await rig.stub.GetStatus(GetStatusRequest(tenant_id=tenant))).status
+    assert asked.next_command == "provisioner accept-site main"
+    shown = await stub.AcceptSite(fleet_pb2.AcceptSiteRequest(engine_id="main", validate_only=True))
+    assert (shown.accepted, shown.site.held_tenants) == (False, 1)
+    assert (shown.site.gate_code, shown.site.site) == ("SITE_CHANGED", "site")
+    assert _rows(rig, "SELECT accepted_at FROM engines") == [(None,)]
+    done = await stub.AcceptSite(
+        fleet_pb2.AcceptSiteRequest(engine_id="main", reason="moved on Monday")
+    )
+    assert done.accepted
+    assert _rows(rig, "SELECT accepted_at FROM engines") != [(None,)]
+    kept = _rows(rig, "SELECT target, reason, outcome FROM audit WHERE action = 'AcceptSite'")
+    assert kept == [("main", "moved on Monday", "OK")]
+
+
+@pytest.mark.parametrize(
+    ("engine", "code"),
+    [("", grpc.StatusCode.INVALID_ARGUMENT), ("other", grpc.StatusCode.NOT_FOUND)],
+)
+async def test_an_engine_nobody_has_is_told_with_those_there_are(
+    rig: Rig, engine: str, code: grpc.StatusCode
+) -> None:
+    stub = FleetServiceStub(rig.channel)
+    failed = await failure(stub.AcceptSite(fleet_pb2.AcceptSiteRequest(engine_id=engine)))
+    assert failed.code is code
+    assert "Configured: main" in failed.message
+
+
 async def test_engines_are_not_for_members_of_some_tenants(unserved: Rig) -> None:
     member = Actor(name="jane", role=Role.ADMIN, tenants={TenantId("t"): Role.ADMIN})
 
@@ -65,6 +116,9 @@ async def test_engines_are_not_for_members_of_some_tenants(unserved: Rig) -> Non
 
     await unserved.serve(identify=identify)
     stub = FleetServiceStub(unserved.channel)
-    failed = await failure(stub.ListEngines(fleet_pb2.ListEnginesRequest()))
-    assert failed.code is grpc.StatusCode.PERMISSION_DENIED
+    for call in (
+        stub.ListEngines(fleet_pb2.ListEnginesRequest()),
+        stub.AcceptSite(fleet_pb2.AcceptSiteRequest(engine_id="main")),
+    ):
+        assert (await failure(call)).code is grpc.StatusCode.PERMISSION_DENIED
     await unserved.close()

@@ -36,6 +36,7 @@ async def fleet(rig: Rig, scene: Scene, healer: Healer | None) -> AsyncIterator[
     service = FleetService(
         History(scene.database, now=scene.clock),
         fleet=Fleet(scene.database, engines={}, default_engine="", max_runs={}),
+        commands=scene.commands,
         identify=local_caller,
         healer=healer,
     )

@@ -150,7 +150,7 @@ class DriftCheck:
         if gate is not None:
             now = self._now()
             spared = gate.paused_until is not None and gate.paused_until > now
-            taken = gate.slot_tenant_id is not None and (gate.slot_expires_at or now) >= now
+            taken = gate.slot_tenant_id is not None and (gate.slot_until(now) or now) >= now
             if gate.state is not GateState.UP or spared or taken:
                 return True
         return bool(await self._database.reads.slot_line(site, driving=(), limit=1))

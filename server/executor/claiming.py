@@ -153,7 +153,7 @@ class Claims:
             blueprint=blueprint,
             resources={
                 resource_key(resource.doctype, resource.name): resource
-                for resource in claim.resources
+                for resource in claim.resources_at(self._now())
             },
             attempt_numbers=numbers,
             token=record.tenant.fencing_token,

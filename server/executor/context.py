@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError, Replaced
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 # How much longer than its own time limit a request that got no answer keeps the slot, or
 # the tenant's names in quarantine: the engine may still be at it (recording 11-client-timeout).
 GRACE_SECONDS = 30.0
-# How often a slot held by another process is tried again.
+# How often a slot held by another process is tried again, should nobody say that it is free.
 _SLOT_PAUSE_SECONDS = 0.25
 # Twenty of these (the budget of races) outlast a request's time limit and its grace.
 _LOOK_AGAIN_SECONDS = 5.0
@@ -317,24 +318,30 @@ class DrivingContext:
         line = self._slots.of(self._driven.tenant.site)
         place = (self._driven.run.created_at, self._driven.run.id)
         left = self._stop_clock()
-        self._arrived()
         # Who has left a request out goes first: until it is settled nobody else gets the slot.
-        first = line.taken and await self._driven.holds_slot()
-        if line.taken and not first:
-            if not line.seats(place):
-                raise LineIsLong
-            await self._say_waiting(intent)
-        async with nullcontext() if first else line.turn(place) as turn:
+        first = line.taken and self._driven.unknown and await self._driven.holds_slot()
+        if first:
+            self._arrived()
+        elif not line.seats(place):
+            line.gave_place_back(place)
+            self._arrived()
+            raise LineIsLong
+        say = partial(self._say_waiting, intent)
+        turn_of = nullcontext() if first else line.turn(place, arrived=self._arrived, waits=say)
+        async with turn_of as turn:
+            heard = line.heard
             while not await self._take_slot(intent, request, left):
                 if self._must_look_again:
                     raise _looked_too_early(intent)
                 if not self._may_go():
+                    line.gave_place_back(place)
                     raise LineIsLong
                 if self._driven.run.waiting_for is None:
                     await self._say_waiting(intent)
-                await asyncio.sleep(_SLOT_PAUSE_SECONDS)
+                await line.news(heard, longest=_SLOT_PAUSE_SECONDS)
                 if turn is not None:
                     await turn.let_earlier_go()
+                heard = line.heard
             self._start_clock(left)
             self.in_line = False
             cancelling.check(self._driven)
@@ -343,15 +350,13 @@ class DrivingContext:
     async def _take_slot(self, intent: Intent, request: Request, left: float | None) -> bool:
         now = self.now()
         self._driven.deadline_at = None if left is None else now + timedelta(seconds=left)
-        limit = timedelta(seconds=request.timeout_seconds + GRACE_SECONDS)
         waiting, self._driven.run = self._driven.run, replace(self._driven.run, waiting_for=None)
         refusal = await self._driven.try_write(
             slot=SlotTake(
                 site=self._driven.tenant.site,
                 doctype=intent.doctype,
                 name=intent.name,
-                sent_at=now,
-                expires_at=now + limit,
+                seconds=request.timeout_seconds + GRACE_SECONDS,
                 repeatable=intent.repeatable,
                 since=self._driven.run.created_at,
             )

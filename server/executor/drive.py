@@ -19,7 +19,7 @@ from server.executor import cancelling, mishaps
 from server.executor.context import DrivingContext
 from server.executor.journal import Journal
 from server.executor.quarantine import InQuarantine
-from server.executor.slots import LineIsLong
+from server.executor.slots import COMING_SECONDS, LineIsLong
 from server.model.budget import Move, after_error
 from server.model.states import DONE_STEP_STATES, GateState, RunState, StepState, WaitingCode
 
@@ -280,6 +280,10 @@ class Drive:
                 await self._gates.look(self._driven.tenant.site)
             return None
         await self._journal.again(kind, error, following)
+        if following.pause_seconds <= COMING_SECONDS:
+            # Who lost a race is back in a moment; it keeps its place in the site's line.
+            place = (self._driven.run.created_at, self._driven.run.id)
+            self._slots.of(self._driven.tenant.site).expect(place, pause=following.pause_seconds)
         return following.pause_seconds
 
     async def _wait_out_pause(self, kind: StepType, until: datetime, why: str) -> None:

@@ -21,12 +21,14 @@ from server.executor.lease import Lease
 from server.executor.slots import Slots
 from server.model.budget import Pacing
 from server.model.states import RunState
+from server.store.operations import SlotFree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from server.executor.drive import Drive
+    from server.executor.slots import Place
     from server.model.identifiers import TenantId
     from server.model.step_context import Engine
     from server.store.claims import Claim
@@ -114,6 +116,7 @@ class Executor:
         await self._lease.start()
         self._database.on_applied(self._wake_on_new_run)
         self._database.on_elsewhere(self._wake_on_run_elsewhere)
+        self._database.on_slot_freed_elsewhere(self._slots.freed)
         self._gates.on_open(self._wake.set)
         self._gates.on_shut(self._slots.clear)
         self._slots.on_move(self._wake.set)
@@ -180,18 +183,7 @@ class Executor:
         await self._gates.refresh()
         due = await self._due_first()
         arrivals = await self._call_up(due)
-        if free > 0:
-            on_site = Counter(run.site for run in self._taken.values())
-            # Cut here, not after the limit: the runs of one site must not starve another's.
-            sites = [
-                site
-                for site in self._engines.keys() - self._gates.closed()
-                if self._gates.room(site, on_site[site])
-            ]
-            for run in await self._due(sites, limit=free):
-                if self._gates.room(run.site, on_site[run.site]):
-                    on_site[run.site] += 1
-                    due.setdefault(run.run_id, run)
+        await self._fill_places(due, free)
         if not due:
             return
         claims = await self._read_claims({run.tenant_id for run in due.values()})
@@ -199,7 +191,9 @@ class Executor:
             return  # it ended while this look was under way: who is dead claims nothing
         for run in due.values():
             self._taken[run.run_id] = run
-            arrived = arrivals.get(run.run_id, _nothing)
+            arrived = arrivals.get(run.run_id) or self._slots.expect(
+                run.site, (run.since, run.run_id)
+            )
             task = asyncio.create_task(
                 self._take(run, claims.get(run.tenant_id), arrived), name=f"run {run.run_id}"
             )
@@ -218,6 +212,41 @@ class Executor:
         sites = self._engines.keys() - self._gates.closed()
         due = await self._due(sites, limit=len(holders), tenants=holders)
         return {run.run_id: run for run in due}
+
+    async def _fill_places(self, due: dict[str, DueRun], free: int) -> None:
+        """Add to `due` as many runs as there are places, each open site's share first.
+
+        All tenants of one site may have been ordered before the first of the next: its slot
+        would lie idle until they all had stood before theirs.
+        """
+        on_site = Counter(run.site for run in (*self._taken.values(), *due.values()))
+        sites = self._engines.keys() - self._gates.closed()
+        share = -(-free // max(1, len(sites)))
+        left: list[DueRun] = []
+        while free > 0 and (
+            sites := {site for site in sites if self._gates.room(site, on_site[site])}
+        ):
+            seen = await self._due(sites, limit=free, besides=due.keys())
+            given = Counter[str]()
+            for run in seen:
+                if given[run.site] >= share:
+                    left.append(run)
+                elif self._add(run, due, on_site):
+                    given[run.site] += 1
+            free -= given.total()
+            if given.total() == len(seen) or len(sites) == 1:
+                break
+            sites -= {run.site for run in seen}
+        for run in left[: max(0, free)]:
+            self._add(run, due, on_site)
+
+    def _add(self, run: DueRun, due: dict[str, DueRun], on_site: Counter[str]) -> bool:
+        """Add a run to `due` if its site has room for one more."""
+        if not self._gates.room(run.site, on_site[run.site]):
+            return False
+        on_site[run.site] += 1
+        due[run.run_id] = run
+        return True
 
     async def _call_up(self, due: dict[str, DueRun]) -> dict[str, Callable[[], None]]:
         """Fill the free seats of the sites' lines with those who gave their place back.
@@ -241,22 +270,34 @@ class Executor:
                 site, driving=self._driving.keys() | due.keys(), limit=room, before=before
             )
             self._slots.handed_back |= before is not None or len(called) == room
+            seated: list[Place] = []
             for run in called:
-                if self._gates.room(site, on_site[site]):
-                    on_site[site] += 1
-                    due[run.run_id] = run
-                    arrivals[run.run_id] = self._slots.call_up(site)
+                if not self._add(run, due, on_site):
+                    break
+                seated.append((run.since, run.run_id))
+                arrivals[run.run_id] = self._slots.expect(site, seated[-1], called_up=True)
+            self._slots.of(site).called_up(
+                seated,
+                nobody_else=len(seated) == len(called) < room,
+                before=before,
+                leaving=self._driving.keys(),
+            )
         return arrivals
 
     async def _due(
-        self, sites: Collection[str], *, limit: int, tenants: Collection[str] | None = None
+        self,
+        sites: Collection[str],
+        *,
+        limit: int,
+        tenants: Collection[str] | None = None,
+        besides: Collection[str] = (),
     ) -> list[DueRun]:
         return await self._database.reads.due_runs(
             self._now(),
             worker_id=self._lease.worker_id,
             alone=self._database.driver_lock is not None,
             sites=sites,
-            driving=self._driving.keys(),
+            driving={*self._driving, *besides},
             horizon=_HORIZON,
             limit=limit,
             tenants=tenants,
@@ -324,6 +365,8 @@ class Executor:
         self._timers.add(timer)
 
     def _wake_on_new_run(self, operation: TenantOperation, _outcome: Outcome) -> None:
+        if isinstance(operation.slot, SlotFree):
+            self._slots.freed(operation.slot.site)
         if any(row.run.cancellation is not None for row in operation.runs):
             self._next_cancellations = 0.0
             self._wake.set()
@@ -333,7 +376,3 @@ class Executor:
     def _wake_on_run_elsewhere(self, _written: Collection[str] | None, queued: bool) -> None:  # noqa: FBT001 - a listener's shape
         if queued:
             self._wake.set()
-
-
-def _nothing() -> None:
-    """Who was not called up has nothing to tell when it comes to a line."""

@@ -1,10 +1,11 @@
 """The line before each site's one slot, within this process.
 
-The slot itself is in the database (`engines`), so that it outlives this process. Here a few
+The slot itself is in the database (`engines`), so that it outlives this process. Here some
 runs a site stand ready in memory, so that the slot never lies idle between two of them; who
 comes when all these seats are taken gives its place back and is called up by its turn
 (`Reads.slot_line`). Who was ordered first goes first: a tenant that is nearly done does not
-wait behind everybody who begins, and nobody can be overtaken for ever.
+wait behind everybody who begins, and nobody can be overtaken for ever. So who was ordered
+earlier and is on its way to the line is waited for, for a moment.
 
 Who stands in line here is not driving: it takes none of the worker's places.
 """
@@ -12,18 +13,25 @@ Who stands in line here is not driving: it takes none of the worker's places.
 from __future__ import annotations
 
 import asyncio
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
     from datetime import datetime
 
-# Enough that one is always ready while another one's request is out; each costs the memory
-# of one driven run.
-SEATS = 4
+# A Company takes seconds, and meanwhile the tenants made before it come with their small
+# documents, one each: an account, two warehouses, a customer, a payment row, a till. With
+# room for these and for those whose Companies are next, nobody gives its place back who
+# would be called up a moment later. Each seat costs the memory of one driven run.
+SEATS = 12
+# How long the slot may lie idle for somebody who was ordered earlier and is on its way: what
+# the reads before its first document take on a site that is well. Longer would make all
+# wait for one whose reads hang.
+COMING_SECONDS = 2.0
 
 Place = tuple["datetime", str]
 
@@ -32,13 +40,36 @@ class LineIsLong(Exception):  # noqa: N818 - no error: the run gives its place b
     """All seats are taken by runs that were ordered earlier, or the site takes no work."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coming:
+    """That a run is on its way: until when it is waited for."""
+
+    until: float
+
+
+async def _nothing() -> None:
+    """Who need not say that it waits."""
+
+
 class Line:
     """The line of one site."""
 
-    def __init__(self, moved: Callable[[], None]) -> None:
+    def __init__(self, *, moved: Callable[[], None], wanted: Callable[[], None]) -> None:
+        """Take what is called when the line moved on, and when somebody must be called up."""
         self._moved = moved
+        self._wanted = wanted
         self._taken = False
         self._waiting: list[tuple[Place, asyncio.Future[None]]] = []
+        # Runs on their way to the line.
+        self._coming: dict[Place, _Coming] = {}
+        # Those that gave their place back here and were not called up since, in order; and
+        # until when those of them are waited for who keep others from the slot.
+        self._away: list[Place] = []
+        self._missed: dict[Place, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._news = asyncio.Event()
+        # Counts how often it was heard that the slot may be free.
+        self.heard = 0
 
     @property
     def taken(self) -> bool:
@@ -59,15 +90,70 @@ class Line:
         """Tell whether a run of that place would get a seat."""
         return sum(each < place for each, _ in self._waiting) < SEATS
 
+    def expect(self, place: Place, *, pause: float = 0.0) -> Callable[[], None]:
+        """Note that a run is on its way to the line, once a pause is over.
+
+        Returns:
+            To be called when it is there, or goes another way; again does no harm.
+        """
+        mine = _Coming(asyncio.get_running_loop().time() + pause + COMING_SECONDS)
+        self._coming[place] = mine
+        at = bisect_left(self._away, place)
+        if self._away[at : at + 1] == [place]:
+            self._forget_away(at)
+
+        def came() -> None:
+            if self._coming.get(place) is mine:
+                del self._coming[place]
+                self._let_next_go()
+
+        return came
+
+    def called_up(
+        self,
+        places: Sequence[Place],
+        *,
+        nobody_else: bool,
+        before: datetime | None,
+        leaving: Container[str],
+    ) -> None:
+        """Hear who stands first of all who gave their place back, here or elsewhere.
+
+        Args:
+            places: The first ones, which are called up now.
+            nobody_else: Whether these are all.
+            before: Only those were looked for who were ordered before; None: all.
+            leaving: Runs of this process that may be about to give their place back: they are
+                not seen there yet.
+        """
+        end = bisect_right(self._away, places[-1]) if places else 0
+        if nobody_else:
+            end = len(self._away) if before is None else bisect_left(self._away, (before, ""))
+        for at in reversed(range(end)):
+            if self._away[at][1] not in leaving:
+                self._forget_away(at)
+        self._let_next_go()
+
     @asynccontextmanager
-    async def turn(self, place: Place) -> AsyncIterator[Turn]:
+    async def turn(
+        self,
+        place: Place,
+        *,
+        arrived: Callable[[], None] = lambda: None,
+        waits: Callable[[], Awaitable[None]] = _nothing,
+    ) -> AsyncIterator[Turn]:
         """Wait for the turn, and have it for the time of the block.
+
+        Args:
+            place: Of the run.
+            arrived: Called when it has a seat or the turn.
+            waits: Awaited when it must wait, with its seat taken.
 
         Raises:
             LineIsLong: if all seats are taken by earlier ones, now or later.
         """
         turn = Turn(self, place)
-        await turn.come()
+        await turn.come(arrived, waits)
         try:
             yield turn
         finally:
@@ -76,21 +162,30 @@ class Line:
     def clear(self) -> None:
         """Send everybody who waits here away; the one who has the turn keeps it."""
         waiting, self._waiting = self._waiting, []
-        for _, turn in waiting:
-            if not turn.done():
-                turn.set_exception(LineIsLong())
+        for place, turn in waiting:
+            self._send_away(place, turn)
 
-    async def sit(self, place: Place, *, give_on: bool = False) -> None:
+    async def sit(
+        self,
+        place: Place,
+        *,
+        arrived: Callable[[], None] = lambda: None,
+        waits: Callable[[], Awaitable[None]] = _nothing,
+        give_on: bool = False,
+    ) -> None:
         """Take a seat until the turn comes; `give_on` gives the own turn to the first one."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         insort(self._waiting, (place, turn), key=lambda each: each[0])
         if len(self._waiting) > SEATS:
-            _, last = self._waiting.pop()
-            if not last.done():
-                last.set_exception(LineIsLong())
+            self._send_away(*self._waiting.pop())
+        arrived()
         if give_on:
             self.give_on()
+        else:
+            self._let_next_go()
         try:
+            if not turn.done():
+                await waits()
             await turn
         except BaseException:
             self._waiting = [each for each in self._waiting if each[1] is not turn]
@@ -99,10 +194,12 @@ class Line:
                 self.give_on()
             raise
 
-    def take(self) -> bool:
-        """Take the turn if nobody has it."""
-        free, self._taken = not self._taken, True
-        return free
+    def take(self, place: Place) -> bool:
+        """Take the turn if nobody has it, and nobody goes first."""
+        if self._taken or self.earlier(place) or self._wait_for(place) is not None:
+            return False
+        self._taken = True
+        return True
 
     def earlier(self, place: Place) -> bool:
         """Tell whether somebody waits here who goes first."""
@@ -114,12 +211,71 @@ class Line:
 
     def give_on(self) -> None:
         """Give the turn on without letting it go in between: nobody slips in."""
-        while self._waiting:
-            _, turn = self._waiting.pop(0)
-            if not turn.done():
-                turn.set_result(None)
-                return
         self._taken = False
+        self._let_next_go()
+
+    def freed(self) -> None:
+        """Hear that the slot may be free: who has the turn and was refused tries again."""
+        self.heard += 1
+        self._news.set()
+
+    async def news(self, heard: int, *, longest: float) -> None:
+        """Return when more was heard than that, at the latest after a time."""
+        if self.heard != heard:
+            return
+        self._news.clear()
+        try:
+            async with asyncio.timeout(longest):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    def _let_next_go(self) -> None:
+        """Give the turn to the first one who waits, unless somebody on its way goes first."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and not self._taken:
+            place, turn = self._waiting[0]
+            pause = self._wait_for(place)
+            if pause is not None and not turn.done():
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(pause, self._let_next_go)
+                return
+            self._waiting.pop(0)
+            if not turn.done():
+                self._taken = True
+                turn.set_result(None)
+
+    def _wait_for(self, place: Place) -> float | None:
+        """Return for how long somebody who goes before is waited for; None: for nobody."""
+        now = asyncio.get_running_loop().time()
+        ends = [
+            each.until for whose, each in self._coming.items() if whose < place and each.until > now
+        ]
+        while self._away and self._away[0] < place:
+            if self._away[0] not in self._missed:
+                self._missed[self._away[0]] = now + COMING_SECONDS
+                self._wanted()
+            end = self._missed[self._away[0]]
+            if end > now:
+                ends.append(end)
+                break
+            # Nobody called it up: it may be one that can't be driven. It keeps nobody any more.
+            self._forget_away(0)
+        return max(ends) - now if ends else None
+
+    def _forget_away(self, at: int) -> None:
+        self._missed.pop(self._away.pop(at), None)
+
+    def _send_away(self, place: Place, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            self.gave_place_back(place)
+            turn.set_exception(LineIsLong())
+
+    def gave_place_back(self, place: Place) -> None:
+        """Note that a run leaves the line until it is called up."""
+        insort(self._away, place)
 
 
 class Turn:
@@ -130,10 +286,12 @@ class Turn:
         self._place = place
         self._mine = False
 
-    async def come(self) -> None:
+    async def come(self, arrived: Callable[[], None], waits: Callable[[], Awaitable[None]]) -> None:
         """Wait until it is there."""
-        if not self._line.take():
-            await self._line.sit(self._place)
+        if self._line.take(self._place):
+            arrived()
+        else:
+            await self._line.sit(self._place, arrived=arrived, waits=waits)
         self._mine = True
 
     async def let_earlier_go(self) -> None:
@@ -160,7 +318,9 @@ class Slots:
     def __init__(self) -> None:
         self._called: Counter[str] = Counter()
         self._on_move: list[Callable[[], None]] = []
-        self._lines: defaultdict[str, Line] = defaultdict(lambda: Line(self._moved))
+        self._lines: defaultdict[str, Line] = defaultdict(
+            lambda: Line(moved=self._moved, wanted=self._wanted)
+        )
         # Whether some run gave its place back since somebody was last called up in vain.
         self.handed_back = True
 
@@ -190,27 +350,43 @@ class Slots:
             return free, None
         return 1, line.last[0]
 
-    def call_up(self, site: str) -> Callable[[], None]:
-        """Note that a run of the line is on its way to its seat.
+    def expect(self, site: str, place: Place, *, called_up: bool = False) -> Callable[[], None]:
+        """Note that a run is on its way to a site's line, if it has a document to ask for.
+
+        Args:
+            site: The site.
+            place: Of the run.
+            called_up: Whether a seat is kept for it.
 
         Returns:
             To be called when it is there, or goes another way; again does no harm.
         """
-        self._called[site] += 1
-        on_the_way = True
+        came_to_line = self._lines[site].expect(place)
+        self._called[site] += called_up
+        on_the_way = called_up
 
         def came() -> None:
             nonlocal on_the_way
             if on_the_way:
                 on_the_way = False
                 self._called[site] -= 1
+            came_to_line()
 
         return came
+
+    def freed(self, site: str = "") -> None:
+        """Hear that a site's slot may be free, or that of any."""
+        for each in [self._lines[site]] if site else list(self._lines.values()):
+            each.freed()
 
     def clear(self, site: str = "") -> None:
         """Send away who waits at a site, or everywhere."""
         for each in [self._lines[site]] if site else list(self._lines.values()):
             each.clear()
+
+    def _wanted(self) -> None:
+        self.handed_back = True
+        self._moved()
 
     def _moved(self) -> None:
         for callback in self._on_move:

@@ -106,7 +106,7 @@ class DrivenRun:
         gate = (await self._database.reads.gates()).get(self.tenant.site)
         if gate is None or gate.slot_tenant_id != self.tenant.id:
             return None
-        return gate.slot_expires_at
+        return gate.slot_until(self.now())
 
     async def holds_slot(self) -> bool:
         """Tell whether a request of this tenant was left out when its answer was lost."""

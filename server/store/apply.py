@@ -12,7 +12,6 @@ and inside `AsyncConnection.run_sync` on PostgreSQL.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    exists,
-    false,
     func,
     not_,
     or_,
@@ -37,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from server.model.states import SETTLED_TENANT_STATES, RunState, WaitingCode
+from server.model.states import SETTLED_TENANT_STATES
 from server.store import rows
 from server.store.columns import UtcTime
 from server.store.operations import (
@@ -47,7 +44,6 @@ from server.store.operations import (
     Refusal,
     RequestOperation,
     SlotFree,
-    SlotTake,
     SweepOperation,
     TenantOperation,
     WorkerOperation,
@@ -55,6 +51,7 @@ from server.store.operations import (
 from server.store.rowset import PARAMETER, add, encode, put, rowset
 from server.store.site_operations import SiteOperation
 from server.store.sites import change_site
+from server.store.slots import database_time, free_slot, take_slots
 from server.store.tables import (
     ATTEMPTS,
     AUDIT,
@@ -75,15 +72,12 @@ from server.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Executable, Exists
+    from sqlalchemy import ColumnElement, Connection, Executable
     from sqlalchemy.types import TypeEngine
 
     from server.store.operations import Operation
-
-# Further ahead than any two hosts' clocks are apart.
-_CLOCK_SET_BACK = timedelta(seconds=60)
 
 _CHANGE: dict[str, TypeEngine[Any]] = {
     "id": Text(),
@@ -136,7 +130,7 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
     ready = _lock(connection, batch, outcomes)
     tenants = [op for op in ready if isinstance(op, TenantOperation)]
     tenants = _refuse_known(connection, tenants, outcomes)
-    changed = _fence(connection, _take_slots(connection, tenants, outcomes), outcomes)
+    changed = _fence(connection, take_slots(connection, tenants, outcomes), outcomes)
     _write_rows(connection, changed, outcomes)
     for op in ready:
         if isinstance(op, GateOperation):
@@ -248,101 +242,6 @@ def _known_requests(dialect: str) -> Executable:
     )
 
 
-def _take_slots(
-    connection: Connection, batch: Sequence[TenantOperation], outcomes: dict[int, Outcome]
-) -> list[TenantOperation]:
-    """Take slots first: an operation that does not get its slot must write nothing."""
-    kept = []
-    for op in batch:
-        if isinstance(op.slot, SlotTake) and not _take_slot(connection, op, op.slot):
-            replaced = connection.execute(select(not_(_drives(op)))).scalar()
-            refusal = Refusal.REPLACED if replaced else Refusal.SLOT_BUSY
-            outcomes[id(op)] = Outcome(refusal=refusal)
-        else:
-            kept.append(op)
-    return kept
-
-
-def _take_slot(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
-    """Take the slot if nothing is out, or if what is out is ours or its time is over.
-
-    A tenant's own slot can be taken again by whoever drives the tenant now: it probed
-    before it sends (promise 4).
-    """
-    mine = ENGINES.c.slot_tenant_id == op.tenant_id if slot.repeatable else false()
-    free = or_(
-        ENGINES.c.slot_tenant_id.is_(None),
-        ENGINES.c.slot_expires_at < op.at,
-        # Sent in the future: the clock was set back since.
-        ENGINES.c.slot_sent_at > op.at + _CLOCK_SET_BACK,
-    )
-    if slot.since is not None:
-        free = and_(free, not_(_somebody_first(op, slot)))
-    taken = connection.execute(
-        update(ENGINES)
-        .where(ENGINES.c.site == slot.site, or_(mine, free), _drives(op))
-        .values(
-            slot_tenant_id=op.tenant_id,
-            slot_token=op.token,
-            slot_doctype=slot.doctype,
-            slot_name=slot.name,
-            slot_sent_at=slot.sent_at,
-            slot_expires_at=slot.expires_at,
-        )
-    )
-    return taken.rowcount == 1
-
-
-def _somebody_first(op: TenantOperation, slot: SlotTake) -> Exists:
-    """Whether a run of another process stands before this one in the site's line.
-
-    Only one whose worker lives: a dead one's is taken over, and stands in line again.
-    """
-    lives = exists().where(
-        WORKERS.c.id == RUNS.c.worker_id,
-        WORKERS.c.stopped_at.is_(None),
-        WORKERS.c.heartbeat_at > op.at - _CLOCK_SET_BACK,
-    )
-    return exists().where(
-        RUNS.c.site == slot.site,
-        RUNS.c.state == RunState.RUNNING.value,
-        RUNS.c.waiting_code == WaitingCode.SITE_SLOT.value,
-        RUNS.c.created_at < slot.since,
-        # The line within a process is its own affair (`server.executor.slots`).
-        RUNS.c.worker_id.not_in({row.run.worker_id for row in op.runs}),
-        lives,
-    )
-
-
-def _drives(op: TenantOperation) -> Exists:
-    return exists().where(TENANTS.c.id == op.tenant_id, TENANTS.c.fencing_token == op.token)
-
-
-def _free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> None:
-    mine = [ENGINES.c.site == slot.site, ENGINES.c.slot_tenant_id == op.tenant_id]
-    if slot.about:
-        mine.append(
-            or_(
-                *(
-                    and_(ENGINES.c.slot_doctype == doctype, ENGINES.c.slot_name == name)
-                    for doctype, name in slot.about
-                )
-            )
-        )
-    connection.execute(
-        update(ENGINES)
-        .where(*mine)
-        .values(
-            slot_tenant_id=None,
-            slot_token=None,
-            slot_doctype=None,
-            slot_name=None,
-            slot_sent_at=None,
-            slot_expires_at=None,
-        )
-    )
-
-
 def _fence(
     connection: Connection, batch: Sequence[TenantOperation], outcomes: dict[int, Outcome]
 ) -> list[TenantOperation]:
@@ -434,7 +333,7 @@ def _write_rows(
     """Write what hangs on the tenants, one statement a table."""
     for op in changed:
         if isinstance(op.slot, SlotFree):
-            _free_slot(connection, op, op.slot)
+            free_slot(connection, op, op.slot)
         if op.respec is not None:
             # Rare, so it need not be a column of every batch's change.
             connection.execute(
@@ -452,13 +351,20 @@ def _write_rows(
     put(connection, RUNS, [row for op in changed for row in rows.run_rows(op, outcomes[id(op)])])
     put(connection, STEPS, [row for op in changed for row in rows.step_rows(op)])
     put(connection, ATTEMPTS, [row for op in changed for row in rows.attempt_rows(op)])
-    put(connection, RESOURCES, [row for op in changed for row in rows.resource_rows(op)])
+    put(connection, RESOURCES, [row for op in changed for row in _resources(connection, op)])
     add(
         connection,
         LOG_ENTRIES,
         [row for op in changed for row in rows.log_rows(op, outcomes[id(op)].log_seq)],
     )
     _see_lost_steps(connection, changed, outcomes)
+
+
+def _resources(connection: Connection, op: TenantOperation) -> Iterator[rows.Row]:
+    """Return the resources, with the times until when a change may be out by the common clock."""
+    if not any(item.resource.busy_until for item in op.resources):
+        return rows.resource_rows(op)
+    return rows.resource_rows(op, behind=database_time(connection, op) - op.at)
 
 
 def _see_lost_steps(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, not_, or_, select
+from sqlalchemy import exists, func, not_, or_, select
 
 from server.model.records import Record
 from server.model.states import Order, RunState, StepState, TenantState
@@ -15,8 +15,9 @@ from server.store.tables import ATTEMPTS, BINDINGS, RESOURCES, RUNS, STEPS, TENA
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, RowMapping
+    from sqlalchemy import ColumnElement, RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from server.model.ownership import Resource
@@ -38,6 +39,8 @@ class Claim:
             run that ended PARTIAL or COMPLETED or began from such a state, or a row of that
             step which is done.
         only_tenant_of_name: Whether no other tenant of the site has that company name.
+        read_at: The time of the clock that `busy_until` of the resources is told by, as they
+            were read; None where that is the reader's own.
     """
 
     record: Record
@@ -46,6 +49,19 @@ class Claim:
     abbreviation: str | None
     passed_step: bool
     only_tenant_of_name: bool
+    read_at: datetime | None = None
+
+    def resources_at(self, now: datetime) -> tuple[Resource, ...]:
+        """Return the tenant's documents with their times by the reader's clock."""
+        if self.read_at is None:
+            return self.resources
+        behind = self.read_at - now
+        return tuple(
+            resource
+            if resource.busy_until is None
+            else replace(resource, busy_until=resource.busy_until - behind)
+            for resource in self.resources
+        )
 
 
 async def read_claims(
@@ -75,7 +91,9 @@ async def read_claims(
         "run_id",
     )
     resources = _by(
-        await _all(connection, select(RESOURCES).where(RESOURCES.c.tenant_id.in_(tenant_ids))),
+        await _all(
+            connection, _select_resources(connection).where(RESOURCES.c.tenant_id.in_(tenant_ids))
+        ),
         "tenant_id",
     )
     bindings = {
@@ -91,12 +109,20 @@ async def read_claims(
             record=record_of(tenant, runs.get(tenant["run_id"]), steps.get(tenant["run_id"], [])),
             attempts=tuple(values.attempt(row) for row in attempts.get(tenant["run_id"], [])),
             resources=tuple(values.resource(row) for row in resources.get(tenant["id"], [])),
+            read_at=next((row.get("read_at") for row in resources.get(tenant["id"], [])), None),
             abbreviation=bindings.get(tenant["id"]),
             passed_step=tenant["id"] in passed or tenant["first_completed_at"] is not None,
             only_tenant_of_name=same_name[tenant["site"], tenant["company_fold"]] <= 1,
         )
         for tenant in tenants
     }
+
+
+def _select_resources(connection: AsyncConnection) -> Select[Any]:
+    """Select documents, with the time of the clock that keeps them out of use."""
+    if connection.dialect.name == "postgresql":
+        return select(RESOURCES, func.clock_timestamp().label("read_at"))
+    return select(RESOURCES)
 
 
 def record_of(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMapping]) -> Record:

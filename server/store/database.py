@@ -123,6 +123,11 @@ class Database:
         if self._wakeups is not None:
             self._wakeups.on_heard(listener)
 
+    def on_slot_freed_elsewhere(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when another process gave a site's slot back, where that can be heard."""
+        if self._wakeups is not None:
+            self._wakeups.on_slot_freed(listener)
+
     async def submit(self, operation: Operation) -> Outcome:
         """Write an operation through the one writer (`server.store.writer`)."""
         return await submit_with_trail(self._writer.submit, operation)

@@ -34,7 +34,7 @@ async def read_line(
     everybody who begins, and nobody can be overtaken for ever.
     """
     query = (
-        select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site)
+        select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at)
         .where(
             _OPEN,
             RUNS.c.site == site,

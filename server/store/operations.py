@@ -81,6 +81,8 @@ class SlotTake:
     """Take the site's one slot for a request that is about to be sent.
 
     Attributes:
+        seconds: How long that request may be out at most, from now on by the clock of the
+            database (on SQLite: of the operation).
         repeatable: Whether the tenant may take its own slot again while an earlier request
             of it may still be out: the engine then refuses the second one by its name.
         since: The tenant's place in line; whoever waits in a process with an earlier one
@@ -90,8 +92,7 @@ class SlotTake:
     site: str
     doctype: str
     name: str
-    sent_at: datetime
-    expires_at: datetime
+    seconds: float
     repeatable: bool = True
     since: datetime | None = None
 

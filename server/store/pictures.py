@@ -9,7 +9,15 @@ from sqlalchemy import func, literal_column, or_, select
 
 from server.store import values
 from server.store.claims import record_of
-from server.store.reads import OPEN, Binding, Live, binding_of, gate_of, select_workers
+from server.store.reads import (
+    OPEN,
+    Binding,
+    Live,
+    binding_of,
+    gate_of,
+    select_gates,
+    select_workers,
+)
 from server.store.snapshot import snapshot
 from server.store.tables import (
     ATTEMPTS,
@@ -70,7 +78,9 @@ async def read_picture(engine: AsyncEngine, tenant_id: str, now: datetime) -> St
             return None
         run = await _one(connection, select(RUNS).where(RUNS.c.id == tenant["run_id"]))
         steps = await _all(connection, select(STEPS).where(STEPS.c.run_id == tenant["run_id"]))
-        gate = await _one(connection, select(ENGINES).where(ENGINES.c.site == tenant["site"]))
+        gate = await _one(
+            connection, select_gates(connection).where(ENGINES.c.site == tenant["site"])
+        )
         bound = await _one(connection, select(BINDINGS).where(BINDINGS.c.tenant_id == tenant_id))
         attempts = await _all(
             connection,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """A site's gate and slot as stored."""
+    """A site's gate and slot as stored.
+
+    Attributes:
+        read_at: The time of the clock that the slot's times are told by, as it was read;
+            None where that is the reader's own.
+    """
 
     site: str
     state: GateState
@@ -104,6 +110,13 @@ class Gate:
     paused_until: datetime | None = None
     identity: str | None = None
     accepted_at: datetime | None = None
+    read_at: datetime | None = None
+
+    def slot_until(self, now: datetime) -> datetime | None:
+        """Return until when the request may be out that holds the slot, by the reader's clock."""
+        if self.slot_tenant_id is None or self.slot_expires_at is None:
+            return None
+        return now + (self.slot_expires_at - (self.read_at or now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +157,16 @@ class LogTail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueRun:
-    """A run a worker may claim, with the revision it was seen at."""
+    """A run a worker may claim.
+
+    Attributes:
+        since: When it was ordered: its place in the site's line.
+    """
 
     run_id: RunId
     tenant_id: TenantId
     site: str
+    since: datetime
 
 
 class Reads:
@@ -168,7 +186,9 @@ class Reads:
                 return None
             run = await _one(connection, select(RUNS).where(RUNS.c.id == tenant["run_id"]))
             steps = await _all(connection, select(STEPS).where(STEPS.c.run_id == tenant["run_id"]))
-            gate = await _one(connection, select(ENGINES).where(ENGINES.c.site == tenant["site"]))
+            gate = await _one(
+                connection, select_gates(connection).where(ENGINES.c.site == tenant["site"])
+            )
             worker = None
             if run is not None and run["worker_id"] is not None:
                 worker = await _one(
@@ -189,12 +209,11 @@ class Reads:
             runs = await _all(connection, select(RUNS).where(RUNS.c.id.in_(run_ids)))
             steps = await _all(connection, select(STEPS).where(STEPS.c.run_id.in_(run_ids)))
         by_id = {run["id"]: run for run in runs}
+        steps_of: defaultdict[str, list[RowMapping]] = defaultdict(list)
+        for step in steps:
+            steps_of[step["run_id"]].append(step)
         return [
-            record_of(
-                tenant,
-                by_id.get(tenant["run_id"]),
-                [step for step in steps if step["run_id"] == tenant["run_id"]],
-            )
+            record_of(tenant, by_id.get(tenant["run_id"]), steps_of[tenant["run_id"]])
             for tenant in tenants
         ]
 
@@ -307,7 +326,7 @@ class Reads:
         due = or_(RUNS.c.state == "QUEUED", RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
         # Who stands in line for a site's slot is called up by its turn (`slot_line`).
         in_line = RUNS.c.waiting_code.is_not_distinct_from(WaitingCode.SITE_SLOT.value)
-        query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site)
+        query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at)
         query = query.where(literal_column(OPEN), RUNS.c.site.in_(sites))
         if tenants is not None:
             query = query.where(RUNS.c.tenant_id.in_(tenants))
@@ -321,10 +340,7 @@ class Reads:
             wanted = limit if not others else limit * (1 + len(others)) + _SPREAD
             query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(wanted + len(driving))
             rows = [row for row in await _all(connection, query) if row["id"] not in driving]
-        return [
-            DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"])
-            for row in _spread(rows[:wanted], limit)
-        ]
+        return [_due_run(row) for row in _spread(rows[:wanted], limit)]
 
     async def slot_line(
         self, site: str, *, driving: Collection[str], limit: int, before: datetime | None = None
@@ -332,9 +348,7 @@ class Reads:
         """Return who stands in line for a site's slot, first come first (`server.store.lines`)."""
         async with self._snapshot() as connection:
             rows = await read_line(connection, site, driving=driving, limit=limit, before=before)
-        return [
-            DueRun(run_id=row["id"], tenant_id=row["tenant_id"], site=row["site"]) for row in rows
-        ]
+        return [_due_run(row) for row in rows]
 
     async def under_way(self, sites: Collection[str]) -> dict[str, int]:
         """Count the runs driven now by all processes, by site."""
@@ -381,7 +395,8 @@ class Reads:
     async def gates(self) -> dict[str, Gate]:
         """Return every site's gate."""
         async with self._snapshot() as connection:
-            return {row["site"]: gate_of(row) for row in await _all(connection, select(ENGINES))}
+            rows = await _all(connection, select_gates(connection))
+        return {row["site"]: gate_of(row) for row in rows}
 
     async def worker(self, worker_id: str) -> Worker | None:
         """Return a worker, or None."""
@@ -459,6 +474,13 @@ def _in_motion(row: RowMapping) -> bool:
     return bool(row["state"] == TenantState.IN_PROGRESS.value)
 
 
+def select_gates(connection: AsyncConnection) -> Select[Any]:
+    """Select gates, with the time of the clock that the slots' times are told by."""
+    if connection.dialect.name == "postgresql":
+        return select(ENGINES, func.clock_timestamp().label("read_at"))
+    return select(ENGINES)
+
+
 def select_workers(connection: AsyncConnection) -> Select[Any]:
     """Select workers, with the time of the clock that keeps their leases."""
     if connection.dialect.name == "postgresql":
@@ -502,6 +524,15 @@ def binding_of(row: RowMapping) -> Binding:
     )
 
 
+def _due_run(row: RowMapping) -> DueRun:
+    return DueRun(
+        run_id=row["id"],
+        tenant_id=row["tenant_id"],
+        site=row["site"],
+        since=row["created_at"] or EPOCH,
+    )
+
+
 def gate_of(row: RowMapping) -> Gate:
     """Read a site's gate and slot."""
     return Gate(
@@ -520,4 +551,5 @@ def gate_of(row: RowMapping) -> Gate:
         paused_until=row["paused_until"],
         identity=row["identity"],
         accepted_at=row["accepted_at"],
+        read_at=row.get("read_at"),
     )

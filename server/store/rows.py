@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from server.model.listing import beginnings, words_of
@@ -32,6 +33,7 @@ Row = dict[str, Any]
 MAX_MESSAGE_BYTES = 4096
 MAX_FIELD_BYTES = 400
 MAX_FIELDS = 8
+_NOT_AT_ALL = timedelta()
 
 
 def clip(text: str, limit: int) -> str:
@@ -261,9 +263,16 @@ def attempt_rows(op: TenantOperation) -> Iterator[Row]:
         }
 
 
-def resource_rows(op: TenantOperation) -> Iterator[Row]:
-    """Return the resources an operation writes."""
+def resource_rows(op: TenantOperation, *, behind: timedelta = _NOT_AT_ALL) -> Iterator[Row]:
+    """Return the resources an operation writes.
+
+    Args:
+        op: The operation.
+        behind: By how much its clock is behind that of the database, where hosts share one:
+            what is to be kept out of use for a time is kept by the clock they share.
+    """
     for item in op.resources:
+        until = item.resource.busy_until
         yield {
             "tenant_id": op.tenant_id,
             "doctype": item.resource.doctype,
@@ -274,7 +283,7 @@ def resource_rows(op: TenantOperation) -> Iterator[Row]:
             "step_key": item.step_key,
             "intended_at": item.resource.intended_at,
             "settled_at": item.settled_at,
-            "busy_until": item.resource.busy_until,
+            "busy_until": None if until is None else until + behind,
         }
 
 

@@ -15,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from server.model.states import RunState
+from server.store.operations import SlotFree
 from server.store.postgres import POOLER
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ _GATHER_SECONDS = 0.02
 # A payload has at most 8000 bytes, an id 36.
 _MOST_IDS = 150
 _ANY = "*"
+# What a word says besides whose rows were written: a run waits for a worker, a slot is free.
+_QUEUED, _FREED = 1, 2
 _CONNECT_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
@@ -53,8 +57,10 @@ class Wakeups:
         self._url = url
         self._name = secrets.token_hex(4)
         self._listeners: list[Listener] = []
+        self._on_freed: list[Callable[[], None]] = []
         self._written: set[str] = set()
         self._queued = False
+        self._freed = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -72,10 +78,15 @@ class Wakeups:
         """Call `listener` when another process wrote something."""
         self._listeners.append(listener)
 
+    def on_slot_freed(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when another process gave a site's slot back."""
+        self._on_freed.append(listener)
+
     def applied(self, operation: TenantOperation, _outcome: Outcome) -> None:
         """Hear of an operation this process wrote (a watcher of the writer)."""
         self._written.add(operation.tenant_id)
         self._queued |= any(row.run.state is RunState.QUEUED for row in operation.runs)
+        self._freed |= isinstance(operation.slot, SlotFree)
         self._news.set()
 
     async def _run(self) -> None:
@@ -92,7 +103,7 @@ class Wakeups:
                     await connection.add_listener(_CHANNEL, self._heard)
                     pause, failing = _FIRST_PAUSE_SECONDS, False
                     # What was said meanwhile nobody heard.
-                    self._pass_on(None, queued=True)
+                    self._pass_on(None, queued=True, freed=True)
                     await self._tell(connection)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 if not failing:
@@ -118,22 +129,28 @@ class Wakeups:
             self._news.clear()
             if not self._written:
                 continue
-            written, queued = self._written, self._queued
-            self._written, self._queued = set(), False
+            written, news = self._written, self._queued + _FREED * self._freed
+            self._written, self._queued, self._freed = set(), False, False
             ids = " ".join(sorted(written)) if len(written) <= _MOST_IDS else _ANY
-            payload = f"{self._name} {int(queued)} {ids}"
+            payload = f"{self._name} {news} {ids}"
             await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         name, _, rest = payload.partition(" ")
         if name == self._name:
             return
-        queued, _, ids = rest.partition(" ")
-        self._pass_on(None if ids == _ANY else ids.split(), queued=queued == "1")
+        told, _, ids = rest.partition(" ")
+        news = int(told) if told.isdecimal() else _QUEUED | _FREED
+        self._pass_on(
+            None if ids == _ANY else ids.split(),
+            queued=bool(news & _QUEUED),
+            freed=bool(news & _FREED),
+        )
 
-    def _pass_on(self, written: Collection[str] | None, *, queued: bool) -> None:
-        for listener in self._listeners:
+    def _pass_on(self, written: Collection[str] | None, *, queued: bool, freed: bool) -> None:
+        calls = [partial(listener, written, queued) for listener in self._listeners]
+        for call in (*calls, *(self._on_freed if freed else ())):
             try:
-                listener(written, queued)
+                call()
             except Exception:  # noqa: BLE001 - a listener must not end the others; recorded
                 _log.exception("store.watcher_bug", tenant="")

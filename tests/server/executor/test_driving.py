@@ -94,6 +94,10 @@ async def test_a_clash_of_abbreviations_gives_a_numbered_one(shop: Shop) -> None
 
 
 async def test_no_more_runs_are_driven_at_once_than_allowed(still: Shop) -> None:
+    """Of runs that ask for no slot: who stands in a site's line is not driven (test_line)."""
+    first = await still.drive()
+    tenants = [await still.completed(f"Shop {letter} Ltd") for letter in "ABCDE"]
+    await still.leave(first)
     store = await still.open(max_runs=2)
     most = 0
     submit = store.database.submit
@@ -106,7 +110,8 @@ async def test_no_more_runs_are_driven_at_once_than_allowed(still: Shop) -> None
         return outcome
 
     store.database.submit = counted  # type: ignore[method-assign]  # the test looks on
-    tenants = [await still.order(f"Shop {letter} Ltd") for letter in "ABCDE"]
+    for tenant in tenants:
+        await still.again(tenant)
     await store.executor.start()
 
     await still.must_complete(*tenants)

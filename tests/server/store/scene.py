@@ -35,7 +35,7 @@ from server.store.operations import (
     TenantOperation,
     WorkerOperation,
 )
-from server.store.tables import METADATA, RUNS, TENANTS, WORKERS
+from server.store.tables import ENGINES, METADATA, RUNS, TENANTS, WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -175,8 +175,7 @@ def take(*, site: str = SITE, name: str = "Acme", seconds: float = 60) -> SlotTa
         site=site,
         doctype="Company",
         name=name,
-        sent_at=NOON,
-        expires_at=later(seconds=seconds),
+        seconds=seconds,
     )
 
 
@@ -187,10 +186,16 @@ class Scene:
     database: Database
     commits: list[int] = field(default_factory=list)
     beats: dict[str, datetime] = field(default_factory=dict)
+    # Since when, and for how many seconds, a site's slot was last taken.
+    slots: dict[str, tuple[datetime, float]] = field(default_factory=dict)
 
     async def submit(self, operation: Operation) -> Outcome:
         # A store that never answers shall fail its test, not hang it.
-        return await asyncio.wait_for(self.database.submit(operation), 30)
+        outcome = await asyncio.wait_for(self.database.submit(operation), 30)
+        if isinstance(operation, TenantOperation) and isinstance(operation.slot, SlotTake):
+            if outcome.applied:
+                self.slots[operation.slot.site] = (operation.at, operation.slot.seconds)
+        return outcome
 
     async def written(self, operation: Operation) -> Outcome:
         outcome = await self.submit(operation)
@@ -220,8 +225,16 @@ class Scene:
         self.beats[worker_id] = at
 
     async def at(self, now: datetime) -> datetime:
-        """Make it this time: on PostgreSQL the database's clock tells a heartbeat's age."""
+        """Make it this time: on PostgreSQL its clock tells a heartbeat's and a slot's age."""
         if not self.database.is_sqlite:
+            for site, (taken_at, seconds) in self.slots.items():
+                sent_at = func.clock_timestamp() - (now - taken_at)
+                expires_at = sent_at + timedelta(seconds=seconds)
+                await self.execute(
+                    update(ENGINES)
+                    .where(ENGINES.c.site == site)
+                    .values(slot_sent_at=sent_at, slot_expires_at=expires_at)
+                )
             for worker_id, beat_at in self.beats.items():
                 await self.execute(
                     update(WORKERS)

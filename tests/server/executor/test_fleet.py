@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from statistics import mean
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,10 +17,11 @@ import pytest
 
 from server.commands import Commands, EngineEntry
 from server.erpnext.client import Credentials, ErpNextEngine
+from server.executor import slots
 from server.executor.executor import Executor, ExecutorOptions
 from server.model.actor import LOCAL
 from server.model.blueprint import ERPNEXT
-from server.model.states import GateState
+from server.model.states import OPEN_RUN_STATES, GateState, TenantState
 from server.standin import latency
 from server.standin.app import StandIn
 from server.store.database import Database
@@ -33,12 +32,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.model.identifiers import TenantId
+    from server.store.operations import Outcome, TenantOperation
 
 TREES = {"Company", "Warehouse", "Account", "frappe.client.insert"}
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not make a tenant late for its turn."""
+    monkeypatch.setattr(slots, "COMING_SECONDS", 60.0)
+
+
+class Done:
+    """Hears which tenants are done: to ask for them all again and again would cost more."""
+
+    def __init__(self, tenants: int) -> None:
+        self.all = asyncio.Event()
+        self._left = tenants
+
+    def heard(self, operation: TenantOperation, _outcome: Outcome) -> None:
+        self._left -= sum(row.run.state not in OPEN_RUN_STATES for row in operation.runs)
+        if self._left == 0:
+            self.all.set()
 
 
 async def provision(folder: Path, *, tenants: int, sites: int, pace: float, most: float) -> None:
@@ -82,29 +101,27 @@ async def provision(folder: Path, *, tenants: int, sites: int, pace: float, most
             for number in range(tenants // sites):
                 spec = RawSpec(company_name=f"Branch {site}-{number:03}", engine_id=f"site-{site}")
                 ordered.append(await commands.start(LOCAL, spec))
-        began = time.monotonic()
+        done = Done(tenants)
+        database.on_applied(done.heard)
+        began, cpu = time.monotonic(), time.process_time()
         await executor.start()
         stack.push_async_callback(executor.stop)
-        await _until_all_done(database, tenants, seconds=most)
-        took = time.monotonic() - began
+        async with asyncio.timeout(most):
+            await done.all.wait()
+        took, cpu = time.monotonic() - began, time.process_time() - cpu
+        records = await database.reads.records(ordered)
+        assert {record.tenant.state for record in records} == {TenantState.COMPLETED}
+        assert {step.tries for record in records for step in record.steps} == {1}
         bound = pace * sum(
             latency.write_seconds("POST", "Company", 1 + number)
             for number in range(tenants // sites)
         )
-        print(f"{tenants} tenants, {sites} sites: {took:.1f} s, {took / bound:.2f} times the bound")
+        print(
+            f"{tenants} tenants, {sites} sites: {took:.1f} s, {took / bound:.2f} times the bound, "
+            f"{cpu:.0f} s of processor time, the sites' included"
+        )
         for standin in standins:
             await _check(standin, tenants // sites)
-
-
-async def _until_all_done(database: Database, tenants: int, *, seconds: float) -> None:
-    done: Counter[str] = Counter()
-    async with asyncio.timeout(seconds):
-        while done["COMPLETED"] < tenants:
-            await asyncio.sleep(0.1)
-            ids = await database.reads.next_tenants(after="", limit=1000)
-            records = await database.reads.records(ids)
-            done = Counter(str(record.tenant.state) for record in records)
-            assert set(done) <= {"COMPLETED", "IN_PROGRESS"}, done
 
 
 async def _check(standin: StandIn, tenants: int) -> None:
@@ -118,9 +135,7 @@ async def _check(standin: StandIn, tenants: int) -> None:
     assert refused == [], "no deadlock of ours"
     ours = [each["name"] for each in state["documents"]["Company"] if "Branch" in each["name"]]
     assert len(ours) == len(set(ours)) == tenants
-    # Who was ordered first goes first; one that had to try again comes later, and only that one.
-    shifts = [abs(place - sorted(ours).index(name)) for place, name in enumerate(ours)]
-    assert mean(shifts) <= 5, ours
+    assert ours == sorted(ours), "who was ordered first goes first"
 
 
 async def test_a_small_fleet_on_two_sites(tmp_path: Path) -> None:
@@ -129,4 +144,4 @@ async def test_a_small_fleet_on_two_sites(tmp_path: Path) -> None:
 
 @pytest.mark.prove
 async def test_two_hundred_tenants_on_four_sites(tmp_path: Path) -> None:
-    await provision(tmp_path, tenants=200, sites=4, pace=0.25, most=900)
+    await provision(tmp_path, tenants=200, sites=4, pace=0.25, most=300)

@@ -115,7 +115,11 @@ class Shop:
         return self.stores[0]
 
     async def open(self, **options: Any) -> Store:
-        """Open the store as one more process would; its executor is not started."""
+        """Open the store as one more process would; its executor is not started.
+
+        Args:
+            options: Of the executor; and `clock`, the process's own.
+        """
         database = await Database.open(f"sqlite+aiosqlite:///{self.file}")
         engine = Engine(self.url or self.site.url)
         await database.register_engines(
@@ -128,8 +132,9 @@ class Shop:
             "drain_seconds": 5.0,
             "pacing": SOON,
         }
+        clock = options.pop("clock", now)
         executor = Executor(
-            database, {"main": engine}, now=now, options=ExecutorOptions(**(given | options))
+            database, {"main": engine}, now=clock, options=ExecutorOptions(**(given | options))
         )
         store = Store(database, engine, executor)
         self._watch(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from server.executor import context
 from server.model.actor import LOCAL
 from server.model.states import ResourceState, TenantState
 from server.validation import RawSpec
-from tests.server.executor.scene import PATIENCE_SECONDS, TILL_USER, WHOLE
+from tests.server.executor.scene import PATIENCE_SECONDS, TILL_USER, WHOLE, now
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -227,10 +228,10 @@ async def test_a_removal_goes_on_where_a_dead_worker_left_it(still: Shop) -> Non
     await still.leave(first)
     await still.faults()
     still.site.hurry()
-    # As if the time of the request without an answer were over: until then nothing of the
-    # tenant is removed (test_quarantine).
-    still.sql("UPDATE resources SET busy_until = ?", "2026-01-01 00:00:00.000000+00:00")
-    await still.drive()
+    # The next worker comes when the time of the request without an answer is over: until then
+    # nothing of the tenant is removed (test_quarantine).
+    over = timedelta(seconds=removing.REMOVE_SECONDS + context.GRACE_SECONDS + 1)
+    await still.drive(clock=lambda: now() + over)
     await still.rest(tenant)
     assert await still.state(tenant) is TenantState.DEPROVISIONED
     assert not await made_by_tenant(still)

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from benchmarks import core, following, living, reading, sweeping
+from benchmarks import core, fleet, following, living, reading, sweeping
 from benchmarks.rows import Row, machine, write
 
 BENCHES = {
@@ -15,6 +15,7 @@ BENCHES = {
     "following": following.bench,
     "sweeping": sweeping.bench,
     "living": living.bench,
+    "fleet": fleet.bench,
 }
 
 

@@ -1,0 +1,36 @@
+"""Serves stand-in sites with a real ERPNext's times; prints their addresses as JSON, then waits.
+
+In a process of its own: what the sites cost must not be taken for what we cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+from server.standin.app import StandIn
+
+
+async def serve(sites: int, pace: float) -> None:
+    async with AsyncExitStack() as stack:
+        urls = []
+        for number in range(sites):
+            standin = StandIn(latency="recorded", pace=pace, site=f"site-{number}.local")
+            urls.append((await stack.enter_async_context(standin)).url)
+        print(json.dumps(urls), flush=True)
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Serve until it is killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sites", type=int, required=True)
+    parser.add_argument("--pace", type=float, required=True)
+    given = parser.parse_args()
+    asyncio.run(serve(given.sites, given.pace))
+
+
+if __name__ == "__main__":
+    main()

@@ -192,9 +192,10 @@ class Scene:
     async def submit(self, operation: Operation) -> Outcome:
         # A store that never answers shall fail its test, not hang it.
         outcome = await asyncio.wait_for(self.database.submit(operation), 30)
-        if isinstance(operation, TenantOperation) and isinstance(operation.slot, SlotTake):
-            if outcome.applied:
-                self.slots[operation.slot.site] = (operation.at, operation.slot.seconds)
+        if outcome.applied and isinstance(operation, TenantOperation):
+            slot = operation.slot
+            if isinstance(slot, SlotTake):
+                self.slots[slot.site] = (operation.at, slot.seconds)
         return outcome
 
     async def written(self, operation: Operation) -> Outcome:

@@ -8,12 +8,11 @@ own work is not shortened.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import timeline
 from benchmarks.rows import RESULTS, Row
-from benchmarks.run import folder, ours, serving
+from benchmarks.run import beside, folder, ours
 from server.standin import latency
 
 if TYPE_CHECKING:
@@ -29,16 +28,13 @@ def bench(*, quick: bool) -> Iterator[Row]:
     bound = company_bound(tenants // _SITES, pace)
     with (
         folder() as place,
-        serving(
-            *("-m", "benchmarks.programs.fleet_sites"),
-            *("--sites", str(_SITES), "--pace", str(pace)),
-        ) as line,
+        beside("fleet_sites", "--sites", _SITES, "--pace", pace) as sites,
     ):
         got = ours(
             "fleet_ours",
             *("--url", f"sqlite+aiosqlite:///{place / 'p.db'}"),
             *("--tenants", tenants, "--patience", 4 * bound),
-            *json.loads(line),
+            *sites.facts,
         )
     slots = [timeline.Held(*each) for each in got["slots"]]
     what = f"{tenants} tenants on {_SITES} sites"

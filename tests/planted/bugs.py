@@ -1,7 +1,7 @@
 """Bugs that break one promise each, as small patches; the tests must catch every one.
 
 `before` stands in `file` exactly once, and is replaced by `after`. `caught_by` are the tests
-that are run on the patched copy; at least one of them must fail.
+that are run on the patched copy, and named so closely that this takes seconds; one must fail.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BUGS = (
         file="server/store/apply.py",
         before="                or_(change.c.token.is_(None), tenant.fencing_token == change.c.token),\n",
         after="",
-        caught_by=(STORE,),
+        caught_by=(f"{STORE}::test_a_stale_token_or_revision_is_refused_and_nothing_is_written",),
     ),
     Bug(
         name="the revision is not checked",
@@ -40,7 +40,7 @@ BUGS = (
         file="server/store/apply.py",
         before="                or_(change.c.revision.is_(None), tenant.revision == change.c.revision),\n",
         after="",
-        caught_by=(STORE,),
+        caught_by=(f"{STORE}::test_a_stale_token_or_revision_is_refused_and_nothing_is_written",),
     ),
     Bug(
         name="a claim does not raise the token",
@@ -48,7 +48,7 @@ BUGS = (
         file="server/store/apply.py",
         before="fencing_token=tenant.fencing_token + change.c.raise_token,",
         after="fencing_token=tenant.fencing_token,",
-        caught_by=(STORE,),
+        caught_by=(f"{STORE}::test_the_current_token_writes_every_table_and_raises_the_token",),
     ),
     Bug(
         name="cursors come from a count of the whole process",
@@ -59,7 +59,7 @@ BUGS = (
             "    log_rows.last = getattr(log_rows, 'last', 0) + len(op.log)\n"
             "    first = log_rows.last - len(op.log) + 1\n"
         ),
-        caught_by=(STORE,),
+        caught_by=(f"{STORE}::test_the_current_token_writes_every_table_and_raises_the_token",),
     ),
     Bug(
         name="the step rows of a new tenant are written later",
@@ -67,7 +67,7 @@ BUGS = (
         file="server/commands/starting.py",
         before="            steps=opened.steps,\n            binding=",
         after="            binding=",
-        caught_by=(COMMANDS,),
+        caught_by=(f"{COMMANDS}::test_starting_opens_a_run_with_all_its_steps",),
     ),
     Bug(
         name="the state is written by hand",
@@ -75,7 +75,9 @@ BUGS = (
         file="server/store/rows.py",
         before='        "state": standing.state,\n',
         after='        "state": "PARTIAL" if standing.errors else standing.state,\n',
-        caught_by=(f"{EXECUTOR}/test_failing.py", f"{EXECUTOR}/test_driving.py"),
+        caught_by=(
+            f"{EXECUTOR}/test_failing.py::test_a_passing_error_waits_for_its_next_try_and_says_so",
+        ),
     ),
     Bug(
         name="a stopped tenant may be silent",
@@ -83,7 +85,9 @@ BUGS = (
         file="server/model/derive.py",
         before="    if errors or moves or state not in _OWES_A_REASON:\n",
         after="    if True:\n",
-        caught_by=("tests/server/model",),
+        caught_by=(
+            "tests/server/model/test_derive.py::test_an_error_of_a_step_that_was_done_in_the_end_is_not_an_error",
+        ),
     ),
     Bug(
         name="nothing is looked at before it is made",
@@ -91,7 +95,9 @@ BUGS = (
         file="server/executor/drive.py",
         before="        found = await step.probe(context)\n        if not self._site_checked:\n",
         after="        found = Found(done=False)\n        if not self._site_checked:\n",
-        caught_by=(f"{EXECUTOR}/test_unknown_outcomes.py", f"{EXECUTOR}/test_takeover.py"),
+        caught_by=(
+            f"{EXECUTOR}/test_unknown_outcomes.py::test_a_lost_answer_is_settled_by_a_look",
+        ),
     ),
     Bug(
         name="the answer to the request decides, not the second look",
@@ -100,7 +106,9 @@ BUGS = (
         before="        found = await step.probe(context)\n        if found.done or found.skip:\n"
         "            return found\n        raise mishaps.not_done(kind, found)\n",
         after="        return replace(await step.probe(context), done=True)\n",
-        caught_by=(EXECUTOR, "tests/server/erpnext/test_runs.py"),
+        caught_by=(
+            f"{EXECUTOR}/test_unknown_outcomes.py::test_an_engine_that_says_done_is_not_believed_before_it_is_seen",
+        ),
     ),
     Bug(
         name="the slot goes with its holder",
@@ -109,7 +117,9 @@ BUGS = (
         before="                if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:\n"
         "                    await self._free_slot()\n",
         after="                await self._free_slot()\n",
-        caught_by=(f"{EXECUTOR}/test_slot.py", f"{EXECUTOR}/test_unknown_outcomes.py"),
+        caught_by=(
+            f"{EXECUTOR}/test_unknown_outcomes.py::test_the_slot_outlives_who_has_no_answer",
+        ),
     ),
     Bug(
         name="a lease that is over still sends",
@@ -117,7 +127,9 @@ BUGS = (
         file="server/executor/lease.py",
         before="        return boot_seconds() <= self._renewed_at + self.seconds * (1.0 - _SPARE)\n",
         after="        return True\n",
-        caught_by=(f"{EXECUTOR}/test_takeover.py",),
+        caught_by=(
+            f"{EXECUTOR}/test_takeover.py::test_a_worker_whose_lease_is_over_claims_and_sends_nothing",
+        ),
     ),
     Bug(
         name="everything found is ours to delete",
@@ -125,7 +137,9 @@ BUGS = (
         file="server/model/ownership.py",
         before="    return ResourceState.CREATED if ours else ResourceState.ADOPTED\n",
         after="    return ResourceState.CREATED\n",
-        caught_by=("tests/server/model/test_ownership.py",),
+        caught_by=(
+            "tests/server/model/test_ownership.py::test_what_we_asked_for_and_our_user_then_made_is_ours",
+        ),
     ),
     Bug(
         name="any Company of the name is taken over",
@@ -133,7 +147,9 @@ BUGS = (
         file="server/model/ownership.py",
         before="    if record.passed_company_step and record.only_tenant_of_name and agrees:\n",
         after="    if agrees:\n",
-        caught_by=("tests/server/model/test_ownership.py",),
+        caught_by=(
+            "tests/server/model/test_ownership.py::test_a_company_that_is_there_is_taken_only_where_the_record_proves_it",
+        ),
     ),
     Bug(
         name="an outage costs tries",
@@ -141,7 +157,7 @@ BUGS = (
         file="server/executor/drive.py",
         before="        if error.ask_prober:\n            health = ",
         after="        if False:\n            health = ",
-        caught_by=(f"{EXECUTOR}/test_outages.py",),
+        caught_by=(f"{EXECUTOR}/test_outages.py::test_a_site_that_is_down_costs_nothing",),
     ),
     Bug(
         name="the healer moves held tenants",
@@ -149,7 +165,7 @@ BUGS = (
         file="reconciler/judge.py",
         before="    if seen.held:\n",
         after="    if False:\n",
-        caught_by=("tests/reconciler/test_judge.py",),
+        caught_by=("tests/reconciler/test_judge.py::test_each_case_has_its_verdict",),
     ),
     Bug(
         name="the healer moves cancelled tenants",
@@ -157,7 +173,7 @@ BUGS = (
         file="reconciler/judge.py",
         before="    if not _HANDS_OFF.isdisjoint({seen.stored, state}):\n",
         after="    if False:\n",
-        caught_by=("tests/reconciler/test_judge.py",),
+        caught_by=("tests/reconciler/test_judge.py::test_each_case_has_its_verdict",),
     ),
     Bug(
         name="a live shop's till is opened again",
@@ -165,7 +181,9 @@ BUGS = (
         file="server/erpnext/steps/step_9_pos_session.py",
         before="        if context.completed_once:\n",
         after="        if False:\n",
-        caught_by=("tests/server/erpnext/test_till.py", f"{EXECUTOR}/test_live_shops.py"),
+        caught_by=(
+            "tests/server/erpnext/test_till.py::test_tills_of_a_live_shop_are_left_to_people",
+        ),
     ),
     Bug(
         name="a request id is known but its order is not compared",
@@ -173,7 +191,7 @@ BUGS = (
         file="server/commands/desk.py",
         before="        if known.body_hash != key.body_hash:\n",
         after="        if False:\n",
-        caught_by=(COMMANDS,),
+        caught_by=(f"{COMMANDS}::test_a_request_id_of_another_start_is_refused",),
     ),
     Bug(
         name="a follower gets its last line again",
@@ -181,7 +199,9 @@ BUGS = (
         file="server/store/reads.py",
         before="LOG_ENTRIES.c.cursor > after)",
         after="LOG_ENTRIES.c.cursor >= after)",
-        caught_by=("tests/server/store/test_reads.py", "tests/server/rpc/test_stream_logs.py"),
+        caught_by=(
+            "tests/server/rpc/test_stream_logs.py::test_without_follow_the_log_is_sent_as_it_is_and_the_stream_ends",
+        ),
     ),
     Bug(
         name="a power cut may take what was acknowledged",
@@ -189,14 +209,18 @@ BUGS = (
         file="server/store/sqlite.py",
         before='        connection.execute("PRAGMA synchronous = FULL")\n',
         after='        connection.execute("PRAGMA synchronous = NORMAL")\n',
-        caught_by=("tests/server/store",),
+        caught_by=(
+            "tests/server/store/test_schema.py::test_sqlite_writes_through_to_the_disk_and_keeps_others_away",
+        ),
     ),
     Bug(
         name="an engine's secret is in its repr",
         promise=11,
         file="server/erpnext/client.py",
-        before="@dataclass(frozen=True, slots=True, kw_only=True, repr=False)\nclass Credentials",
-        after="@dataclass(frozen=True, slots=True, kw_only=True)\nclass Credentials",
-        caught_by=("tests/server/erpnext/test_client.py",),
+        before='        return "Credentials(…)"\n',
+        after='        return f"Credentials({self.api_key}, {self.api_secret})"\n',
+        caught_by=(
+            "tests/server/erpnext/test_client.py::test_no_secret_is_shown_by_repr_error_traceback_or_log",
+        ),
     ),
 )

@@ -183,10 +183,13 @@ async def test_a_crash_before_anything_was_asked_for_is_no_loss(shop: Shop) -> N
 
 
 async def test_a_worker_whose_lease_is_over_claims_and_sends_nothing(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    still: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine slept: until the next heartbeat others may think that this worker is dead."""
     monkeypatch.setattr(executor, "_POLL_SECONDS", 0.01)
+    # The next heartbeat comes after a third of it.
+    await still.drive(lease_seconds=6.0)
+    shop = still
     tenant = await hang(shop, "Company")
     database, beat, slept = shop.store.database, asyncio.Event(), 3600.0
     submit, boot_seconds = database.submit, lease.boot_seconds

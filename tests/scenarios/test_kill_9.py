@@ -9,7 +9,8 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tests.scenarios.fleet import all_completed, check_each_once, check_record, order, until
+from tests.scenarios.fleet import all_completed, check_each_once, check_record, order
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from tools.installation import Installation

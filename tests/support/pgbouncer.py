@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL
 
 from tests.support.postgres import as_user
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +25,6 @@ BINARY = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin
 _PORT = 6432
 # Fewer than any store has: sessions change under its hands all the time.
 _SERVER_CONNECTIONS = 2
-_PATIENCE_SECONDS = 20.0
 
 
 class Pooler:
@@ -64,10 +64,9 @@ class Pooler:
         with (self._folder / "log").open("ab") as log:
             command = as_user(user, BINARY, str(self._file))
             self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            while not (self._folder / f".s.PGSQL.{_PORT}").exists():
-                assert self._process.returncode is None, (self._folder / "log").read_text()
-                await asyncio.sleep(0.02)
+        process, socket = self._process, self._folder / f".s.PGSQL.{_PORT}"
+        await until(lambda: socket.exists() or process.returncode is not None)
+        assert process.returncode is None, (self._folder / "log").read_text()
 
     async def kill(self) -> None:
         assert self._process is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import httpx
@@ -10,6 +9,7 @@ import pytest
 
 from server.model.states import TenantState
 from tests.scenarios.stuck.town import WHOLE
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from server.diagnosis import Diagnosis
@@ -25,9 +25,12 @@ def codes(found: Diagnosis) -> list[str]:
 async def test_c1_while_the_engine_is_down_nothing_fails_and_all_of_it_is_said(town: Town) -> None:
     await town.faults({"status": 503, "exc_type": "SessionStopped", "times": None})
     shop = await town.order("C1 Shop")
-    async with asyncio.timeout(60):
-        while not codes(found := await town.diagnose(shop))[0].startswith("ENGINE_"):
-            await asyncio.sleep(0.05)
+
+    async def named() -> Diagnosis | None:
+        found = await town.diagnose(shop)
+        return found if codes(found)[0].startswith("ENGINE_") else None
+
+    found = await until(named)
     report = await town.sweep()
     tries = await town.sql("SELECT max(tries) AS most FROM steps WHERE tenant_id = :id", id=shop)
 

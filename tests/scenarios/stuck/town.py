@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from server.settings import EngineConfig, EnginesConfig, load_settings
 from server.standin.app import StandIn
 from server.validation import RawSpec
 from tests.support.stores import prepared
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from server.model.records import Record
 
-PATIENCE_SECONDS = 60.0
 LEASE_SECONDS = 1.0
 TILL_USER = "till@example.com"
 SOON = Pacing(transient_base=0.01, transient_cap=0.05, race_low=0.002, race_high=0.01)
@@ -118,13 +117,12 @@ class Town:
 
     async def rest(self, tenant_id: str) -> TenantState | None:
         """Wait until a tenant stands still; return where."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (state := (await self.record(tenant_id)).tenant.state) in {
-                TenantState.IN_PROGRESS,
-                None,
-            }:
-                await asyncio.sleep(0.02)
-        return state
+
+        async def at_rest() -> TenantState | None:
+            state = (await self.record(tenant_id)).tenant.state
+            return None if state is TenantState.IN_PROGRESS else state
+
+        return await until(at_rest)
 
     async def healed(self, tenant_id: str) -> SweepReport:
         """Sweep once, and see the tenant come to COMPLETED without a person."""

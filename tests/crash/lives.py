@@ -28,6 +28,7 @@ from tests.server.executor.scene import (
     Store,
     check_all,
 )
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -164,7 +165,9 @@ async def world() -> AsyncIterator[World]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             async with StandIn() as site:
-                yield World(site, Path(folder))
+                made = World(site, Path(folder))
+                await copied_store(made.shop.file)
+                yield made
     finally:
         asyncio.get_running_loop().set_task_factory(None)
 

@@ -28,6 +28,8 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"method": "POST", "doctype": "POS Profile", "status": 500, "html": True, "when": "after"},
 )
 SAMPLE = 8
+# Second deaths after each first one.
+PAIRS = 3
 
 
 def deaths(points: Sequence[Point]) -> list[Death]:
@@ -45,7 +47,12 @@ def _whens(point: Point) -> Iterator[When]:
 
 def chance(name: str) -> random.Random:
     """Make a chance that is the same for the same CRASH_SEED."""
-    return random.Random(f"{name} {os.environ.get('CRASH_SEED', '0')}")
+    return random.Random(f"{name} {seed()}")
+
+
+def seed() -> str:
+    """Return what the chance is made of."""
+    return os.environ.get("CRASH_SEED", "0")
 
 
 async def walk(all_deaths: Sequence[Sequence[Death]], faults: Sequence[dict[str, Any]]) -> None:
@@ -95,15 +102,18 @@ async def test_pairs_of_deaths_around_claim_commit_and_write_are_survived() -> N
     ]
     firsts += [Death(number=number, when=When.AFTER) for number in (0, 1, 2)]
     # A second life begins with the order repeated, the claim and the begin of an attempt;
-    # then it looks, and writes: all of its first points.
-    pairs = [
-        [first, Death(number=second, when=when)]
-        for first in firsts
-        for second in range(0, 12, 2)
+    # then it looks, and writes: all of its first points. Each first death is followed by a
+    # few of them, so that all are met many times, and another CRASH_SEED meets others.
+    seconds = [
+        Death(number=number, when=when)
+        for number in range(12)
         for when in (When.BEFORE, When.AFTER)
     ]
+    dice = chance("pairs")
+    pairs = [[first, second] for first in firsts for second in dice.sample(seconds, PAIRS)]
+    assert {second for _, second in pairs} == set(seconds)
     await walk(pairs, ())
-    proof.note(pairs=len(pairs))
+    proof.note(pairs=len(pairs), first_deaths=len(firsts), seed=seed())
 
 
 def _pair(points: Sequence[Point], dice: random.Random) -> list[Death]:

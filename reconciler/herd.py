@@ -143,6 +143,16 @@ def decide(
     return _by_canary(herd, canary, ordered, size, now)
 
 
+def is_through(herd: Herd, seen: Observation) -> bool:
+    """Tell whether a tenant of a herd got over the herd's error."""
+    if seen.held or seen.standing.state in _NO_WITNESS or seen.stored in _NO_WITNESS:
+        return False
+    failure = failure_of(seen)
+    if failure is None:
+        return seen.standing.state is TenantState.COMPLETED
+    return not seen.record_lost and failure.fingerprint != herd.fingerprint
+
+
 def _by_canary(
     herd: Herd,
     canary: Observation | None,

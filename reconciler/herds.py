@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.found import HEALED, NEEDS_PERSON, Found, herd_finding_id, message
-from reconciler.herd import HERD_FROM, Decision, Member, Plan, decide, failure_of
+from reconciler.herd import HERD_FROM, Decision, Member, Plan, decide, failure_of, is_through
 from reconciler.judge import Finding, Verdict, judge
+from reconciler.observation import NEVER
 from reconciler.remedies import Carried, RemedyOutcome, opens_run
+from server.model.actor import RECONCILER_NAME
 from server.model.causes import Cause, Severity
 from server.store.healing import Herd
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from server.store.healing import HealingStore
 
 _SAMPLE = 5
+# Of those a person moved, so many are looked at in one sweep, the latest first.
+_CANDIDATES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,23 @@ class Herds:
         self._store = store
         self._observer = observer
         self._now = now
+
+    async def informed(self, stuck: Sequence[Observation]) -> list[Observation]:
+        """Tell each of the stuck when another one at the same error came through.
+
+        Raises:
+            StoreUnavailable: if the database can't be read.
+        """
+        failures = {seen.tenant_id: failure for seen in stuck if (failure := failure_of(seen))}
+        prints = {failure.fingerprint for failure in failures.values()}
+        stored = await self._store.herds(prints) if prints else {}
+        released = {name: herd.released_at for name, herd in stored.items()}
+        return [
+            replace(seen, mended_at=released.get(failures[seen.tenant_id].fingerprint))
+            if seen.tenant_id in failures
+            else seen
+            for seen in stuck
+        ]
 
     async def plan(self, stuck: Sequence[Observation], *, dry_run: bool) -> Plans:
         """Say who of the stuck tenants may be driven on, and write who goes first.
@@ -117,7 +138,9 @@ class Herds:
         for fingerprint, members in shared.items():
             herd, decision = stored.get(fingerprint), plans.decisions.get(fingerprint)
             driven = decision is not None and decision.plan is not Plan.EACH_BY_ITSELF
-            if herd is not None and driven:
+            # Who stopped for a person after the cause was mended is none of the old herd.
+            again = herd is not None and herd.released_at is not None and _calls(members)
+            if herd is not None and driven and not again:
                 joined += [replace(found, herd_id=herd.finding_id) for found in members]
                 continue
             tenants = {found.tenant_id for found in members} | known.get(fingerprint, set())
@@ -130,6 +153,31 @@ class Herds:
             joined += [] if opened is None else [opened]
             joined += [replace(found, herd_id=herd.finding_id) for found in members]
         return joined
+
+    async def release(self) -> None:
+        """Let herds go whose cause a person mended: one of them came through by his order.
+
+        That one is their canary. Of an error that trying again does not mend there is no
+        other: nobody else is driven on before.
+        """
+        for herd, left in await self._store.open_herds():
+            if herd.released_at is not None or not left:
+                continue
+            candidates = await self._store.came_through(
+                herd, but_by=RECONCILER_NAME, limit=_CANDIDATES
+            )
+            for tenant_id in candidates:
+                seen = await self._observer.one(tenant_id)
+                if seen is None or not is_through(herd, seen):
+                    continue
+                over = replace(
+                    herd,
+                    canary_tenant_id=seen.tenant_id,
+                    canary_revision=seen.revision,
+                    released_at=self._now(),
+                )
+                await self._store.release_herd(over, seen=herd, never=NEVER)
+                break
 
     async def close(self, stuck: Iterable[Observation]) -> None:
         """End the findings of herds whose tenants are all settled."""
@@ -178,7 +226,7 @@ class Herds:
             return Decision(plan=Plan.WAIT, why="another reconciler was faster"), []
         new_episode = herd is None or herd.finding_id != after.finding_id
         if new_episode:
-            await self._store.join_earlier(after.fingerprint, after.finding_id)
+            await self._store.join_earlier(after, before=herd)
             return decision, [_herd_finding(after, group.failure, group.tenants, decision)]
         if decision.alert:
             await self._alert(after, decision, group, size)
@@ -237,7 +285,7 @@ class Herds:
         if not await self._store.put_herd(opened, seen=herd):
             again = (await self._store.herds([first.fingerprint]))[first.fingerprint]
             return again, None
-        await self._store.join_earlier(opened.fingerprint, opened.finding_id)
+        await self._store.join_earlier(opened, before=herd)
         return opened, _shared_finding(opened, members)
 
 
@@ -303,6 +351,10 @@ def _after(
     if decision.alert and herd.alerted_at is None:
         herd = replace(herd, alerted_at=now)
     return herd
+
+
+def _calls(members: Sequence[Found]) -> bool:
+    return any(found.carried.outcome is RemedyOutcome.OPERATOR_CALLED for found in members)
 
 
 def _by_fingerprint(new: Sequence[Found]) -> dict[str, list[Found]]:

@@ -25,7 +25,7 @@ from server.model.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from reconciler.observation import FailedStep, Observation
@@ -156,6 +156,15 @@ def _judge_stopped(seen: Observation) -> Judgement:
     differs = _difference(seen, Severity.MOVING)
     decisive = [step for step in seen.failed if not step.last] or list(seen.failed)
     steps = ", ".join(f"{_plain(step.key)} ({_plain(step.code) or 'no code'})" for step in decisive)
+    if _is_mended(seen, decisive):
+        finding = _finding(
+            seen,
+            Cause.PERMANENT_ERROR,
+            Severity.MOVING,
+            f"It stopped at an error that a person had to mend: {steps}. Another tenant that stood "
+            "still at the same error has come through since.",
+        )
+        return _move(seen, Verdict.DRIVE_ON, finding, *differs)
     if any(_needs_person(step) for step in decisive):
         # A second call would only repeat the first, unless the word was changed since.
         if seen.operator_called and not differs:
@@ -243,6 +252,18 @@ def _needs_person(step: FailedStep) -> bool:
     if step.code == WORKER_LOST:
         return False
     return step.error_class is ErrorClass.PERMANENT or step.code in PERSON_CODES
+
+
+def _is_mended(seen: Observation, decisive: Sequence[FailedStep]) -> bool:
+    """Tell whether what only a person mends was mended, as one at the same error came through.
+
+    Whose a Company is, and where it went, is each tenant's own affair.
+    """
+    if seen.mended_at is None or seen.mended_at <= seen.stopped_at:
+        return False
+    return any(_needs_person(step) for step in decisive) and not any(
+        step.code in PERSON_CODES for step in decisive
+    )
 
 
 def _is_abandoned(seen: Observation) -> bool:

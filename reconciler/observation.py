@@ -70,6 +70,8 @@ class Observation:
         workers_alive: Whether any worker was seen alive: then a run that is queued
             waits its turn.
         hold_by: Who holds it; "" where nobody does, or it is not known.
+        mended_at: When another tenant that stood still at the same error came through, so
+            that its cause is mended; None where none did.
     """
 
     tenant_id: TenantId
@@ -97,6 +99,7 @@ class Observation:
     hold_by: str = ""
     hold_reason: str = ""
     hold_since: datetime | None = None
+    mended_at: datetime | None = None
 
     @property
     def stopped_at(self) -> datetime:

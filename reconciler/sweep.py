@@ -153,7 +153,7 @@ class Sweeper:
     async def _sweep(self, *, dry_run: bool) -> SweepReport:
         current = _Pass(self._now(), dry_run=dry_run)
         try:
-            stuck = await self._look(current)
+            stuck = await self._herds.informed(await self._look(current))
             current.plans = await self._herds.plan(stuck, dry_run=dry_run)
             current.findings.extend(current.plans.findings)
             for seen in stuck:
@@ -168,6 +168,7 @@ class Sweeper:
         if not dry_run:
             healed = await self._settle()
             await self._herds.close(stuck)
+            await self._herds.release()
             recorded += await self._look_for_drift(current)
         return SweepReport(
             id=current.id,

@@ -111,6 +111,10 @@ def situations() -> list[Situation]:
     made += [
         ("stopped at an error of class PERMANENT", _failed(ErrorClass.PERMANENT)),
         (
+            "the same, and one at the same error came through since, by a person's order",
+            replace(_failed(ErrorClass.PERMANENT), mended_at=_NOW),
+        ),
+        (
             "the same, a person was called before",
             replace(_failed(ErrorClass.PERMANENT), look_at=NEVER),
         ),

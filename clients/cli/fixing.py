@@ -1,10 +1,15 @@
-"""Carries out `fix`: diagnose, show the remedy, ask, apply it, follow to the end."""
+"""Carries out `fix`: diagnose, show the remedy, ask, apply it, follow, and diagnose again.
+
+It goes on until nothing is left, a person must decide or mend something, or what was
+mended came back. Whose a Company is and which site is right it never decides: those orders
+are shown, and given by hand.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -29,22 +34,80 @@ if TYPE_CHECKING:
 
 _IN_MOTION = frozenset({"IN_PROGRESS", "DEPROVISIONING"})
 
+# A tenant that has something new after so many remedies needs a person, not another one.
+_MOST_ROUNDS = 5
+
+# Orders that only look again at what is the tenant's. Adopt, accept-site and deprovision
+# decide something, so a person gives them himself.
+_GIVEN = frozenset({"Continue", "Retry", "SkipStep"})
+
+# By code and step: what was applied once is not applied again.
+_Tried = frozenset[tuple[str, str]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """One tenant, why it stands still, and what is done about it; `cause` None: nothing is."""
+    """One look at a tenant, and what is done about what it found.
+
+    Attributes:
+        cause: Whose remedy is given; None: none is.
+        why_not: Why none is, in plain words; "" where nothing is wrong or it moves.
+    """
 
     found: Diagnosis
     cause: Cause | None
+    why_not: str = ""
 
-    def as_object(self, *, applied: bool, state: str, error: str = "") -> dict[str, Any]:
-        """Return it for scripts."""
+    @property
+    def moves(self) -> bool:
+        """Whether it can be followed as it is."""
+        return self.found.state in _IN_MOTION and not self.why_not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """What came of one look: whether a remedy was applied, and where the tenant stood then."""
+
+    case: _Case
+    applied: bool = False
+    state: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Fixing:
+    """All looks at one tenant so far."""
+
+    rounds: list[_Round] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def tried(self) -> _Tried:
+        return frozenset(
+            (each.case.cause.code, each.case.cause.step_key)
+            for each in self.rounds
+            if each.applied and each.case.cause is not None
+        )
+
+    def as_object(self) -> dict[str, Any]:  # Any: JSON values
+        """Return it for scripts: the first look, and all that followed."""
+        first, last = self.rounds[0].case, self.rounds[-1]
         return {
-            **as_object(self.found),
-            "remedy": None if self.cause is None else as_object(self.cause.remedy),
-            "applied": applied,
-            "state_after": state,
-            "error": error,
+            **as_object(first.found),
+            "remedy": _remedy_of(first),
+            "applied": any(each.applied for each in self.rounds),
+            "state_after": last.state or last.case.found.state,
+            "error": self.error,
+            "left": [cause.code for cause in last.case.found.causes],
+            "rounds": [
+                {
+                    **as_object(each.case.found),
+                    "remedy": _remedy_of(each.case),
+                    "applied": each.applied,
+                    "state_after": each.state or each.case.found.state,
+                    "why_not": each.case.why_not,
+                }
+                for each in self.rounds
+            ],
         }
 
 
@@ -56,32 +119,33 @@ async def fix(client: ProvisionerClient, request: Fix, output: Output) -> ExitCo
 
 
 async def _fix_one(client: ProvisionerClient, request: Fix, output: Output) -> ExitCode:
-    case = _case(await client.diagnose(request.tenant))
-    output.lines(diagnosing.diagnosis_lines(case.found))
-    moves = case.found.state in _IN_MOTION
-    if request.dry_run or (case.cause is None and not moves):
-        return _told(case, output)
-    status = await client.get_status(request.tenant)
-    applied = False
-    if case.cause is not None:
-        if not await _agreed(case.cause, request, output):
-            return _told(case, output)
-        status, applied = await client.carry_out(case.cause.remedy), True
-    with screen_for(output, with_log=True) as screen:
-        last = await watch(client, status, screen, with_log=output.interactive)
-    if output.as_json:
-        output.json(case.as_object(applied=applied, state=tenant_word(last.state)))
-    else:
+    fixing = _Fixing()
+    while True:
+        case = _case(await client.diagnose(request.tenant), fixing)
+        if fixing.rounds and case.found.causes:
+            output.lines([Text(""), Text("Looked at again:", "dim")])
+        if not fixing.rounds or case.found.causes:
+            output.lines(diagnosing.diagnosis_lines(case.found))
+        goes_on = case.cause is not None or case.moves
+        if request.dry_run or not goes_on or not await _agreed(case, request, output):
+            fixing.rounds.append(_Round(case=case))
+            return _told(fixing, output)
+        status = await client.get_status(request.tenant)
+        if case.cause is not None:
+            status = await client.carry_out(case.cause.remedy)
+        with screen_for(output, with_log=True) as screen:
+            last = await watch(client, status, screen, with_log=output.interactive)
         output.lines([_end_line(last)])
-    return standing.exit_code_watched(last)
+        state = tenant_word(last.state)
+        fixing.rounds.append(_Round(case=case, applied=case.cause is not None, state=state))
 
 
 async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> ExitCode:
-    cases = [_case(await client.diagnose(each)) for each in await _stuck(client)]
+    cases = [_case(await client.diagnose(each), _Fixing()) for each in await _stuck(client)]
     for case in cases:
         output.lines([Text(""), *diagnosing.diagnosis_lines(case.found)])
     # Where something must be mended by hand first, an order would only fail again.
-    able = [case for case in cases if case.cause is not None and case.cause.remedy.alone]
+    able = [case for case in cases if _is_able(case)]
     left = [case for case in cases if case not in able]
     if not output.as_json:
         output.note(
@@ -89,48 +153,60 @@ async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> E
             "need something mended first, or move already."
         )
     if request.dry_run or not able or not await _agree(f"Drive {len(able)} on?", request, output):
-        objects = [case.as_object(applied=False, state=case.found.state) for case in cases]
         if output.as_json:
-            output.json({"tenants": objects})
+            looked = [_Fixing(rounds=[_Round(case=case)]) for case in cases]
+            output.json({"tenants": [each.as_object() for each in looked]})
         return ExitCode.TENANT_NOT_WELL if cases else ExitCode.DONE
-    ended = await asyncio.gather(*(_apply(client, case) for case in able))
-    return _told_all(able, left, ended, output)
+    done = await asyncio.gather(*(_to_the_end(client, case) for case in able))
+    return _told_all(done, left, output)
 
 
-def _told_all(
-    able: Sequence[_Case],
-    left: Sequence[_Case],
-    ended: Sequence[TenantStatus | ProvisionerError],
-    output: Output,
-) -> ExitCode:
-    objects = []
+def _told_all(done: Sequence[_Fixing], left: Sequence[_Case], output: Output) -> ExitCode:
     well = not left
-    for case, end in zip(able, ended, strict=True):
-        if isinstance(end, ProvisionerError):
+    for fixing in done:
+        last = fixing.rounds[-1]
+        name = f"{plain(last.case.found.tenant_id)}  {plain(last.case.found.company_name)}  "
+        if fixing.error:
             well = False
-            objects.append(case.as_object(applied=False, state=case.found.state, error=end.message))
-            output.lines([Text(f"{plain(case.found.tenant_id)}  {plain(end.message)}", "red")])
+            output.lines([Text(f"{name}{plain(fixing.error)}", "red")])
             continue
-        well = well and end.state == tenant_pb2.TENANT_STATE_COMPLETED
-        objects.append(case.as_object(applied=True, state=tenant_word(end.state)))
-        output.lines([_end_line(end)])
-    objects += [case.as_object(applied=False, state=case.found.state) for case in left]
+        state = last.state or last.case.found.state
+        well = well and state == "COMPLETED"
+        why = "; ".join(plain(cause.code) for cause in last.case.found.causes)
+        left_over = f"  {why}" if why and state != "COMPLETED" else ""
+        output.lines([Text.assemble(name, (state, "bold"), left_over)])
     if output.as_json:
-        output.json({"tenants": objects})
+        others = [_Fixing(rounds=[_Round(case=case)]) for case in left]
+        output.json({"tenants": [each.as_object() for each in (*done, *others)]})
     return ExitCode.DONE if well else ExitCode.TENANT_NOT_WELL
 
 
-async def _apply(client: ProvisionerClient, case: _Case) -> TenantStatus | ProvisionerError:
-    """Apply one remedy and follow; what goes wrong is one tenant's, not all's."""
-    if case.cause is None:
-        raise TypeError("a case without a cause has no remedy")
+async def _to_the_end(client: ProvisionerClient, case: _Case) -> _Fixing:
+    """Apply one remedy after the other; what goes wrong is one tenant's, not all's."""
+    fixing = _Fixing()
     try:
-        status = await client.carry_out(case.cause.remedy)
-        while not standing.at_rest(status):
-            await asyncio.sleep(_LOOK_SECONDS)
-            status = await client.get_status(case.found.tenant_id)
+        while case.cause is not None and _is_able(case):
+            status = await client.carry_out(case.cause.remedy)
+            # Applied, whatever becomes of following it.
+            fixing.rounds.append(_Round(case=case, applied=True, state=tenant_word(status.state)))
+            status = await _at_rest(client, status)
+            state = tenant_word(status.state)
+            fixing.rounds[-1] = replace(fixing.rounds[-1], state=state)
+            if status.state == tenant_pb2.TENANT_STATE_COMPLETED:
+                return fixing
+            case = _case(await client.diagnose(case.found.tenant_id), fixing)
     except ProvisionerError as error:
-        return error
+        fixing.error = error.message
+        if fixing.rounds:
+            return fixing
+    fixing.rounds.append(_Round(case=case))
+    return fixing
+
+
+async def _at_rest(client: ProvisionerClient, status: TenantStatus) -> TenantStatus:
+    while not standing.at_rest(status):
+        await asyncio.sleep(_LOOK_SECONDS)
+        status = await client.get_status(status.tenant_id)
     return status
 
 
@@ -146,17 +222,50 @@ async def _stuck(client: ProvisionerClient) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _case(found: Diagnosis) -> _Case:
-    """Choose the likeliest cause that an order helps against."""
-    cause = next((each for each in found.causes if each.remedy.call), None)
-    # What moves by itself is followed, not ordered about.
-    return _Case(found=found, cause=None if found.state in _IN_MOTION else cause)
+def _case(found: Diagnosis, fixing: _Fixing) -> _Case:
+    """Choose the likeliest cause that an order helps against, and that none was given for."""
+    if found.state in _IN_MOTION:
+        # What moves by itself is followed, not ordered about; what does not, a person moves.
+        stops = [each for each in found.causes if each.severity == diagnosis_pb2.SEVERITY_PERSON]
+        return _Case(found=found, cause=None, why_not=_by_hand(stops[0]) if stops else "")
+    for cause in found.causes:
+        method = cause.remedy.call.rpartition("/")[2]
+        if method and method not in _GIVEN:
+            return _Case(found=found, cause=None, why_not=_by_hand(cause))
+        if not method and cause.severity != diagnosis_pb2.SEVERITY_MOVING:
+            # It keeps all that is below it from moving, such as an engine that is away.
+            return _Case(found=found, cause=None, why_not=_by_hand(cause))
+        if method and (cause.code, cause.step_key) not in fixing.tried:
+            if len(fixing.rounds) < _MOST_ROUNDS:
+                return _Case(found=found, cause=cause)
+            return _Case(found=found, cause=None, why_not=f"{_MOST_ROUNDS} remedies were enough.")
+    again = ", ".join(dict.fromkeys(plain(cause.code) for cause in found.causes))
+    return _Case(
+        found=found,
+        cause=None,
+        why_not=f"Applied already, and it is there again: {again}." if again else "",
+    )
 
 
-async def _agreed(cause: Cause, request: Fix, output: Output) -> bool:
-    if not cause.remedy.alone and not output.as_json:
-        output.note(f"First: {plain(cause.remedy.says)}")
-    return await _agree(f"Apply: {plain(cause.remedy.command)} ?", request, output)
+def _by_hand(cause: Cause) -> str:
+    command = f" Then: {plain(cause.remedy.command)}" if cause.remedy.command else ""
+    return f"A person must act: {plain(cause.remedy.says)}{command}"
+
+
+def _is_able(case: _Case) -> bool:
+    return case.cause is not None and case.cause.remedy.alone
+
+
+def _remedy_of(case: _Case) -> dict[str, Any] | None:  # Any: JSON values
+    return None if case.cause is None else as_object(case.cause.remedy)
+
+
+async def _agreed(case: _Case, request: Fix, output: Output) -> bool:
+    if case.cause is None:
+        return True  # it is followed, and nothing is ordered
+    if not case.cause.remedy.alone and not output.as_json:
+        output.note(f"First: {plain(case.cause.remedy.says)}")
+    return await _agree(f"Apply: {plain(case.cause.remedy.command)} ?", request, output)
 
 
 async def _agree(question: str, request: Fix, output: Output) -> bool:
@@ -169,13 +278,18 @@ async def _agree(question: str, request: Fix, output: Output) -> bool:
     return answer.strip().lower() in {"y", "yes"}
 
 
-def _told(case: _Case, output: Output) -> ExitCode:
+def _told(fixing: _Fixing, output: Output) -> ExitCode:
+    """End with what the last look found."""
+    last = fixing.rounds[-1].case
     if output.as_json:
-        output.json(case.as_object(applied=False, state=case.found.state))
-    elif case.found.causes:
-        output.note("Nothing was changed.")
-    worst = any(each.severity == diagnosis_pb2.SEVERITY_PERSON for each in case.found.causes)
-    return ExitCode.TENANT_NOT_WELL if worst else diagnosing.exit_code(case.found)
+        output.json(fixing.as_object())
+    else:
+        if last.why_not:
+            output.note(last.why_not)
+        if last.found.causes and not any(each.applied for each in fixing.rounds):
+            output.note("Nothing was changed.")
+    worst = any(each.severity == diagnosis_pb2.SEVERITY_PERSON for each in last.found.causes)
+    return ExitCode.TENANT_NOT_WELL if worst else diagnosing.exit_code(last.found)
 
 
 def _end_line(status: TenantStatus) -> Text:

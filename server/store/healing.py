@@ -137,13 +137,68 @@ class HealingStore:
         async with snapshot(self._engine) as connection:
             return (await connection.execute(query)).first() is not None
 
+    async def came_through(self, herd: Herd, *, but_by: str, limit: int) -> list[str]:
+        """Return tenants of a herd whose later run, by somebody else's order, ended; last first.
+
+        Args:
+            herd: Of which one.
+            but_by: Whose runs do not count: the reconciler's own are its canaries.
+            limit: Most of them.
+        """
+        since = herd.ordered_at or herd.opened_at
+        query = (
+            select(FINDINGS.c.tenant_id)
+            .join(TENANTS, TENANTS.c.id == FINDINGS.c.tenant_id)
+            .join(RUNS, RUNS.c.id == TENANTS.c.run_id)
+            .where(
+                FINDINGS.c.herd_id == herd.finding_id,
+                RUNS.c.actor != but_by,
+                RUNS.c.finished_at > FINDINGS.c.found_at,
+                RUNS.c.finished_at >= since,
+            )
+            .order_by(RUNS.c.finished_at.desc(), FINDINGS.c.tenant_id)
+            .limit(limit)
+        )
+        async with snapshot(self._engine) as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def release_herd(self, herd: Herd, *, seen: Herd, never: datetime) -> bool:
+        """Write that a herd's cause is mended, and look again at whom a person was called for.
+
+        Args:
+            herd: With its `released_at`.
+            seen: As it was judged.
+            never: The time that means "a person was called".
+
+        Returns:
+            False if another reconciler was faster; then nothing was written.
+        """
+        members = select(FINDINGS.c.tenant_id).where(
+            FINDINGS.c.herd_id == herd.finding_id, literal_column(_OPEN)
+        )
+
+        def write(connection: Connection) -> bool:
+            if not _changed(connection, herd, seen):
+                return False
+            connection.execute(
+                update(TENANTS)
+                .where(
+                    TENANTS.c.id.in_(members),
+                    TENANTS.c.look_at >= never,
+                    TENANTS.c.hold_reason.is_(None),
+                )
+                .values(look_at=None)
+            )
+            return True
+
+        return await self._write(write)
+
     async def put_herd(self, herd: Herd, *, seen: Herd | None) -> bool:
         """Write a herd if it still stands as it was seen.
 
         Returns:
             False if another reconciler was faster; then nothing was written.
         """
-        values = {name: getattr(herd, name) for name in herd.__slots__}
 
         def write(connection: Connection) -> bool:
             if seen is None:
@@ -151,15 +206,9 @@ class HealingStore:
                 there = select(HERDS.c.fingerprint).where(HERDS.c.fingerprint == herd.fingerprint)
                 if connection.execute(there).first() is not None:
                     return False
-                add(connection, HERDS, [values])
+                add(connection, HERDS, [_values(herd)])
                 return True
-            same = [HERDS.c[name].is_not_distinct_from(getattr(seen, name)) for name in _JUDGED]
-            changed = connection.execute(
-                update(HERDS)
-                .where(HERDS.c.fingerprint == herd.fingerprint, and_(*same))
-                .values(**values)
-            )
-            return changed.rowcount == 1
+            return _changed(connection, herd, seen)
 
         try:
             return await self._write(write)
@@ -308,20 +357,35 @@ class HealingStore:
 
         await self._write(write)
 
-    async def join_earlier(self, fingerprint: str, herd_id: str) -> None:
-        """Let a herd's finding stand for what was found before it was one, too."""
-        await self._write(
-            lambda connection: connection.execute(
+    async def join_earlier(self, herd: Herd, *, before: Herd | None) -> None:
+        """Let a new herd's finding stand for what was found before, too.
+
+        Args:
+            herd: The new one.
+            before: The one in whose place it comes: if its finding is open, that ends.
+        """
+        alone = FINDINGS.c.herd_id.is_(None)
+        theirs = alone if before is None else or_(alone, FINDINGS.c.herd_id == before.finding_id)
+
+        def write(connection: Connection) -> None:
+            connection.execute(
                 update(FINDINGS)
                 .where(
                     literal_column(_OPEN),
-                    FINDINGS.c.fingerprint == fingerprint,
+                    FINDINGS.c.fingerprint == herd.fingerprint,
                     FINDINGS.c.cause != "HERD",
-                    FINDINGS.c.herd_id.is_(None),
+                    theirs,
                 )
-                .values(herd_id=herd_id)
+                .values(herd_id=herd.finding_id)
             )
-        )
+            if before is not None:
+                connection.execute(
+                    update(FINDINGS)
+                    .where(FINDINGS.c.id == before.finding_id, literal_column(_OPEN))
+                    .values(ended_at=herd.opened_at, ended_as="ENDED")
+                )
+
+        await self._write(write)
 
     async def handed_over(self, *, never: datetime, limit: int) -> list[HandedOver]:
         """Return tenants that wait for a person, the longest waiting first."""
@@ -342,6 +406,21 @@ class HealingStore:
         except DRIVER_ERRORS as error:
             raise StoreUnavailable(f"The database can't write now: {detail(error)}") from error
         return result
+
+
+def _values(herd: Herd) -> dict[str, Any]:
+    return {name: getattr(herd, name) for name in herd.__slots__}
+
+
+def _changed(connection: Connection, herd: Herd, seen: Herd) -> bool:
+    """Write a herd if it still stands as it was seen."""
+    same = [HERDS.c[name].is_not_distinct_from(getattr(seen, name)) for name in _JUDGED]
+    changed = connection.execute(
+        update(HERDS)
+        .where(HERDS.c.fingerprint == herd.fingerprint, and_(*same))
+        .values(**_values(herd))
+    )
+    return changed.rowcount == 1
 
 
 # What must not have changed since a herd was judged.

@@ -118,6 +118,8 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         # What the other orders answer besides a status, by method.
         self.answers: dict[str, Any] = {}
         self.diagnosis = diagnosis_pb2.Diagnosis()
+        # Given before `diagnosis`, one a call.
+        self.diagnoses: deque[diagnosis_pb2.Diagnosis] = deque()
         self.engines: list[engines_pb2.EngineStatus] = []
         self.site = engines_pb2.SiteInQuestion()
         self.plan = provisioning_pb2.PlanResponse()
@@ -237,7 +239,8 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self, request: provisioning_pb2.DiagnoseRequest, context: Context
     ) -> provisioning_pb2.DiagnoseResponse:
         await self._arrive("Diagnose", request, context)
-        return provisioning_pb2.DiagnoseResponse(diagnosis=self.diagnosis)
+        found = self.diagnoses.popleft() if self.diagnoses else self.diagnosis
+        return provisioning_pb2.DiagnoseResponse(diagnosis=found)
 
     async def Plan(  # noqa: N802 - gRPC fixes the name
         self, request: provisioning_pb2.PlanRequest, context: Context

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provisioner.v1 import diagnosis_pb2, provisioning_pb2
+from provisioner.v1 import diagnosis_pb2, provisioning_pb2, tenant_pb2
 from tests.clients import builders
 from tests.clients.builders import TENANT
 from tests.clients.processes import run
@@ -34,10 +34,22 @@ def _stuck(*, alone: bool = True, state: str = "PARTIAL") -> diagnosis_pb2.Diagn
     return found
 
 
+def _well() -> diagnosis_pb2.Diagnosis:
+    return diagnosis_pb2.Diagnosis(tenant_id=TENANT, state="COMPLETED")
+
+
+def _with(code: str, method: str, *, alone: bool = True) -> diagnosis_pb2.Diagnosis:
+    found = _stuck(alone=alone)
+    found.causes[0].code = code
+    service = "provisioner.v1.FleetService" if method == "AcceptSite" else SERVICE
+    found.causes[0].remedy.call = f"{service}/{method}" if method else ""
+    return found
+
+
 async def test_the_remedy_is_applied_and_followed_to_the_end(
     service: FakeService, server: Serving
 ) -> None:
-    service.diagnosis = _stuck()
+    service.diagnoses = deque([_stuck(), _well()])
     service.statuses = deque([builders.status(0), builders.status(3), builders.completed()])
     service.acknowledged = builders.status(1)
     result = await run("fix", TENANT, "--yes", "--address", server.address)
@@ -77,7 +89,7 @@ async def test_what_must_be_mended_first_is_said_before_the_question(
 async def test_a_tenant_in_motion_is_followed_and_not_ordered_about(
     service: FakeService, server: Serving
 ) -> None:
-    service.diagnosis = _stuck(state="IN_PROGRESS")
+    service.diagnoses = deque([_stuck(state="IN_PROGRESS"), _well()])
     service.statuses = deque([builders.status(3), builders.completed()])
     result = await run("fix", TENANT, "--yes", "--json", "--address", server.address)
     assert result.code == 0, result.err
@@ -98,3 +110,66 @@ async def test_either_a_tenant_or_all_of_them(server: Serving, arguments: tuple[
     result = await run("fix", *arguments, "--address", server.address)
     assert result.code == 2
     assert "--all-stuck" in result.err
+
+
+async def test_what_is_left_after_a_remedy_is_mended_too(
+    service: FakeService, server: Serving
+) -> None:
+    service.diagnoses = deque([_stuck(), _with("ENGINE_NO_ANSWER", "Retry"), _well()])
+    service.statuses = deque([builders.completed()])
+    result = await run("fix", TENANT, "--yes", "--json", "--address", server.address)
+    assert result.code == 0, result.err
+    assert (len(service.requests["Continue"]), len(service.requests["Retry"])) == (1, 1)
+    rounds = result.document["rounds"]
+    assert [each["applied"] for each in rounds] == [True, True, False]
+    assert [each["causes"][0]["code"] for each in rounds[:2]] == [
+        "STEP_RECORD_LOST",
+        "ENGINE_NO_ANSWER",
+    ]
+    assert (result.document["state_after"], result.document["left"]) == ("COMPLETED", [])
+
+
+async def test_a_remedy_that_did_not_help_is_not_given_again(
+    service: FakeService, server: Serving
+) -> None:
+    service.diagnosis = _stuck()
+    service.statuses = deque([builders.status(3, tenant_pb2.TENANT_STATE_FAILED)])
+    result = await run("fix", TENANT, "--yes", "--address", server.address)
+    assert result.code == 1
+    assert len(service.requests["Continue"]) == 1
+    assert "Looked at again:" in result.out
+    assert "there again: STEP_RECORD_LOST" in result.err
+
+
+async def test_ever_new_causes_end_after_a_few(service: FakeService, server: Serving) -> None:
+    service.diagnoses = deque(_with(f"CAUSE_{number}", "Continue") for number in range(20))
+    service.statuses = deque([builders.status(3, tenant_pb2.TENANT_STATE_FAILED)])
+    result = await run("fix", TENANT, "--yes", "--address", server.address)
+    assert result.code == 1
+    assert len(service.requests["Continue"]) == 5
+
+
+@pytest.mark.parametrize("method", ["AdoptCompany", "AcceptSite", "Deprovision", ""])
+async def test_what_a_person_decides_is_handed_over_with_its_command(
+    service: FakeService, server: Serving, method: str
+) -> None:
+    found = _with("SOMEBODY_DECIDES", method, alone=False)
+    found.causes[0].severity = diagnosis_pb2.SEVERITY_PERSON
+    found.causes.append(_stuck().causes[0])
+    service.diagnosis = found
+    result = await run("fix", TENANT, "--yes", "--address", server.address)
+    assert result.code == 1
+    assert all(not given for name, given in service.requests.items() if name != "Diagnose")
+    assert f"Then: provisioner continue {TENANT} --watch" in result.err
+
+
+async def test_what_moves_for_a_person_only_is_not_waited_for(
+    service: FakeService, server: Serving
+) -> None:
+    found = _stuck(state="IN_PROGRESS")
+    found.causes[0].code, found.causes[0].severity = "NO_WORKER", diagnosis_pb2.SEVERITY_PERSON
+    service.diagnosis = found
+    service.statuses = deque([builders.status(3)])
+    result = await run("fix", TENANT, "--yes", "--address", server.address)
+    assert result.code == 1
+    assert "A person must act: Free the name." in result.err

@@ -135,7 +135,7 @@ async def test_a_finding_is_ended_once_and_told_of_once(store: Database) -> None
         )
     )
 
-    await store.healing.join_earlier("f", "h9")
+    await store.healing.join_earlier(herd(finding_id="h9"), before=None)
     assert open_before == {"f": {tenant_id}}
     assert unsettled == []
     assert (settled.tenant_id, settled.run_actor, settled.state) == (

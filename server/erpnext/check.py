@@ -16,19 +16,20 @@ from server.erpnext.health import (
     USER_REQUEST,
     VERSIONS_REQUEST,
 )
-from server.erpnext.refused import roles_in, user_document
-from server.erpnext.requests import call, get, rows
-from server.erpnext.roles import NEEDED_ROLES
-from server.erpnext.site import TIME_ZONE_REQUEST, load_zone
-from server.erpnext.steps.step_1_platform_setup import (
+from server.erpnext.masters import (
+    ROOT_CUSTOMER_GROUP,
     ROOT_ITEM_GROUP,
     ROOT_TERRITORY,
-    UNIT,
+    charts_in,
+    charts_request,
+    find_root,
 )
-from server.erpnext.steps.step_2_company import CHARTS_METHOD
+from server.erpnext.refused import roles_in, user_document
+from server.erpnext.requests import rows
+from server.erpnext.roles import NEEDED_ROLES
+from server.erpnext.site import TIME_ZONE_REQUEST, load_zone
 from server.erpnext.versions import RECORDED_MAJOR, read_versions
 from server.errors import EngineError
-from server.model.step_context import AnswerKind
 
 if TYPE_CHECKING:
     from server.erpnext.health import Send
@@ -38,12 +39,22 @@ if TYPE_CHECKING:
 _UNREACHABLE = frozenset(
     {Code.ENGINE_UNREACHABLE, Code.ENGINE_DOWN, Code.ENGINE_MAINTENANCE, Code.ENGINE_NO_ANSWER}
 )
-_MASTERS = (
-    ("UOM", UNIT),
+_ROOTS = (
     ("Item Group", ROOT_ITEM_GROUP),
+    ("Customer Group", ROOT_CUSTOMER_GROUP),
     ("Territory", ROOT_TERRITORY),
 )
-_BEHIND_THE_TOKEN = ("version", "roles", "time zone", "set up", "charts")
+_READS_SETTINGS = "may read Stock Settings"
+_BEHIND_THE_TOKEN = (
+    "version",
+    "language of the user",
+    *(f"role {' or '.join(group)}" for group in NEEDED_ROLES),
+    _READS_SETTINGS,
+    "time zone",
+    "set up",
+)
+# Offered or not, every country may have it.
+_ALWAYS_THERE = "Standard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +104,21 @@ def engine_table(checked: Checked) -> str:
     return "\n".join(lines)
 
 
+def engine_line(checked: Checked) -> str:
+    """Show what was found in one line, for an error and for the log."""
+    right = [each.what for each in checked.findings if each.ok]
+    wrong = [
+        f"{each.what}: {each.found.rstrip('.')}. {each.remedy}".strip()
+        for each in checked.findings
+        if each.ok is False
+    ]
+    unknown = [each.what for each in checked.findings if each.ok is None]
+    parts = [f"wrong: {' | '.join(wrong)}"] if wrong else []
+    parts += [f"right: {', '.join(right)}"] if right else []
+    parts += [f"not looked at: {', '.join(unknown)}"] if unknown else []
+    return f"Engine check: {'; '.join(parts)}."
+
+
 def engine_facts(engine_id: str, site: str, checked: Checked) -> dict[str, object]:
     """Return what was found for scripts."""
     return {
@@ -109,28 +135,31 @@ async def check_site(send: Send, country_code: str) -> Checked:
 
     Args:
         send: Sends one request and classifies the answer.
-        country_code: Of the tenants that charts are looked for.
+        country_code: Of the tenants that charts are looked for; "" for none.
     """
+    charts = (f"charts for {country_code}",) if country_code else ()
+    behind = (*_BEHIND_THE_TOKEN, *charts)
     findings = [await _reachable(send)]
     if findings[0].code in _UNREACHABLE:
-        findings += _not_looked_at("right site", "token valid", *_BEHIND_THE_TOKEN)
+        findings += _not_looked_at("nobody answers", "right site", "token valid", *behind)
         return Checked(findings=tuple(findings), reachable=False)
     findings.append(await _right_site(send))
     token = await _token(send)
     findings.append(token)
     if not token.ok:
-        findings += _not_looked_at(*_BEHIND_THE_TOKEN)
+        findings += _not_looked_at("it needs a valid token", *behind)
         return Checked(findings=tuple(findings), reachable=True)
     findings.append(await _version(send))
     findings += await _roles(send)
     findings.append(await _time_zone(send))
     findings.append(await _set_up(send))
-    findings.append(await _charts(send, country_code))
+    if country_code:
+        findings.append(await _charts(send, country_code))
     return Checked(findings=tuple(findings), reachable=True)
 
 
-def _not_looked_at(*what: str) -> list[Finding]:
-    return [Finding(what=each, ok=None, found="not looked at") for each in what]
+def _not_looked_at(why: str, *what: str) -> list[Finding]:
+    return [Finding(what=each, ok=None, found=f"not looked at: {why}") for each in what]
 
 
 async def _reachable(send: Send) -> Finding:
@@ -219,9 +248,9 @@ async def _roles(send: Send) -> list[Finding]:
     try:
         await send(ROLES_REQUEST)
     except EngineError as error:
-        findings.append(_wrong("may read Stock Settings", error))
+        findings.append(_wrong(_READS_SETTINGS, error))
     else:
-        findings.append(Finding(what="may read Stock Settings", ok=True, found="yes"))
+        findings.append(Finding(what=_READS_SETTINGS, ok=True, found="yes"))
     return findings
 
 
@@ -255,8 +284,8 @@ async def _set_up(send: Send) -> Finding:
     try:
         lost = [
             f"{doctype} {name}"
-            for doctype, name in _MASTERS
-            if (await send(get(doctype, name))).kind is AnswerKind.MISSING
+            for doctype, name in _ROOTS
+            if await find_root(send, doctype, name) is None
         ]
     except EngineError as error:
         return _wrong(what, error)
@@ -285,18 +314,20 @@ async def _charts(send: Send, country_code: str) -> Finding:
                 remedy=MEANINGS[Code.COUNTRY_UNKNOWN].remedy,
                 code=Code.COUNTRY_UNKNOWN,
             )
-        charts = await send(call(CHARTS_METHOD, country=names[0]["name"]))
+        offered = charts_in(await send(charts_request(str(names[0]["name"]))))
     except EngineError as error:
         return _wrong(what, error)
-    found = ", ".join(str(each) for each in charts.data or ()) or "none"
-    return Finding(what=what, ok="Standard" in found, found=found)
+    if _ALWAYS_THERE not in offered:
+        offered.append(f"{_ALWAYS_THERE} (always there)")
+    return Finding(what=what, ok=True, found=", ".join(offered))
 
 
 def _wrong(what: str, error: EngineError) -> Finding:
     meaning = MEANINGS.get(Code(error.code)) if error.code in set(Code) else None
     return Finding(
         what=what,
-        ok=False,
+        # A site that asks to be left alone for a while has nothing wrong with it.
+        ok=None if error.code == Code.ENGINE_RATE_LIMITED else False,
         found=error.message,
         remedy=meaning.remedy if meaning else "See docs/errors.md.",
         code=error.code,

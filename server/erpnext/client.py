@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import httpx
 
 from server.erpnext.address import base_url, host_header, tls_context
-from server.erpnext.check import Checked, check_site
+from server.erpnext.check import Checked, check_site, engine_line
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
 from server.erpnext.health import READ_ONLY, READ_ONLY_CHECKS, READ_ONLY_HEALTH, check_health
@@ -158,6 +158,8 @@ class ErpNextEngine:
             raise
         if request.method != "GET":
             self._read_only_checks = 0
+        elif request.doctype == "User" and answer.data is not None:
+            self._refused.look_at(answer.data)
         return answer
 
     async def check(self) -> EngineHealth:
@@ -168,6 +170,10 @@ class ErpNextEngine:
         if health.state is GateState.UP and self._read_only_checks:
             self._read_only_checks -= 1
             return READ_ONLY_HEALTH
+        if health.state is GateState.MISCONFIGURED:
+            # All that is wrong at once, so that one visit to ERPNext mends it.
+            checked = await check_site(self._ask, "")
+            return replace(health, message=f"{health.message} {engine_line(checked)}")
         return health
 
     async def identity(self) -> str | None:

@@ -39,6 +39,7 @@ class Code(StrEnum):
     STILL_LINKED = "STILL_LINKED"
     NAME_REFUSED = "NAME_REFUSED"
     NAME_TAKEN = "NAME_TAKEN"
+    NAMED_OTHERWISE = "NAMED_OTHERWISE"
     ENGINE_REFUSED = "ENGINE_REFUSED"
     ENGINE_FAULT = "ENGINE_FAULT"
     ENGINE_UNEXPECTED_ANSWER = "ENGINE_UNEXPECTED_ANSWER"
@@ -143,7 +144,8 @@ MEANINGS: dict[Code, Meaning] = {
         "Two writers locked each other in the database; this one was rolled back whole.", _AGAIN
     ),
     Code.ENGINE_LINK_RACE: _row(
-        "A document of another tenant that was being made at that moment was missed.", _AGAIN
+        "A document of another tenant was missed: it was being made at that moment, or is gone.",
+        "Nothing at first; if it stays, take rows that lead nowhere out of the Mode of Payment.",
     ),
     Code.DOCUMENT_CHANGED: _row(
         "Somebody else changed the document at the same moment; nothing was stored.", _AGAIN
@@ -163,6 +165,10 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.NAME_TAKEN: _row(
         "Another document of this name stood in the way of the one asked for.", _OPERATOR
+    ),
+    Code.NAMED_OTHERWISE: _row(
+        "The engine gave a new document another name than the one asked for.",
+        "Switch the site's naming rule or series for the doctype off, delete the document, retry.",
     ),
     Code.ENGINE_REFUSED: _row(
         "The engine checked the request and said no; its words are in the message.",

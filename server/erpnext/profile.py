@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import selling_warehouse
+from server.erpnext.making import check_not_elsewhere
 from server.erpnext.requests import get, rows
 from server.erpnext.seeing import (
     compared,
@@ -37,12 +37,12 @@ class WantedProfile:
     payments: tuple[str, ...]
 
 
-def wanted_profile(context: StepContext, company: Company) -> WantedProfile:
-    """Return what the tenant's profile should have."""
+def wanted_profile(context: StepContext, company: Company, warehouse: str) -> WantedProfile:
+    """Return what the tenant's profile should have; `warehouse` is where it sells from."""
     return WantedProfile(
         fields={
             "company": company.name,
-            "warehouse": selling_warehouse(context.spec, company),
+            "warehouse": warehouse,
             "currency": company.currency,
             "selling_price_list": company.names.price_list,
             "write_off_account": company.defaults["write_off_account"],
@@ -52,18 +52,20 @@ def wanted_profile(context: StepContext, company: Company) -> WantedProfile:
     )
 
 
-def profile_body(context: StepContext, company: Company, *, default_user: bool) -> JsonObject:
+def profile_body(
+    context: StepContext, company: Company, wanted: WantedProfile, *, default_user: bool
+) -> JsonObject:
     """Return the body that makes the profile.
 
     Args:
         context: Of the step.
         company: The tenant's.
+        wanted: What it must have.
         default_user: Whether it is the till user's default; each user has one.
 
     Returns:
         The body; `name` is in it, ERPNext neither makes one up nor appends a suffix.
     """
-    wanted = wanted_profile(context, company)
     body: dict[str, object] = {
         "name": company.names.pos_profile,
         **wanted.fields,
@@ -82,7 +84,7 @@ def profile_body(context: StepContext, company: Company, *, default_user: bool) 
 
 
 async def find_profile(
-    context: StepContext, company: Company
+    context: StepContext, company: Company, warehouse: str
 ) -> tuple[JsonObject | None, tuple[str, ...]]:
     """Find the tenant's profile among those of its Company.
 
@@ -92,6 +94,7 @@ async def find_profile(
     Args:
         context: Of the step.
         company: The tenant's.
+        warehouse: Where the till is to sell from.
 
     Returns:
         The whole document or None, and notes about other profiles.
@@ -106,7 +109,6 @@ async def find_profile(
         )
     )
     profiles = rows_of(answer)
-    warehouse = selling_warehouse(context.spec, company)
     ours = fold_name(company.names.pos_profile)
     legacy = fold_name(_LEGACY_PREFIX + warehouse)
     usable = sorted(
@@ -126,6 +128,7 @@ async def find_profile(
     others = sorted(text(row, "name") for row in profiles if text(row, "name") != chosen)
     notes = (f"Other POS Profiles of the Company: {', '.join(others)}.",) if others else ()
     if not chosen:
+        await check_not_elsewhere(context, company, "POS Profile", [company.names.pos_profile])
         return None, notes
     found = await context.read(get("POS Profile", chosen))
     return (document_of(found) if found.kind is AnswerKind.OK else None), notes
@@ -157,12 +160,16 @@ def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
                 (("company", text(profile, "company"), wanted.fields["company"]),),
             ),
         )
+    fields = dict(wanted.fields)
+    if not text(profile, "selling_price_list") and is_legacy(profile):
+        # The legacy system set none; such a till sells at the customer's or the site's list.
+        del fields["selling_price_list"]
     has = {fold_name(text(row, "mode_of_payment")) for row in profile.get("payments") or ()}
     differences = compared(
         "POS Profile",
         name,
         (
-            *((field, text(profile, field), value) for field, value in wanted.fields.items()),
+            *((field, text(profile, field), value) for field, value in fields.items()),
             *(
                 ("payments", "" if fold_name(each) not in has else each, each)
                 for each in wanted.payments
@@ -176,6 +183,11 @@ def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
             differences,
             "Mend it in ERPNext, or delete it to have it made anew.",
         )
+
+
+def is_legacy(profile: JsonObject) -> bool:
+    """Tell whether a profile has a name that the system before this one gave."""
+    return fold_name(text(profile, "name")).startswith(fold_name(_LEGACY_PREFIX))
 
 
 def users_of(profile: JsonObject) -> list[str]:

@@ -2,8 +2,8 @@
 
 A 403 of one tenant proves nothing about the others. With the roles of the API user it does:
 if the role that opens the doctype is not among them, every tenant would meet the same, so
-the site is misconfigured and nobody's tries are used up. Once the role is there the gate
-opens by itself.
+the site is misconfigured and nobody's tries are used up. So it is where step_0 saw that a
+needed role is missing. Once the role is there the gate opens by itself.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ class RefusedDoctypes:
 
     def __init__(self) -> None:
         self._doctypes: set[str] = set()
+        self._seen_lacking = False
+
+    def look_at(self, document: object) -> None:
+        """Note whether the API user's own document, read by a step, lacks a needed role."""
+        roles = roles_in(document if isinstance(document, dict) else None)
+        self._seen_lacking = roles is not None and bool(missing_roles(roles))
 
     def add(self, doctype: str) -> None:
         """Note a refusal."""
@@ -44,20 +50,23 @@ class RefusedDoctypes:
         Args:
             send: Sends one request and classifies the answer.
         """
-        if not self._doctypes:
+        if not self._doctypes and not self._seen_lacking:
             return _UP
         roles = await roles_of_user(send)
-        if roles is None or all(_opens(doctype, roles) for doctype in self._doctypes):
+        self._seen_lacking = self._seen_lacking and roles is not None and bool(missing_roles(roles))
+        lacking = sorted(
+            each for each in self._doctypes if roles is not None and not _opens(each, roles)
+        )
+        if roles is None or not (lacking or self._seen_lacking):
             self._doctypes.clear()
             return _UP
-        lacking = sorted(each for each in self._doctypes if not _opens(each, roles))
+        refused = f" and was refused {', '.join(lacking)}" if lacking else ""
         return EngineHealth(
             state=GateState.MISCONFIGURED,
             code=Code.ROLE_MISSING,
             message=(
-                f"The API user lacks {', '.join(missing_roles(roles))} and was refused "
-                f"{', '.join(lacking)}. Give it the roles in ERPNext; work goes on by "
-                "itself then. See: provisioner engines check NAME"
+                f"The API user lacks {', '.join(missing_roles(roles))}{refused}. Give it the roles "
+                "in ERPNext; work goes on by itself then. See: provisioner engines check NAME"
             ),
         )
 

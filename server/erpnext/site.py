@@ -38,6 +38,7 @@ class Site:
         country: The tenant's country as this engine spells it.
         frappe_version: For what older versions do otherwise.
         checked_at: When step_0 looked.
+        charts: Charts of accounts that the country may choose from, where step_0 asked.
     """
 
     api_user: str
@@ -45,6 +46,7 @@ class Site:
     country: str
     frappe_version: str
     checked_at: datetime | None = None
+    charts: tuple[str, ...] = ()
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether what step_0 saw needs no second look yet."""
@@ -70,6 +72,7 @@ async def site_of(context: StepContext) -> Site:
         country=outputs["country"],
         frappe_version=outputs["frappe_version"],
         checked_at=_moment(outputs.get("checked_at", "")),
+        charts=tuple(each for each in outputs.get("charts", "").split("\n") if each),
     )
 
 
@@ -92,7 +95,7 @@ async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str,
     versions = read_versions(await context.read(VERSIONS_REQUEST))
     stock_settings = await _check_roles(context)
     zone = await context.read(TIME_ZONE_REQUEST)
-    name = zone.data.get("time_zone", "") if isinstance(zone.data, dict) else ""
+    name = (zone.data.get("time_zone") or "") if isinstance(zone.data, dict) else ""
     outputs = {
         "api_user": str(user.data),
         "erpnext_version": versions.erpnext,

@@ -149,6 +149,11 @@ class Api:
                 allow="GET, POST, HEAD",
             )
         kind = known(call.target)
+        if kind.row:
+            row = await self.write(
+                call, None, lambda: documents.add_row_alone(self.site, kind, call.body)
+            )
+            return Reply(body={"data": shown(row)})
         if not kind.single:
             return await self.insert(call, call.target, call.body)
         if call.target == "Stock Settings":

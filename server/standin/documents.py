@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.standin import company, errors, ledger, rules, till_rules
 from server.standin.catalogue import DOCTYPES
-from server.standin.site import DEFAULT_COUNTRY, DEFAULT_CURRENCY, DEFAULT_UOM
+from server.standin.site import API_USER, DEFAULT_COUNTRY, DEFAULT_CURRENCY, DEFAULT_UOM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +117,10 @@ def insert(site: Site, made: Draft) -> Document:
     if kind.name in VALIDATIONS:
         VALIDATIONS[kind.name](site, document)
     _at_the_database(site, kind, document)
+    if kind.name == "Company" and (cash := site.find("Mode of Payment", "Cash")) is not None:
+        # Its row is added to those of all others, which are checked with it
+        # (12-concurrent-companies).
+        _check_links(site, DOCTYPES["Mode of Payment"], cash)
     site.add(document)
     if kind.name in AFTER:
         AFTER[kind.name](site, document)
@@ -179,6 +183,27 @@ def add_row(site: Site, row: Document) -> Document:
         raise errors.refused("Invalid parent document")
     parent = site.require(parent_kind.name, str(row.get("parent")))
     return update(site, parent_kind, parent["name"], {field: [*parent[field], row]})
+
+
+def add_row_alone(site: Site, kind: DocType, row: Document) -> Document:
+    """Store one row without its parent, whose other rows are not looked at.
+
+    Not recorded: by Frappe's own code, which checks a row that is posted as a document by itself.
+    """
+    parent_kind = DOCTYPES.get(str(row.get("parenttype")))
+    field = str(row.get("parentfield"))
+    tables = {} if parent_kind is None else parent_kind.tables
+    if parent_kind is None or field not in tables or tables[field].doctype != kind.name:
+        raise errors.not_allowed_to_write(API_USER, kind.name)
+    parent = site.require(parent_kind.name, str(row.get("parent")))
+    (made,) = site.table(parent, field, [{**_typed(kind, row), "name": None}])
+    made.update(idx=0, owner=API_USER, creation=site.stamp())
+    made.update(modified=made["creation"], modified_by=API_USER)
+    lost = _lost_of_row(site, kind, made)
+    if lost:
+        raise errors.link_missing(lost)
+    parent[field].append(made)
+    return made
 
 
 def name_of(site: Site, kind: DocType, body: Document) -> str | None:

@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.fiscal_years import FiscalYear, plan_years
+from server.erpnext.making import make_named
+from server.erpnext.masters import (
+    CUSTOMER_GROUP,
+    ROOT_CUSTOMER_GROUP,
+    ROOT_ITEM_GROUP,
+    ROOT_TERRITORY,
+    UNIT,
+    find_root,
+)
 from server.erpnext.requests import get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
 from server.erpnext.site import site_of
@@ -27,27 +36,14 @@ if TYPE_CHECKING:
     from server.model.ownership import Document
     from server.model.step_context import StepContext
 
+STEP_KEY = "step_1_platform_setup"
 TRANSIT = "Transit"
-UNIT = "Nos"
-ROOT_ITEM_GROUP = "All Item Groups"
-CUSTOMER_GROUP = "Individual"
-ROOT_TERRITORY = "All Territories"
 
-# Looked for by name; those with a body are made where they are missing.
-_MASTERS: tuple[tuple[str, str, JsonObject | None], ...] = (
+# Looked for by name, and made where they are missing.
+_MASTERS: tuple[tuple[str, str, JsonObject], ...] = (
     # The Company's own warehouse "Goods In Transit" needs it; `name` must be sent.
     ("Warehouse Type", TRANSIT, {"name": TRANSIT, "description": "Goods on their way"}),
     ("UOM", UNIT, {"uom_name": UNIT, "must_be_whole_number": 1}),
-    ("Item Group", ROOT_ITEM_GROUP, None),
-    (
-        "Customer Group",
-        CUSTOMER_GROUP,
-        {
-            "customer_group_name": CUSTOMER_GROUP,
-            "parent_customer_group": "All Customer Groups",
-            "is_group": 0,
-        },
-    ),
 )
 
 
@@ -71,7 +67,7 @@ class _Look:
 class PlatformSetup:
     """Masters of the site: unit, groups, territory, years, means of payment."""
 
-    key = "step_1_platform_setup"
+    key = STEP_KEY
 
     async def probe(self, context: StepContext) -> Found:
         """Look for every master."""
@@ -90,7 +86,8 @@ class PlatformSetup:
             if not isinstance(each, _Missing):
                 continue
             try:
-                await context.write(
+                await make_named(
+                    context,
                     Intent(doctype=each.doctype, name=each.name, shared=True),
                     make(each.doctype, each.name, each.body),
                 )
@@ -106,20 +103,47 @@ async def _look(context: StepContext) -> _Look:
     look = _Look(documents=[], missing=[], outputs={"customer_group": CUSTOMER_GROUP}, notes=[])
     for doctype, name, body in _MASTERS:
         answer = await context.read(get(doctype, name))
-        if answer.kind is AnswerKind.OK:
-            document = document_of(answer)
-            look.documents.append(seen(doctype, document, site.zone, shared=True))
-            if doctype == "UOM":
-                # Made by the site's own set-up: another time means another site.
-                look.outputs["site_identity"] = text(document, "creation")
-        elif body is None:
-            raise _not_set_up(doctype, name)
-        else:
+        if answer.kind is not AnswerKind.OK:
             look.missing.append(_Missing(doctype=doctype, name=name, body=body))
+            continue
+        document = document_of(answer)
+        look.documents.append(seen(doctype, document, site.zone, shared=True))
+        if doctype == "UOM":
+            # Made by the site's own set-up: another time means another site.
+            look.outputs["site_identity"] = text(document, "creation")
+    await _look_for_item_groups(context, site, look)
+    await _look_for_customer_group(context, site, look)
     await _look_for_territory(context, site, look)
     await _look_for_years(context, site, look)
     await _look_for_payments(context, site, look)
     return look
+
+
+async def _look_for_item_groups(context: StepContext, site: Site, look: _Look) -> None:
+    row = await _root(context, "Item Group", ROOT_ITEM_GROUP)
+    look.documents.append(seen("Item Group", row, site.zone, shared=True))
+    look.outputs["root_item_group"] = text(row, "name")
+
+
+async def _look_for_customer_group(context: StepContext, site: Site, look: _Look) -> None:
+    answer = await context.read(get("Customer Group", CUSTOMER_GROUP))
+    if answer.kind is AnswerKind.OK:
+        look.documents.append(seen("Customer Group", document_of(answer), site.zone, shared=True))
+        return
+    root = await _root(context, "Customer Group", ROOT_CUSTOMER_GROUP)
+    body = {
+        "customer_group_name": CUSTOMER_GROUP,
+        "parent_customer_group": text(root, "name"),
+        "is_group": 0,
+    }
+    look.missing.append(_Missing(doctype="Customer Group", name=CUSTOMER_GROUP, body=body))
+
+
+async def _root(context: StepContext, doctype: str, usual: str) -> JsonObject:
+    row = await find_root(context.read, doctype, usual)
+    if row is None:
+        raise _not_set_up(doctype, usual)
+    return row
 
 
 async def _look_for_territory(context: StepContext, site: Site, look: _Look) -> None:
@@ -134,9 +158,11 @@ async def _look_for_territory(context: StepContext, site: Site, look: _Look) -> 
         row = there.get(fold_name(name))
         if row is not None:
             look.documents.append(seen("Territory", row, site.zone, shared=True))
-            look.outputs["territory"] = text(row, "name")
-            return
-    raise _not_set_up("Territory", ROOT_TERRITORY)
+            break
+    else:
+        row = await _root(context, "Territory", ROOT_TERRITORY)
+        look.documents.append(seen("Territory", row, site.zone, shared=True))
+    look.outputs["territory"] = text(row, "name")
 
 
 async def _look_for_years(context: StepContext, site: Site, look: _Look) -> None:

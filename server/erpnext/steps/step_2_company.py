@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.company import STEP_KEY, company_outputs, planned_outputs
 from server.erpnext.health import USER_REQUEST
+from server.erpnext.making import make_named
+from server.erpnext.masters import charts_in, charts_request
 from server.erpnext.requests import call, get, make, rows
 from server.erpnext.seeing import compared, conflict, document_of, rows_of, seen, text
 from server.erpnext.site import site_of
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
 _SECONDS, _SECONDS_EACH = 1.6, 0.2
 _TIMES = 2.5
 SHORTEST_SECONDS, LONGEST_SECONDS = 120.0, 360.0
-CHARTS_METHOD = (
-    "erpnext.accounts.doctype.account.chart_of_accounts.chart_of_accounts.get_charts_for_country"
-)
 _CANDIDATES = 200
 _MAX_REFUSALS = 10
 
@@ -172,7 +171,8 @@ async def _abbreviation(context: StepContext) -> tuple[str, int]:
     if context.abbreviation is None:
         return await _choose(context, frozenset())
     answer = await context.read(call("frappe.client.get_count", doctype="Company"))
-    return context.abbreviation, int(answer.data) if isinstance(answer.data, int) else 0
+    count = str(answer.data)
+    return context.abbreviation, int(count) if count.isdecimal() else 0
 
 
 async def _post(
@@ -187,7 +187,8 @@ async def _post(
         "create_chart_of_accounts_based_on": "Standard Template",
         "chart_of_accounts": chart,
     }
-    await context.write(
+    await make_named(
+        context,
         Intent(doctype="Company", name=spec.company_name, slot=True),
         make("Company", spec.company_name, body, timeout_seconds=make_seconds(companies)),
     )
@@ -216,12 +217,14 @@ async def _choose(context: StepContext, refused: frozenset[str]) -> tuple[str, i
 
 async def _chart(context: StepContext, site: Site) -> str:
     # A chart that does not exist is a 500 IndexError (02-company-create-unknown-chart).
-    answer = await context.read(call(CHARTS_METHOD, country=site.country))
-    charts = [str(each) for each in answer.data] if isinstance(answer.data, list) else []
+    charts = site.charts or charts_in(await context.read(charts_request(site.country)))
     wanted = context.spec.chart_template
-    if wanted in charts:
-        return wanted
-    if wanted != DEFAULT_CHART:
+    # Offered in this spelling; a country of one chart of its own is not offered Standard,
+    # which every country may have.
+    offered = {fold_name(each): each for each in charts}
+    if fold_name(wanted) in offered:
+        return offered[fold_name(wanted)]
+    if fold_name(wanted) != fold_name(DEFAULT_CHART):
         await context.note(
             f"There is no chart of accounts {wanted!r} for {site.country}; taking {DEFAULT_CHART}."
         )

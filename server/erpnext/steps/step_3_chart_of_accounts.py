@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.company import INVENTORY_ACCOUNT, NEEDED_ACCOUNTS, company_of, waits_for_company
+from server.erpnext.making import check_not_elsewhere, make_named
 from server.erpnext.payments import CASH, account_name
-from server.erpnext.requests import get, make, rows
+from server.erpnext.requests import make, rows
 from server.erpnext.seeing import (
     OWNERSHIP_FIELDS,
     compared,
     conflict,
     differing,
-    document_of,
     flag,
     rows_of,
     seen,
@@ -42,6 +42,7 @@ _FIELDS = (
     "disabled",
     "account_type",
     "account_currency",
+    "parent_account",
 )
 
 
@@ -71,6 +72,7 @@ class ChartOfAccounts:
                 continue
             _check_leaf(row, company)
             documents.append(seen("Account", row, site.zone))
+        await check_not_elsewhere(context, company, "Account", [each.name for each in missing])
         return Found(
             done=not missing,
             missing=tuple(missing),
@@ -96,11 +98,14 @@ class ChartOfAccounts:
                 "account_currency": company.currency,
                 "is_group": 0,
             }
-            answer = await context.write(
-                Intent(doctype="Account", name=name, slot=True), make("Account", name, body)
+            answer = await make_named(
+                context,
+                Intent(doctype="Account", name=name, slot=True),
+                make("Account", name, body),
             )
             if answer.kind is AnswerKind.EXISTS:
-                await _check_owner(context, company, name)
+                # It was not there a moment ago.
+                await check_not_elsewhere(context, company, "Account", [name])
 
 
 def _absent(name: str) -> Difference:
@@ -181,15 +186,6 @@ def _check_leaf(row: JsonObject, company: Company) -> None:
         raise differing(Code.DOCUMENT_DIFFERS, differences, "Mend it in ERPNext, then retry.")
 
 
-async def _check_owner(context: StepContext, company: Company, name: str) -> None:
-    # It was not among the Company's accounts a moment ago.
-    answer = await context.read(get("Account", name))
-    owner = text(document_of(answer), "company") if answer.kind is AnswerKind.OK else company.name
-    differences = compared("Account", name, (("company", owner, company.name),))
-    if differences:
-        raise differing(Code.DOCUMENT_NOT_OURS, differences, "Rename it in ERPNext, then continue.")
-
-
 async def _check_cost_center(context: StepContext, company: Company) -> None:
     name = company.defaults["cost_center"]
     answer = await context.read(
@@ -208,16 +204,21 @@ async def _check_cost_center(context: StepContext, company: Company) -> None:
 
 def _bank_group(company: Company, there: Mapping[str, JsonObject]) -> str:
     # Looked for by type: charts with numbers call it "1200 - Bank Accounts", others otherwise.
-    names = [
-        text(row, "name")
-        for row in there.values()
-        if flag(row, "is_group") and text(row, "account_type") == "Bank"
-    ]
     usual = company.names.with_suffix("Bank Accounts")
-    if not names:
+    groups = {
+        fold_name(text(row, "name")): text(row, "name")
+        for row in there.values()
+        if flag(row, "is_group") and not flag(row, "disabled")
+    }
+    of_banks = [row for row in there.values() if text(row, "account_type") == "Bank"]
+    names = {fold_name(text(row, "name")) for row in of_banks} & groups.keys()
+    # Some countries' charts have bank accounts in groups without a type.
+    beside = {fold_name(text(row, "parent_account")) for row in of_banks} & groups.keys()
+    chosen = names or beside
+    if not chosen:
         raise conflict(
             Code.CHART_MISSING,
             f"The chart of {company.name!r} has no group of type Bank. Make {usual!r}, then retry.",
             differences=(_absent(usual),),
         )
-    return usual if usual in names else min(names)
+    return groups[fold_name(usual) if fold_name(usual) in chosen else min(chosen)]

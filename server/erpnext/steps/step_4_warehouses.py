@@ -2,7 +2,8 @@
 
 ERPNext takes a warehouse below another Company's group (recording 04-warehouse-create-bad),
 so Company and parent are compared here. Names are never counted up: a warehouse of the name
-is either ours and right, or a conflict.
+is either ours and right, or a conflict; which stores are the tenant's, `server.erpnext.warehouses`
+says.
 """
 
 from __future__ import annotations
@@ -17,19 +18,11 @@ from server.erpnext.company import (
     selling_warehouse,
     waits_for_company,
 )
-from server.erpnext.requests import get, make, rows
-from server.erpnext.seeing import (
-    OWNERSHIP_FIELDS,
-    compared,
-    conflict,
-    differing,
-    document_of,
-    flag,
-    rows_of,
-    seen,
-    text,
-)
+from server.erpnext.making import check_not_elsewhere, make_named
+from server.erpnext.requests import make
+from server.erpnext.seeing import compared, conflict, differing, flag, seen, text
 from server.erpnext.site import site_of
+from server.erpnext.warehouses import STEP_KEY, store_in, warehouses_of
 from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
@@ -48,7 +41,7 @@ _ROOT = "All Warehouses"
 class Warehouses:
     """Main Store, and POS Store where the tenant wants one."""
 
-    key = "step_4_warehouses"
+    key = STEP_KEY
 
     async def probe(self, context: StepContext) -> Found:
         """Look at all warehouses of the Company at once."""
@@ -63,22 +56,24 @@ class Warehouses:
                 outputs={"selling_warehouse": selling_warehouse(context.spec, company)},
             )
         site = await site_of(context)
-        there = await _warehouses(context, company)
-        documents, missing = [], []
+        there = await warehouses_of(context, company)
+        documents, missing, names = [], [], {}
         for each in wanted:
-            name = company.names.with_suffix(each)
-            row = there.get(fold_name(name))
+            row = store_in(there, company, each)
+            names[each] = company.names.with_suffix(each) if row is None else text(row, "name")
             if row is None:
-                missing.append(_absent(name))
+                missing.append(_absent(names[each]))
                 continue
             _check(row, there)
             documents.append(seen("Warehouse", row, site.zone))
+        await check_not_elsewhere(context, company, "Warehouse", [each.name for each in missing])
         return Found(
             done=not missing,
             missing=tuple(missing),
             documents=tuple(documents),
             outputs={
-                "selling_warehouse": selling_warehouse(context.spec, company),
+                "main_store": names[MAIN_STORE],
+                "selling_warehouse": names.get(POS_STORE, names[MAIN_STORE]),
                 "root_warehouse": _root(company, there) if missing else "",
             },
         )
@@ -89,10 +84,9 @@ class Warehouses:
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
         root = found.outputs["root_warehouse"]
-        there = {fold_name(document.name) for document in found.documents}
+        missing = {fold_name(each.name) for each in found.missing}
         for each in _wanted(context.spec):
-            name = company.names.with_suffix(each)
-            if fold_name(name) not in there:
+            if fold_name(company.names.with_suffix(each)) in missing:
                 await _make(context, company, each, root)
 
 
@@ -104,20 +98,10 @@ def _wanted(spec: TenantSpec) -> tuple[str, ...]:
     return (MAIN_STORE, POS_STORE) if spec.pos_store_enabled else (MAIN_STORE,)
 
 
-async def _warehouses(context: StepContext, company: Company) -> dict[str, JsonObject]:
-    answer = await context.read(
-        rows(
-            "Warehouse",
-            ("company", "=", company.name),
-            fields=(*OWNERSHIP_FIELDS, "is_group", "disabled", "parent_warehouse"),
-        )
-    )
-    return {fold_name(text(row, "name")): row for row in rows_of(answer)}
-
-
 def _check(row: JsonObject, there: Mapping[str, JsonObject]) -> None:
     name, parent = text(row, "name"), text(row, "parent_warehouse")
-    elsewhere = parent and fold_name(parent) not in there
+    # Without a parent it would be a second root of its Company's tree.
+    elsewhere = fold_name(parent) not in there
     differences = compared(
         "Warehouse",
         name,
@@ -134,8 +118,9 @@ def _check(row: JsonObject, there: Mapping[str, JsonObject]) -> None:
 def _root(company: Company, there: Mapping[str, JsonObject]) -> str:
     usual = company.names.with_suffix(_ROOT)
     groups = [row for row in there.values() if flag(row, "is_group")]
-    if any(text(row, "name") == usual for row in groups):
-        return usual
+    for row in groups:
+        if fold_name(text(row, "name")) == fold_name(usual):
+            return text(row, "name")
     # A site in another language has given its root another name.
     roots = sorted(text(row, "name") for row in groups if not text(row, "parent_warehouse"))
     if not roots:
@@ -154,21 +139,9 @@ async def _make(context: StepContext, company: Company, warehouse: str, root: st
         "is_group": 0,
         "parent_warehouse": root,
     }
-    answer = await context.write(
-        Intent(doctype="Warehouse", name=name, slot=True), make("Warehouse", name, body)
+    answer = await make_named(
+        context, Intent(doctype="Warehouse", name=name, slot=True), make("Warehouse", name, body)
     )
     if answer.kind is AnswerKind.EXISTS:
-        await _check_owner(context, company, name)
-
-
-async def _check_owner(context: StepContext, company: Company, name: str) -> None:
-    answer = await context.read(get("Warehouse", name))
-    if answer.kind is AnswerKind.OK:
-        owner = text(document_of(answer), "company")
-        if fold_name(owner) != fold_name(company.name):
-            raise conflict(
-                Code.DOCUMENT_NOT_OURS,
-                f"Warehouse {name!r} belongs to {owner!r}, not to {company.name!r}. Rename it in "
-                "ERPNext, then continue.",
-                differences=compared("Warehouse", name, (("company", owner, company.name),)),
-            )
+        # It was not there a moment ago.
+        await check_not_elsewhere(context, company, "Warehouse", [name])

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.making import make_named
 from server.erpnext.requests import change, get, make
+from server.erpnext.roles import role_for
 from server.erpnext.seeing import compared, conflict, differing, document_of, flag, seen, text
 from server.erpnext.site import STEP_KEY as CHECK_KEY
 from server.erpnext.site import site_of
@@ -66,10 +68,7 @@ class SettingsAndPriceList:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
         for each in found.missing:
             if each.field:
-                await context.write(
-                    Intent(doctype=each.doctype, name=each.name, shared=True, update=True),
-                    change(each.doctype, each.name, {each.field: each.want}),
-                )
+                await _change(context, each)
         if not found.documents:
             name = company.names.price_list
             body: JsonObject = {
@@ -78,8 +77,8 @@ class SettingsAndPriceList:
                 "enabled": 1,
                 "selling": 1,
             }
-            await context.write(
-                Intent(doctype="Price List", name=name), make("Price List", name, body)
+            await make_named(
+                context, Intent(doctype="Price List", name=name), make("Price List", name, body)
             )
 
 
@@ -94,6 +93,23 @@ async def _differing_settings(context: StepContext) -> list[Difference]:
         value = text(document_of(answer), field)
         differences += compared(doctype, doctype, ((field, value, wanted),))
     return differences
+
+
+async def _change(context: StepContext, each: Difference) -> None:
+    answer = await context.write(
+        Intent(doctype=each.doctype, name=each.name, shared=True, update=True),
+        change(each.doctype, each.name, {each.field: each.want}),
+    )
+    # A user who may not see a field is answered 200, and nothing is stored (recording
+    # 01-permissions-system-manager-only).
+    stored = text(answer.data, each.field) if isinstance(answer.data, dict) else each.want
+    if compared(each.doctype, each.name, ((each.field, stored, each.want),)):
+        raise conflict(
+            Code.ROLE_MISSING,
+            f"The engine took a change of {each.field} in {each.doctype} and did not store it: "
+            f"the API user may not change that field. Give it the role {role_for('Price List')}, "
+            f"or set {each.field} to {each.want!r} in ERPNext, then continue.",
+        )
 
 
 def _check(row: JsonObject, company: Company) -> None:

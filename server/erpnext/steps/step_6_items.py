@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.company import MAIN_STORE, company_of, waits_for_company
+from server.erpnext.making import make_named
+from server.erpnext.masters import ROOT_ITEM_GROUP, UNIT
 from server.erpnext.requests import get, make, rows
 from server.erpnext.seeing import (
     OWNERSHIP_FIELDS,
@@ -23,7 +25,8 @@ from server.erpnext.seeing import (
     text,
 )
 from server.erpnext.site import site_of
-from server.erpnext.steps.step_1_platform_setup import ROOT_ITEM_GROUP, UNIT
+from server.erpnext.steps.step_1_platform_setup import STEP_KEY as SETUP_KEY
+from server.erpnext.warehouses import STEP_KEY as WAREHOUSES_KEY
 from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
@@ -96,9 +99,14 @@ class DemoItems:
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
         there = {(document.doctype, fold_name(document.name)) for document in found.documents}
-        for doctype, name, body in _bodies(company):
-            if (doctype, fold_name(name)) not in there:
-                await context.write(Intent(doctype=doctype, name=name), make(doctype, name, body))
+        for doctype, name, body in _bodies(context, company):
+            if (doctype, fold_name(name)) in there:
+                continue
+            intent, request = Intent(doctype=doctype, name=name), make(doctype, name, body)
+            if doctype == "Item Price":  # the engine makes its name up
+                await context.write(intent, request)
+            else:
+                await make_named(context, intent, request)
 
 
 def _demo(company: Company) -> list[_Demo]:
@@ -115,13 +123,16 @@ def _demo(company: Company) -> list[_Demo]:
     ]
 
 
-def _bodies(company: Company) -> list[tuple[str, str, JsonObject]]:
+def _bodies(context: StepContext, company: Company) -> list[tuple[str, str, JsonObject]]:
     group = company.names.item_group
+    root = context.outputs(SETUP_KEY).get("root_item_group", ROOT_ITEM_GROUP)
+    usual = company.names.with_suffix(MAIN_STORE)
+    warehouse = context.outputs(WAREHOUSES_KEY).get("main_store", usual)
     bodies: list[tuple[str, str, JsonObject]] = [
         (
             "Item Group",
             group,
-            {"item_group_name": group, "parent_item_group": ROOT_ITEM_GROUP, "is_group": 0},
+            {"item_group_name": group, "parent_item_group": root, "is_group": 0},
         )
     ]
     for each in _demo(company):
@@ -134,7 +145,7 @@ def _bodies(company: Company) -> list[tuple[str, str, JsonObject]]:
             "item_defaults": [
                 {
                     "company": company.name,
-                    "default_warehouse": company.names.with_suffix(MAIN_STORE),
+                    "default_warehouse": warehouse,
                 }
             ],
         }

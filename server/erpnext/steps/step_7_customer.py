@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.making import make_named
+from server.erpnext.masters import CUSTOMER_GROUP, ROOT_TERRITORY
 from server.erpnext.requests import make, rows
 from server.erpnext.seeing import (
     OWNERSHIP_FIELDS,
@@ -23,7 +25,7 @@ from server.erpnext.seeing import (
     text,
 )
 from server.erpnext.site import site_of
-from server.erpnext.steps.step_1_platform_setup import CUSTOMER_GROUP, ROOT_TERRITORY
+from server.erpnext.steps.step_1_platform_setup import STEP_KEY as SETUP_KEY
 from server.erpnext.versions import keeps_name
 from server.model.difference import Difference
 from server.model.step_context import Found, Intent
@@ -74,7 +76,7 @@ class WalkInCustomer:
         keeps = keeps_name(site.frappe_version)
         if not keeps and await _find(context, company, site) is not None:
             return
-        setup = context.outputs("step_1_platform_setup")
+        setup = context.outputs(SETUP_KEY)
         body: JsonObject = {
             "name": name,
             "customer_name": TITLE if keeps else name,
@@ -82,10 +84,11 @@ class WalkInCustomer:
             "customer_group": setup.get("customer_group", CUSTOMER_GROUP),
             "territory": setup.get("territory", ROOT_TERRITORY),
         }
-        await context.write(
-            Intent(doctype="Customer", name=name, slot=True, repeatable=keeps),
-            make("Customer", name, body),
-        )
+        intent = Intent(doctype="Customer", name=name, slot=True, repeatable=keeps)
+        if keeps:
+            await make_named(context, intent, make("Customer", name, body))
+        else:
+            await context.write(intent, make("Customer", name, body))
 
 
 async def _find(context: StepContext, company: Company, site: Site) -> JsonObject | None:

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.making import make_named
+from server.erpnext.payment_rows import ROW, add_row
 from server.erpnext.payments import CASH, account_name, row_key
 from server.erpnext.profile import (
     check_profile,
     find_profile,
+    is_legacy,
     profile_body,
     users_of,
     wanted_profile,
 )
-from server.erpnext.requests import get, insert_row, make, rows
+from server.erpnext.requests import get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
 from server.erpnext.site import site_of
+from server.erpnext.warehouses import selling_warehouse_of
 from server.errors import EngineError
 from server.model.difference import Difference
 from server.model.naming import fold_name
@@ -32,9 +36,7 @@ if TYPE_CHECKING:
     from server.erpnext.company import Company
     from server.erpnext.requests import JsonObject
     from server.model.ownership import Document
-    from server.model.step_context import StepContext
-
-_ROW = "Mode of Payment Account"
+    from server.model.step_context import Answer, StepContext
 
 
 class PosProfile:
@@ -52,24 +54,25 @@ class PosProfile:
         if not company.planned:
             await _check_accounts(context, company, there)
         documents: list[Document] = [
-            seen(_ROW, row, site.zone, name=row_key(company, method))
+            seen(ROW, row, site.zone, name=row_key(company, method))
             for method, row in there.items()
         ]
         missing = [
-            Difference(doctype=_ROW, name=row_key(company, method))
+            Difference(doctype=ROW, name=row_key(company, method))
             for method in context.spec.payment_methods
             # Its row for Cash comes with a Company (08-mode-of-payment-cash-get).
             if method not in there and not (company.planned and method == CASH)
         ]
         outputs: dict[str, str] = {}
-        profile, notes = await find_profile(context, company)
+        warehouse = await selling_warehouse_of(context, company)
+        profile, notes = await find_profile(context, company, warehouse)
         if profile is None:
             missing.append(Difference(doctype="POS Profile", name=company.names.pos_profile))
         else:
-            check_profile(profile, wanted_profile(context, company))
+            check_profile(profile, wanted_profile(context, company, warehouse))
             documents.append(seen("POS Profile", profile, site.zone))
             outputs["pos_profile"] = text(profile, "name")
-            notes += _note_on_users(context, profile)
+            notes += _remarks(context, profile)
         return Found(
             done=not missing,
             missing=tuple(missing),
@@ -85,8 +88,8 @@ class PosProfile:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
         missing = {(each.doctype, each.name) for each in found.missing}
         for method in context.spec.payment_methods:
-            if (_ROW, row_key(company, method)) in missing:
-                await _add_row(context, company, method)
+            if (ROW, row_key(company, method)) in missing:
+                await add_row(context, company, method)
         if any(doctype == "POS Profile" for doctype, _ in missing):
             await _make_profile(context, company)
 
@@ -95,7 +98,7 @@ async def _payment_rows(context: StepContext, company: Company) -> dict[str, Jso
     methods = context.spec.payment_methods
     answer = await context.read(
         rows(
-            _ROW,
+            ROW,
             ("parent", "in", list(methods)),
             ("company", "=", company.name),
             fields=(*OWNERSHIP_FIELDS, "parent", "company", "default_account"),
@@ -133,7 +136,7 @@ async def _check_accounts(
         usual = account_name(company, method)
         differences = (
             Difference(
-                doctype=_ROW,
+                doctype=ROW,
                 name=row_key(company, method),
                 field="default_account",
                 have=f"{name} (which {fault})",
@@ -171,47 +174,38 @@ def _fault(account: JsonObject | None, company: Company) -> str:
     return next((words for words, wrong in faults.items() if wrong), "")
 
 
-async def _add_row(context: StepContext, company: Company, method: str) -> None:
-    key = row_key(company, method)
-    # The answer holds the rows of every Company of the site: it is not kept. If the row is
-    # there already it may name another account; the second look compares it.
-    await context.write(
-        Intent(doctype=_ROW, name=key, slot=True),
-        insert_row(
-            _ROW,
-            key,
-            {
-                "parent": method,
-                "parenttype": "Mode of Payment",
-                "parentfield": "accounts",
-                "company": company.name,
-                "default_account": account_name(company, method),
-            },
-        ),
-    )
-
-
 async def _make_profile(context: StepContext, company: Company) -> None:
     name = company.names.pos_profile
-    intent = Intent(doctype="POS Profile", name=name)
+    wanted = wanted_profile(context, company, await selling_warehouse_of(context, company))
+
+    async def send(*, default_user: bool) -> Answer:
+        body = profile_body(context, company, wanted, default_user=default_user)
+        intent = Intent(doctype="POS Profile", name=name)
+        return await make_named(context, intent, make("POS Profile", name, body))
+
     try:
-        answer = await context.write(
-            intent, make("POS Profile", name, profile_body(context, company, default_user=True))
-        )
+        answer = await send(default_user=True)
     except EngineError as error:
         if error.code != Code.DEFAULT_PROFILE_TAKEN:
             raise
         await context.note(f"{context.spec.till_user} has another default POS Profile; it stays.")
-        answer = await context.write(
-            intent, make("POS Profile", name, profile_body(context, company, default_user=False))
-        )
+        answer = await send(default_user=False)
     if answer.kind is AnswerKind.EXISTS:
         # Not among the profiles of our Company a moment ago: its name is unique site-wide.
         profile = document_of(await context.read(get("POS Profile", name)))
-        check_profile(profile, wanted_profile(context, company))
+        check_profile(profile, wanted)
 
 
-def _note_on_users(context: StepContext, profile: JsonObject) -> tuple[str, ...]:
+def _remarks(context: StepContext, profile: JsonObject) -> tuple[str, ...]:
+    remarks = _on_users(context, profile)
+    if is_legacy(profile) and not text(profile, "selling_price_list"):
+        remarks += (
+            f"POS Profile {text(profile, 'name')} has no price list: the legacy system set none.",
+        )
+    return remarks
+
+
+def _on_users(context: StepContext, profile: JsonObject) -> tuple[str, ...]:
     user, users = context.spec.till_user, users_of(profile)
     if user and users and user not in users:
         return (f"POS Profile {text(profile, 'name')} is not for {user}, only for others.",)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.making import make_named
 from server.erpnext.requests import change, get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
 from server.erpnext.site import site_of
@@ -139,15 +140,12 @@ async def _open(context: StepContext, company: Company, profile: str, name: str)
         ],
         "docstatus": 1,
     }
-    answer = await context.write(
-        Intent(
-            doctype=_DOCTYPE,
-            name=name,
-            slot=True,
-            repeatable=keeps_name(site.frappe_version),
-        ),
-        make(_DOCTYPE, name, body),
-    )
+    keeps = keeps_name(site.frappe_version)
+    intent = Intent(doctype=_DOCTYPE, name=name, slot=True, repeatable=keeps)
+    if keeps:
+        answer = await make_named(context, intent, make(_DOCTYPE, name, body))
+    else:
+        answer = await context.write(intent, make(_DOCTYPE, name, body))
     if answer.kind is not AnswerKind.EXISTS:
         return True
     there = await context.read(get(_DOCTYPE, name))

@@ -12,14 +12,17 @@ from server.erpnext.client import ErpNextEngine
 from server.erpnext.codes import Code
 from server.erpnext.requests import make
 from server.errors import EngineError
-from server.model.states import GateState
+from server.model.states import ErrorClass, GateState
+from server.standin import company
 from server.standin.app import StandIn
 from tests.server.erpnext.conftest import KEY, SECRET, credentials
+from tests.server.erpnext.context import MemoryContext, drive_step, kenyan
 from tests.server.erpnext.sitework import document
 
 if TYPE_CHECKING:
     from server.erpnext.check import Checked
 
+STEP_0 = "step_0_engine_check"
 ALL = [
     "System Manager",
     "Accounts Manager",
@@ -102,6 +105,106 @@ async def test_a_wrong_key_ends_the_look_and_is_never_shown(
     assert KEY not in table
     assert SECRET not in table
     assert "not looked at" in table
+
+
+async def test_the_table_has_the_same_rows_whatever_is_wrong(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    rows = [each.what for each in (await engine.check_all("KE")).findings]
+    assert sum(what.startswith("role ") for what in rows) == 5
+    for wrong_thing in ({"token": "other:key"}, {"down": True}, {"roles": ["Sales User"]}):
+        await faults(site, **wrong_thing)
+        assert [each.what for each in (await engine.check_all("KE")).findings] == rows
+
+
+async def test_a_rate_limit_is_nothing_wrong_and_not_ready(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    await faults(site, faults=[{"method": "GET", "doctype": "ping", "status": 429, "times": 2}])
+    checked = await engine.check_all("KE")
+    assert checked.reachable
+    assert not checked.ready
+    assert all(each.ok is not False for each in checked.findings)
+
+
+async def test_the_only_chart_of_a_country_is_no_fault(
+    site: StandIn, engine: ErpNextEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A country with one chart of its own is not offered Standard, which it may have."""
+    monkeypatch.setattr(company, "CHARTS", ())
+    monkeypatch.setattr(company, "NATIONAL_CHARTS", {"kenya": ("Kenya - Chart of Accounts",)})
+    checked = await engine.check_all("KE")
+    assert checked.ready
+    assert "Kenya - Chart of Accounts, Standard" in engine_table(checked)
+
+
+async def test_a_site_set_up_in_another_language_is_set_up(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    root = document(site, "Item Group", "All Item Groups")
+    site.site.remove(root)
+    site.site.add({**root, "name": "Alle Artikelgruppen"})
+    assert (await engine.check_all("KE")).ready
+
+
+async def test_step_0_tells_all_that_is_wrong_at_once_and_shuts_the_gate(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    await faults(site, roles=["System Manager", "Stock Manager"])
+    site.site.remove(document(site, "Item Group", "All Item Groups"))
+    context = MemoryContext(engine=engine, spec=kenyan())
+    with pytest.raises(EngineError) as caught:
+        await drive_step(context, STEP_0)
+    error = caught.value
+    assert (error.error_class, error.code) == (
+        ErrorClass.ENGINE_MISCONFIGURED,
+        Code.ROLE_MISSING,
+    )
+    for words in (
+        "role Accounts Manager: missing. Give the API user the role Accounts Manager in ERPNext.",
+        "role Sales Master Manager or Sales Manager: missing.",
+        "role Item Manager: missing.",
+        "set up: no Item Group All Item Groups. Finish the setup wizard",
+        "right: reachable, right site, token valid, version",
+        "time zone, charts for KE",
+    ):
+        assert words in error.message
+    assert not context.writes
+
+    # Nothing was refused with a 403, and yet every tenant would meet it.
+    health = await engine.check()
+    assert (health.state, health.code) == (GateState.MISCONFIGURED, Code.ROLE_MISSING)
+    assert "role Item Manager: missing." in health.message
+    await faults(site, roles=ALL)
+    assert (await engine.check()).state is GateState.UP
+
+
+async def test_step_0_says_what_it_found_right(engine: ErpNextEngine) -> None:
+    context = MemoryContext(engine=engine, spec=kenyan())
+    await drive_step(context, STEP_0)
+    (told,) = context.found[STEP_0].notes
+    for words in ("provisioner@example.com", "15.65.4", "every role", "Africa/Nairobi", "Standard"):
+        assert words in told
+
+
+async def test_a_country_the_site_has_not_comes_with_the_whole_check(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    site.site.remove(document(site, "Country", "Kenya"))
+    with pytest.raises(EngineError) as caught:
+        await drive_step(MemoryContext(engine=engine, spec=kenyan()), STEP_0)
+    assert caught.value.code == Code.COUNTRY_UNKNOWN
+    assert "right: reachable" in caught.value.message
+
+
+async def test_an_outage_in_step_0_is_told_without_a_table(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    await faults(site, down=True)
+    with pytest.raises(EngineError) as caught:
+        await drive_step(MemoryContext(engine=engine, spec=kenyan()), STEP_0)
+    assert caught.value.code == Code.ENGINE_DOWN
+    assert "Engine check" not in caught.value.message
 
 
 async def test_a_site_that_is_down_is_not_reachable(site: StandIn, engine: ErpNextEngine) -> None:

@@ -1,0 +1,53 @@
+"""Masters that ERPNext's setup wizard makes: their usual names, and finding roots of trees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.requests import call, get, rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, document_of, rows_of, text
+from server.model.step_context import AnswerKind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import Answer, Request
+
+    Send = Callable[[Request], Awaitable[Answer]]
+
+UNIT = "Nos"
+ROOT_ITEM_GROUP = "All Item Groups"
+ROOT_CUSTOMER_GROUP = "All Customer Groups"
+ROOT_TERRITORY = "All Territories"
+CUSTOMER_GROUP = "Individual"
+
+_CHARTS_METHOD = (
+    "erpnext.accounts.doctype.account.chart_of_accounts.chart_of_accounts.get_charts_for_country"
+)
+
+
+def charts_request(country: str) -> Request:
+    """Ask which charts of accounts a country may choose from."""
+    return call(_CHARTS_METHOD, country=country)
+
+
+def charts_in(answer: Answer) -> list[str]:
+    """Return the charts an engine offers."""
+    return [str(each) for each in answer.data] if isinstance(answer.data, list) else []
+
+
+async def find_root(send: Send, doctype: str, usual: str) -> JsonObject | None:
+    """Return the root of a tree, or None.
+
+    A site that was set up in another language has given it another name, so it is looked for
+    by its place where the usual name is not there.
+    """
+    answer = await send(get(doctype, usual))
+    if answer.kind is AnswerKind.OK:
+        return document_of(answer)
+    parent = f"parent_{doctype.lower().replace(' ', '_')}"
+    answer = await send(rows(doctype, ("is_group", "=", 1), fields=(*OWNERSHIP_FIELDS, parent)))
+    roots = [row for row in rows_of(answer) if not text(row, parent)]
+    # The oldest: the system before this one could make second roots.
+    return min(roots, key=lambda row: text(row, "creation"), default=None)

@@ -1,0 +1,68 @@
+"""Adds the tenant's rows to Modes of Payment, which all Companies of a site share.
+
+One row at a time, and never by a PUT of the table, which replaces the rows of all other
+Companies (recording 08-mode-of-payment-put-drops-rows).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.codes import Code
+from server.erpnext.payments import account_name, row_key
+from server.erpnext.requests import insert_row, make
+from server.errors import EngineError
+from server.model.states import ErrorClass
+from server.model.step_context import Intent
+
+if TYPE_CHECKING:
+    from server.erpnext.company import Company
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import StepContext
+
+ROW = "Mode of Payment Account"
+
+
+async def add_row(context: StepContext, company: Company, method: str) -> None:
+    """Add the Company's row to a Mode of Payment.
+
+    The answer holds the rows of every Company of the site: it is not kept. If the row is
+    there already it may name another account; the second look compares it.
+    """
+    key = row_key(company, method)
+    row: JsonObject = {
+        "parent": method,
+        "parenttype": "Mode of Payment",
+        "parentfield": "accounts",
+        "company": company.name,
+        "default_account": account_name(company, method),
+    }
+    try:
+        await context.write(Intent(doctype=ROW, name=key, slot=True), insert_row(ROW, key, row))
+    except EngineError as error:
+        if error.code != Code.ENGINE_LINK_RACE:
+            raise
+        await _add_alone(context, method, key, row, error)
+
+
+async def _add_alone(
+    context: StepContext, method: str, key: str, row: JsonObject, refusal: EngineError
+) -> None:
+    """Add a row without the ones beside it.
+
+    The usual way stores the whole Mode of Payment, so a row of another tenant whose Company
+    or account is gone stops every tenant. Stored by itself a row is checked by itself. ERPNext
+    does not see then that there is one already: so we have looked, hold the slot, and a
+    request of unknown outcome is looked for before another is sent.
+    """
+    await context.note(
+        f"Mode of Payment {method} has rows that lead nowhere, not this tenant's. They stay; this "
+        "tenant's row is added by itself."
+    )
+    intent = Intent(doctype=ROW, name=key, slot=True, repeatable=False)
+    try:
+        await context.write(intent, make(ROW, key, row))
+    except EngineError as error:
+        if error.error_class is ErrorClass.PERMANENT:
+            raise refusal from error
+        raise

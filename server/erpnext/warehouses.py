@@ -1,0 +1,77 @@
+"""Which warehouses of a Company are the tenant's stores: those of our names, or legacy ones.
+
+The system before this one counted up where a name was taken (Main Store-1 … -9) and put its
+stores below a group of its own (Main Branch). Such a store is taken over where it is usable
+and the one of our name is not; we never count up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.erpnext.company import MAIN_STORE, POS_STORE, selling_warehouse
+from server.erpnext.requests import rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, flag, rows_of, text
+from server.model.naming import fold_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.erpnext.company import Company
+    from server.erpnext.requests import JsonObject
+    from server.model.step_context import StepContext
+
+STEP_KEY = "step_4_warehouses"
+_LEGACY_NUMBERS = range(1, 10)
+
+
+async def warehouses_of(context: StepContext, company: Company) -> dict[str, JsonObject]:
+    """Return all warehouses of a Company, by folded name."""
+    answer = await context.read(
+        rows(
+            "Warehouse",
+            ("company", "=", company.name),
+            fields=(*OWNERSHIP_FIELDS, "is_group", "disabled", "parent_warehouse"),
+        )
+    )
+    return {fold_name(text(row, "name")): row for row in rows_of(answer)}
+
+
+def is_usable(row: JsonObject, there: Mapping[str, JsonObject]) -> bool:
+    """Whether a warehouse can be sold from and lies in its Company's own tree."""
+    in_the_tree = fold_name(text(row, "parent_warehouse")) in there
+    return in_the_tree and not flag(row, "is_group") and not flag(row, "disabled")
+
+
+def store_in(there: Mapping[str, JsonObject], company: Company, store: str) -> JsonObject | None:
+    """Return the row of a store.
+
+    Args:
+        there: All warehouses of the Company.
+        company: The tenant's.
+        store: "Main Store" or "POS Store".
+
+    Returns:
+        The first usable one of our name and the legacy names; else the one of our name,
+        whatever is wrong with it; None if there is none at all.
+    """
+    names = (store, *(f"{store}-{number}" for number in _LEGACY_NUMBERS))
+    found = [
+        row for name in names if (row := there.get(fold_name(company.names.with_suffix(name))))
+    ]
+    usable = (row for row in found if is_usable(row, there))
+    ours = there.get(fold_name(company.names.with_suffix(store)))
+    return next(usable, ours)
+
+
+async def selling_warehouse_of(context: StepContext, company: Company) -> str:
+    """Return the warehouse the till sells from: as step_4 left it, else looked for anew."""
+    known = context.outputs(STEP_KEY).get("selling_warehouse")
+    if known:
+        return known
+    usual = selling_warehouse(context.spec, company)
+    if company.planned:
+        return usual
+    store = POS_STORE if context.spec.pos_store_enabled else MAIN_STORE
+    row = store_in(await warehouses_of(context, company), company, store)
+    return usual if row is None else text(row, "name")

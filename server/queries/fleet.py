@@ -82,7 +82,7 @@ class Fleet:
         """
         demand_any(actor, Right.READ_FLEET)
         gates = await self._database.reads.gates()
-        loads = await self._database.site_loads()
+        loads = await self._database.site_loads({each.site for each in self._engines.values()})
         return [
             self._standing(engine_id, entry, gates.get(entry.site), loads.get(entry.site))
             for engine_id, entry in sorted(self._engines.items())

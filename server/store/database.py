@@ -34,7 +34,7 @@ from server.store.wakeups import Wakeups
 from server.store.writer import PATIENCE_SECONDS, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from typing import Self, TypeVar
@@ -142,9 +142,9 @@ class Database:
         """Return all that is stored about a tenant, for a diagnosis; None for an unknown one."""
         return await read_picture(self._engine, tenant_id, now)
 
-    async def site_loads(self) -> dict[str, SiteLoad]:
-        """Return what each site has to do, and how long its steps took of late."""
-        return await read_loads(self._engine)
+    async def site_loads(self, sites: Collection[str]) -> dict[str, SiteLoad]:
+        """Return what some sites have to do, and how long their steps took of late."""
+        return await read_loads(self._engine, sites)
 
     async def held_tenants(self, site: str) -> int:
         """Return how many tenants of a site are held, of those that are not settled."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, literal_column, select
 
@@ -14,12 +14,15 @@ from server.store.snapshot import snapshot
 from server.store.tables import ATTEMPTS, RUNS, TENANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# The newest attempts of all sites: enough for a median of each step, and a bounded read
-# however long the history is.
+# The newest runs of each site, read from an index: enough for a median of each step, a bounded
+# read however long the history is, and no site is crowded out by another that is busier.
+_MEASURED_RUNS = 200
+# Attempts that such runs have at most, retries too.
 _MEASURED = 5000
 _DONE = (AttemptOutcome.APPLIED.value, AttemptOutcome.ADOPTED.value)
 
@@ -37,8 +40,8 @@ class SiteLoad:
     step_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-async def read_loads(engine: AsyncEngine) -> dict[str, SiteLoad]:
-    """Return the load of every site that has any, by site.
+async def read_loads(engine: AsyncEngine, sites: Collection[str]) -> dict[str, SiteLoad]:
+    """Return the load of each of some sites.
 
     Raises:
         StoreUnavailable: if the database can't be read now.
@@ -48,38 +51,21 @@ async def read_loads(engine: AsyncEngine) -> dict[str, SiteLoad]:
         .where(literal_column(OPEN))
         .group_by(RUNS.c.site, RUNS.c.state)
     )
-    newest = (
-        select(
-            ATTEMPTS.c.run_id,
-            ATTEMPTS.c.step_key,
-            ATTEMPTS.c.outcome,
-            ATTEMPTS.c.started_at,
-            ATTEMPTS.c.ended_at,
-        )
-        .order_by(ATTEMPTS.c.id.desc())
-        .limit(_MEASURED)
-        .subquery()
-    )
-    measured = (
-        select(RUNS.c.site, newest.c.step_key, newest.c.started_at, newest.c.ended_at)
-        .join(RUNS, RUNS.c.id == newest.c.run_id)
-        .where(newest.c.outcome.in_(_DONE), newest.c.ended_at.is_not(None))
-    )
     runs: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    seconds: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    seconds: dict[str, defaultdict[str, list[float]]] = {}
     async with snapshot(engine) as connection:
         for site, state, count in (await connection.execute(open_runs)).all():
             runs[site][state] = count
-        for site, key, began, ended in (await connection.execute(measured)).all():
-            seconds[site][key].append((ended - began).total_seconds())
+        for site in sites:
+            seconds[site] = defaultdict(list)
+            for key, began, ended in (await connection.execute(measured(site))).all():
+                seconds[site][key].append((ended - began).total_seconds())
     return {
         site: SiteLoad(
             open_runs=runs.get(site, {}),
-            step_seconds={key: tuple(each) for key, each in seconds.get(site, {}).items()},
+            step_seconds={key: tuple(each) for key, each in seconds[site].items()},
         )
-        for site in runs.keys() | seconds.keys()
+        for site in seconds
     }
 
 
@@ -96,3 +82,20 @@ async def count_held(engine: AsyncEngine, site: str) -> int:
     )
     async with snapshot(engine) as connection:
         return int((await connection.execute(query)).scalar_one())
+
+
+def measured(site: str) -> Select[Any]:  # Any: a row of three columns
+    """Return the question for key, begin and end of a site's newest attempts that did a step."""
+    newest = (
+        select(RUNS.c.id)
+        .where(RUNS.c.site == site)
+        .order_by(RUNS.c.id.desc())
+        .limit(_MEASURED_RUNS)
+        .subquery()
+    )
+    return (
+        select(ATTEMPTS.c.step_key, ATTEMPTS.c.started_at, ATTEMPTS.c.ended_at)
+        .join(newest, newest.c.id == ATTEMPTS.c.run_id)
+        .where(ATTEMPTS.c.outcome.in_(_DONE), ATTEMPTS.c.ended_at.is_not(None))
+        .limit(_MEASURED)
+    )

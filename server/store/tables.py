@@ -196,6 +196,8 @@ RUNS = Table(
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),
     Index("ix_runs_tenant_id", "tenant_id"),
+    # The newest runs of one site, whatever the others do.
+    Index("ix_runs_site", "site", "id"),
     # What workers claim from: open runs only.
     Index(
         "ix_runs_open",

@@ -223,6 +223,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("state IN ('QUEUED','RUNNING','WAITING')"),
             postgresql_where=sa.text("state IN ('QUEUED','RUNNING','WAITING')"),
         )
+        batch_op.create_index("ix_runs_site", ["site", "id"], unique=False)
         batch_op.create_index("ix_runs_tenant_id", ["tenant_id"], unique=False)
 
     op.create_table(

@@ -173,6 +173,7 @@ class EngineError(ProvisionerError):
         whole_site: Whether the wait asked for is the site's, not this request's.
         evidence: Further facts for the attempt's record.
         differences: What is there and not as wanted, field by field.
+        public: The message without names of other tenants, where `message` has some.
     """
 
     def __init__(
@@ -181,6 +182,7 @@ class EngineError(ProvisionerError):
         code: str,
         message: str,
         *,
+        public: str = "",
         status: int = 0,
         exc_type: str = "",
         engine_message: str = "",
@@ -202,3 +204,9 @@ class EngineError(ProvisionerError):
         self.whole_site = whole_site
         self.evidence = dict(evidence or {})
         self.differences = tuple(differences)
+        self.public = public
+
+    @property
+    def told(self) -> str:
+        """What whoever sees the tenant may read; `message` is for who sees all tenants."""
+        return self.public or self.message

@@ -10,6 +10,7 @@ from server.diagnosis.causes import DiagnosedCause, Evidence
 from server.diagnosis.engine_side import engine_evidence, what_the_engine_adds
 from server.model.budget import HEALING_PAUSES_SECONDS
 from server.model.causes import Severity
+from server.model.records import FOR_OPERATORS
 from server.model.states import DONE_STEP_STATES, ErrorClass, StepState
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def attempt_evidence(picture: Picture, step_key: str) -> tuple[Evidence, ...]:
         )
     if tried:
         facts.append(_attempt(tried[-1]))
-        facts += _last_answer(tried)
+        facts += _last_answer(tried, names_others=picture.names_others)
     return tuple(facts)
 
 
@@ -232,14 +233,11 @@ def _attempt(attempt: Attempt) -> Evidence:
     )
 
 
-def _last_answer(tried: list[Attempt]) -> list[Evidence]:
+def _last_answer(tried: list[Attempt], *, names_others: bool) -> list[Evidence]:
     """Return the engine's last answer, as it is on record."""
+    shown = {"status", "exc_type", "engine_message"} | ({FOR_OPERATORS} if names_others else set())
     for attempt in reversed(tried):
-        told = {
-            key: value
-            for key, value in attempt.evidence.items()
-            if key in {"status", "exc_type", "engine_message"}
-        }
+        told = {key: value for key, value in attempt.evidence.items() if key in shown}
         if told:
             words = ", ".join(f"{key} {value}" for key, value in sorted(told.items()))
             return [

@@ -34,7 +34,7 @@ def _seen(look: StepLook) -> StepSeen:
     return StepSeen(
         key=look.key,
         done=_DONE.get(look.stand),
-        missing=tuple(str(each) for each in wrong) or ((look.message,) if look.code else ()),
+        missing=tuple(str(each.told) for each in wrong) or ((look.told,) if look.code else ()),
         holds=tuple(
             f"{each.doctype} {each.name!r}"
             for each in look.documents

@@ -62,8 +62,9 @@ async def check_not_elsewhere(
         rows(doctype, ("name", "in", list(names)), fields=("name", "company"))
     )
     for row in rows_of(answer):
+        owner = text(row, "company")
         differences = compared(
-            doctype, text(row, "name"), (("company", text(row, "company"), company.name),)
+            doctype, text(row, "name"), (("company", owner, company.name),), of_others=True
         )
         if differences:
             raise differing(

@@ -10,7 +10,6 @@ from server.erpnext.making import check_not_elsewhere
 from server.erpnext.requests import get, rows
 from server.erpnext.seeing import (
     compared,
-    conflict,
     differing,
     document_of,
     flag,
@@ -148,17 +147,17 @@ def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
             with what it has and should have.
     """
     name = text(profile, "name")
-    if fold_name(text(profile, "company")) != fold_name(wanted.fields["company"]):
-        raise conflict(
+    differences = compared(
+        "POS Profile",
+        name,
+        (("company", text(profile, "company"), wanted.fields["company"]),),
+        of_others=True,
+    )
+    if differences:
+        raise differing(
             Code.DOCUMENT_NOT_OURS,
-            f"POS Profile {name!r} belongs to {text(profile, 'company')!r}, not to "
-            f"{wanted.fields['company']!r}. Its name is unique in the site: rename it in ERPNext, "
-            "then continue.",
-            differences=compared(
-                "POS Profile",
-                name,
-                (("company", text(profile, "company"), wanted.fields["company"]),),
-            ),
+            differences,
+            "Its name is unique in the site: rename it in ERPNext, then continue.",
         )
     fields = dict(wanted.fields)
     if not text(profile, "selling_price_list") and is_legacy(profile):

@@ -237,6 +237,7 @@ def _link(case: Case) -> Judgement:
         ErrorClass.RACE,
         Code.ENGINE_LINK_RACE,
         "met a document of another tenant in the making; nothing was stored.",
+        names_others=True,
     )
 
 
@@ -274,11 +275,22 @@ def _linked(case: Case) -> Judgement:
         ErrorClass.PERMANENT,
         Code.STILL_LINKED,
         "was refused: another document points to it. Remove that one first.",
+        names_others=True,
     )
 
 
 def _refused(case: Case) -> Judgement:
-    return error(case, ErrorClass.PERMANENT, Code.ENGINE_REFUSED, "was refused.")
+    # A Mode of Payment is checked with the rows of all Companies, a Company with that of Cash.
+    rows_of_all = case.request.doctype == "Mode of Payment Account" or (
+        case.request.doctype == "Company" and "Mode of " in case.words
+    )
+    return error(
+        case,
+        ErrorClass.PERMANENT,
+        Code.ENGINE_REFUSED,
+        "was refused.",
+        names_others=rows_of_all,
+    )
 
 
 def _not_permitted(case: Case) -> Judgement:

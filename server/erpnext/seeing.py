@@ -99,10 +99,22 @@ def utc(site_time: str, zone: ZoneInfo) -> datetime | None:
 
 
 def conflict(
-    code: Code, message: str, *, hold: bool = False, differences: Sequence[Difference] = ()
+    code: Code,
+    message: str,
+    *,
+    public: str = "",
+    hold: bool = False,
+    differences: Sequence[Difference] = (),
 ) -> EngineError:
     """Return the error that stops a tenant until a person decides."""
-    return EngineError(ErrorClass.PERMANENT, code, message, hold=hold, differences=differences)
+    return EngineError(
+        ErrorClass.PERMANENT,
+        code,
+        message,
+        public=public,
+        hold=hold,
+        differences=differences,
+    )
 
 
 def differing(code: Code, differences: Sequence[Difference], remedy: str) -> EngineError:
@@ -113,19 +125,19 @@ def differing(code: Code, differences: Sequence[Difference], remedy: str) -> Eng
         differences: At least one, all of one document.
         remedy: What a person may do.
     """
-    first = differences[0]
-    wrong = "; ".join(
-        f"{each.field} is {each.have!r}, wanted {each.want!r}" for each in differences
-    )
-    return conflict(
-        code,
-        f"{first.doctype} {first.name!r} is there, but {wrong}. {remedy}",
-        differences=differences,
-    )
+
+    def put(each_of: Sequence[Difference]) -> str:
+        wrong = "; ".join(
+            f"{each.field} is {each.have!r}, wanted {each.want!r}" for each in each_of
+        )
+        return f"{each_of[0].doctype} {each_of[0].name!r} is there, but {wrong}. {remedy}"
+
+    public = put([each.told for each in differences])
+    return conflict(code, put(differences), public=public, differences=differences)
 
 
 def compared(
-    doctype: str, name: str, values: Iterable[tuple[str, str, str]]
+    doctype: str, name: str, values: Iterable[tuple[str, str, str]], *, of_others: bool = False
 ) -> tuple[Difference, ...]:
     """Return those fields of a document that differ, compared as the engine does.
 
@@ -133,9 +145,12 @@ def compared(
         doctype: Of the document.
         name: Of the document.
         values: Field, what it has, what it should have.
+        of_others: Whether what it has names what is another tenant's.
     """
     return tuple(
-        Difference(doctype=doctype, name=name, field=field, have=have, want=want)
+        Difference(
+            doctype=doctype, name=name, field=field, have=have, want=want, of_others=of_others
+        )
         for field, have, want in values
         if fold_name(have) != fold_name(want)
     )

@@ -37,9 +37,15 @@ def error(
     ask_prober: bool = False,
     retry_after_seconds: float | None = None,
     whole_site: bool = False,
+    names_others: bool = False,
 ) -> EngineError:
-    """Return the error of a case; `what` goes on from its subject."""
+    """Return the error of a case; `what` goes on from its subject.
+
+    `names_others` says that ERPNext's words may name documents of other tenants.
+    """
     words = f" ERPNext: {case.words}" if case.words else ""
+    plain = f"{subject_of(case.request)} {what}"
+    public = f"{plain} An operator sees which." if names_others and words else ""
     evidence = {
         "method": case.request.method,
         "path": case.request.path,
@@ -50,7 +56,8 @@ def error(
     return EngineError(
         error_class,
         code,
-        f"{subject_of(case.request)} {what}{words}",
+        plain + words,
+        public=public,
         status=case.status,
         exc_type=case.exc_type,
         engine_message=case.words,

@@ -172,12 +172,12 @@ class Journal:
             due_at=until,
             waiting_for=WaitingFor(
                 code=WaitingCode.RETRY,
-                message=f"{kind.title} is tried again: {error.message}",
+                message=f"{kind.title} is tried again: {error.told}",
                 until=until,
             ),
         )
         driven.say(
-            f"{kind.title}: {error.message} Tried again in {following.pause_seconds:.1f} s.",
+            f"{kind.title}: {error.told} Tried again in {following.pause_seconds:.1f} s.",
             event="step.retry",
             level=LogLevel.WARNING,
             step_key=kind.key,
@@ -193,7 +193,7 @@ class Journal:
         self._blame(kind, error, counts, StepState.FAILED)
         self.end_with(AttemptOutcome.FAILED, error)
         driven.say(
-            f"{kind.title} failed: {error.message}",
+            f"{kind.title} failed: {error.told}",
             event="step.failed",
             level=LogLevel.ERROR,
             step_key=kind.key,
@@ -202,7 +202,7 @@ class Journal:
             error_class=error.error_class.value,
         )
         if error.hold:
-            await self.close(hold=Hold(reason=error.message, by="run", since=now))
+            await self.close(hold=Hold(reason=error.told, by="run", since=now))
 
     def end_with(self, outcome: AttemptOutcome, error: EngineError) -> None:
         """End the attempt under way with an error; written with the next write."""
@@ -210,7 +210,7 @@ class Journal:
             outcome,
             error_class=error.error_class,
             code=error.code,
-            message=error.message,
+            message=error.told,
             facts=evidence(error),
         )
 
@@ -246,7 +246,7 @@ class Journal:
             AttemptOutcome.WAIT_ENGINE,
             error_class=class_of(health),
             code=health.code,
-            message=error.message,
+            message=error.told,
             facts=evidence(error),
         )
         await self.wait_for_gate(health)
@@ -368,7 +368,7 @@ class Journal:
                 losses=counts.losses,
                 error_code=error.code,
                 error_class=error.error_class,
-                error_message=error.message,
+                error_message=error.told,
                 error_at=now,
                 completed_at=now if state is StepState.FAILED else None,
             )

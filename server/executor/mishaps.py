@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError
+from server.model.records import FOR_OPERATORS
 from server.model.states import ErrorClass, GateState
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def asking(error: EngineError) -> EngineError:
         ErrorClass.TRANSIENT,
         error.code,
         error.message,
+        public=error.public,
         status=error.status,
         exc_type=error.exc_type,
         engine_message=error.engine_message,
@@ -69,7 +71,9 @@ def evidence(error: EngineError) -> dict[str, str]:
     facts = {
         "status": str(error.status) if error.status else "",
         "exc_type": error.exc_type,
-        "engine_message": error.engine_message,
+        "engine_message": "" if error.public else error.engine_message,
+        # With names of other tenants: for who sees all of them.
+        FOR_OPERATORS: error.message if error.public else "",
         **error.evidence,
     }
     return {key: value for key, value in facts.items() if value}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +15,7 @@ class Difference:
         field: The field that differs; "" where the whole document is not there.
         have: What it has; "" where there is nothing.
         want: What it should have; "" where `field` is "".
+        of_others: Whether `have` names what is another tenant's.
     """
 
     doctype: str
@@ -22,6 +23,12 @@ class Difference:
     field: str = ""
     have: str = ""
     want: str = ""
+    of_others: bool = False
+
+    @property
+    def told(self) -> Difference:
+        """The same without names of other tenants."""
+        return replace(self, have="another's", of_others=False) if self.of_others else self
 
     def __str__(self) -> str:
         whole = self.name if self.name.startswith(self.doctype) else f"{self.doctype} {self.name}"

@@ -163,6 +163,10 @@ class Step:
     note: str = ""
 
 
+# Of an attempt's evidence: what only who sees all tenants may read, as it names others.
+FOR_OPERATORS = "for_operators"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try of one step; `outcome` is None while it is under way."""

@@ -135,6 +135,7 @@ def _conflict(kind: StepType, error: EngineError, requests: int) -> StepLook:
         differences=error.differences,
         code=error.code,
         message=error.message,
+        public=error.public,
         requests=requests,
     )
 

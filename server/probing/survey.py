@@ -6,7 +6,7 @@ looked at, there is no survey (`server.errors.EngineNotReady`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,7 @@ class StepLook:
         differences: What a person must mend, field by field (FOREIGN, DIFFERENT).
         code: Stable code of a conflict, or "".
         message: In plain words, with what to do; "" where all is well.
+        public: The same without names of other tenants, where it has some.
         notes: What a person may want to know besides.
         outputs: Facts the step gives to others (names, time zone, …).
         requests: Reads this look cost.
@@ -102,6 +103,18 @@ class StepLook:
     notes: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     requests: int = 0
+    public: str = ""
+
+    @property
+    def told(self) -> str:
+        """The message for whoever sees the tenant."""
+        return self.public or self.message
+
+    @property
+    def without_others(self) -> StepLook:
+        """The same without names of other tenants."""
+        differences = tuple(each.told for each in self.differences)
+        return replace(self, differences=differences, message=self.told, public="")
 
     @property
     def expected_requests(self) -> int:
@@ -139,6 +152,11 @@ class Survey:
     def clean(self) -> bool:
         """Whether every step stands as the tenant needs it."""
         return all(step.stand in {Stand.OK, Stand.SKIPPED} for step in self.steps)
+
+    @property
+    def without_others(self) -> Survey:
+        """The same without names of other tenants, for who may not know of them."""
+        return replace(self, steps=tuple(step.without_others for step in self.steps))
 
     @property
     def conflicts(self) -> tuple[StepLook, ...]:

@@ -108,7 +108,7 @@ class Surveys:
             spec = validate_spec(raw, engines=self._engine_ids, default_engine=self._default_engine)
             return _plan("", await self._prober.spec(spec))
         tenant = await self._tenant(actor, tenant_id)
-        return _plan(tenant.id, await self._prober.tenant(tenant.id))
+        return _plan(tenant.id, _for(actor, await self._prober.tenant(tenant.id)))
 
     async def verify(self, actor: Actor, tenant_id: str) -> Drift:
         """Say how a tenant at rest differs from what it should have.
@@ -129,7 +129,7 @@ class Surveys:
                 f"Tenant {tenant.id} was removed: there is nothing that could differ.",
                 code="TENANT_DEPROVISIONED",
             )
-        survey = await self._prober.tenant(tenant.id)
+        survey = _for(actor, await self._prober.tenant(tenant.id))
         return Drift(
             tenant_id=tenant.id, survey=survey, next_command=_next_command(tenant.id, survey)
         )
@@ -141,6 +141,11 @@ class Surveys:
         if live is None:
             raise unknown_tenant(checked)
         return live.record.tenant
+
+
+def _for(actor: Actor, survey: Survey) -> Survey:
+    """Leave names of other tenants to who sees all of them."""
+    return survey if actor.scope is None else survey.without_others
 
 
 def _plan(tenant_id: str, survey: Survey) -> Plan:

@@ -17,6 +17,8 @@ from server.model.states import ErrorClass
 from server.model.step_context import Found
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from server.model.step_context import Step, StepContext
 
 _SUMMARY = (
@@ -41,21 +43,24 @@ class FinalCheck:
 
     async def probe(self, context: StepContext) -> Found:
         """Repeat the probes; what differs in a required step is raised."""
-        wrong: list[str] = []
+        wrong: list[tuple[str, str]] = []
         notes: list[str] = []
         outputs: dict[str, str] = {}
         wanted = {step.key: step for step in ERPNEXT.steps_for(context.spec)}
         for step in self._checked:
             if step.key not in wanted:
                 continue
-            found, problem = await _look(step, context)
-            if problem:
-                (wrong if wanted[step.key].required else notes).append(f"{step.key}: {problem}")
+            found, problem, told = await _look(step, context)
+            if problem and wanted[step.key].required:
+                wrong.append((f"{step.key}: {problem}", f"{step.key}: {told}"))
+            elif problem:
+                notes.append(f"{step.key}: {told}")
             outputs.update(found.outputs if found else {})
         if wrong:
             raise conflict(
                 Code.FINAL_CHECK_FAILED,
-                f"The last look disagrees. {' '.join(wrong)} Retry the named steps.",
+                _disagrees(problem for problem, _ in wrong),
+                public=_disagrees(told for _, told in wrong),
             )
         return Found(
             done=True,
@@ -67,12 +72,18 @@ class FinalCheck:
         """Nothing: this step makes nothing."""
 
 
-async def _look(step: Step, context: StepContext) -> tuple[Found | None, str]:
+def _disagrees(problems: Iterable[str]) -> str:
+    return f"The last look disagrees. {' '.join(problems)} Retry the named steps."
+
+
+async def _look(step: Step, context: StepContext) -> tuple[Found | None, str, str]:
+    """Return what a step's look found, what is wrong, and what of that everybody may read."""
     try:
         found = await step.probe(context)
     except EngineError as error:
         if error.error_class is not ErrorClass.PERMANENT:
             raise  # the engine's trouble says nothing about the tenant
-        return None, f"{error.code}: {error.message}"
+        return None, f"{error.code}: {error.message}", f"{error.code}: {error.told}"
     missing = ", ".join(str(each) for each in found.missing)
-    return found, "" if found.done else f"missing: {missing}."
+    problem = "" if found.done else f"missing: {missing}."
+    return found, problem, problem

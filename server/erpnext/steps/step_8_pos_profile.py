@@ -8,6 +8,7 @@ them are compared here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
@@ -131,47 +132,63 @@ async def _check_accounts(
     accounts = {fold_name(text(row, "name")): row for row in rows_of(answer)}
     for method, name in names.items():
         fault = _fault(accounts.get(fold_name(name)), company)
-        if not fault:
-            continue
-        usual = account_name(company, method)
-        differences = (
-            Difference(
-                doctype=ROW,
-                name=row_key(company, method),
-                field="default_account",
-                have=f"{name} (which {fault})",
-                want=f"a leaf such as {usual}",
-            ),
-        )
-        if method in there:
-            raise conflict(
-                Code.PAYMENT_ACCOUNT_WRONG,
+        if fault:
+            raise _wrong_account(company, method, name, fault, has_row=method in there)
+
+
+def _wrong_account(
+    company: Company, method: str, name: str, fault: _Fault, *, has_row: bool
+) -> EngineError:
+    usual = account_name(company, method)
+
+    def put(words: str) -> str:
+        if has_row:
+            return (
                 f"Mode of Payment {method} names the account {name!r} for {company.name!r}, which "
-                f"{fault}. Set a leaf account such as {usual!r} there.",
-                differences=differences,
+                f"{words}. Set a leaf account such as {usual!r} there."
             )
-        raise conflict(
-            Code.PAYMENT_ACCOUNT_WRONG,
-            f"The account {name!r} for {method} {fault}. Retry step_3_chart_of_accounts, or mend "
-            "the account.",
-            differences=differences,
+        return (
+            f"The account {name!r} for {method} {words}. Retry step_3_chart_of_accounts, or mend "
+            "the account."
         )
 
+    difference = Difference(
+        doctype=ROW,
+        name=row_key(company, method),
+        field="default_account",
+        have=f"{name} (which {fault.words})",
+        want=f"a leaf such as {usual}",
+        of_others=fault.words != fault.told,
+    )
+    return conflict(
+        Code.PAYMENT_ACCOUNT_WRONG,
+        put(fault.words),
+        public=put(fault.told),
+        differences=(difference,),
+    )
 
-def _fault(account: JsonObject | None, company: Company) -> str:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fault:
+    """What is wrong with an account, and how it is told to who may not know of others."""
+
+    words: str
+    told: str
+
+
+def _fault(account: JsonObject | None, company: Company) -> _Fault | None:
     if account is None:
-        return "does not exist"
+        return _Fault(words="does not exist", told="does not exist")
+    owner, kind = text(account, "company"), text(account, "account_type")
+    if fold_name(owner) != fold_name(company.name):
+        return _Fault(words=f"belongs to {owner!r}", told="belongs to another Company")
     faults = {
-        f"belongs to {text(account, 'company')!r}": fold_name(text(account, "company"))
-        != fold_name(company.name),
         "is a group": flag(account, "is_group"),
         "is disabled": flag(account, "disabled"),
-        f"is of type {text(account, 'account_type')!r}, not Cash or Bank": text(
-            account, "account_type"
-        )
-        not in {"Cash", "Bank"},
+        f"is of type {kind!r}, not Cash or Bank": kind not in {"Cash", "Bank"},
     }
-    return next((words for words, wrong in faults.items() if wrong), "")
+    words = next((words for words, wrong in faults.items() if wrong), "")
+    return _Fault(words=words, told=words) if words else None
 
 
 async def _make_profile(context: StepContext, company: Company) -> None:

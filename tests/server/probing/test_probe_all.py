@@ -175,6 +175,22 @@ async def test_a_profile_of_the_name_that_is_anothers_is_found_before_anything_i
     assert "Other Shop" in found.message
 
 
+async def test_who_may_not_know_of_others_reads_no_name_of_theirs(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    context = await finished(engine)
+    document(site, "Warehouse", "Main Store - MNT")["company"] = "Base Company"
+    survey = await look(engine, subject(context))
+    whole = survey.step("step_4_warehouses")
+    assert whole is not None
+    assert "Base Company" in whole.message
+    assert "Base Company" in str(whole.differences)
+    told = survey.without_others.step("step_4_warehouses")
+    assert told is not None
+    assert "Base Company" not in told.message + str(told.differences)
+    assert (told.code, told.stand) == (whole.code, whole.stand)
+
+
 async def test_a_company_that_vanished_is_missing_with_a_code(
     site: StandIn, engine: ErpNextEngine
 ) -> None:

@@ -62,6 +62,9 @@ _OPTION_BY_FIELD = {
 }
 
 
+_NO_DATABASE = "STORE_UNAVAILABLE"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a command did not do what was asked for.
@@ -175,9 +178,9 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
         return "provisioner login EMAIL"
     if isinstance(error, AlreadyExists):
         return _look_at_the_other(error, request)
-    if isinstance(request, Start):
-        return ""
-    return _next_for_tenant(error, request)
+    told = "" if isinstance(request, Start) else _next_for_tenant(error, request)
+    # On the server's machine; an order is repeated with its id first.
+    return told or ("provisioner db check" if error.reason == _NO_DATABASE else "")
 
 
 def _without_a_server(request: Request) -> str:

@@ -85,6 +85,8 @@ class Authenticator:
             NotSignedIn: nothing was sent, or nothing that is good (any more).
             StoreUnavailable: the database can't be read now.
         """
+        # The first thing of every call: what follows would only wait.
+        self._store.demand_there()
         if not self.required:
             known = await self.known(authorization, origin=origin)
             return replace(LOCAL, origin=origin, user_id="" if known is None else known.user_id)

@@ -78,6 +78,7 @@ class SignIn:
             Throttled: too many tries; the right password is refused too.
             StoreUnavailable: the database can't be read now.
         """
+        self._store.demand_there()
         account = fold_email(email)[:_MAX_EMAIL]
         self._count(account, origin)
         user = await self._store.user_by_email(account)

@@ -66,6 +66,7 @@ def create_app(
             lambda: description.openapi(app, routes_of(parts.services)),
             metrics,
             parts.admit_monitor,
+            parts.access.store.demand_there,
         )
     )
     app.add_exception_handler(Refusal, _refused)

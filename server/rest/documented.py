@@ -481,6 +481,7 @@ ENGINE_HEALTH = said(EngineHealth, ENGINE)
 ENGINES_HEALTH = said(HealthResults, HEALTHS, 422, sent=bodies.TenantIds)
 MEMBERSHIPS = said(MembershipLine, MEMBER_OF, many=True)
 HEALTH = said(Healthy, {"status": "healthy"}, needs_token=False)
+READY = said(Healthy, {"status": "ready"}, needs_token=False)
 ROOT = said(Message, {"message": "Tenant provisioner"}, needs_token=False)
 METRICS: Said = {
     "responses": {

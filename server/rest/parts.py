@@ -77,8 +77,11 @@ class Parts:
         Raises:
             NotSignedIn: nobody who is known.
             NotAllowed: he does not see all tenants.
+            StoreUnavailable: the database is away.
         """
-        if not self.open_metrics:
+        if self.open_metrics:
+            self.access.store.demand_there()
+        else:
             await self.admit(await self.identify(request), "ReadMetrics")
 
     async def tenant_of(self, actor: Actor, text: str) -> TenantId:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
+from server.errors import StoreUnavailable
 from server.rest import documented
 from server.rest.answers import CompactJson, refusal_of
 from server.rest.docs_page import PAGE
@@ -28,6 +29,7 @@ def routes(
     openapi: Callable[[], dict[str, Any]],
     metrics: Metrics,
     admit: Callable[[Request], Awaitable[None]],
+    demand_there: Callable[[], None],
 ) -> APIRouter:
     """Return the routes.
 
@@ -35,6 +37,7 @@ def routes(
         openapi: Returns the API's description.
         metrics: What is known of the service.
         admit: Refuses who may not read them.
+        demand_there: Refuses while the database is away.
     """
     router = APIRouter(tags=["service"])
 
@@ -42,6 +45,15 @@ def routes(
     async def health() -> CompactJson:
         """Tell that the service is there; scripts compare the answer byte for byte."""
         return CompactJson({"status": "healthy"})
+
+    @router.get("/ready", **documented.READY)
+    async def ready() -> CompactJson:
+        """Tell whether orders and questions can be answered now: not while the database is away."""
+        try:
+            demand_there()
+        except StoreUnavailable as error:
+            return refusal_of(error, kind="health_error").answer()
+        return CompactJson({"status": "ready"})
 
     @router.get("/", **documented.ROOT)
     async def root() -> CompactJson:
@@ -58,6 +70,13 @@ def routes(
             return refusal_of(error, kind="metrics_error").answer()
         return Response(text, media_type=_METRICS_TYPE)
 
+    _describe(router, openapi)
+    return router
+
+
+def _describe(router: APIRouter, openapi: Callable[[], dict[str, Any]]) -> None:
+    """Add the routes that describe the API."""
+
     @router.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         """Show the API to people."""
@@ -67,5 +86,3 @@ def routes(
     async def described() -> CompactJson:
         """Describe the API to programs."""
         return CompactJson(openapi())
-
-    return router

@@ -30,6 +30,8 @@ SERVICE = provisioning_pb2.DESCRIPTOR.services_by_name["ProvisioningService"].fu
 FLEET = fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name
 # What the health service is asked about the sweeps of this process.
 RECONCILER = "reconciler"
+# And about the database.
+DATABASE = "database"
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -71,6 +73,8 @@ class RpcServer:
         self._service = service
         self._fleet = fleet
         self._server: grpc.aio.Server | None = None
+        self._served: tuple[str, ...] = ()
+        self._there = True
         self._health = _Health(fleet)
 
     async def start(self) -> None:
@@ -104,8 +108,20 @@ class RpcServer:
             ) from error
         await server.start()
         self._server = server
-        for service in ("", *served):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._served = (*served, DATABASE)
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self.serving(self._there)
+
+    async def serving(self, there: bool) -> None:  # noqa: FBT001 - a listener's signature
+        """Say whether the services can do their work: not while the database is away.
+
+        The server itself (no name) goes on to serve: started anew it could do no more.
+        """
+        self._there = there
+        words = health_pb2.HealthCheckResponse
+        status = words.SERVING if there else words.NOT_SERVING
+        for service in self._served:
+            await self._health.set(service, status)
 
     def _bind(self, server: grpc.aio.Server) -> int:
         if self._tls is None:

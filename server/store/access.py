@@ -47,6 +47,14 @@ class AccessStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def demand_there(self) -> None:
+        """Refuse at once what would only wait for a database that is away.
+
+        Raises:
+            StoreUnavailable: with the reason.
+        """
+        self._database.demand_there()
+
     async def user(self, user_id: str) -> User | None:
         """Return a user by id, or None."""
         return await self._user(USERS.c.id == user_id)

@@ -28,6 +28,7 @@ from server.store.history import History
 from server.store.listing import TenantLists
 from server.store.outbox import Outbox
 from server.store.pictures import read_picture
+from server.store.pulse import Pulse
 from server.store.reads import Reads
 from server.store.snapshot import snapshot
 from server.store.wakeups import Wakeups
@@ -81,6 +82,9 @@ class Database:
         patience = 0.0 if self.is_sqlite else PATIENCE_SECONDS
         self._writer = Writer(self._commit, patience_seconds=patience)
         self.on_applied = self._writer.on_applied
+        self.pulse = None if self.is_sqlite else Pulse(self.url)
+        if self.pulse is not None:
+            self.pulse.on_change(self._changed)
         self._wakeups: Wakeups | None = None
         if not self.is_sqlite and not postgres.is_pooled(self.url):
             self._wakeups = Wakeups(self.url)
@@ -106,7 +110,18 @@ class Database:
         database._writer.start()
         if database._wakeups is not None:
             database._wakeups.start()
+        if database.pulse is not None:
+            database.pulse.start()
         return database
+
+    def demand_there(self) -> None:
+        """Refuse at once what would only wait for a database that is away.
+
+        Raises:
+            StoreUnavailable: with the reason.
+        """
+        if self.pulse is not None:
+            self.pulse.demand()
 
     async def close(self) -> None:
         """Write what waits, then close every connection."""
@@ -205,11 +220,20 @@ class Database:
 
     async def dispose(self) -> None:
         """Close every connection; for a database that was made but not opened."""
+        if self.pulse is not None:
+            await self.pulse.stop()
         await self.glances.close()
         await self._engine.dispose()
         await self._transactions.dispose()
         if self.driver_lock is not None:
             self.driver_lock.release()
+
+    async def _changed(self, there: bool) -> None:  # noqa: FBT001 - a listener's signature
+        if not there:
+            # Who reads would wait on for an answer that does not come. The writer has rules of
+            # its own for what it had sent.
+            postgres.cut(self._engine)
+        self.glances.there(there)
 
     async def _commit(self, batch: Sequence[Operation]) -> list[Outcome]:
         return await self.in_transaction(lambda connection: apply(connection, batch))

@@ -38,6 +38,10 @@ _REMEDIES = (
         "See that it runs, and that host and port in PROVISIONER_DATABASE_URL are right.",
     ),
     (
+        ("no answer came in time",),
+        "See that it is not overloaded or stopped, and that the network passes packets.",
+    ),
+    (
         ("database is locked",),
         "Another process has been writing the same file for long: end it, or wait for it.",
     ),
@@ -101,7 +105,10 @@ def detail(error: BaseException) -> str:
         # A bug of ours: its words may hold what a caller sent.
         return type(source).__name__
     # Further lines quote the statement and its values.
-    text = str(source).partition("\n")[0].strip() or type(source).__name__
+    text = str(source).partition("\n")[0].strip()
+    if not text:
+        slow = isinstance(source, TimeoutError)
+        text = "no answer came in time" if slow else type(source).__name__
     low = text.lower()
     remedy = next((hint for words, hint in _REMEDIES if any(word in low for word in words)), "")
     return f"{text.rstrip('.')}. {remedy}".rstrip()

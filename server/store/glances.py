@@ -59,6 +59,9 @@ class Glances(Protocol):
     async def live(self, tenant_id: TenantId) -> Live | None:
         """Return the rows themselves, not older than this call."""
 
+    def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
+        """Hear that the database went away, or came back: nobody is left waiting for it."""
+
     async def close(self) -> None:
         """Close the connection."""
 
@@ -132,6 +135,9 @@ class SqliteGlances:
             return None if row is None else _live(row)
         except (sqlite3.Error, ValueError):
             return await self._reads.live(tenant_id)
+
+    def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
+        """Do nothing: a file answers, or fails by itself."""
 
     async def close(self) -> None:
         """Close the connection."""
@@ -238,6 +244,7 @@ class PostgresGlances:
         # Who waits, each with a future of his own: he may leave, and takes nobody along.
         self._waiting: list[tuple[TenantId, asyncio.Future[Hashable | None]]] = []
         self._task: asyncio.Task[None] | None = None
+        self._there = True
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
         """Return the mark of a tenant's rows; None: no such tenant."""
@@ -252,6 +259,12 @@ class PostgresGlances:
     async def live(self, tenant_id: TenantId) -> Live | None:
         """Return the rows themselves."""
         return await self._reads.live(tenant_id)
+
+    def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
+        """Let those who wait hear at once that no answer comes."""
+        self._there = there
+        if not there:
+            postgres.cut(self._engine)
 
     async def close(self) -> None:
         """Close the connection, after the look under way."""
@@ -285,8 +298,11 @@ class PostgresGlances:
     async def _look(self, tenant_ids: Sequence[TenantId]) -> dict[str, str]:
         try:
             return await self._fetch(tenant_ids)
-        except Exception:  # noqa: BLE001 - the connection may have been lost long ago: once more
+        except Exception:
             await self._drop()
+            if not self._there:
+                raise
+            # The connection may have been lost long ago: once more.
             return await self._fetch(tenant_ids)
 
     async def _fetch(self, tenant_ids: Sequence[TenantId]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 POOLER = "pooler"
+
+# The drivers' connections by engine. Any: asyncpg has no types.
+_OPENED: WeakKeyDictionary[AsyncEngine, WeakSet[Any]] = WeakKeyDictionary()
 
 _CONNECT_SECONDS = 5.0
 # A server that hangs, or a network that drops packets, answers nothing at all.
@@ -53,15 +57,21 @@ _OF_THE_FUTURE = "22023"
 _ENDED = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
 
 
-def engine(url: URL, *, connections: int, overflow: int = 0) -> AsyncEngine:
+def engine(
+    url: URL, *, connections: int, overflow: int = 0, seconds: float | None = None
+) -> AsyncEngine:
     """Make an engine whose pool gives no connection that is known to be dead.
 
     Args:
         url: `postgresql+asyncpg://…`, with `pooler=transaction` behind a pooler.
         connections: Connections that are kept.
         overflow: Further ones, under load.
+        seconds: Longest time to connect, and for an answer; None: those of the database's work.
     """
-    arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "command_timeout": _ANSWER_SECONDS}
+    arguments: dict[str, Any] = {
+        "timeout": seconds or _CONNECT_SECONDS,
+        "command_timeout": seconds or _ANSWER_SECONDS,
+    }
     if is_pooled(url):
         # A statement prepared on one of the pooler's connections is not known on the next.
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
@@ -73,6 +83,13 @@ def engine(url: URL, *, connections: int, overflow: int = 0) -> AsyncEngine:
         connect_args=arguments,
     )
 
+    opened: WeakSet[Any] = WeakSet()
+    _OPENED[made] = opened
+
+    @event.listens_for(made.sync_engine, "connect")
+    def remember(connection: Any, _record: Any) -> None:
+        opened.add(connection.driver_connection)
+
     @event.listens_for(made.sync_engine, "checkout")
     def refuse_dead(connection: Any, _record: Any, _proxy: Any) -> None:
         # The driver hears at once when the server hangs up; asking it costs no round trip.
@@ -80,6 +97,12 @@ def engine(url: URL, *, connections: int, overflow: int = 0) -> AsyncEngine:
             raise DisconnectionError
 
     return made
+
+
+def cut(made: AsyncEngine) -> None:
+    """Cut an engine's connections: whoever waits for an answer on one hears at once."""
+    for connection in list(_OPENED.get(made, ())):
+        connection.terminate()
 
 
 def is_pooled(url: URL) -> bool:

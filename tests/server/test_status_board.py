@@ -41,6 +41,9 @@ class Looks:
         self.reads += 1
         return self.rows
 
+    def there(self, there: bool) -> None:
+        return None
+
     async def close(self) -> None:
         return None
 

@@ -32,6 +32,9 @@ class Proxy:
         self.met = asyncio.Event()
         self.connections = 0
         self.refusing = False
+        # Cleared, nothing is passed on and nothing is cut: as a server that hangs.
+        self.flows = asyncio.Event()
+        self.flows.set()
 
     @property
     def url(self) -> URL:
@@ -146,12 +149,14 @@ class _Wire:
 
     async def _requests(self) -> None:
         while data := await self._client[0].read(_BYTES):
+            await self._proxy.flows.wait()
             if not await self._proxy.on_request(self, data):
                 await self.pass_on(data)
 
     async def _answers(self) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await self._server[0].read(_BYTES):
+                await self._proxy.flows.wait()
                 self.answered.set()
                 if not self.mute:
                     self._client[1].write(data)

@@ -1,8 +1,8 @@
 """Provisions a fleet on given sites; prints how long it took and who held which slot when.
 
-Ordered over gRPC, all tenants of one site before those of the next, with one worker as it is
-shipped. What is told of the slots is what the store was told: a request that is about to be
-sent takes the site's slot, its answer gives it back.
+Ordered over gRPC, one of each site in turn, with one worker as it is shipped. What is told of
+the slots is what the store was told: a request that is about to be sent takes the site's slot,
+its answer gives it back.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def measure(database: str, urls: list[str], tenants: int, patience: float)
         app.core.database.on_applied(watch.heard)
         began, cpu = time.perf_counter(), time.process_time()
         for number in range(tenants):
-            site = number * len(urls) // tenants
+            site = number % len(urls)
             spec = TenantSpec(company_name=f"Branch {number:03} Traders", engine_id=f"site-{site}")
             await client.start_provisioning(spec)
         try:

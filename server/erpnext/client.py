@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
 
 import httpx
@@ -268,7 +268,7 @@ class ErpNextEngine:
     ) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             verify=context,
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            cookies=_NoCookies(),
             follow_redirects=False,
             limits=httpx.Limits(
                 max_connections=connections,
@@ -277,6 +277,16 @@ class ErpNextEngine:
             ),
             transport=transport,
         )
+
+
+class _NoCookies(CookieJar):
+    """Keeps none and sends none, without reading them first: a tenth of a request's work."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Pass over what an answer sets."""
+
+    def add_cookie_header(self, request: object) -> None:
+        """Add nothing."""
 
 
 class _TooLargeError(Exception):

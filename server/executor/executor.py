@@ -220,17 +220,17 @@ class Executor:
         would lie idle until they all had stood before theirs.
         """
         on_site = Counter(run.site for run in (*self._taken.values(), *due.values()))
-        sites = self._engines.keys() - self._gates.closed()
+        sites: set[str] = self._engines.keys() - self._gates.closed()
         share = -(-free // max(1, len(sites)))
         left: list[DueRun] = []
-        while free > 0 and (
-            sites := {site for site in sites if self._gates.room(site, on_site[site])}
-        ):
+        while free > 0 and (sites := self._with_room(sites, on_site)):
+            may_begin = {site: self._slots.may_begin(site) for site in sites}
             seen = await self._due(sites, limit=free, besides=due.keys())
             given = Counter[str]()
             for run in seen:
-                if given[run.site] >= share:
-                    left.append(run)
+                most = may_begin[run.site]
+                if given[run.site] >= (share if most is None else min(share, most)):
+                    left += [run] if most is None else []
                 elif self._add(run, due, on_site):
                     given[run.site] += 1
             free -= given.total()
@@ -239,6 +239,13 @@ class Executor:
             sites -= {run.site for run in seen}
         for run in left[: max(0, free)]:
             self._add(run, due, on_site)
+
+    def _with_room(self, sites: Collection[str], on_site: Counter[str]) -> set[str]:
+        return {
+            site
+            for site in sites
+            if self._gates.room(site, on_site[site]) and self._slots.may_begin(site) != 0
+        }
 
     def _add(self, run: DueRun, due: dict[str, DueRun], on_site: Counter[str]) -> bool:
         """Add a run to `due` if its site has room for one more."""

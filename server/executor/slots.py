@@ -33,6 +33,10 @@ SEATS = 12
 # wait for one whose reads hang.
 COMING_SECONDS = 2.0
 
+# So many of a site are prepared at a time though all seats are taken: they would only be in
+# the way of those who have something to send. Some must be: not every run needs the slot.
+_AHEAD = 2
+
 Place = tuple["datetime", str]
 
 
@@ -85,6 +89,14 @@ class Line:
     def seated(self) -> int:
         """How many wait here for their turn."""
         return len(self._waiting)
+
+    @property
+    def may_begin(self) -> int | None:
+        """How many more may be prepared, as all seats are taken; None: as many as there are."""
+        if len(self._waiting) < SEATS:
+            return None
+        now = asyncio.get_running_loop().time()
+        return max(0, _AHEAD - sum(each.until > now for each in self._coming.values()))
 
     def seats(self, place: Place) -> bool:
         """Tell whether a run of that place would get a seat."""
@@ -337,6 +349,10 @@ class Slots:
         if site:
             return self._lines[site].seated
         return sum(line.seated for line in self._lines.values())
+
+    def may_begin(self, site: str) -> int | None:
+        """Tell how many runs of a site may begin now; None: as many as there are."""
+        return self._lines[site].may_begin
 
     def room(self, site: str) -> tuple[int, datetime | None]:
         """Tell how many may be called up to a site's line, and how early they must be ordered.

@@ -190,6 +190,22 @@ async def test_one_that_nobody_calls_up_keeps_the_others_once_and_not_for_long(
     assert had == [2, 3]
 
 
+async def test_where_all_seats_are_taken_few_are_prepared_at_a_time() -> None:
+    lines, had = Slots(), list[int]()
+    line = lines.of("a site")
+    async with line.turn(place(0)):
+        assert lines.may_begin("a site") is None
+        seated = [asyncio.create_task(stand(line, number, had)) for number in range(1, 5)]
+        await asyncio.sleep(0)
+        assert lines.may_begin("a site") == 2
+        came = [lines.expect("a site", place(number)) for number in (7, 8)]
+        assert lines.may_begin("a site") == 0
+        came[0]()
+        assert lines.may_begin("a site") == 1
+    await asyncio.gather(*seated)
+    assert lines.may_begin("a site") is None
+
+
 async def test_who_is_refused_by_the_database_hears_that_the_slot_is_free() -> None:
     line = Slots().of("a site")
     heard = line.heard

@@ -25,6 +25,7 @@ from server.app import App, build_engine, open_core, utc_now
 from server.erpnext.check import engine_facts, engine_table
 from server.erpnext.client import ErpNextEngine
 from server.errors import ProvisionerError, SettingsError, StoreUnavailable
+from server.greeting import database_options, greeting
 from server.logs import configure_logging
 from server.model.actor import LOCAL
 from server.settings import (
@@ -340,9 +341,10 @@ def engines_check(
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
         engines = load_engines(settings)
         if name not in engines.engines:
-            known = ", ".join(sorted(engines.engines)) or "none is configured"
+            known = ", ".join(sorted(engines.engines))
+            where = f"known are {known}" if known else "none is configured"
             raise SettingsError(
-                f"There is no engine {name!r}: {known}. Set PROVISIONER_ENGINES_FILE or "
+                f"There is no engine {name!r}: {where}. Set PROVISIONER_ENGINES_FILE or "
                 "--engines-file to the file that has it."
             )
         if len(country) != 2 or not country.isalpha():  # noqa: PLR2004 - ISO 3166-1 alpha-2
@@ -395,9 +397,16 @@ async def _serve(
         if with_reconciler or demo:
             await _start_reconciler(stack, app.core.database, healers[0], settings)
         settle_memory()
-        _say(_greeting(app, settings, engines, demo=demo))
-        if settings.auth and not await app.access.users.all():
-            _say("No users yet. Add the first one: provisioner users add EMAIL --role admin")
+        lines = greeting(
+            settings,
+            engines,
+            grpc_port=app.grpc_port,
+            http_port=app.http_port,
+            has_users=bool(await app.access.users.all()),
+            database_options=database_options(config, overrides, settings),
+            demo=demo,
+        )
+        _say("\n".join(lines))
         if demo:
             await _show_first_tenant(stack, app)
         await stopping.wait()
@@ -538,50 +547,6 @@ async def _demo_engines(stack: AsyncExitStack) -> EnginesConfig:
     return EnginesConfig(default="standin", engines={"standin": engine})
 
 
-def _greeting(app: App, settings: Settings, engines: EnginesConfig, *, demo: bool) -> str:
-    grpc = f"{settings.grpc_address.host}:{app.grpc_port}"
-    lines = [
-        f"Tenant provisioner: gRPC at {grpc}, HTTP at "
-        f"{settings.http_address.host}:{app.http_port}.",
-        f"Database: {settings.safe_database_url}",
-    ]
-    lines.extend(
-        f"Engine {engine.id}: {engine.url or engine.blueprint}"
-        for engine in engines.engines.values()
-    )
-    if not engines.engines:
-        lines.append("No engine is configured: set PROVISIONER_ENGINES_FILE (see README.md).")
-    if settings.auth:
-        lines.append("Authentication is on: sign in with provisioner login EMAIL.")
-    else:
-        lines.append("PROVISIONER_AUTH=off: everybody on this machine is administrator.")
-    if settings.is_exposed and settings.insecure:
-        lines.append("--insecure: others may reach this server, and it is not protected by itself.")
-    lines.extend(compat_switches(settings))
-    address = "" if grpc == "127.0.0.1:50051" else f" --address {grpc}"
-    call = "Call next" if not demo else "In another terminal"
-    lines.append(f"{call}: provisioner start 'Baraka Stores' --watch{address}")
-    return "\n".join(lines)
-
-
-def compat_switches(settings: Settings) -> list[str]:
-    """Name each right that old clients have, so that nobody gives them unknowingly."""
-    if not settings.compat:
-        return []
-    lines = ["PROVISIONER_COMPAT=on: tokens last 7 days, and every member may drive his tenant on."]
-    if not settings.opens_to_old_clients:
-        return [
-            *lines,
-            "PROVISIONER_COMPAT=on, but others may reach this server: nothing without sign-in.",
-        ]
-    return [
-        *lines,
-        "PROVISIONER_COMPAT=on: anybody here may register tenants and invite people over HTTP.",
-        "PROVISIONER_COMPAT=on: anybody here may read any tenant's status and log over HTTP.",
-        "PROVISIONER_COMPAT=on: admin@moran.com may sign in with the old scripts' password.",
-    ]
-
-
 async def _show_first_tenant(stack: AsyncExitStack, app: App) -> None:
     """Provision a first tenant before the reader's eyes, as a caller would."""
     _say(f"\nA first tenant: provisioner start '{_DEMO_COMPANY}' --watch\n")
@@ -597,6 +562,7 @@ async def _show_first_tenant(stack: AsyncExitStack, app: App) -> None:
         "--address",
         f"127.0.0.1:{app.grpc_port}",
         stdin=asyncio.subprocess.DEVNULL,
+        env=_nobodys_environment(),
     )
 
     async def end() -> None:
@@ -605,6 +571,13 @@ async def _show_first_tenant(stack: AsyncExitStack, app: App) -> None:
         await watching.wait()
 
     stack.push_async_callback(end)
+
+
+def _nobodys_environment() -> dict[str, str]:
+    """Return the environment without a sign-in: one kept for a server of before is in the way."""
+    unwanted = {"PROVISIONER_TOKEN", "PROVISIONER_TLS_CA"}
+    environ = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return {**environ, "PROVISIONER_PROFILE": "make run"}
 
 
 def _stop_signals() -> asyncio.Event:

@@ -95,7 +95,7 @@ def run(request: Request) -> ExitCode:
     except KeyboardInterrupt:
         # Logs and watches in JSON are complete line by line; everything else owes one document.
         if request.as_json and not isinstance(request, Logs | Watch):
-            output.failure(failures.interrupted())
+            output.failure(failures.interrupted(request))
         return ExitCode.INTERRUPTED
     except OutputClosed:
         return ExitCode.OUTPUT_CLOSED
@@ -181,7 +181,7 @@ async def _logs(client: ProvisionerClient, request: Logs, output: Output) -> Exi
                 if output.as_json:
                     output.json(as_object(entry))
                 else:
-                    output.lines([*days.heading(entry), render.log_line(entry)])
+                    output.lines([*days.heading(entry), days.line(entry)])
         except (ProvisionerError, asyncio.CancelledError):
             if log.cursor > request.after and not output.as_json:
                 follow = " -f" if request.follow else ""
@@ -194,15 +194,23 @@ async def _logs(client: ProvisionerClient, request: Logs, output: Output) -> Exi
 
 
 class _Days:
-    """Tells a person in a terminal when the day changes; lines alone hold the time only."""
+    """Tells the day: a person once where it changes, a pipe in each line, which may be cut out."""
 
     def __init__(self, output: Output) -> None:
-        self._wanted = output.interactive and not output.as_json
+        self._once = output.interactive
         self._day = ""
 
     def heading(self, entry: LogEntry) -> list[Text]:
-        day = entry.time.ToDatetime().strftime("%Y-%m-%d UTC")
-        if not self._wanted or day == self._day:
+        day = _day(entry)
+        if not self._once or day == self._day:
             return []
         self._day = day
-        return [Text(day, style="dim")]
+        return [Text(f"{day} UTC", style="dim")]
+
+    def line(self, entry: LogEntry) -> Text:
+        line = render.log_line(entry)
+        return line if self._once else Text.assemble(_day(entry), " ", line)
+
+
+def _day(entry: LogEntry) -> str:
+    return entry.time.ToDatetime().strftime("%Y-%m-%d")

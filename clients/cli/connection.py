@@ -98,6 +98,11 @@ def tls_ca_for(address: str) -> str:
     return profile.tls_ca if profile is not None and profile.address == address else ""
 
 
+def from_anywhere(tls_ca: str) -> str:
+    """Return whom to trust as a profile keeps it: later commands run in other folders."""
+    return tls_ca if tls_ca in {"", SYSTEM} else str(Path(tls_ca).absolute())
+
+
 def authorities(tls_ca: str) -> bytes | None:
     """Return the certificates to trust, in PEM; None: the machine's own."""
     if tls_ca == SYSTEM:

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clients.cli import exit_codes
+from clients.cli import exit_codes, unreachable
 from clients.cli.exit_codes import ExitCode
 from clients.cli.requests import (
     AcceptSite,
@@ -123,7 +123,9 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
     if isinstance(error, Unreachable) and not error.reason:
         message = _not_reachable(error, request)
     elif error.retry_delay_seconds:
-        message += f" Try again in {error.retry_delay_seconds:g} s."
+        again = f"Try again in {error.retry_delay_seconds:g} s."
+        # Behind a command no dot may stand: it would be pasted with it.
+        message += f" {again}" if message.endswith(".") else f" ({again})"
     return Failure(
         code=error.code,
         reason=error.reason,
@@ -136,12 +138,19 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
     )
 
 
-def interrupted() -> Failure:
+def interrupted(request: Request) -> Failure:
     """Say that a person ended the command before its result was there."""
+    message, tenant = "Interrupted. An order that was given goes on.", ""
+    if isinstance(request, Start):
+        tenant = request.tenant_id or ""
+        message += f" Given again with --request-id {request.request_id} it is the same order."
+    elif isinstance(request, Status | Continue | Retry | Order):
+        tenant = request.tenant
     return Failure(
         code="CANCELLED",
         reason="INTERRUPTED",
-        message="Interrupted. An order that was given goes on.",
+        message=message,
+        next_command=f"provisioner status {shlex.quote(tenant)} --watch" if tenant else "",
         exit_code=ExitCode.INTERRUPTED,
     )
 
@@ -164,7 +173,8 @@ def _not_reachable(error: ProvisionerError, request: Request) -> str:
                 f" {request.request_id} it is the same order."
             )
         return message
-    return f"Not reachable at {request.address}. Is it running? Start it with: provisioner serve"
+    message, _ = unreachable.why(request.address, error.message)
+    return message
 
 
 def _next_command(error: ProvisionerError, request: Request) -> str:
@@ -173,7 +183,7 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
     if told:
         return told
     if isinstance(error, Unreachable) and not error.reason and error.code == "UNAVAILABLE":
-        return _without_a_server(request)
+        return _without_a_server(error, request)
     if isinstance(error, Unauthenticated):
         return "provisioner login EMAIL"
     if isinstance(error, AlreadyExists):
@@ -183,10 +193,11 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
     return told or ("provisioner db check" if error.reason == _NO_DATABASE else "")
 
 
-def _without_a_server(request: Request) -> str:
-    if isinstance(request, AcceptSite):
+def _without_a_server(error: ProvisionerError, request: Request) -> str:
+    _, command = unreachable.why(request.address, error.message)
+    if command == unreachable.SERVE and isinstance(request, AcceptSite):
         return f"provisioner accept-site {shlex.quote(request.engine)} --local"
-    return "provisioner serve"
+    return command
 
 
 def _look_at_the_other(error: ProvisionerError, request: Request) -> str:

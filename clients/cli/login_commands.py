@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import Annotated
@@ -89,10 +91,7 @@ def read_password(file: Path | None, *, from_stdin: bool, confirm: bool = False)
     if file is not None and from_stdin:
         raise typer.BadParameter("Give --password-file or --password-stdin, not both.")
     if file is not None:
-        try:
-            password = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"Cannot read the password from {file}.") from error
+        password = _password_in(file)
     elif from_stdin or not sys.stdin.isatty():
         password = sys.stdin.readline()
     else:
@@ -105,6 +104,23 @@ def read_password(file: Path | None, *, from_stdin: bool, confirm: bool = False)
             "There is no password. Type it when asked, or use --password-stdin or --password-file."
         )
     return password
+
+
+def _password_in(file: Path) -> str:
+    """Read a file that its owner alone can read, as every file with a secret must be."""
+    try:
+        with file.open(encoding="utf-8") as handle:
+            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
+            # A pipe or a terminal is nobody else's; `<(pass show …)` is such a one.
+            if mode & 0o077 and file.is_file():
+                raise typer.BadParameter(
+                    f"{file} has mode {mode:04o}, so others may read the password. "
+                    f"Run: chmod 600 {shlex.quote(str(file))}"
+                )
+            return handle.read()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise typer.BadParameter(f"Cannot read the password from {file} ({why}).") from error
 
 
 def _call(request: requests.Request) -> int:

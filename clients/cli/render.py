@@ -53,8 +53,11 @@ _STEP_LOOKS = {
     tenant_pb2.STEP_STATE_FAILED: ("✗", "failed", "red"),
     tenant_pb2.STEP_STATE_SKIPPED: ("-", "skipped", "dim"),
 }
+_CANCELLED = tenant_pb2.TENANT_STATE_CANCELLED
 _ADOPTED = ("=", "adopted", "green")
 _WAITING = ("…", "waiting", "yellow")
+# A cancelled run ends between two tries; nothing runs there any more.
+_STOPPED = ("·", "stopped", "yellow")
 
 
 def status_lines(status: TenantStatus) -> Iterator[Text]:
@@ -122,6 +125,8 @@ def step_look(step: StepStatus, status: TenantStatus) -> tuple[str, str, str]:
         return _ADOPTED
     if step.key == status.current_step and status.HasField("waiting_for"):
         return _WAITING
+    if step.state == tenant_pb2.STEP_STATE_RUNNING and status.state == _CANCELLED:
+        return _STOPPED
     return _STEP_LOOKS.get(step.state, ("?", step_word(step.state), ""))
 
 

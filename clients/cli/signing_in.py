@@ -34,7 +34,7 @@ async def login(client: ProvisionerClient, request: Login, output: Output) -> Ex
             user=signed.caller.name,
             token=signed.access_token,
             expires_at=signed.expires_at.ToJsonString(),
-            tls_ca=request.tls_ca,
+            tls_ca=connection.from_anywhere(request.tls_ca),
         )
     )
     if output.as_json:

@@ -7,6 +7,7 @@ service answers where it stands. A tenant that is refused does not keep the othe
 from __future__ import annotations
 
 import asyncio
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.live import Live
 from rich.text import Text
 
-from clients.cli import exit_codes, standing, templates
+from clients.cli import exit_codes, render, standing, templates
 from clients.cli.exit_codes import ExitCode
 from clients.cli.failures import Failure
 from clients.cli.json_view import as_object
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 
 # Enough to keep a service busy, few enough to leave room for others.
 _AT_ONCE = 8
-_LOOK_SECONDS = 0.5
+# Below what the service grants one caller's connection (1000); the others follow in turn.
+_FOLLOWED_AT_ONCE = 500
+# Hundreds of tenants change many times a second; the eye takes four pictures.
+_DRAW_SECONDS = 0.25
 _GAP = "  "
 
 
@@ -62,12 +66,13 @@ async def start_many(client: ProvisionerClient, request: StartMany, output: Outp
     places = asyncio.Semaphore(_AT_ONCE)
     await asyncio.gather(*(_start(client, row, places) for row in rows))
     if request.watch:
-        await _follow(client, rows, output)
+        await _follow(client, rows, request.file, output)
     if output.as_json:
         output.json({"tenants": [_object(row) for row in rows]})
     else:
         output.lines(table(rows))
         output.lines(_errors(request.file, rows))
+        output.lines(_reasons(rows))
     return _exit_code(rows, watched=request.watch)
 
 
@@ -126,32 +131,51 @@ def _spec(template: Template) -> TenantSpec:
     return TenantSpec(**values)
 
 
-async def _follow(client: ProvisionerClient, rows: list[_Row], output: Output) -> None:
-    if output.as_json or not output.interactive:
-        await _until_rest(client, rows, lambda: None)
-        return
-    with Live(console=output.console, auto_refresh=False, transient=True) as live:
-
-        def show() -> None:
-            live.update(Text("\n").join(table(rows)), refresh=True)
-
-        show()
-        await _until_rest(client, rows, show)
-
-
-async def _until_rest(
-    client: ProvisionerClient, rows: list[_Row], show: Any
-) -> None:  # Any: () -> None
-    while moving := [
-        row for row in rows if row.status is not None and not standing.at_rest(row.status)
-    ]:
-        await asyncio.sleep(_LOOK_SECONDS)
-        for row in moving:
+async def _follow(client: ProvisionerClient, rows: list[_Row], file: str, output: Output) -> None:
+    """Follow all of them until each is at rest."""
+    try:
+        if output.as_json or not output.interactive:
+            await _until_rest(client, rows, asyncio.Event())
+            return
+        with Live(console=output.console, auto_refresh=False, transient=True) as live:
+            changed = asyncio.Event()
+            changed.set()
+            drawing = asyncio.create_task(_draw(live, rows, changed))
             try:
-                row.status = await client.get_status(row.template.tenant_id)
-            except Unreachable:
-                break  # away for a moment; asked again
-        show()
+                await _until_rest(client, rows, changed)
+            finally:
+                drawing.cancel()
+    except asyncio.CancelledError:
+        if not output.as_json:
+            output.note(
+                "Stopped watching; the tenants go on. Look again with:"
+                f" provisioner start -f {plain(shlex.quote(file))} --watch"
+            )
+        raise
+
+
+async def _draw(live: Live, rows: list[_Row], changed: asyncio.Event) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        live.update(Text("\n").join(table(rows)), refresh=True)
+        await asyncio.sleep(_DRAW_SECONDS)
+
+
+async def _until_rest(client: ProvisionerClient, rows: list[_Row], changed: asyncio.Event) -> None:
+    places = asyncio.Semaphore(_FOLLOWED_AT_ONCE)
+
+    async def follow(row: _Row) -> None:
+        try:
+            async with places, client.watch_status(row.template.tenant_id) as statuses:
+                async for status in statuses:
+                    row.status = status
+                    changed.set()
+        except ProvisionerError as error:
+            row.error = error  # of this tenant; the others are followed on
+
+    moving = [row for row in rows if row.status is not None and not standing.at_rest(row.status)]
+    await asyncio.gather(*(follow(row) for row in moving))
 
 
 def _object(row: _Row) -> dict[str, Any]:
@@ -180,6 +204,19 @@ def _errors(file: str, rows: list[_Row]) -> Iterator[Text]:
             name = violation.field.removeprefix("spec.").partition("[")[0]
             line = row.template.lines.get(name, row.template.line)
             yield Text(f"{plain(file)}:{line}: {name}: {plain(violation.description)}", "red")
+
+
+def _reasons(rows: list[_Row]) -> Iterator[Text]:
+    """Say of each tenant that is not well why, and the next command."""
+    for row in rows:
+        if row.status is None or standing.exit_code(row.status) is ExitCode.DONE:
+            continue
+        name = plain(row.template.name)
+        for error in row.status.errors:
+            yield Text(f"{name}: {render.error(error)}", "red")
+        if row.status.HasField("hold"):
+            yield Text(f"{name}: held {render.hold(row.status)}", "red")
+        yield Text(f"Next: {plain(standing.next_command(row.status))}")
 
 
 def _exit_code(rows: list[_Row], *, watched: bool) -> ExitCode:

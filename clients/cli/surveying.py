@@ -149,7 +149,8 @@ def verify_lines(found: VerifyResponse) -> Iterator[Text]:
 
 def _head(survey: Survey) -> Iterator[Text]:
     name = plain(survey.spec.company_name)
-    yield Text.assemble(("Company  ", "dim"), (name, "bold"), "  ", plain(survey.tenant_id))
+    known = f"  {plain(survey.tenant_id)}" if survey.tenant_id else ""
+    yield Text.assemble(("Company  ", "dim"), (name, "bold"), known)
     ready = plain(survey.engine) or "could not be asked for its version"
     yield Text.assemble(("Engine   ", "dim"), f"{plain(survey.engine_id)} is ready: {ready}")
     looked = f"{full_time(survey.looked_at)}, in {survey.seconds:.1f} s"
@@ -162,7 +163,9 @@ def _step_lines(step: StepSurvey, *, planning: bool) -> Iterator[Text]:
     optional = "" if step.required else "  (optional)"
     time = ""
     if planning and step.standing == survey_pb2.STEP_STANDING_MISSING and not step.code:
-        time = f"  about {_seconds(step.expected_seconds)}, {step.expected_requests} requests"
+        plural = "" if step.expected_requests == 1 else "s"
+        requests = f"{step.expected_requests} request{plural}"
+        time = f"  about {_seconds(step.expected_seconds)}, {requests}"
     yield Text.assemble(
         (f"{mark} ", style),
         f"{plain(step.step_key):<28}",
@@ -202,6 +205,8 @@ def _difference_words(each: Difference) -> str:
     if not each.field:
         return f"not there: {name}"
     have = plain(each.have) or "nothing"
+    if each.field == "made by":
+        return f"{name}: made by {have}, not by {plain(each.want)}"
     return f"{name}: {plain(each.field)} is {have}, wanted {plain(each.want)}"
 
 

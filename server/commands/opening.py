@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from server.model.spec import TenantSpec
 
 
-# Which output of a step says that a person left it out.
-SKIPPED_BY = "skipped_by"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineEntry:
     """What orders need to know of a configured engine."""
@@ -73,8 +69,7 @@ def carried_steps(
         if kind is None or kind.always or step.key in again:
             continue
         # What a person left out stays out, until somebody retries it.
-        by_person = step.state is StepState.SKIPPED and SKIPPED_BY in step.outputs
-        if step.state is StepState.COMPLETED or by_person:
+        if step.state is StepState.COMPLETED or step.left_out_by_person:
             done[step.key] = step
     return done
 

@@ -9,11 +9,11 @@ from server.access.policy import demand
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk, refuse_in_motion
-from server.commands.opening import SKIPPED_BY
 from server.errors import Refused
 from server.model.actor import Right
 from server.model.blueprint import Skippable, blueprint_of
 from server.model.derive import closed_state, derive
+from server.model.records import SKIPPED_BY
 from server.model.states import (
     LogLevel,
     Order,
@@ -88,7 +88,7 @@ class Skipping(OrderDesk):
                 f"{step_key} is no step of this tenant's run, so there is nothing to skip.",
                 code="STEP_NOT_SKIPPABLE",
             )
-        if step.state is StepState.SKIPPED and SKIPPED_BY in step.outputs:
+        if step.left_out_by_person:
             return self._remember(asked)
         if step.state is StepState.COMPLETED:
             raise Refused(

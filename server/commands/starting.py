@@ -139,10 +139,11 @@ class Starting(OrderDesk):
             raise AlreadyExists(
                 f"The id {tenant_id} is taken. Choose another, or leave it out.", code="ID_TAKEN"
             )
-        if live.record.tenant.spec != spec:
+        differences = live.record.tenant.spec.differences(spec)
+        if differences:
             raise AlreadyExists(
-                f"Tenant {tenant_id} exists with another spec. To see it: provisioner status "
-                f"{tenant_id}. To drive it on as it is: provisioner continue {tenant_id}.",
+                f"Tenant {tenant_id} exists with another spec: {'; '.join(differences)}. To drive "
+                f"it on as it is: provisioner continue {tenant_id}",
                 code="SPEC_DIFFERS",
                 facts={"tenant_id": tenant_id},
             )

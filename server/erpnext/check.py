@@ -99,8 +99,7 @@ def engine_table(checked: Checked) -> str:
         if finding.remedy:
             code = f" ({finding.code})" if finding.code else ""
             lines.append(f"{'':<4}{'':<{width}}  Fix: {finding.remedy}{code}")
-    wrong = sum(finding.ok is not True for finding in checked.findings)
-    lines.append("Ready: a tenant could be made now." if checked.ready else f"Not ready: {wrong}.")
+    lines.append("Ready: a tenant could be made now." if checked.ready else _not_ready(checked))
     return "\n".join(lines)
 
 
@@ -117,6 +116,13 @@ def engine_line(checked: Checked) -> str:
     parts += [f"right: {', '.join(right)}"] if right else []
     parts += [f"not looked at: {', '.join(unknown)}"] if unknown else []
     return f"Engine check: {'; '.join(parts)}."
+
+
+def _not_ready(checked: Checked) -> str:
+    wrong = sum(finding.ok is False for finding in checked.findings)
+    unknown = sum(finding.ok is None for finding in checked.findings)
+    told = f"Not ready: {wrong} to mend"
+    return f"{told}, {unknown} not known." if unknown else f"{told}."
 
 
 def engine_facts(engine_id: str, site: str, checked: Checked) -> dict[str, object]:

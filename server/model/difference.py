@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+# In the place of a field: who made a document that is another's.
+MADE_BY = "made by"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -34,4 +37,6 @@ class Difference:
         whole = self.name if self.name.startswith(self.doctype) else f"{self.doctype} {self.name}"
         if not self.field:
             return whole
+        if self.field == MADE_BY:
+            return f"{whole}: {MADE_BY} {self.have}, not by {self.want}"
         return f"{whole}: {self.field} is {self.have!r}, wanted {self.want!r}"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from server.model.states import StepState
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
         LogLevel,
         Order,
         RunState,
-        StepState,
         TenantState,
         WaitingCode,
     )
@@ -130,6 +131,10 @@ class Run:
     cancellation: Cancellation | None = None
 
 
+# Which output of a step says that a person left it out.
+SKIPPED_BY = "skipped_by"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of a run.
@@ -161,6 +166,11 @@ class Step:
     completed_at: datetime | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def left_out_by_person(self) -> bool:
+        """Whether a person ordered that it be left out, not the step itself."""
+        return self.state is StepState.SKIPPED and SKIPPED_BY in self.outputs
 
 
 # Of an attempt's evidence: what only who sees all tenants may read, as it names others.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 DEFAULT_COUNTRY_CODE = "KE"
 DEFAULT_CHART = "Standard"
@@ -47,3 +47,11 @@ class TenantSpec:
     engine_id: str
     payment_methods: tuple[str, ...] = DEFAULT_PAYMENT_METHODS
     opening_amount: float = 0.0
+
+    def differences(self, other: TenantSpec) -> tuple[str, ...]:
+        """Say in what another spec is not this one, a phrase a field."""
+        return tuple(
+            f"{field.name} is {getattr(self, field.name)!r}, not {getattr(other, field.name)!r}"
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        )

@@ -56,7 +56,10 @@ async def probe_all(
     for kind in blueprint.steps_for(subject.spec):
         if kind.last:
             continue  # the final check repeats these looks
-        looks.append(await _look(engine, kind, context, looks))
+        if kind.key in subject.left_out:
+            looks.append(_left_out(kind, subject.left_out[kind.key]))
+        else:
+            looks.append(await _look(engine, kind, context, looks))
     return Survey(
         spec=subject.spec,
         engine_id=subject.spec.engine_id,
@@ -108,6 +111,16 @@ async def _look(
         notes=(*found.notes, *context.notes[noted:]),
         outputs=found.outputs,
         requests=context.requests - sent,
+    )
+
+
+def _left_out(kind: StepType, note: str) -> StepLook:
+    return StepLook(
+        key=kind.key,
+        title=kind.title,
+        required=kind.required,
+        stand=Stand.SKIPPED,
+        message=note,
     )
 
 

@@ -27,7 +27,8 @@ class Subject:
         completed_once: Whether the tenant was ever COMPLETED.
         only_tenant_of_name: Whether no other tenant of the site has that company name.
         bound_elsewhere: Folded abbreviations that other tenants of the site are bound to.
-        api_user: The user our requests are made as; filled in by the look.
+        left_out: Steps that a person ordered to leave out, with his words: nothing of theirs
+            is missing.
     """
 
     spec: TenantSpec
@@ -37,6 +38,7 @@ class Subject:
     completed_once: bool = False
     only_tenant_of_name: bool = True
     bound_elsewhere: Collection[str] = frozenset()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def subject_of(claim: Claim, bound_elsewhere: Collection[str]) -> Subject:
@@ -50,4 +52,5 @@ def subject_of(claim: Claim, bound_elsewhere: Collection[str]) -> Subject:
         completed_once=tenant.first_completed_at is not None,
         only_tenant_of_name=claim.only_tenant_of_name,
         bound_elsewhere=bound_elsewhere,
+        left_out={step.key: step.note for step in claim.record.steps if step.left_out_by_person},
     )

@@ -30,12 +30,14 @@ def copy_sqlite(source: Path, target: Path) -> int:
     """Copy a database whole, at one moment, also while it is written; return its bytes.
 
     Raises:
-        SettingsError: the target is there already.
+        SettingsError: the target is there already, or its folder is not.
         StoreUnavailable: the source can't be read, or the target not be written.
     """
     unfinished = target.with_name(f".{target.name}.unfinished")
     if target.exists():
         raise SettingsError(f"{target} is there already. Name another file, or remove it first.")
+    if not target.parent.is_dir():
+        raise SettingsError(f"There is no folder {target.parent}. Make it, or name another file.")
     try:
         # Only its owner may read it: the file holds everything.
         os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))

@@ -63,7 +63,11 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
         parsed = make_url(url)
         kind = parsed.get_backend_name()
     except Exception as error:
-        raise SettingsError(f"--from is no database URL: {type(error).__name__}.") from error
+        # Without the error's words: they may hold the URL's password.
+        raise SettingsError(
+            "--from is no database URL. Give postgresql+asyncpg://user:password@host/database "
+            "or sqlite+aiosqlite:////path/of/old.db."
+        ) from error
     if kind not in _DRIVERS:
         raise SettingsError(f"--from names a database of kind {kind}; say sqlite or postgresql.")
     parsed = parsed.set(drivername=_DRIVERS[kind])
@@ -76,7 +80,9 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
                 )
             yield connection
     except DRIVER_ERRORS as error:
-        raise StoreUnavailable(f"The old database can't be read: {detail(error)}") from error
+        # It is not our own database's URL that is wrong here.
+        words = detail(error).replace("PROVISIONER_DATABASE_URL", "--from")
+        raise StoreUnavailable(f"The old database can't be read: {words}") from error
     finally:
         await engine.dispose()
 

@@ -135,3 +135,18 @@ async def test_what_is_wrong_with_a_users_command_is_said_as_json(shell: Shell) 
     assert (code, refused["error"]["reason"]) == (5, "USER_NOT_FOUND")
     code, refused, _ = await shell.run("users", "add", "no-address", stdin=PASSWORD)
     assert (code, refused["error"]["fields"][0]["field"]) == (2, "email")
+
+
+async def test_a_password_file_that_others_can_read_is_refused(
+    shell: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "jane password"
+    file.write_text(PASSWORD)
+    file.chmod(0o640)
+    add = ("users", "add", "jane@example.com", "--password-file", str(file))
+    code, refused, said = await shell.run(*add)
+    assert code == 2
+    assert f"chmod 600 '{file}'" in refused["error"]["message"]
+    assert PASSWORD not in said
+    file.chmod(0o600)
+    assert (await shell.run(*add))[0] == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,8 @@ import grpc
 from provisioner.v1 import orders_pb2, provisioning_pb2, tenant_pb2
 from tests.clients import builders
 from tests.clients.builders import TENANT
-from tests.clients.fake_service import FakeService, Fault, Serving
-from tests.clients.processes import run
+from tests.clients.fake_service import FakeService, Fault, Hang, Serving
+from tests.clients.processes import GUARD_SECONDS, finish, run, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,3 +127,40 @@ async def test_a_wrong_file_orders_nothing(
     assert f"{file}:2: compny_name" in result.err
     assert "Did you mean company_name?" in result.err
     assert not service.requests["StartProvisioning"]
+
+
+async def test_a_file_is_watched_by_streams_until_each_is_at_rest(
+    service: FakeService, server: Serving, tmp_path: Path
+) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text("- company_name: Acme\n- company_name: Bidii\n")
+    service.statuses = deque([builders.status(0)])
+    service.watches.extend(
+        [[builders.status(1), builders.completed()], [builders.status(1), builders.failed()]]
+    )
+    result = await run("start", "-f", str(file), "--watch", "--address", server.address)
+    assert result.code == 1
+    # One look each before the order, and no more: changes come by themselves.
+    assert len(service.requests["GetStatus"]) == len(service.requests["WatchStatus"]) == 2
+    assert "COMPLETED" in result.out
+    assert "FAILED" in result.out
+    assert f"Next: provisioner continue {TENANT}" in result.out
+    assert any(line.startswith(("Acme: step_", "Bidii: step_")) for line in result.out.splitlines())
+
+
+async def test_ctrl_c_ends_the_watch_of_a_file_and_says_how_to_look_again(
+    service: FakeService, server: Serving, tmp_path: Path
+) -> None:
+    file = tmp_path / "my tenants.yaml"
+    file.write_text("company_name: Acme\n")
+    service.statuses = deque([builders.status(0)])
+    service.watches.extend([[builders.status(1), Hang()]])
+    command = ("start", "-f", str(file), "--watch", "--address", server.address)
+    async with running(*command) as process:
+        async with asyncio.timeout(GUARD_SECONDS):
+            while not service.requests["WatchStatus"]:
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        result = await finish(process)
+    assert result.code == 130
+    assert f"provisioner start -f '{file}' --watch" in result.err

@@ -65,7 +65,9 @@ async def test_a_log_is_printed_a_line_an_entry(service: FakeService, server: Se
     ]
     result = await run("logs", TENANT, "--address", server.address)
     assert result.code == 0
-    assert result.out == "10:00:01 INFO    step_2_company begins\n10:00:02 WARNING - hm\n"
+    assert result.out == (
+        "2026-11-24 10:00:01 INFO    step_2_company begins\n2026-11-24 10:00:02 WARNING - hm\n"
+    )
 
 
 async def test_a_log_in_json_is_an_object_a_line(service: FakeService, server: Serving) -> None:

@@ -212,10 +212,17 @@ async def test_a_start_on_a_known_id_with_another_spec_is_refused(desk: Desk) ->
     wanted = new_id(NOON)
     await desk.start(tenant_id=wanted)
     before = await desk.scene.everything()
-    for raw in (RawSpec(company_name="Bidii"), RawSpec(company_name=NAME, country_code="UG")):
+    others = {
+        "company_name is 'Kijani Stores', not 'Bidii'": RawSpec(company_name="Bidii"),
+        "till_user is None, not 'till@example.com'": RawSpec(
+            company_name=NAME, till_user="till@example.com"
+        ),
+    }
+    for said, raw in others.items():
         with pytest.raises(AlreadyExists) as caught:
             await desk.commands.start(JANE, raw, tenant_id=wanted)
         assert caught.value.code == "SPEC_DIFFERS"
+        assert f"exists with another spec: {said}. " in caught.value.message
     assert await desk.scene.everything() == before
 
 

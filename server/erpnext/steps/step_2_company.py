@@ -19,7 +19,7 @@ from server.erpnext.requests import call, get, make, rows
 from server.erpnext.seeing import compared, conflict, document_of, rows_of, seen, text
 from server.erpnext.site import site_of
 from server.errors import EngineError
-from server.model.difference import Difference
+from server.model.difference import MADE_BY, Difference
 from server.model.naming import (
     COST_CENTER_LENGTH,
     Names,
@@ -283,7 +283,7 @@ def _not_ours(context: StepContext, site: Site, company: CompanySeen) -> EngineE
             Difference(
                 doctype="Company",
                 name=company.document.name,
-                field="made by",
+                field=MADE_BY,
                 have=company.document.owner or "nobody known",
                 want=f"this tenant (as {site.api_user})",
             ),

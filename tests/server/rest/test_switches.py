@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.__main__ import compat_switches
+from server.greeting import compat_switches
 from server.settings import Settings
 from server.settings.values import Address
 

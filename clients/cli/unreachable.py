@@ -1,0 +1,44 @@
+"""Says why nobody answers at an address, as far as gRPC's own words tell. Pure.
+
+Whoever speaks TLS to a server without, or the other way round, must not read that the server
+does not run: he would look for the fault in the wrong place.
+"""
+
+from __future__ import annotations
+
+from clients.cli.wire_text import plain
+
+SERVE = "provisioner serve"
+_LOGIN = "provisioner login EMAIL --address {address} --tls-ca FILE"
+
+
+def why(address: str, words: str) -> tuple[str, str]:
+    """Return what is the matter, and the command to give next ("" for none).
+
+    Args:
+        address: Where the call went.
+        words: What gRPC said.
+    """
+    login = _LOGIN.format(address=plain(address))
+    if "WRONG_VERSION_NUMBER" in words:
+        return (
+            f"{address} answers without TLS, and TLS was spoken: the sign-in that is kept for it, "
+            "or PROVISIONER_TLS_CA, says so. Forget the sign-in (provisioner logout), or unset "
+            "the variable.",
+            "",
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in words or "Hostname Verification" in words:
+        return (
+            f"The certificate of {address} is not one to trust here: who signed it is not known, "
+            f"or it names another host. Name the authority that signed it: {login}",
+            login,
+        )
+    if "Socket closed" in words or "Connection reset" in words:
+        return (
+            f"{address} hung up: if it speaks TLS, sign in with: {login}",
+            login,
+        )
+    return (
+        f"Not reachable at {address}. Is it running? Start it with: {SERVE}",
+        SERVE,
+    )

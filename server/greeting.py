@@ -1,0 +1,106 @@
+"""What `serve` says when it is up: where it listens, who may come in, what to type next. Pure.
+
+Each command it prints works as it stands when it is pasted into another terminal, in order.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from server.settings import EnginesConfig, Settings
+
+# Where the command line calls unless it is told otherwise.
+_DEFAULT_ADDRESS = "127.0.0.1:50051"
+# Addresses to listen at, on all interfaces, that nobody can call.
+_CALLED_AS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - they are replaced
+
+
+def greeting(
+    settings: Settings,
+    engines: EnginesConfig,
+    *,
+    grpc_port: int,
+    http_port: int,
+    has_users: bool,
+    database_options: str,
+    demo: bool,
+) -> list[str]:
+    """Return the lines.
+
+    Args:
+        settings: What is served.
+        engines: With which engines.
+        grpc_port: The port it came to be.
+        http_port: Likewise.
+        has_users: Whether anybody could sign in.
+        database_options: What a command on the database must be given (`database_options`).
+        demo: Whether this terminal shows a first tenant next.
+    """
+    grpc = settings.grpc_address.host
+    lines = [
+        f"Tenant provisioner: gRPC at {grpc}:{grpc_port}, HTTP at "
+        f"{settings.http_address.host}:{http_port}.",
+        f"Database: {settings.safe_database_url}",
+    ]
+    lines.extend(
+        f"Engine {engine.id}: {engine.url or engine.blueprint}"
+        for engine in engines.engines.values()
+    )
+    if not engines.engines:
+        lines.append("No engine is configured: set PROVISIONER_ENGINES_FILE (see README.md).")
+    if settings.is_exposed and settings.insecure:
+        lines.append("--insecure: others may reach this server, and it is not protected by itself.")
+    callee = f"{_CALLED_AS.get(grpc, grpc)}:{grpc_port}"
+    address = "" if callee == _DEFAULT_ADDRESS else f" --address {callee}"
+    if settings.auth:
+        lines += _signing_in(settings, address, database_options, has_users=has_users)
+    else:
+        lines.append("PROVISIONER_AUTH=off: everybody on this machine is administrator.")
+    lines.extend(compat_switches(settings))
+    call = "Call next" if not demo else "In another terminal"
+    lines.append(f"{call}: provisioner start 'Baraka Stores' --watch{address}")
+    return lines
+
+
+def database_options(config: Path | None, overrides: Mapping[str, str], settings: Settings) -> str:
+    """Return the options that lead another command to the database of this process.
+
+    The environment is the same in the next terminal, or the reader knows that it is not.
+    """
+    if "database_url" in overrides:
+        return f" --database-url {shlex.quote(settings.safe_database_url)}"
+    return "" if config is None else f" --config {shlex.quote(str(config))}"
+
+
+def compat_switches(settings: Settings) -> list[str]:
+    """Name each right that old clients have, so that nobody gives them unknowingly."""
+    if not settings.compat:
+        return []
+    lines = ["PROVISIONER_COMPAT=on: tokens last 7 days, and every member may drive his tenant on."]
+    if not settings.opens_to_old_clients:
+        return [
+            *lines,
+            "PROVISIONER_COMPAT=on, but others may reach this server: nothing without sign-in.",
+        ]
+    return [
+        *lines,
+        "PROVISIONER_COMPAT=on: anybody here may register tenants and invite people over HTTP.",
+        "PROVISIONER_COMPAT=on: anybody here may read any tenant's status and log over HTTP.",
+        "PROVISIONER_COMPAT=on: admin@moran.com may sign in with the old scripts' password.",
+    ]
+
+
+def _signing_in(
+    settings: Settings, address: str, database_options: str, *, has_users: bool
+) -> list[str]:
+    tls = "" if settings.tls_cert_file is None else " --tls-ca FILE"
+    lines = ["Authentication is on."]
+    if not has_users:
+        add = f"provisioner users add EMAIL --role admin{database_options}"
+        lines.append(f"No users yet. Add the first one: {add}")
+    return [*lines, f"Sign in: provisioner login EMAIL{address}{tls}"]

@@ -1,0 +1,77 @@
+"""Whoever speaks TLS to a server without, or the other way round, is told so."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+import pytest
+import trustme
+
+from clients.cli import connection
+from tests.clients.processes import environment, finish, running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@contextlib.asynccontextmanager
+async def _listening(authority: trustme.CA | None) -> AsyncIterator[str]:
+    server = grpc.aio.server()
+    if authority is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        issued = authority.issue_cert("127.0.0.1")
+        chain = b"".join(each.bytes() for each in issued.cert_chain_pems)
+        pair = (issued.private_key_pem.bytes(), chain)
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(grace=None)
+
+
+async def _listing(address: str, **environ: str) -> tuple[int, str]:
+    async with running(
+        "list", "--address", address, environ=environment(HOME="/nonexistent", **environ)
+    ) as process:
+        result = await finish(process)
+    return result.code, result.err
+
+
+@pytest.mark.parametrize(
+    ("serves_tls", "trusts", "said", "next_command"),
+    [
+        (True, "", "hung up: if it speaks TLS", "provisioner login EMAIL --address "),
+        (False, "its own", "answers without TLS, and TLS was spoken", ""),
+        (True, "another", "is not one to trust here", "provisioner login EMAIL --address "),
+    ],
+)
+async def test_a_server_that_runs_is_not_said_to_be_down(
+    tmp_path: Path, serves_tls: bool, trusts: str, said: str, next_command: str
+) -> None:
+    own, other = trustme.CA(), trustme.CA()
+    environ = {}
+    if trusts:
+        file = tmp_path / "ca.pem"
+        (own if trusts == "its own" else other).cert_pem.write_to_path(str(file))
+        environ["PROVISIONER_TLS_CA"] = str(file)
+    async with _listening(own if serves_tls else None) as address:
+        code, words = await _listing(address, **environ)
+    assert code == 3
+    assert said in words
+    assert "Is it running?" not in words
+    assert next_command in words
+
+
+def test_a_profile_keeps_whom_to_trust_for_commands_in_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert connection.from_anywhere("ca.pem") == str(tmp_path / "ca.pem")
+    assert connection.from_anywhere("system") == "system"
+    assert connection.from_anywhere("") == ""

@@ -1,0 +1,54 @@
+"""What `serve` says when it is up: its commands work as they stand, in their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from server.greeting import database_options, greeting
+from server.settings import EnginesConfig, Settings
+
+URL = "sqlite+aiosqlite:////srv/my tenants.db"
+
+
+def said(*, has_users: bool = True, options: str = "", **given: object) -> list[str]:
+    settings = Settings.model_validate({"database_url": URL, **given})
+    return greeting(
+        settings,
+        EnginesConfig(default="main", engines={}),
+        grpc_port=50051,
+        http_port=4000,
+        has_users=has_users,
+        database_options=options,
+        demo=False,
+    )
+
+
+def test_without_users_the_first_is_added_then_signs_in_then_orders() -> None:
+    lines = said(has_users=False, options=" --config prod.toml")
+    assert lines[-4:] == [
+        "Authentication is on.",
+        "No users yet. Add the first one: provisioner users add EMAIL --role admin"
+        " --config prod.toml",
+        "Sign in: provisioner login EMAIL",
+        "Call next: provisioner start 'Baraka Stores' --watch",
+    ]
+    assert not any("users add" in line for line in said())
+
+
+def test_what_is_served_to_all_is_called_by_an_address_and_with_tls() -> None:
+    lines = said(
+        grpc_address="[::]:50052",
+        tls_cert_file="server.pem",
+        tls_key_file="server.key",
+    )
+    # The port is the one it came to be, not the one that was asked for.
+    assert "Sign in: provisioner login EMAIL --address [::1]:50051 --tls-ca FILE" in lines
+    assert lines[-1].endswith(" --watch --address [::1]:50051")
+
+
+def test_a_command_on_the_database_is_led_to_the_one_that_is_served() -> None:
+    settings = Settings.model_validate({"database_url": URL})
+    given = {"database_url": URL}
+    assert database_options(None, {}, settings) == ""
+    assert database_options(Path("prod.toml"), {}, settings) == " --config prod.toml"
+    assert database_options(None, given, settings) == f" --database-url '{URL}'"

@@ -27,12 +27,14 @@ from server.probing import Stand
 from server.store.operations import SweepOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
+    from server.model.identifiers import TenantId
+    from server.model.records import Tenant
     from server.probing import Prober, StepLook, Survey
     from server.store.database import Database
-    from server.store.drift import DueLook
+    from server.store.drift import DueLook, OpenDrift
     from server.store.operations import OutboxRow
     from server.store.reads import Gate
 
@@ -134,16 +136,34 @@ class DriftCheck:
             _log.info("drift.checked", looked_at=looked_at, found=len(findings))
         return Checked(looked_at=looked_at, findings=tuple(findings), ended=ended)
 
+    async def seen_clean(self, tenant: Tenant) -> int:
+        """End what was found of a tenant that a person's Verify found as it should be.
+
+        Returns:
+            How many findings are over.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
+        drift = self._database.drift
+        known = await drift.open_drifts(tenant.id)
+        if not known or not await drift.is_at(tenant.id, tenant.revision):
+            return 0
+        return await self._end(tenant.id, tenant.spec.company_name, known)
+
     async def _due(self) -> list[DueLook]:
         gates = await self._database.reads.gates()
         looks: list[DueLook] = []
         for site in self._sites:
-            due = await self._database.drift.due(
+            # Those first that were found to differ, and that a run has been at since.
+            due = await self._database.drift.repaired(site, claimed=self._soon, limit=self._limit)
+            due += await self._database.drift.due(
                 site, now=self._now(), period=self._period, limit=self._limit
             )
             if due and not await self._is_busy(site, gates.get(site)):
                 looks.extend(due)
-        return sorted(looks, key=lambda each: each.due_at)[: self._limit]
+        first = {each.tenant_id: each for each in sorted(looks, key=lambda each: each.due_at)}
+        return list(first.values())[: self._limit]
 
     async def _is_busy(self, site: str, gate: Gate | None) -> bool:
         """Tell whether a site is shut, spared, or has tenants to make: those come first."""
@@ -172,18 +192,11 @@ class DriftCheck:
     ) -> tuple[list[Found], int]:
         """Record what a look found; return what is new, and how many findings are over."""
         drift = self._database.drift
-        if not await drift.is_as_seen(look):
+        if not await drift.is_at(look.tenant_id, look.revision):
             return [], 0  # an order came meanwhile: what was seen is of no tenant at rest
         known = await drift.open_drifts(look.tenant_id)
         if survey.clean:
-            ended = 0
-            if known:
-                at = self._now()
-                told = [_mended(look, known[0].id, known[0].found_at, at)] if self._notify else []
-                ids = [each.id for each in known]
-                ended = await self._database.healing.end(
-                    ids, ended_as="MENDED", at=at, messages=told
-                )
+            ended = await self._end(look.tenant_id, look.company_name, known)
             await drift.put_off(look.tenant_id, claimed=claimed, until=self._now() + self._period)
             return [], ended
         finding = finding_of(look, survey)
@@ -207,6 +220,18 @@ class DriftCheck:
         )
         await self._record(found)
         return [found], 0
+
+    async def _end(self, tenant_id: TenantId, company_name: str, known: Sequence[OpenDrift]) -> int:
+        if not known:
+            return 0
+        at = self._now()
+        told = _mended(tenant_id, company_name, known[0], at)
+        return await self._database.healing.end(
+            [each.id for each in known],
+            ended_as="MENDED",
+            at=at,
+            messages=[told] if self._notify else [],
+        )
 
     async def _record(self, found: Found) -> None:
         call = call_of(found) if self._notify else None
@@ -272,16 +297,16 @@ def _evidence(wrong: list[StepLook]) -> dict[str, str]:
     return {key: value[:_MAX_TEXT] for key, value in facts.items()}
 
 
-def _mended(look: DueLook, finding_id: str, found_at: datetime, at: datetime) -> OutboxRow:
+def _mended(tenant_id: TenantId, company_name: str, drift: OpenDrift, at: datetime) -> OutboxRow:
     return message(
         HEALED,
-        finding_id,
+        drift.id,
         at,
-        tenant_id=look.tenant_id,
-        company_name=look.company_name,
+        tenant_id=tenant_id,
+        company_name=company_name,
         cause=Cause.DRIFT.value,
         ended_as="MENDED",
-        noticed_at=found_at.isoformat(),
+        noticed_at=drift.found_at.isoformat(),
         healed_at=at.isoformat(),
-        seconds=round((at - found_at).total_seconds(), 3),
+        seconds=round((at - drift.found_at).total_seconds(), 3),
     )

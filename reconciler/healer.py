@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 from server.healing import FindingSeen, SweepDone, SweepSeen, Watch
 
 if TYPE_CHECKING:
+    from reconciler.drift import DriftCheck
     from reconciler.found import Found, SweepReport
     from reconciler.schedule import Schedule
     from reconciler.sweep import Sweeper
+    from server.model.records import Tenant
 
 
 class LocalHealer:
     """One sweeper of this process; `schedule` is set where it also sweeps by itself."""
 
-    def __init__(self, sweeper: Sweeper) -> None:
+    def __init__(self, sweeper: Sweeper, drift: DriftCheck | None = None) -> None:
         self.sweeper = sweeper
+        self._drift = drift
         self.schedule: Schedule | None = None
 
     async def sweep(self, *, dry_run: bool) -> SweepDone:
@@ -27,6 +30,15 @@ class LocalHealer:
             StoreUnavailable: the database can't be read or written.
         """
         return as_done(await self.sweeper.sweep(dry_run=dry_run))
+
+    async def seen_clean(self, tenant: Tenant) -> None:
+        """End what was found of a finished tenant that is as it should be.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
+        if self._drift is not None:
+            await self._drift.seen_clean(tenant)
 
     def watch(self) -> Watch | None:
         """Say how the sweeps of this process come; None where it makes none by itself."""

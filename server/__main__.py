@@ -498,6 +498,15 @@ def _healer(core: Core, settings: Settings) -> LocalHealer:
     def skipped() -> int:
         return 0 if healer.schedule is None else healer.schedule.skipped_passes
 
+    drift = DriftCheck(
+        core.database,
+        core.prober,
+        sites={entry.site for entry in core.entries.values()},
+        now=utc_now,
+        limit=settings.drift_per_sweep,
+        period=timedelta(days=settings.drift_days),
+        notify=settings.webhook_url is not None,
+    )
     healer = LocalHealer(
         Sweeper(
             core.database,
@@ -508,16 +517,9 @@ def _healer(core: Core, settings: Settings) -> LocalHealer:
             window_seconds=settings.sweep_seconds,
             notify=settings.webhook_url is not None,
             skipped_passes=skipped,
-            drift=DriftCheck(
-                core.database,
-                core.prober,
-                sites={entry.site for entry in core.entries.values()},
-                now=utc_now,
-                limit=settings.drift_per_sweep,
-                period=timedelta(days=settings.drift_days),
-                notify=settings.webhook_url is not None,
-            ),
-        )
+            drift=drift,
+        ),
+        drift,
     )
     return healer
 

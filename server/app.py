@@ -302,6 +302,7 @@ class App:
             self.core.prober,
             engine_ids=self.core.entries.keys(),
             default_engine=self._config.default or None,
+            seen_clean=None if self.healer is None else self.healer.seen_clean,
         )
 
     def _diagnoser(self) -> Diagnoser:

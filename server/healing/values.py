@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.model.findings import FindingSeen, SweepSeen
+    from server.model.records import Tenant
     from server.store.healing import HandedOver
 
 
@@ -53,6 +54,13 @@ class Healer(Protocol):
 
     async def sweep(self, *, dry_run: bool) -> SweepDone:
         """Make one sweep now.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
+
+    async def seen_clean(self, tenant: Tenant) -> None:
+        """Hear that a finished tenant was looked at and is as it should be.
 
         Raises:
             StoreUnavailable: the database can't be read or written.

@@ -6,18 +6,19 @@ documents come and go while one looks.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.access.policy import demand, demand_any, unknown_tenant
-from server.errors import InvalidInput, Refused, Violation
+from server.errors import InvalidInput, Refused, StoreUnavailable, Violation
 from server.model.actor import Right
 from server.model.states import TenantState
 from server.probing import Stand
 from server.validation import validate_spec, validate_tenant_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from server.model.actor import Actor
     from server.model.identifiers import TenantId
@@ -66,6 +67,7 @@ class Surveys:
         *,
         engine_ids: Collection[str],
         default_engine: str | None,
+        seen_clean: Callable[[Tenant], Awaitable[None]] | None = None,
     ) -> None:
         """Take the parts.
 
@@ -74,7 +76,10 @@ class Surveys:
             prober: Who looks.
             engine_ids: Configured engines.
             default_engine: The one of a spec that names none.
+            seen_clean: Is told of a finished tenant that was found to be as it should: what
+                was found of it before is over.
         """
+        self._seen_clean = seen_clean
         self._database = database
         self._prober = prober
         self._engine_ids = engine_ids
@@ -129,7 +134,12 @@ class Surveys:
                 f"Tenant {tenant.id} was removed: there is nothing that could differ.",
                 code="TENANT_DEPROVISIONED",
             )
-        survey = _for(actor, await self._prober.tenant(tenant.id))
+        looked = await self._prober.tenant(tenant.id)
+        if looked.clean and tenant.state is TenantState.COMPLETED and self._seen_clean:
+            # What was asked for is known; the next look of the reconciler ends it as well.
+            with suppress(StoreUnavailable):
+                await self._seen_clean(tenant)
+        survey = _for(actor, looked)
         return Drift(
             tenant_id=tenant.id, survey=survey, next_command=_next_command(tenant.id, survey)
         )

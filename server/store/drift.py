@@ -8,6 +8,7 @@ it saw, so that any number of reconcilers look once. No revision: the tenant is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import literal_column, select, update
@@ -16,11 +17,11 @@ from server.errors import StoreUnavailable
 from server.store import rows
 from server.store.failures import DRIVER_ERRORS, detail
 from server.store.snapshot import snapshot
-from server.store.tables import FINDINGS, TENANTS
+from server.store.tables import FINDINGS, RUNS, TENANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from sqlalchemy import ColumnElement, Connection, RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -33,6 +34,8 @@ T = TypeVar("T")
 _NEVER_VERIFIED = "state = 'COMPLETED' AND verify_at IS NULL"
 _VERIFIED = "state = 'COMPLETED' AND verify_at IS NOT NULL"
 _OPEN = "ended_at IS NULL"
+# Open drifts that one sweep asks about, of one site.
+_MOST_OPEN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +144,56 @@ class DriftStore:
             )
         )
 
-    async def is_as_seen(self, look: DueLook) -> bool:
-        """Tell whether nothing happened to the tenant since it was taken."""
+    async def repaired(self, site: str, *, claimed: timedelta, limit: int) -> list[DueLook]:
+        """Return tenants with an open drift that a run has been at since they were looked at.
+
+        Args:
+            site: Of which site.
+            claimed: How far ahead of a look its tenant's next one was put.
+            limit: Most of them.
+        """
+        query = (
+            select(
+                TENANTS.c.id,
+                TENANTS.c.company_name,
+                TENANTS.c.revision,
+                TENANTS.c.verify_at,
+                RUNS.c.finished_at,
+            )
+            .join(FINDINGS, FINDINGS.c.tenant_id == TENANTS.c.id)
+            .join(RUNS, RUNS.c.id == TENANTS.c.run_id)
+            .where(
+                literal_column(f"findings.{_OPEN}"),
+                FINDINGS.c.cause == "DRIFT",
+                TENANTS.c.state == "COMPLETED",
+                TENANTS.c.site == site,
+                TENANTS.c.hold_reason.is_(None),
+                RUNS.c.finished_at > FINDINGS.c.found_at,
+            )
+            .order_by(FINDINGS.c.found_at, TENANTS.c.id)
+            .limit(_MOST_OPEN)
+        )
+        async with snapshot(self._engine) as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [
+            DueLook(
+                tenant_id=row["id"],
+                company_name=row["company_name"],
+                revision=row["revision"],
+                seen=row["verify_at"],
+                # Before all that are due by time alone.
+                due_at=datetime.min.replace(tzinfo=UTC),
+            )
+            for row in found
+            if row["verify_at"] is None or row["finished_at"] + claimed >= row["verify_at"]
+        ][:limit]
+
+    async def is_at(self, tenant_id: TenantId, revision: int) -> bool:
+        """Tell whether a tenant is finished, and nothing happened to it since a revision."""
         query = select(TENANTS.c.id).where(
-            TENANTS.c.id == look.tenant_id,
+            TENANTS.c.id == tenant_id,
             TENANTS.c.state == "COMPLETED",
-            TENANTS.c.revision == look.revision,
+            TENANTS.c.revision == revision,
         )
         async with snapshot(self._engine) as connection:
             return (await connection.execute(query)).first() is not None

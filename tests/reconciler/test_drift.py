@@ -9,13 +9,16 @@ import httpx
 import pytest
 
 from reconciler.drift import DriftCheck
+from reconciler.healer import LocalHealer
 from reconciler.sweep import Sweeper
-from server.commands import EngineEntry
+from server.commands import EngineEntry, OrderTerms
 from server.errors import EngineNotReady
+from server.model.actor import LOCAL
 from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT
 from server.model.difference import Difference
 from server.model.states import GateState, TenantState
 from server.probing import Prober, Stand, StepLook, Survey
+from server.queries.surveys import Surveys
 from tests.reconciler.scene import SITE, Scene
 from tests.server.executor.conftest import site, still  # noqa: F401 - the fixtures
 from tests.server.executor.scene import now
@@ -135,6 +138,70 @@ async def test_what_differs_is_one_finding_that_a_clean_look_ends(scene: Scene, 
     scene.clock.forward(days=7)
     await sweeps.sweep()
     assert len(await scene.findings(tenant)) == 2
+
+
+async def drifted(scene: Scene, eyes: Eyes, sweeps: Sweeper) -> TenantId:
+    tenant = await scene.completed("Kijani Stores")
+    scene.clock.forward(days=7)
+    eyes.wrong[tenant] = (GONE,)
+    await sweeps.sweep()
+    scene.clock.forward(minutes=1)
+    assert [each["ended_at"] for each in await scene.findings(tenant)] == [None]
+    return tenant
+
+
+async def test_a_run_that_repaired_it_is_looked_at_in_the_next_sweep(
+    scene: Scene, eyes: Eyes
+) -> None:
+    sweeps = sweeper(scene, eyes, limit=1, notify=True)
+    tenant = await drifted(scene, eyes, sweeps)
+    waiting = await scene.completed("Long due")
+    await scene.sql("UPDATE tenants SET verify_at = '2020-01-01' WHERE id = :id", id=waiting)
+
+    await scene.commands.retry(LOCAL, tenant, OrderTerms())
+    await sweeps.sweep()  # it is in motion: whoever is due by time gets the look
+    scene.clock.forward(minutes=1)
+    await scene.end_run(tenant)
+    scene.clock.forward(minutes=1)
+    # Looked at, and still wrong: once, not in every sweep.
+    looks = len(eyes.seen)
+    for _ in range(3):
+        await sweeps.sweep()
+        scene.clock.forward(minutes=1)
+    assert eyes.seen[looks:] == [tenant]
+    await scene.commands.retry(LOCAL, tenant, OrderTerms())
+    await scene.end_run(tenant)
+    eyes.wrong.clear()
+
+    await sweeps.sweep()
+
+    [found] = await scene.findings(tenant)
+    assert (found["ended_as"], found["ended_at"]) == ("MENDED", scene.clock())
+
+
+async def test_a_persons_verify_that_finds_all_well_ends_it_at_once(
+    scene: Scene, eyes: Eyes
+) -> None:
+    check = DriftCheck(scene.database, eyes, sites={SITE}, now=scene.clock, notify=True)  # type: ignore[arg-type]
+    tenant = await drifted(scene, eyes, scene.sweeper(drift=check, notify=True))
+    surveys = Surveys(
+        scene.database,
+        eyes,  # type: ignore[arg-type]
+        engine_ids={"main"},
+        default_engine="main",
+        seen_clean=LocalHealer(scene.sweeper(), check).seen_clean,
+    )
+
+    still_wrong = await surveys.verify(LOCAL, tenant)
+    [found] = await scene.findings(tenant)
+    assert (still_wrong.survey.clean, found["ended_at"]) == (False, None)
+    eyes.wrong.clear()
+    await surveys.verify(LOCAL, tenant)
+
+    [found] = await scene.findings(tenant)
+    assert (found["ended_as"], found["ended_at"]) == ("MENDED", scene.clock())
+    kinds = await scene.sql("SELECT kind FROM outbox ORDER BY created_at")
+    assert [row["kind"] for row in kinds] == ["needs_person", "healed"]
 
 
 async def test_a_site_that_is_shut_and_a_held_tenant_are_left_alone(

@@ -116,7 +116,7 @@ async def test_a_tenant_that_an_order_came_to_is_not_taken(store: Database) -> N
     await sql(store, f"UPDATE tenants SET revision = revision + 1 WHERE id = '{tenant}'")  # noqa: S608
 
     assert not await store.drift.claim(look, until=NOON + WEEK + HOUR)
-    assert not await store.drift.is_as_seen(look)
+    assert not await store.drift.is_at(look.tenant_id, look.revision)
 
 
 async def test_a_time_further_ahead_than_a_period_is_due(store: Database) -> None:

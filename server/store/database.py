@@ -174,13 +174,23 @@ class Database:
         return await read_bound_companies(self._engine, site)
 
     async def register_engines(self, rows: Sequence[GateOperation]) -> None:
-        """Make the rows of configured sites that have none yet."""
+        """Make the rows of configured sites that have none yet.
+
+        Raises:
+            StoreUnavailable: if nothing can be written, with what to do: a file that another
+                process has open can be opened, and read, by a user who may not write it.
+        """
 
         def register(connection: Connection) -> None:
             for row in rows:
                 ensure_engine(connection, row)
 
-        await self.in_transaction(register)
+        try:
+            await self.in_transaction(register)
+        except DRIVER_ERRORS as error:
+            raise StoreUnavailable(
+                f"The database {self.url.render_as_string()} can't be written: {detail(error)}"
+            ) from error
 
     async def in_transaction(self, work: Callable[[Connection], T]) -> T:
         """Run synchronous work in one writing transaction and commit it.

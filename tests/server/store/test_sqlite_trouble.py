@@ -18,10 +18,12 @@ import pytest
 import structlog
 
 from server.errors import StoreUnavailable
+from server.model.states import GateState
 from server.store import schema, sqlite
 from server.store.database import Database
 from server.store.driver_lock import DriverLock
-from tests.server.store.scene import Scene, creation
+from server.store.operations import GateOperation
+from tests.server.store.scene import NOON, SITE, Scene, creation
 from tests.server.store.test_postgres_trouble import lines, said
 
 if TYPE_CHECKING:
@@ -103,6 +105,54 @@ async def test_a_file_that_may_not_be_written_is_refused_with_what_to_do(folder:
     assert "Let the user this runs as write the file and its folder" in told.value.message
     assert str(file) in told.value.message
     assert file.read_bytes() == before
+
+
+async def test_a_file_that_turns_read_only_under_load_loses_nothing_it_acknowledged(
+    folder: Path,
+) -> None:
+    url = f"sqlite+aiosqlite:///{folder}/provisioner.db"
+    database = await Database.open(url)
+    try:
+        scene = Scene(database=database)
+        tenant_id = await scene.tenant(log_count=0)
+        texts = [f"line {number}" for number in range(60)]
+
+        async def load(number: int) -> list[str]:
+            """Write one after the other; return what was acknowledged."""
+            written = []
+            for each in texts[number::6]:
+                with contextlib.suppress(StoreUnavailable):
+                    assert (await scene.submit(said(tenant_id, each))).applied
+                    written.append(each)
+            return written
+
+        loads = [asyncio.create_task(load(number)) for number in range(6)]
+        await asyncio.wait([loads[0]], timeout=0.02)
+        for each in folder.iterdir():
+            each.chmod(0o444)
+        folder.chmod(0o555)
+        with without_rights():
+            # Who opens it now is told when he writes, as each program does when it starts; who
+            # has it open goes on.
+            with pytest.raises(StoreUnavailable, match="Let the user this runs as write"):
+                await _register(url)
+            acknowledged = [text for written in await asyncio.gather(*loads) for text in written]
+        folder.chmod(0o755)
+        for each in folder.iterdir():
+            each.chmod(0o644)
+        assert sorted(await lines(scene, tenant_id)) == sorted(acknowledged)
+        assert (await scene.submit(said(tenant_id, "after"))).applied
+        assert (await lines(scene, tenant_id))[-1] == "after"
+    finally:
+        await database.close()
+
+
+async def _register(url: str) -> None:
+    late = await Database.open(url)
+    try:
+        await late.register_engines([GateOperation(site=SITE, at=NOON, gate=GateState.UP)])
+    finally:
+        await late.close()
 
 
 async def test_a_folder_that_may_not_be_written_is_refused_with_what_to_do(folder: Path) -> None:

@@ -1,17 +1,27 @@
-"""One sweep with a hundred stuck tenants, at ten thousand, a hundred thousand and a million."""
+"""What must not grow with the number of tenants: one sweep, and one page of a list.
+
+A hundred tenants are stuck at every size.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
+import itertools
 import time
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
 
+from benchmarks.filled import STUCK, WORDS, fill
 from benchmarks.rows import Row, alone
 from benchmarks.run import database, folder
+from benchmarks.serving import our_server
+from provisioner.v1 import listing_pb2, tenant_pb2
+from provisioner.v1 import provisioning_pb2 as pb
+from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from reconciler.sweep import Sweeper
 from server.commands import Commands, EngineEntry
 from server.model.blueprint import NOOP
@@ -22,90 +32,123 @@ from tests.support import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from sqlalchemy import URL, Connection
+    from benchmarks.run import Program
 
-STUCK = 100
 GOAL = 1.3
-_PAGE = 20_000
-_SWEEPS = 5
+_SWEEPS = 7
+_LIST_MS = 20.0
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
     """Measure on both databases."""
-    sizes = (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000)
-    with folder() as place:
-        yield from asyncio.run(_grown("SQLite", f"sqlite+aiosqlite:///{place / 'p.db'}", sizes))
-    with postgres.cluster() as cluster, database(cluster) as url:
-        yield from asyncio.run(_grown("PostgreSQL", url, sizes))
+    sizes = (10_000, 50_000) if quick else (10_000, 100_000, 1_000_000)
+    for kind in ("SQLite", "PostgreSQL"):
+        with _places(kind, len(sizes)) as (urls, place):
+            yield from asyncio.run(_swept(kind, dict(zip(sizes, urls, strict=True))))
+            yield from _listed(kind, urls[-1], place, sizes[-1], quick=quick)
 
 
-async def _grown(kind: str, url: str | URL, sizes: tuple[int, ...]) -> list[Row]:
-    store = await Database.open(url)
+@contextlib.contextmanager
+def _places(kind: str, number: int) -> Iterator[tuple[list[str], Path]]:
+    """Give so many empty databases, by their URLs, and a folder."""
+    with folder() as place, contextlib.ExitStack() as stack:
+        if kind == "SQLite":
+            yield [f"sqlite+aiosqlite:///{place / f'{each}.db'}" for each in range(number)], place
+            return
+        cluster = stack.enter_context(postgres.cluster())
+        each = [stack.enter_context(database(cluster)) for _ in range(number)]
+        yield [url.render_as_string(hide_password=False) for url in each], place
+
+
+async def _swept(kind: str, urls: dict[int, str]) -> list[Row]:
+    """Sweep databases of several sizes in turn: what else the machine does falls on all."""
+    async with contextlib.AsyncExitStack() as stack:
+        sweepers: dict[int, Sweeper] = {}
+        for size, url in urls.items():
+            store = await Database.open(url)
+            stack.push_async_callback(store.close)
+            await fill(store, 0, size)
+            sweepers[size] = await _sweeper(store)
+        took: dict[int, list[float]] = {size: [] for size in sweepers}
+        for number, (size, sweeper) in itertools.product(range(_SWEEPS + 1), sweepers.items()):
+            began = time.perf_counter()
+            report = await sweeper.sweep(dry_run=True)
+            if report.observed < STUCK:
+                raise RuntimeError(f"the sweep saw {report.observed} of {STUCK}")
+            if number:  # the first one compiles its statements
+                took[size].append((time.perf_counter() - began) * 1000)
+    rows = [
+        alone(f"one sweep, {STUCK} stuck, {kind}, {size:,} tenants", "ms", times)
+        for size, times in took.items()
+    ]
+    first, *_, last = took
+    growth = [one / other for one, other in zip(took[last], took[first], strict=True)]
+    rows.append(
+        alone(
+            f"a sweep's growth, {kind}, {first:,} to {last:,} tenants", "times", growth, goal=GOAL
+        )
+    )
+    return rows
+
+
+async def _sweeper(store: Database) -> Sweeper:
     now = datetime.now(UTC)
     await store.register_engines([GateOperation(site="site", at=now, gate=GateState.UP)])
     entries = {"noop": EngineEntry(site="site", blueprint=NOOP)}
     commands = Commands(store, engines=entries, default_engine="noop", now=lambda: now)
-    rows, medians = [], []
-    there = 0
-    try:
-        for size in sizes:
-            await _fill(store, there, size, now)
-            there = size
-            sweeper = Sweeper(store, commands, engines=entries, now=lambda: now, lease_seconds=10.0)
-            took = []
-            for _ in range(_SWEEPS):
+    return Sweeper(store, commands, engines=entries, now=lambda: now, lease_seconds=10.0)
+
+
+def _listed(kind: str, url: str, place: Path, size: int, *, quick: bool) -> Iterator[Row]:
+    """List over gRPC, signed in: every filter in every order, first pages and later ones."""
+    with our_server(url, place, "--tenants", 0) as shop:
+        took = asyncio.run(_calls(shop, 1 if quick else 3))
+    times = sorted(each for _, each in took)
+    slowest = max(took, key=lambda each: each[1])
+    yield alone(
+        f"ListTenants, any filter, any page, {kind}, {size:,} tenants: p99",
+        "ms",
+        [times[int(len(times) * 0.99)]],
+        goal=_LIST_MS,
+        note=(
+            f"{len(times)} calls; p50 {times[len(times) // 2]:.1f} ms, "
+            f"longest {slowest[1]:.1f} ms ({slowest[0]})"
+        ),
+    )
+
+
+_FILTERS: dict[str, dict[str, Any]] = {
+    "no filter": {},
+    "a state": {"states": [tenant_pb2.TENANT_STATE_COMPLETED]},
+    "an engine": {"engine_id": "second"},
+    "a common word": {"text": WORDS[0]},
+    "a rare text": {"text": f"{WORDS[0]} 5005"},
+    "held": {"held": True},
+    "held, of an engine": {"held": True, "engine_id": "second"},
+    "stuck": {"stuck_longer_than": Duration(seconds=3600)},
+    "nothing fits": {"text": "nobody"},
+}
+_ORDERS = [each for each in listing_pb2.ListOrder.values() if each]
+
+
+async def _calls(shop: Program, rounds: int) -> list[tuple[str, float]]:
+    """List the first three pages of every filter in every order."""
+    metadata = (("authorization", f"Bearer {shop.facts['token']}"),)
+    took: list[tuple[str, float]] = []
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{shop.facts['port']}") as channel:
+        stub: Any = ProvisioningServiceStub(channel)  # the stubs are typed for synchronous calls
+        for number, (name, filters), order in itertools.product(
+            range(rounds + 1), _FILTERS.items(), _ORDERS
+        ):
+            request = pb.ListTenantsRequest(**filters, order_by=order, page_size=50)
+            for _ in range(3):
                 began = time.perf_counter()
-                report = await sweeper.sweep(dry_run=True)
-                took.append((time.perf_counter() - began) * 1000)
-                if report.observed < STUCK:
-                    raise RuntimeError(f"the sweep saw {report.observed} of {STUCK}")
-            rows.append(alone(f"one sweep, {STUCK} stuck, {kind}, {size:,} tenants", "ms", took))
-            medians.append(sorted(took)[len(took) // 2])
-        rows.append(
-            Row(
-                name=f"a sweep's growth, {kind}, {sizes[0]:,} to {sizes[-1]:,} tenants",
-                unit="times",
-                ours=round(medians[-1] / medians[0], 2),
-                goal=GOAL,
-                at_most=True,
-            )
-        )
-    finally:
-        await store.close()
-    return rows
-
-
-async def _fill(store: Database, first: int, last: int, now: datetime) -> None:
-    """Write finished tenants by SQL, and a hundred that stand at PARTIAL without steps."""
-    for begin in range(first, last, _PAGE):
-        numbers = range(begin, min(begin + _PAGE, last))
-
-        def write(connection: Connection, numbers: range = numbers) -> None:
-            connection.execute(_INSERT, [_tenant(number, now) for number in numbers])
-
-        await store.in_transaction(write)
-
-
-_INSERT = text(
-    "INSERT INTO tenants (id, company_name, company_fold, spec, engine_id, site, state,"
-    " current_step, steps_completed, total_steps, fencing_token, log_seq, revision, words,"
-    " state_since, created_at, updated_at) VALUES (:id, :name, :name, :spec, 'noop', 'site',"
-    " :state, '', 10, 10, 1, 0, 1, :name, :at, :at, :at)"
-)
-
-
-def _tenant(number: int, now: datetime) -> dict[str, object]:
-    name = f"shop {number}"
-    spec = {
-        "company_name": name, "country_code": "KE", "currency": "KES", "engine_id": "noop",
-        "chart_template": "Standard", "include_demo_data": False, "pos_store_enabled": True,
-        "till_user": None, "payment_methods": ["Cash"], "opening_amount": 0.0,
-    }  # fmt: skip
-    return {
-        "id": f"01900000-0000-7000-8000-{number:012d}",
-        "name": name,
-        "spec": json.dumps(spec),
-        "state": "PARTIAL" if number < STUCK else "COMPLETED",
-        "at": now - timedelta(hours=1),
-    }
+                page = await stub.ListTenants(request, metadata=metadata)
+                if number:  # the first round compiles the statements and warms the pages
+                    took.append((name, (time.perf_counter() - began) * 1000))
+                if not page.next_page_token:
+                    break
+                request.page_token = page.next_page_token
+    return took

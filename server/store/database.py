@@ -62,8 +62,10 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.driver_lock: DriverLock | None = None
         self._transactions: sqlite.Transactions | postgres.Transactions
+        self._snapshots: sqlite.Snapshots | None = None
         if self.is_sqlite:
             self._transactions = sqlite.Transactions(self.url)
+            self._snapshots = sqlite.Snapshots(self.url)
             self._engine = sqlite.reading_engine(self.url)
             self.driver_lock = DriverLock(Path(self.url.database or ""))
         else:
@@ -76,7 +78,7 @@ class Database:
         self.drift = DriftStore(self._engine, self.in_transaction)
         looks = SqliteGlances if self.is_sqlite else PostgresGlances
         self.glances: Glances = looks(self.url, self.reads)
-        self.lists = TenantLists(self._engine)
+        self.lists = TenantLists(self.in_snapshot)
         self.history = History(self._engine)
         # There is no server of SQLite's that could be away for a moment.
         patience = 0.0 if self.is_sqlite else PATIENCE_SECONDS
@@ -207,8 +209,13 @@ class Database:
         Raises:
             StoreUnavailable: the database can't be read now.
         """
-        async with snapshot(self._engine) as connection:
-            return await connection.run_sync(work)
+        if self._snapshots is None:
+            async with snapshot(self._engine) as connection:
+                return await connection.run_sync(work)
+        try:
+            return await self._snapshots.run(work)
+        except DRIVER_ERRORS as error:
+            raise StoreUnavailable(f"The database can't be read now: {detail(error)}") from error
 
     async def administer(self, work: Callable[[Connection], T]) -> T:
         """Run work on the schema, also in a database that was made but not opened.
@@ -234,6 +241,8 @@ class Database:
             await self.pulse.stop()
         await self.glances.close()
         await self._engine.dispose()
+        if self._snapshots is not None:
+            await self._snapshots.dispose()
         await self._transactions.dispose()
         if self.driver_lock is not None:
             self.driver_lock.release()

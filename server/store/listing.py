@@ -31,17 +31,17 @@ from server.model.listing import ListOrder, Position, TenantSummary
 from server.model.records import Hold
 from server.model.states import SETTLED_TENANT_STATES, TenantState
 from server.store.columns import time_text
-from server.store.snapshot import snapshot
 from server.store.tables import TENANT_WORDS, TENANTS
 from server.store.values import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from sqlalchemy import ColumnElement, FromClause, RowMapping, Select, Subquery
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, Subquery
 
     from server.model.listing import Listing
+
+    InSnapshot = Callable[[Callable[[Connection], "ListPage"]], Awaitable["ListPage"]]
 
 # So many are looked up by key and sorted within a few milliseconds.
 MOST_SORTED = 1000
@@ -106,8 +106,9 @@ class ListPage:
 class TenantLists:
     """Lists of the tenants of one store."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, in_snapshot: InSnapshot) -> None:
+        """Take what runs synchronous reads in one snapshot."""
+        self._in_snapshot = in_snapshot
 
     async def page(
         self,
@@ -127,28 +128,30 @@ class TenantLists:
             limit: Most tenants of the page.
             only: Ids of the tenants that may be seen, or None for all.
         """
-        async with snapshot(self._engine) as connection:
-            foreign = () if listing.states else await _foreign_words(connection)
+
+        def read(connection: Connection) -> ListPage:
+            foreign = () if listing.states else _foreign_words(connection)
             query = _Query(connection.dialect.name, listing, foreign, stuck_before, only)
-            few = query.visible() if only is not None else await _few(connection, query)
+            few = query.visible() if only is not None else _few(connection, query)
             if few is None:
-                return await _walked(connection, query, after, limit)
-            rows = await _all(connection, query.sorted(few, after, limit + 1))
-        return query.page(rows, limit)
+                return _walked(connection, query, after, limit)
+            return query.page(_all(connection, query.sorted(few, after, limit + 1)), limit)
+
+        return await self._in_snapshot(read)
 
 
-async def _foreign_words(connection: AsyncConnection) -> Sequence[str]:
+def _foreign_words(connection: Connection) -> Sequence[str]:
     """Return the words of state that are none of ours: somebody wrote into the table."""
     query = select(TENANTS.c.state).where(_UNKNOWN_STATE).distinct()
-    return (await connection.execute(query)).scalars().all()
+    return connection.execute(query).scalars().all()
 
 
-async def _few(connection: AsyncConnection, query: _Query) -> Select[Any] | None:
+def _few(connection: Connection, query: _Query) -> Select[Any] | None:
     """Return the filter that leaves the fewest tenants, if they are few enough to sort."""
     best, fewest = None, MOST_SORTED + 1
     for candidate in query.candidates():
         counted = candidate.limit(_number(fewest)).subquery()
-        count = (await connection.execute(select(func.count()).select_from(counted))).scalar_one()
+        count = connection.execute(select(func.count()).select_from(counted)).scalar_one()
         if count < fewest:
             best, fewest = candidate.limit(_number(MOST_SORTED)), count
         if fewest == 0:
@@ -156,16 +159,14 @@ async def _few(connection: AsyncConnection, query: _Query) -> Select[Any] | None
     return best
 
 
-async def _walked(
-    connection: AsyncConnection, query: _Query, after: Position | None, limit: int
-) -> ListPage:
+def _walked(connection: Connection, query: _Query, after: Position | None, limit: int) -> ListPage:
     """Walk the index of the order; where that was cut, the page says how far it came."""
     walked = limit + 1 if query.exact else MOST_WALKED
-    rows = await _all(connection, query.walk(after, walked, limit + 1))
+    rows = _all(connection, query.walk(after, walked, limit + 1))
     page = query.page(rows, limit)
     if page.after is not None or query.exact:
         return page
-    end = (await connection.execute(query.end_of_walk(after, walked))).mappings().first()
+    end = connection.execute(query.end_of_walk(after, walked)).mappings().first()
     if end is None:
         return page
     return ListPage(tenants=page.tenants, after=query.position(end))
@@ -377,8 +378,8 @@ def _number(number: int) -> ColumnElement[int]:
     return literal(number, Integer, literal_execute=True)
 
 
-async def _all(connection: AsyncConnection, query: Any) -> Sequence[RowMapping]:  # Any: a select
-    return (await connection.execute(query)).mappings().all()
+def _all(connection: Connection, query: Any) -> Sequence[RowMapping]:  # Any: a select
+    return connection.execute(query).mappings().all()
 
 
 def _summary(row: RowMapping) -> TenantSummary:

@@ -52,7 +52,7 @@ def upgrade(connection: Connection) -> str:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    return head()
+    return current(connection) or ""
 
 
 def prepare(connection: Connection) -> None:

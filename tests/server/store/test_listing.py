@@ -276,7 +276,8 @@ def standing(state: TenantState) -> Standing:
 def statements(scene: Scene) -> Iterator[list[tuple[str, Any]]]:
     """What is sent to the database to read."""
     sent: list[tuple[str, Any]] = []
-    engine = scene.database._engine.sync_engine
+    threads = scene.database._snapshots
+    engine = scene.database._engine.sync_engine if threads is None else threads._engine
 
     def remember(_c: Any, _cursor: Any, sql: str, values: Any, *_: Any) -> None:
         sent.append((sql, values))

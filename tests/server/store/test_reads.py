@@ -384,6 +384,9 @@ async def plan_of(scene: Scene, table: str) -> str:
     if table == "runs":
         await due(scene, closed_sites={SITE})
         await scene.database.reads.next_due_at()
+    elif table == "tenants that wait":
+        table = "tenants"
+        await scene.database.healing.handed_over(never=later(days=9999), limit=10)
     else:
         await unsettled(scene, after="0")
     event.remove(engine, "before_cursor_execute", remember)
@@ -396,6 +399,16 @@ async def plan_of(scene: Scene, table: str) -> str:
                 )
                 details += [str(row.detail) for row in plan]
     return "\n".join(line for line in details if f" {table}" in line)
+
+
+async def test_who_waits_for_a_person_is_found_without_reading_every_tenant(
+    sqlite_scene: Scene,
+) -> None:
+    await sqlite_scene.tenant()
+    plan = await plan_of(sqlite_scene, "tenants that wait")
+    assert "USING INDEX ix_tenants_unsettled" in plan
+    assert "USING INDEX ix_tenants_held" in plan
+    assert "SCAN tenants\n" not in f"{plan}\n"
 
 
 @pytest.mark.parametrize("analysed", [False, True])

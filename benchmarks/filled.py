@@ -1,0 +1,100 @@
+"""Fills a database with tenants by SQL, so that a million take seconds and not an hour.
+
+They look as our code leaves them: finished, of one engine or another, a few cancelled or
+held; and a hundred that stand at PARTIAL without a step, as the old system's did.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from server.store.database import Database
+
+STUCK = 100
+WORDS = ("baraka", "kijani", "simba", "zebra", "mwangi")
+_PAGE = 100_000
+
+_COLUMNS = (
+    "id, company_name, company_fold, words, spec, engine_id, site, state, current_step,"
+    " steps_completed, total_steps, fencing_token, log_seq, revision, hold_reason, hold_by,"
+    " hold_since, look_at, verify_at, state_since, created_at, updated_at"
+)
+_TENANTS = """
+INSERT INTO tenants ({columns})
+{numbers}
+SELECT {id}, {name}, {name}, {name},
+    '{{"company_name": "' || {name} || '", "country_code": "KE", "currency": "KES",'
+    || ' "engine_id": "noop", "chart_template": "Standard", "include_demo_data": false,'
+    || ' "pos_store_enabled": true, "till_user": null, "payment_methods": ["Cash"],'
+    || ' "opening_amount": 0.0}}',
+    CASE WHEN i % 3 = 0 THEN 'second' ELSE 'noop' END, 'site',
+    CASE WHEN i < {stuck} THEN 'PARTIAL' WHEN i % 200 = 0 THEN 'CANCELLED' ELSE 'COMPLETED' END,
+    '', 10, 10, 1, 0, 1,
+    CASE WHEN i % 100 = 1 AND i BETWEEN {stuck} AND 9999 THEN 'Somebody must look.' END,
+    CASE WHEN i % 100 = 1 AND i BETWEEN {stuck} AND 9999 THEN 'ops@example.com' END,
+    CASE WHEN i % 100 = 1 AND i BETWEEN {stuck} AND 9999 THEN {at} END,
+    NULL, {ahead}, {at}, {at}, {at}
+FROM n
+"""
+_NAMES = """
+INSERT INTO tenant_words (words, tenant_id)
+{numbers}
+SELECT {name}, {id} FROM n UNION ALL SELECT CAST(i AS text), {id} FROM n
+UNION ALL SELECT replace({id}, '-', ' '), {id} FROM n
+"""
+_SQLITE = {
+    "numbers": (
+        "WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :last)"
+    ),
+    "id": "printf('01900000-0000-7000-8000-%012d', i)",
+    "at": "strftime('%Y-%m-%d %H:%M:%S', :began + i, 'unixepoch') || '.000000+00:00'",
+    "ahead": "strftime('%Y-%m-%d %H:%M:%S', :began + 100000000, 'unixepoch') || '.000000+00:00'",
+}
+_POSTGRES = {
+    "numbers": "WITH n(i) AS (SELECT generate_series(CAST(:first AS bigint), :last - 1))",
+    "id": "'01900000-0000-7000-8000-' || lpad(CAST(i AS text), 12, '0')",
+    "at": "to_timestamp(CAST(:began AS float) + i)",
+    "ahead": "to_timestamp(CAST(:began AS float) + 100000000)",
+}
+
+
+async def fill(store: Database, first: int, last: int) -> None:
+    """Write the tenants of these numbers; the first of all are the stuck ones."""
+    began = time.time() - 2_000_000
+    for begin in range(first, last, _PAGE):
+        numbers = {"first": begin, "last": min(begin + _PAGE, last), "began": int(began)}
+
+        def write(connection: Connection, numbers: dict[str, Any] = numbers) -> None:
+            parts = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRES
+            names = ", ".join(f"'{word}'" for word in WORDS)
+            chosen = (
+                f"(ARRAY[{names}])[i % {len(WORDS)} + 1]"
+                if connection.dialect.name != "sqlite"
+                else f"(json_array({names}) ->> (i % {len(WORDS)}))"
+            )
+            parts |= {"name": f"({chosen} || ' ' || i)"}
+            tenants = _TENANTS.format(columns=_COLUMNS, stuck=STUCK, **parts)
+            connection.execute(_text(tenants), numbers)
+            connection.execute(
+                _text(_NAMES.format(**parts)), {key: numbers[key] for key in ("first", "last")}
+            )
+
+        await store.in_transaction(write)
+    # As autovacuum and `PRAGMA optimize` would by and by.
+    await store.in_transaction(_analyze)
+
+
+def _analyze(connection: Connection) -> None:
+    connection.execute(text("ANALYZE"))
+
+
+def _text(statement: str) -> Any:  # Any: SQLAlchemy's own
+    # A colon within a format or a JSON text is no parameter.
+    escaped = statement.replace('": ', '"\\: ').replace("%H:%M:%S", "%H\\:%M\\:%S")
+    return text(escaped)

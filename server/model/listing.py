@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import unique
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # A name is found by each of its first words; longer ones are legal prose.
 _MAX_WORDS = 8
+# In a folded text of plain letters.
+_NO_LETTERS = re.compile("[^a-z0-9]+")
 
 
 @unique
@@ -102,7 +105,11 @@ def words_of(text: str) -> str:
 
     `"Café-Bar (Nairobi)"` gives `"cafe bar nairobi"`; a UUID gives its five groups.
     """
-    plain = "".join(character if character.isalnum() else " " for character in fold_name(text))
+    folded = fold_name(text)
+    if folded.isascii():
+        plain = _NO_LETTERS.sub(" ", folded)
+    else:
+        plain = "".join(character if character.isalnum() else " " for character in folded)
     return " ".join(plain.split()[:_MAX_WORDS])
 
 

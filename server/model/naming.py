@@ -31,6 +31,8 @@ def fold_name(name: str) -> str:
     Returns:
         A text that is equal for names the engine takes for equal.
     """
+    if name.isascii():
+        return name.strip().lower()  # what is below, where there is nothing to decompose
     # Before decomposing, which would turn some letters beyond the BMP into plain ones.
     plain = _BEYOND_BMP.sub("\ufffd", name.strip())
     decomposed = unicodedata.normalize("NFKD", plain).casefold()

@@ -12,7 +12,6 @@ and inside `AsyncConnection.run_sync` on PostgreSQL.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ from server.store.operations import (
     TenantOperation,
     WorkerOperation,
 )
-from server.store.rowset import PARAMETER, add, encode, put, rowset
+from server.store.rowset import Batched, add, add_cells, put, put_cells
 from server.store.site_operations import SiteOperation
 from server.store.sites import change_site
 from server.store.slots import database_time, free_slot, take_slots
@@ -74,12 +73,13 @@ from server.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Executable
+    from sqlalchemy import ClauseElement, ColumnElement, Connection, Subquery
     from sqlalchemy.types import TypeEngine
 
     from server.store.operations import Operation
+    from server.store.rowset import Cells
 
-_CHANGE: dict[str, TypeEngine[Any]] = {
+CHANGE: dict[str, TypeEngine[Any]] = {
     "id": Text(),
     "token": BigInteger(),
     "revision": BigInteger(),
@@ -209,29 +209,20 @@ def _refuse_known(
     What they find in their way (a taken name, a newer revision) is the order's own first
     carrying out.
     """
-    asked = [
-        {
-            "position": position,
-            "caller": op.request.caller,
-            "method": op.request.method,
-            "request_id": op.request.request_id,
-        }
+    asked: list[Cells] = [
+        (position, op.request.caller, op.request.method, op.request.request_id)
         for position, op in enumerate(batch)
         if op.request is not None
     ]
     if not asked:
         return list(batch)
-    dialect = connection.dialect.name
-    parameter = encode(dialect, list(_REQUEST), asked)
-    known = set(connection.execute(_known_requests(dialect), {PARAMETER: parameter}).scalars())
+    known = {row[0] for row in _KNOWN_REQUESTS.run(connection, asked)}
     for position in known:
         outcomes[id(batch[position])] = Outcome(refusal=Refusal.REQUEST_KNOWN)
     return [op for position, op in enumerate(batch) if position not in known]
 
 
-@lru_cache(maxsize=2)
-def _known_requests(dialect: str) -> Executable:
-    asked = rowset(dialect, _REQUEST)
+def _known_requests(asked: Subquery) -> ClauseElement:
     return select(asked.c.position).join(
         REQUESTS,
         and_(
@@ -242,20 +233,21 @@ def _known_requests(dialect: str) -> Executable:
     )
 
 
+_KNOWN_REQUESTS = Batched(_REQUEST, _known_requests)
+
+
 def _fence(
     connection: Connection, batch: Sequence[TenantOperation], outcomes: dict[int, Outcome]
 ) -> list[TenantOperation]:
     """Change the tenants' rows where guard and row agree; answer the others."""
-    dialect = connection.dialect.name
     old = [op for op in batch if op.create is None]
     new = [op for op in batch if op.create is not None]
     came_back: dict[str, Outcome] = {}
-    if old:
-        parameter = encode(dialect, list(_CHANGE), [rows.change_row(op) for op in old])
-        for row in connection.execute(_fencing_update(dialect), {PARAMETER: parameter}):
-            came_back[row.id] = Outcome(
-                token=row.fencing_token, revision=row.revision, log_seq=row.log_seq
-            )
+    if connection.dialect.name == "sqlite":
+        # What did not match may still be as its maker thought, only stored otherwise.
+        came_back = _changed(connection, _MOVE, [op for op in old if _only_moves_on(op)])
+        old = [op for op in old if op.tenant_id not in came_back]
+    came_back |= _changed(connection, _FENCE, old)
     for op in new:
         # IntegrityError where it is there already: applied alone, that is TENANT_EXISTS.
         came_back[op.tenant_id] = Outcome(token=1, revision=1, log_seq=len(op.log))
@@ -266,9 +258,75 @@ def _fence(
     return [op for op in batch if outcomes[id(op)].applied]
 
 
-@lru_cache(maxsize=2)
-def _fencing_update(dialect: str) -> Executable:
-    change = rowset(dialect, _CHANGE)
+def _changed(
+    connection: Connection, update_: Batched, batch: Sequence[TenantOperation]
+) -> dict[str, Outcome]:
+    found = update_.run(connection, [rows.change_cells(op) for op in batch])
+    return {row[0]: Outcome(token=row[1], revision=row[2], log_seq=row[3]) for row in found}
+
+
+def _only_moves_on(op: TenantOperation) -> bool:
+    """Tell whether a tenant in motion stays so: nothing changes that lists or sweeps go by."""
+    return (
+        op.standing is not None
+        and op.standing.state not in SETTLED_TENANT_STATES
+        and op.hold is None
+        and op.healing is None
+        and op.completed_at is None
+        and not (op.lift_hold or op.new_life)
+    )
+
+
+def _guards(change: Subquery) -> ColumnElement[bool]:
+    tenant = TENANTS.c
+    return and_(
+        tenant.id == change.c.id,
+        or_(change.c.token.is_(None), tenant.fencing_token == change.c.token),
+        or_(change.c.revision.is_(None), tenant.revision == change.c.revision),
+    )
+
+
+def _counts(change: Subquery) -> dict[str, ColumnElement[Any]]:
+    tenant = TENANTS.c
+    return {
+        "fencing_token": tenant.fencing_token + change.c.raise_token,
+        "log_seq": tenant.log_seq + change.c.log_count,
+        "revision": tenant.revision + 1,
+        "run_id": func.coalesce(change.c.run_id, tenant.run_id),
+        "updated_at": change.c.updated_at,
+    }
+
+
+def _returned() -> tuple[ColumnElement[Any], ...]:
+    tenant = TENANTS.c
+    return tenant.id, tenant.fencing_token, tenant.revision, tenant.log_seq
+
+
+def _moving_update(change: Subquery) -> ClauseElement:
+    """Change a tenant that moves on: no column that is in an index.
+
+    SQLite writes every index of a column that is set, changed or not, and that made up half
+    of a step's cost; PostgreSQL looks whether it changed.
+    """
+    tenant = TENANTS.c
+    stays = and_(
+        tenant.state == change.c.state,
+        tenant.look_at.is_not_distinct_from(change.c.look_at),
+        tenant.unsettled_since.is_not(None),
+    )
+    standing = ("current_step", "steps_completed", "total_steps", "error_code")
+    return (
+        update(TENANTS)
+        .where(_guards(change), stays)
+        .values(**_counts(change), **{name: change.c[name] for name in standing})
+        .returning(*_returned())
+    )
+
+
+_MOVE = Batched(CHANGE, _moving_update)
+
+
+def _fencing_update(change: Subquery) -> ClauseElement:
     rewritten = change.c.state.is_not(None)
     tenant = TENANTS.c
 
@@ -283,23 +341,14 @@ def _fencing_update(dialect: str) -> Executable:
 
     return (
         update(TENANTS)
-        .where(
-            and_(
-                tenant.id == change.c.id,
-                or_(change.c.token.is_(None), tenant.fencing_token == change.c.token),
-                or_(change.c.revision.is_(None), tenant.revision == change.c.revision),
-            )
-        )
+        .where(_guards(change))
         .values(
-            fencing_token=tenant.fencing_token + change.c.raise_token,
-            log_seq=tenant.log_seq + change.c.log_count,
-            revision=tenant.revision + 1,
+            **_counts(change),
             state=standing("state"),
             current_step=standing("current_step"),
             steps_completed=standing("steps_completed"),
             total_steps=standing("total_steps"),
             error_code=standing("error_code"),
-            run_id=func.coalesce(change.c.run_id, tenant.run_id),
             hold_reason=held("hold_reason"),
             hold_by=held("hold_by"),
             hold_since=held("hold_since"),
@@ -310,7 +359,6 @@ def _fencing_update(dialect: str) -> Executable:
                 (change.c.new_life, None),
                 else_=func.coalesce(tenant.first_completed_at, change.c.first_completed_at),
             ),
-            updated_at=change.c.updated_at,
             state_since=case(
                 (and_(rewritten, change.c.state != tenant.state), change.c.updated_at),
                 else_=tenant.state_since,
@@ -323,8 +371,11 @@ def _fencing_update(dialect: str) -> Executable:
                 else_=func.coalesce(tenant.unsettled_since, change.c.updated_at),
             ),
         )
-        .returning(tenant.id, tenant.fencing_token, tenant.revision, tenant.log_seq)
+        .returning(*_returned())
     )
+
+
+_FENCE = Batched(CHANGE, _fencing_update)
 
 
 def _write_rows(
@@ -348,23 +399,25 @@ def _write_rows(
     bound = [rows.binding_row(op) for op in changed if op.binding]
     add(connection, IMPORTS, [rows.import_row(op) for op in changed if op.imported])
     put(connection, BINDINGS, sorted(bound, key=itemgetter("site", "company_fold")))
-    put(connection, RUNS, [row for op in changed for row in rows.run_rows(op, outcomes[id(op)])])
-    put(connection, STEPS, [row for op in changed for row in rows.step_rows(op)])
-    put(connection, ATTEMPTS, [row for op in changed for row in rows.attempt_rows(op)])
-    put(connection, RESOURCES, [row for op in changed for row in _resources(connection, op)])
-    add(
+    put_cells(
+        connection, RUNS, [row for op in changed for row in rows.run_cells(op, outcomes[id(op)])]
+    )
+    put_cells(connection, STEPS, [row for op in changed for row in rows.step_cells(op)])
+    put_cells(connection, ATTEMPTS, [row for op in changed for row in rows.attempt_cells(op)])
+    put_cells(connection, RESOURCES, [row for op in changed for row in _resources(connection, op)])
+    add_cells(
         connection,
         LOG_ENTRIES,
-        [row for op in changed for row in rows.log_rows(op, outcomes[id(op)].log_seq)],
+        [row for op in changed for row in rows.log_cells(op, outcomes[id(op)].log_seq)],
     )
     _see_lost_steps(connection, changed, outcomes)
 
 
-def _resources(connection: Connection, op: TenantOperation) -> Iterator[rows.Row]:
+def _resources(connection: Connection, op: TenantOperation) -> Iterator[Cells]:
     """Return the resources, with the times until when a change may be out by the common clock."""
     if not any(item.resource.busy_until for item in op.resources):
-        return rows.resource_rows(op)
-    return rows.resource_rows(op, behind=database_time(connection, op) - op.at)
+        return rows.resource_cells(op)
+    return rows.resource_cells(op, behind=database_time(connection, op) - op.at)
 
 
 def _see_lost_steps(
@@ -375,19 +428,14 @@ def _see_lost_steps(
     It has them all in memory and writes them again; nobody else may, while it drives.
     """
     driven = {op.runs[0].run.id: op for op in changed if op.token is not None and op.runs}
-    if not driven:
-        return
-    count = _count_steps(connection.dialect.name)
-    rows_of = connection.execute(count, _run_ids(connection, driven))
-    counts: dict[str, int] = {row[0]: row[1] for row in rows_of}
+    found = _COUNT_STEPS.run(connection, [(run_id,) for run_id in driven])
+    counts: dict[str, int] = {row[0]: row[1] for row in found}
     for run_id, op in driven.items():
         if counts.get(run_id, 0) < op.runs[0].run.total_steps:
             outcomes[id(op)] = replace(outcomes[id(op)], steps_lost=True)
 
 
-@lru_cache(maxsize=2)
-def _count_steps(dialect: str) -> Executable:
-    asked = rowset(dialect, {"run_id": Text()})
+def _count_steps(asked: Subquery) -> ClauseElement:
     return (
         select(STEPS.c.run_id, func.count())
         .join(asked, STEPS.c.run_id == asked.c.run_id)
@@ -395,9 +443,7 @@ def _count_steps(dialect: str) -> Executable:
     )
 
 
-def _run_ids(connection: Connection, run_ids: Iterable[str]) -> dict[str, str]:
-    shaped = [{"run_id": run_id} for run_id in run_ids]
-    return {PARAMETER: encode(connection.dialect.name, ["run_id"], shaped)}
+_COUNT_STEPS = Batched({"run_id": Text()}, _count_steps)
 
 
 def _request_rows(orders: Iterable[TenantOperation | RequestOperation]) -> list[rows.Row]:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 from server.model.listing import beginnings, words_of
 from server.model.naming import fold_name
 from server.model.states import SETTLED_TENANT_STATES
+from server.store.columns import time_text
+from server.store.rowset import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from dataclasses import Field
+    from datetime import datetime
 
     from server.model.access import AuditEntry
-    from server.model.records import Cancellation
+    from server.model.derive import Standing
     from server.model.spec import TenantSpec
     from server.store.operations import (
         OutboxRow,
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
         SweepOperation,
         TenantOperation,
     )
+    from server.store.rowset import Cells
 
-# Words go in as they are: an enum that is text is written as its text.
+# By column. Words go in as they are: an enum that is text is written as its text.
 Row = dict[str, Any]
 
 # A log entry is at most 8 KiB on the wire (design: so that a page of a hundred stays
@@ -38,7 +42,7 @@ _NOT_AT_ALL = timedelta()
 
 def clip(text: str, limit: int) -> str:
     """Cut a text to so many bytes of UTF-8, at a character, with a mark where it was cut."""
-    if len(text) * 4 <= limit:
+    if len(text) * 4 <= limit or (text.isascii() and len(text) <= limit):
         return text  # no character takes more than four bytes
     encoded = text.encode("utf-8", errors="replace")
     if len(encoded) <= limit:
@@ -48,11 +52,20 @@ def clip(text: str, limit: int) -> str:
 
 def dump(value: Mapping[str, Any]) -> str:
     """Write a mapping as compact JSON with sorted keys."""
-    return _JSON.encode(value) if value else "{}"
+    return storable(_JSON.encode(value)) if value else "{}"
+
+
+def dump_texts(value: Mapping[str, str]) -> str:
+    """Write a mapping of texts as `dump` does; an encoder takes longer to make than to use."""
+    if not value:
+        return "{}"
+    cells = [f"{_quoted(name)}:{_quoted(text)}" for name, text in sorted(value.items())]
+    return storable(f"{{{','.join(cells)}}}")
 
 
 # Made once: `json.dumps` with options makes an encoder a call.
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_quoted = json.encoder.encode_basestring
 
 
 def spec_text(spec: TenantSpec) -> str:
@@ -63,29 +76,58 @@ def spec_text(spec: TenantSpec) -> str:
     return dump(values)
 
 
-def change_row(op: TenantOperation) -> Row:
-    """Return the change of a tenant's own row."""
-    standing = op.standing
-    row: Row = {
-        "id": op.tenant_id,
-        "token": op.token,
-        "revision": op.revision,
-        "raise_token": int(op.raise_token),
-        "log_count": len(op.log),
-        "run_id": op.run_id,
-        "hold_change": 1 if op.hold or op.lift_hold else 0,
-        "look_at": op.look_at,
-        "heal_change": op.healing is not None,
-        "first_completed_at": op.completed_at,
-        "new_life": op.new_life,
-        "updated_at": op.at,
-    }
-    if standing is not None:
-        row |= _standing_row(op)
-    row |= _hold_row(op)
-    if op.healing is not None:
-        row |= {"heal_count": op.healing.count, "healed_at": op.healing.at}
-    return row
+def change_cells(op: TenantOperation) -> Cells:
+    """Return the change of a tenant's own row, in the order of `apply.CHANGE`."""
+    standing, hold, healing = op.standing, op.hold, op.healing
+    return (
+        op.tenant_id,
+        op.token,
+        op.revision,
+        int(op.raise_token),
+        len(op.log),
+        *(_NO_STANDING if standing is None else _standing_cells(standing)),
+        op.run_id,
+        1 if hold or op.lift_hold else 0,
+        *(
+            _NONE
+            if hold is None
+            else (storable(hold.reason), storable(hold.by), time_text(hold.since))
+        ),
+        _time(op.look_at),
+        0 if healing is None else 1,
+        None if healing is None else healing.count,
+        None if healing is None else _time(healing.at),
+        _time(op.completed_at),
+        int(op.new_life),
+        time_text(op.at),
+    )
+
+
+_NO_STANDING: Cells = (None,) * 5
+_NONE: Cells = (None,) * 3
+
+
+def _standing_cells(standing: Standing) -> Cells:
+    return (
+        str(standing.state),
+        standing.current_step,
+        standing.steps_completed,
+        standing.total_steps,
+        standing.errors[0].code if standing.errors else None,
+    )
+
+
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else time_text(value)
+
+
+def _word(value: str | None) -> str | None:
+    """Return an enum's own text, which a driver takes for what it is."""
+    return None if value is None else str(value)
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else storable(value)
 
 
 def _hold_row(op: TenantOperation) -> Row:
@@ -146,15 +188,10 @@ def word_rows(op: TenantOperation) -> Iterator[Row]:
 
 def _standing_row(op: TenantOperation) -> Row:
     standing = op.standing
-    if standing is None:
-        return {}
-    return {
-        "state": standing.state,
-        "current_step": standing.current_step,
-        "steps_completed": standing.steps_completed,
-        "total_steps": standing.total_steps,
-        "error_code": standing.errors[0].code if standing.errors else None,
-    }
+    return {} if standing is None else dict(zip(_STANDING, _standing_cells(standing), strict=True))
+
+
+_STANDING = ("state", "current_step", "steps_completed", "total_steps", "error_code")
 
 
 def binding_row(op: TenantOperation) -> Row:
@@ -174,96 +211,95 @@ def binding_row(op: TenantOperation) -> Row:
     }
 
 
-def run_rows(op: TenantOperation, outcome: Outcome) -> Iterator[Row]:
+def run_cells(op: TenantOperation, outcome: Outcome) -> Iterator[Cells]:
     """Return the runs an operation writes, with the token they are driven under."""
     for item in op.runs:
-        run, waiting = item.run, item.run.waiting_for
-        yield {
-            "id": run.id,
-            "tenant_id": run.tenant_id,
-            "site": item.site,
-            "run_order": run.order,
-            "blueprint": run.blueprint,
-            "blueprint_version": run.blueprint_version,
-            "state": run.state,
-            "total_steps": run.total_steps,
-            "due_at": run.due_at,
-            "worker_id": run.worker_id,
-            "token": outcome.token,
-            "deadline_at": item.deadline_at,
-            "actor": run.actor,
-            "reason": run.reason,
-            "previous_state": run.previous_state,
-            "options": dump(run.options),
-            **_cancellation(run.cancellation),
-            "waiting_code": None if waiting is None else waiting.code.value,
-            "waiting_message": None if waiting is None else waiting.message,
-            "waiting_until": None if waiting is None else waiting.until,
-            "created_at": run.created_at,
-            "started_at": run.started_at,
-            "finished_at": run.finished_at,
-        }
+        run, waiting, cancelled = item.run, item.run.waiting_for, item.run.cancellation
+        yield (
+            run.id,
+            run.tenant_id,
+            item.site,
+            str(run.order),
+            run.blueprint,
+            run.blueprint_version,
+            _word(run.state),
+            run.total_steps,
+            time_text(run.due_at),
+            run.worker_id,
+            outcome.token,
+            _time(item.deadline_at),
+            storable(run.actor),
+            storable(run.reason),
+            storable(run.previous_state),
+            dump_texts(run.options),
+            *(
+                _NONE
+                if cancelled is None
+                else (
+                    storable(cancelled.by),
+                    storable(cancelled.reason),
+                    time_text(cancelled.at),
+                )
+            ),
+            *(
+                _NONE
+                if waiting is None
+                else (str(waiting.code), storable(waiting.message), _time(waiting.until))
+            ),
+            time_text(run.created_at),
+            None if run.started_at is None else time_text(run.started_at),
+            None if run.finished_at is None else time_text(run.finished_at),
+        )
 
 
-def _cancellation(cancellation: Cancellation | None) -> Row:
-    if cancellation is None:
-        return {}
-    return {
-        "cancelled_by": cancellation.by,
-        "cancel_reason": cancellation.reason,
-        "cancelled_at": cancellation.at,
-    }
-
-
-def step_rows(op: TenantOperation) -> Iterator[Row]:
+def step_cells(op: TenantOperation) -> Iterator[Cells]:
     """Return the steps an operation writes."""
     for step in op.steps:
-        yield {
-            "run_id": step.run_id,
-            "key": step.key,
-            "tenant_id": op.tenant_id,
-            "position": step.position,
-            "required": step.required,
-            "state": step.state,
-            "adopted": step.adopted,
-            "tries": step.tries,
-            "races": step.races,
-            "losses": step.losses,
-            "carried_from": step.carried_from,
-            "error_code": step.error_code,
-            "error_class": step.error_class,
-            "error_message": step.error_message,
-            "error_at": step.error_at,
-            "started_at": step.started_at,
-            "completed_at": step.completed_at,
-            "outputs": dump(step.outputs),
-            "note": step.note,
-        }
+        yield (
+            step.run_id,
+            step.key,
+            op.tenant_id,
+            step.position,
+            int(step.required),
+            str(step.state),
+            int(step.adopted),
+            step.tries,
+            step.races,
+            step.losses,
+            step.carried_from,
+            _text(step.error_code),
+            _word(step.error_class),
+            _text(step.error_message),
+            _time(step.error_at),
+            None if step.started_at is None else time_text(step.started_at),
+            None if step.completed_at is None else time_text(step.completed_at),
+            dump_texts(step.outputs) if step.outputs else "{}",
+            storable(step.note) if step.note else "",
+        )
 
 
-def attempt_rows(op: TenantOperation) -> Iterator[Row]:
+def attempt_cells(op: TenantOperation) -> Iterator[Cells]:
     """Return the attempts an operation writes."""
     for attempt in op.attempts:
-        error_class, outcome = attempt.error_class, attempt.outcome
-        yield {
-            "id": attempt.id,
-            "tenant_id": attempt.tenant_id,
-            "run_id": attempt.run_id,
-            "step_key": attempt.step_key,
-            "number": attempt.number,
-            "worker_id": attempt.worker_id,
-            "started_at": attempt.started_at,
-            "deadline_at": attempt.deadline_at,
-            "ended_at": attempt.ended_at,
-            "outcome": outcome,
-            "error_class": error_class,
-            "error_code": attempt.error_code,
-            "message": attempt.message,
-            "evidence": dump(attempt.evidence),
-        }
+        yield (
+            attempt.id,
+            attempt.tenant_id,
+            attempt.run_id,
+            attempt.step_key,
+            attempt.number,
+            attempt.worker_id,
+            time_text(attempt.started_at),
+            time_text(attempt.deadline_at),
+            _time(attempt.ended_at),
+            _word(attempt.outcome),
+            _word(attempt.error_class),
+            _text(attempt.error_code),
+            _text(attempt.message),
+            dump_texts(attempt.evidence) if attempt.evidence else "{}",
+        )
 
 
-def resource_rows(op: TenantOperation, *, behind: timedelta = _NOT_AT_ALL) -> Iterator[Row]:
+def resource_cells(op: TenantOperation, *, behind: timedelta = _NOT_AT_ALL) -> Iterator[Cells]:
     """Return the resources an operation writes.
 
     Args:
@@ -272,38 +308,43 @@ def resource_rows(op: TenantOperation, *, behind: timedelta = _NOT_AT_ALL) -> It
             what is to be kept out of use for a time is kept by the clock they share.
     """
     for item in op.resources:
-        until = item.resource.busy_until
-        yield {
-            "tenant_id": op.tenant_id,
-            "doctype": item.resource.doctype,
-            "name": item.resource.name,
-            "state": item.resource.state,
-            "shared": item.shared,
-            "run_id": item.run_id,
-            "step_key": item.step_key,
-            "intended_at": item.resource.intended_at,
-            "settled_at": item.settled_at,
-            "busy_until": None if until is None else until + behind,
-        }
+        resource, until = item.resource, item.resource.busy_until
+        yield (
+            op.tenant_id,
+            storable(resource.doctype),
+            storable(resource.name),
+            str(resource.state),
+            int(item.shared),
+            item.run_id,
+            item.step_key,
+            time_text(resource.intended_at),
+            _time(item.settled_at),
+            None if until is None else time_text(until + behind),
+        )
 
 
-def log_rows(op: TenantOperation, log_seq: int) -> Iterator[Row]:
+def log_cells(op: TenantOperation, log_seq: int) -> Iterator[Cells]:
     """Return the log entries an operation writes; the last one gets cursor `log_seq`."""
     first = log_seq - len(op.log) + 1
+    at = time_text(op.at)
     for cursor, draft in enumerate(op.log, start=first):
         fields = {"event": draft.event, "tenant": op.tenant_id, **draft.fields}
-        kept = list(fields.items())[:MAX_FIELDS]
-        yield {
-            "tenant_id": op.tenant_id,
-            "cursor": cursor,
-            "time": op.at,
-            "level": draft.level,
-            "run_id": draft.run_id,
-            "step_key": draft.step_key,
-            "attempt": draft.attempt,
-            "message": clip(draft.message, MAX_MESSAGE_BYTES),
-            "fields": dump({key: clip(value, MAX_FIELD_BYTES) for key, value in kept}),
-        }
+        yield (
+            op.tenant_id,
+            cursor,
+            at,
+            str(draft.level),
+            draft.run_id,
+            draft.step_key,
+            draft.attempt,
+            storable(clip(draft.message, MAX_MESSAGE_BYTES)),
+            dump_texts(_clipped(fields)),
+        )
+
+
+def _clipped(fields: dict[str, str]) -> dict[str, str]:
+    kept = list(fields.items())[:MAX_FIELDS] if len(fields) > MAX_FIELDS else fields.items()
+    return {key: clip(value, MAX_FIELD_BYTES) for key, value in kept}
 
 
 def request_row(op: TenantOperation | RequestOperation) -> Row:

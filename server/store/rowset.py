@@ -1,15 +1,20 @@
-"""Many rows as one JSON parameter, so that a statement's text never depends on how many.
+"""Many rows as the parameters of few statements, whose texts are few, however many the rows.
 
-SQLAlchemy and the database then cache one statement a table, whatever the batch size
-(docs/decisions/0003). SQLite reads arrays by index with `json_each`; PostgreSQL gives
-the columns their types with `json_to_recordset`.
+Rows are written as *cells*: tuples of text, numbers and None in the order of a table's
+columns. PostgreSQL takes a batch as one JSON parameter, which `json_to_recordset` gives
+types. SQLite takes it as VALUES of 1, 2, 4, … 64 rows: to read the cells of a JSON text
+one by one takes it three times as long (docs/decisions/0003, 0044). Either way database
+and driver know the statements already, and each is one step in which the interpreter is
+left to others.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -21,136 +26,230 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    text,
     true,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
 
 from server.store.columns import time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Executable, Subquery, Table
+    from sqlalchemy import ClauseElement, Connection, Executable, Subquery, Table
     from sqlalchemy.types import TypeEngine
 
-PARAMETER = "rows"
+# What both databases take as it is: a row in the order of its columns.
+Cells = tuple[str | int | float | None, ...]
+
+_PARAMETER = "rows"
+# With the most columns of a table below what SQLite takes as parameters of one statement.
+_MOST_ROWS = 64
+# Stands for the rows until their number is known; a name that no statement of ours has.
+_VALUES = "values_of_the_batch"
 
 
-def rowset(dialect: str, columns: Mapping[str, TypeEngine[Any]]) -> Subquery:
-    """Return the FROM element that reads the parameter `rows`.
+def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, or overwrite those of the same primary key.
 
     Args:
-        dialect: "sqlite" or "postgresql".
-        columns: Name and type of each column, in the order `encode` writes them.
+        connection: In a transaction.
+        table: Where to.
+        rows: Whole rows by column, a column left out is NULL; no two with the same key.
     """
-    if dialect == "sqlite":
-        values = func.json_each(bindparam(PARAMETER, type_=Text)).table_valued("value")
-        picked = (
-            literal_column(f"value ->> {index}", type_).label(name)
-            for index, (name, type_) in enumerate(columns.items())
+    put_cells(connection, table, _cells(table, rows))
+
+
+def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: if one of them is there already.
+    """
+    add_cells(connection, table, _cells(table, rows))
+
+
+def put_cells(connection: Connection, table: Table, rows: Sequence[Cells]) -> None:
+    """Insert rows, or overwrite those of the same primary key; no two with the same key."""
+    _insert(connection, table, rows, overwrite=True)
+
+
+def add_cells(connection: Connection, table: Table, rows: Sequence[Cells]) -> None:
+    """Insert rows.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: if one of them is there already.
+    """
+    _insert(connection, table, rows, overwrite=False)
+
+
+def plain(value: Any) -> str | int | float | None:  # Any: what a column may hold
+    """Bring a value into what both databases take as it is."""
+    if value is None or value.__class__ is int:
+        return value
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, datetime):
+        return time_text(value)
+    if isinstance(value, int | float):
+        return +value  # a bool is a number
+    raise TypeError(f"{type(value).__name__} can't be stored")
+
+
+def storable(value: str) -> str:
+    """Return a text without what can't be stored.
+
+    Half of a surrogate pair, as an engine's answer may hold, is no UTF-8; the character NUL
+    is the one that PostgreSQL's texts can't hold.
+    """
+    if value.isascii() and "\x00" not in value:
+        return str(value)
+    return value.replace("\x00", "\ufffd").encode("utf-8", errors="replace").decode()
+
+
+class Batched:
+    """A statement that reads a batch of rows as if they were a table."""
+
+    def __init__(
+        self,
+        columns: Mapping[str, TypeEngine[Any]],
+        make: Callable[[Subquery], ClauseElement],
+    ) -> None:
+        """Take what it is made of.
+
+        Args:
+            columns: Name and type of each column of the batch.
+            make: Makes the statement from the batch as a FROM element.
+        """
+        self._columns = dict(columns)
+        self._make = make
+        # Not functools: a cache on a method keeps its object for ever.
+        self._texts: dict[int, str] = {}
+        # Any: an Executable, which by its type can't be compiled.
+        self._postgres: Any = None
+
+    def run(self, connection: Connection, rows: Sequence[Cells]) -> Iterator[Sequence[Any]]:
+        """Run it, and give what it returns, row by row."""
+        if connection.dialect.name == "sqlite":
+            for part in _parts(rows):
+                yield from _executed(connection, self._text(len(part)), part)
+        elif rows:
+            if self._postgres is None:
+                self._postgres = self._make(_recordset(self._columns))
+            yield from connection.execute(
+                self._postgres,
+                {_PARAMETER: _json(list(self._columns), rows)},
+            )
+
+    def _text(self, count: int) -> str:
+        if count not in self._texts:
+            names = enumerate(self._columns.items(), start=1)
+            picked = (literal_column(f"column{i}", type_).label(name) for i, (name, type_) in names)
+            batch = select(*picked).select_from(text(_VALUES)).where(true()).subquery("batch")
+            once = str(self._make(batch).compile(dialect=_SQLITE, compile_kwargs=_LITERAL))
+            rows = _marks(len(self._columns), count)
+            self._texts[count] = once.replace(_VALUES, f"(VALUES {rows})")
+        return self._texts[count]
+
+
+def _insert(
+    connection: Connection, table: Table, rows: Sequence[Cells], *, overwrite: bool
+) -> None:
+    if connection.dialect.name == "sqlite":
+        for part in _parts(rows):
+            _executed(connection, _values_insert(table, len(part), overwrite), part)
+    elif rows:
+        connection.execute(
+            _recordset_insert(table, overwrite), {_PARAMETER: _json(table.columns.keys(), rows)}
         )
-        return select(*picked).select_from(values).where(true()).subquery("batch")
+
+
+def _executed(connection: Connection, statement: str, rows: Sequence[Cells]) -> Sequence[Any]:
+    """Run a statement on the driver's own connection, with SQLAlchemy's errors.
+
+    Thirty of them make a batch; to hand one through SQLAlchemy takes as long as to run it.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        found: list[Any] = driver.execute(statement, (*chain.from_iterable(rows),)).fetchall()
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(
+            statement, None, error, sqlite3.Error, dialect=connection.dialect
+        ) from error
+    return found
+
+
+def _parts(rows: Sequence[Cells]) -> Iterator[Sequence[Cells]]:
+    """Cut rows into parts whose sizes are powers of two, greatest first: few different texts."""
+    at, left = 0, len(rows)
+    while left:
+        size = min(_MOST_ROWS, 1 << (left.bit_length() - 1))
+        yield rows[at : at + size]
+        at += size
+        left -= size
+
+
+@lru_cache(maxsize=512)
+def _values_insert(table: Table, count: int, overwrite: bool) -> str:  # noqa: FBT001 - a cache's key
+    names = table.columns.keys()
+    insert = sqlite_insert(table).values({name: bindparam(name) for name in names})
+    once = str(_overwriting(insert, table, overwrite).compile(dialect=_SQLITE))
+    head, _, rest = once.partition(" VALUES ")
+    return f"{head} VALUES {_marks(len(names), count)}{rest[rest.index(')') + 1 :]}"
+
+
+@lru_cache(maxsize=64)
+def _recordset_insert(table: Table, overwrite: bool) -> Executable:  # noqa: FBT001 - a cache's key
+    names = table.columns.keys()
+    rows = _recordset({name: table.c[name].type for name in names})
+    insert = postgresql_insert(table).from_select(names, select(*(rows.c[name] for name in names)))
+    statement: Executable = _overwriting(insert, table, overwrite)
+    return statement
+
+
+def _overwriting(insert: Any, table: Table, overwrite: bool) -> Any:  # noqa: FBT001 # Any: of either dialect
+    if not overwrite:
+        return insert
+    names, keys = table.columns.keys(), table.primary_key.columns.keys()
+    changed = {
+        name: func.coalesce(insert.excluded[name], table.c[name])
+        if table.c[name].info.get("stays")
+        else insert.excluded[name]
+        for name in names
+        if name not in keys
+    }
+    if not changed:
+        return insert.on_conflict_do_nothing(index_elements=keys)
+    return insert.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+def _marks(columns: int, count: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return ", ".join([row] * count)
+
+
+def _recordset(columns: Mapping[str, TypeEngine[Any]]) -> Subquery:
     records = (
-        func.json_to_recordset(cast(bindparam(PARAMETER, type_=Text), JSON))
+        func.json_to_recordset(cast(bindparam(_PARAMETER, type_=Text), JSON))
         .table_valued(*(column(name, type_) for name, type_ in columns.items()))
         .render_derived(name="record", with_types=True)
     )
     return select(*(records.c[name] for name in columns)).where(true()).subquery("batch")
 
 
-def encode(dialect: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write rows as the JSON text that `rowset` reads.
-
-    Args:
-        dialect: "sqlite" or "postgresql".
-        columns: Names in order.
-        rows: Values by name; a name left out is NULL.
-    """
-    text = _text(dialect, columns, rows)
-    if _NUL in text:
-        # The one character that PostgreSQL's texts can't hold. Rare, so looked for in the whole.
-        text = _text(dialect, columns, [_without_nul(row) for row in rows])
-    # Half of a surrogate pair, as an engine's answer may hold, is no UTF-8.
-    return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
+def _json(columns: Sequence[str], rows: Sequence[Cells]) -> str:
+    return _JSON.encode([dict(zip(columns, row, strict=True)) for row in rows])
 
 
-def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, or overwrite those of the same primary key, in one statement.
-
-    Args:
-        connection: In a transaction.
-        table: Where to.
-        rows: Whole rows; no two with the same key.
-    """
-    _run(connection, table, rows, overwrite=True)
-
-
-def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows in one statement.
-
-    Raises:
-        sqlalchemy.exc.IntegrityError: if one of them is there already.
-    """
-    _run(connection, table, rows, overwrite=False)
-
-
-def _run(
-    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, overwrite: bool
-) -> None:
-    if not rows:
-        return
-    dialect = connection.dialect.name
-    connection.execute(
-        _insert(dialect, table, overwrite=overwrite),
-        {PARAMETER: encode(dialect, table.columns.keys(), rows)},
-    )
-
-
-@lru_cache(maxsize=64)
-def _insert(dialect: str, table: Table, *, overwrite: bool) -> Executable:
+def _cells(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Cells]:
     names = table.columns.keys()
-    rows = rowset(dialect, {name: table.c[name].type for name in names})
-    # Without WHERE, SQLite reads ON CONFLICT as a join's ON.
-    source = select(*(rows.c[name] for name in names)).where(true())
-    insert = (sqlite_insert if dialect == "sqlite" else postgresql_insert)(table)
-    statement = insert.from_select(names, source)
-    if not overwrite:
-        return statement
-    keys = [key.name for key in table.primary_key.columns]
-    changed = {
-        name: func.coalesce(statement.excluded[name], table.c[name])
-        if table.c[name].info.get("stays")
-        else statement.excluded[name]
-        for name in names
-        if name not in keys
-    }
-    if not changed:
-        return statement.on_conflict_do_nothing(index_elements=keys)
-    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
-
-
-def _text(dialect: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    if dialect == "sqlite":
-        return _JSON.encode([[*map(row.get, columns)] for row in rows])
-    return _JSON.encode([dict(zip(columns, map(row.get, columns), strict=True)) for row in rows])
-
-
-def _without_nul(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.replace("\x00", "\ufffd") if isinstance(value, str) else value
-        for name, value in row.items()
-    }
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return time_text(value)
-    raise TypeError(f"{type(value).__name__} can't be stored")
+    return [tuple(plain(row.get(name)) for name in names) for row in rows]
 
 
 # Made once: `json.dumps` with options makes an encoder a call.
-_JSON = json.JSONEncoder(ensure_ascii=False, default=_plain, separators=(",", ":"))
-# How JSON writes the character NUL (and how it ends a backslash before these letters, which
-# the slow way leaves as it is).
-_NUL = "\\u0000"
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_SQLITE = sqlite_dialect()
+_LITERAL = {"literal_binds": True}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # How long a write waits for another process's transaction on the same file.
 _BUSY_SECONDS = 10.0
+_KEPT_STATEMENTS = 256
 
 
 class Transactions:
@@ -106,7 +107,13 @@ def _read_only(engine: Engine) -> None:
 
 
 def _writing_engine(url: URL) -> Engine:
-    engine = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0)
+    engine = create_engine(
+        url.set(drivername="sqlite"),
+        pool_size=1,
+        max_overflow=0,
+        # A batch's statements come in sizes (`rowset`): the driver keeps them all prepared.
+        connect_args={"cached_statements": _KEPT_STATEMENTS},
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -115,6 +122,8 @@ def _writing_engine(url: URL) -> Engine:
         connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("PRAGMA cache_size = -16000")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from server.store import rows, values
+from server.store.tables import LOG_ENTRIES
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -12,17 +13,13 @@ if TYPE_CHECKING:
     from server.model.records import LogEntry
     from server.store.operations import Outcome, TenantOperation
 
+_COLUMNS = LOG_ENTRIES.columns.keys()
+
 
 def entries_of(operation: TenantOperation, outcome: Outcome) -> list[LogEntry]:
     """Return the log entries of an operation that was applied, with their cursors."""
-    return [
-        values.log_entry(cast("RowMapping", {name: _stored(cell) for name, cell in row.items()}))
-        for row in rows.log_rows(operation, outcome.log_seq)
-    ]
-
-
-def _stored(value: Any) -> Any:  # Any: what a column holds
-    """Return a cell as `rowset.encode` sends it."""
-    if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
-        return value
-    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    found = []
+    for cells in rows.log_cells(operation, outcome.log_seq):
+        row = dict(zip(_COLUMNS, cells, strict=True)) | {"time": operation.at}
+        found.append(values.log_entry(cast("RowMapping", row)))
+    return found

@@ -30,7 +30,7 @@ BUGS = (
         name="the token is not checked",
         promise=4,
         file="server/store/apply.py",
-        before="                or_(change.c.token.is_(None), tenant.fencing_token == change.c.token),\n",
+        before="        or_(change.c.token.is_(None), tenant.fencing_token == change.c.token),\n",
         after="",
         caught_by=(f"{STORE}::test_a_stale_token_or_revision_is_refused_and_nothing_is_written",),
     ),
@@ -38,7 +38,7 @@ BUGS = (
         name="the revision is not checked",
         promise=7,
         file="server/store/apply.py",
-        before="                or_(change.c.revision.is_(None), tenant.revision == change.c.revision),\n",
+        before="        or_(change.c.revision.is_(None), tenant.revision == change.c.revision),\n",
         after="",
         caught_by=(f"{STORE}::test_a_stale_token_or_revision_is_refused_and_nothing_is_written",),
     ),
@@ -46,8 +46,8 @@ BUGS = (
         name="a claim does not raise the token",
         promise=4,
         file="server/store/apply.py",
-        before="fencing_token=tenant.fencing_token + change.c.raise_token,",
-        after="fencing_token=tenant.fencing_token,",
+        before='"fencing_token": tenant.fencing_token + change.c.raise_token,',
+        after='"fencing_token": tenant.fencing_token,',
         caught_by=(f"{STORE}::test_the_current_token_writes_every_table_and_raises_the_token",),
     ),
     Bug(
@@ -56,8 +56,8 @@ BUGS = (
         file="server/store/rows.py",
         before="    first = log_seq - len(op.log) + 1\n",
         after=(
-            "    log_rows.last = getattr(log_rows, 'last', 0) + len(op.log)\n"
-            "    first = log_rows.last - len(op.log) + 1\n"
+            "    log_cells.last = getattr(log_cells, 'last', 0) + len(op.log)\n"
+            "    first = log_cells.last - len(op.log) + 1\n"
         ),
         caught_by=(f"{STORE}::test_the_current_token_writes_every_table_and_raises_the_token",),
     ),
@@ -73,8 +73,8 @@ BUGS = (
         name="the state is written by hand",
         promise=2,
         file="server/store/rows.py",
-        before='        "state": standing.state,\n',
-        after='        "state": "PARTIAL" if standing.errors else standing.state,\n',
+        before="        str(standing.state),\n",
+        after='        "PARTIAL" if standing.errors else str(standing.state),\n',
         caught_by=(
             f"{EXECUTOR}/test_failing.py::test_a_passing_error_waits_for_its_next_try_and_says_so",
         ),

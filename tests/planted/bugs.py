@@ -223,4 +223,54 @@ BUGS = (
             "tests/server/erpnext/test_client.py::test_no_secret_is_shown_by_repr_error_traceback_or_log",
         ),
     ),
+    Bug(
+        name="a name is used again while a change of it may be out",
+        promise=4,
+        file="server/executor/context.py",
+        before="        quarantine.check(self._driven, intent)\n",
+        after="",
+        caught_by=(
+            f"{EXECUTOR}/test_quarantine.py::test_a_change_that_was_lost_is_sent_again_when_its_time_is_over",
+        ),
+    ),
+    Bug(
+        name="a cancelled run sends on",
+        promise=7,
+        file="server/executor/context.py",
+        before="        cancelling.check(self._driven)\n        self.writes += 1\n",
+        after="        self.writes += 1\n",
+        caught_by=(
+            f"{EXECUTOR}/test_cancelling.py::test_no_further_document_of_a_step_is_asked_for",
+        ),
+    ),
+    Bug(
+        name="another site under the address is written to",
+        promise=8,
+        file="server/executor/drive.py",
+        before="            await self._gates.watch.check(self._driven.tenant.site)\n",
+        after="",
+        caught_by=(
+            f"{EXECUTOR}/test_other_sites.py::test_nothing_is_written_to_another_site_under_the_same_address",
+        ),
+    ),
+    Bug(
+        name="a herd is driven on all at once",
+        promise=8,
+        file="reconciler/sweep.py",
+        before='        waits = _waits_for_canary(current.plans, seen) if opens else ""\n',
+        after='        waits = ""\n',
+        caught_by=(
+            "tests/reconciler/test_herds.py::test_one_goes_first_and_the_rest_follow_once_it_came_through",
+        ),
+    ),
+    Bug(
+        name="each reconciler has a limit of its own",
+        promise=8,
+        file="reconciler/sweep.py",
+        before="        if not self._window:\n            return True\n",
+        after="        if True:\n            return True\n",
+        caught_by=(
+            "tests/reconciler/test_herds.py::test_the_limit_of_orders_is_one_for_all_reconcilers",
+        ),
+    ),
 )

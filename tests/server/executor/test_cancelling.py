@@ -60,6 +60,20 @@ async def test_a_request_that_is_out_is_waited_for_and_then_nothing_more_is_sent
     assert await shop.belongings(NAME) == WHOLE
 
 
+async def test_no_further_document_of_a_step_is_asked_for(shop: Shop) -> None:
+    """A step that makes several stops between two of them, too."""
+    before = shop.site.arrivals("POST", "Warehouse")
+    await shop.faults({"method": "POST", "doctype": "Warehouse", "hang_seconds": 60})
+    tenant = await shop.order(NAME)
+    await shop.site.arrived("POST", "Warehouse", before + 1)
+    await cancel(shop, tenant)
+    shop.site.hurry()
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    assert shop.site.arrivals("POST", "Warehouse") == before + 1
+    assert "Warehouse 'Main Store - KS'" in await told(shop, tenant)
+    assert "POS Store" not in await told(shop, tenant)
+
+
 async def test_a_run_in_line_for_the_sites_slot_stops_at_once(shop: Shop) -> None:
     before = shop.site.arrivals("POST", "Company")
     await shop.faults({"method": "POST", "doctype": "Company", "hang_seconds": 60})

@@ -20,6 +20,7 @@ from clients.cli import (
     healing,
     listing,
     ordering,
+    pasting,
     render,
     requests,
     signing_in,
@@ -31,6 +32,7 @@ from clients.cli import (
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
 from clients.cli.output import Output, OutputClosed
+from clients.cli.pasting import pasted
 from clients.cli.requests import (
     Continue,
     Diagnose,
@@ -46,7 +48,7 @@ from clients.cli.requests import (
 )
 from clients.cli.surveying import spec_of
 from clients.cli.wire_text import plain
-from clients.sdk import ProvisionerClient, ProvisionerError, Tls
+from clients.sdk import ProvisionerClient, ProvisionerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,6 +88,7 @@ _BY_REQUEST = {
 def run(request: Request) -> ExitCode:
     """Carry out a command from beginning to end, and return what it ends with."""
     output = Output(as_json=request.as_json)
+    pasting.call(request.address)
     try:
         return asyncio.run(_carry_out(request, output))
     except ProvisionerError as error:
@@ -102,16 +105,16 @@ def run(request: Request) -> ExitCode:
 
 
 async def _carry_out(request: Request, output: Output) -> ExitCode:
-    token, tls_ca = "", ""
+    token = ""
     if isinstance(request, requests.Login):
-        tls_ca = request.tls_ca
+        tls = request.tls
     else:
         token = connection.token_for(request.address)
-        tls_ca = connection.tls_ca_for(request.address)
+        tls = connection.tls_for(request.address)
     async with ProvisionerClient(
         request.address,
         token=token,
-        tls=Tls(authorities=connection.authorities(tls_ca)) if tls_ca else None,
+        tls=connection.tls_of(tls),
         timeout_seconds=request.timeout_seconds,
     ) as client:
         if carry_out := _BY_REQUEST.get(type(request)):
@@ -185,10 +188,9 @@ async def _logs(client: ProvisionerClient, request: Logs, output: Output) -> Exi
         except (ProvisionerError, asyncio.CancelledError):
             if log.cursor > request.after and not output.as_json:
                 follow = " -f" if request.follow else ""
-                output.note(
-                    f"Go on with: provisioner logs {plain(shlex.quote(request.tenant))}"
-                    f"{follow} --after {log.cursor}"
-                )
+                tenant = shlex.quote(request.tenant)
+                command = f"provisioner logs {tenant}{follow} --after {log.cursor}"
+                output.note(f"Go on with: {plain(pasted(command))}")
             raise
     return ExitCode.DONE
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,8 +22,12 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clients.sdk import Tls
+
 TOKEN = "PROVISIONER_TOKEN"  # noqa: S105 - a name
 TLS_CA = "PROVISIONER_TLS_CA"
+CLIENT_CERT = "PROVISIONER_CLIENT_CERT"
+CLIENT_KEY = "PROVISIONER_CLIENT_KEY"
 PROFILE = "PROVISIONER_PROFILE"
 # Trust whom this machine trusts.
 SYSTEM = "system"
@@ -32,11 +37,32 @@ _FILE = "profiles.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """Whom to trust, and what to show a service that asks for a certificate.
+
+    Attributes:
+        authorities: A PEM file, "system", or "" for no TLS.
+        certificate: The PEM file of this client's own certificate, or "".
+        key: The PEM file of its key, or "".
+    """
+
+    authorities: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def __bool__(self) -> bool:
+        """Tell whether to speak TLS."""
+        return bool(self.authorities or self.certificate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """Where to call, and as whom.
 
     Attributes:
         tls_ca: A PEM file, "system", or "" for no TLS.
+        client_cert: The PEM file of the client's own certificate, or "".
+        client_key: The PEM file of its key, or "".
     """
 
     address: str
@@ -44,6 +70,8 @@ class Profile:
     token: str = field(repr=False)
     expires_at: str
     tls_ca: str
+    client_cert: str = ""
+    client_key: str = ""
 
 
 def directory() -> Path:
@@ -89,31 +117,68 @@ def token_for(address: str) -> str:
     return profile.token if profile is not None and profile.address == address else ""
 
 
-def tls_ca_for(address: str) -> str:
-    """Return whom to trust at an address: a PEM file, "system", or "" for no TLS."""
-    told = os.environ.get(TLS_CA, "").strip()
-    if told:
-        return told
+def tls_for(address: str) -> TlsFiles:
+    """Return whom to trust at an address, and what to show there: environment, then profile."""
     profile = current()
-    return profile.tls_ca if profile is not None and profile.address == address else ""
+    if profile is None or profile.address != address:
+        profile = Profile(address=address, user="", token="", expires_at="", tls_ca="")
+    told = {name: os.environ.get(name, "").strip() for name in (TLS_CA, CLIENT_CERT, CLIENT_KEY)}
+    # A certificate and its key are one choice.
+    own = (told[CLIENT_CERT], told[CLIENT_KEY])
+    certificate, key = own if any(own) else (profile.client_cert, profile.client_key)
+    return TlsFiles(authorities=told[TLS_CA] or profile.tls_ca, certificate=certificate, key=key)
 
 
-def from_anywhere(tls_ca: str) -> str:
-    """Return whom to trust as a profile keeps it: later commands run in other folders."""
-    return tls_ca if tls_ca in {"", SYSTEM} else str(Path(tls_ca).absolute())
+def from_anywhere(file: str) -> str:
+    """Return a file as a profile keeps it: later commands run in other folders."""
+    return file if file in {"", SYSTEM} else str(Path(file).absolute())
 
 
-def authorities(tls_ca: str) -> bytes | None:
-    """Return the certificates to trust, in PEM; None: the machine's own."""
-    if tls_ca == SYSTEM:
+def tls_of(files: TlsFiles) -> Tls | None:
+    """Read the files; None: no TLS.
+
+    Raises:
+        typer.BadParameter: one can't be read, or others can read the key.
+    """
+    if not files:
         return None
+    if bool(files.certificate) != bool(files.key):
+        raise typer.BadParameter(
+            f"A client's certificate and its key go together. Give --client-cert and --client-key "
+            f"(or {CLIENT_CERT} and {CLIENT_KEY})."
+        )
+    from clients.sdk import Tls  # noqa: PLC0415 - gRPC takes longer than --help may take
+
+    return Tls(
+        # A certificate of one's own without an authority: this machine's are trusted.
+        authorities=None
+        if files.authorities in {"", SYSTEM}
+        else _pem(files.authorities, "certificates", "--tls-ca", f'{TLS_CA}, or "{SYSTEM}"'),
+        certificate=_pem(files.certificate, "certificate", "--client-cert", CLIENT_CERT)
+        if files.certificate
+        else None,
+        key=_pem(files.key, "key", "--client-key", CLIENT_KEY, private=True) if files.key else None,
+    )
+
+
+def _pem(file: str, what: str, option: str, name: str, *, private: bool = False) -> bytes:
     try:
-        return Path(tls_ca).read_bytes()
+        with Path(file).open("rb") as handle:
+            mode = os.fstat(handle.fileno()).st_mode
+            if private and mode & 0o077:
+                raise typer.BadParameter(
+                    f"The {what} {file!r} has mode {stat.S_IMODE(mode):04o}, so others may read "
+                    f"it. Run: chmod 600 {shlex.quote(file)}"
+                )
+            text = handle.read()
     except OSError as error:
         raise typer.BadParameter(
-            f"Cannot read the certificates {tls_ca!r} ({error.strerror}). Name a PEM file with "
-            f'--tls-ca or {TLS_CA}, or "{SYSTEM}".'
+            f"Cannot read the {what} {file!r} ({error.strerror}). Name a PEM file with {option} "
+            f"or {name}."
         ) from error
+    if b"-----BEGIN " not in text:
+        raise typer.BadParameter(f"The {what} {file!r} is no PEM file.")
+    return text
 
 
 def _read() -> dict[str, Any]:  # Any: JSON holds what it holds

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
+from clients.cli.pasting import pasted
 from clients.cli.wire_text import full_time, plain
 from provisioner.v1 import diagnosis_pb2
 
@@ -93,7 +94,7 @@ def remedy_lines(remedy: Remedy) -> Iterator[Text]:
             ("   Call     ", "dim"), f"{plain(remedy.call)} {plain(remedy.request)}"
         )
     if remedy.command:
-        yield Text.assemble(("   Next     ", "dim"), (plain(remedy.command), "bold"))
+        yield Text.assemble(("   Next     ", "dim"), (plain(pasted(remedy.command)), "bold"))
 
 
 def _evidence(evidence: Evidence) -> str:

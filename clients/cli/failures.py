@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clients.cli import exit_codes, unreachable
 from clients.cli.exit_codes import ExitCode
+from clients.cli.pasting import pasted
 from clients.cli.requests import (
     AcceptSite,
     Continue,
@@ -133,7 +134,7 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
         fields=tuple(
             (_typed_as(violation.field, request), violation) for violation in error.field_violations
         ),
-        next_command=_next_command(error, request),
+        next_command=pasted(_next_command(error, request)),
         exit_code=exit_codes.for_error(error.code),
     )
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from clients.cli import diagnosing, standing
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
+from clients.cli.pasting import pasted
 from clients.cli.screens import screen_for
 from clients.cli.watch import watch
 from clients.cli.wire_text import plain, tenant_word
@@ -248,7 +249,7 @@ def _case(found: Diagnosis, fixing: _Fixing) -> _Case:
 
 
 def _by_hand(cause: Cause) -> str:
-    command = f" Then: {plain(cause.remedy.command)}" if cause.remedy.command else ""
+    command = f" Then: {plain(pasted(cause.remedy.command))}" if cause.remedy.command else ""
     return f"A person must act: {plain(cause.remedy.says)}{command}"
 
 
@@ -265,7 +266,7 @@ async def _agreed(case: _Case, request: Fix, output: Output) -> bool:
         return True  # it is followed, and nothing is ordered
     if not case.cause.remedy.alone and not output.as_json:
         output.note(f"First: {plain(case.cause.remedy.says)}")
-    return await _agree(f"Apply: {plain(case.cause.remedy.command)} ?", request, output)
+    return await _agree(f"Apply: {plain(pasted(case.cause.remedy.command))} ?", request, output)
 
 
 async def _agree(question: str, request: Fix, output: Output) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clients.cli import render, standing
 from clients.cli.json_view import as_object
+from clients.cli.pasting import pasted
 from clients.cli.screens import screen_for
 from clients.cli.watch import watch
 from clients.cli.wire_text import plain
@@ -39,8 +40,8 @@ async def follow(
     except asyncio.CancelledError:
         if not output.as_json:
             output.note(
-                "Stopped watching; the tenant goes on. Look again with:"
-                f" provisioner status {plain(shlex.quote(status.tenant_id))} --watch"
+                "Stopped watching; the tenant goes on. Look again with: "
+                + plain(pasted(f"provisioner status {shlex.quote(status.tenant_id)} --watch"))
             )
         raise
     show(last, output)

@@ -10,6 +10,7 @@ from rich.text import Text
 from clients.cli.diagnosing import SEVERITY_PHRASES
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
+from clients.cli.pasting import pasted
 from clients.cli.wire_text import full_time, plain
 from provisioner.v1 import diagnosis_pb2
 
@@ -110,7 +111,7 @@ def _sweep_lines(done: SweepResponse) -> Iterator[Text]:
             (why, "red"),
             since,
         )
-        yield Text.assemble(("      Next ", "dim"), (plain(tenant.command), "bold"))
+        yield Text.assemble(("      Next ", "dim"), (plain(pasted(tenant.command)), "bold"))
 
 
 def _finding_lines(finding: Finding) -> Iterator[Text]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from clients.cli import requests
+from clients.cli import connection, requests
 from clients.cli.tenant_commands import Address, Json, Timeout  # noqa: TC001 - typer reads them
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -27,6 +27,7 @@ Examples:
   provisioner login jane@example.com --password-file jane.password --json
   pass show provisioner | provisioner login jane@example.com --password-stdin
   provisioner login jane@example.com --address prov.example.com:50051 --tls-ca system
+  provisioner login jane@example.com --tls-ca ca.pem --client-cert jane.pem --client-key jane.key
 """
 )
 def login(
@@ -46,6 +47,20 @@ def login(
             help="Speak TLS, and trust these certificates. Default: no TLS.",
         ),
     ] = None,
+    client_cert: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROVISIONER_CLIENT_CERT",
+            metavar="FILE",
+            help="This client's own certificate (PEM), where the service asks for one.",
+        ),
+    ] = None,
+    client_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROVISIONER_CLIENT_KEY", metavar="FILE", help="Its key (PEM, mode 0600)."
+        ),
+    ] = None,
     address: Address = _DEFAULT_ADDRESS,
     timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
@@ -62,7 +77,9 @@ def login(
             as_json=as_json,
             email=email,
             password=password,
-            tls_ca=tls_ca or "",
+            tls=connection.TlsFiles(
+                authorities=tls_ca or "", certificate=client_cert or "", key=client_key or ""
+            ),
         )
     )
 

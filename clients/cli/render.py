@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from clients.cli import standing
+from clients.cli.pasting import pasted
 from clients.cli.wire_text import (
     clock_time,
     full_time,
@@ -173,4 +174,4 @@ def _tries(count: int) -> str:
 def _next_lines(status: TenantStatus) -> Iterator[Text]:
     command = standing.next_command(status)
     if command:
-        yield _labelled("Next", Text(plain(command), style="bold"))
+        yield _labelled("Next", Text(plain(pasted(command)), style="bold"))

@@ -6,6 +6,10 @@ Light on purpose: parsing and `--help` need neither gRPC nor the contract's mess
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clients.cli.connection import TlsFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,7 @@ class Login(Request):
 
     email: str
     password: str = field(repr=False)
-    tls_ca: str
+    tls: TlsFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

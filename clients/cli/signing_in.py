@@ -22,7 +22,7 @@ _MOST_SHOWN = 20
 
 async def login(client: ProvisionerClient, request: Login, output: Output) -> ExitCode:
     """Sign in, and keep the token."""
-    if not request.tls_ca and not _is_loopback(request.address):
+    if not request.tls and not _is_loopback(request.address):
         output.note(
             f"{request.address} is not this machine, and there is no TLS: others may read the "
             "password on its way. Use --tls-ca."
@@ -34,7 +34,9 @@ async def login(client: ProvisionerClient, request: Login, output: Output) -> Ex
             user=signed.caller.name,
             token=signed.access_token,
             expires_at=signed.expires_at.ToJsonString(),
-            tls_ca=connection.from_anywhere(request.tls_ca),
+            tls_ca=connection.from_anywhere(request.tls.authorities),
+            client_cert=connection.from_anywhere(request.tls.certificate),
+            client_key=connection.from_anywhere(request.tls.key),
         )
     )
     if output.as_json:

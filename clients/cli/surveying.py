@@ -10,6 +10,7 @@ from rich.text import Text
 
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
+from clients.cli.pasting import pasted
 from clients.cli.wire_text import full_time, plain
 from provisioner.v1 import survey_pb2
 from provisioner.v1.tenant_pb2 import TenantSpec
@@ -142,7 +143,7 @@ def verify_lines(found: VerifyResponse) -> Iterator[Text]:
     wrong = [step for step in found.survey.steps if _differs(step)]
     yield Text(f"Drift in {len(wrong)} of {len(found.survey.steps)} steps.", "bold red")
     if found.next_command:
-        yield Text.assemble(("Next: ", "dim"), (plain(found.next_command), "bold"))
+        yield Text.assemble(("Next: ", "dim"), (plain(pasted(found.next_command)), "bold"))
     else:
         yield Text("A person must mend it in the engine; a run would stop at it.")
 

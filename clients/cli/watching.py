@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clients.cli import render, standing
 from clients.cli.json_view import as_object
+from clients.cli.pasting import pasted
 from clients.cli.screens import screen_for
 from clients.cli.wire_text import plain
 
@@ -34,8 +35,8 @@ async def watch(client: ProvisionerClient, request: Watch, output: Output) -> Ex
     except asyncio.CancelledError:
         if not output.as_json:
             output.note(
-                "Stopped watching; the tenant goes on. Look again with:"
-                f" provisioner watch {plain(shlex.quote(request.tenant))}"
+                "Stopped watching; the tenant goes on. Look again with: "
+                + plain(pasted(f"provisioner watch {shlex.quote(request.tenant)}"))
             )
         raise
     if not output.as_json:

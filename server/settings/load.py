@@ -31,7 +31,15 @@ _PATHS = frozenset(
     }
 )
 # What the command line reads in the same environment: nothing of the server's.
-_OF_THE_CLIENT = frozenset({"PROVISIONER_TOKEN", "PROVISIONER_PROFILE", "PROVISIONER_TLS_CA"})
+_OF_THE_CLIENT = frozenset(
+    {
+        "PROVISIONER_TOKEN",
+        "PROVISIONER_PROFILE",
+        "PROVISIONER_TLS_CA",
+        "PROVISIONER_CLIENT_CERT",
+        "PROVISIONER_CLIENT_KEY",
+    }
+)
 _SECRETS = frozenset({"webhook_url", "admin_password", "database_url"})
 _SECONDS = "Give a number of seconds from 1, such as {}."
 _ADDRESS = "Give host:port, such as {}."

@@ -170,7 +170,7 @@ async def test_an_error_in_json_is_json_with_its_fields_and_the_next_command(
             "reason": "TENANT_IN_MOTION",
             "message": "It moves.",
             "fields": [{"field": "reason", "description": "too long"}],
-            "next_command": f"provisioner status {TENANT} --watch",
+            "next_command": f"provisioner status {TENANT} --watch --address {server.address}",
         }
     }
 

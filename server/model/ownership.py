@@ -32,6 +32,11 @@ class Document:
         owner: The user who made it, or "" if not read.
         created_at: When, in UTC; None if not read.
         shared: Whether it belongs to the site, not to one tenant; never deleted by us.
+        row_of_shared: Whether it is a row of a document that all tenants share: it bears the
+            owner and the time of creation of that one (recording 08-mode-of-payment-add-row),
+            so they tell nothing of it.
+        saved_at: For such a row, if it says just what we ask for: when the document it is in
+            was saved last, in UTC; else None.
     """
 
     doctype: str
@@ -39,6 +44,8 @@ class Document:
     owner: str = ""
     created_at: datetime | None = None
     shared: bool = False
+    row_of_shared: bool = False
+    saved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +82,21 @@ def settle(resource: Resource | None, seen: Document, api_user: str) -> Resource
 
     Returns:
         CREATED if the record says so, or if we asked for it before it was made and our
-        user made it; else ADOPTED.
+        user made it; else ADOPTED. A row of a shared document does not tell who made it and
+        when. It was not there when we asked for it, or we had not; if it is there now, in
+        our words, and that document was saved since, it is ours: nobody can tell it from a
+        row that somebody else added in that time, and it goes with the Company.
     """
     if resource is None or resource.state is ResourceState.REMOVED:
         # What we removed and is there again was made by somebody else.
         return ResourceState.ADOPTED
     if resource.state is not ResourceState.INTENDED:
         return resource.state
+    made_at = seen.saved_at if seen.row_of_shared else seen.created_at
     ours = (
-        seen.owner == api_user
-        and seen.created_at is not None
-        and seen.created_at >= resource.intended_at - CLOCK_TOLERANCE
+        (seen.row_of_shared or seen.owner == api_user)
+        and made_at is not None
+        and made_at >= resource.intended_at - CLOCK_TOLERANCE
     )
     return ResourceState.CREATED if ours else ResourceState.ADOPTED
 

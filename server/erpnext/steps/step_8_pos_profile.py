@@ -8,7 +8,7 @@ them are compared here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
@@ -25,7 +25,16 @@ from server.erpnext.profile import (
     wanted_profile,
 )
 from server.erpnext.requests import get, make, rows
-from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, flag, rows_of, seen, text
+from server.erpnext.seeing import (
+    OWNERSHIP_FIELDS,
+    conflict,
+    document_of,
+    flag,
+    rows_of,
+    seen,
+    text,
+    utc,
+)
 from server.erpnext.site import site_of
 from server.erpnext.warehouses import selling_warehouse_of
 from server.errors import EngineError
@@ -34,6 +43,8 @@ from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from server.erpnext.company import Company
     from server.erpnext.requests import JsonObject
     from server.model.ownership import Document
@@ -55,8 +66,7 @@ class PosProfile:
         if not company.planned:
             await _check_accounts(context, company, there)
         documents: list[Document] = [
-            seen(ROW, row, site.zone, name=row_key(company, method))
-            for method, row in there.items()
+            _row_seen(row, company, method, site.zone) for method, row in there.items()
         ]
         missing = [
             Difference(doctype=ROW, name=row_key(company, method))
@@ -95,6 +105,16 @@ class PosProfile:
             await _make_profile(context, company)
 
 
+def _row_seen(row: JsonObject, company: Company, method: str, zone: ZoneInfo) -> Document:
+    """Return a row of a Mode of Payment as a document of the record."""
+    as_asked = fold_name(text(row, "default_account")) == fold_name(account_name(company, method))
+    return replace(
+        seen(ROW, row, zone, name=row_key(company, method)),
+        row_of_shared=True,
+        saved_at=utc(text(row, "modified"), zone) if as_asked else None,
+    )
+
+
 async def _payment_rows(context: StepContext, company: Company) -> dict[str, JsonObject]:
     methods = context.spec.payment_methods
     answer = await context.read(
@@ -102,7 +122,7 @@ async def _payment_rows(context: StepContext, company: Company) -> dict[str, Jso
             ROW,
             ("parent", "in", list(methods)),
             ("company", "=", company.name),
-            fields=(*OWNERSHIP_FIELDS, "parent", "company", "default_account"),
+            fields=(*OWNERSHIP_FIELDS, "modified", "parent", "company", "default_account"),
             parent="Mode of Payment",
         )
     )

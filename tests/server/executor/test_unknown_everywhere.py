@@ -59,14 +59,9 @@ async def must_be_as_undisturbed(shop: Shop) -> None:
 
 
 def settled(shop: Shop, company: str) -> Counter[tuple[str, str]]:
-    """Count what the record says of a tenant's own documents, by doctype and who made them.
-
-    Not of payment rows: they carry the time of the Mode of Payment they are part of, so one
-    that is found after a lost answer may seem older than the intent and counts as adopted.
-    """
+    """Count what the record says of a tenant's own documents, by doctype and who made them."""
     rows = shop.sql(
         "SELECT doctype, state FROM resources WHERE shared = 0"
-        " AND doctype <> 'Mode of Payment Account'"
         " AND tenant_id = (SELECT id FROM tenants WHERE company_name = ?)",
         company,
     )

@@ -184,3 +184,52 @@ def test_a_company_is_adopted_only_if_abbreviation_country_and_currency_agree(
     bound: str | None, company: CompanySeen, verdict: CompanyVerdict
 ) -> None:
     assert judge(record(passed=True, abbreviation=bound), company) is verdict
+
+
+def row(*, owner: str = OTHERS, saved: timedelta | None = SECOND) -> Document:
+    """A row of a shared document that was made long ago, and saved so long after we asked."""
+    return Document(
+        doctype="Mode of Payment Account",
+        name="M-Pesa / Acme",
+        owner=owner,
+        created_at=AT - timedelta(days=99),
+        row_of_shared=True,
+        saved_at=None if saved is None else AT + saved,
+    )
+
+
+@pytest.mark.parametrize("owner", [US, OTHERS])
+@pytest.mark.parametrize(
+    ("saved", "state"),
+    [
+        (SECOND, CREATED),
+        (-CLOCK_TOLERANCE, CREATED),
+        # Nobody saved it since we asked: the row was there before.
+        (-CLOCK_TOLERANCE - SECOND, ADOPTED),
+        # It says something else than what we ask for.
+        (None, ADOPTED),
+    ],
+)
+def test_a_row_of_a_shared_document_is_ours_if_that_was_saved_since_we_asked_for_it(
+    owner: str, saved: timedelta | None, state: ResourceState
+) -> None:
+    """Its owner and its creation are those of the document it is in, whoever added it."""
+    assert settle(resource(INTENDED), row(owner=owner, saved=saved), US) is state
+
+
+@pytest.mark.parametrize("owner", [US, OTHERS])
+def test_a_row_that_we_did_not_ask_for_is_not_ours(owner: str) -> None:
+    """Such as that for Cash, which ERPNext adds with a Company."""
+    assert settle(None, row(owner=owner), US) is ADOPTED
+
+
+def test_a_rows_own_creation_proves_nothing() -> None:
+    """Our user made the Mode of Payment a moment ago, and somebody else added this row."""
+    made = Document(
+        doctype="Mode of Payment Account",
+        name="M-Pesa / Acme",
+        owner=US,
+        created_at=AT + SECOND,
+        row_of_shared=True,
+    )
+    assert settle(resource(INTENDED), made, US) is ADOPTED

@@ -265,7 +265,7 @@ class Executor:
             return {}
         self._next_call = now + _POLL_SECONDS
         self._slots.handed_back = False
-        on_site = Counter(run.site for run in self._taken.values())
+        on_site = Counter(run.site for run in (*self._taken.values(), *due.values()))
         arrivals: dict[str, Callable[[], None]] = {}
         for site in self._engines.keys() - self._gates.closed():
             room, before = self._slots.room(site)

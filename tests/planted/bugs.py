@@ -122,6 +122,26 @@ BUGS = (
         ),
     ),
     Bug(
+        name="a slot is kept by the clock of whoever takes it",
+        promise=4,
+        file="server/store/slots.py",
+        before="    return func.clock_timestamp() + ahead if ahead else func.clock_timestamp()\n",
+        after="    return literal(op.at if ahead is None else op.at + ahead, UtcTime())\n",
+        caught_by=(
+            "tests/server/store/test_slots.py::test_a_slot_is_kept_and_is_free_in_time_whatever_the_hosts_clocks_say",
+        ),
+    ),
+    Bug(
+        name="the slot goes to whoever comes by",
+        promise=4,
+        file="server/store/slots.py",
+        before="        free = and_(free, not_(_somebody_first(connection, op, slot)))\n",
+        after="        pass\n",
+        caught_by=(
+            f"{EXECUTOR}/test_two_processes.py::test_the_slot_goes_by_order_over_two_processes",
+        ),
+    ),
+    Bug(
         name="a lease that is over still sends",
         promise=4,
         file="server/executor/lease.py",

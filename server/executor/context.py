@@ -322,7 +322,7 @@ class DrivingContext:
         first = line.taken and self._driven.unknown and await self._driven.holds_slot()
         if first:
             self._arrived()
-        elif not line.seats(place):
+        elif not line.seats(place) or not self._may_go():
             line.gave_place_back(place)
             self._arrived()
             raise LineIsLong

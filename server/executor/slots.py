@@ -67,9 +67,9 @@ class Line:
         # Runs on their way to the line.
         self._coming: dict[Place, _Coming] = {}
         # Those that gave their place back here and were not called up since, in order; and
-        # until when those of them are waited for who keep others from the slot.
+        # until when the slot lies idle for them, unless one of them is called up meanwhile.
         self._away: list[Place] = []
-        self._missed: dict[Place, float] = {}
+        self._missed_until: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
         # Counts how often it was heard that the slot may be free.
@@ -265,20 +265,21 @@ class Line:
         ends = [
             each.until for whose, each in self._coming.items() if whose < place and each.until > now
         ]
-        while self._away and self._away[0] < place:
-            if self._away[0] not in self._missed:
-                self._missed[self._away[0]] = now + COMING_SECONDS
+        if self._away and self._away[0] < place:
+            if self._missed_until is None:
+                self._missed_until = now + COMING_SECONDS
                 self._wanted()
-            end = self._missed[self._away[0]]
-            if end > now:
-                ends.append(end)
-                break
-            # Nobody called it up: it may be one that can't be driven. It keeps nobody any more.
-            self._forget_away(0)
+            if self._missed_until > now:
+                ends.append(self._missed_until)
+            else:
+                # Nobody calls them up: the site takes no work, or they can't be driven.
+                del self._away[: bisect_left(self._away, place)]
+                self._missed_until = None
         return max(ends) - now if ends else None
 
     def _forget_away(self, at: int) -> None:
-        self._missed.pop(self._away.pop(at), None)
+        del self._away[at]
+        self._missed_until = None
 
     def _send_away(self, place: Place, turn: asyncio.Future[None]) -> None:
         if not turn.done():

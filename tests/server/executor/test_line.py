@@ -177,17 +177,20 @@ async def test_one_that_gave_its_place_back_and_is_gone_is_not_waited_for() -> N
     await later[2]
 
 
-async def test_one_that_nobody_calls_up_keeps_the_others_once_and_not_for_long(
+async def test_those_whom_nobody_calls_up_keep_the_others_once_and_not_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """However many they are: a site that takes no work calls nobody up."""
     monkeypatch.setattr(slots, "COMING_SECONDS", 0.05)
     lines, had = Slots(), list[int]()
     line = lines.of("a site")
-    line.gave_place_back(place(1))
-    await stand(line, 2, had)
+    for number in range(1000):
+        line.gave_place_back(place(number))
+    async with asyncio.timeout(PATIENCE_SECONDS / 2):
+        await stand(line, 2000, had)
     monkeypatch.setattr(slots, "COMING_SECONDS", PATIENCE_SECONDS)
-    await stand(line, 3, had)
-    assert had == [2, 3]
+    await stand(line, 3000, had)
+    assert had == [2000, 3000]
 
 
 async def test_where_all_seats_are_taken_few_are_prepared_at_a_time() -> None:

@@ -20,6 +20,7 @@ from reconciler.observation import NEVER
 from server.commands import OrderTerms
 from server.errors import InvalidInput, Refused, RevisionChanged
 from server.model.actor import RECONCILER
+from server.model.causes import LOOK_FIRST
 from server.model.states import LogLevel, TenantState
 from server.store.operations import LogDraft, TenantOperation
 from server.validation import MAX_REASON
@@ -117,7 +118,9 @@ class Remedies:
         return Carried(outcome=RemedyOutcome.ORDERED)
 
     async def _call_operator(self, seen: Observation, finding: Finding) -> Carried:
-        following = f"provisioner continue {seen.tenant_id}"
+        look_first = any(step.code in LOOK_FIRST for step in seen.failed)
+        following = f"provisioner {'diagnose' if look_first else 'continue'} {seen.tenant_id}"
+        then = "What to do" if look_first else "Once that is mended"
         failed = seen.standing.state is TenantState.FAILED
         return await self._write(
             seen,
@@ -126,7 +129,7 @@ class Remedies:
             entry=LogDraft(
                 level=LogLevel.ERROR if failed else LogLevel.WARNING,
                 event="finding.recorded",
-                message=f"A person is needed. {finding.message} Once that is mended: {following}",
+                message=f"A person is needed. {finding.message} {then}: {following}",
                 run_id="" if seen.run is None else seen.run.id,
                 step_key=seen.standing.current_step,
                 fields={"cause": finding.cause.value, "next": following},

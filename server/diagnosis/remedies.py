@@ -17,7 +17,11 @@ _REASON = "diagnosed"
 # carries done steps over and would come to the same end.
 _RETRY_STEP = {
     Code.COMPANY_MISSING: "step_2_company",
+    # It names what is wrong of steps that are done: all are looked at again.
+    Code.FINAL_CHECK_FAILED: "",
 }
+# Nothing that is ordered for this tenant gets over these: its spec stays as it is.
+_ANOTHER_TENANT = frozenset({Code.NAME_REFUSED, Code.COMPANY_NAME_TOO_LONG})
 
 
 def watch(tenant: Tenant, says: str) -> Remedy:
@@ -95,6 +99,13 @@ def after_permanent(tenant: Tenant, code: str) -> Remedy:
         return adopt(
             tenant,
             f"{says} If it is this tenant's after all, adopt it: the checks are shown first.",
+        )
+    if code in _ANOTHER_TENANT:
+        return Remedy(
+            says=f"{says} This one can be removed.",
+            method="Deprovision",
+            request=_terms(tenant),
+            command=f"provisioner deprovision {_quoted(tenant)} --watch",
         )
     step_key = _RETRY_STEP.get(Code(code)) if code in Code.__members__ else None
     if step_key is not None:

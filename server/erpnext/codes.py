@@ -123,7 +123,7 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.ROLE_MISSING: _row(
         "The API user lacks a role that the call needs.",
-        "Give the API user the named role in ERPNext, then retry.",
+        "Give the API user the named role in ERPNext, then continue.",
     ),
     Code.SITE_NOT_SET_UP: _row(
         "A master that ERPNext's setup wizard makes is not there.",
@@ -153,7 +153,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.DOCUMENT_MISSING: _row("A document that should be changed is gone.", _AGAIN),
     Code.REFERENCE_MISSING: _row(
         "A document that the request names does not exist at the engine.",
-        "Make the named document in ERPNext or correct the tenant's spec, then retry.",
+        "Make the named document in ERPNext or correct the tenant's spec, then continue.",
     ),
     Code.STILL_LINKED: _row(
         "The document cannot go because another one points to it.",
@@ -168,11 +168,12 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.NAMED_OTHERWISE: _row(
         "The engine gave a new document another name than the one asked for.",
-        "Switch the site's naming rule or series for the doctype off, delete the document, retry.",
+        "Switch the site's naming rule or series for the doctype off, delete the document; then "
+        "continue.",
     ),
     Code.ENGINE_REFUSED: _row(
         "The engine checked the request and said no; its words are in the message.",
-        "Mend what the engine's words name, then retry.",
+        "Mend what the engine's words name, then continue.",
     ),
     Code.ENGINE_FAULT: _row(
         "The engine ran into a fault of its own on this request, and would again.",
@@ -215,14 +216,14 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.COMPANY_NAME_TOO_LONG: _row(
         "Company name, dash and abbreviation are longer than the 140 characters ERPNext takes.",
-        "Shorten the company's name.",
+        "Start another tenant with a shorter company name: a spec is not changed afterwards.",
     ),
     Code.COMPANY_MISSING: _row(
         "The Company that this step builds on is not there.", "Retry step_2_company first."
     ),
     Code.COMPANY_DEFAULT_MISSING: _row(
         "The Company lacks a default account or cost center that a shop needs.",
-        "Set the named defaults in the Company, then retry.",
+        "Set the named defaults in the Company, then continue.",
     ),
     Code.ABBREVIATIONS_EXHAUSTED: _row(
         "No free abbreviation was found for the company's name.",
@@ -230,7 +231,7 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.CHART_MISSING: _row(
         "The Company has no chart of accounts, or lacks a group that accounts go under.",
-        "Import a chart of accounts in ERPNext, then retry.",
+        "Import a chart of accounts in ERPNext, then continue.",
     ),
     Code.DOCUMENT_NOT_OURS: _row(
         "A document of the computed name belongs to another Company.", _OPERATOR
@@ -243,11 +244,11 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.PAYMENT_ACCOUNT_WRONG: _row(
         "A Mode of Payment names a wrong account for the Company (a group, or not Cash or Bank).",
-        "Set a leaf account of the Company in the Mode of Payment, then retry.",
+        "Set a leaf account of the Company in the Mode of Payment, then continue.",
     ),
     Code.FINAL_CHECK_FAILED: _row(
         "The last look found steps that do not agree with what the tenant should have.",
-        "Retry the named steps.",
+        "Retry: every step is looked at again, and what is missing is made.",
     ),
     Code.SHOP_HAS_SOLD: _row(
         "The tenant to be removed is a shop that has sold: it has invoices.",

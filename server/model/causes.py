@@ -32,3 +32,17 @@ class Severity(Enum):
     MOVING = "MOVING"
     MAY_CLEAR = "MAY_CLEAR"
     PERSON = "PERSON"
+
+
+# Errors of a step (server.erpnext.codes) that no Continue gets over, however much was mended:
+# what comes next depends on what a diagnosis shows.
+LOOK_FIRST = frozenset(
+    {
+        "COMPANY_MISSING",
+        "COMPANY_NAME_TOO_LONG",
+        "COMPANY_NOT_OURS",
+        "COMPANY_VANISHED",
+        "FINAL_CHECK_FAILED",
+        "NAME_REFUSED",
+    }
+)

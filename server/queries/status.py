@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
+from server.model.causes import LOOK_FIRST
 from server.model.derive import derive
 from server.model.records import StepError, WaitingFor
 from server.model.site_identity import OPENED_BY_ACCEPTING
@@ -73,10 +74,6 @@ class Status:
     eta: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
-
-
-# The step's own code (server.erpnext.codes); this room does not know the engine's.
-_VANISHED = "COMPANY_VANISHED"
 
 
 def status_of(
@@ -273,8 +270,7 @@ def _next_command(
     if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
         # A run in motion refuses orders; a stalled one is taken over by the next worker.
         order = look_on
-    elif any(error.code == _VANISHED for error in standing.errors):
-        # What to do depends on where the Company went.
+    elif any(error.code in LOOK_FIRST for error in standing.errors):
         order = f"provisioner diagnose {tenant.id}"
     else:
         order = f"provisioner continue {tenant.id}"

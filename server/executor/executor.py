@@ -85,6 +85,7 @@ class Executor:
             now,
             most_runs=options.site_runs,
             engine_ids={engine.site: name for name, engine in engines.items()},
+            worker_id=self._lease.worker_id,
         )
         self._slots = Slots()
         self._claims = Claims(

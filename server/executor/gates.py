@@ -21,13 +21,14 @@ import structlog
 
 from server.errors import StoreUnavailable
 from server.executor.site_watch import SiteWatch
+from server.model.identifiers import WorkerId
 from server.model.states import GateState
 from server.model.step_context import EngineHealth
 from server.store.operations import GateOperation
 from server.store.site_operations import ProbeReturn, ProbeTake, SitePause, WaveChange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from server.model.step_context import Engine
@@ -58,6 +59,7 @@ class Gates:
         *,
         most_runs: Mapping[str, int] | None = None,
         engine_ids: Mapping[str, str] | None = None,
+        worker_id: WorkerId | None = None,
     ) -> None:
         """Take the parts.
 
@@ -67,13 +69,16 @@ class Gates:
             now: The time, in UTC.
             most_runs: By site: most runs driven at once, for sites that have a limit.
             engine_ids: By site: what it is called in the engines file, for messages.
+            worker_id: The worker of this process; None where it drives nothing.
         """
         self._database = database
         self._engines = engines  # by site
         self._now = now
         self.watch = SiteWatch(database, engines, engine_ids or {})
         self._gates: dict[str, Gate] = {}
-        self._under_way: dict[str, int] = {}
+        self._worker_id = worker_id or WorkerId("")
+        # Runs that other processes drive, of sites whose load comes back.
+        self._elsewhere: dict[str, int] = {}
         self._asking: dict[str, asyncio.Task[EngineHealth]] = {}
         self._probers: dict[str, asyncio.Task[None]] = {}
         # Sites whose look this process has taken and not told about yet.
@@ -99,7 +104,7 @@ class Gates:
             if gate.state is not GateState.UP and site in self._engines:
                 self._see_to_it(site)
         waves = [site for site, gate in self._gates.items() if gate.wave is not None]
-        self._under_way = await self._database.reads.under_way(waves) if waves else {}
+        self._elsewhere = await self._driven_elsewhere(waves) if waves else {}
         for site in self.closed() - before:
             for callback in self._on_shut:
                 callback(site)
@@ -170,7 +175,14 @@ class Gates:
         age = (self._now() - gate.since).total_seconds()
         if gate.wave == 1 and site not in self._opened_here and age < _FIRST_WAVE_SECONDS:
             return False
-        return max(driving, self._under_way.get(site, 0)) < gate.wave
+        return driving + self._elsewhere.get(site, 0) < gate.wave
+
+    async def _driven_elsewhere(self, sites: Collection[str]) -> dict[str, int]:
+        if self._database.driver_lock is not None:
+            return {}  # who has the lock drives alone
+        return await self._database.reads.driven_elsewhere(
+            self._now(), sites, worker_id=self._worker_id
+        )
 
     async def came_through(self, site: str) -> None:
         """Note an attempt that the engine answered: the next wave may be twice as large."""

@@ -50,11 +50,18 @@ async def read_line(
     return (await connection.execute(query)).mappings().all()
 
 
-async def read_under_way(connection: AsyncConnection, sites: Collection[str]) -> dict[str, int]:
-    """Count the runs that are driven now, by any process, site by site."""
+async def read_driven(
+    connection: AsyncConnection, sites: Collection[str], workers: Collection[str]
+) -> dict[str, int]:
+    """Count the runs that some workers drive now, site by site."""
     query = (
         select(RUNS.c.site, func.count())
-        .where(_OPEN, RUNS.c.state == RunState.RUNNING.value, RUNS.c.site.in_(sites))
+        .where(
+            _OPEN,
+            RUNS.c.state == RunState.RUNNING.value,
+            RUNS.c.site.in_(sites),
+            RUNS.c.worker_id.in_(workers),
+        )
         .group_by(RUNS.c.site)
     )
     return {row[0]: row[1] for row in await connection.execute(query)}

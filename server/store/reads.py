@@ -36,7 +36,7 @@ from server.model.states import (
 )
 from server.store import values
 from server.store.claims import read_claims, record_of
-from server.store.lines import read_line, read_under_way
+from server.store.lines import read_driven, read_line
 from server.store.snapshot import snapshot
 from server.store.tables import (
     ATTEMPTS,
@@ -350,10 +350,16 @@ class Reads:
             rows = await read_line(connection, site, driving=driving, limit=limit, before=before)
         return [_due_run(row) for row in rows]
 
-    async def under_way(self, sites: Collection[str]) -> dict[str, int]:
-        """Count the runs driven now by all processes, by site."""
+    async def driven_elsewhere(
+        self, now: datetime, sites: Collection[str], *, worker_id: WorkerId
+    ) -> dict[str, int]:
+        """Count the runs that other living workers drive now, by site.
+
+        What a dead one left RUNNING nobody drives: who counted it would wait for it for ever.
+        """
         async with self._snapshot() as connection:
-            return await read_under_way(connection, sites)
+            others = await _living_workers(connection, now) - {worker_id}
+            return await read_driven(connection, sites, others)
 
     async def vanished_companies(
         self, site: str, *, since: datetime | None, limit: int

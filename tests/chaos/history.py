@@ -36,8 +36,12 @@ class History:
     counts: Mapping[str, object] = field(default_factory=dict)
 
 
-# What no row may say once all tenants are COMPLETED, by the promise it would break.
+# What no row may say long after a storm, by the promise it would break.
 FORBIDDEN = {
+    "a tenant does not come to COMPLETED": (
+        "SELECT id, state, current_step, error_code, heal_count, healed_at, look_at, hold_reason"
+        " FROM tenants WHERE state <> 'COMPLETED'"
+    ),
     "a cursor is missing or there twice": (
         "SELECT t.id, t.log_seq, count(*), min(cursor), max(cursor) FROM tenants t"
         " JOIN log_entries l ON l.tenant_id = t.id GROUP BY t.id, t.log_seq"

@@ -48,14 +48,15 @@ async def storm(fleet: Fleet, *, seconds: float, seed: str, tenants: int) -> His
     done = await _harm(fleet, seconds, random.Random(seed))
 
     acknowledged = await asyncio.gather(*orders)
-
-    async def all_completed() -> bool:
-        rows = await fleet.sql("SELECT state, count(*) FROM tenants GROUP BY state")
-        return dict(rows) == {"COMPLETED": tenants}
-
-    await until(all_completed, seconds=PATIENCE_SECONDS)
+    if await _all_completed(fleet, tenants):
+        followed = dict(await asyncio.gather(*following))
+    else:
+        # A history with what stands still in it tells more than that time is over.
+        followed = {}
+        for task in following:
+            task.cancel()
+        print(*await fleet.sql(_STILL_FINDINGS), sep="\n")
     found = await findings(fleet.sql, await fleet.site.site_state(), names)
-    followed = dict(await asyncio.gather(*following))
     if torn := [tenant for tenant, seen in followed.items() if seen != _in_order(seen)]:
         found["a follower missed an entry, or got it twice"] = torn
     return History(
@@ -70,6 +71,23 @@ async def storm(fleet: Fleet, *, seconds: float, seed: str, tenants: int) -> His
             "refused_writes_of_replaced_workers": fleet.refused_writes(),
         },
     )
+
+
+async def _all_completed(fleet: Fleet, tenants: int) -> bool:
+    async def completed() -> bool:
+        rows = await fleet.sql("SELECT state, count(*) FROM tenants GROUP BY state")
+        return dict(rows) == {"COMPLETED": tenants}
+
+    try:
+        return await until(completed, seconds=PATIENCE_SECONDS)
+    except AssertionError:
+        return False
+
+
+_STILL_FINDINGS = (
+    "SELECT f.* FROM findings f JOIN tenants t ON t.id = f.tenant_id"
+    " WHERE t.state <> 'COMPLETED' ORDER BY f.id"
+)
 
 
 async def _harm(fleet: Fleet, seconds: float, dice: random.Random) -> Counter[str]:

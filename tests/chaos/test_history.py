@@ -50,6 +50,7 @@ def test_what_a_replaced_worker_wrote_is_found(late: tuple[str, str, int], told:
 
 
 DAMAGES = {
+    "a tenant does not come to COMPLETED": "UPDATE tenants SET state = 'PARTIAL'",
     "a cursor is missing or there twice": "DELETE FROM log_entries WHERE cursor = 5",
     "an attempt has no end": "UPDATE attempts SET outcome = NULL WHERE step_key = 'step_2_company'",
     "an attempt is there twice": (

@@ -168,6 +168,24 @@ async def test_load_comes_back_in_waves_that_grow_with_each_answer(still: Shop) 
     await prober.stop()
 
 
+async def test_what_a_dead_worker_left_takes_no_place_in_a_wave(still: Shop) -> None:
+    """It died with the one run of the first wave: nobody would ever have gone on."""
+    first = await still.drive(drain_seconds=0.1)
+    await still.faults({"method": "POST", "doctype": "Company", "hang_seconds": 600})
+    dead = await still.order("Branch 0 Traders")
+    await still.site.arrived("POST", "Company")
+    row = still.sql("SELECT state, worker_id FROM runs")
+    others = [await still.order(f"Branch {number} Traders") for number in range(1, 4)]
+    await still.leave(first)
+    # As kill -9 leaves it, when the gate has just been opened again.
+    still.sql("UPDATE runs SET state = ?, worker_id = ? WHERE tenant_id = ?", *row[0], dead)
+    still.sql("UPDATE engines SET wave = 1, gate_since = '2020-01-01 00:00:00.000000'")
+    still.site.hurry()
+
+    await still.drive()
+    await still.must_complete(dead, *others)
+
+
 def test_the_pauses_grow_with_the_age_of_the_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gates, "PROBE_PAUSES_SECONDS", (1.0, 2.0, 4.0, 8.0, 15.0))
     assert [gates.pause_after(age) for age in (0.0, 1.1, 3.1, 7.2, 15.4, 31.0, 9000.0)] == [

@@ -13,6 +13,7 @@ from server.commands import Commands, EngineEntry
 from server.executor.executor import Executor, ExecutorOptions
 from server.model.actor import LOCAL
 from server.model.blueprint import NOOP
+from server.model.identifiers import WorkerId
 from server.model.states import GateState
 from server.noop import NoopEngine, NoopStep
 from server.store import postgres as store_postgres
@@ -117,7 +118,8 @@ async def fleet(url: URL) -> AsyncIterator[Fleet]:
 async def test_of_workers_that_claim_at_once_each_run_has_one_and_none_waits(
     fleet: Fleet,
 ) -> None:
-    workers = [await fleet.worker(max_runs=6) for _ in range(4)]
+    # Leases that a busy machine keeps: what is lost by time is not what is tested.
+    workers = [await fleet.worker(max_runs=6, lease_seconds=60.0) for _ in range(4)]
     tenants = await fleet.order(40)
     async with fleet.other.connect() as somebody:
         # A row in somebody else's hands: its run waits, and nobody else's.
@@ -140,6 +142,38 @@ async def test_of_workers_that_claim_at_once_each_run_has_one_and_none_waits(
     assert await fleet.sql(
         "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     ) == [(0,)]
+
+
+async def test_what_a_dead_worker_left_takes_no_place_in_a_wave(fleet: Fleet) -> None:
+    """A killed server had the one run of the first wave: nobody would ever have gone on."""
+    living = await fleet.worker(lease_seconds=5.0)
+    await fleet.order(3)
+    await fleet.sql(
+        "UPDATE runs SET state = 'RUNNING', worker_id = 'dead'"
+        " WHERE id = (SELECT min(id) FROM runs)"
+    )
+    await fleet.sql("UPDATE engines SET wave = 1, gate_since = now() - interval '1 hour'")
+    await living.start()
+    await fleet.completed(3)
+
+
+async def test_the_runs_of_a_living_worker_take_their_places_in_a_wave(fleet: Fleet) -> None:
+    await fleet.worker(lease_seconds=30.0)
+    other = await fleet.worker(lease_seconds=30.0)
+    await other.start()
+    database = fleet.stores[0]
+    (worker,) = await fleet.sql("SELECT id FROM workers")
+    await other.stop()
+    await fleet.order(3)
+    await fleet.sql("UPDATE workers SET stopped_at = NULL RETURNING id")
+    await fleet.sql(
+        "UPDATE runs SET state = 'RUNNING', worker_id = (SELECT id FROM workers)"
+        " WHERE id <> (SELECT min(id) FROM runs)"
+    )
+    me, site = WorkerId("me"), NoopEngine("main").site
+    assert await database.reads.driven_elsewhere(now(), [site], worker_id=me) == {site: 2}
+    himself = WorkerId(worker[0])
+    assert await database.reads.driven_elsewhere(now(), [site], worker_id=himself) == {}
 
 
 class Frozen:

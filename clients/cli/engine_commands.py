@@ -69,7 +69,7 @@ def check(
     Reads only. Ends with 0 if a tenant could be made now, 1 if something is missing, 2 if
     there is no such engine, 3 if it can't be reached.
     """
-    from server.__main__ import engines_check as program  # noqa: PLC0415 - needed here alone
+    from server.upkeep import engines_check as program  # noqa: PLC0415 - needed here alone
 
     return program(
         config=config,

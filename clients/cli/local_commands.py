@@ -1,8 +1,9 @@
 """The commands that start programs or touch the database on this machine.
 
-Thin: options in, one call of `server.__main__` out, which decides everything, checks the
-settings too. Options that are not given are not passed on, so the environment and the
-file named by --config keep their say. The server is imported by the command alone.
+Thin: options in, one call of `server.__main__` or `server.upkeep` out, which decides
+everything, checks the settings too. Options that are not given are not passed on, so the
+environment and the file named by --config keep their say. The server is imported by the
+command alone.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def import_legacy(
     as_json: Json = False,
 ) -> int:
     """Import the tenants of the system before this one, after a look at each in ERPNext."""
-    from server.__main__ import import_legacy as program  # noqa: PLC0415 - see the docstring
+    from server.upkeep import import_legacy as program  # noqa: PLC0415 - see the docstring
 
     return program(
         source=source,
@@ -257,7 +258,7 @@ def db_upgrade(
     *, config: Config = None, database_url: DatabaseUrl = None, as_json: Json = False
 ) -> int:
     """Bring the database to the schema of this version."""
-    from server.__main__ import db_upgrade as program  # noqa: PLC0415 - see the module's docstring
+    from server.upkeep import db_upgrade as program  # noqa: PLC0415 - see the module's docstring
 
     return program(config=config, overrides=_given(database_url=database_url), as_json=as_json)
 
@@ -277,7 +278,7 @@ def db_backup(
     as_json: Json = False,
 ) -> int:
     """Copy the SQLite database whole, also while the service runs."""
-    from server.__main__ import db_backup as program  # noqa: PLC0415 - see the module's docstring
+    from server.upkeep import db_backup as program  # noqa: PLC0415 - see the module's docstring
 
     return program(
         target, config=config, overrides=_given(database_url=database_url), as_json=as_json
@@ -299,7 +300,7 @@ def db_restored(
     as_json: Json = False,
 ) -> int:
     """After a restore, before any server starts: nothing of before fits, open runs probe anew."""
-    from server.__main__ import db_restored as program  # noqa: PLC0415 - see the docstring
+    from server.upkeep import db_restored as program  # noqa: PLC0415 - see the docstring
 
     return program(
         config=config,
@@ -319,7 +320,7 @@ def db_check(
     *, config: Config = None, database_url: DatabaseUrl = None, as_json: Json = False
 ) -> int:
     """Say whether the database fits this version, and what mends it."""
-    from server.__main__ import db_check as program  # noqa: PLC0415 - see the module's docstring
+    from server.upkeep import db_check as program  # noqa: PLC0415 - see the module's docstring
 
     return program(config=config, overrides=_given(database_url=database_url), as_json=as_json)
 

@@ -82,7 +82,7 @@ def accept_site(
     from clients.cli.accepting import QUESTION, lines  # noqa: PLC0415 - see above
     from clients.cli.asking import agreed  # noqa: PLC0415 - see above
     from clients.cli.output import Output  # noqa: PLC0415 - see above
-    from server.__main__ import accept_site as program  # noqa: PLC0415 - see above
+    from server.upkeep import accept_site as program  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
 

@@ -17,7 +17,7 @@ from clients.cli import program
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """What the local commands call, instead of the programs themselves."""
     made: list[tuple[str, dict[str, Any]]] = []
-    module = ModuleType("server.__main__")
+    module = ModuleType("programs")
     for number, name in enumerate(("serve", "reconcile", "standin", "db_upgrade", "db_check")):
 
         def call(name: str = name, number: int = number, **arguments: object) -> int:
@@ -25,7 +25,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
             return number
 
         setattr(module, name, call)
-    monkeypatch.setitem(sys.modules, "server.__main__", module)
+    for room in ("server.__main__", "server.upkeep"):
+        monkeypatch.setitem(sys.modules, room, module)
     return made
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from server.__main__ import EXIT_WRONG_USE, accept_site
+from server.program import EXIT_WRONG_USE
+from server.upkeep import accept_site
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,82 @@
+"""What `serve --demo` (`make run`) brings: a stand-in site, a database that goes away, a tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+from server.program import say
+from server.settings import EngineConfig, EnginesConfig
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from server.app import App
+
+# The old clients' API is shown too; settings given elsewhere count more.
+DEMO_DEFAULTS = {"auth": "off", "compat": "on"}
+
+_COMPANY = "Mama Njeri Traders"
+
+
+def demo_database(stack: AsyncExitStack) -> str:
+    """Keep the demo's records in a folder that goes with it, whatever the environment says."""
+    folder = tempfile.mkdtemp(prefix="provisioner-demo-")
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return f"sqlite+aiosqlite:///{folder}/provisioner.db"
+
+
+async def demo_engines(stack: AsyncExitStack) -> EnginesConfig:
+    """Start a stand-in site that goes with the process, and name it as the one engine."""
+    from pydantic import SecretStr  # noqa: PLC0415 - only the demo makes keys up
+
+    from server.model.identifiers import SiteKey  # noqa: PLC0415 - likewise
+    from server.standin.app import StandIn  # noqa: PLC0415 - only the demo brings one
+
+    site = await stack.enter_async_context(StandIn(latency="recorded"))
+    engine = EngineConfig(
+        id="standin",
+        blueprint="erpnext",
+        site=SiteKey(site.url),
+        url=site.url,
+        api_key=SecretStr("demo-key"),
+        api_secret=SecretStr("demo-secret"),
+    )
+    return EnginesConfig(default="standin", engines={"standin": engine})
+
+
+async def show_first_tenant(stack: AsyncExitStack, app: App) -> None:
+    """Provision a first tenant before the reader's eyes, as a caller would."""
+    say(f"\nA first tenant: provisioner start '{_COMPANY}' --watch\n")
+    watching = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "clients.cli",
+        "start",
+        _COMPANY,
+        "--till-user",
+        "till@example.com",
+        "--watch",
+        "--address",
+        f"127.0.0.1:{app.grpc_port}",
+        stdin=asyncio.subprocess.DEVNULL,
+        env=_nobodys_environment(),
+    )
+
+    async def end() -> None:
+        if watching.returncode is None:
+            watching.terminate()
+        await watching.wait()
+
+    stack.push_async_callback(end)
+
+
+def _nobodys_environment() -> dict[str, str]:
+    """Return the environment without a sign-in: one kept for a server of before is in the way."""
+    unwanted = {"PROVISIONER_TOKEN", "PROVISIONER_TLS_CA"}
+    environ = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return {**environ, "PROVISIONER_PROFILE": "make run"}

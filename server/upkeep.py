@@ -1,0 +1,272 @@
+"""Programs that do one thing to the database or at an engine, and end; no server need run.
+
+Each is what one of the console script's local commands calls, and returns its exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from server.app import build_engine, open_core, utc_now
+from server.erpnext.check import engine_facts, engine_table
+from server.erpnext.client import ErpNextEngine
+from server.errors import SettingsError, StoreUnavailable
+from server.logs import configure_logging
+from server.model.actor import LOCAL
+from server.program import (
+    EXIT_DONE,
+    EXIT_NOT_REACHABLE,
+    EXIT_NOT_WELL,
+    EXIT_WRONG_USE,
+    report,
+    run,
+)
+from server.settings import load_engines, load_settings
+from server.store import schema
+from server.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from server.commands import SiteInQuestion
+
+
+def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
+    """Bring the database's schema to this version's."""
+
+    async def upgrade() -> int:
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        database = Database(settings.database_url)
+        try:
+            before = await database.administer(schema.current)
+            after = await database.administer(schema.upgrade)
+        finally:
+            await database.dispose()
+        report(
+            {"database": settings.safe_database_url, "before": before, "schema": after},
+            f"{settings.safe_database_url}: schema {before or 'none'} -> {after}",
+            as_json=as_json,
+        )
+        return EXIT_DONE
+
+    return run(upgrade)
+
+
+def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
+    """Tell whether the database has the schema this version needs."""
+
+    async def check() -> int:
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        file = settings.database_file
+        if file is not None and not file.exists():
+            raise StoreUnavailable(
+                f"There is no database at {file}. `provisioner serve` makes it, or: "
+                "provisioner db upgrade"
+            )
+        database = Database(settings.database_url)
+        try:
+            found = await database.administer(schema.current)
+        finally:
+            await database.dispose()
+        wanted = schema.head()
+        fits = found == wanted
+        text = (
+            f"{settings.safe_database_url}: schema {found or 'none'}, this version needs {wanted}"
+        )
+        report(
+            {"database": settings.safe_database_url, "schema": found, "needs": wanted, "ok": fits},
+            text if fits else f"{text}. Run: provisioner db upgrade",
+            as_json=as_json,
+        )
+        return EXIT_DONE if fits else EXIT_NOT_WELL
+
+    return run(check)
+
+
+def db_backup(
+    target: Path, *, config: Path | None, overrides: Mapping[str, str], as_json: bool
+) -> int:
+    """Copy the database whole into a file, also while it is used."""
+
+    async def copy() -> int:
+        from server.store.backup import copy_sqlite  # noqa: PLC0415 - this command's
+
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        file = settings.database_file
+        if file is None:
+            raise SettingsError(
+                "PostgreSQL is backed up with its own tools: pg_dump, or a base backup with its "
+                "log. After a restore: provisioner db restored"
+            )
+        if not file.exists():
+            raise StoreUnavailable(f"There is no database at {file}.")
+        size = await asyncio.to_thread(copy_sqlite, file, target)
+        report(
+            {"database": settings.safe_database_url, "backup": str(target), "bytes": size},
+            f"{target}: {size} bytes, whole and checked. After a restore: provisioner db restored",
+            as_json=as_json,
+        )
+        return EXIT_DONE
+
+    return run(copy)
+
+
+def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
+    """Do what a database needs that was restored from a backup, before anybody drives on it."""
+
+    async def settle() -> int:
+        from server.restored import as_facts, as_text  # noqa: PLC0415 - this command's
+
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        configure_logging(settings.log_format, quiet=True)
+        async with AsyncExitStack() as stack:
+            core = await open_core(settings, load_engines(settings), stack, register=False)
+            lock = core.database.driver_lock
+            if lock is not None and not lock.acquire():
+                raise StoreUnavailable(
+                    "A server drives on this database. Stop every server, then repeat this."
+                )
+            restored = await core.commands.after_restore(LOCAL)
+        report(as_facts(restored), as_text(restored), as_json=as_json)
+        return EXIT_DONE
+
+    return run(settle)
+
+
+def import_legacy(
+    *,
+    source: str,
+    engine: str,
+    quiet_minutes: float,
+    dry_run: bool,
+    config: Path | None,
+    overrides: Mapping[str, str],
+    as_json: bool,
+) -> int:
+    """Import the tenants of the system before this one.
+
+    Args:
+        source: URL of its database, which is only read.
+        engine: Id of the engine its tenants live on; "" for the default one.
+        quiet_minutes: How long it must not have touched a tenant that it calls running.
+        dry_run: Look, and say what would be; write nothing.
+        config: The settings file, or None.
+        overrides: Settings given as options.
+        as_json: Say it as JSON.
+
+    Returns:
+        0; 1 where a person must look at one of them.
+    """
+
+    async def work() -> int:
+        from server.legacy import Importer, as_facts, as_text  # noqa: PLC0415 - this command's
+        from server.store.legacy import read_legacy  # noqa: PLC0415 - likewise
+
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        configure_logging(settings.log_format, quiet=True)
+        engines = load_engines(settings)
+        wanted = engine or engines.default
+        if wanted not in engines.engines:
+            raise SettingsError(
+                f"No engine {wanted!r} is configured, so nobody can look at the tenants. Name one "
+                "with --engine, or set PROVISIONER_ENGINES_FILE."
+            )
+        tenants = await read_legacy(source)
+        async with AsyncExitStack() as stack:
+            core = await open_core(settings, engines, stack, register=not dry_run)
+            importer = Importer(
+                core.database,
+                core.prober,
+                engines=core.entries,
+                engine_id=wanted,
+                now=utc_now,
+                quiet=timedelta(minutes=quiet_minutes),
+            )
+            done = await importer.run(tenants, dry_run=dry_run)
+        report(as_facts(done, dry_run=dry_run), as_text(done, dry_run=dry_run), as_json=as_json)
+        return EXIT_NOT_WELL if any(each.needs_a_person for each in done) else EXIT_DONE
+
+    return run(work)
+
+
+def engines_check(
+    *, config: Path | None, overrides: Mapping[str, str], name: str, country: str, as_json: bool
+) -> int:
+    """Look at everything one engine must have, and say what mends what is missing."""
+
+    async def check() -> int:
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        engines = load_engines(settings)
+        if name not in engines.engines:
+            known = ", ".join(sorted(engines.engines))
+            where = f"known are {known}" if known else "none is configured"
+            raise SettingsError(
+                f"There is no engine {name!r}: {where}. Set PROVISIONER_ENGINES_FILE or "
+                "--engines-file to the file that has it."
+            )
+        if len(country) != 2 or not country.isalpha():  # noqa: PLR2004 - ISO 3166-1 alpha-2
+            raise SettingsError(f"--country {country!r} must be a code of two letters, such as KE.")
+        engine = build_engine(engines.engines[name])
+        try:
+            if not isinstance(engine, ErpNextEngine):
+                raise SettingsError(f"Engine {name!r} does nothing ({engine.blueprint_name}).")
+            checked = await engine.check_all(country.upper())
+        finally:
+            await engine.close()
+        report(engine_facts(name, engine.site, checked), engine_table(checked), as_json=as_json)
+        if not checked.reachable:
+            return EXIT_NOT_REACHABLE
+        return EXIT_DONE if checked.ready else EXIT_NOT_WELL
+
+    return run(check)
+
+
+def accept_site(
+    engine: str,
+    *,
+    config: Path | None,
+    overrides: Mapping[str, str],
+    reason: str,
+    confirm: Callable[[Mapping[str, object]], Awaitable[bool]],
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Accept the site of an engine as it is (`server.commands.sites`), once `confirm` says so."""
+
+    async def accept() -> int:
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        # To stderr: with --json, stdout holds JSON only.
+        configure_logging(settings.log_format, quiet=False)
+        async with AsyncExitStack() as stack:
+            core = await open_core(settings, load_engines(settings), stack, register=False)
+            seen = await core.commands.look_at_site(LOCAL, engine)
+            if not await confirm(_site_facts(seen)):
+                report(_site_facts(seen), "Nothing was changed.", as_json=as_json)
+                return EXIT_DONE if dry_run else EXIT_WRONG_USE
+            done = await core.commands.accept_site(LOCAL, engine, reason=reason)
+        report(
+            _site_facts(done),
+            f"{done.site} is accepted as it is. Its gate opens within 15 s if nothing else is "
+            "wrong. Tenants that are held stay held: provisioner list --held, then continue each.",
+            as_json=as_json,
+        )
+        return EXIT_DONE
+
+    return run(accept)
+
+
+def _site_facts(seen: SiteInQuestion) -> dict[str, object]:
+    return {
+        "engine": seen.engine_id,
+        "site": seen.site,
+        "gate": seen.gate.value,
+        "gate_code": seen.code,
+        "gate_message": seen.message,
+        "held_tenants": seen.held_tenants,
+        "accepted": seen.accepted,
+    }

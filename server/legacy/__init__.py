@@ -9,6 +9,7 @@ without an order.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from server.errors import EngineNotReady, InvalidInput, StoreUnavailable, Violat
 from server.legacy.record import look_of, record_of, state_of
 from server.legacy.telling import Imported, as_decided, as_facts, as_text, told
 from server.model.identifiers import TenantId, canonical_uuid
-from server.model.legacy import ImportedAs, decide
+from server.model.legacy import ImportedAs, decide, recognised, under_another_name
 from server.model.naming import fold_name
 from server.store.operations import Refusal
 from server.validation import RawSpec, validate_spec
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.commands import EngineEntry
-    from server.model.legacy import LegacyTenant
+    from server.model.legacy import Decision, LegacyTenant
     from server.model.spec import TenantSpec
-    from server.probing import Prober
+    from server.probing import Prober, Survey
     from server.store.database import Database
 
 __all__ = ["Imported", "Importer", "as_facts", "as_text"]
@@ -67,6 +68,7 @@ class Importer:
         self._engine_id = engine_id
         self._now = now
         self._quiet = quiet
+        self._names: Counter[str] = Counter()
 
     async def run(self, tenants: Sequence[LegacyTenant], *, dry_run: bool) -> list[Imported]:
         """Import tenants.
@@ -79,6 +81,7 @@ class Importer:
             StoreUnavailable: this store can't be read or written.
         """
         names = Counter(fold_name(each.name) for each in tenants if each.engine == _ENGINE)
+        self._names = names
         done = []
         for tenant in tenants:
             alone = names[fold_name(tenant.name)] == 1
@@ -113,24 +116,18 @@ class Importer:
         dry_run: bool,
     ) -> Imported:
         entry = self._engines[self._engine_id]
-        bound = await self._database.reads.bound_to(entry.site, spec.company_name)
-        alone = alone and bound is None
         try:
-            survey = await self._prober.unrecorded(
-                spec, passed_company_step=tenant.passed_company, only_tenant_of_name=alone
-            )
+            survey, decision = await self._decided(tenant, spec, entry, alone=alone)
+            if tenant.was_begun and not look_of(survey).company and tenant.evidence_of_company:
+                survey, decision = await self._under_another_name(
+                    tenant, spec, entry, (survey, decision)
+                )
         except EngineNotReady as error:
             return told(
                 tenant,
                 ImportedAs.NOT_IMPORTED,
                 f"The engine could not be looked at, and nothing is guessed: {error.message}",
             )
-        decision = decide(
-            tenant,
-            look_of(survey),
-            required=frozenset(kind.key for kind in entry.blueprint.steps if kind.required),
-            alone=alone,
-        )
         if dry_run:
             return as_decided(tenant, decision, state_of(decision, survey))
         operation = record_of(tenant, tenant_id, survey, decision, entry=entry, now=self._now())
@@ -147,6 +144,43 @@ class Importer:
         if not outcome.applied or operation.standing is None:
             raise StoreUnavailable(f"The import of {tenant_id} was refused: {outcome.refusal}.")
         return as_decided(tenant, decision, operation.standing.state.value)
+
+    async def _decided(
+        self, tenant: LegacyTenant, spec: TenantSpec, entry: EngineEntry, *, alone: bool
+    ) -> tuple[Survey, Decision]:
+        bound = await self._database.reads.bound_to(entry.site, spec.company_name)
+        alone = alone and bound is None
+        survey = await self._prober.unrecorded(
+            spec, passed_company_step=tenant.passed_company, only_tenant_of_name=alone
+        )
+        decision = decide(
+            tenant,
+            look_of(survey),
+            required=frozenset(kind.key for kind in entry.blueprint.steps if kind.required),
+            alone=alone,
+        )
+        return survey, decision
+
+    async def _under_another_name(
+        self,
+        tenant: LegacyTenant,
+        spec: TenantSpec,
+        entry: EngineEntry,
+        seen: tuple[Survey, Decision],
+    ) -> tuple[Survey, Decision]:
+        """Look for the Company by what else the record says, and look at the one it proves."""
+        evidence = tenant.evidence_of_company
+        traced = await self._prober.trace(self._engine_id, evidence)
+        company = recognised(evidence, traced)
+        if company is None:
+            return (seen[0], under_another_name(traced)) if traced else seen
+        folded = fold_name(company.name)
+        others = self._names[folded] - (folded == fold_name(tenant.name))
+        renamed = replace(spec, company_name=company.name)
+        survey, decision = await self._decided(tenant, renamed, entry, alone=not others)
+        proof = ", ".join(company.proofs)
+        why = f"Its Company is called {company.name!r} (known by {proof}). {decision.why}"
+        return survey, replace(decision, why=why)
 
     def _checked(self, tenant: LegacyTenant) -> tuple[TenantId, TenantSpec]:
         canonical = canonical_uuid(tenant.id)

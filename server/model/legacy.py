@@ -13,7 +13,7 @@ from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
 # Made by the old system under other names or not at all, so a tenant that it called done
@@ -41,6 +41,57 @@ class LegacyStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyEvidence:
+    """What the old record says of the Company that its run made, beside the tenant's name.
+
+    Attributes:
+        name: The Company's; "" where it was lost.
+        documents: Doctype and name of documents that the run left in the Company.
+    """
+
+    name: str = ""
+    abbreviation: str = ""
+    documents: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.name or self.abbreviation or self.documents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyTraced:
+    """A Company of the site that some evidence leads to.
+
+    Attributes:
+        proofs: Recorded documents that are in it, or its recorded name; empty where only
+            the abbreviation is the recorded one.
+    """
+
+    name: str
+    abbreviation: str
+    proofs: tuple[str, ...] = ()
+
+
+def recognised(
+    evidence: CompanyEvidence, traced: Collection[CompanyTraced]
+) -> CompanyTraced | None:
+    """Return the one Company that the evidence proves to be the tenant's, or None.
+
+    Args:
+        evidence: Of the old record.
+        traced: The Companies it leads to.
+    """
+    proven = [each for each in traced if each.proofs]
+    if len(proven) != 1:
+        return None
+    (company,) = proven
+    agrees = not evidence.abbreviation or (
+        company.abbreviation.casefold() == evidence.abbreviation.casefold()
+    )
+    return company if agrees else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LegacyTenant:
     """The rows of one tenant, read without falling over.
 
@@ -48,6 +99,7 @@ class LegacyTenant:
         word: `tenants.provisioning_status`; "" where the column or its value is missing.
         onboarding_word: `tenant_onboarding.status` where that row is of provisioning.
         steps: The step document; empty where it was lost.
+        evidence_of_company: What else the record says of its Company.
         include_demo_data: None where no configuration was kept.
         updated_at: When the old system last wrote; None if not known.
         evidence: The rows whole, as compact JSON.
@@ -63,6 +115,7 @@ class LegacyTenant:
     steps: Mapping[str, LegacyStep] = field(default_factory=dict)
     error_message: str = ""
     error_step: str = ""
+    evidence_of_company: CompanyEvidence = field(default_factory=CompanyEvidence)
     include_demo_data: bool | None = None
     pos_store_enabled: bool = True
     chart: str = ""
@@ -204,6 +257,24 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
         why += " The old run was interrupted."
     return Decision(
         imported_as=ImportedAs.STOPPED, code="IMPORTED_UNFINISHED", why=why, resumes=True
+    )
+
+
+def under_another_name(traced: Collection[CompanyTraced]) -> Decision:
+    """Decide on a tenant whose Company is not there, where evidence leads to others, unproven."""
+    named = ", ".join(
+        f"{each.name!r} ({each.abbreviation}"
+        + (f"; {', '.join(each.proofs)}" if each.proofs else "")
+        + ")"
+        for each in sorted(traced, key=lambda each: each.name)
+    )
+    return Decision(
+        imported_as=ImportedAs.HELD,
+        code="IMPORT_OTHER_NAME",
+        why="The engine has no Company of its name, and what the old record says leads to "
+        f"{named}: was it renamed? If it is this tenant's, give it the tenant's name in ERPNext "
+        "again, then adopt it.",
+        following="adopt",
     )
 
 

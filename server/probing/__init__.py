@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.access.policy import unknown_tenant
-from server.errors import EngineNotReady, Refused
+from server.erpnext.tracing import trace_companies
+from server.errors import EngineError, EngineNotReady, Refused
 from server.limits import LOOK_SECONDS
 from server.model.states import GateState
 from server.probing.probe_all import probe_all
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from server.model.blueprint import Blueprint
     from server.model.identifiers import TenantId
+    from server.model.legacy import CompanyEvidence, CompanyTraced
     from server.model.spec import TenantSpec
     from server.model.step_context import Engine
     from server.store.database import Database
@@ -124,6 +126,22 @@ class Prober:
             bound_elsewhere=elsewhere,
         )
         return await self._look(engine, subject)
+
+    async def trace(self, engine_id: str, evidence: CompanyEvidence) -> tuple[CompanyTraced, ...]:
+        """Return the Companies that another system's record leads to.
+
+        Raises:
+            Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
+        """
+        engine = self._engine(engine_id)
+        await self.check_gate(engine.site)
+        try:
+            async with asyncio.timeout(self._seconds), self._turns[engine.site]:
+                return await trace_companies(engine.send, evidence)
+        except (TimeoutError, EngineError) as error:
+            raise EngineNotReady(
+                f"The engine could not be asked for the Company: {error}", code="ENGINE_NO_ANSWER"
+            ) from error
 
     async def check_gate(self, site: str) -> None:
         """Refuse a look at a site whose gate is shut.

@@ -6,14 +6,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
 from reconciler.sweep import Sweeper
-from server.commands import EngineEntry
+from server.commands import Commands, EngineEntry, OrderTerms
 from server.legacy import Imported, Importer
+from server.model.actor import LOCAL
 from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT
 from server.model.identifiers import TenantId
+from server.model.legacy import CompanyEvidence, CompanyTraced, recognised
 from server.model.states import TenantState
 from server.probing import Prober
+from server.standin.naming import fold
 from server.store.legacy import read_legacy
 from tests.server.executor.conftest import site, still  # noqa: F401 - the fixtures
 from tests.server.executor.scene import WHOLE, Shop, now
@@ -208,3 +212,127 @@ async def test_an_engine_that_is_down_guesses_nothing(
     assert imported.imported_as == "NOT_IMPORTED"
     assert "nothing is guessed" in imported.why
     assert still.sql("SELECT count(*) FROM tenants") == [(0,)]
+
+
+def rename(shop: Shop, old: str, new: str) -> None:
+    """Rename a Company as ERPNext does: its abbreviation, and names that end with it, stay."""
+    for doctype, held in shop.site.site.documents.items():
+        for document in held.values():
+            if document.get("company") == old:
+                document["company"] = new
+            for row in document.get("accounts", []) if doctype == "Mode of Payment" else []:
+                if row["company"] == old:
+                    row["company"] = new
+    companies = shop.site.site.documents["Company"]
+    (key,) = [key for key, document in companies.items() if document["name"] == old]
+    company = companies.pop(key)
+    company["name"] = company["company_name"] = new
+    companies[fold(new)] = company
+
+
+def left_behind(**metadata: object) -> dict[str, Any]:
+    """The old record of a run whose notes were lost, but for the copies of its steps."""
+    entry = {"status": "completed", "message": "done", "metadata": metadata}
+    steps = {"step_4_warehouses": entry}
+    return {**LOST, "onboarding": {"status": "PARTIAL", "provisioning_steps": steps}}
+
+
+async def test_a_company_under_another_name_is_known_by_what_the_old_run_left_in_it(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shop = await provisioned_before(still, tmp_path, NAME)
+    await shop.drive()
+    rename(shop, NAME, "Kijani Stores (2019) Ltd")
+    url = await old_url(
+        tmp_path,
+        left_behind(warehouse_names=["Main Store - KS", "POS Store - KS"], company_abbr="KS"),
+    )
+
+    (imported,) = await brought(shop, url)
+    await swept(shop)
+
+    assert imported.imported_as == "COMPLETED", imported.why
+    assert "is called 'Kijani Stores (2019) Ltd' (known by Warehouse Main Store - KS" in (
+        imported.why
+    )
+    assert shop.sql("SELECT company_name, state FROM tenants") == [
+        ("Kijani Stores (2019) Ltd", "COMPLETED")
+    ]
+    assert shop.sql("SELECT company_name, abbreviation FROM bindings") == [
+        ("Kijani Stores (2019) Ltd", "KS")
+    ]
+    assert (await shop.belongings(NAME))["Company"] == 0, "no second one beside it"
+
+
+async def test_a_trace_that_proves_nothing_is_handed_over_and_adopted_under_its_old_name(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shop = await provisioned_before(still, tmp_path, NAME)
+    await shop.drive()
+    rename(shop, NAME, "Kijani Stores (2019) Ltd")
+    url = await old_url(tmp_path, left_behind(company_abbr="KS"))
+
+    (imported,) = await brought(shop, url)
+    await swept(shop)
+    tenant = TenantId(tenant_id(1))
+    held = await shop.record(tenant)
+    rename(shop, "Kijani Stores (2019) Ltd", NAME)
+    store = shop.store
+    commands = Commands(
+        store.database,
+        engines={"main": EngineEntry(site=store.engine.site, blueprint=ERPNEXT)},
+        default_engine="main",
+        now=now,
+        adapters={"main": store.engine},
+    )
+    await commands.adopt_company(LOCAL, tenant, OrderTerms())
+
+    assert imported.imported_as == "HELD"
+    assert "leads to 'Kijani Stores (2019) Ltd' (KS)" in imported.why
+    assert imported.following == f"provisioner adopt {tenant}"
+    assert held.tenant.hold is not None
+    assert held.tenant.hold.reason.startswith("IMPORT_OTHER_NAME")
+    await shop.must_complete(tenant)
+    assert (await shop.belongings(NAME))["Company"] == 1
+
+
+async def test_a_traced_company_that_another_tenant_is_called_is_nobodys(
+    still: Shop,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shop = await provisioned_before(still, tmp_path, "Mto Traders")
+    await shop.drive()
+    url = await old_url(
+        tmp_path,
+        left_behind(company_name="Mto Traders", company_abbr="MT"),
+        {**LOST, "number": 2, "name": "Mto Traders"},
+    )
+
+    imported = {each.name: each for each in await brought(shop, url)}
+
+    assert imported[NAME].imported_as == "HELD"
+    assert "Several tenants have this company name" in imported[NAME].why
+
+
+@pytest.mark.parametrize(
+    ("abbreviation", "proofs", "known"),
+    [
+        ("KS", [("Warehouse A - KS",)], True),
+        ("", [("Warehouse A - KS",)], True),
+        ("XX", [("Warehouse A - KS",)], False),
+        ("KS", [()], False),
+        ("KS", [("Warehouse A - KS",), ("its recorded name",)], False),
+    ],
+    ids=["proven", "no abbreviation kept", "another abbreviation", "unproven", "two"],
+)
+def test_one_company_must_be_proven(
+    abbreviation: str, proofs: list[tuple[str, ...]], known: bool
+) -> None:
+    traced = [
+        CompanyTraced(name=f"C{number}", abbreviation="ks", proofs=each)
+        for number, each in enumerate(proofs)
+    ]
+    found = recognised(CompanyEvidence(abbreviation=abbreviation), traced)
+    assert (found is not None) is known

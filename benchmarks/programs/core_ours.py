@@ -1,7 +1,8 @@
-"""Drives ten-step no-op tenants through the store and the executor; prints tenants a second.
+"""Serves, drives ten-step no-op tenants as they are ordered, and prints tenants a second.
 
-`--grpc` orders over gRPC on a socket, as a caller does; without it the orders are given in
-process, as DBOS's are.
+They are ordered over gRPC by `core_caller`, a process of its own; it is told which came to
+their end as soon as that is durable. With `--in-process` the orders are given in this one,
+as DBOS's are. What is measured is what `provisioner serve` starts.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import argparse
 import asyncio
 import json
 import logging
+import sys
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from clients.sdk import ProvisionerClient
-from provisioner.v1.tenant_pb2 import TenantSpec
+from server.__main__ import settle_memory
 from server.app import App
 from server.model.actor import LOCAL
 from server.model.identifiers import SiteKey
@@ -29,31 +30,7 @@ if TYPE_CHECKING:
     from server.store.operations import Outcome, TenantOperation
 
 
-class Finish:
-    """Hears which tenants came to their end."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, asyncio.Future[None]] = {}
-        self._early: set[str] = set()
-
-    def heard(self, operation: TenantOperation, _outcome: Outcome) -> None:
-        if operation.completed_at is None:
-            return
-        waiting = self._waiting.pop(operation.tenant_id, None)
-        if waiting is None:
-            self._early.add(operation.tenant_id)
-        elif not waiting.done():
-            waiting.set_result(None)
-
-    async def of(self, tenant_id: str) -> None:
-        if tenant_id in self._early:
-            self._early.discard(tenant_id)
-            return
-        self._waiting[tenant_id] = asyncio.get_running_loop().create_future()
-        await self._waiting[tenant_id]
-
-
-async def measure(url: str, tenants: int, at_once: int, *, grpc: bool) -> float:
+async def measure(url: str, tenants: int, at_once: int, *, in_process: bool) -> dict[str, Any]:
     engine = EngineConfig(id="noop", blueprint="noop", site=SiteKey("noop"))
     settings = load_settings(
         config=None,
@@ -70,35 +47,56 @@ async def measure(url: str, tenants: int, at_once: int, *, grpc: bool) -> float:
         app = await stack.enter_async_context(
             App(settings, EnginesConfig(default="noop", engines={"noop": engine}))
         )
-        client = await stack.enter_async_context(ProvisionerClient(f"127.0.0.1:{app.grpc_port}"))
-        finish = Finish()
-        app.core.database.on_applied(finish.heard)
+        settle_memory()
+        order = _in_process if in_process else _by_caller
+        return await order(app, tenants, at_once)
+
+
+async def _by_caller(app: App, tenants: int, at_once: int) -> dict[str, Any]:
+    command = ["-m", "benchmarks.programs.core_caller", "--port", str(app.grpc_port)]
+    command += ["--tenants", str(tenants), "--open", str(at_once)]
+    pipe = asyncio.subprocess.PIPE
+    caller = await asyncio.create_subprocess_exec(sys.executable, *command, stdin=pipe, stdout=pipe)
+    if caller.stdin is None or caller.stdout is None:
+        raise RuntimeError("no pipes")
+    told = caller.stdin
+
+    def heard(operation: TenantOperation, _outcome: Outcome) -> None:
+        if operation.completed_at is not None:
+            told.write(f"{operation.tenant_id}\n".encode())
+
+    app.core.database.on_applied(heard)
+    result: dict[str, Any] = json.loads(await caller.stdout.read())
+    await caller.wait()
+    return result
+
+
+async def _in_process(app: App, tenants: int, at_once: int) -> dict[str, Any]:
+    ended: dict[str, asyncio.Event] = {}
+
+    def heard(operation: TenantOperation, _outcome: Outcome) -> None:
+        if operation.completed_at is not None:
+            ended.setdefault(operation.tenant_id, asyncio.Event()).set()
+
+    app.core.database.on_applied(heard)
+
+    async def many(first: int, count: int) -> None:
+        numbers = iter(range(first, first + count))
         mark = f"{datetime.now(UTC):%H%M%S%f}"
 
-        async def one(number: int) -> None:
-            name = f"Shop {mark} {number}"
-            if grpc:
-                status = await client.start_provisioning(TenantSpec(company_name=name))
-                tenant_id = status.tenant_id
-            else:
-                tenant_id = await app.core.commands.start(LOCAL, RawSpec(company_name=name))
-            await finish.of(tenant_id)
+        async def lane() -> None:
+            for number in numbers:
+                spec = RawSpec(company_name=f"Shop {mark} {number}")
+                tenant_id = await app.core.commands.start(LOCAL, spec)
+                await ended.setdefault(tenant_id, asyncio.Event()).wait()
+                del ended[tenant_id]
 
-        async def many(count: int) -> None:
-            numbers = iter(range(count))
+        await asyncio.gather(*(lane() for _ in range(at_once)))
 
-            async def lane() -> None:
-                for number in numbers:
-                    await one(number + done)
-
-            await asyncio.gather(*(lane() for _ in range(at_once)))
-
-        done = 1_000_000
-        await many(min(at_once * 2, 64))  # statements are compiled, pages are warm
-        done = 0
-        began = time.perf_counter()
-        await many(tenants)
-        return tenants / (time.perf_counter() - began)
+    await many(1_000_000, max(16, at_once * 2))  # statements are compiled, pages are warm
+    began = time.perf_counter()
+    await many(0, tenants)
+    return {"rate": tenants / (time.perf_counter() - began)}
 
 
 def main() -> None:
@@ -107,11 +105,14 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--tenants", type=int, required=True)
     parser.add_argument("--open", type=int, required=True)
-    parser.add_argument("--grpc", action="store_true")
+    parser.add_argument("--in-process", action="store_true")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    rate = asyncio.run(measure(given.url, given.tenants, given.open, grpc=given.grpc))
-    print(json.dumps({"rate": rate}))
+    print(
+        json.dumps(
+            asyncio.run(measure(given.url, given.tenants, given.open, in_process=given.in_process))
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -73,8 +73,10 @@ class Starting(OrderDesk):
         key = request_key(
             actor, "StartProvisioning", request_id, {"spec": repr(spec), "tenant_id": wanted_id}
         )
-        for _ in range(MAX_LOOKS):
-            known = await self._replayed(key)
+        for look in range(MAX_LOOKS):
+            # Who leaves the id to us mostly comes for the first time, and is told where he does
+            # not: a known request is refused before anything else is looked at.
+            known = await self._replayed(key) if wanted_id or look else None
             if known is not None:
                 return known
             now = self._now()

@@ -223,6 +223,8 @@ class Drive:
     async def _begin(self, kind: StepType, *, looks: bool = False) -> DrivingContext:
         goes_on = self._journal.goes_on(kind)
         number = await self._journal.began(kind)
+        if self._facts.abbreviation != self._abbreviation:
+            self._facts = replace(self._facts, abbreviation=self._abbreviation)
         self._context = DrivingContext(
             self._driven,
             kind,
@@ -230,7 +232,7 @@ class Drive:
             engine=self._engine,
             lease=self._lease,
             slots=self._slots,
-            facts=replace(self._facts, abbreviation=self._abbreviation),
+            facts=self._facts,
             may_go=self._may_go,
             arrived=self._arrived,
             goes_on=goes_on,

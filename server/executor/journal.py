@@ -103,7 +103,8 @@ class Journal:
             deadline_at=driven.deadline_at,
         )
         driven.put_attempt(self._attempt)
-        driven.run = replace(driven.run, state=RunState.RUNNING, waiting_for=None)
+        if driven.run.state is not RunState.RUNNING or driven.run.waiting_for is not None:
+            driven.run = replace(driven.run, state=RunState.RUNNING, waiting_for=None)
         driven.say(
             f"{kind.title}: attempt {number} begins.",
             event="step.began",

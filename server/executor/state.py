@@ -7,7 +7,6 @@ same. Each operation carries the standing that `derive` gives for the rows after
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from server.store.operations import Outcome, ResourceRow
 
 _log = structlog.get_logger("server.executor")
+_METHODS = {level: level.value.lower() for level in LogLevel}
 
 
 class DrivenRun:
@@ -66,6 +66,8 @@ class DrivenRun:
         )
         self.now = now
         self._database = database
+        # Bound once: a line that nobody wants to see costs less than to bind one.
+        self._lines = _log.bind(tenant=tenant.id)
         self._token = token
         self._steps: dict[str, Step] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -156,25 +158,25 @@ class DrivenRun:
         What was collected is kept if it was refused.
         """
         now = self.now()
-        operation = TenantOperation(
-            tenant_id=self.tenant.id,
-            at=now,
-            token=self._token,
-            standing=derive(
+        fields: dict[str, Any] = {
+            "tenant_id": self.tenant.id,
+            "at": now,
+            "token": self._token,
+            "standing": derive(
                 stored=None,
                 run=self.run,
                 steps=tuple(self.steps.values()),
                 step_types=self.kinds,
                 at=now,
             ),
-            runs=(RunRow(run=self.run, site=self.tenant.site, deadline_at=self.deadline_at),),
-            steps=tuple(self._steps.values()),
-            attempts=tuple(self._attempts.values()),
-            resources=tuple(self._resources.values()),
-            slot=self._slot_free,
-            log=tuple(self._log),
-        )
-        operation = replace(operation, **changes)
+            "runs": (RunRow(run=self.run, site=self.tenant.site, deadline_at=self.deadline_at),),
+            "steps": tuple(self._steps.values()),
+            "attempts": tuple(self._attempts.values()),
+            "resources": tuple(self._resources.values()),
+            "slot": self._slot_free,
+            "log": tuple(self._log),
+        }
+        operation = TenantOperation(**fields | changes)
         writing = asyncio.ensure_future(self._database.submit(operation))
         try:
             outcome = await asyncio.shield(writing)
@@ -212,10 +214,8 @@ class DrivenRun:
     def _publish(self) -> None:
         """Say in the process's own log what is durable now, and forget the drafts."""
         for entry in self._log:
-            log_line = getattr(_log, entry.level.value.lower())
-            log_line(
+            getattr(self._lines, _METHODS[entry.level])(
                 entry.event,
-                tenant=self.tenant.id,
                 run=entry.run_id,
                 step=entry.step_key,
                 attempt=entry.attempt,

@@ -8,6 +8,7 @@ then this function still gives an answer, and says that the record was lost.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from server.model.records import StepError
@@ -34,6 +35,13 @@ STEP_NOT_DONE = "STEP_NOT_DONE"
 _ALL_DONE = frozenset({TenantState.COMPLETED, TenantState.DEPROVISIONED})
 # Who stands still in one of these has an error that says why (promise 3).
 _OWES_A_REASON = frozenset({TenantState.PARTIAL, TenantState.FAILED, TenantState.DEPROVISIONING})
+
+
+_POSITION = attrgetter("position")
+
+# Which step a tenant is at: the first in one of these states.
+_MOVES = {StepState.RUNNING: 0, StepState.PENDING: 1}
+_STANDS = {StepState.FAILED: 0, StepState.RUNNING: 1, StepState.PENDING: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +99,7 @@ def derive(
             total_steps=len(step_types),
             errors=(),
         )
-    ordered = sorted(steps, key=lambda step: step.position)
+    ordered = sorted(steps, key=_POSITION)
     expected = run.total_steps if run is not None else len(step_types)
     if run is None or len(ordered) < max(expected, 1):
         return _lost(stored, run, ordered, step_types, at)
@@ -124,36 +132,29 @@ def _state_of(run: Run, steps: Sequence[Step]) -> TenantState:
 
 
 def _standing(state: TenantState, steps: Sequence[Step], at: datetime, *, moves: bool) -> Standing:
+    ranks = _MOVES if moves else _STANDS
+    current, least, undone = "", len(ranks) * 2, []
+    for step in steps:
+        if step.state in DONE_STEP_STATES:
+            continue
+        undone.append(step)
+        # Of several that failed the required one keeps the tenant from working.
+        rank = ranks.get(step.state, len(ranks)) * 2 + (not step.required)
+        if rank < least:
+            current, least = step.key, rank
+    at_the_end = state in _ALL_DONE
     return Standing(
         state=state,
-        current_step=_current(state, steps, moves=moves),
-        steps_completed=sum(step.state in DONE_STEP_STATES for step in steps),
+        current_step="" if at_the_end else current,
+        steps_completed=len(steps) - len(undone),
         total_steps=len(steps),
-        errors=_errors(state, steps, at, moves=moves),
+        errors=() if at_the_end else _errors(state, undone, at, moves=moves),
     )
-
-
-def _current(state: TenantState, steps: Sequence[Step], *, moves: bool) -> str:
-    if state in _ALL_DONE:
-        return ""
-    wanted = (
-        (StepState.RUNNING, StepState.PENDING)
-        if moves
-        else (StepState.FAILED, StepState.RUNNING, StepState.PENDING)
-    )
-    for step_state in wanted:
-        # Of several that failed the required one keeps the tenant from working.
-        for step in sorted(steps, key=lambda step: not step.required):
-            if step.state is step_state:
-                return step.key
-    return ""
 
 
 def _errors(
-    state: TenantState, steps: Sequence[Step], at: datetime, *, moves: bool
+    state: TenantState, undone: Sequence[Step], at: datetime, *, moves: bool
 ) -> tuple[StepError, ...]:
-    if state in _ALL_DONE:
-        return ()
     errors = [
         StepError(
             step_key=step.key,
@@ -161,12 +162,11 @@ def _errors(
             message=step.error_message or "No message was recorded.",
             occurred_at=step.error_at or at,
         )
-        for step in steps
-        if step.error_code and step.state not in DONE_STEP_STATES
+        for step in undone
+        if step.error_code
     ]
     if errors or moves or state not in _OWES_A_REASON:
         return tuple(errors)
-    undone = [step for step in steps if step.state not in DONE_STEP_STATES]
     return tuple(
         StepError(
             step_key=step.key,

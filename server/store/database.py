@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from server.errors import StoreUnavailable
 from server.store import postgres, schema, sqlite
 from server.store.apply import apply, ensure_engine
+from server.store.at_once import AtOnce
 from server.store.auditing import submit_with_trail, trail
 from server.store.bound import read_bound, read_bound_companies
 from server.store.drift import DriftStore
@@ -71,7 +72,8 @@ class Database:
         else:
             self._transactions = postgres.Transactions(self.url)
             self._engine = postgres.engine(self.url, connections=_READERS, overflow=_MORE_READERS)
-        self.reads = Reads(self._engine)
+        self._at_once = AtOnce(self.url, self._engine) if self.is_sqlite else None
+        self.reads = Reads(self._engine, self._at_once)
         self.healing_history = HealingHistory(self._engine)
         self.outbox = Outbox(self.in_transaction)
         self.healing = HealingStore(self._engine, self.in_transaction)
@@ -240,6 +242,8 @@ class Database:
         if self.pulse is not None:
             await self.pulse.stop()
         await self.glances.close()
+        if self._at_once is not None:
+            self._at_once.close()
         await self._engine.dispose()
         if self._snapshots is not None:
             await self._snapshots.dispose()

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from server.model.identifiers import RunId, TenantId, WorkerId
     from server.model.ownership import Resource
     from server.model.records import Attempt, Cancellation, LogEntry, Record, Run, Worker
+    from server.store.at_once import AtOnce
     from server.store.claims import Claim
 
 # SQLite uses a partial index only where the query repeats its condition as literal
@@ -172,15 +173,21 @@ class DueRun:
 class Reads:
     """Queries over one engine."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, at_once: AtOnce | None = None) -> None:
+        """Take the engine, and what reads few rows by their keys at once, where there is such."""
         self._engine = engine
+        self._at_once = at_once
 
     def _snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return snapshot(self._engine)
 
+    def _glimpse(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a snapshot for few rows by their keys, or by the index of open runs."""
+        return self._snapshot() if self._at_once is None else self._at_once.snapshot()
+
     async def live(self, tenant_id: TenantId) -> Live | None:
         """Return a tenant with all that decides where it stands, or None."""
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             tenant = await _one(connection, select(TENANTS).where(TENANTS.c.id == tenant_id))
             if tenant is None:
                 return None
@@ -248,7 +255,7 @@ class Reads:
             REQUESTS.c.method == method,
             REQUESTS.c.request_id == request_id,
         )
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             row = await _one(connection, query)
         if row is None:
             return None
@@ -256,7 +263,7 @@ class Reads:
 
     async def binding(self, tenant_id: str) -> Binding | None:
         """Return a tenant's binding, or None."""
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             row = await _one(connection, select(BINDINGS).where(BINDINGS.c.tenant_id == tenant_id))
         return None if row is None else binding_of(row)
 
@@ -265,7 +272,7 @@ class Reads:
         query = select(BINDINGS).where(
             BINDINGS.c.site == site, BINDINGS.c.company_fold == fold_name(company_name)
         )
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             row = await _one(connection, query)
         return None if row is None else binding_of(row)
 
@@ -280,7 +287,7 @@ class Reads:
 
     async def resources(self, tenant_id: str) -> list[Resource]:
         """Return a tenant's documents."""
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             rows = await _all(
                 connection, select(RESOURCES).where(RESOURCES.c.tenant_id == tenant_id)
             )
@@ -288,7 +295,7 @@ class Reads:
 
     async def claims(self, tenant_ids: Collection[str], *, passed_step: str) -> dict[str, Claim]:
         """Return what claiming these tenants' runs needs (`server.store.claims`)."""
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             return await read_claims(connection, tenant_ids, passed_step=passed_step)
 
     async def attempts(self, run_id: str) -> list[Attempt]:
@@ -330,7 +337,7 @@ class Reads:
         query = query.where(literal_column(OPEN), RUNS.c.site.in_(sites))
         if tenants is not None:
             query = query.where(RUNS.c.tenant_id.in_(tenants))
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             others = set() if alone else await _living_workers(connection, now) - {worker_id}
             # Nobody drives a run whose worker is not alive.
             left = or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id.not_in(others))
@@ -346,7 +353,7 @@ class Reads:
         self, site: str, *, driving: Collection[str], limit: int, before: datetime | None = None
     ) -> list[DueRun]:
         """Return who stands in line for a site's slot, first come first (`server.store.lines`)."""
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             rows = await read_line(connection, site, driving=driving, limit=limit, before=before)
         return [_due_run(row) for row in rows]
 
@@ -357,7 +364,7 @@ class Reads:
 
         What a dead one left RUNNING nobody drives: who counted it would wait for it for ever.
         """
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             others = await _living_workers(connection, now) - {worker_id}
             return await read_driven(connection, sites, others)
 
@@ -379,13 +386,13 @@ class Reads:
     async def cancellations(self, run_ids: Collection[str]) -> dict[str, Cancellation]:
         """Return which of these runs a person ordered to stop."""
         query = select(RUNS).where(RUNS.c.id.in_(run_ids), RUNS.c.cancelled_at.is_not(None))
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             found = [values.run(row) for row in await _all(connection, query)]
         return {run.id: run.cancellation for run in found if run.cancellation is not None}
 
     async def run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             row = await _one(connection, select(RUNS).where(RUNS.c.id == run_id))
         return None if row is None else values.run(row)
 
@@ -400,7 +407,7 @@ class Reads:
 
     async def gates(self) -> dict[str, Gate]:
         """Return every site's gate."""
-        async with self._snapshot() as connection:
+        async with self._glimpse() as connection:
             rows = await _all(connection, select_gates(connection))
         return {row["site"]: gate_of(row) for row in rows}
 

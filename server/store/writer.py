@@ -126,8 +126,8 @@ class Writer:
         item = _Waiting(operation, loop.create_future(), loop.time())
         self._waiting.append(item)
         self._wake.set()
-        # The operation goes on though its caller is cancelled.
-        return await asyncio.shield(item.future)
+        # The operation goes on though its caller is cancelled, and with him this future.
+        return await item.future
 
     async def _run(self) -> None:
         try:

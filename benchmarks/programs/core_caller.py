@@ -1,0 +1,86 @@
+"""Orders ten-step no-op tenants over gRPC, so many open at once; prints tenants a second.
+
+A process of its own, as a caller is. Which tenants came to their end it hears on its
+standard input, from the program that started it and serves in the same moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from datetime import UTC, datetime
+
+from clients.sdk import ProvisionerClient
+from provisioner.v1.tenant_pb2 import TenantSpec
+
+
+class Finish:
+    """Hears which tenants came to their end."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._early: set[str] = set()
+
+    def heard(self, tenant_id: str) -> None:
+        waiting = self._waiting.pop(tenant_id, None)
+        if waiting is None:
+            self._early.add(tenant_id)
+        elif not waiting.done():
+            waiting.set_result(None)
+
+    async def of(self, tenant_id: str) -> None:
+        if tenant_id in self._early:
+            self._early.discard(tenant_id)
+            return
+        self._waiting[tenant_id] = asyncio.get_running_loop().create_future()
+        await self._waiting[tenant_id]
+
+    async def listen(self) -> None:
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            self.heard(line.decode().strip())
+
+
+async def measure(port: int, tenants: int, at_once: int) -> float:
+    finish = Finish()
+    listening = asyncio.create_task(finish.listen())
+    async with ProvisionerClient(f"127.0.0.1:{port}") as client:
+
+        async def many(first: int, count: int) -> None:
+            numbers = iter(range(first, first + count))
+            mark = f"{datetime.now(UTC):%H%M%S%f}"
+
+            async def lane() -> None:
+                for number in numbers:
+                    spec = TenantSpec(company_name=f"Shop {mark} {number}")
+                    status = await client.start_provisioning(spec)
+                    await finish.of(status.tenant_id)
+
+            await asyncio.gather(*(lane() for _ in range(at_once)))
+
+        await many(1_000_000, max(16, at_once * 2))  # statements are compiled, pages are warm
+        began = time.perf_counter()
+        await many(0, tenants)
+        took = time.perf_counter() - began
+    listening.cancel()
+    return tenants / took
+
+
+def main() -> None:
+    """Measure once and print it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--tenants", type=int, required=True)
+    parser.add_argument("--open", type=int, required=True)
+    given = parser.parse_args()
+    rate = asyncio.run(measure(given.port, given.tenants, given.open))
+    print(json.dumps({"rate": rate}))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-Example = dict[str, Any]  # Any: JSON
+from server.rest.examples_looks_v1 import LOOKS, RUN_ID, SPEC, TENANT_ID
 
-_TENANT_ID = "01900000-0000-7000-8000-000000000000"
-_RUN_ID = "01900000-0000-7000-8000-000000000001"
+Example = dict[str, Any]  # Any: JSON
 
 _STATUS: Example = {
     "status": {
-        "tenant_id": _TENANT_ID,
-        "run_id": _RUN_ID,
+        "tenant_id": TENANT_ID,
+        "run_id": RUN_ID,
         "revision": "31",
         "state": "TENANT_STATE_IN_PROGRESS",
         "current_step": "step_2_company",
@@ -33,21 +32,27 @@ _STATUS: Example = {
         ],
         "errors": [],
         "started_at": "2026-03-01T08:15:04.120Z",
-        "spec": {
-            "company_name": "Kijani Stores",
-            "country_code": "KE",
-            "currency": "KES",
-            "chart_template": "Standard",
-            "include_demo_data": False,
-            "pos_store_enabled": True,
-            "engine_id": "main",
-            "payment_methods": ["Cash", "M-Pesa"],
-            "opening_amount": 0.0,
-        },
+        "spec": SPEC,
         "next_command": "",
         "last_cursor": "12",
     }
 }
+_CANCELLING: Example = {
+    **_STATUS["status"],
+    "waiting_for": {
+        "code": "CANCELLING",
+        "message": "Cancelled by jane@example.com; it stops when nothing is unknown any more.",
+    },
+}
+_DOCUMENTS: list[Example] = [
+    {
+        "doctype": "Company",
+        "name": "Kijani Stores",
+        "origin": "DOCUMENT_ORIGIN_CREATED",
+        "removed": True,
+        "note": "made by us",
+    }
+]
 _ORDER: Example = {"request_id": "ticket-4711", "reason": "The disabled till user was mended."}
 
 REQUESTS: dict[str, Example] = {
@@ -61,6 +66,10 @@ REQUESTS: dict[str, Example] = {
     "Cancel": _ORDER,
     "AdoptCompany": _ORDER,
     "Release": _ORDER,
+    "Deprovision": {**_ORDER, "validate_only": True},
+    "Plan": {"spec": {"company_name": "Kijani Stores"}},
+    "Verify": {},
+    "Diagnose": {},
     "Sweep": {"dry_run": True},
     "AcceptSite": {"reason": "Moved to the new machine on Monday.", "validate_only": True},
 }
@@ -74,14 +83,29 @@ ANSWERS: dict[str, Example] = {
             "Continue",
             "Retry",
             "SkipStep",
-            "Cancel",
         ),
         _STATUS,
     ),
+    "Cancel": {"status": _CANCELLING, "documents": _DOCUMENTS},
+    "Deprovision": {**_STATUS, "documents": _DOCUMENTS},
+    "AdoptCompany": {
+        **_STATUS,
+        "company_owner": "provisioner@example.com",
+        "company_created": "2026-03-01 11:15:12.026851",
+        "checks": [
+            {
+                "field": "company name",
+                "want": "Kijani Stores",
+                "have": "Kijani Stores",
+                "agrees": True,
+            }
+        ],
+    },
+    "Release": _STATUS,
     "ListTenants": {
         "tenants": [
             {
-                "tenant_id": _TENANT_ID,
+                "tenant_id": TENANT_ID,
                 "company_name": "Kijani Stores",
                 "engine_id": "main",
                 "state": "TENANT_STATE_COMPLETED",
@@ -91,7 +115,7 @@ ANSWERS: dict[str, Example] = {
                 "total_steps": 10,
                 "error_code": "",
                 "revision": "34",
-                "run_id": _RUN_ID,
+                "run_id": RUN_ID,
                 "created_at": "2026-03-01T08:15:03.900Z",
                 "state_since": "2026-03-01T08:16:40.002Z",
                 "updated_at": "2026-03-01T08:16:40.002Z",
@@ -105,13 +129,14 @@ ANSWERS: dict[str, Example] = {
                 "cursor": "1",
                 "time": "2026-03-01T08:15:03.900Z",
                 "level": "LOG_LEVEL_INFO",
-                "run_id": _RUN_ID,
+                "run_id": RUN_ID,
                 "step_key": "",
                 "attempt": 0,
                 "message": "Provisioning of 'Kijani Stores' was ordered by jane@example.com.",
-                "fields": {"event": "run.opened", "tenant": _TENANT_ID},
+                "fields": {"event": "run.opened", "tenant": TENANT_ID},
             }
         ],
         "cursor": "1",
     },
+    **LOOKS,
 }

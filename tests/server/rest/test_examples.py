@@ -37,9 +37,9 @@ def test_every_example_of_the_old_api_fits_its_shape() -> None:
 
 @pytest.mark.parametrize("rpc", [*examples_v1.ANSWERS, *examples_v1.REQUESTS])
 def test_every_example_of_v1_is_a_message_of_the_contract(rpc: str) -> None:
-    (route,) = [
+    route = next(
         each for each in routes_of({"ProvisioningService", "FleetService"}) if each.rpc == rpc
-    ]
+    )
     if rpc in examples_v1.ANSWERS:
         answer = GetMessageClass(route.method.output_type)()
         json_format.ParseDict(examples_v1.ANSWERS[rpc], answer)

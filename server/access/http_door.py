@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from server.limits import BODY_SECONDS, HTTP_PER_ADDRESS, MAX_REQUEST_BYTES
+from server.limits import BODY_SECONDS, HTTP_PER_ADDRESS, MAX_HEADER_BYTES, MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -103,6 +103,8 @@ class HttpDoor:
             await _refuse(send, *refusal)
 
     def _refusal(self, method: str, headers: dict[str, list[str]]) -> tuple[int, str] | None:
+        if _size(headers) > MAX_HEADER_BYTES:
+            return 431, f"The headers are larger than {MAX_HEADER_BYTES} bytes."
         hosts = headers.get("host", [])
         if len(hosts) != 1 or not hosts[0]:
             return 400, "The request names no Host, or several. Send one."
@@ -180,6 +182,10 @@ def _headers(scope: Scope) -> dict[str, list[str]]:
     for name, value in scope["headers"]:
         headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
     return headers
+
+
+def _size(headers: dict[str, list[str]]) -> int:
+    return sum(len(name) + len(value) for name, values in headers.items() for value in values)
 
 
 def _has_body(headers: dict[str, list[str]]) -> bool:

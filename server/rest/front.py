@@ -57,7 +57,7 @@ class Front:
             if method == "OPTIONS" and origin and "access-control-request-method" in headers:
                 await CompactJson({})(scope, receive, answer)
                 return
-            await self._app(_without_prefix(scope), receive, answer)
+            await self._app(_as_get(_without_prefix(scope)), receive, answer)
         except Exception as error:
             if began:
                 raise
@@ -78,6 +78,17 @@ class Front:
             wanted = asked.get("access-control-request-headers", "Authorization, Content-Type")
             answer["Access-Control-Allow-Headers"] = wanted
             answer["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
+
+
+def _as_get(scope: Scope) -> Scope:
+    """Let HEAD be answered by the route of GET; the server sends no body of it.
+
+    Never as a stream: it would go on for nobody.
+    """
+    if scope["method"] != "HEAD":
+        return scope
+    headers = [(name, value) for name, value in scope["headers"] if name != b"accept"]
+    return {**scope, "method": "GET", "headers": headers}
 
 
 def _without_prefix(scope: Scope) -> Scope:

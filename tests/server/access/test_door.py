@@ -18,7 +18,7 @@ from server.access.passwords import LEGACY_PASSWORD, weakness
 from server.access.wiring import LEGACY_ADMIN
 from server.app import App
 from server.errors import SettingsError
-from server.limits import MAX_REQUEST_BYTES
+from server.limits import MAX_HEADER_BYTES, MAX_REQUEST_BYTES
 from server.model.actor import LOCAL, Role
 from server.settings import Address, EnginesConfig, Settings, load_tls
 from tests.server.access.rooms import opened
@@ -223,6 +223,13 @@ async def test_a_body_is_read_to_the_limit_and_not_beyond() -> None:
         )
         assert (await client.post("/x", content=b"x" * (MAX_REQUEST_BYTES + 1))).status_code == 413
         assert (await client.post("/x", content=parts())).status_code == 413
+
+
+async def test_headers_are_taken_to_a_limit() -> None:
+    async with door() as client:
+        for size, status in ((MAX_HEADER_BYTES - 500, 200), (MAX_HEADER_BYTES, 431)):
+            answer = await client.get("/x", headers={"Cookie": "x" * size})
+            assert answer.status_code == status
 
 
 async def test_one_address_has_so_many_requests_under_way_and_others_have_theirs() -> None:

@@ -169,6 +169,26 @@ async def test_a_token_that_is_over_forged_or_somebody_elses_is_refused(
         await actor(access, good)
 
 
+async def test_a_new_key_ends_every_token_and_no_machines_key(
+    sqlite: Database, tmp_path: Path
+) -> None:
+    access = await opened(sqlite, tmp_path)
+    await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+    old = await signed_in(access, "jane@example.com")
+    machine = await access.keys.create(LOCAL, name="ci", role=Role.VIEWER)
+    (tmp_path / "provisioner.db.jwt.key").write_text("another key " * 8)
+    again = await opened(sqlite, tmp_path)
+    with pytest.raises(NotSignedIn) as refused:
+        await actor(again, old)
+    assert refused.value.code == "TOKEN_INVALID"
+    new = await signed_in(again, "jane@example.com")
+    assert (await actor(again, new)).name == "jane@example.com"
+    assert (await actor(again, f"Bearer {machine.text.get_secret_value()}")).name == "key:ci"
+    # As at a server that was not started anew yet.
+    with pytest.raises(NotSignedIn):
+        await actor(access, new)
+
+
 async def test_with_authentication_off_everybody_is_local_and_a_token_still_says_who(
     sqlite: Database, tmp_path: Path
 ) -> None:

@@ -142,3 +142,26 @@ async def test_a_request_without_a_host_or_to_another_is_refused(rig: Rig) -> No
     answer = await rig.get("/health", headers={"Host": "evil.example"})
     assert answer.status_code == 421
     assert "detail" in answer.json()
+
+
+async def test_head_is_answered_as_get_without_its_body_and_never_as_a_stream(rig: Rig) -> None:
+    tenant_id = await rig.begun()
+    monitor = {**await rig.signed_in("admin@moran.com", "admin123"), "Accept": "text/event-stream"}
+    before = rig.counts()
+    for path in (
+        "/health",
+        "/api/health",
+        "/docs",
+        "/metrics",
+        f"/provisioning/tenants/{tenant_id}/status",
+        f"/v1/tenants/{tenant_id}/logs",
+        f"/v1/tenants/{tenant_id}/watch",
+    ):
+        answer = await rig.http.head(path, headers=monitor)
+        assert (answer.status_code, answer.content) == (200, b""), path
+        assert int(answer.headers["content-length"]) > 0
+        assert "event-stream" not in answer.headers["content-type"]
+    for path in ("/nope", f"/provisioning/tenants/{tenant_id}/start"):
+        assert (await rig.http.head(path, headers=monitor)).status_code == 404
+    assert rig.counts() == before
+    assert rig.service.streams.count == 0

@@ -394,7 +394,8 @@ class HealingStore:
         held = select(TENANTS.c.id).where(literal_column("hold_reason IS NOT NULL"))
         query = (
             select(TENANTS)
-            .where(TENANTS.c.id.in_(called.union(held)))
+            # What lives elsewhere never has a run here: nobody waits for anything.
+            .where(TENANTS.c.id.in_(called.union(held)), TENANTS.c.site != "")
             .order_by(TENANTS.c.updated_at, TENANTS.c.id)
             .limit(limit)
         )

@@ -43,14 +43,17 @@ def herd(**more: object) -> Herd:
     return replace(made, **more)  # type: ignore[arg-type]  # the fields of a herd
 
 
-async def started(store: Database, name: str) -> TenantId:
-    commands = Commands(
+def commands_of(store: Database) -> Commands:
+    return Commands(
         store,
         engines={"main": EngineEntry(site="site", blueprint=NOOP)},
         default_engine="main",
         now=lambda: NOON,
     )
-    return await commands.start(LOCAL, RawSpec(company_name=name))
+
+
+async def started(store: Database, name: str) -> TenantId:
+    return await commands_of(store).start(LOCAL, RawSpec(company_name=name))
 
 
 def finding(own_id: str, tenant_id: TenantId, **more: object) -> FindingRow:
@@ -180,6 +183,10 @@ async def test_who_waits_for_a_person_is_listed(store: Database) -> None:
     hold = Hold(reason="The Company is gone.", by="run", since=NOON)
     await store.submit(TenantOperation(tenant_id=held, at=NOON, hold=hold))
     await store.submit(TenantOperation(tenant_id=called, at=NOON, look_at=NEVER))
+    # One of an old client that lives on another kind of engine, and never has a run here.
+    await commands_of(store).register_elsewhere(
+        LOCAL, name="Elsewhere", country_code="KE", kind="odoo", facts={}
+    )
 
     found = await store.healing.handed_over(never=NEVER, limit=10)
 

@@ -222,16 +222,19 @@ class Executor:
         """
         on_site = Counter(run.site for run in (*self._taken.values(), *due.values()))
         sites: set[str] = self._engines.keys() - self._gates.closed()
-        share = -(-free // max(1, len(sites)))
+        share = -(-self._options.max_runs // max(1, len(sites)))
         left: list[DueRun] = []
         while free > 0 and (sites := self._with_room(sites, on_site)):
             may_begin = {site: self._slots.may_begin(site) for site in sites}
+            driven = {site: on_site[site] - self._slots.seated(site) for site in sites}
             seen = await self._due(sites, limit=free, besides=due.keys())
             given = Counter[str]()
             for run in seen:
                 most = may_begin[run.site]
-                if given[run.site] >= (share if most is None else min(share, most)):
-                    left += [run] if most is None else []
+                if most is not None and given[run.site] >= most:
+                    continue
+                if driven[run.site] + given[run.site] >= share:
+                    left.append(run)
                 elif self._add(run, due, on_site):
                     given[run.site] += 1
             free -= given.total()

@@ -70,7 +70,9 @@ class Api:
 
     async def resource(self, call: Call) -> Reply:
         """Answer a call of /api/resource."""
-        permissions.check(call.user, call.roles, call.target, call.method)
+        permissions.check(
+            call.user, call.roles, call.target, call.method, document=call.name is not None
+        )
         self._let_the_worker_go_on()
         if call.name is None:
             return await self._list(call)
@@ -166,6 +168,8 @@ class Api:
         kind = known(call.target)
         await self.spend(call)
         document = shown(self.site.require(kind.name, call.name or ""))
+        if not permissions.sees_fields(call.roles, kind.name):
+            return Reply(body={"data": _bare(document)})
         if kind.name == "User" and document["name"] == API_USER and call.roles is not None:
             # Faults say which roles the caller has; its document says the same.
             document["roles"] = [{"role": role} for role in sorted(call.roles)]
@@ -173,12 +177,14 @@ class Api:
 
     async def _update(self, call: Call) -> Reply:
         kind = known(call.target)
+        sees = permissions.sees_fields(call.roles, kind.name)
+        body = call.body if sees else {}
         stored = await self.write(
             call,
             None,
-            lambda: documents.update(self.site, kind, call.name or "", call.body),
+            lambda: documents.update(self.site, kind, call.name or "", body),
         )
-        return Reply(body={"data": shown(stored)})
+        return Reply(body={"data": shown(stored) if sees else _bare(shown(stored))})
 
     async def _delete(self, call: Call) -> Reply:
         kind = known(call.target)
@@ -223,6 +229,11 @@ class Api:
             if self._due.get(record["name"], 0.0) <= time.monotonic():
                 ledger.finish_record(self.site, record)
                 self._saved()
+
+
+def _bare(document: Document) -> Document:
+    kept = ("name", "creation", "modified", "docstatus")
+    return {field: document[field] for field in kept if field in document}
 
 
 def known(doctype: str) -> DocType:

@@ -212,14 +212,19 @@ def not_allowed_to_write(user: str, doctype: str) -> EngineError:
     )
 
 
-def not_allowed_to_read(user: str, doctype: str) -> EngineError:
-    """The role to read this doctype is missing (02-company-list-no-token)."""
-    return EngineError(
-        replace(
-            not_allowed_to_write(user, doctype).answer,
-            exception="frappe.exceptions.PermissionError",
-        )
+def not_allowed_to_read(user: str, doctype: str, *, document: bool = False) -> EngineError:
+    """The role to read this doctype is missing (02-company-list-no-token).
+
+    Of one document it is said in two sentences (05-settings-no-permission).
+    """
+    answer = replace(
+        not_allowed_to_write(user, doctype).answer, exception="frappe.exceptions.PermissionError"
     )
+    if not document:
+        return EngineError(answer)
+    (said,) = answer.messages
+    text = f"{said.text}<br>User <strong>{user}</strong> does not have access to this document"
+    return EngineError(replace(answer, messages=(replace(said, text=text),), error_message=None))
 
 
 def not_whitelisted(method: str) -> EngineError:

@@ -46,6 +46,15 @@ _TYPE_OF = {
 }
 
 
+_MESSAGE = "Asked for by a fault"
+# What comes with a bare type (11-rate-limit).
+_WITHOUT_WORDS = frozenset({"TooManyRequestsError"})
+_READ_ONLY = (
+    "Site is running in read only mode for maintenance or site update, this action can not be "
+    "performed right now. Please try again later."
+)
+
+
 class BadFaultsError(Exception):
     """The faults asked for make no sense; the message says which and why."""
 
@@ -70,7 +79,7 @@ class Fault:
     times: int | None = 1
     status: int | None = None
     exc_type: str | None = None
-    message: str = "Asked for by a fault"
+    message: str = _MESSAGE
     action: str | None = None
     html: bool = False
     cut: str | None = None
@@ -120,6 +129,11 @@ class Fault:
         if self.html:
             return errors.page(status, "Error", self.message, **headers)
         exc_type = self.exc_type or _TYPE_OF.get(status, "ValidationError")
+        if self.message == _MESSAGE and exc_type in _WITHOUT_WORDS:
+            return errors.with_headers(errors.plain(status, exc_type), headers)
+        if self.message == _MESSAGE and exc_type == "InReadOnlyMode":
+            words = errors.refused(_READ_ONLY, exc_type, status=status, title="In Read Only Mode")
+            return errors.with_headers(words, headers)
         return errors.with_headers(errors.refused(self.message, exc_type, status=status), headers)
 
 
@@ -132,6 +146,8 @@ class Faults:
     maintenance: bool = False
     token: str | None = None
     roles: frozenset[str] | None = None
+    user: str | None = None
+    tracebacks: bool = True
     faults: tuple[Fault, ...] = ()
     left: list[int | None] = field(default_factory=list)
 
@@ -150,7 +166,7 @@ def parse(body: Any) -> Faults:  # Any: JSON
     """Read a body, or say what is wrong with it."""
     if not isinstance(body, dict):
         raise BadFaultsError("The body must be a JSON object.")
-    known = {"latency_ms", "down", "maintenance", "token", "roles", "faults"}
+    known = {"latency_ms", "down", "maintenance", "token", "roles", "user", "tracebacks", "faults"}
     _refuse_unknown("body", body, known)
     faults = tuple(itertools.starmap(_fault, enumerate(_list(body.get("faults", []), "faults"))))
     roles = body.get("roles")
@@ -162,6 +178,8 @@ def parse(body: Any) -> Faults:  # Any: JSON
         down=_flag(body.get("down", False), "down"),
         maintenance=_flag(body.get("maintenance", False), "maintenance"),
         token=token,
+        user=_user(body.get("user")),
+        tracebacks=_flag(body.get("tracebacks", True), "tracebacks"),
         roles=None if roles is None else frozenset(map(str, _list(roles, "roles"))),
         faults=faults,
         left=[fault.times for fault in faults],
@@ -220,6 +238,12 @@ def _number(value: Any, where: str) -> float:  # Any: JSON
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise BadFaultsError(f"{where}: must be a number from 0.")
     return float(value)
+
+
+def _user(value: Any) -> str | None:  # Any: JSON
+    if value is not None and not isinstance(value, str):
+        raise BadFaultsError("user: must be a text.")
+    return value
 
 
 def _flag(value: Any, where: str) -> bool:  # Any: JSON

@@ -22,6 +22,7 @@ from server.standin.bodies import parse_body
 from server.standin.catalogue import DOCTYPES
 from server.standin.errors import EngineError, PageError
 from server.standin.faults import Fault, Faults
+from server.standin.site import API_USER
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -113,13 +114,14 @@ class Gateway:
         except EngineError as error:
             if not call.spent:
                 await self._api.spend(call)
-            return _refusal(error, headers)
+            return _refusal(error, headers, tracebacks=self.faults.tracebacks)
         except _UNCHECKED as error:
             # ERPNext passes what it did not expect on as 500, and so do we; the log is for us,
             # in case the fault is in here.
             _log.warning("standin.crashed %s %s", call.method, call.target, exc_info=True)
             kind = type(error).__name__
-            return _refusal(errors.crashed(kind, f"{kind}: {error}"), headers)
+            crashed = errors.crashed(kind, f"{kind}: {error}")
+            return _refusal(crashed, headers, tracebacks=self.faults.tracebacks)
         if call.method == "OPTIONS":
             return Response(b"", headers={"server": "gunicorn"}, media_type="text/plain")
         if call.method == "HEAD":
@@ -139,6 +141,8 @@ class Gateway:
         call.query = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
         call.user = credentials.user(headers.get("authorization"), self.faults.token)
         call.roles = self.faults.roles
+        if self.faults.user is not None and call.user == API_USER:
+            call.user = self.faults.user
         if call.method not in {"GET", "HEAD"}:
             call.body = parse_body(raw, headers.get("content-type", ""))
         fault = self.faults.take(call.method, call.target, _names(self._api.site, call))
@@ -245,13 +249,16 @@ def _names(site: Site, call: Call) -> list[str]:
     return [str(name) for name in names if name]
 
 
-def _refusal(error: EngineError, headers: dict[str, str]) -> Response:
+def _refusal(error: EngineError, headers: dict[str, str], *, tracebacks: bool) -> Response:
     answer = error.answer
     if "text/html" in headers.get("accept", ""):
         text = answer.exception or answer.exc_type
         page = f'<!DOCTYPE html>\n<html lang="en">\n<body>{text}</body>\n</html>\n'
         return _finished(Response(page, answer.status, media_type="text/html"))
-    response = JSONResponse(answer.body(), status_code=answer.status)
+    body = answer.body()
+    if not tracebacks:  # 11-errors-without-traceback
+        body = {key: body[key] for key in body.keys() - {"exception", "exc", "_exc_source"}}
+    response = JSONResponse(body, status_code=answer.status)
     response.headers.update(answer.headers)
     return _finished(response)
 

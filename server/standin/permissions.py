@@ -35,13 +35,34 @@ _WRITERS = {
     "User": frozenset({"System Manager"}),
 }
 # Reading Stock Settings is how the product finds out that stock roles are missing.
-_READERS = {"Stock Settings": _STOCK | {"Stock User", "Sales User"}}
+_READERS = {
+    "Stock Settings": _STOCK | {"Stock User", "Sales User"},
+    "Selling Settings": _SALES | {"System Manager"},
+}
+# A user without any of these reads it without its fields, and stores none (the recorded
+# System Manager of 01-permissions-system-manager-only).
+_SEES_FIELDS = {"Selling Settings": _SALES}
 _NOBODY = frozenset({"Department"})
 _READS = frozenset({"GET", "HEAD"})
 
 
-def check(user: str, roles: frozenset[str] | None, doctype: str, method: str) -> None:
-    """Refuse with 403 what the user may not do; `roles` None means all of them."""
+def sees_fields(roles: frozenset[str] | None, doctype: str) -> bool:
+    """Tell whether the user reads and stores the fields of a document he may read."""
+    return roles is None or bool(_SEES_FIELDS.get(doctype, roles) & roles)
+
+
+def check(
+    user: str, roles: frozenset[str] | None, doctype: str, method: str, *, document: bool = False
+) -> None:
+    """Refuse with 403 what the user may not do.
+
+    Args:
+        user: Who asks.
+        roles: His; None means all of them.
+        doctype: Of what he asks for.
+        method: HTTP's.
+        document: Whether he asks for one document, which is told in other words.
+    """
     reading = method in _READS
     allowed = user != GUEST and doctype not in _NOBODY
     if roles is not None:
@@ -50,5 +71,5 @@ def check(user: str, roles: frozenset[str] | None, doctype: str, method: str) ->
     if allowed:
         return
     if reading:
-        raise errors.not_allowed_to_read(user, doctype)
+        raise errors.not_allowed_to_read(user, doctype, document=document)
     raise errors.not_allowed_to_write(user, doctype)

@@ -6,8 +6,6 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from server.erpnext.requests import delete, make
 from server.erpnext.undo import removing
 from server.executor import context
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from tests.server.executor.scene import Shop
 
 NAME = "Kijani Stores"
-GRACE = "GRACE_SECONDS"
 # What a tenant has without belonging to its Company.
 LOOSE = ("Customer", "Price List", "Item", "Item Price", "Item Group", "POS Profile")
 
@@ -182,31 +179,6 @@ async def test_a_tenant_for_which_nothing_was_made_is_removed_too(shop: Shop) ->
     await shop.faults()
     await removed(shop, tenant)
     assert not await shop.belongings(NAME)
-
-
-# Every request of a removal that changes something, by what it is sent about.
-REMOVALS = ("POS Opening Entry", "POS Profile", "Item", "Customer", "Price List", "Company")
-
-
-@pytest.mark.parametrize(
-    "happened",
-    [
-        {"action": "cut", "when": "after"},
-        {"status": 500, "html": True, "when": "after"},
-        {"status": 502, "html": True},
-    ],
-    ids=["cut after it was done", "an error page though it was done", "not done"],
-)
-async def test_a_removal_without_an_answer_is_settled_by_a_look(
-    shop: Shop, happened: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(context, GRACE, 0.1)
-    monkeypatch.setattr(removing, "REMOVE_SECONDS", 0.5)
-    tenant = await shop.completed(NAME, include_demo_data=True)
-    await shop.faults(*({"method": "DELETE", "doctype": each, **happened} for each in REMOVALS))
-    await removed(shop, tenant)
-    assert not await made_by_tenant(shop)
-    assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
 
 
 async def test_an_outage_in_the_middle_of_a_removal_costs_nothing(shop: Shop) -> None:

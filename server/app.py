@@ -182,14 +182,26 @@ class App:
         self.core = await open_core(settings, self._config, stack)
         self.access = await open_access(settings, self.core.database, stack, now=utc_now)
         self.healer = None if self._healer_of is None else self._healer_of(self.core)
+        queries = await self._start_queries()
+        await self._start_driving()
+        self._start_retention()
+        service, fleet, doors = self._services(queries)
+        await self._serve_http(queries, {"ProvisioningService": service, "FleetService": fleet})
+        await self._serve_grpc(service, fleet, doors)
+
+    async def _start_queries(self) -> Queries:
         queries = Queries(
             self.core.database,
             engines=self.core.entries,
             now=utc_now,
-            lease_seconds=settings.lease_seconds,
+            lease_seconds=self._settings.lease_seconds,
         )
         await queries.start()
-        stack.push_async_callback(queries.stop)
+        self._stack.push_async_callback(queries.stop)
+        return queries
+
+    async def _start_driving(self) -> None:
+        settings = self._settings
         executor = Executor(
             self.core.database,
             self.core.engines,
@@ -207,7 +219,10 @@ class App:
             ),
         )
         await executor.start()
-        stack.push_async_callback(executor.stop)
+        self._stack.push_async_callback(executor.stop)
+
+    def _start_retention(self) -> None:
+        settings = self._settings
         retention = Retention(
             self.core.database,
             Kept(
@@ -220,7 +235,11 @@ class App:
             now=utc_now,
         )
         retention.start()
-        stack.push_async_callback(retention.stop)
+        self._stack.push_async_callback(retention.stop)
+
+    def _services(
+        self, queries: Queries
+    ) -> tuple[ProvisioningService, FleetService, AccessService]:
         identify = by_token(self.access.authenticator)
         service = ProvisioningService(
             self.core.commands,
@@ -236,15 +255,19 @@ class App:
             identify=identify,
             healer=self.healer,
         )
-        await self._serve_http(queries, {"ProvisioningService": service, "FleetService": fleet})
         doors = AccessService(self.access, identify=identify)
         for each in (service, fleet, doors):
             each.note_refusal = self.access.note_refusal
             each.rate = self.access.rate
         service.changes_of_rights = lambda: self.access.authenticator.times_forgotten
+        return service, fleet, doors
+
+    async def _serve_grpc(
+        self, service: ProvisioningService, fleet: FleetService, doors: AccessService
+    ) -> None:
         rpc = RpcServer(
             service,
-            str(settings.grpc_address),
+            str(self._settings.grpc_address),
             fleet=fleet,
             access=doors,
             tls=self._tls,
@@ -253,7 +276,7 @@ class App:
         if (pulse := self.core.database.pulse) is not None:
             pulse.on_change(rpc.serving)
         # Closed first: callers get their answers before the executor drains.
-        stack.push_async_callback(rpc.stop, 5.0)
+        self._stack.push_async_callback(rpc.stop, 5.0)
         self.grpc_port = rpc.port
 
     async def _serve_http(self, queries: Queries, services: Mapping[str, Answering]) -> None:

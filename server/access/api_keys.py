@@ -79,28 +79,10 @@ class ApiKeys:
             InvalidInput: a field is wrong, or a key of that name is still good.
         """
         now = self._now()
-        violations = []
-        if not _NAME.fullmatch(name):
-            violations.append(
-                Violation(
-                    field="name", description="must have a-z, 0-9, dot, _ and - only, at most 63."
-                )
-            )
-        if not 1 <= days <= MAX_DAYS:
-            violations.append(
-                Violation(field="days", description=f"must be a number from 1 to {MAX_DAYS}.")
-            )
-        if not violations and any(
-            each.name == name and is_good(each, now) for each in await self._store.api_keys()
-        ):
-            violations.append(
-                Violation(
-                    field="name",
-                    description=f"a key {name} is in use. Revoke it first, or choose another name.",
-                )
-            )
-        if violations:
-            raise InvalidInput(tuple(violations))
+        _check(name, days)
+        if any(each.name == name and is_good(each, now) for each in await self._store.api_keys()):
+            in_use = f"a key {name} is in use. Revoke it first, or choose another name."
+            raise InvalidInput((Violation(field="name", description=in_use),))
         secret = secrets.token_urlsafe(32)
         key = ApiKey(
             # Begins with the time, so that keys are listed in the order they were made.
@@ -161,6 +143,22 @@ class ApiKeys:
         if not hmac.compare_digest(secret_hash, _hash(match[2])):
             return None
         return key if is_good(key, self._now()) else None
+
+
+def _check(name: str, days: int) -> None:
+    violations = []
+    if not _NAME.fullmatch(name):
+        violations.append(
+            Violation(
+                field="name", description="must have a-z, 0-9, dot, _ and - only, at most 63."
+            )
+        )
+    if not 1 <= days <= MAX_DAYS:
+        violations.append(
+            Violation(field="days", description=f"must be a number from 1 to {MAX_DAYS}.")
+        )
+    if violations:
+        raise InvalidInput(tuple(violations))
 
 
 def is_good(key: ApiKey, now: datetime) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.access.passwords import check_password
@@ -82,33 +83,45 @@ class Users:
         if password is not None:
             stored = await self._passwords.hashed(check_password(password, "password"))
         now = self._now()
-        user_id = new_id(now)
+        user = User(
+            id=new_id(now),
+            code="",
+            email=address,
+            full_name=_name(full_name),
+            has_password=stored is not None,
+            role=role,
+            all_tenants=all_tenants,
+            kyc_tier=KYC_TIER,
+            token_epoch=1,
+            disabled_at=None,
+            created_at=now,
+        )
         rows = [
             Membership(
-                user_id=user_id, tenant_id=tenant_id, role=word, status=status, created_at=now
+                user_id=user.id, tenant_id=tenant_id, role=word, status=status, created_at=now
             )
             for tenant_id, word in (memberships or {}).items()
         ]
+        return await self._add(by, user, stored, rows, country_code)
+
+    async def _add(
+        self,
+        by: Actor,
+        user: User,
+        password_hash: str | None,
+        memberships: list[Membership],
+        country_code: str,
+    ) -> User:
+        """Store a user under a code that nobody has."""
+        now = user.created_at
         for _ in range(_CODE_TRIES):
-            user = User(
-                id=user_id,
-                code=new_code("USR", country_code, now.year),
-                email=address,
-                full_name=_name(full_name),
-                has_password=stored is not None,
-                role=role,
-                all_tenants=all_tenants,
-                kyc_tier=KYC_TIER,
-                token_epoch=1,
-                disabled_at=None,
-                created_at=now,
-            )
+            user = replace(user, code=new_code("USR", country_code, now.year))
             try:
                 await self._store.add_user(
                     user,
-                    password_hash=stored,
-                    memberships=rows,
-                    entry=entry(by, now, action="AddUser", target=address),
+                    password_hash=password_hash,
+                    memberships=memberships,
+                    entry=entry(by, now, action="AddUser", target=user.email),
                 )
             except AlreadyExists as error:
                 if error.code != "CODE_TAKEN":

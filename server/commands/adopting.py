@@ -30,9 +30,11 @@ from server.store.operations import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from server.commands.opening import EngineEntry
     from server.model.actor import Actor
-    from server.model.identifiers import TenantId
+    from server.model.identifiers import RunId, TenantId
     from server.model.records import Record
     from server.store.operations import RequestOperation
     from server.store.reads import Live
@@ -173,12 +175,6 @@ class Adopting(OrderDesk):
             previous_state=previous_state(record),
             now=now,
         )
-        company = Resource(
-            doctype="Company",
-            name=tenant.spec.company_name,
-            state=ResourceState.ADOPTED,
-            intended_at=now,
-        )
         return TenantOperation(
             tenant_id=tenant.id,
             at=now,
@@ -196,37 +192,45 @@ class Adopting(OrderDesk):
             healing=Healing(count=0, at=None),
             runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
             steps=opened.steps,
-            resources=(
-                ResourceRow(
-                    resource=company,
-                    shared=False,
-                    run_id=opened.run.id,
-                    step_key=COMPANY_STEP,
-                    settled_at=now,
-                ),
-            ),
+            resources=(_adopted_company(record, opened.run.id, now),),
             binding=BindingRow(
                 site=tenant.site,
                 company_name=tenant.spec.company_name,
                 abbreviation=look.abbreviation,
             ),
             log=(
-                LogDraft(
-                    level=LogLevel.WARNING,
-                    event="company.adopted",
-                    run_id=opened.run.id,
-                    message=(
-                        f"{asked.actor.name} decided that the Company {look.name!r} "
-                        f"(abbreviation {look.abbreviation!r}, made by {look.owner}) is this "
-                        "tenant's. It is used from now on and never deleted by us."
-                        + (f" Reason: {asked.terms.reason}" if asked.terms.reason else "")
-                    ),
-                    fields={"actor": asked.actor.name, "company": look.name},
-                ),
+                _adoption_entry(asked, look, opened.run.id),
                 opened_entry(opened, Order.CONTINUE, asked.actor, asked.terms.reason),
             ),
             request=asked.key,
         )
+
+
+def _adopted_company(record: Record, run_id: RunId, now: datetime) -> ResourceRow:
+    company = Resource(
+        doctype="Company",
+        name=record.tenant.spec.company_name,
+        state=ResourceState.ADOPTED,
+        intended_at=now,
+    )
+    return ResourceRow(
+        resource=company, shared=False, run_id=run_id, step_key=COMPANY_STEP, settled_at=now
+    )
+
+
+def _adoption_entry(asked: Asked, look: CompanyLook, run_id: RunId) -> LogDraft:
+    reason = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
+    return LogDraft(
+        level=LogLevel.WARNING,
+        event="company.adopted",
+        run_id=run_id,
+        message=(
+            f"{asked.actor.name} decided that the Company {look.name!r} (abbreviation "
+            f"{look.abbreviation!r}, made by {look.owner}) is this tenant's. It is used from now "
+            f"on and never deleted by us.{reason}"
+        ),
+        fields={"actor": asked.actor.name, "company": look.name},
+    )
 
 
 def _has_its_company(record: Record) -> bool:

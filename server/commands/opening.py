@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.model.actor import Actor
-    from server.model.blueprint import Blueprint
+    from server.model.blueprint import Blueprint, StepType
     from server.model.records import Record
     from server.model.spec import TenantSpec
 
@@ -93,28 +93,10 @@ def open_run(
     if order is Order.DEPROVISION:
         blueprint = UNDO_BLUEPRINTS[blueprint.name]
     kinds = blueprint.steps_for(spec)
-    steps = []
-    for position, kind in enumerate(kinds):
-        fresh = Step(
-            run_id=run_id,
-            key=kind.key,
-            position=position,
-            required=kind.required,
-            state=StepState.PENDING,
-        )
-        before = carried.get(kind.key)
-        if before is not None:
-            fresh = replace(
-                fresh,
-                state=before.state,
-                adopted=before.adopted,
-                carried_from=before.carried_from or before.run_id,
-                started_at=before.started_at,
-                completed_at=before.completed_at,
-                outputs=before.outputs,
-                note=before.note,
-            )
-        steps.append(fresh)
+    steps = [
+        _step_row(run_id, position, kind, carried.get(kind.key))
+        for position, kind in enumerate(kinds)
+    ]
     run = Run(
         id=run_id,
         tenant_id=tenant_id,
@@ -167,4 +149,26 @@ def opened_entry(opened: Opened, order: Order, actor: Actor, reason: str) -> Log
         run_id=opened.run.id,
         message=f"{said} Reason: {reason}" if reason else said,
         fields={"order": order.value, "actor": actor.name},
+    )
+
+
+def _step_row(run_id: RunId, position: int, kind: StepType, before: Step | None) -> Step:
+    fresh = Step(
+        run_id=run_id,
+        key=kind.key,
+        position=position,
+        required=kind.required,
+        state=StepState.PENDING,
+    )
+    if before is None:
+        return fresh
+    return replace(
+        fresh,
+        state=before.state,
+        adopted=before.adopted,
+        carried_from=before.carried_from or before.run_id,
+        started_at=before.started_at,
+        completed_at=before.completed_at,
+        outputs=before.outputs,
+        note=before.note,
     )

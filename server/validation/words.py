@@ -1,0 +1,49 @@
+"""What is said of something wrong: shown shortened and escaped, with the nearest right word."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from typing import TYPE_CHECKING
+
+from server.errors import InvalidInput, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# ERPNext keeps names in columns of 140 characters.
+MAX_NAME = 140
+
+_MAX_SHOWN = 60
+# Embeddings, overrides and isolates: text after one may be shown in another order than it has.
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, surrogates, line and paragraph separators.
+_UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def invalid(field: str, description: str) -> InvalidInput:
+    """Return the error of one wrong field."""
+    return InvalidInput((Violation(field=field, description=description),))
+
+
+def unfit_character(text: str) -> str:
+    """Name the first character that is not text, or return ""."""
+    for character in text:
+        if unicodedata.category(character) in _UNFIT:
+            return f"a control character or line break (U+{ord(character):04X})"
+        if character in _BIDI_CONTROLS:
+            return f"a character that reverses text (U+{ord(character):04X})"
+    return ""
+
+
+def nearest(text: str, known: Iterable[str]) -> str:
+    """Suggest the known word that is most like it, or return ""."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(text[:_MAX_SHOWN].lower(), by_lower, n=1, cutoff=0.6)
+    return f"Did you mean {by_lower[near[0]]}?" if near else ""
+
+
+def shown(text: str) -> str:
+    """Return what was sent as it may be repeated: quoted, and not longer than a line."""
+    # repr escapes whatever a terminal or a log would act upon.
+    return repr(text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…")

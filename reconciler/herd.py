@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from server.model.budget import HEALING_PAUSES_SECONDS
 from server.model.fingerprint import Failure, normalised
+from server.model.naming import Names
 from server.model.states import TenantState
 
 if TYPE_CHECKING:
@@ -106,7 +107,22 @@ def failure_of(seen: Observation) -> Failure | None:
     return Failure(
         step_key=first.key,
         code=first.code,
-        message=normalised(first.message, names=(seen.company_name,)),
+        message=normalised(first.message, names=_own_names(seen)),
+    )
+
+
+def _own_names(seen: Observation) -> tuple[str, ...]:
+    """Return the names of a tenant's own that a message may hold."""
+    company = seen.company_name
+    if not seen.abbreviation:
+        return (company,)
+    names = Names(company=company, abbreviation=seen.abbreviation)
+    return (
+        company,
+        names.pos_profile,
+        names.price_list,
+        names.customer,
+        names.opening_entry(1),
     )
 
 
@@ -117,6 +133,7 @@ def decide(
     now: datetime,
     *,
     size: int | None = None,
+    over: bool = False,
 ) -> Decision:
     """Say what a herd does in this sweep.
 
@@ -127,10 +144,12 @@ def decide(
         now: The time.
         size: How many have met the error and are not settled, those under way too; if left
             out, as many as stand still.
+        over: Whether all who were in the herd are settled: who stands still now is a new
+            incident, also where only a record was damaged and no run ended since.
     """
     size = len(members) if size is None else size
     ordered = sorted(members, key=lambda member: (member.heal_count, member.tenant_id))
-    if herd is None or herd.canary_tenant_id is None:
+    if herd is None or herd.canary_tenant_id is None or over:
         return _first(ordered, size, "many tenants stand still at one error")
     if herd.released_at is not None:
         # Who stopped after the release met something new, or the same once more.

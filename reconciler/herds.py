@@ -107,16 +107,20 @@ class Herds:
         if not gathered:
             return Plans(decisions={})
         stored = await self._store.herds(gathered)
+        over = await self._store.over(stored.values())
         decisions: dict[str, Decision] = {}
         findings: list[Found] = []
         for fingerprint, group in gathered.items():
             members = [member for seen in group.tenants if (member := _member(seen))]
             herd = stored.get(fingerprint)
-            sent = herd is not None and herd.canary_tenant_id is not None
+            is_over = fingerprint in over
+            sent = herd is not None and herd.canary_tenant_id is not None and not is_over
             if not sent and not any(member.ready for member in members):
                 continue  # nobody is to be driven on, so nobody has to wait
             canary = await self._canary(herd, group.tenants)
-            decision = decide(herd, canary, members, self._now(), size=sizes[fingerprint])
+            decision = decide(
+                herd, canary, members, self._now(), size=sizes[fingerprint], over=is_over
+            )
             if not dry_run:
                 decision, found = await self._carry_out(herd, decision, group, sizes[fingerprint])
                 findings += found
@@ -385,7 +389,10 @@ def _herd_finding(
         ),
         verdict=Verdict.DRIVE_ON,
         carried=Carried(outcome=RemedyOutcome.ORDERED),
-        stuck_since=min(seen.stuck_since for seen in tenants),
+        # Since when a record is damaged, nobody knows.
+        stuck_since=None
+        if failure.code == Cause.STEP_RECORD_LOST.value
+        else min(seen.stuck_since for seen in tenants),
         not_before=None,
         found_at=herd.opened_at,
         failure=failure,

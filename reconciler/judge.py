@@ -155,7 +155,9 @@ def _judge_finished(seen: Observation) -> Judgement:
 def _judge_stopped(seen: Observation) -> Judgement:
     differs = _difference(seen, Severity.MOVING)
     decisive = [step for step in seen.failed if not step.last] or list(seen.failed)
-    steps = ", ".join(f"{_plain(step.key)} ({_plain(step.code) or 'no code'})" for step in decisive)
+    steps = ", ".join(
+        f"{_plain(step.key)} ({_plain(step.code) or 'no error was recorded'})" for step in decisive
+    )
     if _is_mended(seen, decisive):
         finding = _finding(
             seen,

@@ -96,6 +96,7 @@ class Observation:
     lease_seconds: float
     observed_at: datetime
     company_name: str = ""
+    abbreviation: str = ""
     hold_by: str = ""
     hold_reason: str = ""
     hold_since: datetime | None = None

@@ -189,6 +189,10 @@ class Observer:
             lease_seconds=self._lease_seconds,
             observed_at=scene.now,
             company_name=tenant.spec.company_name,
+            abbreviation=next(
+                (each for step in record.steps if (each := step.outputs.get("abbreviation", ""))),
+                "",
+            ),
             hold_by="" if tenant.hold is None else tenant.hold.by,
             hold_reason="" if tenant.hold is None else tenant.hold.reason,
             hold_since=None if tenant.hold is None else tenant.hold.since,

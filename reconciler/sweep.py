@@ -68,6 +68,17 @@ _STOPS = frozenset(
         Cause.HEALING_BUDGET_SPENT,
     }
 )
+# What is done to rows from outside, at a time that no row tells.
+_DAMAGE = frozenset({Cause.STEP_RECORD_LOST, Cause.STATE_DIFFERS})
+# Seen by a sweep in its round only, not by each.
+_SETTLED = frozenset(
+    {
+        TenantState.COMPLETED,
+        TenantState.CANCELLED,
+        TenantState.DEPROVISIONING,
+        TenantState.DEPROVISIONED,
+    }
+)
 # Outcomes after which only a person's order can have brought the tenant to its end.
 _HANDED_OVER = frozenset(
     {
@@ -135,6 +146,8 @@ class Sweeper:
         self._skipped_passes = skipped_passes
         self._drift = drift
         self._skipped_told = 0
+        # When the last full sweep of this process began.
+        self._looked_at: datetime | None = None
         self._remembered: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
 
@@ -166,6 +179,7 @@ class Sweeper:
         recorded = await self._record(current)
         healed = 0
         if not dry_run:
+            self._looked_at = current.started_at
             healed = await self._settle()
             await self._herds.close(stuck)
             await self._herds.release()
@@ -231,13 +245,25 @@ class Sweeper:
                 finding=finding,
                 verdict=judgement.verdict,
                 carried=carried,
-                stuck_since=seen.stuck_since,
+                stuck_since=self._since(seen, finding),
                 not_before=judgement.not_before,
                 found_at=seen.observed_at,
                 failure=_shared(seen, finding),
             )
             for finding in judgement.findings
         )
+
+    def _since(self, seen: Observation, finding: Finding) -> datetime | None:
+        """Return since when a tenant stands still; None where nobody can know.
+
+        Damage from outside leaves no time. The last full sweep saw a tenant whose stored state
+        calls for a look, and found nothing: it is younger than that.
+        """
+        if finding.cause not in _DAMAGE:
+            return seen.stuck_since
+        if seen.stored in _SETTLED or (self._looked_at is None and seen.first_completed_at):
+            return None
+        return max(seen.stuck_since, self._looked_at or seen.stuck_since)
 
     async def _carry_out(self, current: _Pass, seen: Observation, judgement: Judgement) -> Carried:
         opens = opens_run(seen, judgement)

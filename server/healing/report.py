@@ -200,7 +200,10 @@ def _case(findings: list[FindingSeen]) -> Case:
     first, last = findings[0], findings[-1]
     acts = [each for each in findings if each.verdict in {"DRIVE_ON", "REBUILD_RECORD"}]
     orders = sum(each.outcome == "ORDERED" for each in findings)
-    remedy = _REMEDIES.get((acts or findings)[-1].verdict, last.verdict)
+    act = (acts or findings)[-1]
+    remedy = _REMEDIES.get(act.verdict, last.verdict)
+    if act.outcome == "STATE_CORRECTED":
+        remedy = "its stored state was set right"
     return Case(
         tenant_id=first.tenant_id,
         company_name=first.company_name,

@@ -51,7 +51,9 @@ def normalised(message: str, *, names: tuple[str, ...] = ()) -> str:
     """
     text = message
     for name in sorted(filter(None, names), key=len, reverse=True):
-        text = re.sub(re.escape(name), "<name>", text, flags=re.IGNORECASE)
+        # Whole words: a company called Go is not in "category".
+        whole = rf"(?<!\w){re.escape(name)}(?!\w)"
+        text = re.sub(whole, "<name>", text, flags=re.IGNORECASE)
     for pattern, mark in (
         (_ID, "<id>"),
         (_QUOTED, "<name>"),

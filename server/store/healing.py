@@ -131,6 +131,15 @@ class HealingStore:
                 found.setdefault(row["fingerprint"], set()).add(row["tenant_id"])
         return found
 
+    async def over(self, herds: Collection[Herd]) -> set[str]:
+        """Return the fingerprints of those herds whose finding has ended: all were settled."""
+        by_finding = {herd.finding_id: herd.fingerprint for herd in herds}
+        query = select(FINDINGS.c.id).where(
+            FINDINGS.c.id.in_(by_finding), FINDINGS.c.ended_at.is_not(None)
+        )
+        async with snapshot(self._engine) as connection:
+            return {by_finding[own_id] for own_id in (await connection.execute(query)).scalars()}
+
     async def has_finding(self, finding_id: str) -> bool:
         """Tell whether a finding was recorded."""
         query = select(FINDINGS.c.id).where(FINDINGS.c.id == finding_id)

@@ -297,3 +297,73 @@ async def test_those_that_stop_one_after_the_other_are_a_herd_too(scene: Scene) 
     assert await herd_findings(scene) == [("MAY_CLEAR", 3, "")]
     listed = await scene.sql("SELECT tenant_id FROM findings WHERE herd_id IS NULL")
     assert len(listed) == 1, "one finding stands for what was found before, too"
+
+
+async def test_records_damaged_again_after_a_herd_was_healed_have_a_canary_of_their_own(
+    scene: Scene,
+) -> None:
+    """No run ended between: only that the herd's finding is over tells the two apart."""
+    ids = await herd(scene, OPTIONAL_PASSING, size=4)
+    sweeper = scene.sweeper()
+    for _ in range(2):
+        for tenant_id in ids:
+            await scene.lose_steps(tenant_id)
+        await sweeper.sweep()
+        (canary,) = await moving(scene, ids)
+        await scene.end_run(canary)
+        scene.clock.forward(seconds=30)
+        await sweeper.sweep()
+        for tenant_id in await moving(scene, ids):
+            await scene.end_run(tenant_id)
+        scene.clock.forward(seconds=30)
+        await sweeper.sweep()
+
+    assert await herd_findings(scene) == [("MAY_CLEAR", 4, "HEALED")] * 2
+
+
+async def test_names_made_of_the_abbreviation_tell_no_errors_apart(scene: Scene) -> None:
+    for number, abbreviation in enumerate(("KS", "MT", "ZZ9")):
+        tenant_id = await scene.stopped(f"Shop {number}", PERMANENT)
+        await scene.sql(
+            "UPDATE steps SET outputs = :outputs WHERE tenant_id = :id AND key = 'step_2_company'",
+            outputs=json.dumps({"abbreviation": abbreviation}),
+            id=tenant_id,
+        )
+        await scene.sql(
+            "UPDATE steps SET error_message = :said "
+            "WHERE tenant_id = :id AND key = 'step_4_warehouses'",
+            said=f"POST POS Profile POS {abbreviation} was refused, and Retail {abbreviation}.",
+            id=tenant_id,
+        )
+
+    await scene.sweeper().sweep()
+
+    assert await herd_findings(scene) == [("PERSON", 3, "")]
+
+
+async def test_since_when_a_record_is_damaged_is_not_made_up(scene: Scene) -> None:
+    shop = await scene.completed("Kijani Stores")
+    scene.clock.forward(days=90)
+    seen_well = scene.clock()
+    sweeper = scene.sweeper()
+    await sweeper.sweep()
+    scene.clock.forward(seconds=30)
+    await scene.lose_steps(shop)
+
+    await sweeper.sweep()
+
+    [found] = await scene.findings(shop)
+    assert (found["cause"], found["stuck_since"]) == ("STEP_RECORD_LOST", seen_well)
+
+
+async def test_a_reconciler_that_has_just_started_says_that_it_does_not_know_since_when(
+    scene: Scene,
+) -> None:
+    shop = await scene.completed("Kijani Stores")
+    scene.clock.forward(days=90)
+    await scene.lose_steps(shop)
+
+    await scene.sweeper().sweep()
+
+    [found] = await scene.findings(shop)
+    assert found["stuck_since"] is None

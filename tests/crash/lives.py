@@ -173,7 +173,11 @@ async def world() -> AsyncIterator[World]:
 
 
 async def live_through(*deaths: Death, faults: Sequence[dict[str, Any]] = ()) -> World:
-    """Let a tenant be ordered and driven by processes that die so, then by one that lives."""
+    """Let a tenant be ordered and driven by processes that die so, then by one that lives.
+
+    Raises:
+        AssertionError: a promise was broken; which, and where.
+    """
     async with world() as here:
         if faults:
             here.faulty = True

@@ -55,15 +55,17 @@ def seed() -> str:
     return os.environ.get("CRASH_SEED", "0")
 
 
-async def walk(all_deaths: Sequence[Sequence[Death]], faults: Sequence[dict[str, Any]]) -> None:
-    """Let each come to its end; tell of all that did not."""
+async def broken_by(
+    all_deaths: Sequence[Sequence[Death]], faults: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Live through each of some ways to die; return those after which a promise was broken."""
     failures = []
     for each in all_deaths:
         try:
             await live_through(*each, faults=faults)
         except (AssertionError, TimeoutError) as error:
             failures.append(f"{each}: {type(error).__name__} {str(error)[:1500]}")
-    assert not failures, "\n".join(failures)
+    return failures
 
 
 @pytest.mark.parametrize("faults", [(), FAULTS], ids=["a good day", "a bad day"])
@@ -74,7 +76,7 @@ async def test_a_death_at_some_points_is_survived(faults: Sequence[dict[str, Any
     chosen = chance(f"some {bool(faults)}").sample(
         [way for way in ways if points[way.number].changes], SAMPLE
     )
-    await walk([[way] for way in chosen], faults)
+    assert await broken_by([[way] for way in chosen], faults) == []
 
 
 @pytest.mark.prove
@@ -82,14 +84,14 @@ async def test_a_death_at_some_points_is_survived(faults: Sequence[dict[str, Any
 async def test_a_death_at_every_point_is_survived(faults: Sequence[dict[str, Any]]) -> None:
     points = (await live_through(faults=faults)).lives[0].points
     ways = deaths(points)
-    await walk([[way] for way in ways], faults)
     proof.note(points=len(points), kinds=len(kinds(points)), deaths=len(ways), faults=len(faults))
+    assert await broken_by([[way] for way in ways], faults) == []
 
 
 async def test_two_deaths_are_survived() -> None:
     points = (await live_through()).lives[0].points
     dice = chance("two")
-    await walk([_pair(points, dice) for _ in range(4)], ())
+    assert await broken_by([_pair(points, dice) for _ in range(4)], ()) == []
 
 
 @pytest.mark.prove
@@ -112,8 +114,8 @@ async def test_pairs_of_deaths_around_claim_commit_and_write_are_survived() -> N
     dice = chance("pairs")
     pairs = [[first, second] for first in firsts for second in dice.sample(seconds, PAIRS)]
     assert {second for _, second in pairs} == set(seconds)
-    await walk(pairs, ())
     proof.note(pairs=len(pairs), first_deaths=len(firsts), seed=seed())
+    assert await broken_by(pairs, ()) == []
 
 
 def _pair(points: Sequence[Point], dice: random.Random) -> list[Death]:
@@ -126,15 +128,15 @@ def _pair(points: Sequence[Point], dice: random.Random) -> list[Death]:
 async def test_a_clock_that_is_set_changes_nothing(when: When) -> None:
     points = (await live_through()).lives[0].points
     chosen = chance(when.value).sample(points, 3)
-    await walk([[Death(number=point.number, when=when)] for point in chosen], ())
+    assert await broken_by([[Death(number=point.number, when=when)] for point in chosen], ()) == []
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("when", [When.CLOCK_ON, When.CLOCK_BACK])
 async def test_a_clock_that_is_set_at_any_point_changes_nothing(when: When) -> None:
     points = (await live_through()).lives[0].points
-    await walk([[Death(number=point.number, when=when)] for point in points], ())
     proof.note(points=len(points))
+    assert await broken_by([[Death(number=point.number, when=when)] for point in points], ()) == []
 
 
 async def test_a_death_after_the_clock_was_set_back_is_survived() -> None:
@@ -142,7 +144,7 @@ async def test_a_death_after_the_clock_was_set_back_is_survived() -> None:
     points = (await live_through()).lives[0].points
     writes = [point for point in points if point.port == "engine" and point.changes]
     point = chance("back").choice(writes)
-    await walk([[Death(number=point.number, when=When.AFTER), _BACK_AT_ONCE]], ())
+    assert await broken_by([[Death(number=point.number, when=When.AFTER), _BACK_AT_ONCE]], ()) == []
 
 
 _BACK_AT_ONCE = Death(number=0, when=When.CLOCK_BACK)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     Harm = Callable[[random.Random], Awaitable[str]]
 
-LEASE_SECONDS = 2.0
+# Short, so that takeovers come often; long enough that a busy machine can keep it.
+LEASE_SECONDS = 4.0
 # How soon an orchestrator sees that a process has ended.
 _RESTART_SECONDS = 0.3
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tests.chaos.fleet import Fleet
     from tools.installation import Installation
 
-# All waits are for processes that were killed in between, on a busy machine.
-PATIENCE_SECONDS = 240.0
 # How long a caller waits for an answer before it asks another server.
 ANSWER_SECONDS = 5.0
 FOLLOWED = 3
@@ -40,15 +38,21 @@ async def storm(fleet: Fleet, *, seconds: float, seed: str, tenants: int) -> His
     await fleet.start()
     await fleet.site.site_faults({"latency_ms": 10})
     names = [f"Branch {number} Traders" for number in range(tenants)]
+    # All waits are for processes that were killed in between, on a busy machine.
+    patience = 120.0 + 5 * seconds
     orders = [
-        asyncio.create_task(_order_in_time(fleet, seed, name, seconds * 0.8 * number / tenants))
+        asyncio.create_task(
+            _order_in_time(fleet, seed, name, seconds * 0.8 * number / tenants, patience)
+        )
         for number, name in enumerate(names)
     ]
-    following = [asyncio.create_task(_follow(fleet, each, seed)) for each in orders[:FOLLOWED]]
+    following = [
+        asyncio.create_task(_follow(fleet, each, seed, patience)) for each in orders[:FOLLOWED]
+    ]
     done = await _harm(fleet, seconds, random.Random(seed))
 
     acknowledged = await asyncio.gather(*orders)
-    if await _all_completed(fleet, tenants):
+    if await _all_completed(fleet, tenants, patience):
         followed = dict(await asyncio.gather(*following))
     else:
         # A history with what stands still in it tells more than that time is over.
@@ -73,13 +77,13 @@ async def storm(fleet: Fleet, *, seconds: float, seed: str, tenants: int) -> His
     )
 
 
-async def _all_completed(fleet: Fleet, tenants: int) -> bool:
+async def _all_completed(fleet: Fleet, tenants: int, patience: float) -> bool:
     async def completed() -> bool:
         rows = await fleet.sql("SELECT state, count(*) FROM tenants GROUP BY state")
         return dict(rows) == {"COMPLETED": tenants}
 
     try:
-        return await until(completed, seconds=PATIENCE_SECONDS)
+        return await until(completed, seconds=patience)
     except AssertionError:
         return False
 
@@ -103,7 +107,9 @@ async def _harm(fleet: Fleet, seconds: float, dice: random.Random) -> Counter[st
     return done
 
 
-async def _order_in_time(fleet: Fleet, seed: str, name: str, seconds: float) -> str:
+async def _order_in_time(
+    fleet: Fleet, seed: str, name: str, seconds: float, patience: float
+) -> str:
     """Order as a careful caller does: of anybody, again, with the same id, until heard."""
     await asyncio.sleep(seconds)  # orders come in over most of the storm
     dice = random.Random(f"{seed} {name}")
@@ -118,10 +124,12 @@ async def _order_in_time(fleet: Fleet, seed: str, name: str, seconds: float) -> 
             )
             return status.tenant_id
 
-    return await until(order, seconds=PATIENCE_SECONDS, trying=(Unreachable, TimeoutError))
+    return await until(order, seconds=patience, trying=(Unreachable, TimeoutError))
 
 
-async def _follow(fleet: Fleet, order: asyncio.Task[str], seed: str) -> tuple[str, list[int]]:
+async def _follow(
+    fleet: Fleet, order: asyncio.Task[str], seed: str, patience: float
+) -> tuple[str, list[int]]:
     """Follow a tenant's log to its end, on whichever server answers; return its cursors."""
     tenant = await order
     dice = random.Random(f"{seed} {tenant}")
@@ -134,7 +142,7 @@ async def _follow(fleet: Fleet, order: asyncio.Task[str], seed: str) -> tuple[st
                 seen.append(entry.cursor)  # noqa: PERF401 - what came before a cut counts
         return bool(seen)
 
-    await until(follow, seconds=PATIENCE_SECONDS * 2, trying=(Unreachable,))
+    await until(follow, seconds=patience * 2, trying=(Unreachable,))
     return tenant, seen
 
 

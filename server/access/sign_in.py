@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from server.access.passwords import MAX_PASSWORD
+from server.access.passwords import LEGACY_PASSWORD, MAX_PASSWORD
 from server.access.throttle import Throttle
 from server.access.trail import entry
 from server.errors import NotSignedIn, Throttled
@@ -37,6 +37,10 @@ _log = structlog.get_logger(__name__)
 
 _MAX_EMAIL = 320
 
+# Who the old scripts sign in as; most with LEGACY_PASSWORD.
+LEGACY_ADMIN = "admin@moran.com"
+OTHER_LEGACY_SIGN_IN = (LEGACY_ADMIN, "admin")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
@@ -57,11 +61,23 @@ class SignIn:
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float],
+        old_clients: bool = False,
     ) -> None:
+        """Take what it needs.
+
+        Args:
+            store: The users' rows.
+            passwords: Verifies.
+            tokens: Makes tokens.
+            now: The time.
+            clock: Counts seconds.
+            old_clients: Whether this server is one for old scripts, and for this machine only.
+        """
         self._store = store
         self._passwords = passwords
         self._tokens = tokens
         self._now = now
+        self._old_clients = old_clients
         self._by_account = Throttle(SIGN_INS_PER_ACCOUNT, SIGN_IN_SECONDS, clock)
         self._by_address = Throttle(SIGN_INS_PER_ADDRESS, SIGN_IN_SECONDS, clock)
 
@@ -83,7 +99,11 @@ class SignIn:
         self._count(account, origin)
         user = await self._store.user_by_email(account)
         stored = None if user is None else await self._store.password_hash(user.id)
-        good = await self._passwords.matches(stored, password[: MAX_PASSWORD + 1])
+        tried = password[: MAX_PASSWORD + 1]
+        if self._old_clients and (account, password) == OTHER_LEGACY_SIGN_IN:
+            # One of the old scripts has the short form of what all others know.
+            tried = LEGACY_PASSWORD
+        good = await self._passwords.matches(stored, tried)
         who = Actor(name=email.strip()[:_MAX_EMAIL], role=Role.VIEWER, origin=origin)
         if user is None or not good or user.disabled_at is not None:
             await self._store.note(

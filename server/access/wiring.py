@@ -13,7 +13,7 @@ from server.access.authenticator import Authenticator
 from server.access.call_rate import CallRate
 from server.access.passwords import LEGACY_PASSWORD, Passwords, weakness
 from server.access.policy import READING, RULES
-from server.access.sign_in import SignIn
+from server.access.sign_in import LEGACY_ADMIN, SignIn
 from server.access.signing_key import signing_key
 from server.access.tokens import Tokens
 from server.access.trail import entry
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Who the old scripts sign in as.
-LEGACY_ADMIN = "admin@moran.com"
 _SETUP = Actor(name="setup", role=Role.ADMIN, origin="start-up")
 
 
@@ -95,7 +93,14 @@ async def open_access(
         users=users,
         keys=keys,
         tokens=tokens,
-        sign_in=SignIn(store, passwords, tokens, now=now, clock=clock),
+        sign_in=SignIn(
+            store,
+            passwords,
+            tokens,
+            now=now,
+            clock=clock,
+            old_clients=settings.opens_to_old_clients,
+        ),
         authenticator=authenticator,
         store=store,
         passwords=passwords,

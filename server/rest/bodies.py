@@ -116,10 +116,22 @@ async def read(request: Request, model: type[Body]) -> Body:
             ) from None
     if sent is None:
         sent = {}
+    if isinstance(sent, dict):
+        sent = {
+            name: value
+            for name, value in sent.items()
+            if value is not None or not _has_default(model, name)
+        }
     try:
         return model.model_validate(sent)
     except ValidationError as error:
         raise Refusal(422, wrong_fields(error)) from None
+
+
+def _has_default(model: type[BaseModel], name: str) -> bool:
+    """Tell whether a field that was sent as null can be taken as not sent: old forms do that."""
+    field = model.model_fields.get(name)
+    return field is not None and not field.is_required()
 
 
 def wrong_fields(error: ValidationError) -> list[dict[str, Any]]:

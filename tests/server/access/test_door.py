@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from clients.sdk import ProvisionerClient, Tls, Unauthenticated, Unreachable
 from server.access.http_door import HttpDoor
 from server.access.passwords import LEGACY_PASSWORD, weakness
-from server.access.wiring import LEGACY_ADMIN
+from server.access.sign_in import LEGACY_ADMIN
 from server.app import App
 from server.errors import SettingsError
 from server.limits import MAX_HEADER_BYTES, MAX_REQUEST_BYTES

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import jwt
 import pytest
 
-from tests.server.rest.conftest import ADMIN, NEW_TENANT
+from server.model.actor import Role
+from tests.server.rest.conftest import ADMIN, BOSS, NEW_TENANT
 
 if TYPE_CHECKING:
     from tests.server.rest.conftest import Rig
@@ -43,7 +44,7 @@ async def test_the_old_scripts_administrator_signs_in(rig: Rig, prefix: str) -> 
 
 @pytest.mark.parametrize(
     "sent",
-    [{**ADMIN, "password": "admin"}, {"email": "nobody@example.com", "password": "admin123"}],
+    [{**ADMIN, "password": "admin1234"}, {"email": "nobody@example.com", "password": "admin123"}],
 )
 async def test_a_wrong_password_and_an_unknown_user_get_the_same_401(
     rig: Rig, sent: dict[str, str]
@@ -53,6 +54,35 @@ async def test_a_wrong_password_and_an_unknown_user_get_the_same_401(
     assert answer.text == '{"detail":"Incorrect email or password"}'
     answer = await rig.post("/auth/v1/login-with-tenant", json=sent)
     assert (answer.status_code, answer.text) == (401, '{"detail":"Invalid credentials"}')
+
+
+async def test_the_script_that_sends_the_short_password_signs_in_where_the_others_do(
+    rig: Rig,
+) -> None:
+    short = {**ADMIN, "password": "admin"}
+    for path in ("/auth/login", "/api/auth/login"):
+        answer = await rig.post(path, json=short)
+        assert (answer.status_code, bool(answer.json()["access_token"])) == (200, True)
+    # It is a form of the one password: with another one both are wrong.
+    boss = await rig.access.users.find(ADMIN["email"])
+    await rig.access.users.set_password(BOSS, boss, "a long password")
+    for sent in (short, ADMIN):
+        assert (await rig.post("/auth/login", json=sent)).status_code == 401
+    # And nobody else's.
+    await rig.member("cashier@example.com")
+    other = {"email": "cashier@example.com", "password": "admin"}
+    assert (await rig.post("/auth/login", json=other)).status_code == 401
+
+
+async def test_where_old_clients_have_no_rights_the_short_password_is_a_wrong_one(
+    strict: Rig,
+) -> None:
+    await strict.access.users.add(
+        BOSS, email=ADMIN["email"], password=ADMIN["password"], role=Role.ADMIN, all_tenants=True
+    )
+    assert (await strict.post("/auth/login", json=ADMIN)).status_code == 200
+    answer = await strict.post("/auth/login", json={**ADMIN, "password": "admin"})
+    assert answer.status_code == 401
 
 
 async def test_missing_fields_are_422_each_by_name_and_nothing_is_echoed(rig: Rig) -> None:

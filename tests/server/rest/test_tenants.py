@@ -82,6 +82,41 @@ async def test_without_an_engine_a_tenant_is_made_that_has_no_runs(rig: Rig) -> 
     assert {row[0][:4] for row in rig.sql("SELECT look_at FROM tenants")} == {"9999"}
 
 
+async def test_what_a_form_sends_as_null_is_taken_as_not_sent(rig: Rig) -> None:
+    nulls = {"category": None, "description": None, "country_code": None}
+    answer = await rig.post("/iam/tenants", json={**NEW_TENANT, **nulls})
+    assert answer.status_code == 200
+    assert answer.json()["tenant"]["category"] == "Enterprise"
+    assert answer.json()["tenant"]["code"].startswith("TEN-KE-")
+    tenant_id = answer.json()["tenant"]["id"]
+    sent = {"email": "cashier@example.com", "full_name": None, "role": None}
+    answer = await rig.post(f"/iam/tenants/{tenant_id}/invite", json=sent)
+    assert (answer.status_code, answer.json()["type"]) == (200, "INVITED_NEW")
+    # What is needed is not there with a null.
+    answer = await rig.post("/iam/tenants", json={**NEW_TENANT, "name": None})
+    assert [each["loc"] for each in answer.json()["detail"]] == [["body", "name"]]
+
+
+@pytest.mark.parametrize(
+    "address", ["owner", "not an address", "local", "reconciler", "key:ci", "a\nb@example.com", "@"]
+)
+async def test_an_admin_email_that_is_no_address_is_422_in_the_old_shape_and_writes_nothing(
+    rig: Rig, address: str
+) -> None:
+    before = rig.counts()
+    answer = await rig.post("/iam/tenants", json={**NEW_TENANT, "admin_email": address})
+    assert answer.status_code == 422
+    (wrong,) = answer.json()["detail"]
+    assert (wrong["loc"], set(wrong)) == (["body", "admin_email"], {"loc", "msg", "type"})
+    assert address not in answer.text or address == "@"
+    assert rig.counts() == before
+
+
+async def test_an_admin_email_needs_no_dot(rig: Rig) -> None:
+    answer = await rig.post("/iam/tenants", json={**NEW_TENANT, "admin_email": "owner@shop"})
+    assert (answer.status_code, answer.json()["admin"]["email"]) == (200, "owner@shop")
+
+
 async def test_an_engine_may_be_named_by_its_own_id(rig: Rig) -> None:
     answer = await rig.post("/iam/tenants", json={**NEW_TENANT, "engine": "Main"})
     assert answer.json()["tenant"]["engine"] == "erpnext"

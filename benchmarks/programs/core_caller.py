@@ -46,10 +46,15 @@ class Finish:
             self.heard(line.decode().strip())
 
 
+def warm_up(at_once: int) -> int:
+    """Return how many tenants are ordered before the measure."""
+    return max(16, at_once * 2)
+
+
 async def measure(port: int, tenants: int, at_once: int) -> float:
     finish = Finish()
     listening = asyncio.create_task(finish.listen())
-    async with ProvisionerClient(f"127.0.0.1:{port}") as client:
+    async with ProvisionerClient(f"127.0.0.1:{port}", timeout_seconds=60.0) as client:
 
         async def many(first: int, count: int) -> None:
             numbers = iter(range(first, first + count))
@@ -63,7 +68,7 @@ async def measure(port: int, tenants: int, at_once: int) -> float:
 
             await asyncio.gather(*(lane() for _ in range(at_once)))
 
-        await many(1_000_000, max(16, at_once * 2))  # statements are compiled, pages are warm
+        await many(1_000_000, warm_up(at_once))  # statements are compiled, pages are warm
         began = time.perf_counter()
         await many(0, tenants)
         took = time.perf_counter() - began

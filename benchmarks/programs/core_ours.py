@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import logging
+import sqlite3
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -18,7 +19,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from sqlalchemy import Engine, event
 
+from benchmarks.programs.core_caller import warm_up
 from server.__main__ import settle_memory
 from server.app import App
 from server.model.actor import LOCAL
@@ -30,7 +33,31 @@ if TYPE_CHECKING:
     from server.store.operations import Outcome, TenantOperation
 
 
-async def measure(url: str, tenants: int, at_once: int, *, in_process: bool) -> dict[str, Any]:
+class Statements:
+    """Counts what the process sends to its database."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        event.listen(Engine, "connect", self._connected)
+        event.listen(Engine, "before_cursor_execute", self._executed)
+
+    def _connected(self, connection: Any, _record: object) -> None:
+        # The hot path hands the driver its statements itself.
+        if isinstance(connection, sqlite3.Connection):
+            connection.set_trace_callback(self._traced)
+
+    def _traced(self, _statement: str) -> None:
+        self.count += 1
+
+    def _executed(self, connection: Any, *_: object) -> None:
+        if not isinstance(connection.connection.dbapi_connection, sqlite3.Connection):
+            self.count += 1
+
+
+async def measure(
+    url: str, tenants: int, at_once: int, *, in_process: bool, count: bool = False
+) -> dict[str, Any]:
+    statements = Statements() if count else None
     engine = EngineConfig(id="noop", blueprint="noop", site=SiteKey("noop"))
     settings = load_settings(
         config=None,
@@ -48,8 +75,13 @@ async def measure(url: str, tenants: int, at_once: int, *, in_process: bool) -> 
             App(settings, EnginesConfig(default="noop", engines={"noop": engine}))
         )
         settle_memory()
+        before = statements.count if statements else 0
         order = _in_process if in_process else _by_caller
-        return await order(app, tenants, at_once)
+        result = await order(app, tenants, at_once)
+        if statements is not None:
+            # The warm-up's are counted, so its tenants are.
+            result["statements"] = (statements.count - before) / (tenants + warm_up(at_once))
+        return result
 
 
 async def _by_caller(app: App, tenants: int, at_once: int) -> dict[str, Any]:
@@ -93,7 +125,7 @@ async def _in_process(app: App, tenants: int, at_once: int) -> dict[str, Any]:
 
         await asyncio.gather(*(lane() for _ in range(at_once)))
 
-    await many(1_000_000, max(16, at_once * 2))  # statements are compiled, pages are warm
+    await many(1_000_000, warm_up(at_once))  # statements are compiled, pages are warm
     began = time.perf_counter()
     await many(0, tenants)
     return {"rate": tenants / (time.perf_counter() - began)}
@@ -106,13 +138,15 @@ def main() -> None:
     parser.add_argument("--tenants", type=int, required=True)
     parser.add_argument("--open", type=int, required=True)
     parser.add_argument("--in-process", action="store_true")
+    parser.add_argument("--count", action="store_true", help="count statements, which costs")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    print(
-        json.dumps(
-            asyncio.run(measure(given.url, given.tenants, given.open, in_process=given.in_process))
+    result = asyncio.run(
+        measure(
+            given.url, given.tenants, given.open, in_process=given.in_process, count=given.count
         )
     )
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
+
 from benchmarks.rows import Row
+from benchmarks.run import beside
 from benchmarks.serving import (
     STATUS,
     answers,
@@ -30,6 +33,7 @@ def bench(*, quick: bool) -> Iterator[Row]:
     for kind in GOALS:
         yield from _at_rest(kind, quick=quick)
         yield from _while_provisioning(kind, quick=quick)
+    yield from _over_http(quick=quick)
 
 
 def _at_rest(kind: str, *, quick: bool) -> Iterator[Row]:
@@ -40,7 +44,7 @@ def _at_rest(kind: str, *, quick: bool) -> Iterator[Row]:
         with bare_server(place, answers(shop, STATUS, requests[0])[0]) as bare:
             for callers in CALLERS:
                 given = ("--callers", callers, "--slices", 4 if quick else 10)
-                got = in_turn(shop, bare, place, requests, *given, method=STATUS)
+                got = in_turn(shop, bare, place, requests, "--method", STATUS, *given)
                 yield beside_bare(
                     f"GetStatus with authentication, {kind}, {callers} callers",
                     "calls/s",
@@ -59,7 +63,7 @@ def _while_provisioning(kind: str, *, quick: bool) -> Iterator[Row]:
         with bare_server(place, answers(shop, STATUS, requests[0])[0]) as bare:
             for callers in (1, 16):
                 given = ("--callers", callers, "--slices", 3 if quick else 8)
-                got = in_turn(shop, bare, place, requests, *given, method=STATUS)
+                got = in_turn(shop, bare, place, requests, "--method", STATUS, *given)
                 mine, other = got["ours"], got["theirs"]
                 yield Row(
                     name=f"GetStatus while {_OPEN} runs go on, {kind}, {callers} callers: p99/p50",
@@ -73,3 +77,33 @@ def _while_provisioning(kind: str, *, quick: bool) -> Iterator[Row]:
                         "theirs is the bare server meanwhile, on the same machine"
                     ),
                 )
+
+
+def _over_http(*, quick: bool) -> Iterator[Row]:
+    """Ask the old clients' API for a status, and a bare FastAPI route for the same."""
+    with place_of("SQLite") as (url, place), our_server(url, place) as shop:
+        port = shop.facts["http"]
+        path = "/provisioning/tenants/{}/status"
+        asked = httpx.get(
+            f"http://127.0.0.1:{port}{path.format(shop.facts['ids'][0])}",
+            headers={"authorization": f"Bearer {shop.facts['token']}"},
+            trust_env=False,
+        )
+        (place / "body").write_bytes(asked.raise_for_status().content)
+        requests = [
+            f"GET {path.format(each)} HTTP/1.1\r\nhost: 127.0.0.1\r\n".encode()
+            for each in shop.facts["ids"]
+        ]
+        for ready, goal in ((False, 0.6), (True, None)):
+            more = ("--ready",) if ready else ()
+            what = "that returns ready bytes" if ready else "that returns the object"
+            with beside("bare_rest", "--answer", place / "body", *more) as bare:
+                for callers in (1, 16):
+                    given = ("--http", "--callers", callers, "--slices", 3 if quick else 8)
+                    got = in_turn(shop, bare, place, requests, *given, port="http")
+                    yield beside_bare(
+                        f"REST status, SQLite, {callers} callers, beside a FastAPI route {what}",
+                        "calls/s",
+                        got,
+                        goal=goal,
+                    )

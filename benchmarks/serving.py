@@ -72,15 +72,15 @@ def in_turn(
     place: Path,
     requests: Sequence[bytes],
     *more: object,
-    method: str,
+    port: str = "port",
 ) -> dict[str, Any]:
     """Have both called by one client that takes turns (`benchmarks.programs.pair`)."""
     (place / "requests").write_text(json.dumps([each.hex() for each in requests]))
     got: dict[str, Any] = ours(
         "pair",
-        "--port", shop.facts["port"], "--pid", shop.facts["pid"],
-        "--echo-port", bare.facts["port"], "--echo-pid", bare.facts["pid"],
-        "--method", method, "--token-file", place / "token", "--requests", place / "requests",
+        "--port", shop.facts[port], "--pid", shop.facts["pid"],
+        "--echo-port", bare.facts[port], "--echo-pid", bare.facts["pid"],
+        "--token-file", place / "token", "--requests", place / "requests",
         *more,
     )  # fmt: skip
     return got

@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,29 @@ async def streams(side: Side, callers: int, seconds: float) -> None:
     side.bytes += sum(got)
 
 
+class Http:
+    """Asks over kept connections of HTTP/1.1; parses no more than it must to find the end."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def __call__(self, request: bytes, *, metadata: Any) -> bytes:
+        """Send a request line with its headers; return the body of the answer."""
+        if self._idle:
+            reader, writer = self._idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(request + (metadata or b"") + b"\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode())
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        body = await reader.readexactly(length)
+        self._idle.append((reader, writer))
+        return body
+
+
 async def _measured(side: Side, work: list[Any], counted: list[Any]) -> None:
     cpu, began = _cpu(side.pid), time.perf_counter()
     await asyncio.gather(*work)
@@ -96,23 +120,9 @@ def _cpu(pid: int) -> float:
 
 async def measure(given: argparse.Namespace, token: str, asked: list[bytes]) -> dict[str, Any]:
     """Take turns, after a slice each that does not count."""
-    work = streams if given.streams else calls
-    async with (
-        grpc.aio.insecure_channel(f"127.0.0.1:{given.port}") as mine,
-        grpc.aio.insecure_channel(f"127.0.0.1:{given.echo_port}") as other,
-    ):
-        kinds = (
-            ("unary_stream", "/echo.Echo/Stream")
-            if given.streams
-            else ("unary_unary", "/echo.Echo/Once")
-        )
-        ours = Side(
-            pid=given.pid,
-            call=getattr(mine, kinds[0])(given.method),
-            requests=asked,
-            metadata=(("authorization", f"Bearer {token}"),),
-        )
-        theirs = Side(pid=given.echo_pid, call=getattr(other, kinds[0])(kinds[1]), requests=asked)
+    async with AsyncExitStack() as stack:
+        ours, theirs = await _sides(given, token, asked, stack)
+        work = streams if given.streams else calls
         for side in (ours, theirs):
             await work(side, given.callers, given.seconds)
             side.rates.clear()
@@ -125,12 +135,40 @@ async def measure(given: argparse.Namespace, token: str, asked: list[bytes]) -> 
     return {"ours": ours.facts(), "theirs": theirs.facts()}
 
 
+async def _sides(
+    given: argparse.Namespace, token: str, asked: list[bytes], stack: AsyncExitStack
+) -> tuple[Side, Side]:
+    if given.http:
+        bearer = f"authorization: Bearer {token}\r\n".encode()
+        return (
+            Side(pid=given.pid, call=Http(given.port), requests=asked, metadata=bearer),
+            Side(pid=given.echo_pid, call=Http(given.echo_port), requests=asked),
+        )
+    mine = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{given.port}"))
+    other = await stack.enter_async_context(
+        grpc.aio.insecure_channel(f"127.0.0.1:{given.echo_port}")
+    )
+    kind, bare = ("unary_unary", "/echo.Echo/Once")
+    if given.streams:
+        kind, bare = ("unary_stream", "/echo.Echo/Stream")
+    metadata = (("authorization", f"Bearer {token}"),)
+    return (
+        Side(
+            pid=given.pid,
+            call=getattr(mine, kind)(given.method),
+            requests=asked,
+            metadata=metadata,
+        ),
+        Side(pid=given.echo_pid, call=getattr(other, kind)(bare), requests=asked),
+    )
+
+
 def main() -> None:
     """Measure once and print it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--pid", type=int, required=True)
-    parser.add_argument("--method", required=True)
+    parser.add_argument("--method", default="")
     parser.add_argument("--token-file", required=True)
     parser.add_argument("--echo-port", type=int, required=True)
     parser.add_argument("--echo-pid", type=int, required=True)
@@ -139,6 +177,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=0.4, help="of a slice")
     parser.add_argument("--streams", action="store_true")
+    parser.add_argument("--http", action="store_true", help="requests are heads of HTTP/1.1")
     given = parser.parse_args()
     token = Path(given.token_file).read_text()
     asked = [bytes.fromhex(each) for each in json.loads(Path(given.requests).read_text())]

@@ -59,7 +59,8 @@ def create_app(
     )
     front = Front(app, origins=origins)
     metrics = Metrics(parts.pages, parts.gates, http=front.counts, grpc=calls, clock=clock)
-    for room in (tenants, provisioning, sign_in, engines, v1):
+    # Paths are tried in order; what is asked most comes first.
+    for room in (provisioning, tenants, sign_in, engines, v1):
         app.include_router(room.routes(parts))
     app.include_router(
         service.routes(

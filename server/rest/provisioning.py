@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from server.commands import BeginOptions, OrderTerms, chart_of
 from server.errors import NotFound, NotSignedIn
@@ -23,6 +23,7 @@ from server.rest.answers import (
     TENANT_UNKNOWN,
     CompactJson,
     Refusal,
+    compact,
     refusal_of,
     typed,
 )
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from server.model.actor import Actor
     from server.model.identifiers import TenantId
-    from server.queries import Status
+    from server.queries import Answer, Status
     from server.rest.parts import Parts
     from server.store.reads import Gate
 
@@ -68,8 +69,8 @@ def routes(parts: Parts) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix=_PATH, tags=["provisioning"])
     desk = _Desk(parts)
-    router.add_api_route("/start", desk.start, methods=["POST"], **documented.START)
     router.add_api_route("/status", desk.status, methods=["GET"], **documented.STATUS)
+    router.add_api_route("/start", desk.start, methods=["POST"], **documented.START)
     router.add_api_route("/retry", desk.retry, methods=["POST"], **documented.RETRY)
     router.add_api_route("/continue", desk.drive_on, methods=["POST"], **documented.CONTINUE)
     router.add_api_route("/skip-step", desk.skip_step, methods=["POST"], **documented.SKIP_STEP)
@@ -141,13 +142,17 @@ class _Desk:
 
         return await self._order(request, tenant_id, _SKIP, give)
 
-    async def status(self, request: Request, tenant_id: str) -> CompactJson:
+    async def status(self, request: Request, tenant_id: str) -> Response:
         """Tell where a tenant stands; NOT_STARTED where nothing is known."""
         try:
-            found = await self._look(request, tenant_id)
+            found = await self._answer(request, tenant_id)
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
             return refusal_of(error, kind="status_error").answer()
-        return CompactJson((NO_RECORD if found is None else status_object(found)).as_json())
+        if found is None:
+            return CompactJson(NO_RECORD.as_json())
+        if found.json is None:
+            found.json = compact(status_object(found.status).as_json())
+        return Response(found.json, media_type=CompactJson.media_type)
 
     async def logs(self, request: Request, tenant_id: str) -> CompactJson:
         """Tell what became of each step, in step order."""
@@ -161,10 +166,15 @@ class _Desk:
         return CompactJson({"logs": log_lines(found, blueprint.steps if blueprint else ())})
 
     async def _look(self, request: Request, tenant_id: str) -> Status | None:
+        """Return where a tenant stands, as `_answer`."""
+        found = await self._answer(request, tenant_id)
+        return None if found is None else found.status
+
+    async def _answer(self, request: Request, tenant_id: str) -> Answer | None:
         """Return where a tenant stands; None is unknown, to those who see all tenants."""
         actor, checked = await self._reader(request, tenant_id)
         try:
-            return await self._parts.queries.status(actor, checked)
+            return await self._parts.queries.answer(actor, checked)
         except NotFound:
             if actor.scope is not None:
                 raise

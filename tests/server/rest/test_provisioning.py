@@ -401,7 +401,7 @@ async def test_a_bug_is_a_500_with_the_routes_type_and_without_a_traceback(
     async def broken(*_: object) -> None:
         raise ZeroDivisionError("secret facts")
 
-    monkeypatch.setattr("server.queries.Queries.status", broken)
+    monkeypatch.setattr("server.queries.Queries.answer", broken)
     method = "GET" if route in {"status", "logs"} else "POST"
     answer = await open_rig.http.request(
         method, f"{base(UNKNOWN)}/{route}", json={"step": "step_6_items"}

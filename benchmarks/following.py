@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.measuring import resident_mb
 from benchmarks.rows import Row, alone
 from benchmarks.run import beside
 from benchmarks.serving import (
@@ -70,15 +71,23 @@ def _read(page: int, *, quick: bool) -> Iterator[Row]:
 
 
 def _followed(*, quick: bool) -> Iterator[Row]:
-    """Follow tenants whose steps take long, and append to their logs."""
-    more = ("--tenants", _FOLLOWERS, "--pause", 600)
-    with place_of("SQLite") as (url, place), our_server(url, place, *more) as shop:
+    """Open runs whose steps take long, follow them, and append to their logs."""
+    with (
+        place_of("SQLite") as (url, place),
+        our_server(url, place, "--tenants", 0, "--pause", 600) as shop,
+    ):
+        pid = shop.facts["pid"]
+        idle = resident_mb(pid)
+        ids = shop.tell({"open": _FOLLOWERS})["ids"]
+        opened = resident_mb(pid)
+        followed = 0.0
         for tenants, rate, goal in ((_FOLLOWERS, 500, 10.0), (1, 5, 50.0)):
-            (place / "ids").write_text(json.dumps(shop.facts["ids"][:tenants]))
+            (place / "ids").write_text(json.dumps(ids[:tenants]))
             given = ("--port", shop.facts["port"], "--token-file", place / "token")
             with beside(
                 "follower", *given, "--ids", place / "ids", "--streams", _FOLLOWERS
             ) as client_of_all:
+                followed = max(followed, resident_mb(pid))
                 times = _times(shop, client_of_all, tenants, rate, 3 if quick else 8)
             yield alone(
                 f"append to receive, {_FOLLOWERS} followers of {tenants} tenants: p99",
@@ -90,6 +99,8 @@ def _followed(*, quick: bool) -> Iterator[Row]:
                     f"{times[len(times) // 2]:.1f} ms, longest {times[-1]:.1f} ms"
                 ),
             )
+        for name, more in (("an open run", opened - idle), ("a follower", followed - opened)):
+            yield alone(f"memory of {name}", "KiB", [more * 1024 / _FOLLOWERS], note="of 500")
 
 
 def _times(shop: Program, client: Program, tenants: int, rate: int, seconds: float) -> list[float]:

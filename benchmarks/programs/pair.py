@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 
 import grpc.aio
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+from benchmarks.measuring import processor_seconds
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,19 +102,13 @@ class Http:
 
 
 async def _measured(side: Side, work: list[Any], counted: list[Any]) -> None:
-    cpu, began = _cpu(side.pid), time.perf_counter()
+    cpu, began = processor_seconds(side.pid), time.perf_counter()
     await asyncio.gather(*work)
     side.rates.append(len(counted) / (time.perf_counter() - began))
-    side.cpu += _cpu(side.pid) - cpu
+    side.cpu += processor_seconds(side.pid) - cpu
     side.number += len(counted)
     if counted and isinstance(counted[0], float):
         side.took.extend(counted)
-
-
-def _cpu(pid: int) -> float:
-    """Return the seconds of processor a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 async def measure(given: argparse.Namespace, token: str, asked: list[bytes]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -51,7 +52,8 @@ class PausingStep(NoopStep):
     seconds = 0.0
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        await asyncio.sleep(self.seconds)
+        # Not all in step: nobody's are.
+        await asyncio.sleep(self.seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         await super().apply(context, found)
 
 
@@ -106,9 +108,9 @@ class Shop:
             # Past the first moment, when all of them start at once.
             await asyncio.sleep(2 * PausingStep.seconds)
             return {"busy": told["busy"]}
-        opened = [await self.start() for _ in range(told["open"])]
+        self.ids += [await self.start() for _ in range(told["open"])]
         await asyncio.sleep(2.0)  # claimed, and their first attempts begun
-        return {"ids": opened}
+        return {"ids": self.ids}
 
     async def _lane(self) -> None:
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.measuring import processor_seconds, resident_mb
@@ -14,22 +14,24 @@ from tools.installation import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _IDLE_SECONDS = 4.0
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
     """Measure on SQLite, one process with all interfaces, signed in to by nobody."""
-    first, again, memory, idle = [], [], [], []
+    first: list[_Start] = []
+    again: list[_Start] = []
     for _ in range(2 if quick else 5):
         with folder() as place:
-            for times in (first, again):
-                start, rss, busy = asyncio.run(_start(place))
-                times.append(start)
-            memory.append(rss)
-            idle.append(busy)
-    yield alone("cold start to serving, all interfaces, SQLite, empty", "s", first, goal=1.5)
-    yield alone("cold start to serving, all interfaces, SQLite, set up", "s", again, goal=1.5)
+            for starts in (first, again):
+                starts.append(asyncio.run(_start(place)))
+    for what, starts in (("empty", first), ("set up", again)):
+        took = [each.seconds for each in starts]
+        yield alone(f"cold start to serving, all interfaces, SQLite, {what}", "s", took, goal=1.5)
+    both = (*first, *again)
+    memory, idle = [each.megabytes for each in both], [each.percent for each in both]
     yield alone("memory at idle, all interfaces, SQLite", "MB", memory, goal=120.0)
     yield alone("processor at idle, all interfaces, SQLite", "% of a core", idle, goal=2.0)
     with folder() as place:
@@ -39,8 +41,16 @@ def bench(*, quick: bool) -> Iterator[Row]:
     )
 
 
-async def _start(place: Path) -> tuple[float, float, float]:
-    """Start once: seconds to serving, MB, and the processor's share while nobody calls."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """One start: how long until it served, and what it took while nobody called."""
+
+    seconds: float
+    megabytes: float
+    percent: float
+
+
+async def _start(place: Path) -> _Start:
     shop = Installation(place, settings={"PROVISIONER_AUTH": "on"})
     began = time.perf_counter()
     await shop.start_server("--with-reconciler")
@@ -52,7 +62,7 @@ async def _start(place: Path) -> tuple[float, float, float]:
     share = (processor_seconds(pid) - busy) / _IDLE_SECONDS * 100
     rss = resident_mb(pid)
     await shop.close()
-    return took, rss, share
+    return _Start(seconds=took, megabytes=rss, percent=share)
 
 
 async def _requests(place: Path) -> list[str]:

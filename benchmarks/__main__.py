@@ -1,4 +1,7 @@
-"""`python -m benchmarks [--quick] [--only NAME]`: measure, print, write benchmarks/results/."""
+"""`python -m benchmarks [--quick] [--only NAME]`: measure, print, write benchmarks/results/.
+
+A part (`--only`) is printed and not written: the results are of one run of all.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import sys
 import time
 
 from benchmarks import core, fleet, following, living, reading, recovering, sweeping
-from benchmarks.rows import Row, machine, write
+from benchmarks.rows import Row, machine, table, write
 from benchmarks.run import ROOT
 
 BENCHES = {
@@ -31,13 +34,15 @@ def main() -> int:
     given = parser.parse_args()
     _compile()
     where, rows = machine(), list[Row]()
+    if given.quick:
+        where["quick"] = "yes: fewer rounds, smaller tables"
     for name in given.only or BENCHES:
         began = time.monotonic()
         for row in BENCHES[name](quick=given.quick):
             rows.append(row)
             print(f"{row.name}: {row.ours:g} {row.unit}", file=sys.stderr, flush=True)
         print(f"{name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    print(write(rows, where))
+    print(table(rows, where) if given.only else write(rows, where))
     return 0
 
 

@@ -125,12 +125,13 @@ def write(rows: Sequence[Row], where: dict[str, str]) -> str:
     (RESULTS / "latest.json").write_text(
         json.dumps({"machine": where, "rows": facts}, indent=1) + "\n", encoding="utf-8"
     )
-    table = _table(rows, where)
-    (RESULTS / "latest.md").write_text(table, encoding="utf-8")
-    return table
+    text = table(rows, where)
+    (RESULTS / "latest.md").write_text(text, encoding="utf-8")
+    return text
 
 
-def _table(rows: Sequence[Row], where: dict[str, str]) -> str:
+def table(rows: Sequence[Row], where: dict[str, str]) -> str:
+    """Return the results as a page in Markdown."""
     lines = [
         "# Benchmarks",
         "",

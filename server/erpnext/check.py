@@ -30,8 +30,11 @@ from server.erpnext.roles import NEEDED_ROLES
 from server.erpnext.site import TIME_ZONE_REQUEST, load_zone
 from server.erpnext.versions import RECORDED_MAJOR, read_versions
 from server.errors import EngineError
+from server.model.ownership import CLOCK_TOLERANCE
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from server.erpnext.health import Send
     from server.erpnext.requests import JsonObject
 
@@ -162,6 +165,25 @@ async def check_site(send: Send, country_code: str) -> Checked:
     if country_code:
         findings.append(await _charts(send, country_code))
     return Checked(findings=tuple(findings), reachable=True)
+
+
+def clock_finding(ahead: timedelta | None) -> Finding:
+    """Judge the site's clock: that a document is ours is told by the time it was made, too."""
+    what = "clock"
+    if ahead is None:
+        return Finding(what=what, ok=True, found="the site does not tell")
+    seconds = abs(ahead.total_seconds())
+    # A Date header has whole seconds, and is as old as the answer's way is long.
+    if seconds <= CLOCK_TOLERANCE.total_seconds():
+        return Finding(what=what, ok=True, found="as ours")
+    where = "ahead of" if ahead.total_seconds() > 0 else "behind"
+    return Finding(
+        what=what,
+        ok=False,
+        found=f"{seconds:.0f} s {where} ours",
+        remedy=MEANINGS[Code.ENGINE_CLOCK_OFF].remedy,
+        code=Code.ENGINE_CLOCK_OFF,
+    )
 
 
 def _not_looked_at(why: str, *what: str) -> list[Finding]:

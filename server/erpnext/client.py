@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
 
 import httpx
 
 from server.erpnext.address import base_url, host_header, tls_context
-from server.erpnext.check import Checked, check_site, engine_line
+from server.erpnext.check import Checked, check_site, clock_finding, engine_line
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
 from server.erpnext.health import READ_ONLY, READ_ONLY_CHECKS, READ_ONLY_HEALTH, check_health
 from server.erpnext.identity import find_missing_companies, read_identity
 from server.erpnext.refused import RefusedDoctypes
-from server.erpnext.reply import Reply
+from server.erpnext.reply import Reply, clock_ahead
 from server.erpnext.requests import PING
 from server.erpnext.steps import STEPS
 from server.erpnext.timeouts import TimedStep, Timeouts
@@ -34,6 +35,7 @@ from server.model.states import ErrorClass, GateState
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Collection
+    from datetime import timedelta
     from pathlib import Path
 
     from server.model.step_context import Answer, EngineHealth, Request, Step
@@ -88,6 +90,7 @@ class ErpNextEngine:
         connect_seconds: float = CONNECT_SECONDS,
         max_connections: int = 100,
         transport: httpx.AsyncBaseTransport | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Prepare the adapter; nothing is sent.
 
@@ -102,6 +105,7 @@ class ErpNextEngine:
                 the answer comes with each request.
             max_connections: Most requests at once; the prober has its own besides.
             transport: For tests; None for real HTTP.
+            now: The time, in UTC.
 
         Raises:
             SettingsError: if the url or the host cannot be one.
@@ -115,6 +119,8 @@ class ErpNextEngine:
         # write met is kept for the next few of them.
         self._read_only_checks = 0
         self._refused = RefusedDoctypes()
+        self._now = now
+        self._clock_ahead: timedelta | None = None
         context = tls_context(self._base, ca_file)
         self._client = self._new_client(max_connections, context, transport)
         # Of its own, so that an outage is never read into a queue of ours.
@@ -186,7 +192,9 @@ class ErpNextEngine:
 
     async def check_all(self, country_code: str) -> Checked:
         """Look at everything the site must have, and go on where something is wrong."""
-        return await check_site(self._ask, country_code)
+        checked = await check_site(self._ask, country_code)
+        clock = clock_finding(self._clock_ahead)
+        return replace(checked, findings=(*checked.findings, clock))
 
     async def _ask(self, request: Request) -> Answer:
         """Send a read of the prober's, on its own connections."""
@@ -222,6 +230,7 @@ class ErpNextEngine:
             # Neither its text nor the error itself goes on: h11 quotes headers it refuses.
             raise judge_failure(request, _failure_of(error), _kind_of(error)) from None
         headers = {name.lower(): value for name, value in response.headers.items()}
+        self._clock_ahead = clock_ahead(headers, self._now())
         return Reply(status=response.status_code, headers=headers, body=body)
 
     def _prepare(self, client: httpx.AsyncClient, request: Request) -> httpx.Request:

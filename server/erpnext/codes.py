@@ -22,6 +22,7 @@ class Code(StrEnum):
     ENGINE_WRONG_HOST = "ENGINE_WRONG_HOST"
     ENGINE_VERSION_UNSUPPORTED = "ENGINE_VERSION_UNSUPPORTED"
     ENGINE_TIME_ZONE_UNKNOWN = "ENGINE_TIME_ZONE_UNKNOWN"
+    ENGINE_CLOCK_OFF = "ENGINE_CLOCK_OFF"
     ENGINE_RATE_LIMITED = "ENGINE_RATE_LIMITED"
     ROLE_MISSING = "ROLE_MISSING"
     SITE_NOT_SET_UP = "SITE_NOT_SET_UP"
@@ -116,6 +117,10 @@ MEANINGS: dict[Code, Meaning] = {
     Code.ENGINE_TIME_ZONE_UNKNOWN: _row(
         "The site's time zone is not in this machine's time zone database.",
         "Set a time zone by its IANA name in System Settings, or install tzdata here.",
+    ),
+    Code.ENGINE_CLOCK_OFF: _row(
+        "The site's clock differs from ours, so what we made may not be known as ours.",
+        "Keep the clocks of the site and of this service right with NTP.",
     ),
     Code.ENGINE_RATE_LIMITED: _row(
         "The site's rate limit is used up.",

@@ -66,7 +66,7 @@ class RefusedDoctypes:
             code=Code.ROLE_MISSING,
             message=(
                 f"The API user lacks {', '.join(missing_roles(roles))}{refused}. Give it the roles "
-                "in ERPNext; work goes on by itself then. See: provisioner engines check NAME"
+                "in ERPNext; work goes on by itself then. See: provisioner engines check NAME."
             ),
         )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
     from server.erpnext.requests import JsonObject
     from server.model.step_context import Request
@@ -123,6 +124,14 @@ def read_reply(request: Request, reply: Reply) -> Case:
         exception=exception,
         location=reply.headers.get("location", "").partition("?")[0][:MAX_WORDS],
     )
+
+
+def clock_ahead(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """Return how far the clock of whoever answered is ahead of ours; None if it did not say."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")) - now
+    except (ValueError, TypeError):
+        return None
 
 
 def plain(text: str) -> str:

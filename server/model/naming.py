@@ -13,9 +13,9 @@ COST_CENTER_LENGTH = 140
 MAX_COMPANY_NAME = COST_CENTER_LENGTH - 3 - MAX_ABBREVIATION
 
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
-# Letters that utf8mb4_unicode_ci takes for a plain one though Unicode does not
-# decompose them (UCA 4.0.0, which the collation is built on).
-_PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t"})
+# Letters that utf8mb4_unicode_ci takes for plain ones though Unicode does not decompose them
+# (UCA 4.0.0, which the collation is built on).
+_PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe"})
 
 
 def fold_name(name: str) -> str:

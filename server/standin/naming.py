@@ -14,6 +14,8 @@ import re
 import unicodedata
 
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
+# Not recorded: what the collation does to letters without a decomposition.
+_PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe"})
 _TAG = re.compile(r"<[^>]*>")
 
 
@@ -24,7 +26,7 @@ def fold(text: object) -> str:
     # Before decomposing: some letters above U+FFFF would turn into plain ones.
     plain = unicodedata.normalize("NFKD", _BEYOND_BMP.sub("\ufffd", str(text)))
     marked = "".join(c for c in plain if not unicodedata.combining(c))
-    return marked.casefold().strip()
+    return marked.casefold().translate(_PLAIN).strip()
 
 
 def without_tags(text: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -115,6 +118,35 @@ async def test_the_table_has_the_same_rows_whatever_is_wrong(
     for wrong_thing in ({"token": "other:key"}, {"down": True}, {"roles": ["Sales User"]}):
         await faults(site, **wrong_thing)
         assert [each.what for each in (await engine.check_all("KE")).findings] == rows
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [(0, "as ours"), (-4, "as ours"), (90, "90 s behind ours"), (-90, "90 s ahead of ours")],
+)
+async def test_a_clock_that_is_off_is_named(site: StandIn, off: int, words: str) -> None:
+    """Whose a document is, is told by the time it was made."""
+
+    def now() -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=off)
+
+    class Dated(httpx.AsyncHTTPTransport):
+        """Says the time, as a real web server does."""
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            response.headers["date"] = format_datetime(datetime.now(UTC), usegmt=True)
+            return response
+
+    adapter = ErpNextEngine(url=site.url, credentials=credentials(), now=now, transport=Dated())
+    checked = await adapter.check_all("KE")
+    await adapter.close()
+    clock = checked.findings[-1]
+    # A Date header has whole seconds.
+    told = re.sub(r"\b(89|91)\b", "90", clock.found)
+    assert (clock.what, told) == ("clock", words)
+    assert (clock.code == Code.ENGINE_CLOCK_OFF) is (abs(off) > 5)
+    assert checked.ready is (abs(off) <= 5)
 
 
 async def test_a_rate_limit_is_nothing_wrong_and_not_ready(

@@ -78,6 +78,7 @@ def test_an_abbreviation_of_another_case_folds_to_the_one_that_is_taken() -> Non
     [
         ("Straße", "STRASSE"),
         ("Ångström", "angstrom"),
+        ("Ærø Œuvre", "aero OEUVRE"),
         ("Łódź Ø Đ", "lodz o d"),
         ("A\u200bcme", "acme"),
         ("Acme 🏪", "acme 😀"),

@@ -173,6 +173,7 @@ def test_a_folded_name_is_folded_already(text: str) -> None:
         ("Mama Njeri Traders", "  mama njeri traders "),
         ("Café Ñandú 🏪", "CAFE NANDU 🏦"),
         ("Straße", "STRASSE"),
+        ("Ærø Œuvre", "aero OEUVRE"),
     ],
 )
 def test_names_the_database_takes_for_one_fold_alike(left: str, right: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from reconciler.engine_watch import EngineWatch
 from reconciler.found import HEALED, Found, SweepReport, call_of, message, row_of
 from reconciler.herd import Plan, failure_of
 from reconciler.herds import Herds, Plans
@@ -139,6 +140,7 @@ class Sweeper:
         self._observer = Observer(database, engines=engines, now=now, lease_seconds=lease_seconds)
         self._remedies = Remedies(database, commands, now=now)
         self._herds = Herds(database.healing, self._observer, now=now, notify=notify)
+        self._engine_watch = EngineWatch(database, engines=engines, now=now, notify=notify)
         self._now = now
         self._limit = limit
         self._window = timedelta(seconds=window_seconds)
@@ -183,6 +185,7 @@ class Sweeper:
             healed = await self._settle()
             await self._herds.close(stuck)
             await self._herds.release()
+            recorded += await self._look_at_engines(current)
             recorded += await self._look_for_drift(current)
         return SweepReport(
             id=current.id,
@@ -196,6 +199,11 @@ class Sweeper:
             healed=healed,
             handed_over=await self._handed_over(dry_run=dry_run),
         )
+
+    async def _look_at_engines(self, current: _Pass) -> int:
+        found = await self._engine_watch.check()
+        current.findings.extend(found)
+        return len(found)
 
     async def _look_for_drift(self, current: _Pass) -> int:
         """Look at a few finished tenants, last of all: who stands still goes first."""

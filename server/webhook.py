@@ -37,10 +37,12 @@ POLL_SECONDS = 2.0
 _BATCH = 10
 _TIMEOUT_SECONDS = 10.0
 _HOLD = timedelta(seconds=(_BATCH + 2) * _TIMEOUT_SECONDS)
-# After 5 s, 10 s, 20 s, … at most an hour; for as long as it takes.
+# After 5 s, 10 s, 20 s, … at most an hour; for thirty days.
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 3600.0
 _KEPT = timedelta(days=30)
+# The pause is at its longest by then, and 2 to the power of a thousand is no number any more.
+_MOST_DOUBLINGS = 20
 _OK = range(200, 300)
 
 ID_HEADER = "Provisioner-Delivery"
@@ -112,15 +114,29 @@ class Courier:
         # No redirects: they would carry a signed message to whoever is named there.
         async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client:
             while messages := await self._outbox.claim(self._now(), hold=_HOLD, limit=_BATCH):
-                for message in messages:
-                    arrived += await self._deliver(client, message)
+                taken = [await self._deliver(client, message) for message in messages]
+                arrived += sum(taken)
+                if not any(taken):
+                    break  # nobody takes anything: the others wait for the next look
         return arrived
+
+    async def forget_old(self) -> None:
+        """Delete what arrived long ago, and give up what nobody took for as long.
+
+        Raises:
+            StoreUnavailable: if the outbox can't be written.
+        """
+        before = self._now() - _KEPT
+        await self._outbox.forget_delivered(before)
+        for message_id, error in await self._outbox.give_up(before):
+            # What it told stands in `findings` all the same.
+            _log.warning("webhook.given_up", delivery=message_id, error=error)
 
     async def _run(self) -> None:
         while True:
             try:
                 await self.deliver_due()
-                await self._outbox.forget_delivered(self._now() - _KEPT)
+                await self.forget_old()
             except StoreUnavailable as error:
                 _log.warning("webhook.store_unavailable", error=error.message)
             except Exception:  # noqa: BLE001 - nobody would send any more; recorded
@@ -133,7 +149,10 @@ class Courier:
         if not error:
             await self._outbox.delivered(message.id, now)
             return True
-        pause = min(self._first_pause_seconds * 2.0 ** (message.tries - 1), _LONGEST_PAUSE_SECONDS)
+        pause = min(
+            self._first_pause_seconds * 2.0 ** min(message.tries - 1, _MOST_DOUBLINGS),
+            _LONGEST_PAUSE_SECONDS,
+        )
         # Half of it is jitter, so that many do not come back at once.
         pause *= 0.5 + random.random() / 2  # noqa: S311 - jitter, no secret
         await self._outbox.failed(message.id, due_at=now + timedelta(seconds=pause), error=error)

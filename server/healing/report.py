@@ -161,7 +161,7 @@ def as_markdown(made: Report) -> str:
         "",
         f"From {_clock(made.begins_at)} to {_clock(made.ends_at)}.",
         "",
-        f"**{len(made.cases)}** times a tenant stood still: "
+        f"**{len(made.cases)}** times a tenant or an engine stood still: "
         f"**{outcomes.get('HEALED', 0)}** healed by the reconciler, "
         f"**{outcomes.get('MENDED', 0)}** mended after a person was called, "
         f"**{outcomes.get('CLEARED', 0)}** cleared by themselves, "

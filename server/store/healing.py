@@ -140,6 +140,15 @@ class HealingStore:
         async with snapshot(self._engine) as connection:
             return {by_finding[own_id] for own_id in (await connection.execute(query)).scalars()}
 
+    async def open_of_cause(self, cause: str) -> list[tuple[str, str, datetime]]:
+        """Return id, subject and time of the open findings of a cause."""
+        query = select(FINDINGS.c.id, FINDINGS.c.tenant_id, FINDINGS.c.found_at).where(
+            literal_column(_OPEN), FINDINGS.c.cause == cause
+        )
+        async with snapshot(self._engine) as connection:
+            rows_found = (await connection.execute(query)).all()
+        return [(row.id, row.tenant_id, row.found_at) for row in rows_found]
+
     async def has_finding(self, finding_id: str) -> bool:
         """Tell whether a finding was recorded."""
         query = select(FINDINGS.c.id).where(FINDINGS.c.id == finding_id)

@@ -98,6 +98,20 @@ class Outbox:
             )
         )
 
+    async def give_up(self, before: datetime) -> list[tuple[str, str]]:
+        """Delete messages from before a time that nobody took; return id and last error."""
+
+        def delete_old(connection: Connection) -> list[tuple[str, str]]:
+            gone = connection.execute(
+                delete(OUTBOX)
+                .where(literal_column(_WAITING), OUTBOX.c.created_at < before)
+                .returning(OUTBOX.c.id, OUTBOX.c.last_error)
+            )
+            return [(row.id, row.last_error or "") for row in gone]
+
+        found: list[tuple[str, str]] = await self._run(delete_old)
+        return found
+
     async def _run(self, work: Callable[[Connection], Any]) -> Any:  # Any: what the work returns
         try:
             return await self._in_transaction(work)

@@ -154,6 +154,40 @@ async def test_what_was_not_taken_is_sent_again_with_the_same_id_after_a_pause_t
     assert await waiting(store) == []
 
 
+async def test_a_receiver_that_takes_nothing_is_asked_a_few_times_and_given_up_in_the_end(
+    store: Database,
+) -> None:
+    await write(store, *(f"m{number:02}" for number in range(25)))
+    clock = Clock()
+    async with receiving(*[500] * 40) as receiver:
+        sender = courier(store, receiver.port, clock)
+        assert await sender.deliver_due() == 0
+        assert len(receiver.got) == 10, "in one look"
+    clock.time += timedelta(days=29)
+    await sender.forget_old()
+    kept = len(await waiting(store))
+    clock.time += timedelta(days=2)
+    with capture_logs() as logs:
+        await sender.forget_old()
+
+    assert kept == 25
+    assert await waiting(store) == []
+    assert [log["event"] for log in logs] == ["webhook.given_up"] * 25
+
+
+async def test_the_pause_has_an_end_however_often_it_was_tried(store: Database) -> None:
+    await write(store, "m1")
+    await store.in_transaction(
+        lambda connection: connection.exec_driver_sql("UPDATE outbox SET tries = 5000")
+    )
+    clock = Clock()
+    async with receiving(500) as receiver:
+        sender = courier(store, receiver.port, clock)
+        assert await sender.deliver_due() == 0
+        clock.time += timedelta(hours=1)
+        assert await sender.deliver_due() == 1
+
+
 async def test_a_courier_that_died_lets_go_of_what_it_took(store: Database) -> None:
     await write(store, "m1")
     clock = Clock()

@@ -1,0 +1,177 @@
+"""Tells a person of an engine whose gate stays shut: its tenants wait, and none of them fails.
+
+Nothing is driven. One finding an engine and outage: at once where somebody must mend
+something, after a while where the engine is only away. It ends when the gate opens.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from reconciler.found import HEALED, NEEDS_PERSON, Found, message, row_of
+from reconciler.judge import Finding, Verdict
+from reconciler.remedies import Carried, RemedyOutcome
+from server.errors import StoreUnavailable
+from server.model.causes import Cause, Severity
+from server.model.identifiers import TenantId, new_id
+from server.model.states import GateState
+from server.store.operations import SweepOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from server.commands import EngineEntry
+    from server.store.database import Database
+    from server.store.reads import Gate
+
+_log = structlog.get_logger(__name__)
+
+_FINDINGS = uuid.UUID("a3b0c2d4-5f61-5e72-8a93-b4c5d6e7f809")
+
+# A restart, an upgrade: an engine that is only away is nobody's business for so long.
+_PATIENCE = timedelta(minutes=5)
+
+
+class EngineWatch:
+    """Looks at the gates of the configured engines, as the database has them."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        engines: Mapping[str, EngineEntry],
+        now: Callable[[], datetime],
+        notify: bool = False,
+    ) -> None:
+        """Take what a look needs.
+
+        Args:
+            database: Where gates and findings are.
+            engines: Configured engines by id.
+            now: The clock.
+            notify: Whether messages for the webhook are written.
+        """
+        self._database = database
+        self._engines = engines
+        self._now = now
+        self._notify = notify
+
+    async def check(self) -> tuple[Found, ...]:
+        """Record which engines stay shut, and end what is over.
+
+        Returns:
+            What was new.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
+        gates = await self._database.reads.gates()
+        known = await self._database.healing.open_of_cause(Cause.ENGINE_SHUT.value)
+        shut = {
+            found.id: found
+            for engine_id, entry in sorted(self._engines.items())
+            if (gate := gates.get(entry.site)) and (found := self._found(engine_id, gate))
+        }
+        mine = {subject_of(engine_id) for engine_id in self._engines}
+        for own_id, subject, found_at in known:
+            if own_id not in shut and subject in mine:
+                await self._end(own_id, subject, found_at)
+        new = [found for own_id, found in shut.items() if own_id not in {each[0] for each in known}]
+        return tuple([found for found in new if await self._record(found)])
+
+    def _found(self, engine_id: str, gate: Gate) -> Found | None:
+        now = self._now()
+        if gate.state is GateState.UP:
+            return None
+        if gate.state is GateState.DOWN and now - gate.since < _PATIENCE:
+            return None
+        what = "is away" if gate.state is GateState.DOWN else "takes no work"
+        return Found(
+            # No tenant's: the id says so.
+            tenant_id=TenantId(subject_of(engine_id)),
+            revision=0,
+            finding=Finding(
+                cause=Cause.ENGINE_SHUT,
+                severity=Severity.PERSON,
+                message=(
+                    f"Engine {engine_id} {what} since {gate.since:%Y-%m-%d %H:%M:%S} UTC; its "
+                    f"tenants wait, and no try is counted. {gate.message}"
+                ),
+                evidence={
+                    "engine": engine_id,
+                    "site": gate.site,
+                    "gate": gate.state.value,
+                    "code": gate.code,
+                },
+            ),
+            verdict=Verdict.CALL_OPERATOR,
+            carried=Carried(outcome=RemedyOutcome.OPERATOR_CALLED),
+            stuck_since=gate.since,
+            not_before=None,
+            found_at=now,
+            own_id=str(uuid.uuid5(_FINDINGS, f"{gate.site}:{gate.code}:{gate.since.isoformat()}")),
+        )
+
+    async def _record(self, found: Found) -> bool:
+        told = message(
+            NEEDS_PERSON,
+            found.id,
+            found.found_at,
+            cause=found.finding.cause.value,
+            message=found.message,
+            engine=found.finding.evidence["engine"],
+            command="provisioner engines list",
+        )
+        try:
+            await self._database.submit(
+                SweepOperation(
+                    id=new_id(found.found_at),
+                    started_at=found.found_at,
+                    finished_at=self._now(),
+                    observed=0,
+                    acted=0,
+                    skipped_passes=0,
+                    findings=(row_of(found),),
+                    outbox=(told,) if self._notify else (),
+                )
+            )
+        except StoreUnavailable:
+            # Another reconciler may have recorded it a moment ago.
+            if await self._database.healing.has_finding(found.id):
+                return False
+            raise
+        _log.warning(
+            "finding.recorded",
+            tenant=found.tenant_id,
+            cause=found.finding.cause.value,
+            severity=found.severity.value,
+            message=found.message,
+        )
+        return True
+
+    async def _end(self, own_id: str, subject: str, found_at: datetime) -> None:
+        at = self._now()
+        told = message(
+            HEALED,
+            own_id,
+            at,
+            cause=Cause.ENGINE_SHUT.value,
+            engine=subject.partition(":")[2],
+            ended_as="CLEARED",
+            noticed_at=found_at.isoformat(),
+            healed_at=at.isoformat(),
+            seconds=round((at - found_at).total_seconds(), 3),
+        )
+        await self._database.healing.end(
+            [own_id], ended_as="CLEARED", at=at, messages=[told] if self._notify else []
+        )
+
+
+def subject_of(engine_id: str) -> str:
+    """Return what stands in a finding where a tenant's id would."""
+    return f"engine:{engine_id}"

@@ -70,7 +70,9 @@ class Finding(_message.Message):
     finding_id: _builtins.str
     """Its id."""
     tenant_id: _builtins.str
-    """UUID of the tenant; of many, the one that goes first."""
+    """UUID of the tenant; of many, the one that goes first. `engine:ID` where it
+    is about a whole engine.
+    """
     company_name: _builtins.str
     """Its company; empty where it is not known."""
     revision: _builtins.int

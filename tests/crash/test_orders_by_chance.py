@@ -34,7 +34,7 @@ from server.model.actor import Actor, Role
 from server.model.blueprint import NOOP
 from server.model.derive import derive
 from server.model.identifiers import TenantId
-from server.model.states import GateState
+from server.model.states import GateState, StepState
 from server.queries import Queries
 from server.store.database import Database
 from server.store.operations import GateOperation
@@ -70,6 +70,8 @@ class Expected:
     spec: tuple[str, str]
     state: int = MOVING
     orders: int = 1
+    # Whether its run, which a dead worker left, was past the step before that was broken.
+    passed: bool = False
 
 
 @dataclass
@@ -219,7 +221,7 @@ class Orders(RuleBasedStateMachine):
         if wanted == "new":
             there = self.expected[tenant_id]
             there.orders += 1
-            there.state = MOVING
+            there.state, there.passed = MOVING, False
         if wanted in {"new", "same"} and request_id:
             self.known[caller, method, request_id] = (body, tenant_id)
         self.settle()
@@ -260,6 +262,9 @@ class Orders(RuleBasedStateMachine):
     def the_engine_changes(self, name: str, breaks: bool) -> None:
         if breaks:
             self.world.engine.broken[name] = BROKEN_STEP
+            for tenant_id, there in self.expected.items():
+                if there.state == MOVING and there.spec[0] == name:
+                    there.passed = self.do(self.is_past(tenant_id, BROKEN_STEP))
         else:
             self.world.engine.broken.pop(name, None)
 
@@ -309,7 +314,7 @@ class Orders(RuleBasedStateMachine):
                 continue
             if lives:
                 broken = self.world.engine.broken.get(there.spec[0])
-                there.state = FAILED if broken else DONE
+                there.state = FAILED if broken and not there.passed else DONE
             else:
                 # It may have come to an end just before the worker died.
                 there.state = self.do(self.state(tenant_id))
@@ -335,6 +340,10 @@ class Orders(RuleBasedStateMachine):
         await world.worker.bury()
         world.worker = None
         return False
+
+    async def is_past(self, tenant_id: str, key: str) -> bool:
+        (record,) = await self.world.rig.database.reads.records([TenantId(tenant_id)])
+        return any(step.key == key and step.state is StepState.COMPLETED for step in record.steps)
 
     async def state(self, tenant_id: str) -> int:
         answer = await self.world.rig.stub.GetStatus(

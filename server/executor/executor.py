@@ -6,15 +6,14 @@ How a run becomes this worker's is said in `claiming`, how it is driven in `driv
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from server.errors import Replaced, StoreUnavailable
+from server.executor.choosing import POLL_SECONDS, Choosing
 from server.executor.claiming import COMPANY_STEP, Claims
 from server.executor.gates import Gates
 from server.executor.lease import Lease
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.executor.drive import Drive
-    from server.executor.slots import Place
     from server.model.identifiers import TenantId
     from server.model.step_context import Engine
     from server.store.claims import Claim
@@ -37,11 +35,6 @@ if TYPE_CHECKING:
     from server.store.reads import DueRun
 
 _log = structlog.get_logger(__name__)
-
-_POLL_SECONDS = 0.5
-# No due time is set further ahead than this; one that is was written by a clock that has
-# been set back since.
-_HORIZON = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +91,15 @@ class Executor:
             now=now,
             stopping=lambda: self._stopping,
         )
+        self._choosing = Choosing(
+            database,
+            self._engines,
+            lease=self._lease,
+            gates=self._gates,
+            slots=self._slots,
+            now=now,
+            max_runs=options.max_runs,
+        )
         self._wake = asyncio.Event()
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
@@ -109,8 +111,6 @@ class Executor:
         self._timers: set[asyncio.TimerHandle] = set()
         # When a full executor looks again for runs that go first.
         self._next_look = 0.0
-        # When it looks again who stands in a site's line, where it has seen nobody give way.
-        self._next_call = 0.0
 
     async def start(self) -> None:
         """Write the first heartbeat and begin to look for work."""
@@ -118,7 +118,7 @@ class Executor:
         self._database.on_applied(self._wake_on_new_run)
         self._database.on_elsewhere(self._wake_on_run_elsewhere)
         self._database.on_slot_freed_elsewhere(self._slots.freed)
-        self._gates.on_open(self._wake.set)
+        self._gates.on_open(self._wake_on_open)
         self._gates.on_shut(self._slots.clear)
         self._slots.on_move(self._wake.set)
         self._loop_task = asyncio.create_task(self._loop(), name="executor")
@@ -153,7 +153,7 @@ class Executor:
             except Exception:  # noqa: BLE001 - nobody would claim any more; recorded
                 _log.exception("executor.bug", tenant="")
             try:
-                async with asyncio.timeout(_POLL_SECONDS):
+                async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -163,7 +163,7 @@ class Executor:
         now = asyncio.get_running_loop().time()
         if now < self._next_cancellations:
             return
-        self._next_cancellations = now + _POLL_SECONDS
+        self._next_cancellations = now + POLL_SECONDS
         unaware = [run_id for run_id, drive in self._drives.items() if not drive.cancelling]
         if unaware:
             for run_id, order in (await self._database.reads.cancellations(unaware)).items():
@@ -180,19 +180,24 @@ class Executor:
         now = asyncio.get_running_loop().time()
         if free <= 0 and now < self._next_look:
             return
-        self._next_look = now + _POLL_SECONDS
+        self._next_look = now + POLL_SECONDS
         await self._gates.refresh()
-        due = await self._due_first()
-        arrivals = await self._call_up(due)
-        await self._fill_places(due, free)
+        choice = await self._choosing.choose(self._taken, free=free)
+        due = choice.due
         if not due:
             return
-        claims = await self._read_claims({run.tenant_id for run in due.values()})
+        try:
+            claims = await self._read_claims({run.tenant_id for run in due.values()})
+        except BaseException:
+            choice.drop()
+            raise
         if not self._lease.holds():
-            return  # it ended while this look was under way: who is dead claims nothing
+            # It ended while this look was under way: who is dead claims nothing.
+            choice.drop()
+            return
         for run in due.values():
             self._taken[run.run_id] = run
-            arrived = arrivals.get(run.run_id) or self._slots.expect(
+            arrived = choice.arrivals.get(run.run_id) or self._slots.expect(
                 run.site, (run.since, run.run_id)
             )
             task = asyncio.create_task(
@@ -200,119 +205,6 @@ class Executor:
             )
             self._driving[run.run_id] = task
             task.add_done_callback(partial(self._forget, run.run_id, arrived))
-
-    async def _due_first(self) -> dict[str, DueRun]:
-        """Return due runs that hold up a site, by run: they need no free place.
-
-        A request left out when its answer was lost keeps the slot until its tenant has
-        looked; runs that wait for that slot may have taken every place there is.
-        """
-        holders = self._gates.slot_holders() - {run.tenant_id for run in self._taken.values()}
-        if not holders:
-            return {}
-        sites = self._engines.keys() - self._gates.closed()
-        due = await self._due(sites, limit=len(holders), tenants=holders)
-        return {run.run_id: run for run in due}
-
-    async def _fill_places(self, due: dict[str, DueRun], free: int) -> None:
-        """Add to `due` as many runs as there are places, each open site's share first.
-
-        All tenants of one site may have been ordered before the first of the next: its slot
-        would lie idle until they all had stood before theirs.
-        """
-        on_site = Counter(run.site for run in (*self._taken.values(), *due.values()))
-        sites: set[str] = self._engines.keys() - self._gates.closed()
-        share = -(-self._options.max_runs // max(1, len(sites)))
-        left: list[DueRun] = []
-        while free > 0 and (sites := self._with_room(sites, on_site)):
-            may_begin = {site: self._slots.may_begin(site) for site in sites}
-            driven = {site: on_site[site] - self._slots.seated(site) for site in sites}
-            seen = await self._due(sites, limit=free, besides=due.keys())
-            given = Counter[str]()
-            for run in seen:
-                most = may_begin[run.site]
-                if most is not None and given[run.site] >= most:
-                    continue
-                if driven[run.site] + given[run.site] >= share:
-                    left.append(run)
-                elif self._add(run, due, on_site):
-                    given[run.site] += 1
-            free -= given.total()
-            if given.total() == len(seen) or len(sites) == 1:
-                break
-            sites -= {run.site for run in seen}
-        for run in left[: max(0, free)]:
-            self._add(run, due, on_site)
-
-    def _with_room(self, sites: Collection[str], on_site: Counter[str]) -> set[str]:
-        return {
-            site
-            for site in sites
-            if self._gates.room(site, on_site[site]) and self._slots.may_begin(site) != 0
-        }
-
-    def _add(self, run: DueRun, due: dict[str, DueRun], on_site: Counter[str]) -> bool:
-        """Add a run to `due` if its site has room for one more."""
-        if not self._gates.room(run.site, on_site[run.site]):
-            return False
-        on_site[run.site] += 1
-        due[run.run_id] = run
-        return True
-
-    async def _call_up(self, due: dict[str, DueRun]) -> dict[str, Callable[[], None]]:
-        """Fill the free seats of the sites' lines with those who gave their place back.
-
-        Adds them to `due`; returns, for each, what to call when it has come to its seat.
-        """
-        now = asyncio.get_running_loop().time()
-        if not self._slots.handed_back and now < self._next_call:
-            return {}
-        self._next_call = now + _POLL_SECONDS
-        self._slots.handed_back = False
-        on_site = Counter(run.site for run in (*self._taken.values(), *due.values()))
-        arrivals: dict[str, Callable[[], None]] = {}
-        for site in self._engines.keys() - self._gates.closed():
-            room, before = self._slots.room(site)
-            if not room or not self._gates.room(site, on_site[site]):
-                # The line moves on: then there is room.
-                self._slots.handed_back = True
-                continue
-            called = await self._database.reads.slot_line(
-                site, driving=self._driving.keys() | due.keys(), limit=room, before=before
-            )
-            self._slots.handed_back |= before is not None or len(called) == room
-            seated: list[Place] = []
-            for run in called:
-                if not self._add(run, due, on_site):
-                    break
-                seated.append((run.since, run.run_id))
-                arrivals[run.run_id] = self._slots.expect(site, seated[-1], called_up=True)
-            self._slots.of(site).called_up(
-                seated,
-                nobody_else=len(seated) == len(called) < room,
-                before=before,
-                leaving=self._driving.keys(),
-            )
-        return arrivals
-
-    async def _due(
-        self,
-        sites: Collection[str],
-        *,
-        limit: int,
-        tenants: Collection[str] | None = None,
-        besides: Collection[str] = (),
-    ) -> list[DueRun]:
-        return await self._database.reads.due_runs(
-            self._now(),
-            worker_id=self._lease.worker_id,
-            alone=self._database.driver_lock is not None,
-            sites=sites,
-            driving={*self._driving, *besides},
-            horizon=_HORIZON,
-            limit=limit,
-            tenants=tenants,
-        )
 
     async def _read_claims(self, tenant_ids: set[TenantId]) -> dict[str, Claim]:
         """Read what claiming needs; one tenant that can't be read must not stop the others."""
@@ -344,7 +236,7 @@ class Executor:
                 return
             if drive is None:
                 # Nothing to drive though it looked so; do not look again at once.
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
                 return
             self._drives[due.run_id] = drive
             try:
@@ -361,19 +253,24 @@ class Executor:
             _log.warning(
                 "run.store_unavailable", tenant=due.tenant_id, run=due.run_id, error=error.message
             )
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         except Exception:  # noqa: BLE001 - the task must survive; recorded below
             # A bug: it must not end the other runs; the run is taken up again.
             _log.exception("run.bug", tenant=due.tenant_id, run=due.run_id)
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _wake_in(self, seconds: float) -> None:
         def wake() -> None:
             self._timers.discard(timer)
+            self._choosing.pause_is_over()
             self._wake.set()
 
         timer = asyncio.get_running_loop().call_later(seconds, wake)
         self._timers.add(timer)
+
+    def _wake_on_open(self) -> None:
+        self._choosing.pause_is_over()
+        self._wake.set()
 
     def _wake_on_new_run(self, operation: TenantOperation, _outcome: Outcome) -> None:
         if isinstance(operation.slot, SlotFree):

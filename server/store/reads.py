@@ -315,6 +315,7 @@ class Reads:
         horizon: timedelta,
         limit: int,
         tenants: Collection[str] | None = None,
+        begun: bool = False,
     ) -> list[DueRun]:
         """Return open runs that may be claimed, the longest due first.
 
@@ -328,6 +329,7 @@ class Reads:
             horizon: A due time further ahead is due now: the clock was set back.
             limit: Longest list.
             tenants: Only runs of these tenants, or None for all.
+            begun: Only those that began and whose wait is over, who was ordered first in front.
         """
         # A queued run waits for nothing: a time ahead is another host's clock.
         due = or_(RUNS.c.state == "QUEUED", RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
@@ -337,6 +339,9 @@ class Reads:
         query = query.where(literal_column(OPEN), RUNS.c.site.in_(sites))
         if tenants is not None:
             query = query.where(RUNS.c.tenant_id.in_(tenants))
+        if begun:
+            query = query.where(RUNS.c.state == RunState.WAITING.value)
+        order = (RUNS.c.created_at, RUNS.c.id) if begun else (RUNS.c.due_at, RUNS.c.id)
         async with self._glimpse() as connection:
             others = set() if alone else await _living_workers(connection, now) - {worker_id}
             # Nobody drives a run whose worker is not alive.
@@ -345,7 +350,7 @@ class Reads:
             due = and_(due, not_(in_line))
             query = query.where(or_(and_(~under_way, due), and_(under_way, left)))
             wanted = limit if not others else limit * (1 + len(others)) + _SPREAD
-            query = query.order_by(RUNS.c.due_at, RUNS.c.id).limit(wanted + len(driving))
+            query = query.order_by(*order).limit(wanted + len(driving))
             rows = [row for row in await _all(connection, query) if row["id"] not in driving]
         return [_due_run(row) for row in _spread(rows[:wanted], limit)]
 

@@ -42,11 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def drive_by(still: Shop, clock: Clock) -> None:
     """Let an executor drive whose clock can be set."""
-    store = await still.open()
-    executor = store.executor
-    for part in (executor, executor._lease, executor._gates, executor._claims):
-        part._now = clock
-    await executor.start()
+    await still.drive(clock=clock)
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=-2), timedelta(days=2)], ids=["back", "forward"])

@@ -48,6 +48,7 @@ async def due(
     closed_sites: Collection[str] = (),
     driving: Collection[str] = (),
     limit: int = 10,
+    begun: bool = False,
 ) -> list[TenantId]:
     found = await scene.database.reads.due_runs(
         await scene.at(now),
@@ -57,6 +58,7 @@ async def due(
         driving=driving,
         horizon=HORIZON,
         limit=limit,
+        begun=begun,
     )
     return [run.tenant_id for run in found]
 
@@ -93,6 +95,17 @@ async def test_a_waiting_run_is_claimed_when_its_time_has_come_or_lies_absurdly_
 ) -> None:
     tenant_id = await with_run(scene, RunState.WAITING, due_at=due_at)
     assert await due(scene) == ([tenant_id] if claimed else [])
+
+
+async def test_who_began_and_waited_is_seen_before_those_who_did_not_begin(scene: Scene) -> None:
+    """Its pause ended after they were ordered: by that time alone it would come last."""
+    for number in range(3):
+        await with_run(scene, RunState.QUEUED, due_at=NOON - (number + 1) * SECOND)
+    waited = await with_run(scene, RunState.WAITING, due_at=NOON)
+    await with_run(scene, RunState.WAITING, due_at=NOON + SECOND)
+    assert (await due(scene))[-1] == waited
+    assert await due(scene, limit=1, begun=True) == [waited]
+    assert await due(scene, begun=True) == [waited]
 
 
 @pytest.mark.parametrize("ahead", [-SECOND, SECOND, HORIZON, timedelta(days=9999)])

@@ -1,0 +1,230 @@
+"""Chooses which open runs a worker claims next, and in which order.
+
+First whoever holds up a site, then who is called up to a site's line, then who began and
+whose pause is over, then the others: each site's share of the places first, so that the
+many runs of one site keep no other site waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
+
+    from server.executor.gates import Gates
+    from server.executor.lease import Lease
+    from server.executor.slots import Place, Slots
+    from server.store.database import Database
+    from server.store.reads import DueRun
+
+# How often everything is looked for again that nobody told of.
+POLL_SECONDS = 0.5
+# No due time is set further ahead than this; one that is was written by a clock that has
+# been set back since.
+_HORIZON = timedelta(hours=1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Choice:
+    """What one look has chosen so far.
+
+    Attributes:
+        driving: Runs that this worker drives already.
+        on_site: How many it drives of each site, the chosen ones among them.
+        due: The chosen runs.
+        arrivals: For those that are called up to a line: what to call when they are there.
+    """
+
+    driving: Collection[str]
+    on_site: Counter[str]
+    due: dict[str, DueRun] = field(default_factory=dict)
+    arrivals: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    def drop(self) -> None:
+        """Claim none of them: their seats are free again."""
+        for arrived in self.arrivals.values():
+            arrived()
+
+
+class Choosing:
+    """Looks for runs on behalf of one worker."""
+
+    def __init__(
+        self,
+        database: Database,
+        sites: Collection[str],
+        *,
+        lease: Lease,
+        gates: Gates,
+        slots: Slots,
+        now: Callable[[], datetime],
+        max_runs: int,
+    ) -> None:
+        """Take what it looks at; `sites` are those that this worker has an engine for."""
+        self._database = database
+        self._sites = frozenset(sites)
+        self._lease = lease
+        self._gates = gates
+        self._slots = slots
+        self._now = now
+        self._max_runs = max_runs
+        # When it looks again who stands in a site's line, where it has seen nobody give way.
+        self._next_call = 0.0
+        # Whether a pause ended since it was looked whose did; and when to look next.
+        self._pause_is_over = True
+        self._next_go_on = 0.0
+
+    def pause_is_over(self) -> None:
+        """Hear that some run that waited may go on."""
+        self._pause_is_over = True
+
+    async def choose(self, taken: Mapping[str, DueRun], *, free: int) -> Choice:
+        """Choose runs to claim now.
+
+        Args:
+            taken: The runs that this worker drives, by id.
+            free: How many places it has left.
+        """
+        choice = Choice(driving=taken.keys(), on_site=Counter(run.site for run in taken.values()))
+        try:
+            await self._hold_up_nobody(choice, {run.tenant_id for run in taken.values()})
+            await self._call_up(choice)
+            if free > 0:
+                free -= await self._go_on(choice, free)
+                await self._fill(choice, free)
+        except BaseException:
+            choice.drop()
+            raise
+        return choice
+
+    async def _hold_up_nobody(self, choice: Choice, tenants: Collection[str]) -> None:
+        """Choose due runs that hold up a site: they need no free place.
+
+        A request left out when its answer was lost keeps the slot until its tenant has
+        looked; runs that wait for that slot may have taken every place there is.
+        """
+        holders = self._gates.slot_holders().difference(tenants)
+        if not holders:
+            return
+        for run in await self._due(choice, self._open(), limit=len(holders), tenants=holders):
+            choice.on_site[run.site] += 1
+            choice.due[run.run_id] = run
+
+    async def _call_up(self, choice: Choice) -> None:
+        """Fill the free seats of the sites' lines with those who gave their place back."""
+        now = asyncio.get_running_loop().time()
+        if not self._slots.handed_back and now < self._next_call:
+            return
+        self._next_call = now + POLL_SECONDS
+        self._slots.handed_back = False
+        for site in self._open():
+            room, before = self._slots.room(site)
+            if not room or not self._gates.room(site, choice.on_site[site]):
+                # The line moves on: then there is room.
+                self._slots.handed_back = True
+                continue
+            called = await self._database.reads.slot_line(
+                site, driving={*choice.driving, *choice.due}, limit=room, before=before
+            )
+            self._slots.handed_back |= before is not None or len(called) == room
+            seated: list[Place] = []
+            for run in called:
+                if not self._add(choice, run):
+                    break
+                seated.append((run.since, run.run_id))
+                choice.arrivals[run.run_id] = self._slots.expect(site, seated[-1], called_up=True)
+            self._slots.of(site).called_up(
+                seated,
+                nobody_else=len(seated) == len(called) < room,
+                before=before,
+                leaving=choice.driving,
+            )
+
+    async def _go_on(self, choice: Choice, free: int) -> int:
+        """Choose those that began and whose pause is over; return how many.
+
+        They are due later than all that were ordered long ago and did not begin yet: behind
+        these they would lose their place in line to everybody for one lost race.
+        """
+        now = asyncio.get_running_loop().time()
+        if not self._pause_is_over and now < self._next_go_on:
+            return 0
+        self._next_go_on = now + POLL_SECONDS
+        sites = {site for site in self._open() if self._gates.room(site, choice.on_site[site])}
+        seen = await self._due(choice, sites, limit=free, begun=True) if sites else []
+        self._pause_is_over = len(seen) == free
+        return sum(self._add(choice, run) for run in seen)
+
+    async def _fill(self, choice: Choice, free: int) -> None:
+        """Choose as many runs as there are places, each open site's share first.
+
+        All tenants of one site may have been ordered before the first of the next: its slot
+        would lie idle until they all had stood before theirs.
+        """
+        sites = self._open()
+        share = -(-self._max_runs // max(1, len(sites)))
+        left: list[DueRun] = []
+        while free > 0 and (sites := self._with_room(sites, choice)):
+            may_begin = {site: self._slots.may_begin(site) for site in sites}
+            driven = {site: choice.on_site[site] - self._slots.seated(site) for site in sites}
+            seen = await self._due(choice, sites, limit=free)
+            given = Counter[str]()
+            for run in seen:
+                most = may_begin[run.site]
+                if most is not None and given[run.site] >= most:
+                    continue
+                if driven[run.site] + given[run.site] >= share:
+                    left.append(run)
+                elif self._add(choice, run):
+                    given[run.site] += 1
+            free -= given.total()
+            if given.total() == len(seen) or len(sites) == 1:
+                break
+            sites -= {run.site for run in seen}
+        for run in left[: max(0, free)]:
+            self._add(choice, run)
+
+    def _open(self) -> set[str]:
+        return set(self._sites - self._gates.closed())
+
+    def _with_room(self, sites: Collection[str], choice: Choice) -> set[str]:
+        return {
+            site
+            for site in sites
+            if self._gates.room(site, choice.on_site[site]) and self._slots.may_begin(site) != 0
+        }
+
+    def _add(self, choice: Choice, run: DueRun) -> bool:
+        """Choose a run if its site has room for one more."""
+        if not self._gates.room(run.site, choice.on_site[run.site]):
+            return False
+        choice.on_site[run.site] += 1
+        choice.due[run.run_id] = run
+        return True
+
+    async def _due(
+        self,
+        choice: Choice,
+        sites: Collection[str],
+        *,
+        limit: int,
+        tenants: Collection[str] | None = None,
+        begun: bool = False,
+    ) -> list[DueRun]:
+        return await self._database.reads.due_runs(
+            self._now(),
+            worker_id=self._lease.worker_id,
+            alone=self._database.driver_lock is not None,
+            sites=sites,
+            driving={*choice.driving, *choice.due},
+            horizon=_HORIZON,
+            limit=limit,
+            tenants=tenants,
+            begun=begun,
+        )

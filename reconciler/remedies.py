@@ -19,11 +19,11 @@ from reconciler.judge import Verdict
 from reconciler.observation import NEVER
 from server.commands import OrderTerms
 from server.errors import InvalidInput, Refused, RevisionChanged
+from server.limits import MAX_REASON
 from server.model.actor import RECONCILER
 from server.model.causes import LOOK_FIRST
 from server.model.states import LogLevel, TenantState
 from server.store.operations import LogDraft, TenantOperation
-from server.validation import MAX_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Callable

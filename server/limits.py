@@ -11,6 +11,18 @@ MAX_REQUEST_BYTES = 1024 * 1024
 # A token is below 1 KiB; the rest is cookies of other servers on this host.
 MAX_HEADER_BYTES = 16 * 1024
 
+# Characters: a request id holds four UUIDs, a reason is a sentence or two.
+MAX_REQUEST_ID = 128
+MAX_REASON = 500
+# A longer token is none of ours: it is not even decoded.
+MAX_TOKEN = 4096
+MAX_EMAIL = 320
+MAX_PASSWORD = 1024
+# A person's name, as ERPNext keeps it.
+MAX_PERSON_NAME = 140
+# Every other text of the old API.
+MAX_OLD_TEXT = 1000
+
 # Calls of one caller a second, in the mean (PROVISIONER_CALLS_PER_SECOND): more than any
 # console, script or monitor needs. In a hurry he may use up a minute's at once.
 CALLS_PER_SECOND = 5000.0

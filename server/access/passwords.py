@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from server.errors import InvalidInput, Violation
+from server.limits import MAX_PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # What old scripts and manuals give to administrators.
 LEGACY_PASSWORD = "admin123"  # noqa: S105 - the very one that must not be used
 MIN_PASSWORD = 8
-MAX_PASSWORD = 1024
 
 # The first things anybody tries.
 _WELL_KNOWN = frozenset(

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from server.access.passwords import LEGACY_PASSWORD, MAX_PASSWORD
+from server.access.passwords import LEGACY_PASSWORD
 from server.access.throttle import Throttle
 from server.access.trail import entry
 from server.errors import NotSignedIn, Throttled
 from server.limits import (
+    MAX_EMAIL,
+    MAX_PASSWORD,
     SIGN_IN_SECONDS,
     SIGN_INS_PER_ACCOUNT,
     SIGN_INS_PER_ADDRESS,
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from server.store.access import AccessStore
 
 _log = structlog.get_logger(__name__)
-
-_MAX_EMAIL = 320
 
 # Who the old scripts sign in as; most with LEGACY_PASSWORD.
 LEGACY_ADMIN = "admin@moran.com"
@@ -95,7 +95,7 @@ class SignIn:
             StoreUnavailable: the database can't be read now.
         """
         self._store.demand_there()
-        account = fold_email(email)[:_MAX_EMAIL]
+        account = fold_email(email)[:MAX_EMAIL]
         self._count(account, origin)
         user = await self._store.user_by_email(account)
         stored = None if user is None else await self._store.password_hash(user.id)
@@ -104,7 +104,7 @@ class SignIn:
             # One of the old scripts has the short form of what all others know.
             tried = LEGACY_PASSWORD
         good = await self._passwords.matches(stored, tried)
-        who = Actor(name=email.strip()[:_MAX_EMAIL], role=Role.VIEWER, origin=origin)
+        who = Actor(name=email.strip()[:MAX_EMAIL], role=Role.VIEWER, origin=origin)
         if user is None or not good or user.disabled_at is not None:
             await self._store.note(
                 entry(who, self._now(), action="SignIn", target=account, outcome="BAD_CREDENTIALS")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from server.limits import MAX_TOKEN
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
@@ -27,8 +29,6 @@ _TENANT_LIFE = timedelta(minutes=60)
 _IDENTITY_LIFE = timedelta(minutes=60)
 # The old clients keep one token for days.
 _IDENTITY_LIFE_COMPAT = timedelta(days=7)
-# A longer one is none of ours: it is not even decoded.
-MAX_TOKEN = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from server.access.passwords import check_password
 from server.access.trail import entry
 from server.errors import AlreadyExists, InvalidInput, NotFound, StoreUnavailable, Violation
+from server.limits import MAX_PERSON_NAME
 from server.model.access import KYC_TIER, Membership, MembershipStatus, User, new_code
 from server.model.actor import Role
 from server.model.identifiers import new_id
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from server.store.access import AccessStore
 
 _EMAIL = re.compile(r"[^@\s<>,;\"\\]{1,64}@[^@\s<>,;\"\\]{1,255}")
-_MAX_NAME = 140
 _CODE_TRIES = 8
 
 
@@ -259,11 +259,12 @@ def check_email(email: str) -> str:
 
 def _name(full_name: str | None) -> str | None:
     name = (full_name or "").strip()
-    if len(name) > _MAX_NAME or not name.isprintable():
+    if len(name) > MAX_PERSON_NAME or not name.isprintable():
         raise InvalidInput(
             (
                 Violation(
-                    field="full_name", description=f"must be a line of at most {_MAX_NAME} signs."
+                    field="full_name",
+                    description=f"must be a line of at most {MAX_PERSON_NAME} signs.",
                 ),
             )
         )

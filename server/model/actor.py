@@ -128,3 +128,8 @@ class Actor:
 LOCAL = Actor(name="local", role=Role.ADMIN)
 # Promise 7: the reconciler has no private powers; it orders as an operator does.
 RECONCILER = Actor(name=RECONCILER_NAME, role=Role.OPERATOR, origin="sweep")
+
+
+def passer_by(origin: str) -> Actor:
+    """Return somebody who has not signed in, and sees nothing."""
+    return Actor(name=ANONYMOUS, role=Role.VIEWER, tenants={}, origin=origin)

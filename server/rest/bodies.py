@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from server.limits import MAX_IDS
+from server.limits import MAX_IDS, MAX_OLD_TEXT, MAX_PERSON_NAME
 from server.rest.answers import Refusal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 Body = TypeVar("Body", bound=BaseModel)
-
-_MAX_TEXT = 1000
-_MAX_NAME = 140
 
 
 class Sent(BaseModel):
@@ -32,29 +29,29 @@ class Sent(BaseModel):
 class SignIn(Sent):
     """Who signs in."""
 
-    email: str = Field(max_length=_MAX_TEXT, examples=["admin@moran.com"])
-    password: str = Field(max_length=_MAX_TEXT, examples=["admin123"])
+    email: str = Field(max_length=MAX_OLD_TEXT, examples=["admin@moran.com"])
+    password: str = Field(max_length=MAX_OLD_TEXT, examples=["admin123"])
 
 
 class SignInToTenant(SignIn):
     """Who signs in, and to which tenant."""
 
-    tenant_id: str | None = Field(default=None, max_length=_MAX_TEXT)
+    tenant_id: str | None = Field(default=None, max_length=MAX_OLD_TEXT)
 
 
 class NewTenant(Sent):
     """A tenant that signs up."""
 
-    name: str = Field(max_length=_MAX_TEXT, examples=["Kijani Stores"])
-    admin_email: str = Field(min_length=1, max_length=_MAX_TEXT, examples=["owner@example.com"])
-    admin_name: str = Field(max_length=_MAX_NAME, examples=["Shop Owner"])
-    admin_password: str = Field(min_length=1, max_length=_MAX_TEXT, examples=["a long password"])
-    category: str = Field(default="Enterprise", max_length=_MAX_TEXT)
-    description: str | None = Field(default=None, max_length=_MAX_TEXT)
-    country_code: str = Field(default="KE", max_length=_MAX_TEXT)
+    name: str = Field(max_length=MAX_OLD_TEXT, examples=["Kijani Stores"])
+    admin_email: str = Field(min_length=1, max_length=MAX_OLD_TEXT, examples=["owner@example.com"])
+    admin_name: str = Field(max_length=MAX_PERSON_NAME, examples=["Shop Owner"])
+    admin_password: str = Field(min_length=1, max_length=MAX_OLD_TEXT, examples=["a long password"])
+    category: str = Field(default="Enterprise", max_length=MAX_OLD_TEXT)
+    description: str | None = Field(default=None, max_length=MAX_OLD_TEXT)
+    country_code: str = Field(default="KE", max_length=MAX_OLD_TEXT)
     engine: str = Field(
         default="odoo",
-        max_length=_MAX_TEXT,
+        max_length=MAX_OLD_TEXT,
         description='"erpnext" is provisioned here; a tenant of another kind has no runs.',
         examples=["erpnext"],
     )
@@ -68,7 +65,7 @@ class Invitation(Sent):
         pattern=r"^[^@\s<>,;\"]+@[^@\s<>,;\"]+\.[^@\s<>,;\"]+$",
         examples=["cashier@example.com"],
     )
-    full_name: str | None = Field(default=None, max_length=_MAX_NAME)
+    full_name: str | None = Field(default=None, max_length=MAX_PERSON_NAME)
     role: str = Field(default="CASHIER", min_length=1, max_length=40)
 
 
@@ -77,20 +74,20 @@ class StartOptions(Sent):
 
     include_demo_data: bool | None = None
     pos_store_enabled: bool | None = None
-    country_template: str | None = Field(default=None, max_length=_MAX_TEXT)
-    template: str | None = Field(default=None, max_length=_MAX_TEXT)
+    country_template: str | None = Field(default=None, max_length=MAX_OLD_TEXT)
+    template: str | None = Field(default=None, max_length=MAX_OLD_TEXT)
 
 
 class RetryOptions(Sent):
     """What to look at again: all steps, or one and those that need it."""
 
-    step: str | None = Field(default=None, max_length=_MAX_TEXT)
+    step: str | None = Field(default=None, max_length=MAX_OLD_TEXT)
 
 
 class SkippedStep(Sent):
     """Which step to leave out."""
 
-    step: str = Field(max_length=_MAX_TEXT, examples=["step_6_items"])
+    step: str = Field(max_length=MAX_OLD_TEXT, examples=["step_6_items"])
 
 
 class TenantIds(Sent):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.errors import AlreadyExists, NotSignedIn
 from server.model.access import MembershipStatus
-from server.model.actor import ANONYMOUS, Actor, Role
+from server.model.actor import Role, passer_by
 from server.rest.words import plain, tenant_code
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from server.access.wiring import Access
     from server.model.access import Membership, User
+    from server.model.actor import Actor
     from server.rest.bodies import NewTenant
     from server.store.tenant_pages import ListedTenant
 
@@ -69,7 +70,7 @@ class Doorman:
         Raises:
             Throttled: his address calls too often.
         """
-        actor = Actor(name=ANONYMOUS, role=Role.VIEWER, tenants={}, origin=origin_of(request))
+        actor = passer_by(origin_of(request))
         self.access.rate.take(actor)
         return actor
 

@@ -64,6 +64,7 @@ async def _answer(work: Callable[[], Awaitable[object]], *, refused: str) -> Com
 
 async def _sign_in(parts: Parts, request: Request) -> Mapping[str, Any]:
     sent = await bodies.read(request, bodies.SignIn)
+    parts.doorman.passer_by(request)
     signed = await parts.access.sign_in.sign_in(
         sent.email, sent.password, origin=people.origin_of(request)
     )
@@ -82,6 +83,7 @@ async def _sign_in(parts: Parts, request: Request) -> Mapping[str, Any]:
 
 async def _sign_in_to_tenant(parts: Parts, request: Request) -> Mapping[str, Any]:
     sent = await bodies.read(request, bodies.SignInToTenant)
+    parts.doorman.passer_by(request)
     signed = await parts.access.sign_in.sign_in(
         sent.email, sent.password, origin=people.origin_of(request)
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from provisioner.v1 import access_pb2
 from provisioner.v1.access_pb2_grpc import AccessServiceServicer
 from server.access.authenticator import actor_of
+from server.model.actor import passer_by
 from server.rpc import failures
 from server.rpc.answering import Answering
 from server.rpc.identity import origin_of
@@ -30,6 +31,7 @@ class AccessService(Answering, AccessServiceServicer):
     ) -> access_pb2.SignInResponse:
         """Give a token for an address and a password."""
         try:
+            self._access.rate.take(passer_by(origin_of(context)))
             signed = await self._access.sign_in.sign_in(
                 request.email, request.password, origin=origin_of(context)
             )

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from server.validation.listing import RawListing, validate_listing
 from server.validation.orders import (
-    MAX_REASON,
-    MAX_REQUEST_ID,
     validate_cursor,
     validate_reason,
     validate_request_id,
@@ -22,8 +20,6 @@ from server.validation.orders import (
 from server.validation.spec import RawSpec, validate_spec
 
 __all__ = [
-    "MAX_REASON",
-    "MAX_REQUEST_ID",
     "RawListing",
     "RawSpec",
     "validate_cursor",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from server.limits import MAX_REASON, MAX_REQUEST_ID
 from server.model.identifiers import TenantId, canonical_uuid
 from server.validation.words import invalid, nearest, shown, unfit_character
 
 if TYPE_CHECKING:
     from server.model.blueprint import Blueprint
-
-MAX_REQUEST_ID = 128
-MAX_REASON = 500
 
 
 def validate_tenant_id(text: str) -> TenantId:

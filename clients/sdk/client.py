@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Self, cast
 from clients.sdk.access import AccessCalls
 from clients.sdk.channel import SignedChannel, Tls, open_channel
 from clients.sdk.fleet import FleetCalls
-from clients.sdk.log_stream import MAX_FAILURES, LogStream
+from clients.sdk.log_stream import LogStream
 from clients.sdk.orders import OrderCalls
+from clients.sdk.resuming import MAX_FAILURES
 from clients.sdk.status_stream import StatusStream
 from provisioner.v1 import (
     access_pb2_grpc,

@@ -17,7 +17,6 @@ from server.commands.opening import closed_runs, open_run, opened_entry, previou
 from server.erpnext.adoption import CompanyLook, Compared, look_at_company
 from server.errors import EngineError, EngineNotReady, Refused
 from server.model.actor import Right
-from server.model.derive import derive
 from server.model.ownership import Resource
 from server.model.states import LogLevel, Order, ResourceState, StepState, TenantState
 from server.store.operations import (
@@ -180,13 +179,7 @@ class Adopting(OrderDesk):
             at=now,
             revision=tenant.revision,
             raise_token=True,
-            standing=derive(
-                stored=None,
-                run=opened.run,
-                steps=opened.steps,
-                step_types=entry.blueprint.steps_for(tenant.spec),
-                at=now,
-            ),
+            standing=opened.standing(entry.blueprint.steps_for(tenant.spec), now),
             run_id=opened.run.id,
             lift_hold=True,
             healing=Healing(count=0, at=None),

@@ -18,7 +18,6 @@ from server.commands.opening import closed_runs, open_run, opened_entry, previou
 from server.errors import Refused
 from server.model.actor import Right
 from server.model.blueprint import blueprint_of
-from server.model.derive import derive
 from server.model.left_behind import TenantDocument, documents_of
 from server.model.states import OPEN_RUN_STATES, ErrorClass, Order, StepState, TenantState
 from server.model.undo import UNSETTLED_AT, UndoOptions
@@ -118,12 +117,8 @@ class Deprovisioning(OrderDesk):
             at=now,
             revision=tenant.revision,
             raise_token=True,
-            standing=derive(
-                stored=None,
-                run=opened.run,
-                steps=opened.steps,
-                step_types=blueprint_of(opened.run, entry.blueprint).steps_for(tenant.spec),
-                at=now,
+            standing=opened.standing(
+                blueprint_of(opened.run, entry.blueprint).steps_for(tenant.spec), now
             ),
             run_id=opened.run.id,
             healing=Healing(count=0, at=None),

@@ -17,7 +17,6 @@ from server.commands.opening import (
     previous_state,
 )
 from server.errors import Refused
-from server.model.derive import derive
 from server.model.states import LogLevel, Order, TenantState
 from server.store.operations import (
     BindingRow,
@@ -134,13 +133,7 @@ class DrivingOn(OrderDesk):
             at=now,
             revision=tenant.revision,
             raise_token=True,
-            standing=derive(
-                stored=None,
-                run=opened.run,
-                steps=opened.steps,
-                step_types=entry.blueprint.steps_for(tenant.spec),
-                at=now,
-            ),
+            standing=opened.standing(entry.blueprint.steps_for(tenant.spec), now),
             run_id=opened.run.id,
             # Continue says "I looked, let it go on by itself again"; Retry does not.
             lift_hold=asked.actor.is_person and drive.order is Order.CONTINUE,

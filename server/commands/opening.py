@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.model.blueprint import UNDO_BLUEPRINTS
+from server.model.derive import derive
 from server.model.identifiers import RunId, TenantId, new_id
 from server.model.records import Run, Step
 from server.model.states import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from server.model.actor import Actor
     from server.model.blueprint import Blueprint, StepType
+    from server.model.derive import Standing
     from server.model.records import Record
     from server.model.spec import TenantSpec
 
@@ -45,6 +47,10 @@ class Opened:
 
     run: Run
     steps: tuple[Step, ...]
+
+    def standing(self, step_types: tuple[StepType, ...], at: datetime) -> Standing:
+        """Return where a tenant stands whose last run this is."""
+        return derive(stored=None, run=self.run, steps=self.steps, step_types=step_types, at=at)
 
 
 def previous_state(record: Record) -> str:
@@ -149,6 +155,22 @@ def opened_entry(opened: Opened, order: Order, actor: Actor, reason: str) -> Log
         run_id=opened.run.id,
         message=f"{said} Reason: {reason}" if reason else said,
         fields={"order": order.value, "actor": actor.name},
+    )
+
+
+def started_entry(
+    opened: Opened, spec: TenantSpec, actor: Actor, facts: Mapping[str, str] | None = None
+) -> LogDraft:
+    """Return the first entry of a tenant's log."""
+    return LogDraft(
+        level=LogLevel.INFO,
+        event="run.opened",
+        run_id=opened.run.id,
+        message=(
+            f"Provisioning of {spec.company_name!r} was ordered by {actor.name}: "
+            f"{len(opened.steps)} steps on engine {spec.engine_id}."
+        ),
+        fields={"order": Order.START.value, "actor": actor.name, **(facts or {})},
     )
 
 

@@ -15,12 +15,12 @@ from server.access.policy import demand, demand_any
 from server.commands.asked import OrderTerms
 from server.commands.audited import audited
 from server.commands.driving_on import DrivingOn
-from server.commands.opening import open_run
+from server.commands.opening import open_run, started_entry
 from server.commands.starting import Starting
 from server.countries import CURRENCY_OF_COUNTRY, nearest_country
 from server.errors import AlreadyExists, InvalidInput, Violation
 from server.model.actor import Right
-from server.model.derive import Standing, derive
+from server.model.derive import Standing
 from server.model.identifiers import TenantId, new_id
 from server.model.spec import DEFAULT_COUNTRY_CODE, TenantSpec
 from server.model.states import LogLevel, Order, TenantState
@@ -177,29 +177,12 @@ class Registering(Starting, DrivingOn):
             revision=tenant.revision,
             raise_token=True,
             respec=spec,
-            standing=derive(
-                stored=None,
-                run=opened.run,
-                steps=opened.steps,
-                step_types=entry.blueprint.steps_for(spec),
-                at=now,
-            ),
+            standing=opened.standing(entry.blueprint.steps_for(spec), now),
             run_id=opened.run.id,
             runs=(RunRow(run=opened.run, site=entry.site),),
             steps=opened.steps,
             binding=BindingRow(site=entry.site, company_name=spec.company_name, abbreviation=None),
-            log=(
-                LogDraft(
-                    level=LogLevel.INFO,
-                    event="run.opened",
-                    run_id=opened.run.id,
-                    message=(
-                        f"Provisioning of {spec.company_name!r} was ordered by {actor.name}: "
-                        f"{len(opened.steps)} steps on engine {spec.engine_id}."
-                    ),
-                    fields={"order": Order.START.value, "actor": actor.name},
-                ),
-            ),
+            log=(started_entry(opened, spec, actor),),
         )
 
 

@@ -19,7 +19,6 @@ from server.erpnext.companies import CompanyThere, companies_of
 from server.errors import EngineError
 from server.model.actor import Right
 from server.model.blueprint import ERPNEXT
-from server.model.derive import derive
 from server.model.identifiers import TenantId
 from server.model.naming import fold_name
 from server.model.states import (
@@ -134,13 +133,7 @@ class Restoring(OrderDesk):
             at=now,
             revision=tenant.revision,
             raise_token=True,
-            standing=derive(
-                stored=None,
-                run=opened.run,
-                steps=opened.steps,
-                step_types=entry.blueprint.steps_for(tenant.spec),
-                at=now,
-            ),
+            standing=opened.standing(entry.blueprint.steps_for(tenant.spec), now),
             run_id=opened.run.id,
             runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
             steps=opened.steps,

@@ -8,16 +8,14 @@ from server.access.policy import demand, demand_any
 from server.commands.asked import request_key
 from server.commands.audited import audited
 from server.commands.desk import MAX_LOOKS, OrderDesk
-from server.commands.opening import open_run
+from server.commands.opening import open_run, started_entry
 from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
 from server.model.actor import Right
-from server.model.derive import derive
 from server.model.identifiers import TenantId, canonical_uuid, new_id
-from server.model.states import LogLevel, Order, TenantState
+from server.model.states import Order, TenantState
 from server.store.operations import (
     BindingRow,
     Healing,
-    LogDraft,
     NewTenant,
     Refusal,
     RequestOperation,
@@ -207,29 +205,12 @@ class Starting(OrderDesk):
             new_life=gone is not None,
             lift_hold=gone is not None,
             healing=None if gone is None else Healing(count=0, at=None),
-            standing=derive(
-                stored=None,
-                run=opened.run,
-                steps=opened.steps,
-                step_types=entry.blueprint.steps_for(spec),
-                at=now,
-            ),
+            standing=opened.standing(entry.blueprint.steps_for(spec), now),
             run_id=opened.run.id,
             runs=(RunRow(run=opened.run, site=entry.site),),
             steps=opened.steps,
             binding=BindingRow(site=entry.site, company_name=spec.company_name, abbreviation=None),
-            log=(
-                LogDraft(
-                    level=LogLevel.INFO,
-                    event="run.opened",
-                    run_id=opened.run.id,
-                    message=(
-                        f"Provisioning of {spec.company_name!r} was ordered by {actor.name}: "
-                        f"{len(opened.steps)} steps on engine {spec.engine_id}."
-                    ),
-                    fields={"order": Order.START.value, "actor": actor.name, **facts},
-                ),
-            ),
+            log=(started_entry(opened, spec, actor, facts),),
             request=key,
         )
 

@@ -179,6 +179,10 @@ def _name_error(case: Case) -> Judgement:
 
 
 def _validation(case: Case) -> Judgement:
+    if case.request.path.endswith("/frappe.client.cancel") and not case.raw_words:
+        # What is cancelled already is refused without a message (recording
+        # 10-pos-opening-cancel); what a rule of the doctype refuses comes with one.
+        return answer(case, AnswerKind.EXISTS)
     for sentence, judge in _SENTENCES:
         if sentence in case.words:
             return judge(case)

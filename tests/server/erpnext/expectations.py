@@ -11,6 +11,7 @@ asked first. Recorded calls that are not listed are successes. Judgements that n
   missing for every tenant from one tenant's trouble.
 - 11-maintenance-mode-reads-allowed 1: the prober's reads go through; the engine remembers for
   it what the write met.
+- 10-pos-opening-cancel 1: what is cancelled already is as it was wanted.
 - 02-company-update 4: a PUT of a missing document; the next look makes it anew.
 """
 
@@ -47,6 +48,7 @@ EXPECTED: dict[str, dict[str, tuple[int, ...]]] = {
         "09-pos-opening-name-reuse": (0, 3),
         "09-user-create": (1,),
         "10-delete-draft": (2,),
+        "10-pos-opening-cancel": (1,),
         "11-accept-star": (2,),
         "11-client-timeout": (2,),
         "11-errors-without-traceback": (1,),
@@ -139,7 +141,6 @@ EXPECTED: dict[str, dict[str, tuple[int, ...]]] = {
         "10-delete-submitted": (0,),
         "10-delete-wrong-order": (7,),
         "10-pos-opening-cancel-by-put": (1,),
-        "10-pos-opening-cancel": (1,),
         "10-transaction-deletion-record": (3,),
         "11-bad-json": (2, 3, 4),
     },

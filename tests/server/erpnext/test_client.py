@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gzip
 import json
 import logging
 import traceback
@@ -24,7 +26,7 @@ from tests.server.erpnext.context import NOON
 from tests.server.erpnext.sitework import fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 ODD = 'Café "Ñandú" & Söhne/2 #1 50%? ;\\ 🏦'
 
@@ -48,6 +50,20 @@ class Wire:
             credentials=credentials(),
             transport=httpx.MockTransport(self),
         )
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body as it comes over the wire, packed."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+
+def streaming(stream: Pieces, request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, stream=stream, headers={"content-encoding": "gzip"})
 
 
 def fine(request: httpx.Request) -> httpx.Response:
@@ -184,6 +200,21 @@ async def test_a_broken_call_is_told_by_whether_anything_was_sent(
     wire = Wire(failing(raised))
     assert (await refused(wire.engine(), get("Company", "a"))).code == read
     assert (await refused(wire.engine(), make("Company", "a", {}))).code == write
+
+
+async def test_a_packed_answer_is_read_and_a_broken_one_leaves_a_write_unknown() -> None:
+    packed = gzip.compress(b'{"data": {"name": "a", "abbr": "A"}}')
+    headers = {"content-encoding": "gzip"}
+    whole = Wire(lambda _: httpx.Response(200, content=packed, headers=headers))
+    answer = await whole.engine().send(get("Company", "a"))
+    assert answer.data["abbr"] == "A"
+    # Packed so tightly that it would fill the memory.
+    bomb = gzip.compress(b"0" * (MAX_BODY_BYTES + 1))
+    for body in (b"\x1f\x8b broken", bomb):
+        stream = Pieces(body)
+        wire = Wire(functools.partial(streaming, stream))
+        error = await refused(wire.engine(), make("Company", "a", {}))
+        assert error.code == Code.OUTCOME_UNKNOWN
 
 
 async def test_time_limits_of_a_request_reach_the_wire() -> None:

@@ -227,7 +227,7 @@ def _case(found: Diagnosis, fixing: _Fixing) -> _Case:
     """Choose the likeliest cause that an order helps against, and that none was given for."""
     if found.state in _IN_MOTION:
         # What moves by itself is followed, not ordered about; what does not, a person moves.
-        stops = [each for each in found.causes if each.severity == diagnosis_pb2.SEVERITY_PERSON]
+        stops = [each for each in found.causes if not _moves_by_itself(each)]
         return _Case(found=found, cause=None, why_not=_by_hand(stops[0]) if stops else "")
     for cause in found.causes:
         method = cause.remedy.call.rpartition("/")[2]
@@ -250,7 +250,16 @@ def _case(found: Diagnosis, fixing: _Fixing) -> _Case:
 
 def _by_hand(cause: Cause) -> str:
     command = f" Then: {plain(pasted(cause.remedy.command))}" if cause.remedy.command else ""
-    return f"A person must act: {plain(cause.remedy.says)}{command}"
+    person = cause.severity == diagnosis_pb2.SEVERITY_PERSON
+    whose = "A person must act" if person else "No order helps here"
+    return f"{whose}: {plain(cause.remedy.says)}{command}"
+
+
+def _moves_by_itself(cause: Cause) -> bool:
+    """Tell whether waiting is enough; an engine that is away may stay so for the night."""
+    if cause.severity == diagnosis_pb2.SEVERITY_PERSON:
+        return False
+    return cause.severity == diagnosis_pb2.SEVERITY_MOVING or bool(cause.remedy.command)
 
 
 def _is_able(case: _Case) -> bool:
@@ -290,7 +299,8 @@ def _told(fixing: _Fixing, output: Output) -> ExitCode:
         if last.found.causes and not any(each.applied for each in fixing.rounds):
             output.note("Nothing was changed.")
     worst = any(each.severity == diagnosis_pb2.SEVERITY_PERSON for each in last.found.causes)
-    return ExitCode.TENANT_NOT_WELL if worst else diagnosing.exit_code(last.found)
+    stays = worst or bool(last.why_not)
+    return ExitCode.TENANT_NOT_WELL if stays else diagnosing.exit_code(last.found)
 
 
 def _end_line(status: TenantStatus) -> Text:

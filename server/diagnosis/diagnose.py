@@ -137,11 +137,15 @@ def _for_the_gate(picture: Picture, gate: Gate) -> Remedy:
     if gate.state is GateState.DOWN:
         return remedies.nothing("Bring the engine back; work goes on by itself within about 15 s.")
     if gate.code in OPENED_BY_ACCEPTING:
+        then = (
+            "continue the tenants that are held."
+            if gate.code == "SITE_CHANGED"
+            else "look at each tenant that is held: its Company does not come back by that."
+        )
         return remedies.accept_site(
             picture.status.tenant,
             "Find out which site this is. Is the address or a backup wrong, mend that: work goes "
-            "on by itself. Is the site right as it is, say so; then continue the tenants that are "
-            "held.",
+            f"on by itself. Is the site right as it is, say so; then {then}",
         )
     return remedies.nothing(
         "Mend what the message names; then restart the server if the engines file changed. Work "

@@ -115,8 +115,11 @@ def _record_lost(picture: Picture) -> DiagnosedCause:
         severity=Severity.MOVING,
         message=(
             "Its step record was lost: rows that were written once are gone, so status shows "
-            f"{picture.status.standing.state} with few or no steps. Most of its documents "
-            f"probably exist at the engine.{what_the_engine_adds(picture)}"
+            f"{picture.status.standing.state} with few or no steps."
+            + (
+                what_the_engine_adds(picture)
+                or " Most of its documents probably exist at the engine."
+            )
         ),
         evidence=(*lost_evidence(picture), *engine_evidence(picture)),
         remedy=remedies.continue_(

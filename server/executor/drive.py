@@ -257,6 +257,7 @@ class Drive:
 
     async def _after(self, kind: StepType, error: EngineError) -> float | None:
         """Decide and write what follows an error."""
+        error = mishaps.named(error, self._driven.tenant.id)
         if error.ask_prober:
             health = await self._gates.ask(self._driven.tenant.site)
             if health.state is not GateState.UP:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError
@@ -13,11 +14,22 @@ if TYPE_CHECKING:
     from server.model.step_context import EngineHealth, Found
 
 
+# As steps write it: "provisioner adopt TENANT".
+_PLACEHOLDER = re.compile(r"(provisioner [a-z-]+) TENANT\b")
+
+
 def class_of(health: EngineHealth) -> ErrorClass:
     """Return the class of an engine that takes no work."""
     if health.state is GateState.MISCONFIGURED:
         return ErrorClass.ENGINE_MISCONFIGURED
     return ErrorClass.ENGINE_DOWN
+
+
+def named(error: EngineError, tenant_id: str) -> EngineError:
+    """Put the tenant's id into the commands that a step names: a step does not know whose it is."""
+    error.message = _PLACEHOLDER.sub(rf"\1 {tenant_id}", error.message)
+    error.public = _PLACEHOLDER.sub(rf"\1 {tenant_id}", error.public)
+    return error
 
 
 def asking(error: EngineError) -> EngineError:

@@ -173,3 +173,16 @@ async def test_what_moves_for_a_person_only_is_not_waited_for(
     result = await run("fix", TENANT, "--yes", "--address", server.address)
     assert result.code == 1
     assert "A person must act: Free the name." in result.err
+
+
+async def test_an_engine_that_is_away_is_not_waited_for_all_night(
+    service: FakeService, server: Serving
+) -> None:
+    found = diagnosis_pb2.Diagnosis(tenant_id=TENANT, state="IN_PROGRESS", revision=7)
+    cause = found.causes.add(code="ENGINE_DOWN", severity=diagnosis_pb2.SEVERITY_MAY_CLEAR)
+    cause.remedy.says = "Bring the engine back."
+    service.diagnosis = found
+    service.statuses = deque([builders.status(3)])
+    result = await run("fix", TENANT, "--yes", "--address", server.address)
+    assert result.code == 1
+    assert "No order helps here: Bring the engine back." in result.err

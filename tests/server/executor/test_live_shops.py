@@ -43,6 +43,7 @@ async def test_a_vanished_company_is_not_made_again_by_the_reconciler(shop: Shop
     record = await shop.record(tenant)
     assert record.tenant.hold is not None
     assert "gone" in record.tenant.hold.reason
+    assert f"provisioner retry {tenant} --step step_2_company" in record.tenant.hold.reason
     assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_VANISHED",)]
     with pytest.raises(Refused, match="held"):
         await shop.commands.continue_(RECONCILER, tenant, OrderTerms())

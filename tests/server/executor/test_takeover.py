@@ -186,7 +186,7 @@ async def test_a_worker_whose_lease_is_over_claims_and_sends_nothing(
     still: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine slept: until the next heartbeat others may think that this worker is dead."""
-    monkeypatch.setattr(executor, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
     # The next heartbeat comes after a third of it.
     await still.drive(lease_seconds=6.0)
     shop = still

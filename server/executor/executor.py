@@ -17,6 +17,7 @@ from server.executor.choosing import POLL_SECONDS, Choosing
 from server.executor.claiming import COMPANY_STEP, Claims
 from server.executor.gates import Gates
 from server.executor.lease import Lease
+from server.executor.newcomers import Newcomers
 from server.executor.slots import Slots
 from server.model.budget import Pacing
 from server.model.states import RunState
@@ -81,6 +82,7 @@ class Executor:
             worker_id=self._lease.worker_id,
         )
         self._slots = Slots()
+        self._newcomers = Newcomers(database.reads)
         self._claims = Claims(
             database,
             self._engines,
@@ -115,6 +117,7 @@ class Executor:
     async def start(self) -> None:
         """Write the first heartbeat and begin to look for work."""
         await self._lease.start()
+        self._database.on_applied(self._newcomers.heard)
         self._database.on_applied(self._wake_on_new_run)
         self._database.on_elsewhere(self._wake_on_run_elsewhere)
         self._database.on_slot_freed_elsewhere(self._slots.freed)
@@ -187,7 +190,10 @@ class Executor:
         if not due:
             return
         try:
-            claims = await self._read_claims({run.tenant_id for run in due.values()})
+            wanted = {run.tenant_id for run in due.values()}
+            claims = await self._newcomers.claims(wanted)
+            if wanted := wanted - claims.keys():
+                claims |= await self._read_claims(wanted)
         except BaseException:
             choice.drop()
             raise

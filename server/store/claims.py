@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, func, not_, or_, select
 
+from server.model.naming import fold_name
 from server.model.records import Record
 from server.model.states import Order, RunState, StepState, TenantState
 from server.store import values
@@ -103,7 +104,7 @@ async def read_claims(
         )
     }
     passed = await _passed(connection, tenant_ids, passed_step)
-    same_name = await _same_name(connection, tenants)
+    same_name = await _same_name(connection, [tenant["company_fold"] for tenant in tenants])
     return {
         tenant["id"]: Claim(
             record=record_of(tenant, runs.get(tenant["run_id"]), steps.get(tenant["run_id"], [])),
@@ -172,11 +173,20 @@ def _of_this_life() -> ColumnElement[bool]:
     )
 
 
+async def read_shared_names(
+    connection: AsyncConnection, names: Collection[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Return which of these sites' company names more than one tenant has."""
+    folds = {(site, name): fold_name(name) for site, name in names}
+    counts = await _same_name(connection, folds.values())
+    return {(site, name) for (site, name), fold in folds.items() if counts[site, fold] > 1}
+
+
 async def _same_name(
-    connection: AsyncConnection, tenants: Sequence[RowMapping]
+    connection: AsyncConnection, folds: Collection[str]
 ) -> dict[tuple[str, str], int]:
     query = select(TENANTS.c.site, TENANTS.c.company_fold).where(
-        TENANTS.c.company_fold.in_({tenant["company_fold"] for tenant in tenants}),
+        TENANTS.c.company_fold.in_(set(folds)),
         TENANTS.c.state != TenantState.DEPROVISIONED.value,
     )
     counts: defaultdict[tuple[str, str], int] = defaultdict(int)

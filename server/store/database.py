@@ -6,6 +6,7 @@ The same synchronous `apply` writes on both: on SQLite's own thread (`sqlite`), 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,14 +197,18 @@ class Database:
                 f"The database {self.url.render_as_string()} can't be written: {detail(error)}"
             ) from error
 
-    async def in_transaction(self, work: Callable[[Connection], T]) -> T:
+    async def in_transaction(self, work: Callable[[Connection], T], *, by_key: bool = False) -> T:
         """Run synchronous work in one writing transaction and commit it.
+
+        Args:
+            work: What to do.
+            by_key: Whether it finds all its rows by their keys.
 
         Raises:
             StoreUnavailable: if PostgreSQL was lost.
             sqlalchemy.exc.SQLAlchemyError: if the database refused it.
         """
-        return await self._transactions.run(work)
+        return await self._transactions.run(work, by_key=by_key)
 
     async def in_snapshot(self, work: Callable[[Connection], T]) -> T:
         """Run synchronous reads in one snapshot.
@@ -259,4 +264,4 @@ class Database:
         self.glances.there(there)
 
     async def _commit(self, batch: Sequence[Operation]) -> list[Outcome]:
-        return await self.in_transaction(lambda connection: apply(connection, batch))
+        return await self.in_transaction(partial(apply, batch=batch), by_key=True)

@@ -35,7 +35,7 @@ from server.model.states import (
     WaitingCode,
 )
 from server.store import values
-from server.store.claims import read_claims, record_of
+from server.store.claims import read_claims, read_shared_names, record_of
 from server.store.lines import read_driven, read_line
 from server.store.snapshot import snapshot
 from server.store.tables import (
@@ -297,6 +297,14 @@ class Reads:
         """Return what claiming these tenants' runs needs (`server.store.claims`)."""
         async with self._glimpse() as connection:
             return await read_claims(connection, tenant_ids, passed_step=passed_step)
+
+    async def shared_names(self, names: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which of these sites' company names more than one tenant has.
+
+        Those whose Company was removed do not count.
+        """
+        async with self._glimpse() as connection:
+            return await read_shared_names(connection, names)
 
     async def attempts(self, run_id: str) -> list[Attempt]:
         """Return the attempts of a run in order."""

@@ -36,7 +36,7 @@ class Transactions:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._engine = _writing_engine(url)
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection], T], *, by_key: bool = False) -> T:  # noqa: ARG002 - PostgreSQL's
         """Run synchronous work in one transaction and commit it.
 
         Raises:

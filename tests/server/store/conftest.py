@@ -39,9 +39,9 @@ async def _opened(url: URL | str) -> AsyncIterator[Scene]:
     scene = Scene(database=database)
     in_transaction = database.in_transaction
 
-    async def counted(work: Callable[[Connection], T]) -> T:
+    async def counted(work: Callable[[Connection], T], *, by_key: bool = False) -> T:
         scene.commits.append(1)
-        return await in_transaction(work)
+        return await in_transaction(work, by_key=by_key)
 
     database.in_transaction = counted  # type: ignore[method-assign]
     try:

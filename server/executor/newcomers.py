@@ -1,0 +1,103 @@
+"""What claiming a new tenant's run needs, as it was written here a moment ago: no read is needed.
+
+A claim is judged at the revision it names, so one that is no longer so is refused like any
+other; what somebody changed by SQL meanwhile is seen at the next write. Only whether the
+company name is nobody else's is asked of the database: a tenant whose binding was lost
+would not have been in the way of a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from server.model.records import Record, Tenant
+from server.model.states import RunState
+from server.store.claims import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from server.store.operations import Outcome, TenantOperation
+    from server.store.reads import Reads
+
+# Whoever waits longer for a place is read again.
+_MOMENT_SECONDS = 1.0
+# As many runs as a process may drive.
+_MOST = 1024
+
+
+class Newcomers:
+    """The tenants that were ordered here a moment ago."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._written: OrderedDict[str, tuple[float, Claim]] = OrderedDict()
+
+    def heard(self, operation: TenantOperation, outcome: Outcome) -> None:
+        """Hear of an operation this process wrote (a watcher of `Database.on_applied`)."""
+        self._written.pop(operation.tenant_id, None)
+        claim = _claim(operation, outcome)
+        if claim is not None:
+            self._written[operation.tenant_id] = asyncio.get_running_loop().time(), claim
+            if len(self._written) > _MOST:
+                self._written.popitem(last=False)
+
+    async def claims(self, tenant_ids: Collection[str]) -> dict[str, Claim]:
+        """Return what is known of some tenants; of others it must be read.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+        now = asyncio.get_running_loop().time()
+        found: dict[str, Claim] = {}
+        for tenant_id in tenant_ids:
+            at, claim = self._written.pop(tenant_id, (0.0, None))
+            if claim is not None and now - at < _MOMENT_SECONDS:
+                found[tenant_id] = claim
+        if not found:
+            return found
+        tenants = [claim.record.tenant for claim in found.values()]
+        shared = await self._reads.shared_names(
+            {(tenant.site, tenant.spec.company_name) for tenant in tenants}
+        )
+        for tenant in tenants:
+            if (tenant.site, tenant.spec.company_name) in shared:
+                del found[tenant.id]
+        return found
+
+
+def _claim(operation: TenantOperation, outcome: Outcome) -> Claim | None:
+    new, standing = operation.create, operation.standing
+    if new is None or standing is None or len(operation.runs) != 1 or operation.resources:
+        return None
+    run = operation.runs[0].run
+    if run.state is not RunState.QUEUED or run.id != operation.run_id or operation.hold:
+        return None
+    tenant = Tenant(
+        id=operation.tenant_id,
+        spec=new.spec,
+        site=new.site,
+        state=standing.state,
+        run_id=run.id,
+        fencing_token=outcome.token,
+        log_seq=outcome.log_seq,
+        revision=outcome.revision,
+        hold=None,
+        look_at=operation.look_at,
+        heal_count=0,
+        healed_at=None,
+        first_completed_at=operation.completed_at,
+        created_at=operation.at,
+        updated_at=operation.at,
+    )
+    return Claim(
+        record=Record(tenant=tenant, run=replace(run, token=outcome.token), steps=operation.steps),
+        attempts=operation.attempts,
+        resources=(),
+        abbreviation=None if operation.binding is None else operation.binding.abbreviation,
+        passed_step=operation.completed_at is not None,
+        only_tenant_of_name=True,
+    )

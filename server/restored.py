@@ -49,5 +49,10 @@ def as_text(restored: Restored) -> str:
         f"Engine {engine} could not be asked for its Companies: {why}"
         for engine, why in restored.unasked.items()
     )
+    if not restored.unbound and not restored.unasked:
+        lines.append(
+            "No engine is configured here, so no site was asked for Companies that belong to no "
+            "tenant. To ask, repeat this with --engines-file FILE."
+        )
     lines.append("Now start the servers. Orders given after the backup are not remembered.")
     return "\n".join(lines)

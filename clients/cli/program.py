@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -49,6 +49,30 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(wanted: bool) -> None:  # noqa: FBT001 - typer's way to call it
+    if wanted:
+        # Here and nowhere else: reading it takes as long as parsing a command.
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        typer.echo(f"provisioner {version('tenant-provisioner')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_say_version
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 app.add_typer(login_commands.commands)
 app.add_typer(bundle_command.commands)
 app.add_typer(users_commands.commands)

@@ -320,7 +320,7 @@ def _keys(facts: dict[str, Any]) -> Iterable[str]:
 
 def _key(key: dict[str, Any]) -> str:
     where = "all tenants" if key["tenants"] is None else ", ".join(key["tenants"]) or "no tenant"
-    state = f"until {key['expires_at']}" if key["good"] else "ended"
+    state = f"until {_time(key['expires_at'])}" if key["good"] else "ended"
     return f"{key['name']}  {key['id']}  {key['role'].lower()}  {where}  {state}"
 
 
@@ -337,6 +337,11 @@ def _audit(facts: dict[str, Any]) -> Iterable[str]:
     for row in facts["audit"]:
         reason = f"  ({row['reason']})" if row["reason"] else ""
         yield (
-            f"{row['at']}  {row['outcome']}  {row['actor']}  {row['action']}  {row['target']}"
-            f"  from {row['origin'] or 'unknown'}{reason}"
+            f"{_time(row['at'])}  {row['outcome']}  {row['actor']}  {row['action']}"
+            f"  {row['target']}  from {row['origin'] or 'unknown'}{reason}"
         )
+
+
+def _time(moment: str) -> str:
+    """Return a time as the other commands show it."""
+    return moment.partition(".")[0].rstrip("Z").replace("T", " ") + " UTC"

@@ -157,3 +157,8 @@ def test_reconcile_and_db_pass_on_what_was_asked_for(
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("provisioner 0.")

@@ -54,7 +54,7 @@ def _at_rest(kind: str, *, quick: bool) -> Iterator[Row]:
 
 
 def _while_provisioning(kind: str, *, quick: bool) -> Iterator[Row]:
-    more = ("--tenants", 200, "--pause", _PAUSE)
+    more = ("--tenants", 100, "--pause", _PAUSE)
     with place_of(kind) as (url, place), our_server(url, place, *more) as shop:
         requests = [
             GetStatusRequest(tenant_id=each).SerializeToString() for each in shop.facts["ids"]

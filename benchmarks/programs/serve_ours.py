@@ -163,7 +163,8 @@ async def serve(given: argparse.Namespace) -> None:
         metadata = (("authorization", f"Bearer {signed.access_token}"),)
         shop = Shop(app, ProvisioningServiceStub(channel), metadata)
         shop.ids = [await shop.start() for _ in range(given.tenants)]
-        if not given.pause:
+        if given.pause < 1:
+            # At rest, before anything is measured; longer pauses are for runs that stay open.
             for tenant_id in shop.ids:
                 await shop.to_the_end(tenant_id)
         if given.entries:

@@ -22,7 +22,7 @@ import structlog
 from sqlalchemy import Engine, event
 
 from benchmarks.programs.core_caller import warm_up
-from server.__main__ import settle_memory
+from server.__main__ import settle_memory, settle_threads
 from server.app import App
 from server.model.actor import LOCAL
 from server.model.identifiers import SiteKey
@@ -75,6 +75,7 @@ async def measure(
             App(settings, EnginesConfig(default="noop", engines={"noop": engine}))
         )
         settle_memory()
+        settle_threads()
         before = statements.count if statements else 0
         order = _in_process if in_process else _by_caller
         result = await order(app, tenants, at_once)

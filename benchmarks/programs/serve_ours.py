@@ -31,7 +31,7 @@ from provisioner.v1.access_pb2 import SignInRequest
 from provisioner.v1.access_pb2_grpc import AccessServiceStub
 from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from provisioner.v1.tenant_pb2 import TenantSpec
-from server.__main__ import settle_memory
+from server.__main__ import settle_memory, settle_threads
 from server.app import App, utc_now
 from server.model.identifiers import SiteKey, TenantId
 from server.model.states import LogLevel
@@ -154,6 +154,7 @@ async def serve(given: argparse.Namespace) -> None:
             App(settings, EnginesConfig(default="noop", engines={"noop": engine}))
         )
         settle_memory()
+        settle_threads()
         channel = await stack.enter_async_context(
             grpc.aio.insecure_channel(f"127.0.0.1:{app.grpc_port}")
         )

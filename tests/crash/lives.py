@@ -99,7 +99,11 @@ class World:
             database,
             {"main": engine},
             now=self.clock.now,
-            options=ExecutorOptions(lease_seconds=2.0, drain_seconds=5.0, pacing=SOON),
+            # On one file the next process need not wait for the lease of a dead one, and a
+            # stall of the machine must not end that of a living one: it would be one death
+            # more than the test has, and with a clock that was set on, a document of ours
+            # that was made before its intent.
+            options=ExecutorOptions(lease_seconds=30.0, drain_seconds=5.0, pacing=SOON),
         )
         store = Store(database, engine, executor)
         self.shop._watch(store)

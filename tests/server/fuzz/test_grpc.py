@@ -79,8 +79,10 @@ async def test_a_message_of_the_contract_never_meets_a_fault(
 @pytest.mark.prove
 @pytest.mark.parametrize("name", NAMES)
 async def test_nor_does_a_long_row_of_messages(target: tuple[int, str], name: str) -> None:
-    await asyncio.to_thread(_fuzz, *target, name, LONG)
-    proof.note(messages=LONG, seed=SEED)
+    # Each look at a status that is watched takes its time, and is left.
+    messages_sent = LONG // 5 if name == "WatchStatus" else LONG
+    await asyncio.to_thread(_fuzz, *target, name, messages_sent)
+    proof.note(messages=messages_sent, seed=SEED)
 
 
 def _fuzz(port: int, tenant_id: str, name: str, examples: int) -> None:

@@ -1,7 +1,8 @@
 """Fills a database with tenants by SQL, so that a million take seconds and not an hour.
 
 They look as our code leaves them: finished, of one engine or another, a few cancelled or
-held; and a hundred that stand at PARTIAL without a step, as the old system's did.
+held, one in ten failed and put off to a later look; and a hundred that stand at PARTIAL
+without a step, as the old system's did.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ SELECT {id}, {name}, {name}, {name},
     || ' "pos_store_enabled": true, "till_user": null, "payment_methods": ["Cash"],'
     || ' "opening_amount": 0.0}}',
     CASE WHEN i % 3 = 0 THEN 'second' ELSE 'noop' END, 'site',
-    CASE WHEN i < {stuck} THEN 'PARTIAL' WHEN i % 200 = 0 THEN 'CANCELLED' ELSE 'COMPLETED' END,
+    CASE WHEN i < {stuck} THEN 'PARTIAL' WHEN i % 200 = 0 THEN 'CANCELLED'
+    WHEN i % 10 = 3 THEN 'FAILED' ELSE 'COMPLETED' END,
     '', 10, 10, 1, 0, 1,
     CASE WHEN i % 100 = 1 AND i BETWEEN {stuck} AND 9999 THEN 'Somebody must look.' END,
     CASE WHEN i % 100 = 1 AND i BETWEEN {stuck} AND 9999 THEN 'ops@example.com' END,
     CASE WHEN i % 100 = 1 AND i BETWEEN {stuck} AND 9999 THEN {at} END,
-    NULL, {ahead}, {at}, {at}, {at}
+    CASE WHEN i % 10 = 3 AND i >= {stuck} THEN {ahead} END, {ahead}, {at}, {at}, {at}
 FROM n
 """
 _NAMES = """

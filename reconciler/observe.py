@@ -85,11 +85,14 @@ class Observer:
             StoreUnavailable: if the database can't be read.
         """
         seen: set[str] = set()
-        after, now = "", self._now()
-        while ids := await self._reads.unsettled(now, after=after, limit=PAGE):
-            after = ids[-1]
+        after, now = None, self._now()
+        while marks := await self._reads.unsettled(now, after=after, limit=PAGE):
+            after = marks[-1]
+            # Who was put off by this sweep, but not for long, comes by once more.
+            ids = [mark.id for mark in marks if mark.id not in seen]
             seen.update(ids)
-            yield await self._observe(ids)
+            if ids:
+                yield await self._observe(ids)
         turn = await self._next_of_round()
         if left := [tenant_id for tenant_id in turn if tenant_id not in seen]:
             yield await self._observe(left)

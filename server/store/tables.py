@@ -124,12 +124,11 @@ TENANTS = Table(
         postgresql_where=text(_UNKNOWN_STATE),
     ),
     # What a sweep reads: few rows, whatever the number of tenants. On `state`, so that
-    # a state changed by SQL is seen. In pages by id: with another column first, SQLite
-    # would walk the primary key, and so every tenant.
+    # a state changed by SQL is seen. By `look_at` first: who is put off is passed over.
     Index(
         "ix_tenants_unsettled",
-        "id",
         "look_at",
+        "id",
         sqlite_where=text(
             "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
         ),

@@ -94,7 +94,7 @@ async def test_a_tenant_of_another_kind_is_known_and_has_no_run(
     (entry,) = await database.reads.log_page(tenant_id, after=0, limit=9)
     assert entry.fields["category"] == "Chama"
     # Nothing for a sweep, and nothing that an order could do.
-    assert await database.reads.unsettled(BEGAN + timedelta(days=9999), after="", limit=9) == []
+    assert await database.reads.unsettled(BEGAN + timedelta(days=9999), after=None, limit=9) == []
     with pytest.raises(Refused, match="not configured"):
         await commands.continue_(BOSS, tenant_id, OrderTerms())
     # Its name is nobody's at our site: another tenant may have it.

@@ -359,7 +359,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_tenants_unsettled",
-            ["id", "look_at"],
+            ["look_at", "id"],
             unique=False,
             sqlite_where=sa.text(
                 "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"

@@ -33,6 +33,10 @@ def _command(words: list[str]) -> tuple[Any, list[str]]:  # Any: click's objects
     """Walk down the groups to the command that is called."""
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands") and words:
+        if words[0].startswith("--"):
+            known = [name for option in command.params for name in option.opts]
+            assert words[0] in known, f"there is no option {words[0]}"
+            break
         assert words[0] in command.commands, f"there is no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]
     return command, words

@@ -150,9 +150,11 @@ async def test_load_comes_back_in_waves_that_grow_with_each_answer(still: Shop) 
     prober, _ = watched(store, word)
     bystander = Gates(other.database, {other.engine.site: other.engine}, now)
     site = await shut(store, in_seconds=0)
+    opened = asyncio.Event()
+    prober.on_open(opened.set)
     await prober.refresh()
-    await until_open(store)
-    await prober.refresh()
+    # The row is there a moment before the prober hears that it wrote it.
+    await asyncio.wait_for(opened.wait(), 30)
     await bystander.refresh()
 
     # The first one goes to whoever opened the gate, and to nobody besides.

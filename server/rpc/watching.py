@@ -16,6 +16,7 @@ from server.errors import StoreUnavailable
 from server.model.actor import Right
 from server.rpc import failures, messages
 from server.rpc.answering import Answering
+from server.rpc.identity import Introduction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,9 +56,10 @@ class Watching(Answering):
         """Send a tenant's log."""
 
         async def stream(actor: Actor) -> None:
-            seat = self._seat(context, request.tenant_id)
+            caller = Introduction.of(context)
+            seat = self._seat(caller, request.tenant_id)
             async with (
-                self._stream(context, actor, seat),
+                self._stream(caller, actor, seat),
                 aclosing(
                     self._queries.logs(
                         actor, request.tenant_id, request.after_cursor, follow=request.follow
@@ -78,9 +80,10 @@ class Watching(Answering):
         """Tell of every change of where a tenant stands."""
 
         async def watch(actor: Actor) -> None:
-            seat = self._seat(context, request.tenant_id)
+            caller = Introduction.of(context)
+            seat = self._seat(caller, request.tenant_id)
             async with (
-                self._stream(context, actor, seat),
+                self._stream(caller, actor, seat),
                 aclosing(self._queries.watch(actor, request.tenant_id)) as answers,
             ):
                 async for answer in answers:
@@ -91,7 +94,7 @@ class Watching(Answering):
         await self._answer(context, "WatchStatus", watch)
 
     def _stream(
-        self, context: Context, actor: Actor, seat: _Seat
+        self, caller: Introduction, actor: Actor, seat: _Seat
     ) -> AbstractAsyncContextManager[None]:
         """Run a stream as long as its caller may see the tenant, also while nothing is sent."""
 
@@ -105,11 +108,11 @@ class Watching(Answering):
                 return failures.failure_of(error, method="StreamLogs")
             return None
 
-        return self.streams.one(peer=context.peer(), caller=actor.name, check=check)
+        return self.streams.one(peer=caller.peer(), caller=actor.name, check=check)
 
-    def _seat(self, context: Context, tenant_id: str) -> _Seat:
+    def _seat(self, caller: Introduction, tenant_id: str) -> _Seat:
         return _Seat(
-            lambda: self._identify(context), tenant_id.lower(), changes=self.changes_of_rights
+            lambda: self._identify(caller), tenant_id.lower(), changes=self.changes_of_rights
         )
 
 

@@ -15,7 +15,7 @@ from server.model.actor import Actor, Role
 from tests.server.rpc.failing import failure
 
 if TYPE_CHECKING:
-    from server.rpc.identity import Context, Identify
+    from server.rpc.identity import Identify, Introduced
     from tests.server.rpc.conftest import Rig
 
 TENANT = "01900000-0000-7000-8000-000000000001"
@@ -84,7 +84,7 @@ async def test_filters_are_carried_out_together(rig: Rig) -> None:
 
 
 def called_by(name: str, role: Role) -> Identify:
-    async def identify(_context: Context) -> Actor:
+    async def identify(_context: Introduced) -> Actor:
         return Actor(name=name, role=role)
 
     return identify

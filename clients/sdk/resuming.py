@@ -8,6 +8,7 @@ channel closes (grpc/grpc#43462).
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import grpc.aio
@@ -30,7 +31,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 TIME_OVER = "STREAM_TIME_OVER"
 
 
-class ResumingStream(Generic[RequestT, AnswerT]):
+class ResumingStream(ABC, Generic[RequestT, AnswerT]):
     """One connection after another, each opened with a request that says where to go on."""
 
     def __init__(
@@ -73,9 +74,9 @@ class ResumingStream(Generic[RequestT, AnswerT]):
         if getattr(self, "_call", None) is not None:
             self._cancel()
 
+    @abstractmethod
     def _request(self) -> RequestT:
         """Return what opens the next connection."""
-        raise NotImplementedError
 
     async def _answer(self) -> AnswerT | None:
         """Return the next answer, or None at the end or when the connection broke."""

@@ -22,16 +22,17 @@ from server.store.operations import (
     RunRow,
     TenantOperation,
 )
+from server.store.written import record_of_new
 from server.validation import validate_request_id, validate_spec, validate_tenant_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from server.model.actor import Actor
     from server.model.records import Record
     from server.model.spec import TenantSpec
-    from server.store.operations import RequestKey
+    from server.store.operations import Outcome, RequestKey
     from server.validation import RawSpec
 
 
@@ -47,6 +48,7 @@ class Starting(OrderDesk):
         tenant_id: str = "",
         request_id: str = "",
         facts: Mapping[str, str] | None = None,
+        made: Callable[[Record], None] | None = None,
     ) -> TenantId:
         """Register a tenant and open its first run.
 
@@ -56,6 +58,8 @@ class Starting(OrderDesk):
             tenant_id: The caller's UUID, or "" for a new one.
             request_id: Names the order, or "".
             facts: What else was said of the tenant, for the first entry of its log.
+            made: Is told the record of a tenant that was made, once it is durable, as a read
+                would give it: it need not be read back.
 
         Returns:
             The tenant's id; of the first order's tenant where this one repeats it.
@@ -97,6 +101,7 @@ class Starting(OrderDesk):
                 )
             outcome = await self._database.submit(operation)
             if outcome.applied:
+                _tell(made, operation, outcome)
                 return operation.tenant_id
             if outcome.refusal is Refusal.NAME_TAKEN:
                 await self._refuse_name(actor, spec)
@@ -213,6 +218,18 @@ class Starting(OrderDesk):
             log=(started_entry(opened, spec, actor, facts),),
             request=key,
         )
+
+
+def _tell(
+    made: Callable[[Record], None] | None,
+    operation: TenantOperation | RequestOperation,
+    outcome: Outcome,
+) -> None:
+    if made is None or not isinstance(operation, TenantOperation):
+        return
+    record = record_of_new(operation, outcome)
+    if record is not None:
+        made(record)
 
 
 def _refuse_stranger(actor: Actor, tenant_id: str) -> None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from server.model.records import Record, Tenant
-from server.model.states import RunState
 from server.store.claims import Claim
+from server.store.written import record_of_new
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -70,31 +68,11 @@ class Newcomers:
 
 
 def _claim(operation: TenantOperation, outcome: Outcome) -> Claim | None:
-    new, standing = operation.create, operation.standing
-    if new is None or standing is None or len(operation.runs) != 1 or operation.resources:
+    record = record_of_new(operation, outcome)
+    if record is None:
         return None
-    run = operation.runs[0].run
-    if run.state is not RunState.QUEUED or run.id != operation.run_id or operation.hold:
-        return None
-    tenant = Tenant(
-        id=operation.tenant_id,
-        spec=new.spec,
-        site=new.site,
-        state=standing.state,
-        run_id=run.id,
-        fencing_token=outcome.token,
-        log_seq=outcome.log_seq,
-        revision=outcome.revision,
-        hold=None,
-        look_at=operation.look_at,
-        heal_count=0,
-        healed_at=None,
-        first_completed_at=operation.completed_at,
-        created_at=operation.at,
-        updated_at=operation.at,
-    )
     return Claim(
-        record=Record(tenant=tenant, run=replace(run, token=outcome.token), steps=operation.steps),
+        record=record,
         attempts=operation.attempts,
         resources=(),
         abbreviation=None if operation.binding is None else operation.binding.abbreviation,

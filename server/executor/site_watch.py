@@ -84,7 +84,7 @@ class SiteWatch:
 
     async def _verdict(self, site: str) -> SiteVerdict:
         seen = await self._engines[site].identity()
-        gate = (await self._database.reads.gates()).get(site)
+        gate = await self._database.glances.gate(site)
         verdict = judge_site(None if gate is None else gate.identity, seen)
         if verdict is SiteVerdict.FIRST_SIGHT and seen is not None:
             stored = await self._database.submit(IdentitySeen(site=site, identity=seen))

@@ -103,6 +103,19 @@ class Queries:
         """
         return (await self.answer(actor, tenant_id)).status
 
+    async def status_of_new(self, actor: Actor, record: Record) -> Status:
+        """Tell where a tenant stands as it was written a moment ago; as `status`, right after it.
+
+        Args:
+            actor: Who asks.
+            record: As `Commands.start` tells it.
+
+        Raises:
+            NotFound, NotAllowed, StoreUnavailable: as for `status`.
+        """
+        demand(actor, Right.READ, record.tenant.id)
+        return await self._board.newcomer(record)
+
     async def answer(self, actor: Actor, tenant_id: str) -> Answer:
         """Tell where a tenant stands, with room for the answer's bytes; as `status`."""
         checked = validate_tenant_id(tenant_id)

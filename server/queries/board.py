@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from server.model.states import OPEN_RUN_STATES, GateState
 from server.queries.outlook import WAITING_SECONDS
 from server.queries.status import status_of, turns_at
+from server.store.reads import Live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from server.queries.outlook import Outlooks
     from server.queries.status import Status
     from server.store.glances import Glances
-    from server.store.reads import Live
 
 # About 3 KiB each, and 2 KiB more where the old API asks.
 MOST_KEPT = 4096
@@ -78,6 +78,16 @@ class StatusBoard:
         """
         mark = await self._glances.mark(tenant_id)
         return await self._for(tenant_id, mark)
+
+    async def newcomer(self, record: Record) -> Status:
+        """Return where a tenant stands that was made a moment ago, before anybody took it up.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+        gate = await self._glances.gate(record.tenant.site)
+        live = Live(record=record, gate=gate, worker=None, deadline_at=None)
+        return (await self._made(live, mark=None)).status
 
     async def answers(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Answer | None]:
         """Return where many tenants stand now."""

@@ -184,7 +184,9 @@ def _log_entry(entry: LogEntry) -> provisioning_pb2.LogEntry:
 
 def text_of(text: str | None) -> str:
     """Return text that a message can hold: a lone surrogate is none."""
-    return (text or "").encode("utf-8", "replace").decode()
+    if not text or text.isascii():
+        return text or ""
+    return text.encode("utf-8", "replace").decode()
 
 
 def int32_of(number: int | None) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from server.commands import Commands
     from server.diagnosis import Diagnoser
     from server.model.actor import Actor
+    from server.model.records import Record
     from server.queries import Queries
     from server.queries.surveys import Surveys
     from server.rpc.identity import Context, Identify
@@ -65,15 +66,20 @@ class ProvisioningService(  # type: ignore[misc]
         """Register a tenant and open its first run."""
 
         async def start(actor: Actor) -> provisioning_pb2.StartProvisioningResponse:
+            made: list[Record] = []
             tenant_id = await self._commands.start(
                 actor,
                 messages.raw_spec(request.spec) if request.HasField("spec") else None,
                 tenant_id=request.tenant_id,
                 request_id=request.request_id,
+                made=made.append,
             )
-            return provisioning_pb2.StartProvisioningResponse(
-                status=await self._status(actor, tenant_id)
+            status = (
+                messages.tenant_status(await self._queries.status_of_new(actor, made[0]))
+                if made
+                else await self._status(actor, tenant_id)
             )
+            return provisioning_pb2.StartProvisioningResponse(status=status)
 
         return await self._answer(context, "StartProvisioning", start)
 

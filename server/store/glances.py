@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from server.model.identifiers import TenantId
-    from server.store.reads import Reads
+    from server.store.reads import Gate, Reads
 
 # A server that hangs answers nothing at all.
 _ANSWER_SECONDS = 15.0
@@ -59,6 +59,13 @@ class Glances(Protocol):
     async def live(self, tenant_id: TenantId) -> Live | None:
         """Return the rows themselves, not older than this call."""
 
+    async def gate(self, site: str) -> Gate | None:
+        """Return a site's gate, not older than the turn of the event loop that asks.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
+
     def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
         """Hear that the database went away, or came back: nobody is left waiting for it."""
 
@@ -79,6 +86,7 @@ _JOINS = (
     "LEFT JOIN engines e ON e.site = t.site"
 )
 _STEPS = list(STEPS.columns)
+_SQLITE_GATE = f"SELECT {', '.join(column.name for column in _GATE)} FROM engines WHERE site = ?"  # noqa: S608 - our own names
 
 
 class SqliteGlances:
@@ -93,6 +101,8 @@ class SqliteGlances:
         self._fresh: dict[TenantId, int] = {}
         # The row of the last mark: who has no answer of that mark asks for it next.
         self._seen: tuple[TenantId, tuple[Any, ...]] | None = None  # Any: what the columns hold
+        # Read in this turn of the event loop: a batch of new tenants is answered in one.
+        self._gates: dict[str, Gate | None] = {}
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
         """Return the mark of a tenant's rows; None: no such tenant."""
@@ -141,6 +151,20 @@ class SqliteGlances:
             return None if row is None else _live(row)
         except (sqlite3.Error, ValueError):
             return await self._reads.live(tenant_id)
+
+    async def gate(self, site: str) -> Gate | None:
+        """Return a site's gate."""
+        if site in self._gates:
+            return self._gates[site]
+        try:
+            row = self._opened().execute(_SQLITE_GATE, (site,)).fetchone()
+            gate = None if row is None else gate_of(_taken(iter(row), _GATE))
+        except (sqlite3.Error, ValueError):
+            return await self._reads.gate(site)
+        if not self._gates:
+            asyncio.get_running_loop().call_soon(self._gates.clear)
+        self._gates[site] = gate
+        return gate
 
     def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
         """Do nothing: a file answers, or fails by itself."""
@@ -269,6 +293,10 @@ class PostgresGlances:
     async def live(self, tenant_id: TenantId) -> Live | None:
         """Return the rows themselves."""
         return await self._reads.live(tenant_id)
+
+    async def gate(self, site: str) -> Gate | None:
+        """Return a site's gate."""
+        return await self._reads.gate(site)
 
     def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
         """Let those who wait hear at once that no answer comes."""

@@ -454,6 +454,12 @@ class Reads:
             rows = await _all(connection, select_gates(connection))
         return {row["site"]: gate_of(row) for row in rows}
 
+    async def gate(self, site: str) -> Gate | None:
+        """Return a site's gate, or None."""
+        async with self._glimpse() as connection:
+            row = await _one(connection, select_gates(connection).where(ENGINES.c.site == site))
+        return None if row is None else gate_of(row)
+
     async def worker(self, worker_id: str) -> Worker | None:
         """Return a worker, or None."""
         async with self._snapshot() as connection:

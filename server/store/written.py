@@ -1,9 +1,12 @@
-"""What an operation wrote to a log, as a read would give it back: no read is needed."""
+"""What an operation wrote, as a read would give it back: no read is needed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from server.model.records import Record, Tenant
+from server.model.states import RunState
 from server.store import rows, values
 from server.store.tables import LOG_ENTRIES
 
@@ -23,3 +26,31 @@ def entries_of(operation: TenantOperation, outcome: Outcome) -> list[LogEntry]:
         row = dict(zip(_COLUMNS, cells, strict=True)) | {"time": operation.at}
         found.append(values.log_entry(cast("RowMapping", row)))
     return found
+
+
+def record_of_new(operation: TenantOperation, outcome: Outcome) -> Record | None:
+    """Return the record of a tenant that an operation made; None if it made none, or more."""
+    new, standing = operation.create, operation.standing
+    if new is None or standing is None or len(operation.runs) != 1 or operation.resources:
+        return None
+    run = operation.runs[0].run
+    if run.state is not RunState.QUEUED or run.id != operation.run_id or operation.hold:
+        return None
+    tenant = Tenant(
+        id=operation.tenant_id,
+        spec=new.spec,
+        site=new.site,
+        state=standing.state,
+        run_id=run.id,
+        fencing_token=outcome.token,
+        log_seq=outcome.log_seq,
+        revision=outcome.revision,
+        hold=None,
+        look_at=operation.look_at,
+        heal_count=0,
+        healed_at=None,
+        first_completed_at=operation.completed_at,
+        created_at=operation.at,
+        updated_at=operation.at,
+    )
+    return Record(tenant=tenant, run=replace(run, token=outcome.token), steps=operation.steps)

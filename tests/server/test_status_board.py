@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable
     from datetime import datetime
 
-    from server.store.reads import Live
+    from server.store.reads import Gate, Live
 
 
 class Looks:
@@ -40,6 +40,9 @@ class Looks:
     async def live(self, tenant_id: TenantId) -> Live | None:
         self.reads += 1
         return self.rows
+
+    async def gate(self, site: str) -> Gate | None:
+        return None if self.rows is None else self.rows.gate
 
     def there(self, there: bool) -> None:
         return None

@@ -92,6 +92,33 @@ async def test_what_waits_while_a_commit_runs_is_one_group(writer: Writer, disk:
     assert [len(batch) for batch in disk.batches] == [1, 50]
 
 
+async def test_two_halves_that_took_turns_become_one_group(writer: Writer, disk: Disk) -> None:
+    async def lane(name: str) -> None:
+        for _ in range(4):
+            await writer.submit(change(name))
+            await turns(2)
+
+    disk.open.clear()
+    lanes = [asyncio.create_task(lane(f"a{number}")) for number in range(3)]
+    await turns()
+    lanes += [asyncio.create_task(lane(f"b{number}")) for number in range(3)]
+    await turns()
+    disk.open.set()
+    await asyncio.gather(*lanes)
+    # The second group takes along the next operations of the first.
+    assert [len(batch) for batch in disk.batches] == [3, 6, 6, 6, 3]
+
+
+async def test_nobody_is_waited_for_who_has_no_more_to_write(writer: Writer, disk: Disk) -> None:
+    disk.open.clear()
+    first = asyncio.create_task(writer.submit(change("first")))
+    await turns()
+    second = asyncio.create_task(writer.submit(change("second")))
+    disk.open.set()
+    await asyncio.gather(first, second)
+    assert disk.batches == [["first"], ["second"]]
+
+
 async def test_a_group_holds_one_operation_of_a_tenant_and_no_more_than_its_limit(
     writer: Writer, disk: Disk
 ) -> None:

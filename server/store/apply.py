@@ -12,6 +12,7 @@ and inside `AsyncConnection.run_sync` on PostgreSQL.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ from server.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import ClauseElement, ColumnElement, Connection, Subquery
+    from sqlalchemy import ClauseElement, ColumnElement, Connection, Select, Subquery
     from sqlalchemy.types import TypeEngine
 
     from server.store.operations import Operation
@@ -193,12 +194,18 @@ def _held(connection: Connection, key: ColumnElement[str], wanted: set[str]) -> 
     """Lock rows; return the keys of those that another transaction holds."""
     if not wanted:
         return set()
-    query = select(key).where(key == func.any(bindparam("keys"))).order_by(key)
-    locking = query.with_for_update(skip_locked=True)
+    query, locking = _by_keys(key)
     left = wanted - set(connection.execute(locking, {"keys": sorted(wanted)}).scalars())
     if not left:
         return left
     return set(connection.execute(query, {"keys": sorted(left)}).scalars())
+
+
+@lru_cache(maxsize=4)
+def _by_keys(key: ColumnElement[str]) -> tuple[Select[Any], Select[Any]]:
+    """Return a look at rows, and one that locks them; made once, as every batch begins with it."""
+    query = select(key).where(key == func.any(bindparam("keys"))).order_by(key)
+    return query, query.with_for_update(skip_locked=True)
 
 
 def _refuse_known(

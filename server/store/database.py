@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from sqlalchemy import URL, Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from server.model.access import AuditEntry
     from server.store.fleet import SiteLoad
@@ -74,7 +75,7 @@ class Database:
             self._transactions = postgres.Transactions(self.url)
             self._engine = postgres.engine(self.url, connections=_READERS, overflow=_MORE_READERS)
         self._at_once = AtOnce(self.url, self._engine) if self.is_sqlite else None
-        self.reads = Reads(self._engine, self._at_once)
+        self.reads = Reads(self._engine, self._at_once, one_statement=self._by_statement())
         self.healing_history = HealingHistory(self._engine)
         self.outbox = Outbox(self.in_transaction)
         self.healing = HealingStore(self._engine, self.in_transaction)
@@ -255,6 +256,15 @@ class Database:
         await self._transactions.dispose()
         if self.driver_lock is not None:
             self.driver_lock.release()
+
+    def _by_statement(self) -> AsyncEngine | None:
+        """Return the readers' connections without transactions, where that spares something.
+
+        A pooler needs a transaction to lead a statement and its parameters to one connection.
+        """
+        if self.is_sqlite or postgres.is_pooled(self.url):
+            return None
+        return self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def _changed(self, there: bool) -> None:  # noqa: FBT001 - a listener's signature
         if not there:

@@ -8,7 +8,8 @@ SQLite: a point read on the event loop itself, on a connection of its own in aut
 in WAL it waits for nobody, and the hop to a thread would take longer than the read. While
 no other connection commits anything at all, marks found before need no read.
 PostgreSQL: all calls that wait share the next look, never the one under way. Where nothing
-was committed since the look before, it is asked only whether that is still so.
+was committed since the look before, it is asked only whether that is still so. The rows
+themselves are read likewise: one statement, and so one snapshot, for all who wait.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from server.errors import StoreUnavailable
 from server.store import postgres, values
@@ -27,13 +28,24 @@ from server.store.reads import Live, gate_of
 from server.store.tables import ENGINES, RUNS, STEPS, TENANTS, WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterator, Sequence
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Collection,
+        Hashable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+    from typing import TypeVar
 
-    from sqlalchemy import URL, Column, RowMapping
+    from sqlalchemy import URL, Column
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from server.model.identifiers import TenantId
     from server.store.reads import Gate, Reads
+
+    T = TypeVar("T")
 
 # A server that hangs answers nothing at all.
 _ANSWER_SECONDS = 15.0
@@ -195,20 +207,25 @@ def _connected(path: str) -> sqlite3.Connection:
     return connection
 
 
+def _columns() -> str:
+    return ", ".join(f"{part}.{column.name}" for part, of in _PARTS for column in of)
+
+
 def _sqlite_query() -> str:
-    columns = [f"{part}.{column.name}" for part, of in _PARTS for column in of]
     step = ", ".join(f"s.{column.name}" for column in _STEPS)
     steps = f"(SELECT json_group_array(json_array({step})) FROM steps s WHERE s.run_id = t.run_id)"  # noqa: S608 - our own names
-    return f"SELECT {', '.join(columns)}, {steps} FROM {_JOINS} WHERE t.id = ?"  # noqa: S608 - our own names
+    return f"SELECT {_columns()}, {steps} FROM {_JOINS} WHERE t.id = ?"  # noqa: S608 - our own names
 
 
 _SQLITE = _sqlite_query()
 
 
-def _live(row: tuple[Any, ...]) -> Live:  # Any: what the columns hold
+def _live(row: Sequence[Any]) -> Live:  # Any: what the columns hold
     rest = iter(row)
     tenant, run, worker, gate = (_taken(rest, of) for _, of in _PARTS)
     steps = [_taken(iter(step), _STEPS) for step in json.loads(next(rest))]
+    # By the clock that hosts share, where they do.
+    worker["read_at"] = gate["read_at"] = next(rest, None)
     has_run = run["id"] is not None
     return Live(
         record=record_of(tenant, run if has_run else None, steps),
@@ -218,7 +235,7 @@ def _live(row: tuple[Any, ...]) -> Live:  # Any: what the columns hold
     )
 
 
-def _taken(rest: Iterator[Any], columns: Sequence[Column[Any]]) -> RowMapping:
+def _taken(rest: Iterator[Any], columns: Sequence[Column[Any]]) -> Any:
     """Take the next columns of a row; what was not asked for is None."""
     found: dict[str, Any] = {}
     for column in columns:
@@ -227,7 +244,7 @@ def _taken(rest: Iterator[Any], columns: Sequence[Column[Any]]) -> RowMapping:
             value = column.type.process_result_value(value, _NO_DIALECT)
         found[column.name] = value
     # The functions that take a row take it by the names of its columns.
-    return cast("RowMapping", _Lenient(found))
+    return _Lenient(found)
 
 
 class _Lenient(dict[str, Any]):
@@ -249,6 +266,20 @@ FROM {_JOINS} LEFT JOIN LATERAL (
 WHERE t.id = ANY($1::text[])
 """  # noqa: S608 - our own names
 
+
+def _postgres_rows() -> str:
+    step = ", ".join(f"s.{column.name}" for column in _STEPS)
+    steps = (
+        f"(SELECT coalesce(json_agg(json_build_array({step})), '[]') FROM steps s "  # noqa: S608 - our own names
+        "WHERE s.run_id = t.run_id)::text"
+    )
+    return (
+        f"SELECT {_columns()}, {steps}, clock_timestamp() FROM {_JOINS} "  # noqa: S608 - our own names
+        "WHERE t.id = ANY($1::text[])"
+    )
+
+
+_POSTGRES_ROWS = _postgres_rows()
 
 # Equal texts see equal rows: who commits a change has a number, and each number counts up.
 _SNAPSHOT = "SELECT pg_current_snapshot()::text"
@@ -277,6 +308,8 @@ class PostgresGlances:
         self._quiet = False
         # Who waits, each with a future of his own: he may leave, and takes nobody along.
         self._waiting: list[tuple[TenantId, asyncio.Future[Hashable | None]]] = []
+        # Who waits for rows.
+        self._reading: list[tuple[TenantId, asyncio.Future[Sequence[Any] | None]]] = []
         self._task: asyncio.Task[None] | None = None
         self._there = True
 
@@ -292,7 +325,13 @@ class PostgresGlances:
 
     async def live(self, tenant_id: TenantId) -> Live | None:
         """Return the rows themselves."""
-        return await self._reads.live(tenant_id)
+        if self._in_transaction:
+            return await self._reads.live(tenant_id)
+        future: asyncio.Future[Sequence[Any] | None] = asyncio.get_running_loop().create_future()
+        self._reading.append((tenant_id, future))
+        self._see_to_it()
+        row = await future
+        return None if row is None else _live(row)
 
     async def gate(self, site: str) -> Gate | None:
         """Return a site's gate."""
@@ -314,34 +353,55 @@ class PostgresGlances:
     def _asked(self, tenant_id: TenantId) -> asyncio.Future[Hashable | None]:
         future: asyncio.Future[Hashable | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((tenant_id, future))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="glances")
+        self._see_to_it()
         return future
 
-    async def _run(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            waiting = [(tenant_id, future) for tenant_id, future in batch if not future.done()]
-            if not waiting:
-                continue
-            try:
-                marks = await self._look(list({tenant_id for tenant_id, _ in waiting}))
-            except Exception as error:  # noqa: BLE001 - the driver's own; those who wait get it
-                _fail([future for _, future in waiting], detail(error))
-                continue
-            for tenant_id, future in waiting:
-                if not future.done():
-                    future.set_result(marks.get(tenant_id))
+    def _see_to_it(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="glances")
 
-    async def _look(self, tenant_ids: Sequence[TenantId]) -> dict[str, str]:
+    async def _run(self) -> None:
+        while self._waiting or self._reading:
+            looking, self._waiting = self._waiting, []
+            await self._answer(looking, self._fetch)
+            reading, self._reading = self._reading, []
+            await self._answer(reading, self._fetch_rows)
+
+    async def _answer(
+        self,
+        asked: Sequence[tuple[TenantId, asyncio.Future[T | None]]],
+        fetch: Callable[[Sequence[TenantId]], Awaitable[Mapping[str, T]]],
+    ) -> None:
+        waiting = [(tenant_id, future) for tenant_id, future in asked if not future.done()]
+        if not waiting:
+            return
         try:
-            return await self._fetch(tenant_ids)
+            found = await self._look(list({tenant_id for tenant_id, _ in waiting}), fetch)
+        except Exception as error:  # noqa: BLE001 - the driver's own; those who wait get it
+            _fail([future for _, future in waiting], detail(error))
+            return
+        for tenant_id, future in waiting:
+            if not future.done():
+                future.set_result(found.get(tenant_id))
+
+    async def _look(
+        self,
+        tenant_ids: Sequence[TenantId],
+        fetch: Callable[[Sequence[TenantId]], Awaitable[Mapping[str, T]]],
+    ) -> Mapping[str, T]:
+        try:
+            return await fetch(tenant_ids)
         except Exception:
             await self._drop()
             if not self._there:
                 raise
             # The connection may have been lost long ago: once more.
-            return await self._fetch(tenant_ids)
+            return await fetch(tenant_ids)
+
+    async def _fetch_rows(self, tenant_ids: Sequence[TenantId]) -> dict[str, Sequence[Any]]:
+        driver = self._driver or await self._connected()
+        rows = await driver.fetch(_POSTGRES_ROWS, tenant_ids, timeout=_ANSWER_SECONDS)
+        return {row[0]: tuple(row) for row in rows}
 
     async def _fetch(self, tenant_ids: Sequence[TenantId]) -> dict[str, str]:
         driver = self._driver or await self._connected()
@@ -386,7 +446,7 @@ class PostgresGlances:
             await connection.close()
 
 
-def _fail(waiting: Sequence[asyncio.Future[Hashable | None]], why: str) -> None:
+def _fail(waiting: Sequence[asyncio.Future[Any]], why: str) -> None:
     for future in waiting:
         if not future.done():
             future.set_exception(StoreUnavailable(f"The database can't be read now: {why}"))

@@ -41,7 +41,8 @@ from server.model.states import (
 from server.store import values
 from server.store.claims import read_claims, read_shared_names, record_of
 from server.store.lines import read_driven, read_line
-from server.store.snapshot import snapshot
+from server.store.shared import Shared
+from server.store.snapshot import snapshot, statement
 from server.store.tables import (
     ATTEMPTS,
     BINDINGS,
@@ -190,10 +191,24 @@ class DueRun:
 class Reads:
     """Queries over one engine."""
 
-    def __init__(self, engine: AsyncEngine, at_once: AtOnce | None = None) -> None:
-        """Take the engine, and what reads few rows by their keys at once, where there is such."""
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        at_once: AtOnce | None = None,
+        *,
+        one_statement: AsyncEngine | None = None,
+    ) -> None:
+        """Take the engine, and what reads little with less ado, where there is such.
+
+        Args:
+            engine: For all reads.
+            at_once: Reads few rows by their keys on the event loop.
+            one_statement: Opens no transaction: a statement alone sees one state anyway.
+        """
         self._engine = engine
         self._at_once = at_once
+        self._one_statement = one_statement
+        self._gates = Shared(self._read_gates)
 
     def _snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return snapshot(self._engine)
@@ -201,6 +216,12 @@ class Reads:
     def _glimpse(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a snapshot for few rows by their keys, or by the index of open runs."""
         return self._snapshot() if self._at_once is None else self._at_once.snapshot()
+
+    def _single(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a connection for glimpses that need not see one state: no BEGIN, no ROLLBACK."""
+        if self._one_statement is None:
+            return self._glimpse()
+        return statement(self._one_statement)
 
     async def live(self, tenant_id: TenantId) -> Live | None:
         """Return a tenant with all that decides where it stands, or None."""
@@ -285,7 +306,7 @@ class Reads:
             REQUESTS.c.method == method,
             REQUESTS.c.request_id == request_id,
         )
-        async with self._glimpse() as connection:
+        async with self._single() as connection:
             row = await _one(connection, query)
         if row is None:
             return None
@@ -293,7 +314,7 @@ class Reads:
 
     async def binding(self, tenant_id: str) -> Binding | None:
         """Return a tenant's binding, or None."""
-        async with self._glimpse() as connection:
+        async with self._single() as connection:
             row = await _one(connection, select(BINDINGS).where(BINDINGS.c.tenant_id == tenant_id))
         return None if row is None else binding_of(row)
 
@@ -302,7 +323,7 @@ class Reads:
         query = select(BINDINGS).where(
             BINDINGS.c.site == site, BINDINGS.c.company_fold == fold_name(company_name)
         )
-        async with self._glimpse() as connection:
+        async with self._single() as connection:
             row = await _one(connection, query)
         return None if row is None else binding_of(row)
 
@@ -317,7 +338,7 @@ class Reads:
 
     async def resources(self, tenant_id: str) -> list[Resource]:
         """Return a tenant's documents."""
-        async with self._glimpse() as connection:
+        async with self._single() as connection:
             rows = await _all(
                 connection, select(RESOURCES).where(RESOURCES.c.tenant_id == tenant_id)
             )
@@ -333,7 +354,7 @@ class Reads:
 
         Those whose Company was removed do not count.
         """
-        async with self._glimpse() as connection:
+        async with self._single() as connection:
             return await read_shared_names(connection, names)
 
     async def attempts(self, run_id: str) -> list[Attempt]:
@@ -380,7 +401,8 @@ class Reads:
         if begun:
             query = query.where(RUNS.c.state == RunState.WAITING.value)
         order = (RUNS.c.created_at, RUNS.c.id) if begun else (RUNS.c.due_at, RUNS.c.id)
-        async with self._glimpse() as connection:
+        query = query.add_columns(RUNS.c.state, RUNS.c.worker_id)
+        async with self._single() as connection:
             others = set() if alone else await _living_workers(connection, now) - {worker_id}
             # Nobody drives a run whose worker is not alive.
             left = or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id.not_in(others))
@@ -390,13 +412,21 @@ class Reads:
             wanted = limit if not others else limit * (1 + len(others)) + _SPREAD
             query = query.order_by(*order).limit(wanted + len(driving))
             rows = [row for row in await _all(connection, query) if row["id"] not in driving]
+            if not alone and any(_is_of_another(row, worker_id) for row in rows):
+                # Dead, it seems. Or it began to live after the first look: then it drives them.
+                others = await _living_workers(connection, now) - {worker_id}
+                rows = [
+                    row
+                    for row in rows
+                    if not (_is_of_another(row, worker_id) and row["worker_id"] in others)
+                ]
         return [_due_run(row) for row in _spread(rows[:wanted], limit)]
 
     async def slot_line(
         self, site: str, *, driving: Collection[str], limit: int, before: datetime | None = None
     ) -> list[DueRun]:
         """Return who stands in line for a site's slot, first come first (`server.store.lines`)."""
-        async with self._glimpse() as connection:
+        async with self._single() as connection:
             rows = await read_line(connection, site, driving=driving, limit=limit, before=before)
         return [_due_run(row) for row in rows]
 
@@ -429,13 +459,13 @@ class Reads:
     async def cancellations(self, run_ids: Collection[str]) -> dict[str, Cancellation]:
         """Return which of these runs a person ordered to stop."""
         query = select(RUNS).where(RUNS.c.id.in_(run_ids), RUNS.c.cancelled_at.is_not(None))
-        async with self._glimpse() as connection:
+        async with self._single() as connection:
             found = [values.run(row) for row in await _all(connection, query)]
         return {run.id: run.cancellation for run in found if run.cancellation is not None}
 
     async def run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
-        async with self._glimpse() as connection:
+        async with self._single() as connection:
             row = await _one(connection, select(RUNS).where(RUNS.c.id == run_id))
         return None if row is None else values.run(row)
 
@@ -450,7 +480,12 @@ class Reads:
 
     async def gates(self) -> dict[str, Gate]:
         """Return every site's gate."""
-        async with self._glimpse() as connection:
+        if self._one_statement is None:
+            return await self._read_gates()
+        return dict(await self._gates.read())
+
+    async def _read_gates(self) -> dict[str, Gate]:
+        async with self._single() as connection:
             rows = await _all(connection, select_gates(connection))
         return {row["site"]: gate_of(row) for row in rows}
 
@@ -554,6 +589,10 @@ async def _living_workers(connection: AsyncConnection, now: datetime) -> set[str
     """Return the workers whose lease lasts; there are as many as processes that drive."""
     rows = await _all(connection, select_workers(connection).where(WORKERS.c.stopped_at.is_(None)))
     return {worker.id for worker in map(values.worker, rows) if worker.is_alive(now)}
+
+
+def _is_of_another(row: RowMapping, worker_id: WorkerId) -> bool:
+    return row["state"] == RunState.RUNNING.value and row["worker_id"] not in {None, worker_id}
 
 
 def _spread(rows: Sequence[RowMapping], limit: int) -> Sequence[RowMapping]:

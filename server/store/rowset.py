@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
-    Text,
     bindparam,
-    cast,
     column,
     func,
     literal_column,
@@ -29,6 +27,7 @@ from sqlalchemy import (
     text,
     true,
 )
+from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -39,13 +38,14 @@ from server.store.columns import time_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import ClauseElement, Connection, Executable, Subquery, Table
+    from sqlalchemy import ClauseElement, Connection, Subquery, Table
     from sqlalchemy.types import TypeEngine
 
 # What both databases take as it is: a row in the order of its columns.
 Cells = tuple[str | int | float | None, ...]
 
-_PARAMETER = "rows"
+# The one parameter of a statement, sent as text.
+_PARAMETER = "CAST(CAST($1 AS text) AS json)"
 # With the most columns of a table below what SQLite takes as parameters of one statement.
 _MOST_ROWS = 64
 # Stands for the rows until their number is known; a name that no statement of ours has.
@@ -128,8 +128,7 @@ class Batched:
         self._make = make
         # Not functools: a cache on a method keeps its object for ever.
         self._texts: dict[int, str] = {}
-        # Any: an Executable, which by its type can't be compiled.
-        self._postgres: Any = None
+        self._postgres = ""
 
     def run(self, connection: Connection, rows: Sequence[Cells]) -> Iterator[Sequence[Any]]:
         """Run it, and give what it returns, row by row."""
@@ -137,12 +136,10 @@ class Batched:
             for part in _parts(rows):
                 yield from _executed(connection, self._text(len(part)), part)
         elif rows:
-            if self._postgres is None:
-                self._postgres = self._make(_recordset(self._columns))
-            yield from connection.execute(
-                self._postgres,
-                {_PARAMETER: _json(list(self._columns), rows)},
-            )
+            if not self._postgres:
+                self._postgres = _postgres_text(self._make(_recordset(self._columns)))
+            parameter = _json(list(self._columns), rows)
+            yield from connection.exec_driver_sql(self._postgres, (parameter,))
 
     def _text(self, count: int) -> str:
         if count not in self._texts:
@@ -162,8 +159,8 @@ def _insert(
         for part in _parts(rows):
             _executed(connection, _values_insert(table, len(part), overwrite), part)
     elif rows:
-        connection.execute(
-            _recordset_insert(table, overwrite), {_PARAMETER: _json(table.columns.keys(), rows)}
+        connection.exec_driver_sql(
+            _recordset_insert(table, overwrite), (_json(table.columns.keys(), rows),)
         )
 
 
@@ -202,12 +199,11 @@ def _values_insert(table: Table, count: int, overwrite: bool) -> str:  # noqa: F
 
 
 @lru_cache(maxsize=64)
-def _recordset_insert(table: Table, overwrite: bool) -> Executable:  # noqa: FBT001 - a cache's key
+def _recordset_insert(table: Table, overwrite: bool) -> str:  # noqa: FBT001 - a cache's key
     names = table.columns.keys()
     rows = _recordset({name: table.c[name].type for name in names})
     insert = postgresql_insert(table).from_select(names, select(*(rows.c[name] for name in names)))
-    statement: Executable = _overwriting(insert, table, overwrite)
-    return statement
+    return _postgres_text(_overwriting(insert, table, overwrite))
 
 
 def _overwriting(insert: Any, table: Table, overwrite: bool) -> Any:  # noqa: FBT001 # Any: of either dialect
@@ -233,11 +229,16 @@ def _marks(columns: int, count: int) -> str:
 
 def _recordset(columns: Mapping[str, TypeEngine[Any]]) -> Subquery:
     records = (
-        func.json_to_recordset(cast(bindparam(_PARAMETER, type_=Text), JSON))
+        func.json_to_recordset(literal_column(_PARAMETER, JSON))
         .table_valued(*(column(name, type_) for name, type_ in columns.items()))
         .render_derived(name="record", with_types=True)
     )
     return select(*(records.c[name] for name in columns)).where(true()).subquery("batch")
+
+
+def _postgres_text(statement: ClauseElement) -> str:
+    """Compile a statement for good: to look it up takes as long as to send it."""
+    return str(statement.compile(dialect=_POSTGRES, compile_kwargs=_LITERAL))
 
 
 def _json(columns: Sequence[str], rows: Sequence[Cells]) -> str:
@@ -252,4 +253,5 @@ def _cells(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Cells]:
 # Made once: `json.dumps` with options makes an encoder a call.
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SQLITE = sqlite_dialect()
+_POSTGRES = postgresql_dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 _LITERAL = {"literal_binds": True}

@@ -28,3 +28,20 @@ async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield connection
     except DRIVER_ERRORS as error:
         raise StoreUnavailable(f"The database can't be read now: {detail(error)}") from error
+
+
+@asynccontextmanager
+async def statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a connection for one statement, which sees one state by itself.
+
+    Args:
+        engine: In autocommit: a transaction would cost two further round trips.
+
+    Raises:
+        StoreUnavailable: if the database can't be read now.
+    """
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    except DRIVER_ERRORS as error:
+        raise StoreUnavailable(f"The database can't be read now: {detail(error)}") from error

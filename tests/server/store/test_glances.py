@@ -164,6 +164,37 @@ async def test_calls_share_the_next_look_and_never_the_one_under_way(
     assert await early is not None
 
 
+async def test_those_who_wait_for_rows_share_the_next_read(
+    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = cast("PostgresGlances", postgres_scene.database.glances)
+    fetch = looks._fetch_rows
+    batches: list[list[str]] = []
+    go = asyncio.Event()
+
+    async def counted(tenant_ids: Any) -> Any:  # Any: ids, rows
+        batches.append(sorted(tenant_ids))
+        await go.wait()
+        return await fetch(tenant_ids)
+
+    monkeypatch.setattr(looks, "_fetch_rows", counted)
+    first, second = await postgres_scene.tenant("One"), await postgres_scene.tenant("Two")
+    early = asyncio.create_task(looks.live(first))
+    while not batches:
+        await asyncio.sleep(0)
+    late = [asyncio.create_task(looks.live(one)) for one in (first, second, second, UNKNOWN)]
+    await asyncio.sleep(0)
+    # Written while the first read is out: those who called later must see it.
+    await postgres_scene.written(TenantOperation(tenant_id=first, at=NOON, log=logs()))
+    go.set()
+    found = await asyncio.wait_for(asyncio.gather(*late), 30)
+    assert batches == [[first], sorted([first, second, UNKNOWN])]
+    assert [live and live.record.tenant.id for live in found] == [first, second, second, None]
+    assert found[0] is not None
+    assert found[0].record == await postgres_scene.record(first)
+    assert await early is not None
+
+
 async def test_a_lost_connection_is_made_anew(postgres_scene: Scene) -> None:
     given = await postgres_scene.tenant()
     looks = cast("PostgresGlances", postgres_scene.database.glances)
@@ -173,6 +204,11 @@ async def test_a_lost_connection_is_made_anew(postgres_scene: Scene) -> None:
     driver: Any = (await connection.get_raw_connection()).driver_connection
     driver.terminate()
     assert await looks.mark(given) == before
+    driver = looks._driver
+    driver.terminate()
+    live = await looks.live(given)
+    assert live is not None
+    assert live.record.tenant.id == given
 
 
 async def test_looks_that_fail_say_that_the_database_cant_be_read(
@@ -184,5 +220,8 @@ async def test_looks_that_fail_say_that_the_database_cant_be_read(
         raise OSError("refused")
 
     monkeypatch.setattr(looks, "_fetch", broken)
+    monkeypatch.setattr(looks, "_fetch_rows", broken)
     with pytest.raises(StoreUnavailable, match="can't be read now"):
         await looks.mark(UNKNOWN)
+    with pytest.raises(StoreUnavailable, match="can't be read now"):
+        await looks.live(UNKNOWN)

@@ -14,6 +14,7 @@ from server.model.identifiers import TenantId, WorkerId
 from server.model.records import Hold
 from server.model.spec import DEFAULT_PAYMENT_METHODS
 from server.model.states import GateState, LogLevel, ResourceState, RunState, StepState, TenantState
+from server.store import reads
 from server.store.operations import TenantOperation
 from server.store.reads import SweepMark
 from tests.server.store.scene import (
@@ -31,6 +32,8 @@ from tests.server.store.scene import (
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from server.store.claims import Claim
     from tests.server.store.scene import Scene
@@ -145,6 +148,24 @@ async def test_a_run_of_a_worker_that_stopped_is_claimed_at_once(scene: Scene) -
     await scene.beat("other", stopped=True)
     tenant_id = await with_run(scene, RunState.RUNNING, worker_id="other")
     assert await due(scene) == [tenant_id]
+
+
+async def test_a_run_of_a_worker_that_began_while_it_was_looked_is_left_to_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.beat("other")
+    await with_run(scene, RunState.RUNNING, worker_id="other")
+    mine = await with_run(scene, RunState.QUEUED)
+    looks: list[int] = []
+    look = reads._living_workers
+
+    async def late(connection: AsyncConnection, now: datetime) -> set[str]:
+        looks.append(1)
+        return set() if len(looks) == 1 else await look(connection, now)
+
+    monkeypatch.setattr(reads, "_living_workers", late)
+    assert await due(scene) == [mine]
+    assert len(looks) == 2
 
 
 async def test_a_lease_from_the_future_keeps_nothing(scene: Scene) -> None:

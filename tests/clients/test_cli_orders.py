@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 from collections import deque
@@ -15,6 +14,7 @@ from tests.clients import builders
 from tests.clients.builders import TENANT
 from tests.clients.fake_service import FakeService, Fault, Hang, Serving
 from tests.clients.processes import GUARD_SECONDS, finish, run, running
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,9 +157,7 @@ async def test_ctrl_c_ends_the_watch_of_a_file_and_says_how_to_look_again(
     service.watches.extend([[builders.status(1), Hang()]])
     command = ("start", "-f", str(file), "--watch", "--address", server.address)
     async with running(*command) as process:
-        async with asyncio.timeout(GUARD_SECONDS):
-            while not service.requests["WatchStatus"]:
-                await asyncio.sleep(0.01)
+        await until(lambda: service.requests["WatchStatus"], seconds=GUARD_SECONDS)
         process.send_signal(signal.SIGINT)
         result = await finish(process)
     assert result.code == 130

@@ -19,6 +19,7 @@ from server.errors import EngineError
 from server.standin.app import create_app
 from tests.server.erpnext.conftest import credentials
 from tests.server.erpnext.context import MemoryContext, drive, kenyan
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,8 +59,7 @@ async def test_a_private_authority_is_trusted_only_where_it_is_named(tmp_path: P
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         stranger = ErpNextEngine(url=f"https://localhost:{port}", credentials=credentials())

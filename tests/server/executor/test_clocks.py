@@ -15,6 +15,7 @@ from server.store.operations import WorkerOperation
 from tests.server.executor import scene
 from tests.server.executor.scene import COMPANY, PATIENCE_SECONDS, WHOLE
 from tests.server.executor.test_takeover import hang
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -105,9 +106,7 @@ async def test_heartbeats_that_are_lost_while_work_lives_stop_it_from_sending(
         return await submit(operation)
 
     database.submit = no_beats  # type: ignore[method-assign]  # the outage
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while store.executor._lease.holds():
-            await asyncio.sleep(0.02)
+    await until(lambda: not store.executor._lease.holds(), seconds=PATIENCE_SECONDS)
     sent: list[str] = []
     send = store.engine.send
 

@@ -15,6 +15,7 @@ from server.model.step_context import EngineHealth
 from server.store.operations import GateOperation
 from server.store.site_operations import ProbeTake
 from tests.server.executor.scene import COMPANY, now
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from tests.server.executor.scene import Shop, Store
@@ -55,12 +56,11 @@ async def shut(store: Store, *, in_seconds: float) -> str:
 
 
 async def until_open(store: Store) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            gate = (await store.database.reads.gates())[store.engine.site]
-            if gate.state is GateState.UP:
-                return
-            await asyncio.sleep(0.01)
+    async def is_open() -> bool:
+        gate = (await store.database.reads.gates())[store.engine.site]
+        return gate.state is GateState.UP
+
+    await until(is_open, seconds=30)
 
 
 async def test_of_many_processes_one_asks_at_a_time(still: Shop) -> None:
@@ -74,9 +74,7 @@ async def test_of_many_processes_one_asks_at_a_time(still: Shop) -> None:
     def looked() -> int:
         return sum(len(looks) for _, looks in probers)
 
-    async with asyncio.timeout(30):
-        while looked() < 5:
-            await asyncio.sleep(0.01)
+    await until(lambda: looked() >= 5, seconds=30)
     # Whoever finds the time due takes it, by one conditional update.
     due = now() + timedelta(seconds=100)
     await shut(stores[0], in_seconds=0)

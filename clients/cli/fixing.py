@@ -149,10 +149,7 @@ async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> E
     able = [case for case in cases if _is_able(case)]
     left = [case for case in cases if case not in able]
     if not output.as_json:
-        output.note(
-            f"{len(cases)} tenants stand still: {len(able)} can be driven on now, {len(left)} "
-            "need something mended first, or move already."
-        )
+        output.note(overview(able=len(able), left=len(left)))
     if request.dry_run or not able or not await _agree(f"Drive {len(able)} on?", request, output):
         if output.as_json:
             looked = [_Fixing(rounds=[_Round(case=case)]) for case in cases]
@@ -160,6 +157,17 @@ async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> E
         return ExitCode.TENANT_NOT_WELL if cases else ExitCode.DONE
     done = await asyncio.gather(*(_to_the_end(client, case) for case in able))
     return _told_all(done, left, output)
+
+
+def overview(*, able: int, left: int) -> str:
+    """Return in one sentence how many tenants stand still, and what can be done for them."""
+    standing = able + left
+    stand = "1 tenant stands still" if standing == 1 else f"{standing} tenants stand still"
+    need, move = ("needs", "moves") if left == 1 else ("need", "move")
+    return (
+        f"{stand}: {able} can be driven on now, {left} {need} something mended first, "
+        f"or {move} already."
+    )
 
 
 def _told_all(done: Sequence[_Fixing], left: Sequence[_Case], output: Output) -> ExitCode:

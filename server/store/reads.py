@@ -283,7 +283,11 @@ class Reads:
                 never = standing.where(
                     TENANTS.c.look_at.is_(None), TENANTS.c.id > ("" if after is None else after.id)
                 )
-                rows = await connection.execute(never.order_by(TENANTS.c.id).limit(limit))
+                # By `look_at` too, all of them equal: only the index of the unsettled has that
+                # order. By `id` alone PostgreSQL reads every tenant, for it expects the unsettled
+                # to lie scattered among all (11 times as long at a million as at ten thousand).
+                never = never.order_by(TENANTS.c.look_at, TENANTS.c.id)
+                rows = await connection.execute(never.limit(limit))
                 marks = [SweepMark(*row) for row in rows]
             else:
                 here = literal(after.look_at, NullType())

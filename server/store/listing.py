@@ -208,18 +208,23 @@ class _Query:
         found: list[Select[Any]] = []
         if listing.text:
             words = TENANT_WORDS.c.words
+            # In the order of the index: else PostgreSQL reads the table until it has enough, and
+            # where a word's tenants lie close together that is most of it.
             found.append(
-                select(TENANT_WORDS.c.tenant_id).where(
-                    words >= listing.text, words < listing.text + _LAST_CHARACTER
-                )
+                select(TENANT_WORDS.c.tenant_id)
+                .where(words >= listing.text, words < listing.text + _LAST_CHARACTER)
+                .order_by(words)
             )
         if self._stuck_before is not None:
             # Since an unknown time is long enough, too: that row was changed by hand.
             since, unsettled = TENANTS.c.unsettled_since, select(TENANTS.c.id).where(_UNSETTLED)
-            # Two ranges of one index, which an OR would not be.
-            stuck = union_all(
-                unsettled.where(since.is_(None)), unsettled.where(since <= self._stuck_before)
-            ).subquery()
+            # Two ranges of one index, which an OR would not be; in its order, as above.
+            ranges = (since.is_(None), since <= self._stuck_before)
+            parts = (
+                unsettled.where(range_).order_by(since).limit(_number(MOST_SORTED + 1)).subquery()
+                for range_ in ranges
+            )
+            stuck = union_all(*(select(part) for part in parts)).subquery()
             found.append(select(stuck.c.id))
         if listing.held:
             found.append(select(TENANTS.c.id).where(_HELD))

@@ -177,7 +177,7 @@ def _queue(places: _Places, *, quick: bool) -> Iterator[Row]:
 
 
 def _rate(url: str, open_runs: int, *more: str, quick: bool) -> float:
-    tenants = max(60, min(open_runs * 8, 1500)) // (2 if quick else 1)
+    tenants = max(60, min(open_runs * 6, 768)) // (2 if quick else 1)
     got = ours("core_ours", "--url", url, "--tenants", tenants, "--open", open_runs, *more)
     return float(got["rate"])
 

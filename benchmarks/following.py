@@ -46,7 +46,7 @@ def _read(page: int, *, quick: bool) -> Iterator[Row]:
         line = b"x" * (sum(map(len, messages)) // entries)
         with bare_server(place, line, entries) as bare:
             for streams in (1, 16):
-                given = ("--streams", "--callers", streams, "--slices", 3 if quick else 6)
+                given = ("--streams", "--callers", streams, "--slices", 2 if quick else 4)
                 got = in_turn(shop, bare, place, [request], "--method", LOGS, *given)
                 what = "one entry a message" if page else "in pages"
                 yield beside_bare(
@@ -60,7 +60,7 @@ def _read(page: int, *, quick: bool) -> Iterator[Row]:
         if page:
             return
         with bare_server(place, max(messages, key=len), len(messages)) as bare:
-            given = ("--streams", "--callers", 16, "--slices", 3 if quick else 6)
+            given = ("--streams", "--callers", 16, "--slices", 2 if quick else 4)
             got = in_turn(shop, bare, place, [request], "--method", LOGS, *given)
             yield beside_bare(
                 "StreamLogs in pages, 16 streams, beside a bare stream of the same bytes",

@@ -5,7 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from server.settings import Settings
+
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def shipped_times() -> dict[str, str]:
+    """Return the times of a service that nobody set any for, as variables of its environment.
+
+    An `Installation` has shorter ones, so that tests need not wait.
+    """
+    names = ("lease_seconds", "sweep_seconds")
+    return {
+        f"PROVISIONER_{each.upper()}": str(Settings.model_fields[each].default) for each in names
+    }
 
 
 def processor_seconds(pid: int) -> float:

@@ -43,7 +43,7 @@ def _at_rest(kind: str, *, quick: bool) -> Iterator[Row]:
         ]
         with bare_server(place, answers(shop, STATUS, requests[0])[0]) as bare:
             for callers in CALLERS:
-                given = ("--callers", callers, "--slices", 4 if quick else 10)
+                given = ("--callers", callers, "--slices", 3 if quick else 6)
                 got = in_turn(shop, bare, place, requests, "--method", STATUS, *given)
                 yield beside_bare(
                     f"GetStatus with authentication, {kind}, {callers} callers",
@@ -62,7 +62,7 @@ def _while_provisioning(kind: str, *, quick: bool) -> Iterator[Row]:
         shop.tell({"busy": _OPEN})
         with bare_server(place, answers(shop, STATUS, requests[0])[0]) as bare:
             for callers in (1, 16):
-                given = ("--callers", callers, "--slices", 3 if quick else 8)
+                given = ("--callers", callers, "--slices", 2 if quick else 5)
                 got = in_turn(shop, bare, place, requests, "--method", STATUS, *given)
                 mine, other = got["ours"], got["theirs"]
                 yield Row(
@@ -99,7 +99,7 @@ def _over_http(*, quick: bool) -> Iterator[Row]:
             what = "that returns ready bytes" if ready else "that returns the object"
             with beside("bare_rest", "--answer", place / "body", *more) as bare:
                 for callers in (1, 16):
-                    given = ("--http", "--callers", callers, "--slices", 3 if quick else 8)
+                    given = ("--http", "--callers", callers, "--slices", 2 if quick else 4)
                     got = in_turn(shop, bare, place, requests, *given, port="http")
                     yield beside_bare(
                         f"REST status, SQLite, {callers} callers, beside a FastAPI route {what}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from benchmarks.measuring import shipped_times
 from benchmarks.rows import Row
 from benchmarks.run import database, folder
 from tests.support import postgres
@@ -26,11 +27,11 @@ _PATIENCE_SECONDS = 120
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Kill 20 times on each database; side by side on PostgreSQL, as each waits for its lease."""
+    """Kill 20 times and more; side by side on PostgreSQL, where each waits for its lease."""
     with folder() as place:
         took = asyncio.run(_restarts(place, 3 if quick else 20))
     yield _row("kill -9 of the only process to its run moving again, SQLite", took, 2.0)
-    lanes, rounds = (2, 1) if quick else (5, 4)
+    lanes, rounds = (2, 1) if quick else (7, 3)
     with postgres.cluster() as cluster, database(cluster) as url, folder() as place:
         took = asyncio.run(_takeovers(url, place, lanes, rounds))
     yield _row(
@@ -58,7 +59,7 @@ def _row(name: str, took: list[float], goal: float) -> Row:
 
 async def _restarts(place: Path, times: int) -> list[float]:
     """Kill the service in mid-run, start it, and wait for the first attempt of the new worker."""
-    shop = Installation(place)
+    shop = Installation(place, settings=shipped_times())
     await shop.start_site()
     await shop.site_faults({"latency_ms": 60})
     await shop.start_server()

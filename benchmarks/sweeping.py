@@ -104,7 +104,7 @@ async def _sweeper(store: Database) -> Sweeper:
 def _listed(kind: str, url: str, place: Path, size: int, *, quick: bool) -> Iterator[Row]:
     """List over gRPC, signed in: every filter in every order, first pages and later ones."""
     with our_server(url, place, "--tenants", 0) as shop:
-        took = asyncio.run(_calls(shop, 1 if quick else 3))
+        took = asyncio.run(_calls(shop, 1 if quick else 2))
     times = sorted(each for _, each in took)
     slowest = max(took, key=lambda each: each[1])
     yield alone(

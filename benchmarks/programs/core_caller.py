@@ -48,7 +48,7 @@ class Finish:
 
 def warm_up(at_once: int) -> int:
     """Return how many tenants are ordered before the measure."""
-    return max(16, at_once * 2)
+    return max(16, min(at_once, 128))
 
 
 async def measure(port: int, tenants: int, at_once: int) -> float:

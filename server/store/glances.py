@@ -334,8 +334,8 @@ class PostgresGlances:
         return None if row is None else _live(row)
 
     async def gate(self, site: str) -> Gate | None:
-        """Return a site's gate."""
-        return await self._reads.gate(site)
+        """Return a site's gate: a batch of runs asks in one moment, and shares one read."""
+        return (await self._reads.gates()).get(site)
 
     def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
         """Let those who wait hear at once that no answer comes."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from sqlalchemy import event
 
 from server.errors import StoreUnavailable
 from server.model.identifiers import TenantId, WorkerId
@@ -193,6 +194,24 @@ async def test_those_who_wait_for_rows_share_the_next_read(
     assert found[0] is not None
     assert found[0].record == await postgres_scene.record(first)
     assert await early is not None
+
+
+async def test_sixty_runs_that_look_at_their_sites_gate_share_a_read(postgres_scene: Scene) -> None:
+    await postgres_scene.gate()
+    looks = postgres_scene.database.glances
+    sent: list[str] = []
+
+    def note(*told: Any) -> None:  # Any: as SQLAlchemy's events tell it
+        sent.append(told[2])
+
+    engine = postgres_scene.database._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    gates = await asyncio.gather(*(looks.gate(SITE) for _ in range(60)))
+    event.remove(engine, "before_cursor_execute", note)
+    assert {gate and gate.state for gate in gates} == {GateState.UP}
+    # Each with a transaction of its own took most of what a tenant costs (decision 0044).
+    assert len(sent) == 1
+    assert await looks.gate("nowhere") is None
 
 
 async def test_a_lost_connection_is_made_anew(postgres_scene: Scene) -> None:

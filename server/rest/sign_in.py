@@ -10,10 +10,9 @@ from server.errors import NotSignedIn
 from server.limits import MAX_OLD_PAGE
 from server.model.access import MembershipStatus
 from server.model.actor import Role
-from server.model.states import TenantState
 from server.rest import bodies, documented, people
 from server.rest.answers import NOT_A_MEMBER, UNAUTHORIZED, CompactJson, Refusal, refusal_of
-from server.rest.words import legacy_status
+from server.rest.words import IN_USE, legacy_status
 from server.store.tenant_pages import TenantFilter
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from server.rest.parts import Parts
     from server.store.tenant_pages import ListedTenant
 
-# Nobody works with a tenant that is gone.
-_ACTIVE = frozenset(TenantState) - {TenantState.DEPROVISIONED}
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -120,7 +117,7 @@ async def _tenants_of(parts: Parts, user: User) -> list[ListedTenant]:
             for each in await parts.access.users.memberships(user.id)
             if each.status is MembershipStatus.ACTIVE
         ]
-    wanted = TenantFilter(free=_ACTIVE, ids=ids)
+    wanted = TenantFilter(free=IN_USE, held=IN_USE, ids=ids)
     _, found = await parts.pages.page(wanted, skip=0, limit=MAX_OLD_PAGE)
     if ids is None:
         return found

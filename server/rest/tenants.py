@@ -17,7 +17,7 @@ from server.model.states import TenantState
 from server.rest import bodies, documented, people
 from server.rest.answers import CompactJson, Refusal, refusal_of, typed
 from server.rest.parts import Parts, checked_id
-from server.rest.words import LegacyStatus, legacy_status, parse_status, time_text
+from server.rest.words import IN_USE, LegacyStatus, legacy_status, parse_status, time_text
 from server.store.tenant_pages import TenantFilter
 from server.validation import RawSpec
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from server.store.tenant_pages import ListedTenant
 
 _FIELDS = {"company_name": "name", "email": "admin_email", "password": "admin_password"}
-_WORDS = ", ".join(LegacyStatus)
+# The old server's word for a tenant that is in use, whatever became of its provisioning.
+_IN_USE = "ACTIVE"
+_WORDS = f"{', '.join(LegacyStatus)} or {_IN_USE}"
 _NO_ENGINE = typed(
     "engine_unstable",
     "Engine not stable. No engine is configured here: set PROVISIONER_ENGINES_FILE.",
@@ -205,6 +207,8 @@ def _filter(status: str, engine: str) -> TenantFilter:
     )
     if not status.strip():
         return wanted
+    if status.strip().upper() == _IN_USE:
+        return replace(wanted, free=IN_USE, held=IN_USE)
     word = parse_status(status)
     if word is None:
         raise Refusal(

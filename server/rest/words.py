@@ -52,6 +52,9 @@ _STORED_SPELLINGS = {
     "NOT_PROVISIONED": LegacyStatus.NOT_STARTED,
 }
 
+# The old server's ACTIVE: nobody works with a tenant that is gone.
+IN_USE = frozenset(TenantState) - {TenantState.DEPROVISIONED}
+
 # `"errors":[` ... `]` is cut out whole by grep; unquoted, the shell expands `*`, `?` and
 # `[`; quotes and backslashes would be escaped, and cut a value short.
 _UNFIT = str.maketrans(

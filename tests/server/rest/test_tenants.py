@@ -266,6 +266,8 @@ async def test_the_list_is_newest_first_with_owner_and_members(rig: Rig) -> None
         ("?status=FAILED", ["Neema Stores"]),
         ("?status=NOT_STARTED", ["Elsewhere"]),
         ("?status=COMPLETED", []),
+        ("?status=ACTIVE", ["Elsewhere", "Kijani Stores", "Neema Stores"]),
+        ("?status=active&engine=erpnext", ["Kijani Stores", "Neema Stores"]),
         ("?status=&engine=&unknown=1", ["Elsewhere", "Kijani Stores", "Neema Stores"]),
     ],
 )
@@ -277,6 +279,17 @@ async def test_the_list_is_paged_and_filtered(rig: Rig, query: str, names: list[
     await rig.post("/iam/tenants", json={**NEW_TENANT, "name": "Elsewhere", "engine": "odoo"})
     answer = await rig.get(f"/iam/tenants{query}", headers=await rig.signed_in(**ADMIN))
     assert [each["name"] for each in answer.json()["tenants"]] == names
+
+
+async def test_active_is_every_tenant_that_is_not_gone(rig: Rig) -> None:
+    gone = await rig.begun("Neema Stores")
+    rig.ended(gone, "CANCELLED", done=0)
+    rig.sql("UPDATE tenants SET state = 'DEPROVISIONED' WHERE id = ?", gone)
+    failed = await rig.begun("Kijani Stores")
+    rig.ended(failed, "FAILED", done=2)
+    answer = await rig.get("/iam/tenants?status=ACTIVE", headers=await rig.signed_in(**ADMIN))
+    assert (answer.status_code, answer.json()["total"]) == (200, 1)
+    assert [each["name"] for each in answer.json()["tenants"]] == ["Kijani Stores"]
 
 
 @pytest.mark.parametrize(

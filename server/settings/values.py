@@ -186,6 +186,11 @@ def _secret(value: object) -> object:
     return value
 
 
+def _named(name: str) -> str:
+    """Return a setting by both its names: whoever set one of them looks for that one."""
+    return f"{name} ({ENV_PREFIX}{name.upper()})"
+
+
 _Days = Annotated[float, BeforeValidator(_number), Field(ge=0, le=36500, allow_inf_nan=False)]
 
 
@@ -315,39 +320,48 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.admin_password is not None and self.admin_password_file is not None:
-            raise ValueError(
-                "admin_password and admin_password_file are both given. Give one of them."
-            )
-        if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ValueError("tls_cert_file and tls_key_file go together. Give both.")
-        if (self.webhook_url is None) != (self.webhook_secret_file is None):
-            raise ValueError(
-                "webhook_url and webhook_secret_file belong together. Give both, or none."
-            )
-        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
-            raise ValueError(
-                "tls_client_ca_file is given without tls_cert_file. Give certificate and key too."
-            )
+        self._demand_pairs()
         exposed = " and ".join(self._exposed())
         if not exposed or self.insecure:
             return self
         if not self.auth:
             raise ValueError(
-                f"auth is off, but {exposed}, which others may reach. Set auth to on, or listen "
-                "on 127.0.0.1. To do it all the same: --insecure."
+                f"{_named('auth')} is off, but {exposed}, which others may reach. Set it to on, or "
+                "listen on 127.0.0.1. To do it all the same: --insecure."
             )
         if self.tls_cert_file is None:
             raise ValueError(
                 f"{exposed}, which others may reach, and there is no TLS: passwords and tokens "
-                "would be readable on the way. Give tls_cert_file and tls_key_file, or listen on "
-                "127.0.0.1. Behind a proxy that speaks TLS: --insecure."
+                f"would be readable on the way. Give {_named('tls_cert_file')} and "
+                f"{_named('tls_key_file')}, or listen on 127.0.0.1. Behind a proxy that speaks TLS: "
+                "--insecure."
             )
         return self
 
+    def _demand_pairs(self) -> None:
+        if self.admin_password is not None and self.admin_password_file is not None:
+            raise ValueError(
+                f"{_named('admin_password')} and {_named('admin_password_file')} are both given. "
+                "Give one of them."
+            )
+        pairs = (("tls_cert_file", "tls_key_file"), ("webhook_url", "webhook_secret_file"))
+        for pair in pairs:
+            given = [name for name in pair if getattr(self, name) is not None]
+            if len(given) == 1:
+                missing = next(name for name in pair if name not in given)
+                raise ValueError(
+                    f"{_named(given[0])} is given without {_named(missing)}; they go together. "
+                    "Give both, or none."
+                )
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError(
+                f"{_named('tls_client_ca_file')} is given without {_named('tls_cert_file')}. Give "
+                f"that and {_named('tls_key_file')} too."
+            )
+
     def _exposed(self) -> list[str]:
         return [
-            f"{name} is {address}"
+            f"{_named(name)} is {address}"
             for name, address in (
                 ("grpc_address", self.grpc_address),
                 ("http_address", self.http_address),

@@ -259,8 +259,30 @@ def test_auth_is_off_only_while_nobody_else_can_call(name: str) -> None:
     assert not _load(auth="off").auth
     assert _load(**{"auth": "on", "insecure": "on", name: "0.0.0.0:1"}).auth
     message = _refused(**{"auth": "off", name: "0.0.0.0:1"})
-    assert "auth is off" in message
-    assert f"{name} is 0.0.0.0:1" in message
+    assert "auth (PROVISIONER_AUTH) is off" in message
+    assert f"{name} (PROVISIONER_{name.upper()}) is 0.0.0.0:1" in message
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"grpc_address": "0.0.0.0:1"}, ["grpc_address", "tls_cert_file", "tls_key_file"]),
+        ({"tls_cert_file": "c"}, ["tls_cert_file", "tls_key_file"]),
+        ({"tls_key_file": "k"}, ["tls_key_file", "tls_cert_file"]),
+        ({"tls_client_ca_file": "a"}, ["tls_client_ca_file", "tls_cert_file", "tls_key_file"]),
+        ({"webhook_url": "https://a.example"}, ["webhook_url", "webhook_secret_file"]),
+        (
+            {"admin_password": "x", "admin_password_file": "y"},
+            ["admin_password", "admin_password_file"],
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_named_as_the_operator_set_them(
+    given: dict[str, str], named: list[str]
+) -> None:
+    message = _refused(**given)
+    for name in named:
+        assert f"{name} (PROVISIONER_{name.upper()})" in message
 
 
 @pytest.mark.parametrize(

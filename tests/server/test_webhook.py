@@ -235,8 +235,8 @@ async def test_it_goes_on_by_itself_until_it_is_stopped(store: Database) -> None
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"webhook_url": "https://a.example/x"}, "belong together"),
-        ({"webhook_secret_file": "s"}, "belong together"),
+        ({"webhook_url": "https://a.example/x"}, "go together"),
+        ({"webhook_secret_file": "s"}, "go together"),
         ({"webhook_url": "ftp://a.example", "webhook_secret_file": "s"}, "https://"),
         ({"webhook_url": "https://", "webhook_secret_file": "s"}, "name a host"),
     ],

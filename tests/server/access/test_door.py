@@ -125,7 +125,7 @@ def test_where_others_can_reach_it_plain_text_or_no_sign_in_is_refused_unless_it
         exposed: dict[str, Any] = {name: _EVERYWHERE}
         with pytest.raises(ValidationError, match="no TLS"):
             Settings(**exposed)
-        with pytest.raises(ValidationError, match="auth is off"):
+        with pytest.raises(ValidationError, match=r"auth \(PROVISIONER_AUTH\) is off"):
             Settings(**exposed, auth=False)
         assert Settings(**exposed, insecure=True).is_exposed
 

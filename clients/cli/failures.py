@@ -212,9 +212,9 @@ def _next_for_tenant(error: ProvisionerError, request: Request) -> str:
         return ""
     tenant = shlex.quote(request.tenant)
     match error:
-        case FailedPrecondition():
+        case FailedPrecondition(reason="TENANT_IN_MOTION"):
             return f"provisioner status {tenant} --watch"
-        case RevisionChanged():
+        case FailedPrecondition() | RevisionChanged():
             return f"provisioner status {tenant}"
         case CursorTooOld() | CursorOutOfRange():
             return f"provisioner logs {tenant}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk, refuse_in_motion
+from server.commands.desk import OrderDesk, refuse_in_motion, refused
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
 from server.erpnext.adoption import CompanyLook, Compared, look_at_company
 from server.errors import EngineError, EngineNotReady, Refused
@@ -235,9 +235,10 @@ def _has_its_company(record: Record) -> bool:
 
 def _refused(tenant_id: TenantId, record: Record, adoption: Adoption) -> Refused:
     if not adoption.company_name:
-        return Refused(
+        return refused(
             f"There is no Company {record.tenant.spec.company_name!r} at the engine. To have one "
-            f"made: provisioner continue {tenant_id}",
+            "made",
+            then=f"provisioner continue {tenant_id}",
             code="NO_COMPANY_TO_ADOPT",
         )
     against = "; ".join(

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk
-from server.errors import Refused
+from server.commands.desk import OrderDesk, refused
 from server.model.blueprint import blueprint_of
 from server.model.derive import derive
 from server.model.left_behind import in_words
@@ -33,6 +32,7 @@ from server.store.operations import LogDraft, RunRow, TenantOperation
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from server.errors import Refused
     from server.model.actor import Actor
     from server.model.blueprint import StepType
     from server.model.identifiers import TenantId
@@ -69,17 +69,12 @@ class Cancelling(OrderDesk):
         if standing.state is TenantState.CANCELLED:
             return self._remember(asked)
         if run is None or standing.state in {TenantState.COMPLETED, TenantState.DEPROVISIONED}:
-            raise Refused(
-                f"Tenant {asked.tenant_id} is {standing.state.value}: no run of it is open, so "
-                "there is nothing to cancel. To remove what was made for it: provisioner "
-                f"deprovision {asked.tenant_id}",
-                code="NOTHING_TO_CANCEL",
-            )
+            raise _nothing_to_cancel(asked, standing.state)
         if run.state not in OPEN_RUN_STATES:
             if run.order is Order.DEPROVISION:
-                raise Refused(
-                    f"The removal of tenant {asked.tenant_id} has stopped already. Go on with "
-                    f"it: provisioner deprovision {asked.tenant_id}",
+                raise refused(
+                    f"The removal of tenant {asked.tenant_id} has stopped already. Go on with it",
+                    then=f"provisioner deprovision {asked.tenant_id}",
                     code="NOTHING_TO_CANCEL",
                 )
             return await self._closed(asked, live, run)
@@ -186,3 +181,20 @@ class Cancelling(OrderDesk):
 
 def _cancellation(asked: Asked, run: Run, now: datetime) -> Cancellation:
     return run.cancellation or Cancellation(by=asked.actor.name, reason=asked.terms.reason, at=now)
+
+
+def _nothing_to_cancel(asked: Asked, state: TenantState) -> Refused:
+    tenant_id = asked.tenant_id
+    if state is TenantState.DEPROVISIONED:
+        return refused(
+            f"Tenant {tenant_id} was removed: no run of it is open, so there is nothing to cancel. "
+            "See what is left on record",
+            then=f"provisioner status {tenant_id}",
+            code="NOTHING_TO_CANCEL",
+        )
+    return refused(
+        f"Tenant {tenant_id} is {state.value}: no run of it is open, so there is nothing to "
+        "cancel. To remove what was made for it",
+        then=f"provisioner deprovision {tenant_id}",
+        code="NOTHING_TO_CANCEL",
+    )

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk
+from server.commands.desk import OrderDesk, refused
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
-from server.errors import Refused
 from server.model.actor import Right
 from server.model.blueprint import blueprint_of
 from server.model.left_behind import TenantDocument, documents_of
@@ -90,9 +89,10 @@ class Deprovisioning(OrderDesk):
             same = run.order is Order.DEPROVISION and run.cancellation is None
             if same and UndoOptions.read(run.options) == removal.options:
                 return self._remember(asked)
-            raise Refused(
+            raise refused(
                 f"A run of tenant {asked.tenant_id} is open. Stop it first, so that nothing is "
-                f"made while it is removed: provisioner cancel {asked.tenant_id}",
+                "made while it is removed",
+                then=f"provisioner cancel {asked.tenant_id}",
                 code="TENANT_IN_MOTION",
             )
         return self._removed(removal, record)

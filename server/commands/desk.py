@@ -19,6 +19,12 @@ from server.errors import (
 )
 from server.model.blueprint import blueprint_of
 from server.model.derive import Standing, derive
+from server.model.elsewhere import (
+    ENGINE_ELSEWHERE,
+    is_elsewhere,
+    start_here,
+    why_nothing_moves,
+)
 from server.model.states import TenantState
 from server.store.operations import (
     Outcome,
@@ -138,7 +144,13 @@ class OrderDesk:
         entry = self._engines.get(engine_id)
         # A tenant that was registered for another kind of engine is at no site, also if one was
         # configured under that name since: it would wait for ever.
-        if entry is not None and record.tenant.site:
+        if is_elsewhere(record.tenant):
+            raise refused(
+                f"Tenant {record.tenant.id} can't be driven on. {why_nothing_moves(record.tenant)}",
+                then=start_here(record.tenant),
+                code=ENGINE_ELSEWHERE,
+            )
+        if entry is not None:
             return entry
         raise Refused(
             f"Engine {engine_id!r} of tenant {record.tenant.id} is not configured here. Add "
@@ -198,6 +210,17 @@ def refuse_to_healer(actor: Actor, record: Record, state: TenantState) -> None:
         )
 
 
+def refused(message: str, *, then: str, code: str) -> Refused:
+    """Return a refusal that ends with the command that helps, for people and for programs.
+
+    Args:
+        message: What is the matter, up to the command, without a mark at its end.
+        then: The command to give next, whole.
+        code: The stable code.
+    """
+    return Refused(f"{message}: {then}", code=code, facts={"next_command": then})
+
+
 def refuse_in_motion(record: Record, standing: Standing) -> None:
     """Refuse an order that a tenant in motion does not take.
 
@@ -205,9 +228,10 @@ def refuse_in_motion(record: Record, standing: Standing) -> None:
         Refused: a run of it is open.
     """
     if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
-        raise Refused(
+        raise refused(
             f"Tenant {record.tenant.id} is in motion: a run is open and goes on by itself. Watch "
-            f"it with: provisioner status {record.tenant.id} --watch",
+            "it with",
+            then=f"provisioner status {record.tenant.id} --watch",
             code="TENANT_IN_MOTION",
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk, refuse_in_motion, refuse_to_healer
+from server.commands.desk import OrderDesk, refuse_in_motion, refuse_to_healer, refused
 from server.commands.opening import (
     EngineEntry,
     carried_steps,
@@ -157,9 +157,10 @@ def _refuse_if_gone(record: Record, standing: Standing) -> None:
             code="TENANT_DEPROVISIONED",
         )
     if standing.state is TenantState.DEPROVISIONING:
-        raise Refused(
-            f"Tenant {tenant.id} is being removed. To go on with that: provisioner deprovision "
-            f"{tenant.id}. To stop it: provisioner cancel {tenant.id}",
+        raise refused(
+            f"Tenant {tenant.id} is being removed. To stop that: provisioner cancel {tenant.id}. "
+            "To go on with it",
+            then=f"provisioner deprovision {tenant.id}",
             code="TENANT_DEPROVISIONED",
         )
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk
-from server.errors import Refused
+from server.commands.desk import OrderDesk, refused
 from server.model.actor import Right
 from server.model.states import LogLevel, RunState
 from server.store.operations import LogDraft, RunRow, TenantOperation
@@ -105,10 +104,10 @@ class Releasing(OrderDesk):
         holder = holder_of(live, now)
         if not holder.dead and holder.hold is None:
             if holder.worker_id:
-                raise Refused(
+                raise refused(
                     f"Tenant {asked.tenant_id} is driven by worker {holder.worker_id}, which is "
-                    "alive. There is no hold to lift and no dead lease. To stop the run: "
-                    f"provisioner cancel {asked.tenant_id}",
+                    "alive. There is no hold to lift and no dead lease. To stop the run",
+                    then=f"provisioner cancel {asked.tenant_id}",
                     code="LEASE_ALIVE",
                 )
             return self._remember(asked)

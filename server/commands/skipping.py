@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk, refuse_in_motion
-from server.errors import Refused
+from server.commands.desk import OrderDesk, refuse_in_motion, refused
 from server.model.actor import Right
 from server.model.blueprint import Skippable, blueprint_of
 from server.model.derive import closed_state, derive
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.commands.opening import EngineEntry
+    from server.errors import Refused
     from server.model.actor import Actor
     from server.model.blueprint import StepType
     from server.model.identifiers import TenantId
@@ -77,23 +77,21 @@ class Skipping(OrderDesk):
         standing = self._standing(record, entry)
         refuse_in_motion(record, standing)
         if record.run is None or standing.record_lost or record.run.order is Order.DEPROVISION:
-            raise Refused(
-                f"Tenant {asked.tenant_id} has no record of this step to change. Drive it on "
-                f"first: provisioner continue {asked.tenant_id}",
-                code="STEP_NOT_SKIPPABLE",
-            )
+            raise _without_a_record(asked, record)
         step = next((each for each in record.steps if each.key == step_key), None)
         if step is None:
-            raise Refused(
-                f"{step_key} is no step of this tenant's run, so there is nothing to skip.",
+            raise refused(
+                f"{step_key} is no step of this tenant's run, so there is nothing to skip. See "
+                "which steps it has",
+                then=f"provisioner status {asked.tenant_id}",
                 code="STEP_NOT_SKIPPABLE",
             )
         if step.left_out_by_person:
             return self._remember(asked)
         if step.state is StepState.COMPLETED:
-            raise Refused(
-                f"{step_key} of tenant {asked.tenant_id} is done; there is nothing to skip. See "
-                f"it with: provisioner status {asked.tenant_id}",
+            raise refused(
+                f"{step_key} of tenant {asked.tenant_id} is done; there is nothing to skip. See it",
+                then=f"provisioner status {asked.tenant_id}",
                 code="STEP_DONE",
             )
         return self._skipped(asked, record, record.run, step, entry)
@@ -155,13 +153,28 @@ def _left_out(step: Step, asked: Asked, now: datetime) -> Step:
     )
 
 
+def _without_a_record(asked: Asked, record: Record) -> Refused:
+    tenant_id = asked.tenant_id
+    if record.run is not None and record.run.order is Order.DEPROVISION:
+        # Removed, or stopped half-way: Continue would be refused, too.
+        what, then = "Its last run removed it. See how it stands", "status"
+    else:
+        what, then = "Drive it on first", "continue"
+    return refused(
+        f"Tenant {tenant_id} has no record of this step to change. {what}",
+        then=f"provisioner {then} {tenant_id}",
+        code="STEP_NOT_SKIPPABLE",
+    )
+
+
 def _check_may_skip(asked: Asked, kind: StepType, entry: EngineEntry) -> None:
     if kind.skippable is Skippable.BY_OPERATORS:
         demand(asked.actor, Right.OVERRULE, asked.tenant_id)
     if kind.skippable is Skippable.BY_NOBODY:
         may = [step.key for step in entry.blueprint.steps if step.skippable is not kind.skippable]
-        raise Refused(
+        raise refused(
             f"{kind.key} may not be skipped: the tenant would not work without it. Steps that "
-            f"may: {', '.join(may) or 'none'}.",
+            f"may: {', '.join(may) or 'none'}. Find out what it lacks",
+            then=f"provisioner diagnose {asked.tenant_id}",
             code="STEP_NOT_SKIPPABLE",
         )

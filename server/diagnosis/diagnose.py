@@ -16,6 +16,7 @@ from server.diagnosis.engine_side import engine_causes, engine_evidence
 from server.diagnosis.in_motion import causes_in_motion
 from server.diagnosis.stopped import causes_of_stop
 from server.model.causes import Severity
+from server.model.elsewhere import ENGINE_ELSEWHERE, is_elsewhere, why_nothing_moves
 from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import OPEN_RUN_STATES, GateState, TenantState
 
@@ -50,6 +51,8 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
     state = picture.status.standing.state
     if state is TenantState.DEPROVISIONED:
         return [_deprovisioned(picture)]
+    if is_elsewhere(picture.status.tenant):
+        return [_elsewhere(picture)]
     site = [] if state is TenantState.COMPLETED else _of_the_site(picture)
     own = [*_of_the_state(picture, state)]
     hold = _held(picture)
@@ -57,6 +60,19 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
         # Where the hold only repeats a step's error, that error comes first.
         own.insert(len(own) if _says_the_same(picture) else 0, hold)
     return [*site, *own, *_differences(picture), *engine_causes(picture)]
+
+
+def _elsewhere(picture: Picture) -> DiagnosedCause:
+    tenant = picture.status.tenant
+    return DiagnosedCause(
+        code=ENGINE_ELSEWHERE,
+        severity=Severity.PERSON,
+        message=f"{why_nothing_moves(tenant)}.",
+        evidence=(Evidence(source="tenants", fact="it has no site", at=tenant.created_at),),
+        remedy=remedies.start_here(
+            tenant, "Nothing, where its own engine has it. Else start it here."
+        ),
+    )
 
 
 def _of_the_state(picture: Picture, state: TenantState) -> list[DiagnosedCause]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.diagnosis.causes import Remedy
 from server.erpnext.codes import MEANINGS, Code
+from server.model import elsewhere
 
 if TYPE_CHECKING:
     from server.model.records import Tenant
@@ -68,6 +69,11 @@ def adopt(tenant: Tenant, says: str) -> Remedy:
         request=_terms(tenant),
         command=f"provisioner adopt {_quoted(tenant)} --watch",
     )
+
+
+def start_here(tenant: Tenant, says: str) -> Remedy:
+    """Return the command that starts the company here; a person decides whether it should be."""
+    return Remedy(says=says, command=elsewhere.start_here(tenant))
 
 
 def accept_site(tenant: Tenant, says: str) -> Remedy:

@@ -13,6 +13,12 @@ from server.access.policy import unknown_tenant
 from server.erpnext.tracing import trace_companies
 from server.errors import EngineError, EngineNotReady, Refused
 from server.limits import LOOK_SECONDS
+from server.model.elsewhere import (
+    ENGINE_ELSEWHERE,
+    is_elsewhere,
+    start_here,
+    why_nothing_moves,
+)
 from server.model.states import GateState
 from server.probing.probe_all import probe_all
 from server.probing.subject import Subject, subject_of
@@ -87,8 +93,15 @@ class Prober:
         claim = claims.get(tenant_id)
         if claim is None:
             raise unknown_tenant(tenant_id)
-        spec = claim.record.tenant.spec
-        engine = self._engine(spec.engine_id)
+        tenant = claim.record.tenant
+        if is_elsewhere(tenant):
+            raise Refused(
+                f"Tenant {tenant_id} can't be looked at. {why_nothing_moves(tenant)}: "
+                f"{start_here(tenant)}",
+                code=ENGINE_ELSEWHERE,
+                facts={"next_command": start_here(tenant)},
+            )
+        engine = self._engine(tenant.spec.engine_id)
         elsewhere = await self._database.bound_abbreviations(engine.site, but_of=tenant_id)
         return await self._look(engine, subject_of(claim, elsewhere))
 

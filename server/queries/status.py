@@ -15,6 +15,12 @@ from typing import TYPE_CHECKING
 
 from server.model.causes import LOOK_FIRST
 from server.model.derive import derive
+from server.model.elsewhere import (
+    ENGINE_ELSEWHERE,
+    is_elsewhere,
+    start_here,
+    why_nothing_moves,
+)
 from server.model.records import StepError, WaitingFor
 from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import (
@@ -104,6 +110,8 @@ def status_of(
         errors = (*errors, stalled)
     if tenant.hold is not None and not errors:
         errors = (_held(tenant, tenant.hold, standing.state),)
+    if is_elsewhere(tenant) and not errors:
+        errors = (_elsewhere(tenant),)
     return Status(
         tenant=tenant,
         run=run,
@@ -257,9 +265,20 @@ def _held(tenant: Tenant, hold: Hold, state: TenantState) -> StepError:
     )
 
 
+def _elsewhere(tenant: Tenant) -> StepError:
+    return StepError(
+        step_key="",
+        code=ENGINE_ELSEWHERE,
+        message=f"{why_nothing_moves(tenant)}: {start_here(tenant)}",
+        occurred_at=tenant.created_at,
+    )
+
+
 def _next_command(
     tenant: Tenant, standing: Standing, gate: Gate | None, *, moves: bool, stalled: bool
 ) -> str:
+    if is_elsewhere(tenant):
+        return start_here(tenant)
     if standing.state is TenantState.DEPROVISIONING and not moves:
         return f"provisioner deprovision {tenant.id}"
     look_on = f"provisioner status {tenant.id} --watch" if stalled else ""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from server.store.tenant_pages import ListedTenant
 
 
-
 def routes(parts: Parts) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/auth", tags=["sign-in"])

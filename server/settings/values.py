@@ -333,8 +333,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{exposed}, which others may reach, and there is no TLS: passwords and tokens "
                 f"would be readable on the way. Give {_named('tls_cert_file')} and "
-                f"{_named('tls_key_file')}, or listen on 127.0.0.1. Behind a proxy that speaks TLS: "
-                "--insecure."
+                f"{_named('tls_key_file')}, or listen on 127.0.0.1. Behind a proxy that speaks "
+                "TLS: --insecure."
             )
         return self
 

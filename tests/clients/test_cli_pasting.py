@@ -100,3 +100,24 @@ async def test_a_refusals_next_command_names_it_for_people_and_scripts(
     assert people.err.splitlines()[-1] == f"Next: {wanted}"
     scripts = await run("continue", TENANT, "--json", "--address", server.address)
     assert scripts.document["error"]["next_command"] == wanted
+
+
+async def test_a_refusal_that_watching_does_not_help_against_leads_to_what_does(
+    service: FakeService, server: Serving
+) -> None:
+    helps = f"provisioner deprovision {TENANT}"
+    service.faults["Cancel"] = deque(
+        [
+            Fault(
+                code=grpc.StatusCode.FAILED_PRECONDITION,
+                reason="NOTHING_TO_CANCEL",
+                metadata=metadata,
+            )
+            for metadata in ({"next_command": helps}, {})
+        ]
+    )
+    told = await run("cancel", TENANT, PROVISIONER_GRPC_ADDRESS=server.address)
+    assert told.err.splitlines()[-1] == f"Next: {helps}"
+    # An older service tells none: the status does.
+    untold = await run("cancel", TENANT, PROVISIONER_GRPC_ADDRESS=server.address)
+    assert untold.err.splitlines()[-1] == f"Next: provisioner status {TENANT}"

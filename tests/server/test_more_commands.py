@@ -119,6 +119,7 @@ async def test_a_required_step_is_not_skipped(desk: Desk) -> None:
         await desk.commands.skip_step(JANE, tenant_id, WHY, step_key=REQUIRED)
     assert caught.value.code == "STEP_NOT_SKIPPABLE"
     assert OPTIONAL in caught.value.message
+    assert _next(caught.value) == f"provisioner diagnose {tenant_id}"
     assert await desk.scene.everything() == before
 
 
@@ -132,14 +133,22 @@ async def test_a_skip_says_why(desk: Desk) -> None:
 async def test_what_is_done_or_under_way_or_not_part_of_the_run_is_not_skipped(desk: Desk) -> None:
     moving = await desk.start("Bidii")
     done = await desk.stopped()
-    for tenant_id, step, code in (
-        (moving, OPTIONAL, "TENANT_IN_MOTION"),
-        (done, OPTIONAL, "STEP_DONE"),
-        (done, DEMO, "STEP_NOT_SKIPPABLE"),
+    for tenant_id, step, code, options in (
+        (moving, OPTIONAL, "TENANT_IN_MOTION", " --watch"),
+        (done, OPTIONAL, "STEP_DONE", ""),
+        (done, DEMO, "STEP_NOT_SKIPPABLE", ""),
     ):
         with pytest.raises(Refused) as caught:
             await desk.commands.skip_step(JANE, tenant_id, WHY, step_key=step)
         assert caught.value.code == code
+        assert _next(caught.value) == f"provisioner status {tenant_id}{options}"
+
+
+def _next(refused: Refused) -> str:
+    """Return the command that a refusal names: its last words, and a fact for programs."""
+    command = refused.facts["next_command"]
+    assert refused.message.endswith(f": {command}")
+    return command
 
 
 # Cancel
@@ -223,6 +232,7 @@ async def test_a_finished_tenant_has_nothing_to_cancel(desk: Desk) -> None:
     with pytest.raises(Refused) as caught:
         await desk.commands.cancel(JANE, tenant_id, WHY)
     assert caught.value.code == "NOTHING_TO_CANCEL"
+    assert _next(caught.value) == f"provisioner deprovision {tenant_id}"
 
 
 # Release
@@ -261,7 +271,7 @@ async def test_a_living_workers_run_is_not_released(desk: Desk) -> None:
     with pytest.raises(Refused) as caught:
         await desk.commands.release(JANE, tenant_id, WHY)
     assert caught.value.code == "LEASE_ALIVE"
-    assert "cancel" in caught.value.message
+    assert _next(caught.value) == f"provisioner cancel {tenant_id}"
 
 
 # Adopt

@@ -368,3 +368,20 @@ async def test_an_engine_that_does_not_answer_is_evidence_and_no_failure(scene: 
     assert "ENGINE_UNREACHABLE" in away.engine
     assert "bug of ours" in broken.engine
     assert {found.causes[0].code for found in (late, away, broken)} == {"STEP_RECORD_LOST"}
+
+
+@pytest.mark.parametrize(
+    "engines", [ENGINES, {"odoo": EngineEntry(site="http://x", blueprint=ERPNEXT)}]
+)
+async def test_a_tenant_of_another_kind_of_engine_is_not_said_to_be_continued(
+    scene: Scene, engines: dict[str, EngineEntry]
+) -> None:
+    tenant_id = await scene.commands.register_elsewhere(
+        LOCAL, name="Kijani Stores", country_code="UG", kind="odoo", facts={}
+    )
+
+    found = await diagnosed(scene, tenant_id, engines=engines)
+
+    (cause,) = found.causes
+    assert (cause.code, cause.remedy.call) == ("ENGINE_ELSEWHERE", "")
+    assert cause.remedy.command == "provisioner start 'Kijani Stores' --country UG"

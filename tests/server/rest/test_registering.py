@@ -15,6 +15,7 @@ from server.model.derive import derive
 from server.model.identifiers import TenantId, new_id
 from server.model.spec import TenantSpec
 from server.model.states import Order, TenantState
+from server.queries.status import status_of
 from server.rest.words import LegacyStatus, legacy_status, tenant_code
 from server.store.database import Database
 from server.store.operations import NewTenant, TenantOperation
@@ -95,8 +96,14 @@ async def test_a_tenant_of_another_kind_is_known_and_has_no_run(
     assert entry.fields["category"] == "Chama"
     # Nothing for a sweep, and nothing that an order could do.
     assert await database.reads.unsettled(BEGAN + timedelta(days=9999), after=None, limit=9) == []
-    with pytest.raises(Refused, match="not configured"):
+    with pytest.raises(Refused, match="registered for an engine of kind 'odoo'") as caught:
         await commands.continue_(BOSS, tenant_id, OrderTerms())
+    wanted = "provisioner start 'Kijani Stores'"
+    assert caught.value.facts["next_command"] == wanted
+    status = status_of(live, ERPNEXT.steps, BEGAN, 10.0)
+    assert [error.code for error in status.errors] == ["ENGINE_ELSEWHERE"]
+    # Continue would be refused: what is said is what helps.
+    assert status.next_command == wanted
     # Its name is nobody's at our site: another tenant may have it.
     await commands.start(BOSS, RawSpec(company_name="Kijani Stores"))
 

@@ -33,15 +33,18 @@ from provisioner.v1.provisioning_pb2_grpc import ProvisioningServiceStub
 from provisioner.v1.tenant_pb2 import TenantSpec
 from server.__main__ import settle_memory, settle_threads
 from server.app import App, utc_now
+from server.model.actor import LOCAL
 from server.model.identifiers import SiteKey, TenantId
 from server.model.states import LogLevel
 from server.noop import NoopEngine, NoopStep
 from server.queries import log_pages
 from server.settings import EngineConfig, EnginesConfig, load_settings
 from server.store.operations import LogDraft, TenantOperation
+from server.validation import RawSpec
 
 if TYPE_CHECKING:
     from server.model.step_context import Found, StepContext
+    from server.store.operations import Outcome
 
 EMAIL, PASSWORD = "bench@example.com", "correct horse battery staple"
 
@@ -75,6 +78,8 @@ class Shop:
         self._metadata = metadata
         self._lanes: list[asyncio.Task[None]] = []
         self._number = 0
+        self._ended: dict[str, asyncio.Event] = {}
+        app.core.database.on_applied(self._heard)
 
     async def start(self) -> str:
         self._number += 1
@@ -113,8 +118,17 @@ class Shop:
         return {"ids": self.ids}
 
     async def _lane(self) -> None:
+        """Order one tenant after the other in process: a client's work is none of a server's."""
         while True:
-            await self.to_the_end(await self.start())
+            self._number += 1
+            spec = RawSpec(company_name=f"Shop {os.getpid()} {self._number}")
+            tenant_id = await self._app.core.commands.start(LOCAL, spec)
+            await self._ended.setdefault(tenant_id, asyncio.Event()).wait()
+            del self._ended[tenant_id]
+
+    def _heard(self, operation: TenantOperation, _outcome: Outcome) -> None:
+        if operation.completed_at is not None and self._lanes:
+            self._ended.setdefault(operation.tenant_id, asyncio.Event()).set()
 
     async def _appended(self, told: dict[str, Any]) -> int:
         pause, number = 1 / told["rate"], 0

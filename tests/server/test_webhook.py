@@ -22,6 +22,7 @@ from server.store.database import Database
 from server.store.operations import OutboxRow, SweepOperation
 from server.webhook import Courier, WebhookTarget
 from tests.support.stores import prepared
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -225,11 +226,16 @@ async def test_it_goes_on_by_itself_until_it_is_stopped(store: Database) -> None
             poll_seconds=0.01,
         )
         sender.start()
-        await write(store, "m1")
-        async with asyncio.timeout(20):
-            while not receiver.got:
-                await asyncio.sleep(0.01)
+
+        async def all_arrived() -> bool:
+            return await waiting(store) == []
+
+        for own_id in ("m1", "m2"):
+            await write(store, own_id)
+            await until(all_arrived)
         await sender.stop()
+        assert [json.loads(body)["id"] for _, body in receiver.got] == ["m1", "m2"]
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "webhook"]
 
 
 @pytest.mark.parametrize(

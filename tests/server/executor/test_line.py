@@ -214,10 +214,15 @@ async def test_who_is_refused_by_the_database_hears_that_the_slot_is_free() -> N
     heard = line.heard
     waiting = asyncio.create_task(line.news(heard, longest=PATIENCE_SECONDS))
     await asyncio.sleep(0)
+    assert not waiting.done()
     line.freed()
-    await waiting
-    await line.news(heard, longest=PATIENCE_SECONDS)  # what was said before it listened
+    await asyncio.wait_for(waiting, PATIENCE_SECONDS / 2)
+    # What was said before it listened is no reason to wait for a moment.
+    said_before = line.news(heard, longest=PATIENCE_SECONDS)
+    with pytest.raises(StopIteration):
+        said_before.send(None)
     await line.news(line.heard, longest=0.01)  # nobody says anything
+    assert line.heard == heard + 1
 
 
 async def test_one_that_is_cancelled_leaves_the_line_in_order() -> None:

@@ -50,9 +50,12 @@ async def _known(rig: Rig) -> str:
 
 def _fuzz(port: int, tenant_id: str, tag: str, examples: int) -> None:
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json")
-    found: Any  # Any: schemathesis types it by its own result
-    for found in schema.include(tag=tag).get_all_operations():
-        _each(found.ok(), tenant_id, examples)()
+    # Any: schemathesis types it by its own result
+    given: list[Any] = list(schema.include(tag=tag).get_all_operations())
+    operations = [each.ok() for each in given]
+    assert operations, "a tag that nothing has"
+    for operation in operations:
+        _each(operation, tenant_id, examples)()
 
 
 def _each(operation: Any, tenant_id: str, examples: int) -> Callable[[], None]:

@@ -45,3 +45,6 @@ async def test_a_server_can_be_stopped_twice_and_before_it_was_started() -> None
     await server.start()
     await server.stop()
     await server.stop()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://127.0.0.1:{server.port}/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,7 @@ from server.store import wakeups
 from server.store.database import Database
 from server.store.operations import TenantOperation
 from tests.server.store.scene import NOON, Scene, logs
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -41,10 +42,12 @@ class Ear:
 async def pair(postgres_url: URL) -> AsyncIterator[tuple[Scene, Ear]]:
     """A process that writes, and another one that listens already."""
     writing = await Database.open(postgres_url)
+    own = Ear(writing)
     listening = await Database.open(postgres_url)
     ear = Ear(listening)
     try:
-        # The first word: from now on it listens, and must look once.
+        # The first word: from now on each listens, and must look once.
+        assert await own.next() == (None, True)
         assert await ear.next() == (None, True)
         yield Scene(database=writing), ear
     finally:
@@ -98,10 +101,38 @@ async def test_after_its_connection_was_lost_it_listens_again_and_looks_once(
     assert await ear.next() == ([tenant_id], True)
 
 
-async def test_closing_ends_it_in_any_state(postgres_url: URL) -> None:
-    for _ in range(3):
-        database = await Database.open(postgres_url)
+def listeners() -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() if task.get_name() == "wakeups"}
+
+
+async def gone(scene: Scene) -> bool:
+    return not await scene.sql(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'provisioner wakeups'"
+    )
+
+
+@pytest.mark.parametrize("state", ["just begun", "listening", "cut off"])
+async def test_closing_ends_it_in_any_state(
+    pair: tuple[Scene, Ear], monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    monkeypatch.setattr(wakeups, "_FIRST_PAUSE_SECONDS", 3600.0)
+    scene, _ = pair
+    others = listeners()
+    database = await Database.open(scene.database.url)
+    ear = Ear(database)
+    (its_own,) = listeners() - others
+    if state != "just begun":
+        assert await ear.next() == (None, True)
+    if state == "cut off":
+        await scene.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'provisioner wakeups'"
+        )
+        await until(lambda: gone(scene))
+    async with asyncio.timeout(30):
         await database.close()
+    assert its_own.done()
 
 
 async def test_a_follower_on_another_server_hears_of_an_entry_before_it_would_ask(

@@ -3,7 +3,7 @@
 A page begins at a key, never at an offset. Which way is short depends on the filters, so
 they are asked first: where one of them leaves few tenants (a name, a hold, who is stuck)
 these few are read and sorted; otherwise the index of the order is walked, at most
-`_MOST_WALKED` tenants a page. A page that was cut there holds fewer tenants than asked
+`MOST_WALKED` tenants a page. A page that was cut there holds fewer tenants than asked
 for, perhaps none, and says where to go on: no filter can make a call slow.
 """
 
@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Integer,
     Text,
     and_,
+    bindparam,
     func,
     literal,
     literal_column,
+    null,
     or_,
     select,
     tuple_,
@@ -35,9 +38,9 @@ from server.store.tables import TENANT_WORDS, TENANTS
 from server.store.values import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, Subquery
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery
 
     from server.model.listing import Listing
 
@@ -70,6 +73,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Greater than every character a name can hold.
 _LAST_CHARACTER = "\U0010ffff"
 
+# Statements kept, of so many shapes and sizes of pages.
+_MOST_KEPT = 256
+
+_ENGINE = bindparam("engine_id", type_=Text)
+_WORDS_FROM, _WORDS_TO = bindparam("words_from", type_=Text), bindparam("words_to", type_=Text)
+_WORD_LIKE, _ID_LIKE = bindparam("word_like", type_=Text), bindparam("id_like", type_=Text)
+_STUCK_BEFORE = bindparam("stuck_before", type_=TENANTS.c.unsettled_since.type)
+_ONLY = bindparam("only", type_=Text, expanding=True)
+
+# In the order in which `_summary` takes them.
 _COLUMNS = (
     TENANTS.c.id,
     TENANTS.c.company_name,
@@ -130,191 +143,274 @@ class TenantLists:
         """
 
         def read(connection: Connection) -> ListPage:
-            foreign = () if listing.states else _foreign_words(connection)
-            query = _Query(connection.dialect.name, listing, foreign, stuck_before, only)
-            few = query.visible() if only is not None else _few(connection, query)
-            if few is None:
-                return _walked(connection, query, after, limit)
-            return query.page(_all(connection, query.sorted(few, after, limit + 1)), limit)
+            query = _Query(connection, listing, stuck_before, after, only)
+            return query.page(limit)
 
         return await self._in_snapshot(read)
 
 
-def _foreign_words(connection: Connection) -> Sequence[str]:
-    """Return the words of state that are none of ours: somebody wrote into the table."""
-    query = select(TENANTS.c.state).where(_UNKNOWN_STATE).distinct()
-    return connection.execute(query).scalars().all()
-
-
-def _few(connection: Connection, query: _Query) -> Select[Any] | None:
-    """Return the filter that leaves the fewest tenants, if they are few enough to sort."""
-    best, fewest = None, MOST_SORTED + 1
-    for candidate in query.candidates():
-        counted = candidate.limit(_number(fewest)).subquery()
-        count = connection.execute(select(func.count()).select_from(counted)).scalar_one()
-        if count < fewest:
-            best, fewest = candidate.limit(_number(MOST_SORTED)), count
-        if fewest == 0:
-            break
-    return best
-
-
-def _walked(connection: Connection, query: _Query, after: Position | None, limit: int) -> ListPage:
-    """Walk the index of the order; where that was cut, the page says how far it came."""
-    walked = limit + 1 if query.exact else MOST_WALKED
-    rows = _all(connection, query.walk(after, walked, limit + 1))
-    page = query.page(rows, limit)
-    if page.after is not None or query.exact:
-        return page
-    end = connection.execute(query.end_of_walk(after, walked)).mappings().first()
-    if end is None:
-        return page
-    return ListPage(tenants=page.tenants, after=query.position(end))
-
-
 class _Query:
-    """The statements for one list."""
+    """One list that is asked for: its shape, and the values it is asked with."""
 
     def __init__(
         self,
-        dialect: str,
+        connection: Connection,
         listing: Listing,
-        foreign_words: Sequence[str],
         stuck_before: datetime | None,
+        after: Position | None,
         only: Collection[str] | None,
     ) -> None:
-        self._dialect = dialect
-        self._listing = listing
-        self._states = sorted(listing.states) if listing.states else [*TenantState, *foreign_words]
-        self._stuck_before = stuck_before
-        self._only = only
-        self._column = _KEYS[listing.order]
-        self._descending = listing.order in _DESCENDING
-        # An index leads straight to the tenants of an engine in the order of their making.
-        self._by_engine = bool(listing.engine_id) and listing.order in {
-            ListOrder.NEWEST,
-            ListOrder.OLDEST,
-        }
-        self._filters = self._all_filters()
+        self._connection = connection
+        self._shape = shape = _Shape(
+            sqlite=connection.dialect.name == "sqlite",
+            order=listing.order,
+            states=tuple(sorted(listing.states)),
+            engine=bool(listing.engine_id),
+            text=bool(listing.text),
+            held=listing.held,
+            stuck=stuck_before is not None,
+            scoped=only is not None,
+            later=after is not None,
+        )
+        self._values: dict[str, Any] = {}
+        if shape.engine:
+            self._values["engine_id"] = listing.engine_id
+        if shape.text:
+            self._values |= {
+                "words_from": listing.text,
+                "words_to": listing.text + _LAST_CHARACTER,
+                "word_like": f"% {listing.text}%",
+                "id_like": f"{listing.text}%",
+            }
+        if shape.stuck:
+            self._values["stuck_before"] = stuck_before
+        if only is not None:
+            self._values["only"] = list(only)
+        if after is not None:
+            key = _time(after.key) if shape.key_is_time else after.key
+            self._values |= {"after_key": key, "after_id": after.tenant_id}
+
+    def page(self, limit: int) -> ListPage:
+        """Read one page."""
+        if self._shape.scoped:
+            # A person is a member of few tenants.
+            return _page(self._all(_Statements.visible, limit + 1), limit)
+        few, foreign_words = self._opening()
+        if few is not None:
+            return _page(self._all(_Statements.sorted, few, MOST_SORTED, limit + 1), limit)
+        return self._walked(self._shape.states or (*TenantState, *foreign_words), limit)
+
+    def _opening(self) -> tuple[int | None, list[str]]:
+        """Find what decides how the page is read, in one statement.
+
+        Returns:
+            The filter that leaves the fewest tenants, if they are few enough to sort; and the
+            words of state that are none of ours: somebody wrote into the table.
+        """
+        if not self._shape.opens:
+            return None, []
+        ((*counts, word),) = self._all(_Statements.opening, MOST_SORTED + 1)
+        few = min(range(len(counts)), key=counts.__getitem__, default=None)
+        if few is not None and counts[few] > MOST_SORTED:
+            few = None
+        words: list[str] = []
+        while word is not None:
+            words.append(word)
+            rest = _foreign_word().where(TENANTS.c.state > word)
+            word = self._connection.execute(rest).scalar()
+        return few, words
+
+    def _walked(self, states: tuple[str, ...], limit: int) -> ListPage:
+        """Walk the index of the order; where that was cut, the page says how far it came."""
+        exact = not self._shape.is_filtered
+        walked = limit + 1 if exact else MOST_WALKED
+        page = _page(self._all(_Statements.walk, states, walked, limit + 1), limit)
+        if page.after is not None or exact:
+            return page
+        ends = self._all(_Statements.end_of_walk, states, walked)
+        if not ends:
+            return page
+        return ListPage(tenants=page.tenants, after=_position(*ends[0]))
+
+    def _all(self, make: Callable[..., Select[Any]], *how: Hashable) -> Sequence[Sequence[Any]]:
+        return self._connection.execute(_made(make, self._shape, *how), self._values).all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What makes a list's statements others than another's: everything but the values.
+
+    Attributes:
+        states: Those asked for; empty: any.
+        scoped: Only some ids may be seen.
+        later: It is not the first page.
+    """
+
+    sqlite: bool
+    order: ListOrder
+    states: tuple[str, ...]
+    engine: bool
+    text: bool
+    held: bool | None
+    stuck: bool
+    scoped: bool
+    later: bool
 
     @property
-    def exact(self) -> bool:
-        """Whether the index of the order holds nothing but what is asked for."""
-        return not self._filters
+    def by_engine(self) -> bool:
+        """Whether an index leads to the tenants of an engine in the order of their making."""
+        return self.engine and self.order in {ListOrder.NEWEST, ListOrder.OLDEST}
 
-    def candidates(self) -> list[Select[Any]]:
-        """Return, for each filter that has an index of its own, the ids it leaves."""
-        listing = self._listing
-        found: list[Select[Any]] = []
-        if listing.text:
-            words = TENANT_WORDS.c.words
-            # In the order of the index: else PostgreSQL reads the table until it has enough, and
-            # where a word's tenants lie close together that is most of it.
-            found.append(
-                select(TENANT_WORDS.c.tenant_id)
-                .where(words >= listing.text, words < listing.text + _LAST_CHARACTER)
-                .order_by(words)
-            )
-        if self._stuck_before is not None:
-            # Since an unknown time is long enough, too: that row was changed by hand.
-            since, unsettled = TENANTS.c.unsettled_since, select(TENANTS.c.id).where(_UNSETTLED)
-            # Two ranges of one index, which an OR would not be; in its order, as above.
-            ranges = (since.is_(None), since <= self._stuck_before)
-            parts = (
-                unsettled.where(range_).order_by(since).limit(_number(MOST_SORTED + 1)).subquery()
-                for range_ in ranges
-            )
-            stuck = union_all(*(select(part) for part in parts)).subquery()
-            found.append(select(stuck.c.id))
-        if listing.held:
-            found.append(select(TENANTS.c.id).where(_HELD))
-        if listing.engine_id and not self._by_engine:
-            found.append(select(TENANTS.c.id).where(TENANTS.c.engine_id == listing.engine_id))
-        return found
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the index of the order holds more than what is asked for."""
+        by_other = self.engine and not self.by_engine
+        return by_other or self.text or self.held is not None or self.stuck or self.scoped
 
-    def visible(self) -> Select[Any]:
-        """Return the ids that may be seen: a person is a member of few tenants."""
-        return select(TENANTS.c.id).where(TENANTS.c.id.in_(self._only or ()))
+    @property
+    def opens(self) -> bool:
+        """Whether there is anything to find out before the page is read."""
+        return self.is_filtered or not self.states
 
-    def sorted(self, ids: Select[Any], after: Position | None, limit: int) -> Select[Any]:
-        """Return the page of a few tenants, all filters applied."""
-        conditions = list(self._filters)
-        if self._listing.states:
-            conditions.append(TENANTS.c.state.in_(self._states))
-        if self._by_engine:
-            conditions.append(TENANTS.c.engine_id == self._listing.engine_id)
-        return (
-            self._ordered(select(*_COLUMNS, self._key()))
-            .where(TENANTS.c.id.in_(ids), *conditions, *self._beyond(after))
-            .limit(_number(limit))
-        )
+    @property
+    def key_is_time(self) -> bool:
+        """Whether the order's key is sent to the database as a time."""
+        # On SQLite a time is read as it is written, also one that is none.
+        return not self.sqlite and self.order is not ListOrder.NAME
 
-    def walk(self, after: Position | None, walked: int, limit: int) -> Select[Any]:
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _made(make: Callable[..., Select[Any]], shape: _Shape, *how: Hashable) -> Select[Any]:
+    """Return a statement of `_Statements`, made once for all lists of its shape.
+
+    To make one of eight ranges takes longer than to send it and read its page.
+    """
+    return make(_Statements(shape), *how)
+
+
+class _Statements:
+    """The statements for the lists of one shape; values are filled in when they are sent."""
+
+    def __init__(self, shape: _Shape) -> None:
+        self._shape = shape
+        self._column = _KEYS[shape.order]
+        self._descending = shape.order in _DESCENDING
+
+    def opening(self, most: int) -> Select[Any]:
+        """Return how many each of the candidates leaves, up to so many, and a foreign word."""
+        counts = [
+            select(func.count()).select_from(candidate.limit(_number(most)).subquery())
+            for candidate in self._candidates(most)
+        ]
+        word = null() if self._shape.states else _foreign_word().scalar_subquery()
+        return select(*(count.scalar_subquery() for count in counts), word)
+
+    def visible(self, limit: int) -> Select[Any]:
+        """Return the page of those that may be seen."""
+        return self._sorted(TENANTS.c.id.in_(_ONLY), limit)
+
+    def sorted(self, candidate: int, most: int, limit: int) -> Select[Any]:
+        """Return the page of the few tenants of a candidate, all filters applied."""
+        ids = self._candidates(most)[candidate].limit(_number(most))
+        return self._sorted(TENANTS.c.id.in_(ids), limit)
+
+    def walk(self, states: tuple[str, ...], walked: int, limit: int) -> Select[Any]:
         """Return the page of the next so many tenants of the order."""
-        passed = self._passed(after, walked)
+        passed = self._passed(states, walked)
+        shown = [passed.c[column.name] for column in _COLUMNS]
         return (
-            select(passed)
-            .where(*self._all_filters(passed))
+            select(*shown, passed.c.list_key)
+            .where(*self._filters(passed))
             .order_by(*self._rank(passed))
             .limit(_number(limit))
         )
 
-    def end_of_walk(self, after: Position | None, walked: int) -> Select[Any]:
+    def end_of_walk(self, states: tuple[str, ...], walked: int) -> Select[Any]:
         """Return the last tenant that such a walk passes; none if the list ends before it."""
-        keys = self._keys(after, walked)
+        keys = self._keys(states, walked)
         return (
-            select(keys.c.id, keys.c.list_key)
+            select(keys.c.list_key, keys.c.id)
             .order_by(*self._rank(keys))
             .limit(_number(1))
             .offset(_number(walked - 1))
         )
 
-    def page(self, rows: Sequence[RowMapping], limit: int) -> ListPage:
-        """Make a page of rows, one of which may be one too many."""
-        more = len(rows) > limit
-        return ListPage(
-            tenants=tuple(_summary(row) for row in rows[:limit]),
-            after=self.position(rows[limit - 1]) if more else None,
-        )
+    def _candidates(self, most: int) -> list[Select[Any]]:
+        """Return, for each filter that has an index of its own, the ids it leaves."""
+        shape = self._shape
+        found: list[Select[Any]] = []
+        if shape.text:
+            words = TENANT_WORDS.c.words
+            # In the order of the index: else PostgreSQL reads the table until it has enough, and
+            # where a word's tenants lie close together that is most of it.
+            found.append(
+                select(TENANT_WORDS.c.tenant_id)
+                .where(words >= _WORDS_FROM, words < _WORDS_TO)
+                .order_by(words)
+            )
+        if shape.stuck:
+            # Since an unknown time is long enough, too: that row was changed by hand.
+            since, unsettled = TENANTS.c.unsettled_since, select(TENANTS.c.id).where(_UNSETTLED)
+            # Two ranges of one index, which an OR would not be; in its order, as above.
+            ranges = (since.is_(None), since <= _STUCK_BEFORE)
+            parts = (
+                unsettled.where(range_).order_by(since).limit(_number(most)).subquery()
+                for range_ in ranges
+            )
+            stuck = union_all(*(select(part) for part in parts)).subquery()
+            found.append(select(stuck.c.id))
+        if shape.held:
+            found.append(select(TENANTS.c.id).where(_HELD))
+        if shape.engine and not shape.by_engine:
+            # In the order of the index, as above.
+            found.append(
+                select(TENANTS.c.id)
+                .where(TENANTS.c.engine_id == _ENGINE)
+                .order_by(TENANTS.c.state, TENANTS.c.created_at)
+            )
+        return found
 
-    def position(self, row: RowMapping) -> Position:
-        """Return the place after a row."""
-        key = row["list_key"]
-        return Position(
-            key=time_text(key) if isinstance(key, datetime) else str(key), tenant_id=row["id"]
-        )
+    def _sorted(self, among: ColumnElement[bool], limit: int) -> Select[Any]:
+        """Return the page of a few tenants, all filters applied."""
+        conditions = [among, *self._filters(TENANTS), *self._beyond()]
+        if self._shape.states:
+            conditions.append(TENANTS.c.state.in_(self._shape.states))
+        if self._shape.by_engine:
+            conditions.append(TENANTS.c.engine_id == _ENGINE)
+        page = self._ordered(select(*_COLUMNS, self._key())).where(*conditions)
+        return page.limit(_number(limit))
 
-    def _passed(self, after: Position | None, walked: int) -> Subquery:
+    def _passed(self, states: tuple[str, ...], walked: int) -> Subquery:
         """Return the next tenants of the order, out of one range a state."""
-        if len(self._states) == 1:
-            (only,) = self._ranges([*_COLUMNS, TENANTS.c.words, self._key()], after, walked)
+        if len(states) == 1:
+            (only,) = self._ranges([*_COLUMNS, TENANTS.c.words, self._key()], states, walked)
             return only.subquery("passed")
-        keys = self._keys(after, walked)
+        keys = self._keys(states, walked)
         return (
             select(*_COLUMNS, TENANTS.c.words, keys.c.list_key)
             .join(keys, keys.c.id == TENANTS.c.id)
             .subquery("passed")
         )
 
-    def _keys(self, after: Position | None, walked: int) -> Subquery:
+    def _keys(self, states: tuple[str, ...], walked: int) -> Subquery:
         """Return ids and ranks of the next tenants of the order.
 
         The ranges are merged by what the index holds: whole rows are read only of those that
         come out of it.
         """
-        ranges = self._ranges([TENANTS.c.id, self._key()], after, walked)
+        ranges = self._ranges([TENANTS.c.id, self._key()], states, walked)
         parts = [select(range_.subquery()) for range_ in ranges]
         together = (union_all(*parts) if len(parts) > 1 else parts[0]).subquery()
         return select(together).order_by(*self._rank(together)).limit(_number(walked)).subquery()
 
     def _ranges(
-        self, columns: Sequence[ColumnElement[Any]], after: Position | None, walked: int
+        self, columns: Sequence[ColumnElement[Any]], states: tuple[str, ...], walked: int
     ) -> list[Select[Any]]:
         ranges = []
-        for state in self._states:
-            condition = [TENANTS.c.state == state, *self._beyond(after)]
-            if self._by_engine:
-                condition.append(TENANTS.c.engine_id == self._listing.engine_id)
+        for state in states:
+            condition = [TENANTS.c.state == state, *self._beyond()]
+            if self._shape.by_engine:
+                condition.append(TENANTS.c.engine_id == _ENGINE)
             query = self._ordered(select(*columns))
             ranges.append(query.where(*condition).limit(_number(walked)))
         return ranges
@@ -323,28 +419,26 @@ class _Query:
         columns = [ranked.c.list_key, ranked.c.id]
         return [column.desc() if self._descending else column for column in columns]
 
-    def _all_filters(self, tenants: FromClause = TENANTS) -> list[ColumnElement[bool]]:
+    def _filters(self, tenants: FromClause) -> list[ColumnElement[bool]]:
         """Return the filters that the index of the order knows nothing of."""
-        listing, column = self._listing, tenants.c
+        shape, column = self._shape, tenants.c
         filters: list[ColumnElement[bool]] = []
-        if self._only is not None:
-            filters.append(column.id.in_(self._only))
-        if listing.engine_id and not self._by_engine:
-            filters.append(column.engine_id == listing.engine_id)
-        if listing.text:
-            filters.append(_fits(tenants, listing.text))
-        if listing.held is not None:
+        if shape.engine and not shape.by_engine:
+            filters.append(column.engine_id == _ENGINE)
+        if shape.text:
+            filters.append(_fits(tenants))
+        if shape.held is not None:
             held = column.hold_reason.is_not(None)
-            filters.append(held if listing.held else column.hold_reason.is_(None))
-        if self._stuck_before is not None:
+            filters.append(held if shape.held else column.hold_reason.is_(None))
+        if shape.stuck:
             since = column.unsettled_since
-            long_enough = or_(since.is_(None), since <= self._stuck_before)
+            long_enough = or_(since.is_(None), since <= _STUCK_BEFORE)
             filters.append(and_(column.state.not_in(_SETTLED), long_enough))
         return filters
 
     def _key(self) -> ColumnElement[Any]:
         # On SQLite a time is read as it is written, also one that is none.
-        key = type_coerce(self._column, Text) if self._dialect == "sqlite" else self._column
+        key = type_coerce(self._column, Text) if self._shape.sqlite else self._column
         return key.label("list_key")
 
     def _ordered(self, query: Select[Any]) -> Select[Any]:
@@ -352,17 +446,23 @@ class _Query:
             return query.order_by(self._column.desc(), TENANTS.c.id.desc())
         return query.order_by(self._column, TENANTS.c.id)
 
-    def _beyond(self, after: Position | None) -> list[ColumnElement[bool]]:
-        if after is None:
+    def _beyond(self) -> list[ColumnElement[bool]]:
+        if not self._shape.later:
             return []
         here = tuple_(self._column, TENANTS.c.id)
-        if self._dialect == "sqlite" or self._listing.order is ListOrder.NAME:
-            there = tuple_(literal(after.key, Text), literal(after.tenant_id, Text))
-        else:
-            there = tuple_(
-                literal(_time(after.key), self._column.type), literal(after.tenant_id, Text)
-            )
+        key = bindparam("after_key", type_=self._column.type if self._shape.key_is_time else Text)
+        there = tuple_(key, bindparam("after_id", type_=Text))
         return [here < there if self._descending else here > there]
+
+
+def _foreign_word() -> Select[Any]:
+    """Return the first word of state that is none of ours.
+
+    One by one: PostgreSQL expects many such tenants, and for all their words at once, where
+    there is none, it starts workers in parallel, which took half of a page's time.
+    """
+    state = TENANTS.c.state
+    return select(state).where(_UNKNOWN_STATE).order_by(state).limit(_number(1))
 
 
 def _time(key: str) -> datetime:
@@ -372,10 +472,10 @@ def _time(key: str) -> datetime:
         return _EPOCH
 
 
-def _fits(tenants: FromClause, text: str) -> ColumnElement[bool]:
+def _fits(tenants: FromClause) -> ColumnElement[bool]:
     """Tell whether a word of the name begins with a text, or the id does."""
     words = literal(" ") + tenants.c.words
-    return or_(words.like(f"% {text}%"), func.replace(tenants.c.id, "-", " ").like(f"{text}%"))
+    return or_(words.like(_WORD_LIKE), func.replace(tenants.c.id, "-", " ").like(_ID_LIKE))
 
 
 def _number(number: int) -> ColumnElement[int]:
@@ -383,32 +483,61 @@ def _number(number: int) -> ColumnElement[int]:
     return literal(number, Integer, literal_execute=True)
 
 
-def _all(connection: Connection, query: Any) -> Sequence[RowMapping]:  # Any: a select
-    return connection.execute(query).mappings().all()
+def _page(rows: Sequence[Sequence[Any]], limit: int) -> ListPage:
+    """Make a page of rows, one of which may be one too many."""
+    after = None
+    if len(rows) > limit:
+        *_, key = last = rows[limit - 1]
+        after = _position(key, last[0])
+    return ListPage(tenants=tuple(_summary(row) for row in rows[:limit]), after=after)
 
 
-def _summary(row: RowMapping) -> TenantSummary:
+def _position(key: object, tenant_id: str) -> Position:
+    """Return the place after a tenant."""
+    text = time_text(key) if isinstance(key, datetime) else str(key)
+    return Position(key=text, tenant_id=tenant_id)
+
+
+def _summary(row: Sequence[Any]) -> TenantSummary:
+    (
+        tenant_id,
+        company_name,
+        engine_id,
+        state,
+        current_step,
+        steps_completed,
+        total_steps,
+        error_code,
+        hold_reason,
+        hold_by,
+        hold_since,
+        revision,
+        run_id,
+        created_at,
+        state_since,
+        unsettled_since,
+        updated_at,
+        _key,
+    ) = row
     hold = None
-    if row["hold_reason"] is not None:
+    if hold_reason is not None:
         hold = Hold(
-            reason=row["hold_reason"],
-            by=row["hold_by"] or "unknown",
-            since=row["hold_since"] or row["updated_at"] or _EPOCH,
+            reason=hold_reason, by=hold_by or "unknown", since=hold_since or updated_at or _EPOCH
         )
     return TenantSummary(
-        id=row["id"],
-        company_name=row["company_name"],
-        engine_id=row["engine_id"],
-        state=TenantState.parse(row["state"]),
-        current_step=row["current_step"],
-        steps_completed=whole(row["steps_completed"]),
-        total_steps=whole(row["total_steps"]),
-        error_code=row["error_code"] or "",
+        id=tenant_id,
+        company_name=company_name,
+        engine_id=engine_id,
+        state=TenantState.parse(state),
+        current_step=current_step,
+        steps_completed=whole(steps_completed),
+        total_steps=whole(total_steps),
+        error_code=error_code or "",
         hold=hold,
-        revision=whole(row["revision"]),
-        run_id=row["run_id"] or "",
-        created_at=row["created_at"] or _EPOCH,
-        state_since=row["state_since"] or _EPOCH,
-        unsettled_since=row["unsettled_since"],
-        updated_at=row["updated_at"] or _EPOCH,
+        revision=whole(revision),
+        run_id=run_id or "",
+        created_at=created_at or _EPOCH,
+        state_since=state_since or _EPOCH,
+        unsettled_since=unsettled_since,
+        updated_at=updated_at or _EPOCH,
     )

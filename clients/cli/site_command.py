@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clients.cli import requests
-from clients.cli.local_commands import (  # typer reads them
-    Config,  # noqa: TC001
-    DatabaseUrl,  # noqa: TC001
-    EnginesFile,  # noqa: TC001
+from clients.cli.local_commands import (
+    Config,  # noqa: TC001 - typer reads it
+    DatabaseUrl,  # noqa: TC001 - typer reads it
+    EnginesFile,  # noqa: TC001 - typer reads it
 )
 from clients.cli.order_commands import DryRun, Yes  # noqa: TC001 - typer reads them
 from clients.cli.tenant_commands import (

@@ -105,7 +105,7 @@ def _answered_by_another(case: Case) -> Judgement:
 
 def _is_our_fault(case: Case) -> bool:
     # gunicorn says it with a 400 (recording 11-url-too-long).
-    too_long = case.status == 400 and "too large" in case.text.lower()  # noqa: PLR2004
+    too_long = case.status == 400 and "too large" in case.text.lower()  # noqa: PLR2004 - above
     return too_long or case.status in _REFUSED_BY_WEB_SERVERS
 
 

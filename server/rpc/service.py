@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from server.rpc.identity import Context, Identify
 
 
-# gRPC takes ready bytes, and coroutines that write a stream, which the stubs don't know.
-class ProvisioningService(  # type: ignore[misc]
+# gRPC takes ready bytes, and coroutines that write a stream.
+class ProvisioningService(  # type: ignore[misc]  # the stubs know neither
     Surveying, Diagnosing, Listing, Watching, Ordering, ProvisioningServiceServicer
 ):
     """The service over commands and queries."""

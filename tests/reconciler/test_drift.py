@@ -33,7 +33,7 @@ GONE = Difference(doctype="Customer", name="Walk-In Customer - KS")
 MONEY = Difference(doctype="Price List", name="Retail KS", field="currency", have="USD", want="KES")
 
 
-class Eyes:
+class Eyes(Prober):
     """A prober that sees what it is told."""
 
     def __init__(self, scene: Scene) -> None:
@@ -66,7 +66,7 @@ def eyes(scene: Scene) -> Eyes:
 
 
 def sweeper(scene: Scene, eyes: Eyes, **options: Any) -> Sweeper:  # Any: of DriftCheck
-    check = DriftCheck(scene.database, eyes, sites={SITE}, now=scene.clock, **options)  # type: ignore[arg-type]
+    check = DriftCheck(scene.database, eyes, sites={SITE}, now=scene.clock, **options)
     return scene.sweeper(drift=check, notify=bool(options.get("notify")))
 
 
@@ -182,11 +182,11 @@ async def test_a_run_that_repaired_it_is_looked_at_in_the_next_sweep(
 async def test_a_persons_verify_that_finds_all_well_ends_it_at_once(
     scene: Scene, eyes: Eyes
 ) -> None:
-    check = DriftCheck(scene.database, eyes, sites={SITE}, now=scene.clock, notify=True)  # type: ignore[arg-type]
+    check = DriftCheck(scene.database, eyes, sites={SITE}, now=scene.clock, notify=True)
     tenant = await drifted(scene, eyes, scene.sweeper(drift=check, notify=True))
     surveys = Surveys(
         scene.database,
-        eyes,  # type: ignore[arg-type]
+        eyes,
         engine_ids={"main"},
         default_engine="main",
         seen_clean=LocalHealer(scene.sweeper(), check).seen_clean,

@@ -10,6 +10,7 @@ import pytest
 from server.commands import Commands, OrderTerms
 from server.errors import EngineNotReady, InvalidInput, NotAllowed, Refused
 from server.model.actor import RECONCILER
+from server.model.identifiers import WorkerId
 from server.model.ownership import Resource
 from server.model.records import Hold
 from server.model.states import (
@@ -63,17 +64,17 @@ async def _resource(
 
 async def _driven(desk: Desk, tenant_id: TenantId, *, beat: bool) -> None:
     """Have a worker at the tenant's run; alive, or dead for a minute."""
-    worker = "01900000-0000-7000-8000-00000000aaaa"
+    worker = WorkerId("01900000-0000-7000-8000-00000000aaaa")
     await desk.scene.database.submit(
         WorkerOperation(
-            worker_id=worker,  # type: ignore[arg-type]  # a plain id will do
+            worker_id=worker,
             at=NOON if beat else later(seconds=-60),
             lease_seconds=10.0,
         )
     )
     record = await desk.record(tenant_id)
     assert record.run is not None
-    run = replace(record.run, state=RunState.RUNNING, worker_id=worker)  # type: ignore[arg-type]
+    run = replace(record.run, state=RunState.RUNNING, worker_id=worker)
     await desk.scene.written(
         TenantOperation(tenant_id=tenant_id, at=NOON, runs=(RunRow(run=run, site=SITE),))
     )

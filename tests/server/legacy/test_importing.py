@@ -19,7 +19,6 @@ from server.model.states import TenantState
 from server.probing import Prober
 from server.standin.naming import fold
 from server.store.legacy import read_legacy
-from tests.server.executor.conftest import site, still  # noqa: F401 - the fixtures
 from tests.server.executor.scene import WHOLE, Shop, now
 from tests.server.legacy.old import make_old, tenant_id
 
@@ -86,7 +85,7 @@ async def old_url(folder: Path, *tenants: dict[str, Any]) -> str:
 
 
 async def test_the_seeds_case_is_completed_by_an_import_and_one_sweep(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     shop = await provisioned_before(still, tmp_path, NAME)
@@ -110,7 +109,7 @@ async def test_the_seeds_case_is_completed_by_an_import_and_one_sweep(
 
 
 async def test_what_the_old_run_did_not_do_is_done_by_one_sweep(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     shop = await provisioned_before(still, tmp_path, NAME)
@@ -132,7 +131,7 @@ async def test_what_the_old_run_did_not_do_is_done_by_one_sweep(
 
 
 async def test_a_tenant_without_anything_at_the_engine_is_made_by_one_sweep(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     await still.drive()
@@ -148,7 +147,7 @@ async def test_a_tenant_without_anything_at_the_engine_is_made_by_one_sweep(
 
 
 async def test_a_dry_run_says_the_same_and_writes_nothing(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     await still.drive()
@@ -162,7 +161,7 @@ async def test_a_dry_run_says_the_same_and_writes_nothing(
 
 
 async def test_a_company_of_two_tenants_is_nobodys_until_a_person_decides(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     shop = await provisioned_before(still, tmp_path, NAME)
@@ -176,7 +175,7 @@ async def test_a_company_of_two_tenants_is_nobodys_until_a_person_decides(
 
 
 async def test_other_engines_bad_data_and_running_ones_are_left_out_with_a_reason(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     await still.drive()
@@ -202,7 +201,7 @@ async def test_other_engines_bad_data_and_running_ones_are_left_out_with_a_reaso
 
 
 async def test_an_engine_that_is_down_guesses_nothing(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     await still.open()
@@ -238,7 +237,7 @@ def left_behind(**metadata: object) -> dict[str, Any]:
 
 
 async def test_a_company_under_another_name_is_known_by_what_the_old_run_left_in_it(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     shop = await provisioned_before(still, tmp_path, NAME)
@@ -266,7 +265,7 @@ async def test_a_company_under_another_name_is_known_by_what_the_old_run_left_in
 
 
 async def test_a_trace_that_proves_nothing_is_handed_over_and_adopted_under_its_old_name(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     shop = await provisioned_before(still, tmp_path, NAME)
@@ -299,7 +298,7 @@ async def test_a_trace_that_proves_nothing_is_handed_over_and_adopted_under_its_
 
 
 async def test_a_traced_company_that_another_tenant_is_called_is_nobodys(
-    still: Shop,  # noqa: F811
+    still: Shop,
     tmp_path: Path,
 ) -> None:
     shop = await provisioned_before(still, tmp_path, "Mto Traders")

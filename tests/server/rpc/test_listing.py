@@ -119,9 +119,9 @@ async def test_a_page_token_is_good_for_its_own_list_only(rig: Rig) -> None:
         (pb.ListTenantsRequest(text="***"), "text"),
         (pb.ListTenantsRequest(text="a" * 200), "text"),
         (pb.ListTenantsRequest(engine_id="a\x00b"), "engine_id"),
-        (pb.ListTenantsRequest(states=[99]), "states"),  # type: ignore[list-item]
+        (pb.ListTenantsRequest(states=[99]), "states"),  # type: ignore[list-item]  # no such state
         (pb.ListTenantsRequest(states=[tenant_pb2.TENANT_STATE_UNSPECIFIED]), "states"),
-        (pb.ListTenantsRequest(order_by=99), "order_by"),  # type: ignore[arg-type]
+        (pb.ListTenantsRequest(order_by=99), "order_by"),  # type: ignore[arg-type]  # likewise
         (pb.ListTenantsRequest(stuck_longer_than=Duration(seconds=-5)), "stuck_longer_than"),
     ],
 )
@@ -137,7 +137,7 @@ async def test_a_page_is_never_longer_than_five_hundred(rig: Rig) -> None:
     await rig.start()
     columns = "company_name, company_fold, spec, engine_id, site, fencing_token, log_seq, revision"
     rig.damage(
-        f"INSERT INTO tenants (id, state, created_at, updated_at, {columns}) "  # noqa: S608
+        f"INSERT INTO tenants (id, state, created_at, updated_at, {columns}) "  # noqa: S608 - words of ours
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) "
         f"SELECT id || i, 'PENDING', created_at, updated_at, {columns} FROM tenants, n"
     )

@@ -43,7 +43,7 @@ async def _opened(url: URL | str) -> AsyncIterator[Scene]:
         scene.commits.append(1)
         return await in_transaction(work, by_key=by_key)
 
-    database.in_transaction = counted  # type: ignore[method-assign]
+    database.in_transaction = counted  # type: ignore[method-assign]  # it looks on
     try:
         yield scene
     finally:

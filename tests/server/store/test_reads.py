@@ -402,7 +402,7 @@ async def test_times_that_are_none_are_survived_on_sqlite(sqlite_scene: Scene, d
         ("log_entries", ("time",)),
     ):
         for column in columns:
-            await scene.sql(f"UPDATE {table} SET {column} = :at", at=damage)  # noqa: S608
+            await scene.sql(f"UPDATE {table} SET {column} = :at", at=damage)  # noqa: S608 - words of ours
     live = await scene.database.reads.live(tenant_id)
     assert live is not None
     assert live.record.tenant.hold is not None

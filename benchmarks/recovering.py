@@ -1,47 +1,116 @@
-"""Kill -9 of who drives, to its run moving again: the only process, and one of two."""
+"""Kill -9 of who drives, to its run moving again: the only process, and one of two.
+
+Each run that counts is alone at its site: another one's would move for it, or stand before
+it in the line for the site's slot.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from benchmarks.measuring import shipped_times
 from benchmarks.rows import Row
-from benchmarks.run import database, folder
+from benchmarks.run import beside, database, folder
+from clients.sdk import ProvisionerClient
+from provisioner.v1.tenant_pb2 import TenantSpec
+from server.settings import Settings
 from tests.support import postgres
 from tools.installation import Installation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import URL
 
-_LEASE_SECONDS = 10
 _PATIENCE_SECONDS = 120
+_LOOK_SECONDS = 0.02
+# Of each of the site's answers: a run takes two seconds, and is killed in its first.
+_SLOW_MS = 60
+_KILLED_AFTER_SECONDS = 0.5
+# Recorded times are multiplied by it: each who is killed waits for its Company's answer.
+_PACE = 15.0
+# From one heartbeat to the next, as a share of the lease.
+_BEAT = 1 / 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What the record says of an attempt."""
+
+    id: str
+    worker_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """The end of who drove a run.
+
+    Attributes:
+        at: When the signal was sent.
+        worker_id: Who was killed.
+        known: The attempts of the run that had begun by then, by id.
+    """
+
+    at: datetime
+    worker_id: str
+    known: frozenset[str]
+
+
+def killed(at: datetime, attempts: Sequence[Attempt]) -> Kill:
+    """Tell what was killed, from the attempts of its run as it left them, in order."""
+    known = frozenset(each.id for each in attempts)
+    return Kill(at=at, worker_id=attempts[-1].worker_id, known=known)
+
+
+def seconds_to_move(kill: Kill, attempts: Sequence[Attempt]) -> float | None:
+    """Return the seconds until another worker began an attempt of the run; None: not yet.
+
+    That an attempt is another worker's is not enough: one that stands in line for its site's
+    slot goes on under whoever takes over, and began before the kill.
+    """
+    new = [
+        each.started_at
+        for each in attempts
+        if each.id not in kill.known and each.worker_id != kill.worker_id
+    ]
+    return (min(new) - kill.at).total_seconds() if new else None
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Kill 20 times and more; side by side on PostgreSQL, where each waits for its lease."""
+    """Kill 20 times on each; side by side on PostgreSQL, where each waits for its lease."""
+    short = " (a whole run: of 20)" if quick else ""
     with folder() as place:
         took = asyncio.run(_restarts(place, 3 if quick else 20))
-    yield _row("kill -9 of the only process to its run moving again, SQLite", took, 2.0)
-    lanes, rounds = (2, 1) if quick else (7, 3)
-    with postgres.cluster() as cluster, database(cluster) as url, folder() as place:
-        took = asyncio.run(_takeovers(url, place, lanes, rounds))
+    yield _row("kill -9 of the only process to its run moving again, SQLite", took, 2.0, short)
+    lease = 3.0 if quick else float(Settings.model_fields["lease_seconds"].default)
+    lanes, rounds = (3, 1) if quick else (10, 2)
+    took = []
+    with postgres.cluster() as cluster:
+        for _ in range(rounds):
+            with (
+                database(cluster) as url,
+                folder() as place,
+                beside("fleet_sites", "--sites", lanes, "--pace", _PACE) as sites,
+            ):
+                took += asyncio.run(_takeovers(url, place, sites.facts, lease))
     yield _row(
-        f"kill -9 of a worker to its run moving at another, PostgreSQL, lease {_LEASE_SECONDS} s",
+        f"kill -9 of a worker to its run moving at another, PostgreSQL, lease {lease:g} s",
         took,
-        _LEASE_SECONDS + 1.0,
+        lease + 1.0,
+        short,
     )
 
 
-def _row(name: str, took: list[float], goal: float) -> Row:
+def _row(name: str, took: list[float], goal: float, short: str) -> Row:
     took = sorted(took)
     return Row(
         name=name,
@@ -51,120 +120,120 @@ def _row(name: str, took: list[float], goal: float) -> Row:
         at_most=True,
         spread=(round(took[0], 2), round(took[-1], 2)),
         note=(
-            f"{len(took)} times, the longest counts; median {statistics.median(took):.2f}; "
+            f"{len(took)} times, the longest counts{short}; median {statistics.median(took):.2f}; "
             + " ".join(f"{each:.2f}" for each in took)
         ),
     )
 
 
 async def _restarts(place: Path, times: int) -> list[float]:
-    """Kill the service in mid-run, start it, and wait for the first attempt of the new worker."""
+    """Kill the service in mid-run and start it, with one open run at a time."""
     shop = Installation(place, settings=shipped_times())
-    await shop.start_site()
-    await shop.site_faults({"latency_ms": 60})
-    await shop.start_server()
     took = []
-    for number in range(times):
-        await _order(shop, f"Branch {number} Traders")
-        await asyncio.sleep(0.5)
-        await shop.kill("server")
-        known = {row[0] for row in shop.sql("SELECT id FROM workers")}
-        began = datetime.now(UTC)
+    try:
+        await shop.start_site()
         await shop.start_server()
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            while not (
-                new := [
-                    row[1]
-                    for row in shop.sql("SELECT worker_id, started_at FROM attempts ORDER BY id")
-                    if row[0] not in known
-                ]
-            ):
-                await asyncio.sleep(0.01)
-        first = datetime.fromisoformat(new[0])
-        took.append((first.replace(tzinfo=first.tzinfo or UTC) - began).total_seconds())
-    await shop.close()
+        for number in range(times):
+            await shop.site_faults({"latency_ms": _SLOW_MS})
+            read = partial(_on_sqlite, shop, await _order(shop, f"Branch {number} Traders"))
+            await _begun(read)
+            await asyncio.sleep(_KILLED_AFTER_SECONDS)
+            at = datetime.now(UTC)
+            await shop.kill("server")
+            kill = killed(at, await read())
+            await shop.start_server()
+            took.append(await _moved(kill, read))
+            # The next one is to have the site for itself, soon.
+            await shop.site_faults({"latency_ms": 0})
+            await _at_rest(shop)
+    finally:
+        await shop.close()
     return took
 
 
-async def _order(shop: Installation, name: str) -> None:
-    code, out, err = await shop.call("start", name, "--json")
-    if code != 0:
-        raise RuntimeError(out + err)
-
-
-async def _takeovers(url: URL, place: Path, lanes: int, rounds: int) -> list[float]:
-    """Let pairs of servers on one database be killed at once, round by round."""
-    site = Installation(_made(place / "site"))
-    await site.start_site()
-    # So slow that no run ends meanwhile.
-    await site.site_faults({"latency_ms": 1500})
+async def _takeovers(url: URL, place: Path, sites: list[str], lease: float) -> list[float]:
+    """Kill as many servers as there are sites, one of each, beside one that drives for all."""
     settings = {
         "PROVISIONER_DATABASE_URL": url.render_as_string(hide_password=False),
-        "PROVISIONER_LEASE_SECONDS": str(_LEASE_SECONDS),
+        "PROVISIONER_LEASE_SECONDS": str(lease),
     }
+    engines = {f"site-{number}": address for number, address in enumerate(sites)}
+    victims = [_server(place / name, {name: engines[name]}, settings) for name in engines]
+    heir = _server(place / "heir", engines, settings)
     driver = await asyncpg.connect(
         host=str(url.query["host"]), user=url.username, database=url.database
     )
-    took: list[float] = []
     try:
-        for number in range(rounds):
-            victims = [
-                Installation(
-                    _made(place / f"{number}-{lane}"), settings=settings, site_port=site.site_port
-                )
-                for lane in range(lanes)
-            ]
-            heir = Installation(
-                _made(place / f"{number}-heir"), settings=settings, site_port=site.site_port
-            )
-            took += await _taken_over(driver, victims, heir, number)
-            await heir.close()
+        await asyncio.gather(*(each.start_server() for each in victims))
+        reads = [
+            partial(_on_postgres, driver, await _order(victim, f"Branch {number} Traders"))
+            for number, victim in enumerate(victims)
+        ]
+        for read in reads:
+            await _begun(read)
+        await heir.start_server()
+        kills = []
+        for victim, read in zip(victims, reads, strict=True):
+            at = datetime.now(UTC)
+            await victim.kill("server")
+            kills.append(killed(at, await read()))
+            # At every moment between two heartbeats; the first lease ends later than that.
+            await asyncio.sleep(lease * _BEAT / len(victims))
+        return [await _moved(kill, read) for kill, read in zip(kills, reads, strict=True)]
     finally:
         await driver.close()
-        await site.close()
+        for each in (*victims, heir):
+            await each.close()
+
+
+def _server(place: Path, engines: dict[str, str], settings: dict[str, str]) -> Installation:
+    """Prepare a server that drives at these sites and no others."""
+    place.mkdir()
+    made = Installation(place, settings)
+    keys = 'api_key_file = "key"\napi_secret_file = "secret"\n'
+    tables = [f'[engines.{name}]\nurl = "{url}"\n{keys}' for name, url in engines.items()]
+    (place / "engines.toml").write_text("\n".join([f'default = "{min(engines)}"', *tables]))
+    return made
+
+
+async def _order(shop: Installation, name: str) -> str:
+    async with ProvisionerClient(f"127.0.0.1:{shop.grpc_port}") as client:
+        status = await client.start_provisioning(TenantSpec(company_name=name))
+    return status.tenant_id
+
+
+_ATTEMPTS = "SELECT id, worker_id, started_at FROM attempts WHERE tenant_id = {} ORDER BY id"
+
+
+async def _on_sqlite(shop: Installation, tenant_id: str) -> list[Attempt]:
+    return [
+        Attempt(
+            id=row[0],
+            worker_id=row[1],
+            started_at=datetime.fromisoformat(row[2]).replace(tzinfo=UTC),
+        )
+        for row in shop.sql(_ATTEMPTS.format("?"), tenant_id)
+    ]
+
+
+async def _on_postgres(driver: asyncpg.Connection, tenant_id: str) -> list[Attempt]:
+    return [Attempt(**row) for row in await driver.fetch(_ATTEMPTS.format("$1"), tenant_id)]
+
+
+async def _begun(read: Callable[[], Awaitable[Sequence[Attempt]]]) -> None:
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while not await read():
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _moved(kill: Kill, read: Callable[[], Awaitable[Sequence[Attempt]]]) -> float:
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while (took := seconds_to_move(kill, await read())) is None:
+            await asyncio.sleep(_LOOK_SECONDS)
     return took
 
 
-async def _taken_over(
-    driver: asyncpg.Connection, victims: list[Installation], heir: Installation, number: int
-) -> list[float]:
-    await asyncio.gather(*(each.start_server() for each in victims))
-    for lane, victim in enumerate(victims):
-        await _order(victim, f"Branch {number}x{lane} Traders")
-    await _until(driver, _DRIVEN, number, len(victims))
-    await heir.start_server()
-    mine = {row["worker_id"] for row in await driver.fetch(_WORKERS, f"Branch {number}x%")}
-    # All at once: none of them may take over from another. Their hearts beat as they started.
-    killed = time.time()
-    await asyncio.gather(*(each.kill("server") for each in victims))
-    rows = await _until(driver, _MOVING, number, len(victims), list(mine))
-    return [row["at"].timestamp() - killed for row in rows]
-
-
-_DRIVEN = """
-SELECT t.id FROM tenants t JOIN attempts a ON a.tenant_id = t.id WHERE t.company_name LIKE $1
-GROUP BY t.id
-"""
-_WORKERS = """
-SELECT DISTINCT a.worker_id FROM attempts a JOIN tenants t ON t.id = a.tenant_id
-WHERE t.company_name LIKE $1
-"""
-_MOVING = """
-SELECT min(a.started_at) AS at
-FROM tenants t JOIN attempts a ON a.tenant_id = t.id
-WHERE t.company_name LIKE $1 AND a.worker_id <> ALL($2) GROUP BY t.company_name
-"""
-
-
-async def _until(
-    driver: asyncpg.Connection, query: str, number: int, rows: int, *more: object
-) -> list[asyncpg.Record]:
+async def _at_rest(shop: Installation) -> None:
     async with asyncio.timeout(_PATIENCE_SECONDS):
-        while len(found := await driver.fetch(query, f"Branch {number}x%", *more)) < rows:
-            await asyncio.sleep(0.05)
-    return list(found)
-
-
-def _made(place: Path) -> Path:
-    place.mkdir()
-    return place
+        while shop.sql("SELECT id FROM tenants WHERE state = 'IN_PROGRESS'"):
+            await asyncio.sleep(_LOOK_SECONDS)

@@ -52,7 +52,7 @@ test: check ## Checks and every test; ARGS="-k judge" narrows it
 prove: setup ## The slow proofs: soak, chaos, every crash point, planted bugs
 	$(BIN)/python -m pytest -m prove $(ARGS)
 
-bench: setup .venv-bench/.ready ## Measure beside what it is compared with; QUICK=1 is shorter
+bench: setup .venv-bench/.ready ## Measure beside what it is compared with, ten minutes; QUICK=1: two, printed only
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 .venv-bench/.ready: benchmarks/requirements.lock

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring import resident_mb
 from benchmarks.rows import Row, alone
-from benchmarks.run import beside
+from benchmarks.run import beside, folder
 from benchmarks.serving import (
     LOGS,
     answers,
@@ -15,8 +15,9 @@ from benchmarks.serving import (
     beside_bare,
     in_turn,
     our_server,
-    place_of,
+    slices,
 )
+from benchmarks.shelf import Shelf
 from provisioner.v1.provisioning_pb2 import StreamLogsRequest, StreamLogsResponse
 
 if TYPE_CHECKING:
@@ -25,28 +26,28 @@ if TYPE_CHECKING:
     from benchmarks.run import Program
 
 _ENTRIES = 1000
-_FOLLOWERS = 500
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
     """Measure on SQLite: what is read is read once, and sent from memory to all who follow."""
-    for page in (1, 0):
-        yield from _read(page, quick=quick)
-    yield from _followed(quick=quick)
+    with Shelf() as shelf:
+        for page in (1, 0):
+            yield from _read(shelf.empty("SQLite"), page, quick=quick)
+        yield from _followed(shelf.empty("SQLite"), quick=quick)
 
 
-def _read(page: int, *, quick: bool) -> Iterator[Row]:
+def _read(url: str, page: int, *, quick: bool) -> Iterator[Row]:
     """Read a whole log, over and over."""
     more = ("--tenants", 2, "--entries", _ENTRIES, "--page", page)
-    with place_of("SQLite") as (url, place), our_server(url, place, *more) as shop:
+    with folder() as place, our_server(url, place, *more) as shop:
         request = StreamLogsRequest(tenant_id=shop.facts["ids"][0]).SerializeToString()
         messages = answers(shop, LOGS, request)
         entries = sum(len(StreamLogsResponse.FromString(each).entries) for each in messages)
         # One entry a message, as long as ours are on average.
         line = b"x" * (sum(map(len, messages)) // entries)
         with bare_server(place, line, entries) as bare:
-            for streams in (1, 16):
-                given = ("--streams", "--callers", streams, "--slices", 2 if quick else 4)
+            for streams in (16,) if quick else (1, 16):
+                given = ("--streams", "--callers", streams, *slices(4, quick=quick))
                 got = in_turn(shop, bare, place, [request], "--method", LOGS, *given)
                 what = "one entry a message" if page else "in pages"
                 yield beside_bare(
@@ -57,10 +58,10 @@ def _read(page: int, *, quick: bool) -> Iterator[Row]:
                     scale=(entries / len(messages), 1.0),
                     note=f"{entries} entries in {len(messages)} messages",
                 )
-        if page:
+        if page or quick:
             return
         with bare_server(place, max(messages, key=len), len(messages)) as bare:
-            given = ("--streams", "--callers", 16, "--slices", 2 if quick else 4)
+            given = ("--streams", "--callers", 16, *slices(2, quick=quick))
             got = in_turn(shop, bare, place, [request], "--method", LOGS, *given)
             yield beside_bare(
                 "StreamLogs in pages, 16 streams, beside a bare stream of the same bytes",
@@ -70,27 +71,25 @@ def _read(page: int, *, quick: bool) -> Iterator[Row]:
             )
 
 
-def _followed(*, quick: bool) -> Iterator[Row]:
+def _followed(url: str, *, quick: bool) -> Iterator[Row]:
     """Open runs whose steps take long, follow them, and append to their logs."""
-    with (
-        place_of("SQLite") as (url, place),
-        our_server(url, place, "--tenants", 0, "--pause", 600) as shop,
-    ):
+    followers, seconds = (100, 1) if quick else (500, 6)
+    with folder() as place, our_server(url, place, "--tenants", 0, "--pause", 600) as shop:
         pid = shop.facts["pid"]
         idle = resident_mb(pid)
-        ids = shop.tell({"open": _FOLLOWERS})["ids"]
+        ids = shop.tell({"open": followers})["ids"]
         opened = resident_mb(pid)
         followed = 0.0
-        for tenants, rate, goal in ((_FOLLOWERS, 500, 10.0), (1, 5, 50.0)):
+        for tenants, rate, goal in ((followers, 500, 10.0), (1, 5, 50.0)):
             (place / "ids").write_text(json.dumps(ids[:tenants]))
             given = ("--port", shop.facts["port"], "--token-file", place / "token")
             with beside(
-                "follower", *given, "--ids", place / "ids", "--streams", _FOLLOWERS
+                "follower", *given, "--ids", place / "ids", "--streams", followers
             ) as client_of_all:
                 followed = max(followed, resident_mb(pid))
-                times = _times(shop, client_of_all, tenants, rate, 3 if quick else 8)
+                times = _times(shop, client_of_all, tenants, rate, seconds)
             yield alone(
-                f"append to receive, {_FOLLOWERS} followers of {tenants} tenants: p99",
+                f"append to receive, {followers} followers of {tenants} tenants: p99",
                 "ms",
                 [times[int(len(times) * 0.99)]],
                 goal=goal,
@@ -100,7 +99,9 @@ def _followed(*, quick: bool) -> Iterator[Row]:
                 ),
             )
         for name, more in (("an open run", opened - idle), ("a follower", followed - opened)):
-            yield alone(f"memory of {name}", "KiB", [more * 1024 / _FOLLOWERS], note="of 500")
+            yield alone(
+                f"memory of {name}", "KiB", [more * 1024 / followers], note=f"of {followers}"
+            )
 
 
 def _times(shop: Program, client: Program, tenants: int, rate: int, seconds: float) -> list[float]:

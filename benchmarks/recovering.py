@@ -92,7 +92,7 @@ def bench(*, quick: bool) -> Iterator[Row]:
         took = asyncio.run(_restarts(place, 3 if quick else 20))
     yield _row("kill -9 of the only process to its run moving again, SQLite", took, 2.0, short)
     lease = 3.0 if quick else float(Settings.model_fields["lease_seconds"].default)
-    lanes, rounds = (3, 1) if quick else (10, 2)
+    lanes, rounds = (2, 1) if quick else (10, 2)
     took = []
     with postgres.cluster() as cluster:
         for _ in range(rounds):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from benchmarks.rows import Row
-from benchmarks.run import beside, database, folder, ours
-from tests.support import postgres
+from benchmarks.run import beside, ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,15 +22,9 @@ STATUS = "/provisioner.v1.ProvisioningService/GetStatus"
 LOGS = "/provisioner.v1.ProvisioningService/StreamLogs"
 
 
-@contextlib.contextmanager
-def place_of(kind: str) -> Iterator[tuple[str, Path]]:
-    """Give an empty database of a kind, by its URL, and a folder."""
-    with folder() as place, contextlib.ExitStack() as stack:
-        if kind == "SQLite":
-            yield f"sqlite+aiosqlite:///{place / 'p.db'}", place
-            return
-        at = stack.enter_context(database(stack.enter_context(postgres.cluster())))
-        yield at.render_as_string(hide_password=False), place
+def slices(number: int, *, quick: bool) -> tuple[object, ...]:
+    """Return how many slices of the two sides take turns (`in_turn`), and how long they are."""
+    return ("--slices", 2, "--seconds", 0.2) if quick else ("--slices", number)
 
 
 @contextlib.contextmanager

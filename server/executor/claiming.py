@@ -84,7 +84,7 @@ class Claims:
     async def claim(
         self, due: DueRun, claim: Claim | None, arrived: Callable[[], None]
     ) -> Drive | float | None:
-        """Make the run ours in one operation.
+        """Make the run ours: with the first write of its drive, or at once to put it in order.
 
         Args:
             due: The run.
@@ -117,9 +117,10 @@ class Claims:
         pause = max(pauses, default=0.0)
         self._restore_rows(driven, blueprint)
         driven.run = _claimed(run, self._lease.worker_id, now, pause)
-        # Judged at this revision: of two workers one gets it. The token it is driven
-        # under is the one this operation gives.
-        await driven.write(token=None, revision=record.tenant.revision, raise_token=True)
+        driven.claim(record.tenant.revision)
+        if driven.unwritten:
+            # What became of a lost worker's attempts, and of lost rows, waits for no step.
+            await driven.write()
         if pause > 0.0:
             return pause
         return Drive(

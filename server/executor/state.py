@@ -69,6 +69,8 @@ class DrivenRun:
         # Bound once: a line that nobody wants to see costs less than to bind one.
         self._lines = _log.bind(tenant=tenant.id)
         self._token = token
+        # The revision it is claimed at, until that is written.
+        self._claiming: int | None = None
         self._steps: dict[str, Step] = {}
         self._attempts: dict[str, Attempt] = {}
         self._resources: dict[tuple[str, str], ResourceRow] = {}
@@ -79,6 +81,19 @@ class DrivenRun:
     def token(self) -> int:
         """The fencing token it is driven under."""
         return self._token
+
+    def claim(self, revision: int) -> None:
+        """Make the run its worker's with the next write, judged at a revision of the tenant.
+
+        Of two workers one gets it, and the token it is driven under is the one that this
+        write gives. Whatever is written first claims: nothing is sent before it.
+        """
+        self._claiming = revision
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether anything was collected that is not written yet."""
+        return bool(self._steps or self._attempts or self._resources or self._log)
 
     def put_step(self, step: Step) -> None:
         """Change a step; written with the next write."""
@@ -161,7 +176,9 @@ class DrivenRun:
         fields: dict[str, Any] = {
             "tenant_id": self.tenant.id,
             "at": now,
-            "token": self._token,
+            "token": self._token if self._claiming is None else None,
+            "revision": self._claiming,
+            "raise_token": self._claiming is not None,
             "standing": derive(
                 stored=None,
                 run=self.run,
@@ -208,6 +225,7 @@ class DrivenRun:
         if outcome.refusal is not None:
             return outcome.refusal
         self._token = outcome.token
+        self._claiming = None
         self._publish()
         return None
 

@@ -34,6 +34,17 @@ async def test_a_tenant_goes_to_completed_and_everything_is_on_record(shop: Shop
     assert await shop.belongings("Kijani Stores") == WHOLE
 
 
+async def test_a_run_is_claimed_by_the_write_that_begins_its_first_step(shop: Shop) -> None:
+    tenant = await shop.completed()
+
+    mine = [op for op, _ in shop.store.written if op.tenant_id == tenant]
+    claims = [op for op in mine if op.raise_token]
+    assert [attempt.number for op in claims for attempt in op.attempts] == [1]
+    assert [op.revision for op in claims] == [1]
+    # Nothing that is driven is written before it.
+    assert mine.index(claims[0]) == 1
+
+
 async def test_a_retry_of_a_finished_tenant_writes_nothing_at_the_engine(shop: Shop) -> None:
     tenant = await shop.completed()
     writes, documents = await shop.writes(), await shop.documents()

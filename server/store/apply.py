@@ -12,7 +12,6 @@ and inside `AsyncConnection.run_sync` on PostgreSQL.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from sqlalchemy import (
     Integer,
     Text,
     and_,
-    bindparam,
     case,
     delete,
     func,
@@ -37,6 +35,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from server.model.states import SETTLED_TENANT_STATES
 from server.store import rows
 from server.store.columns import UtcTime
+from server.store.locks import lock
 from server.store.operations import (
     AuditOperation,
     GateOperation,
@@ -48,7 +47,7 @@ from server.store.operations import (
     TenantOperation,
     WorkerOperation,
 )
-from server.store.rowset import Batched, add, add_cells, put, put_cells
+from server.store.rowset import Batched, Write, add, cells_of, write_together
 from server.store.site_operations import SiteOperation
 from server.store.sites import change_site
 from server.store.slots import database_time, free_slot, take_slots
@@ -72,11 +71,12 @@ from server.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import ClauseElement, ColumnElement, Connection, Select, Subquery
+    from sqlalchemy import ClauseElement, ColumnElement, Connection, Subquery
     from sqlalchemy.types import TypeEngine
 
+    from server.store.locks import Locking
     from server.store.operations import Operation
     from server.store.rowset import Cells
 
@@ -113,12 +113,15 @@ _REQUEST: dict[str, TypeEngine[Any]] = {
 }
 
 
-def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
+def apply(
+    connection: Connection, batch: Sequence[Operation], *, locking: Locking | None = None
+) -> list[Outcome]:
     """Write a batch.
 
     Args:
         connection: In a transaction that may write; the caller commits.
         batch: Operations, at most one for each tenant and one for each site's gate.
+        locking: What was locked already as the transaction was opened.
 
     Returns:
         An outcome for each operation, in order.
@@ -128,11 +131,11 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
             request; then the transaction must be rolled back and each applied alone.
     """
     outcomes: dict[int, Outcome] = {}
-    ready = _lock(connection, batch, outcomes)
+    ready = lock(connection, batch, outcomes, locking)
     tenants = [op for op in ready if isinstance(op, TenantOperation)]
     tenants = _refuse_known(connection, tenants, outcomes)
     changed = _fence(connection, take_slots(connection, tenants, outcomes), outcomes)
-    _write_rows(connection, changed, outcomes)
+    _write_rows(connection, changed, ready, outcomes)
     for op in ready:
         if isinstance(op, GateOperation):
             put_gate(connection, op)
@@ -145,67 +148,7 @@ def apply(connection: Connection, batch: Sequence[Operation]) -> list[Outcome]:
             add(connection, SWEEPS, [rows.sweep_row(op)])
             add(connection, FINDINGS, sorted(rows.finding_rows(op), key=itemgetter("id")))
             add(connection, OUTBOX, [rows.outbox_row(message) for message in op.outbox])
-    repeated = [op for op in ready if isinstance(op, RequestOperation)]
-    add(connection, REQUESTS, _request_rows([*changed, *repeated]))
-    noted = [op.audit for op in changed if op.audit is not None]
-    noted += [op.audit for op in repeated if op.audit is not None]
-    noted += [op.entry for op in ready if isinstance(op, AuditOperation)]
-    put(connection, AUDIT, [rows.audit_row(entry) for entry in noted])
     return [outcomes.get(id(op), Outcome()) for op in batch]
-
-
-def _lock(
-    connection: Connection, batch: Sequence[Operation], outcomes: dict[int, Outcome]
-) -> list[Operation]:
-    """Lock the rows that are about to change, so that nobody changes them before the commit.
-
-    Nobody waits here: an operation whose row is held by another process is BUSY, and the
-    others go on. So no two processes can wait for each other, and one that hangs in the
-    middle of a transaction stops nobody but its own tenants. What is inserted further down
-    under a unique key goes in the keys' order, for the same reason. SQLite's BEGIN
-    IMMEDIATE locks the whole file.
-
-    Returns:
-        The operations that may be written now.
-    """
-    if connection.dialect.name != "postgresql":
-        return list(batch)
-    held = _held(
-        connection,
-        TENANTS.c.id,
-        {op.tenant_id for op in batch if isinstance(op, TenantOperation) and op.create is None},
-    )
-    ready = [op for op in batch if not (isinstance(op, TenantOperation) and op.tenant_id in held)]
-    held |= _held(connection, ENGINES.c.site, {site for op in ready if (site := _site(op))})
-    ready = [op for op in ready if _site(op) not in held]
-    kept = set(map(id, ready))
-    outcomes |= {id(op): Outcome(refusal=Refusal.BUSY) for op in batch if id(op) not in kept}
-    return ready
-
-
-def _site(op: Operation) -> str | None:
-    """Return the site whose row an operation changes."""
-    if isinstance(op, GateOperation | SiteOperation):
-        return op.site
-    return op.slot.site if isinstance(op, TenantOperation) and op.slot is not None else None
-
-
-def _held(connection: Connection, key: ColumnElement[str], wanted: set[str]) -> set[str]:
-    """Lock rows; return the keys of those that another transaction holds."""
-    if not wanted:
-        return set()
-    query, locking = _by_keys(key)
-    left = wanted - set(connection.execute(locking, {"keys": sorted(wanted)}).scalars())
-    if not left:
-        return left
-    return set(connection.execute(query, {"keys": sorted(left)}).scalars())
-
-
-@lru_cache(maxsize=4)
-def _by_keys(key: ColumnElement[str]) -> tuple[Select[Any], Select[Any]]:
-    """Return a look at rows, and one that locks them; made once, as every batch begins with it."""
-    query = select(key).where(key == func.any(bindparam("keys"))).order_by(key)
-    return query, query.with_for_update(skip_locked=True)
 
 
 def _refuse_known(
@@ -386,14 +329,29 @@ _FENCE = Batched(CHANGE, _fencing_update)
 
 
 def _write_rows(
-    connection: Connection, changed: Sequence[TenantOperation], outcomes: dict[int, Outcome]
+    connection: Connection,
+    changed: Sequence[TenantOperation],
+    ready: Sequence[Operation],
+    outcomes: dict[int, Outcome],
 ) -> None:
-    """Write what hangs on the tenants, one statement a table."""
+    """Write what hangs on the tenants, and what is remembered of the orders given."""
+    _write_rare(connection, changed)
+    driven = _driven(changed)
+    steps = write_together(
+        connection,
+        [*_rows_of(connection, changed, outcomes), *_orders(changed, ready)],
+        look=_COUNT_STEPS,
+        asked=[(run_id,) for run_id in driven],
+    )
+    _tell_lost_steps(driven, {row[0]: row[1] for row in steps}, outcomes)
+
+
+def _write_rare(connection: Connection, changed: Sequence[TenantOperation]) -> None:
+    """Give back what is given back, and write what need not be a column of every batch's change."""
     for op in changed:
         if isinstance(op.slot, SlotFree):
             free_slot(connection, op, op.slot)
         if op.respec is not None:
-            # Rare, so it need not be a column of every batch's change.
             connection.execute(
                 update(TENANTS)
                 .where(TENANTS.c.id == op.tenant_id)
@@ -402,22 +360,41 @@ def _write_rows(
     released = [op.tenant_id for op in changed if op.release_binding]
     if released:
         connection.execute(delete(BINDINGS).where(BINDINGS.c.tenant_id.in_(released)))
-    put(connection, TENANT_WORDS, [row for op in changed for row in rows.word_rows(op)])
+
+
+def _rows_of(
+    connection: Connection, changed: Sequence[TenantOperation], outcomes: dict[int, Outcome]
+) -> list[Write]:
+    """Return what hangs on the tenants."""
     bound = [rows.binding_row(op) for op in changed if op.binding]
-    add(connection, IMPORTS, [rows.import_row(op) for op in changed if op.imported])
-    put(connection, BINDINGS, sorted(bound, key=itemgetter("site", "company_fold")))
-    put_cells(
-        connection, RUNS, [row for op in changed for row in rows.run_cells(op, outcomes[id(op)])]
-    )
-    put_cells(connection, STEPS, [row for op in changed for row in rows.step_cells(op)])
-    put_cells(connection, ATTEMPTS, [row for op in changed for row in rows.attempt_cells(op)])
-    put_cells(connection, RESOURCES, [row for op in changed for row in _resources(connection, op)])
-    add_cells(
-        connection,
-        LOG_ENTRIES,
-        [row for op in changed for row in rows.log_cells(op, outcomes[id(op)].log_seq)],
-    )
-    _see_lost_steps(connection, changed, outcomes)
+    bound.sort(key=itemgetter("site", "company_fold"))
+    imported = [rows.import_row(op) for op in changed if op.imported]
+    words = [row for op in changed for row in rows.word_rows(op)]
+    runs = [row for op in changed for row in rows.run_cells(op, outcomes[id(op)])]
+    log = [row for op in changed for row in rows.log_cells(op, outcomes[id(op)].log_seq)]
+    return [
+        Write(TENANT_WORDS, cells_of(TENANT_WORDS, words)),
+        Write(IMPORTS, cells_of(IMPORTS, imported), overwrite=False),
+        Write(BINDINGS, cells_of(BINDINGS, bound)),
+        Write(RUNS, runs),
+        Write(STEPS, [row for op in changed for row in rows.step_cells(op)]),
+        Write(ATTEMPTS, [row for op in changed for row in rows.attempt_cells(op)]),
+        Write(RESOURCES, [row for op in changed for row in _resources(connection, op)]),
+        Write(LOG_ENTRIES, log, overwrite=False),
+    ]
+
+
+def _orders(changed: Sequence[TenantOperation], ready: Sequence[Operation]) -> list[Write]:
+    """Return what is remembered of the orders given."""
+    repeated = [op for op in ready if isinstance(op, RequestOperation)]
+    noted = [op.audit for op in changed if op.audit is not None]
+    noted += [op.audit for op in repeated if op.audit is not None]
+    noted += [op.entry for op in ready if isinstance(op, AuditOperation)]
+    requests = _request_rows([*changed, *repeated])
+    return [
+        Write(REQUESTS, cells_of(REQUESTS, requests), overwrite=False),
+        Write(AUDIT, cells_of(AUDIT, [rows.audit_row(entry) for entry in noted])),
+    ]
 
 
 def _resources(connection: Connection, op: TenantOperation) -> Iterator[Cells]:
@@ -427,18 +404,24 @@ def _resources(connection: Connection, op: TenantOperation) -> Iterator[Cells]:
     return rows.resource_cells(op, behind=database_time(connection, op) - op.at)
 
 
-def _see_lost_steps(
-    connection: Connection, changed: Sequence[TenantOperation], outcomes: dict[int, Outcome]
+def _driven(changed: Sequence[TenantOperation]) -> dict[str, TenantOperation]:
+    """Return, by run, the writes of workers that do not write all of its steps anyway."""
+    return {
+        op.runs[0].run.id: op
+        for op in changed
+        if op.token is not None and op.runs and len(op.steps) < op.runs[0].run.total_steps
+    }
+
+
+def _tell_lost_steps(
+    driven: Mapping[str, TenantOperation], there: Mapping[str, int], outcomes: dict[int, Outcome]
 ) -> None:
-    """Tell a worker whose run has fewer step rows than it wrote: somebody deleted some.
+    """Tell a worker whose run had fewer step rows than it wrote: somebody deleted some.
 
     It has them all in memory and writes them again; nobody else may, while it drives.
     """
-    driven = {op.runs[0].run.id: op for op in changed if op.token is not None and op.runs}
-    found = _COUNT_STEPS.run(connection, [(run_id,) for run_id in driven])
-    counts: dict[str, int] = {row[0]: row[1] for row in found}
     for run_id, op in driven.items():
-        if counts.get(run_id, 0) < op.runs[0].run.total_steps:
+        if there.get(run_id, 0) < op.runs[0].run.total_steps:
             outcomes[id(op)] = replace(outcomes[id(op)], steps_lost=True)
 
 

@@ -6,7 +6,6 @@ The same synchronous `apply` writes on both: on SQLite's own thread (`sqlite`), 
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from server.store.healing import HealingStore
 from server.store.healing_history import HealingHistory
 from server.store.history import History
 from server.store.listing import TenantLists
+from server.store.locks import Locking
 from server.store.outbox import Outbox
 from server.store.pictures import read_picture
 from server.store.pulse import Pulse
@@ -198,18 +198,20 @@ class Database:
                 f"The database {self.url.render_as_string()} can't be written: {detail(error)}"
             ) from error
 
-    async def in_transaction(self, work: Callable[[Connection], T], *, by_key: bool = False) -> T:
+    async def in_transaction(
+        self, work: Callable[[Connection], T], *, locking: Locking | None = None
+    ) -> T:
         """Run synchronous work in one writing transaction and commit it.
 
         Args:
             work: What to do.
-            by_key: Whether it finds all its rows by their keys.
+            locking: Tenants it changes, where it finds all its rows by their keys.
 
         Raises:
             StoreUnavailable: if PostgreSQL was lost.
             sqlalchemy.exc.SQLAlchemyError: if the database refused it.
         """
-        return await self._transactions.run(work, by_key=by_key)
+        return await self._transactions.run(work, locking=locking)
 
     async def in_snapshot(self, work: Callable[[Connection], T]) -> T:
         """Run synchronous reads in one snapshot.
@@ -274,4 +276,7 @@ class Database:
         self.glances.there(there)
 
     async def _commit(self, batch: Sequence[Operation]) -> list[Outcome]:
-        return await self.in_transaction(partial(apply, batch=batch), by_key=True)
+        locking = Locking.of(batch)
+        return await self.in_transaction(
+            lambda connection: apply(connection, batch, locking=locking), locking=locking
+        )

@@ -22,11 +22,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from server.store.failures import DRIVER_ERRORS, CommitUnknown, ConnectionLost, detail, is_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
     from sqlalchemy import URL, Connection
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from server.store.locks import Locking
 
     T = TypeVar("T")
 
@@ -40,38 +42,43 @@ _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 15.0
 _SETTLE_PAUSE_SECONDS = 0.1
 
-# One round trip opens every writing transaction:
+# What every writing transaction needs:
 # - who is stopped in the middle of it (SIGSTOP, a frozen host) must not keep its locks for
 #   ever, and gives them back well within a lease;
 # - nobody waits behind an operator's forgotten transaction;
-# - what was acknowledged must survive a power cut, whatever the server's default is;
-# - and the transaction has a number, to ask for when its end was not heard.
-_OPENING = text(
-    "SELECT set_config('idle_in_transaction_session_timeout', '5s', true),"
-    " set_config('lock_timeout', '2s', true),"
-    " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
-    " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true),"
-    " CAST(pg_current_xact_id() AS text)"
+# - what was acknowledged must survive a power cut, whatever the server's default is.
+_SETTINGS = (
+    "set_config('idle_in_transaction_session_timeout', '5s', {local})",
+    "set_config('lock_timeout', '2s', {local})",
+    "set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, {local})",
 )
 # The writer finds its rows by their keys. While tables are small PostgreSQL would read them, or
 # an index of theirs, whole, in plans whose cost grows with each row until it thinks again (+20 %
 # at 64 open runs; counting a batch's steps alone took a fifth of its time).
-# Local, as a pooler may refuse a start parameter, and others use the connection too.
-_BY_KEY = text(
-    str(_OPENING).replace(
-        "SELECT",
-        "SELECT set_config('enable_seqscan', 'off', true),"
-        " set_config('enable_mergejoin', 'off', true),"
-        " set_config('enable_hashjoin', 'off', true),",
-        1,
-    )
+_BY_KEY = tuple(
+    f"set_config('{name}', 'off', {{local}})"
+    for name in ("enable_seqscan", "enable_mergejoin", "enable_hashjoin")
 )
+# One round trip opens a writing transaction: it gives its number, to ask for when its end was
+# not heard, and locks the tenants that are about to change and are nobody else's now.
+_OPENING = """
+SELECT CAST(pg_current_xact_id() AS text), ARRAY(
+    SELECT id FROM tenants WHERE id = ANY(CAST($1 AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
+)
+"""
+_NUMBER = "SELECT CAST(pg_current_xact_id() AS text)"
 _OF_THE_FUTURE = "22023"
 _ENDED = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
 
 
 def engine(
-    url: URL, *, connections: int, overflow: int = 0, seconds: float | None = None
+    url: URL,
+    *,
+    connections: int,
+    overflow: int = 0,
+    seconds: float | None = None,
+    settings: Sequence[str] = (),
 ) -> AsyncEngine:
     """Make an engine whose pool gives no connection that is known to be dead.
 
@@ -80,6 +87,7 @@ def engine(
         connections: Connections that are kept.
         overflow: Further ones, under load.
         seconds: Longest time to connect, and for an answer; None: those of the database's work.
+        settings: What is set for each connection, once; nothing behind a pooler.
     """
     arguments: dict[str, Any] = {
         "timeout": seconds or _CONNECT_SECONDS,
@@ -102,6 +110,8 @@ def engine(
     @event.listens_for(made.sync_engine, "connect")
     def remember(connection: Any, _record: Any) -> None:
         opened.add(connection.driver_connection)
+        if settings and not is_pooled(url):
+            connection.run_async(lambda driver: driver.execute(_select(settings, local=False)))
 
     @event.listens_for(made.sync_engine, "checkout")
     def refuse_dead(connection: Any, _record: Any, _proxy: Any) -> None:
@@ -110,6 +120,11 @@ def engine(
             raise DisconnectionError
 
     return made
+
+
+def _select(settings: Sequence[str], *, local: bool) -> str:
+    """Return the statement that sets these, for the transaction only or for the connection."""
+    return f"SELECT {', '.join(settings)}".format(local=str(local).lower())
 
 
 def cut(made: AsyncEngine) -> None:
@@ -123,29 +138,44 @@ def is_pooled(url: URL) -> bool:
     return url.query.get(POOLER) == "transaction"
 
 
+async def _opened(connection: AsyncConnection, locking: Locking | None) -> str:
+    """Open a transaction, and return its number."""
+    if locking is None:
+        return str((await connection.exec_driver_sql(_NUMBER)).scalar_one())
+    opened: Any = (await connection.exec_driver_sql(_OPENING, (locking.tenant_ids,))).one()
+    number, locking.locked = opened
+    return str(number)
+
+
 class Transactions:
-    """Writing transactions on a connection of their own, which no reader can use up."""
+    """Writing transactions on connections of their own, which no reader can use up."""
 
     def __init__(self, url: URL) -> None:
-        # A second one for what need not wait behind the writer: setting up, retention.
-        self._engine = engine(url, connections=1, overflow=1)
+        # The writer's; and one for what need not wait behind it: setting up, retention.
+        self._writer = engine(url, connections=1, settings=(*_SETTINGS, *_BY_KEY))
+        self._engine = engine(url, connections=1, overflow=1, settings=_SETTINGS)
+        self._pooled = is_pooled(url)
 
-    async def run(self, work: Callable[[Connection], T], *, by_key: bool = False) -> T:
+    async def run(self, work: Callable[[Connection], T], *, locking: Locking | None = None) -> T:
         """Run synchronous work in one transaction and commit it.
 
         Args:
             work: What to do.
-            by_key: Whether it finds all its rows by their keys.
+            locking: Tenants it changes, whose rows are locked before; it finds all its rows by
+                their keys.
 
         Raises:
             ConnectionLost: nothing was written, and not by the work's fault.
             CommitUnknown: it may have been written; ask.
             sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
         """
+        engine = self._engine if locking is None else self._writer
+        settings = _SETTINGS if locking is None else (*_SETTINGS, *_BY_KEY)
         try:
-            async with self._engine.connect() as connection:
-                opening = _BY_KEY if by_key else _OPENING
-                number = (await connection.execute(opening)).one()[-1]
+            async with engine.connect() as connection:
+                if self._pooled:
+                    await connection.exec_driver_sql(_select(settings, local=True))
+                number = await _opened(connection, locking)
                 result = await connection.run_sync(work)
                 try:
                     await connection.commit()
@@ -161,6 +191,7 @@ class Transactions:
 
     async def dispose(self) -> None:
         """Close the connections."""
+        await self._writer.dispose()
         await self._engine.dispose()
 
     def _unknown(self, number: str, result: object, error: Exception) -> CommitUnknown:

@@ -15,7 +15,7 @@ import sqlite3
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     JSON,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 # What both databases take as it is: a row in the order of its columns.
 Cells = tuple[str | int | float | None, ...]
 
-# The one parameter of a statement, sent as text.
-_PARAMETER = "CAST(CAST($1 AS text) AS json)"
+# A parameter of a statement, sent as text.
+_PARAMETER = "CAST(CAST(${number} AS text) AS json)"
 # With the most columns of a table below what SQLite takes as parameters of one statement.
 _MOST_ROWS = 64
 # Stands for the rows until their number is known; a name that no statement of ours has.
@@ -60,7 +60,7 @@ def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
         table: Where to.
         rows: Whole rows by column, a column left out is NULL; no two with the same key.
     """
-    put_cells(connection, table, _cells(table, rows))
+    _insert(connection, table, cells_of(table, rows), overwrite=True)
 
 
 def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -69,21 +69,13 @@ def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
     Raises:
         sqlalchemy.exc.IntegrityError: if one of them is there already.
     """
-    add_cells(connection, table, _cells(table, rows))
+    _insert(connection, table, cells_of(table, rows), overwrite=False)
 
 
-def put_cells(connection: Connection, table: Table, rows: Sequence[Cells]) -> None:
-    """Insert rows, or overwrite those of the same primary key; no two with the same key."""
-    _insert(connection, table, rows, overwrite=True)
-
-
-def add_cells(connection: Connection, table: Table, rows: Sequence[Cells]) -> None:
-    """Insert rows.
-
-    Raises:
-        sqlalchemy.exc.IntegrityError: if one of them is there already.
-    """
-    _insert(connection, table, rows, overwrite=False)
+def cells_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Cells]:
+    """Bring whole rows by column into cells; a column left out is NULL."""
+    names = table.columns.keys()
+    return [tuple(plain(row.get(name)) for name in names) for row in rows]
 
 
 def plain(value: Any) -> str | int | float | None:  # Any: what a column may hold
@@ -108,6 +100,48 @@ def storable(value: str) -> str:
     if value.isascii() and "\x00" not in value:
         return str(value)
     return value.replace("\x00", "\ufffd").encode("utf-8", errors="replace").decode()
+
+
+class Write(NamedTuple):
+    """Rows of one table; `overwrite` those of the same primary key, of which no two are given."""
+
+    table: Table
+    rows: Sequence[Cells]
+    overwrite: bool = True
+
+
+def write_together(
+    connection: Connection, writes: Sequence[Write], *, look: Batched, asked: Sequence[Cells]
+) -> list[Sequence[Any]]:
+    """Write rows of several tables, and ask what was there before.
+
+    PostgreSQL is sent one statement: a round trip each makes up most of what a single run's
+    step takes there. Its parts see the tables as they were before it, and go on in the same
+    order in every process.
+
+    Args:
+        connection: In a transaction.
+        writes: The rows, each table at most once.
+        look: A query of what was there before.
+        asked: Its batch.
+
+    Returns:
+        What the query found.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: if a row that may not overwrite one is there already.
+    """
+    writes = [write for write in writes if write.rows]
+    if connection.dialect.name == "sqlite":
+        found = list(look.run(connection, asked))
+        for write in writes:
+            _insert(connection, write.table, write.rows, overwrite=write.overwrite)
+        return found
+    if not writes:
+        return list(look.run(connection, asked))
+    text = _together(tuple((write.table, write.overwrite) for write in writes), look)
+    parameters = [_json(write.table.columns.keys(), write.rows) for write in writes]
+    return list(connection.exec_driver_sql(text, (*parameters, look.parameter(asked))))
 
 
 class Batched:
@@ -137,9 +171,16 @@ class Batched:
                 yield from _executed(connection, self._text(len(part)), part)
         elif rows:
             if not self._postgres:
-                self._postgres = _postgres_text(self._make(_recordset(self._columns)))
-            parameter = _json(list(self._columns), rows)
-            yield from connection.exec_driver_sql(self._postgres, (parameter,))
+                self._postgres = self.postgres_text(1)
+            yield from connection.exec_driver_sql(self._postgres, (self.parameter(rows),))
+
+    def parameter(self, rows: Sequence[Cells]) -> str:
+        """Return the batch as PostgreSQL takes it."""
+        return _json(list(self._columns), rows)
+
+    def postgres_text(self, number: int) -> str:
+        """Return the statement for PostgreSQL, with the batch as its parameter of that number."""
+        return _postgres_text(self._make(_recordset(self._columns, number)))
 
     def _text(self, count: int) -> str:
         if count not in self._texts:
@@ -200,8 +241,21 @@ def _values_insert(table: Table, count: int, overwrite: bool) -> str:  # noqa: F
 
 @lru_cache(maxsize=64)
 def _recordset_insert(table: Table, overwrite: bool) -> str:  # noqa: FBT001 - a cache's key
+    return _recordset_insert_of(table, 1, overwrite=overwrite)
+
+
+@lru_cache(maxsize=64)
+def _together(inserts: tuple[tuple[Table, bool], ...], look: Batched) -> str:
+    parts = [
+        f"part_{number} AS ({_recordset_insert_of(table, number, overwrite=overwrite)})"
+        for number, (table, overwrite) in enumerate(inserts, start=1)
+    ]
+    return f"WITH {', '.join(parts)} {look.postgres_text(len(parts) + 1)}"
+
+
+def _recordset_insert_of(table: Table, number: int, *, overwrite: bool) -> str:
     names = table.columns.keys()
-    rows = _recordset({name: table.c[name].type for name in names})
+    rows = _recordset({name: table.c[name].type for name in names}, number)
     insert = postgresql_insert(table).from_select(names, select(*(rows.c[name] for name in names)))
     return _postgres_text(_overwriting(insert, table, overwrite))
 
@@ -227,9 +281,9 @@ def _marks(columns: int, count: int) -> str:
     return ", ".join([row] * count)
 
 
-def _recordset(columns: Mapping[str, TypeEngine[Any]]) -> Subquery:
+def _recordset(columns: Mapping[str, TypeEngine[Any]], number: int) -> Subquery:
     records = (
-        func.json_to_recordset(literal_column(_PARAMETER, JSON))
+        func.json_to_recordset(literal_column(_PARAMETER.format(number=number), JSON))
         .table_valued(*(column(name, type_) for name, type_ in columns.items()))
         .render_derived(name="record", with_types=True)
     )
@@ -243,11 +297,6 @@ def _postgres_text(statement: ClauseElement) -> str:
 
 def _json(columns: Sequence[str], rows: Sequence[Cells]) -> str:
     return _JSON.encode([dict(zip(columns, row, strict=True)) for row in rows])
-
-
-def _cells(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Cells]:
-    names = table.columns.keys()
-    return [tuple(plain(row.get(name)) for name in names) for row in rows]
 
 
 # Made once: `json.dumps` with options makes an encoder a call.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from server.store.locks import Locking
+
     T = TypeVar("T")
 
 # How long a write waits for another process's transaction on the same file.
@@ -36,7 +38,7 @@ class Transactions:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._engine = _writing_engine(url)
 
-    async def run(self, work: Callable[[Connection], T], *, by_key: bool = False) -> T:  # noqa: ARG002 - PostgreSQL's
+    async def run(self, work: Callable[[Connection], T], *, locking: Locking | None = None) -> T:  # noqa: ARG002 - PostgreSQL's
         """Run synchronous work in one transaction and commit it.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,9 +39,9 @@ async def _opened(url: URL | str) -> AsyncIterator[Scene]:
     scene = Scene(database=database)
     in_transaction = database.in_transaction
 
-    async def counted(work: Callable[[Connection], T], *, by_key: bool = False) -> T:
+    async def counted(work: Callable[[Connection], T], **more: Any) -> T:  # Any: as it takes it
         scene.commits.append(1)
-        return await in_transaction(work, by_key=by_key)
+        return await in_transaction(work, **more)
 
     database.in_transaction = counted  # type: ignore[method-assign]  # it looks on
     try:

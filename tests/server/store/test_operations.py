@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import Engine, event
 
-from server.model.identifiers import TenantId, new_id
-from server.model.records import Hold
+from server.model.identifiers import AttemptId, TenantId, WorkerId, new_id
+from server.model.records import Attempt, Hold
 from server.model.states import LogLevel, RunState, TenantState
 from server.store.operations import (
     BindingRow,
@@ -161,6 +162,45 @@ async def test_cursors_count_from_one_without_a_gap_under_200_callers(scene: Sce
 async def test_many_waiting_operations_share_few_transactions(scene: Scene) -> None:
     await asyncio.gather(*(scene.written(creation(f"Shop {number}")) for number in range(100)))
     assert len(scene.commits) <= 2
+
+
+async def test_a_step_on_postgres_takes_three_round_trips_besides_begin_and_commit(
+    postgres_scene: Scene,
+) -> None:
+    record = await postgres_scene.record(await postgres_scene.tenant())
+    run = record.run
+    assert run is not None
+    step = TenantOperation(
+        tenant_id=record.tenant.id,
+        at=NOON,
+        token=record.tenant.fencing_token,
+        runs=(RunRow(run=run, site=SITE),),
+        steps=record.steps[:2],
+        attempts=(
+            Attempt(
+                id=AttemptId("01900000-0000-7000-8000-00000000a77e"),
+                tenant_id=record.tenant.id,
+                run_id=run.id,
+                step_key=record.steps[0].key,
+                number=1,
+                worker_id=WorkerId("worker"),
+                started_at=NOON,
+                deadline_at=NOON,
+            ),
+        ),
+        log=logs(2),
+    )
+    sent: list[str] = []
+
+    def note(*told: Any) -> None:  # Any: as SQLAlchemy's events tell it
+        sent.append(told[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    outcome = await postgres_scene.submit(step)
+    event.remove(Engine, "before_cursor_execute", note)
+    assert outcome.applied
+    # Number and locks, the fence, and all rows: with one run open each takes as long as it is far.
+    assert len(sent) == 3
 
 
 async def test_operations_of_one_tenant_are_written_in_the_order_they_were_given(

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from server.errors import StoreUnavailable
 from server.model.identifiers import WorkerId
@@ -20,6 +20,7 @@ from server.model.states import GateState, LogLevel
 from server.store import postgres as store_postgres
 from server.store import writer as store_writer
 from server.store.database import Database
+from server.store.locks import Locking
 from server.store.operations import (
     GateOperation,
     LogDraft,
@@ -120,6 +121,7 @@ async def test_a_lost_answer_is_settled_however_long_the_database_stays_away(
     first = asyncio.create_task(cut.submit(said(tenant_id, "first")))
     await wire.met.wait()
     wire.refusing = True
+    wire.cut()
     # Of this one nothing was sent; its caller is told so before long.
     with pytest.raises(StoreUnavailable):
         await cut.submit(said(tenant_id, "second"))
@@ -137,12 +139,18 @@ async def test_a_database_that_stays_away_is_waited_for_once_not_by_everybody(
     tenant_id = await cut.tenant(log_count=0)
     wire.refusing = True
     wire.cut()
+    made: list[int] = []
+    assert isinstance(cut.database._transactions, store_postgres.Transactions)
+    # The writer's alone: the pulse and the ear try again by their own clocks.
+    event.listen(
+        cut.database._transactions._writer.sync_engine, "do_connect", lambda *_: made.append(1)
+    )
     tries = []
     for number in range(3):
-        before = wire.connections
+        made.clear()
         with pytest.raises(StoreUnavailable, match="can't write now"):
             await cut.submit(said(tenant_id, f"{number}"))
-        tries.append(wire.connections - before)
+        tries.append(len(made))
     assert tries[0] > 1
     assert tries[1:] == [1, 1]
     wire.refusing = False
@@ -288,12 +296,19 @@ async def test_who_is_stopped_within_a_transaction_is_cut_off_by_the_server(
     postgres_scene: Scene,
 ) -> None:
     """A suspended process must not keep its locks beyond a lease."""
-    told = await postgres_scene.sql(
+    question = (
         "SELECT current_setting('idle_in_transaction_session_timeout') AS idle,"
         " current_setting('lock_timeout') AS lock,"
         " current_setting('synchronous_commit') AS durable"
     )
-    assert told == [{"idle": "5s", "lock": "2s", "durable": "on"}]
+    settings = {"idle": "5s", "lock": "2s", "durable": "on"}
+    assert await postgres_scene.sql(question) == [settings]
+    locking = Locking([])
+    # The writer's own connection, which has settings besides.
+    told = await postgres_scene.database.in_transaction(
+        lambda connection: connection.execute(text(question)).mappings().one(), locking=locking
+    )
+    assert (dict(told), locking.locked) == (settings, [])
 
 
 async def test_a_database_that_is_not_durable_by_default_is_made_so_for_each_commit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
+from reconciler.observe import PAGE
 from server.model.derive import derive
 from server.model.identifiers import TenantId, WorkerId
 from server.model.records import Hold
@@ -442,9 +444,9 @@ async def explained(scene: Scene, table: str, how: str) -> list[Row[Any]]:
         await scene.database.healing.handed_over(never=later(days=9999), limit=10)
     else:
         reads = scene.database.reads
-        await reads.unsettled(NOON, after=SweepMark(None, TenantId("0")), limit=9)
-        if how.startswith("EXPLAIN QUERY"):
-            await reads.unsettled(NOON, after=SweepMark("2026", TenantId("0")), limit=9)
+        await reads.unsettled(NOON, after=SweepMark(None, TenantId("0")), limit=PAGE)
+        put_off = "2026" if scene.database.is_sqlite else later(days=-1)
+        await reads.unsettled(NOON, after=SweepMark(put_off, TenantId("0")), limit=PAGE)
     event.remove(engine, "before_cursor_execute", remember)
     said: list[Row[Any]] = []
     async with scene.database._engine.connect() as connection:
@@ -486,24 +488,39 @@ async def test_sweeps_and_claims_read_only_what_is_open(
         assert table != "tenants" or "(look_at" in line
 
 
-# One that stands still, and after it thousands that are done or put off.
+UNSETTLED = "ix_tenants_unsettled"
+# After one that stands still: others that do, some whose time has come, and thousands that are
+# done or put off.
 _MANY = """
 INSERT INTO tenants SELECT (jsonb_populate_record(t, jsonb_build_object(
-    'id', '9' || i, 'state', CASE WHEN i % 10 = 3 THEN 'FAILED' ELSE 'COMPLETED' END,
-    'look_at', CASE WHEN i % 10 = 3 THEN '9000-01-01Z' END
+    'id', '9' || lpad(i::text, 5, '0'),
+    'state', CASE WHEN i <= :stuck OR i % 10 = 3 THEN 'FAILED' ELSE 'COMPLETED' END,
+    'look_at', CASE WHEN i > :stuck AND i % 10 = 3 THEN
+        CASE WHEN i <= 200 THEN '2026-01-01Z' ELSE '9000-01-01Z' END
+    END
 ))).* FROM tenants t, generate_series(1, 5000) i
 """
 
 
-async def test_a_sweep_on_postgres_passes_over_those_who_are_done(postgres_scene: Scene) -> None:
+@pytest.mark.parametrize("analysed", [False, True])
+@pytest.mark.parametrize("stuck", [0, 100])
+async def test_a_sweep_on_postgres_passes_over_those_who_are_done(
+    postgres_scene: Scene, stuck: int, analysed: bool
+) -> None:
     scene = postgres_scene
     await scene.tenant()
-    await scene.sql(_MANY)
-    await scene.sql("ANALYZE tenants")
+    await scene.sql(_MANY, stuck=stuck)
+    if analysed:
+        await scene.sql("ANALYZE tenants")
     said = "\n".join(str(row[0]) for row in await explained(scene, "tenants", "EXPLAIN"))
+    # Those never put off, those whose time has come where the page has room for them, and these
+    # on a later page.
+    ranges = 2 if stuck >= PAGE else 3
     # By their key all tenants are read: the planner takes the unsettled to be everywhere.
-    assert "ix_tenants_unsettled" in said
-    assert "pk_tenants" not in said
+    assert re.findall(r"Scan (?:using|on) (?!tenants)(\w+)", said) == [UNSETTLED] * ranges
+    assert "Seq Scan" not in said
+    # Entered by the time: who is put off to a later one is passed over.
+    assert len(re.findall("Index Cond: .*look_at", said)) == ranges
 
 
 async def claim(scene: Scene, tenant_id: TenantId) -> Claim:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     tuple_,
     type_coerce,
     union_all,
@@ -386,11 +387,15 @@ class _Statements:
             (only,) = self._ranges([*_COLUMNS, TENANTS.c.words, self._key()], states, walked)
             return only.subquery("passed")
         keys = self._keys(states, walked)
-        return (
-            select(*_COLUMNS, TENANTS.c.words, keys.c.list_key)
-            .join(keys, keys.c.id == TENANTS.c.id)
-            .subquery("passed")
-        )
+        own = select(*_COLUMNS, TENANTS.c.words)
+        if self._shape.sqlite:
+            passed = own.add_columns(keys.c.list_key).join(keys, keys.c.id == TENANTS.c.id)
+            return passed.subquery("passed")
+        # Each by its key, with a fence (OFFSET 0) that keeps the filters out. PostgreSQL guesses
+        # that a word fits few tenants, and while there are some tens of thousands it would read
+        # all of them for these, before it looks for the keys among them.
+        row = own.where(TENANTS.c.id == keys.c.id).offset(_number(0)).lateral()
+        return select(*row.c, keys.c.list_key).join(row, true()).subquery("passed")
 
     def _keys(self, states: tuple[str, ...], walked: int) -> Subquery:
         """Return ids and ranks of the next tenants of the order.

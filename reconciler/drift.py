@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from reconciler.found import HEALED, Found, call_of, message, row_of
+from reconciler.found import Found, call_of, healed_message, recording
 from reconciler.judge import Finding, Verdict
 from reconciler.remedies import Carried, RemedyOutcome
 from server.errors import ProvisionerError, StoreUnavailable
 from server.model.causes import Cause, Severity
-from server.model.identifiers import new_id
 from server.model.states import GateState
 from server.probing import Stand
-from server.store.operations import SweepOperation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from server.probing import Prober, StepLook, Survey
     from server.store.database import Database
     from server.store.drift import DueLook, OpenDrift
-    from server.store.operations import OutboxRow
     from server.store.reads import Gate
 
 _log = structlog.get_logger(__name__)
@@ -225,7 +222,15 @@ class DriftCheck:
         if not known:
             return 0
         at = self._now()
-        told = _mended(tenant_id, company_name, known[0], at)
+        told = healed_message(
+            known[0].id,
+            at,
+            since=known[0].found_at,
+            tenant_id=tenant_id,
+            company_name=company_name,
+            cause=Cause.DRIFT.value,
+            ended_as="MENDED",
+        )
         return await self._database.healing.end(
             [each.id for each in known],
             ended_as="MENDED",
@@ -235,18 +240,7 @@ class DriftCheck:
 
     async def _record(self, found: Found) -> None:
         call = call_of(found) if self._notify else None
-        await self._database.submit(
-            SweepOperation(
-                id=new_id(found.found_at),
-                started_at=found.found_at,
-                finished_at=self._now(),
-                observed=1,
-                acted=0,
-                skipped_passes=0,
-                findings=(row_of(found),),
-                outbox=() if call is None else (call,),
-            )
-        )
+        await self._database.submit(recording(found, call, observed=1, finished_at=self._now()))
 
 
 def finding_of(look: DueLook, survey: Survey) -> Finding:
@@ -295,18 +289,3 @@ def _evidence(wrong: list[StepLook]) -> dict[str, str]:
             "want": difference.want,
         }
     return {key: value[:_MAX_TEXT] for key, value in facts.items()}
-
-
-def _mended(tenant_id: TenantId, company_name: str, drift: OpenDrift, at: datetime) -> OutboxRow:
-    return message(
-        HEALED,
-        drift.id,
-        at,
-        tenant_id=tenant_id,
-        company_name=company_name,
-        cause=Cause.DRIFT.value,
-        ended_as="MENDED",
-        noticed_at=drift.found_at.isoformat(),
-        healed_at=at.isoformat(),
-        seconds=round((at - drift.found_at).total_seconds(), 3),
-    )

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from reconciler.found import HEALED, NEEDS_PERSON, Found, message, row_of
+from reconciler.found import NEEDS_PERSON, Found, healed_message, message, recording
 from reconciler.judge import Finding, Verdict
 from reconciler.remedies import Carried, RemedyOutcome
 from server.errors import StoreUnavailable
 from server.model.causes import Cause, Severity
-from server.model.identifiers import TenantId, new_id
+from server.model.identifiers import TenantId
 from server.model.states import GateState
-from server.store.operations import SweepOperation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,18 +127,8 @@ class EngineWatch:
             command="provisioner engines list",
         )
         try:
-            await self._database.submit(
-                SweepOperation(
-                    id=new_id(found.found_at),
-                    started_at=found.found_at,
-                    finished_at=self._now(),
-                    observed=0,
-                    acted=0,
-                    skipped_passes=0,
-                    findings=(row_of(found),),
-                    outbox=(told,) if self._notify else (),
-                )
-            )
+            call = told if self._notify else None
+            await self._database.submit(recording(found, call, observed=0, finished_at=self._now()))
         except StoreUnavailable:
             # Another reconciler may have recorded it a moment ago.
             if await self._database.healing.has_finding(found.id):
@@ -156,16 +145,13 @@ class EngineWatch:
 
     async def _end(self, own_id: str, subject: str, found_at: datetime) -> None:
         at = self._now()
-        told = message(
-            HEALED,
+        told = healed_message(
             own_id,
             at,
+            since=found_at,
             cause=Cause.ENGINE_SHUT.value,
             engine=subject.partition(":")[2],
             ended_as="CLEARED",
-            noticed_at=found_at.isoformat(),
-            healed_at=at.isoformat(),
-            seconds=round((at - found_at).total_seconds(), 3),
         )
         await self._database.healing.end(
             [own_id], ended_as="CLEARED", at=at, messages=[told] if self._notify else []

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from reconciler.remedies import RemedyOutcome
 from server.model.actor import RECONCILER_NAME
 from server.model.causes import Cause, Severity
-from server.store.operations import FindingRow, OutboxRow
+from server.model.identifiers import new_id
+from server.store.operations import FindingRow, OutboxRow, SweepOperation
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -182,6 +183,55 @@ def call_of(found: Found) -> OutboxRow | None:
         fingerprint=found.fingerprint,
         stuck_since=found.stuck_since.isoformat() if found.stuck_since else None,
         command=f"provisioner diagnose {found.tenant_id}",
+    )
+
+
+def recording(
+    found: Found, told: OutboxRow | None, *, observed: int, finished_at: datetime
+) -> SweepOperation:
+    """Return what writes one finding by itself, with the message about it.
+
+    Args:
+        found: What was found, and not by judging a tenant that stands still.
+        told: The message; None where nobody is to be told.
+        observed: Tenants that were looked at.
+        finished_at: When the look ended.
+    """
+    return SweepOperation(
+        id=new_id(found.found_at),
+        started_at=found.found_at,
+        finished_at=finished_at,
+        observed=observed,
+        acted=0,
+        skipped_passes=0,
+        findings=(row_of(found),),
+        outbox=() if told is None else (told,),
+    )
+
+
+def healed_message(
+    finding_id: str,
+    at: datetime,
+    *,
+    since: datetime,
+    **facts: Any,  # Any: JSON values
+) -> OutboxRow:
+    """Return the message that what a finding says is over.
+
+    Args:
+        finding_id: Of which finding.
+        at: When it was over.
+        since: When it was found.
+        facts: What else is told.
+    """
+    return message(
+        HEALED,
+        finding_id,
+        at,
+        **facts,
+        noticed_at=since.isoformat(),
+        healed_at=at.isoformat(),
+        seconds=round((at - since).total_seconds(), 3),
     )
 
 

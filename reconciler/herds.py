@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.found import HEALED, NEEDS_PERSON, Found, herd_finding_id, message
+from reconciler.found import NEEDS_PERSON, Found, healed_message, herd_finding_id, message
 from reconciler.herd import HERD_FROM, Decision, Member, Plan, decide, failure_of, is_through
 from reconciler.judge import Finding, Verdict, judge
 from reconciler.observation import NEVER
@@ -193,22 +193,19 @@ class Herds:
             over = replace(herd, released_at=herd.released_at or now)
             if herd.released_at is None and not await self._store.put_herd(over, seen=herd):
                 continue
-            healed = message(
-                HEALED,
+            told = healed_message(
                 herd.finding_id,
                 now,
+                since=herd.opened_at,
                 cause=Cause.HERD.value,
                 tenants=herd.tenants,
                 fingerprint=herd.fingerprint,
-                noticed_at=herd.opened_at.isoformat(),
-                healed_at=now.isoformat(),
-                seconds=round((now - herd.opened_at).total_seconds(), 3),
             )
             await self._store.end(
                 [herd.finding_id],
                 ended_as="HEALED" if herd.canary_tenant_id else "CLEARED",
                 at=now,
-                messages=[healed] if self._notify else [],
+                messages=[told] if self._notify else [],
             )
 
     async def _canary(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from reconciler.engine_watch import EngineWatch
-from reconciler.found import HEALED, Found, SweepReport, call_of, message, row_of
+from reconciler.found import Found, SweepReport, call_of, healed_message, row_of
 from reconciler.herd import Plan, failure_of
 from reconciler.herds import Herds, Plans
 from reconciler.judge import Finding, Judgement, Verdict, judge
@@ -463,17 +463,14 @@ def _ended_as(findings: list[OpenFinding]) -> str:
 
 def _healed(findings: list[OpenFinding], ended_as: str, at: datetime) -> OutboxRow:
     first = findings[0]
-    return message(
-        HEALED,
+    return healed_message(
         first.id,
         at,
+        since=first.found_at,
         tenant_id=first.tenant_id,
         company_name=first.company_name,
         cause=first.cause,
         ended_as=ended_as,
-        noticed_at=first.found_at.isoformat(),
-        healed_at=at.isoformat(),
-        seconds=round((at - first.found_at).total_seconds(), 3),
     )
 
 

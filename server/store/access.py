@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
-from server.errors import AlreadyExists, StoreUnavailable
+from server.errors import AlreadyExists
 from server.model.access import (
     ApiKey,
     AuditEntry,
@@ -24,6 +24,7 @@ from server.model.access import (
 )
 from server.model.actor import Role
 from server.store import rows
+from server.store.failures import refusals
 from server.store.rowset import put
 from server.store.tables import API_KEYS, AUDIT, MEMBERSHIPS, TENANTS, USERS
 
@@ -298,14 +299,8 @@ class AccessStore:
         return await self._database.in_snapshot(read)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
-        try:
+        with refusals(but=(IntegrityError,)):
             return await self._database.in_transaction(work)
-        except IntegrityError:
-            raise
-        except (SQLAlchemyError, OSError) as error:
-            raise StoreUnavailable(
-                f"The database can't write now: {getattr(error, 'orig', None) or error}"
-            ) from error
 
 
 def _note(connection: Connection, entry: AuditEntry | None) -> None:

@@ -20,7 +20,7 @@ from server.store.auditing import submit_with_trail, trail
 from server.store.bound import read_bound, read_bound_companies
 from server.store.drift import DriftStore
 from server.store.driver_lock import DriverLock
-from server.store.failures import DRIVER_ERRORS, detail
+from server.store.failures import DRIVER_ERRORS, detail, refusals
 from server.store.fleet import count_held, read_loads
 from server.store.glances import Glances, PostgresGlances, SqliteGlances
 from server.store.healing import HealingStore
@@ -191,12 +191,8 @@ class Database:
             for row in rows:
                 ensure_engine(connection, row)
 
-        try:
+        with refusals(f"The database {self.url.render_as_string()} can't be written"):
             await self.in_transaction(register)
-        except DRIVER_ERRORS as error:
-            raise StoreUnavailable(
-                f"The database {self.url.render_as_string()} can't be written: {detail(error)}"
-            ) from error
 
     async def in_transaction(
         self, work: Callable[[Connection], T], *, locking: Locking | None = None

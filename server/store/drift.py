@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import literal_column, select, update
 
-from server.errors import StoreUnavailable
 from server.store import rows
-from server.store.failures import DRIVER_ERRORS, detail
+from server.store.failures import refusals
 from server.store.snapshot import snapshot
 from server.store.tables import FINDINGS, RUNS, TENANTS
 
@@ -224,10 +223,8 @@ class DriftStore:
         )
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
-        try:
+        with refusals():
             result: T = await self._in_transaction(work)
-        except DRIVER_ERRORS as error:
-            raise StoreUnavailable(f"The database can't write now: {detail(error)}") from error
         return result
 
 

@@ -7,6 +7,7 @@ written; or the database refused it.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from server.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 # What a driver raises; asyncpg's refused connections come as an OSError.
 DRIVER_ERRORS = (SQLAlchemyError, OSError)
@@ -112,6 +113,27 @@ def detail(error: BaseException) -> str:
     low = text.lower()
     remedy = next((hint for words, hint in _REMEDIES if any(word in low for word in words)), "")
     return f"{text.rstrip('.')}. {remedy}".rstrip()
+
+
+@contextmanager
+def refusals(
+    what: str = "The database can't write now", *, but: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Let what a driver raises meanwhile be heard as a refusal that says what to do.
+
+    Args:
+        what: Could not be done.
+        but: Errors that go through as they are.
+
+    Raises:
+        StoreUnavailable: instead of the driver's error, which may quote what was written.
+    """
+    try:
+        yield
+    except but:
+        raise
+    except DRIVER_ERRORS as error:
+        raise StoreUnavailable(f"{what}: {detail(error)}") from error
 
 
 def is_lost(error: BaseException) -> bool:

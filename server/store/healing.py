@@ -13,7 +13,7 @@ from sqlalchemy import and_, func, literal_column, or_, select, update
 
 from server.errors import StoreUnavailable
 from server.store import rows
-from server.store.failures import DRIVER_ERRORS, detail
+from server.store.failures import refusals
 from server.store.rowset import add
 from server.store.snapshot import snapshot
 from server.store.tables import FINDINGS, HERDS, OUTBOX, QUOTAS, RUNS, TENANTS
@@ -422,10 +422,8 @@ class HealingStore:
         return [_handed_over(row) for row in found]
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
-        try:
+        with refusals():
             result: T = await self._in_transaction(work)
-        except DRIVER_ERRORS as error:
-            raise StoreUnavailable(f"The database can't write now: {detail(error)}") from error
         return result
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, literal_column, select, update
 
-from server.errors import StoreUnavailable
-from server.store.failures import DRIVER_ERRORS, detail
+from server.store.failures import refusals
 from server.store.tables import OUTBOX
 
 if TYPE_CHECKING:
@@ -113,7 +112,5 @@ class Outbox:
         return found
 
     async def _run(self, work: Callable[[Connection], Any]) -> Any:  # Any: what the work returns
-        try:
+        with refusals():
             return await self._in_transaction(work)
-        except DRIVER_ERRORS as error:
-            raise StoreUnavailable(f"The database can't write now: {detail(error)}") from error

@@ -23,7 +23,7 @@ from sqlalchemy import and_, delete, exists, func, or_, select, tuple_
 
 from server.errors import StoreUnavailable
 from server.model.states import OPEN_RUN_STATES, TenantState
-from server.store.failures import DRIVER_ERRORS, detail
+from server.store.failures import refusals
 from server.store.tables import (
     ATTEMPTS,
     AUDIT,
@@ -155,13 +155,11 @@ class Retention:
         return self._now() - timedelta(days=days)
 
     async def _page(self, work: Callable[[Connection], T]) -> T:
-        try:
+        with refusals("The database can't delete now"):
             # A page is finished though the process stops; it is short.
             page = asyncio.ensure_future(self._database.in_transaction(work))
             self._under_way = page
             result = await asyncio.shield(page)
-        except DRIVER_ERRORS as error:
-            raise StoreUnavailable(f"The database can't delete now: {detail(error)}") from error
         await asyncio.sleep(self._pause_seconds)
         return result
 

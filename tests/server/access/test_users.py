@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy.exc import OperationalError, StatementError
 
-from server.errors import AlreadyExists, InvalidInput, NotFound, NotSignedIn
+from server.errors import AlreadyExists, InvalidInput, NotFound, NotSignedIn, StoreUnavailable
 from server.model.actor import LOCAL, Right, Role
 from tests.server.access.rooms import NOW, opened
 
@@ -190,3 +191,28 @@ async def test_the_first_administrator_is_made_once_and_keeps_his_password(
         with pytest.raises(NotSignedIn):
             await signed_in(access, "boss@example.com", "second long one")
     assert len(await again.users.all()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OperationalError("INSERT", {}, Exception("database or disk is full")), "Free space on"),
+        # Without words of the driver's it would quote the values.
+        (
+            StatementError("no such type", "INSERT", {"password_hash": "$argon2$"}, None),
+            "such type",
+        ),
+    ],
+)
+async def test_what_cannot_be_written_says_what_to_do_and_quotes_no_value(
+    sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    access = await opened(sqlite, tmp_path)
+
+    async def refuse(_work: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sqlite, "in_transaction", refuse)
+    with pytest.raises(StoreUnavailable, match=says) as refused:
+        await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+    assert "argon2" not in refused.value.message

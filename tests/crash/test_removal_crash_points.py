@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.commands import Commands, EngineEntry, OrderTerms
+from server.commands import OrderTerms
 from server.erpnext.undo import removing
 from server.executor import context
 from server.model.actor import LOCAL
-from server.model.blueprint import ERPNEXT
 from server.model.undo import UndoOptions
 from tests.crash import lives
 from tests.crash.lives import NAME, World, kinds
@@ -37,15 +36,7 @@ class RemovalWorld(World):
         await self.shop.leave(store)
 
     async def _work(self, life: Life, opened: list[Store]) -> None:
-        store = await self._open(life)
-        opened.append(store)
-        commands = Commands(
-            store.database,
-            engines={"main": EngineEntry(site=store.engine.site, blueprint=ERPNEXT)},
-            default_engine="main",
-            now=self.clock.now,
-        )
-        await store.executor.start()
+        commands = await self._begin(life, opened)
         assert self.acknowledged is not None
         await commands.deprovision(
             LOCAL,

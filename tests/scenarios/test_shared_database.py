@@ -6,7 +6,6 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -22,6 +21,7 @@ from server.standin.app import StandIn
 from server.validation import RawSpec
 from tests.scenarios.fleet import check_each_once
 from tests.support import postgres
+from tests.support.site import look
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ class House:
 
     async def at_site(self) -> dict[str, Any]:
         """Return what the stand-in holds."""
-        async with httpx.AsyncClient() as client:
-            state: dict[str, Any] = (await client.get(f"{self.site.url}/standin/state")).json()
-            return state
+        return await look(self.site.url)
 
     async def follow(self, tenant_id: TenantId, app: App) -> list[int]:
         """Follow a tenant's log through one server until it rests, whatever happens to it."""

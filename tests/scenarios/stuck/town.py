@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -24,6 +23,7 @@ from server.model.states import TenantState
 from server.settings import EngineConfig, EnginesConfig, load_settings
 from server.standin.app import StandIn
 from server.validation import RawSpec
+from tests.support.site import look, set_faults
 from tests.support.stores import prepared
 from tests.support.waiting import until
 
@@ -162,15 +162,10 @@ class Town:
 
     async def faults(self, *faults: Fault, **more: object) -> None:
         """Let requests go wrong from now on; without arguments nothing does."""
-        body = {**more, "faults": list(faults)} if faults else more
-        async with httpx.AsyncClient() as client:
-            answer = await client.post(f"{self.site.url}/standin/faults", json=body)
-            assert answer.status_code == 200, answer.text
+        await set_faults(self.site.url, *faults, **more)
 
     async def look(self) -> dict[str, Any]:
-        async with httpx.AsyncClient() as client:
-            seen: dict[str, Any] = (await client.get(f"{self.site.url}/standin/state")).json()
-            return seen
+        return await look(self.site.url)
 
     async def writes(self) -> int:
         """Count the requests so far that could change something at the site."""

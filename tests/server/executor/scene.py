@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from server.commands import Commands, EngineEntry, OrderTerms
 from server.erpnext.client import Credentials, ErpNextEngine
 from server.executor.executor import Executor, ExecutorOptions
@@ -25,6 +23,7 @@ from server.model.undo import UndoOptions
 from server.store.database import Database
 from server.store.operations import GateOperation, TenantOperation
 from server.validation import RawSpec
+from tests.support.site import look, set_faults
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -274,16 +273,11 @@ class Shop:
 
     async def faults(self, *faults: Fault, **more: object) -> None:
         """Let requests go wrong from now on; without arguments nothing does."""
-        body = {**more, "faults": list(faults)} if faults else more
-        async with httpx.AsyncClient() as client:
-            answer = await client.post(f"{self.site.url}/standin/faults", json=body)
-            assert answer.status_code == 200, answer.text
+        await set_faults(self.site.url, *faults, **more)
 
     async def look(self) -> dict[str, Any]:
         """Return what the stand-in holds."""
-        async with httpx.AsyncClient() as client:
-            state: dict[str, Any] = (await client.get(f"{self.site.url}/standin/state")).json()
-            return state
+        return await look(self.site.url)
 
     async def writes(self) -> int:
         """Count the requests so far that could change something at the site."""

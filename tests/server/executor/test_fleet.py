@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from server.commands import Commands, EngineEntry
@@ -27,6 +26,7 @@ from server.standin.app import StandIn
 from server.store.database import Database
 from server.store.operations import GateOperation
 from server.validation import RawSpec
+from tests.support.site import look
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,8 +125,7 @@ async def provision(folder: Path, *, tenants: int, sites: int, pace: float, most
 
 
 async def _check(standin: StandIn, tenants: int) -> None:
-    async with httpx.AsyncClient() as client:
-        state = (await client.get(f"{standin.url}/standin/state")).json()
+    state = await look(standin.url)
     refused = [
         row
         for row in state["requests"]

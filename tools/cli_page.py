@@ -104,7 +104,7 @@ With `--json` one document is on one line of stdout, and nothing else. Field nam
 values its words without prefix, times RFC 3339; every field is there, unset messages and times are `null`.
 New fields may come; those that are here stay. An error is
 `{"error": {"code", "reason", "message", "fields": [{"field", "description"}], "next_command"}}` (`next_command`
-only where there is one); `code` is gRPC's, `reason` is in `docs/errors.md`.
+only where there is one; with `start -f` each field has its `line`); `code` is gRPC's, `reason` is in `docs/errors.md`.
 
 | command | document |
 | --- | --- |

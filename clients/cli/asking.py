@@ -1,13 +1,22 @@
-"""Asks a person before something is done that is hard to take back."""
+"""Asks a person before something is done that is hard to take back.
+
+The answer is read as the loop lets it in: a thread that waits for a line can't be called off,
+and Ctrl-C at the question would wait for Enter. Where the answers end (Ctrl-D, an empty pipe)
+nobody has agreed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clients.cli.output import Output
+
+NOBODY = "Nobody can be asked here. To go on without asking, give --yes."
+_YES = frozenset({"y", "yes"})
 
 
 async def agreed(question: str, output: Output, *, yes: bool) -> bool:
@@ -22,7 +31,44 @@ async def agreed(question: str, output: Output, *, yes: bool) -> bool:
         return True
     if output.as_json or not sys.stdin.isatty():
         if not output.as_json:
-            output.note("Nobody can be asked here. To go on without asking, give --yes.")
+            output.note(NOBODY)
         return False
-    answer = await asyncio.to_thread(input, f"{question} [y/N] ")
-    return answer.strip().lower() in {"y", "yes"}
+    return await said_yes(question, output) or False
+
+
+async def said_yes(question: str, output: Output) -> bool | None:
+    """Ask whoever is at stdin, a script too; None, and a word about it, where the answers end."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    line = await _line()
+    if not line.endswith(b"\n"):
+        sys.stderr.write("\n")
+    if not line:
+        output.note("No answer came." if sys.stdin.isatty() else NOBODY)
+        return None
+    return line.decode(errors="replace").strip().lower() in _YES
+
+
+async def _line() -> bytes:
+    """Read up to the end of a line, and nothing of the next answer."""
+    line = b""
+    while not line.endswith(b"\n"):
+        await _readable(sys.stdin.fileno())
+        read = os.read(sys.stdin.fileno(), 1)
+        if not read:
+            break
+        line += read
+    return line
+
+
+async def _readable(stdin: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    try:
+        loop.add_reader(stdin, ready.set_result, None)
+    except PermissionError:
+        return  # a file: it never keeps anybody waiting
+    try:
+        await ready
+    finally:
+        loop.remove_reader(stdin)

@@ -150,7 +150,7 @@ async def _order(client: ProvisionerClient, request: Start | Continue | Retry) -
     match request:
         case Start():
             return await client.start_provisioning(
-                spec_of(request), tenant_id=request.tenant_id, request_id=request.request_id
+                spec_of(request.spec), tenant_id=request.tenant_id, request_id=request.request_id
             )
         case Continue():
             return await client.continue_(

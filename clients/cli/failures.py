@@ -75,6 +75,7 @@ class Failure:
         reason: Stable reason; "" if there is none.
         message: What happened, and what to do.
         fields: Wrong fields, each with the name that a person typed it under.
+        field_lines: In which line of a file each of them is; () where there is no file.
         next_command: The command to give next, or "".
         exit_code: What the command ends with.
     """
@@ -83,19 +84,23 @@ class Failure:
     reason: str
     message: str
     fields: tuple[tuple[str, FieldViolation], ...] = ()
+    field_lines: tuple[int, ...] = ()
     next_command: str = ""
     exit_code: ExitCode
 
     def as_object(self) -> dict[str, object]:
         """Return it for scripts."""
+        fields: list[dict[str, object]] = [
+            {"field": violation.field, "description": violation.description}
+            for _, violation in self.fields
+        ]
+        for field, line in zip(fields, self.field_lines, strict=False):
+            field["line"] = line
         error: dict[str, object] = {
             "code": self.code,
             "reason": self.reason,
             "message": self.message,
-            "fields": [
-                {"field": violation.field, "description": violation.description}
-                for _, violation in self.fields
-            ],
+            "fields": fields,
         }
         if self.next_command:
             error["next_command"] = self.next_command

@@ -8,13 +8,13 @@ are shown, and given by hand.
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from clients.cli import diagnosing, standing
+from clients.cli.asking import said_yes
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
 from clients.cli.pasting import pasted
@@ -127,10 +127,12 @@ async def _fix_one(client: ProvisionerClient, request: Fix, output: Output) -> E
             output.lines([Text(""), Text("Looked at again:", "dim")])
         if not fixing.rounds or case.found.causes:
             output.lines(diagnosing.diagnosis_lines(case.found))
-        goes_on = case.cause is not None or case.moves
-        if request.dry_run or not goes_on or not await _agreed(case, request, output):
+        goes_on = not request.dry_run and (case.cause is not None or case.moves)
+        agreed = goes_on and await _agreed(case, request, output)
+        if not agreed:
             fixing.rounds.append(_Round(case=case))
-            return _told(fixing, output)
+            code = _told(fixing, output)
+            return ExitCode.WRONG_USE if agreed is None else code
         status = await client.get_status(request.tenant)
         if case.cause is not None:
             status = await client.carry_out(case.cause.remedy)
@@ -150,12 +152,17 @@ async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> E
     left = [case for case in cases if case not in able]
     if not output.as_json:
         output.note(overview(able=len(able), left=len(left)))
-    if request.dry_run or not able or not await _agree(f"Drive {len(able)} on?", request, output):
+    asks = bool(able) and not request.dry_run
+    agreed = asks and await _agree(f"Drive {len(able)} on?", request, output)
+    if not agreed:
         if output.as_json:
             looked = [_Fixing(rounds=[_Round(case=case)]) for case in cases]
             output.json({"tenants": [each.as_object() for each in looked]})
+        if agreed is None:
+            return ExitCode.WRONG_USE
         return ExitCode.TENANT_NOT_WELL if cases else ExitCode.DONE
-    done = await asyncio.gather(*(_to_the_end(client, case) for case in able))
+    places = asyncio.Semaphore(_FOLLOWED_AT_ONCE)
+    done = await asyncio.gather(*(_to_the_end(client, case, places) for case in able))
     return _told_all(done, left, output)
 
 
@@ -190,7 +197,7 @@ def _told_all(done: Sequence[_Fixing], left: Sequence[_Case], output: Output) ->
     return ExitCode.DONE if well else ExitCode.TENANT_NOT_WELL
 
 
-async def _to_the_end(client: ProvisionerClient, case: _Case) -> _Fixing:
+async def _to_the_end(client: ProvisionerClient, case: _Case, places: asyncio.Semaphore) -> _Fixing:
     """Apply one remedy after the other; what goes wrong is one tenant's, not all's."""
     fixing = _Fixing()
     try:
@@ -198,7 +205,7 @@ async def _to_the_end(client: ProvisionerClient, case: _Case) -> _Fixing:
             status = await client.carry_out(case.cause.remedy)
             # Applied, whatever becomes of following it.
             fixing.rounds.append(_Round(case=case, applied=True, state=tenant_word(status.state)))
-            status = await _at_rest(client, status)
+            status = await _at_rest(client, status, places)
             state = tenant_word(status.state)
             fixing.rounds[-1] = replace(fixing.rounds[-1], state=state)
             if status.state == tenant_pb2.TENANT_STATE_COMPLETED:
@@ -212,15 +219,21 @@ async def _to_the_end(client: ProvisionerClient, case: _Case) -> _Fixing:
     return fixing
 
 
-async def _at_rest(client: ProvisionerClient, status: TenantStatus) -> TenantStatus:
-    while not standing.at_rest(status):
-        await asyncio.sleep(_LOOK_SECONDS)
-        status = await client.get_status(status.tenant_id)
-    return status
+async def _at_rest(
+    client: ProvisionerClient, status: TenantStatus, places: asyncio.Semaphore
+) -> TenantStatus:
+    last = status
+    if standing.at_rest(last):
+        return last
+    async with places, client.watch_status(status.tenant_id) as statuses:
+        async for last in statuses:
+            if standing.at_rest(last):
+                break
+    return last
 
 
-# Many are followed at once; two looks a second each are enough.
-_LOOK_SECONDS = 0.5
+# Below what the service grants one caller's connection (1000); the others follow in turn.
+_FOLLOWED_AT_ONCE = 500
 
 
 async def _stuck(client: ProvisionerClient) -> list[str]:
@@ -278,7 +291,7 @@ def _remedy_of(case: _Case) -> dict[str, Any] | None:  # Any: JSON values
     return None if case.cause is None else as_object(case.cause.remedy)
 
 
-async def _agreed(case: _Case, request: Fix, output: Output) -> bool:
+async def _agreed(case: _Case, request: Fix, output: Output) -> bool | None:
     if case.cause is None:
         return True  # it is followed, and nothing is ordered
     if not case.cause.remedy.alone and not output.as_json:
@@ -286,14 +299,13 @@ async def _agreed(case: _Case, request: Fix, output: Output) -> bool:
     return await _agree(f"Apply: {plain(pasted(case.cause.remedy.command))} ?", request, output)
 
 
-async def _agree(question: str, request: Fix, output: Output) -> bool:
+async def _agree(question: str, request: Fix, output: Output) -> bool | None:
+    """Tell whether somebody agrees; None where there was nobody to answer."""
     if request.yes:
         return True
     if output.as_json:
         return False  # nobody is there to answer; --yes says so beforehand
-    output.note(f"{question} [y/N]")
-    answer = await asyncio.to_thread(sys.stdin.readline)
-    return answer.strip().lower() in {"y", "yes"}
+    return await said_yes(question, output)
 
 
 def _told(fixing: _Fixing, output: Output) -> ExitCode:

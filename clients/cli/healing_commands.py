@@ -63,7 +63,7 @@ def fix(
     """Diagnose a tenant, show what mends it, ask, apply it, and follow it to the end.
 
     Ends with 0 where the tenant is done, with 1 where it is not, or a person must mend
-    something first.
+    something first; with 2 where it asks and nobody answers (--yes does not ask).
     """
     if bool(tenant) == all_stuck:
         raise typer.BadParameter("Name a TENANT, or give --all-stuck.")

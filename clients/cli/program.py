@@ -24,6 +24,7 @@ from clients.cli import (
     login_commands,
     order_commands,
     site_command,
+    start_command,
     survey_commands,
     tenant_commands,
     users_commands,
@@ -76,6 +77,7 @@ def _program(
 app.add_typer(login_commands.commands)
 app.add_typer(bundle_command.commands)
 app.add_typer(users_commands.commands)
+app.add_typer(start_command.commands)
 app.add_typer(tenant_commands.commands)
 app.add_typer(diagnose_commands.commands)
 app.add_typer(healing_commands.commands)
@@ -103,7 +105,8 @@ def run(arguments: list[str]) -> int:
         return _run(arguments or ["--help"])
     except typer.TyperException as error:
         return _wrong_use(error, as_json=_wants_json(arguments))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
+        # Abort: Ctrl-C or Ctrl-D where a password was asked for.
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.OUTPUT_CLOSED

@@ -45,19 +45,30 @@ class WhoAmI(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start(Request):
-    """Provision a new tenant; a None is left to the service's default."""
+class Spec:
+    """What a tenant should have, as it was typed; a None is left to the service's default."""
 
-    company_name: str
-    country: str | None
-    currency: str | None
-    chart: str | None
-    demo_data: bool | None
-    pos_store: bool | None
-    till_user: str | None
-    engine: str | None
-    payments: tuple[str, ...]
-    opening_amount: float | None
+    company_name: str = ""
+    country: str | None = None
+    currency: str | None = None
+    chart: str | None = None
+    demo_data: bool | None = None
+    pos_store: bool | None = None
+    till_user: str | None = None
+    engine: str | None = None
+    payments: tuple[str, ...] = ()
+    opening_amount: float | None = None
+
+
+# Nothing was said.
+NO_SPEC = Spec()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Request):
+    """Provision a new tenant."""
+
+    spec: Spec
     tenant_id: str | None
     request_id: str
     watch: bool
@@ -130,10 +141,10 @@ class ListTenants(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Request):
-    """Say what a run would find and make: for a tenant, or for a spec as `Start` has it."""
+    """Say what a run would find and make: for a tenant, or for a spec."""
 
     tenant: str
-    spec: Start | None
+    spec: Spec | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,21 +63,47 @@ def accept_site(
 
     Shows why its gate is shut, and asks. The options that name settings go with --local.
     """
-    given = {"--config": config, "--database-url": database_url, "--engines-file": engines_file}
-    if not local:
-        if named := [name for name, value in given.items() if value is not None]:
-            raise typer.BadParameter(f"{named[0]} is for --local, which asks no server. Add it.")
-        return call(
-            requests.AcceptSite(
-                address=address,
-                timeout_seconds=timeout,
-                as_json=as_json,
-                engine=engine,
-                reason=reason,
-                dry_run=dry_run,
-                yes=yes,
-            )
+    local_settings = {
+        "config": config,
+        "database_url": database_url,
+        "engines_file": engines_file,
+    }
+    if local:
+        return _accept_locally(
+            engine,
+            {name: value for name, value in local_settings.items() if value is not None},
+            reason=reason,
+            dry_run=dry_run,
+            yes=yes,
+            as_json=as_json,
         )
+    for name, value in local_settings.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"{option} is for --local, which asks no server. Add it.")
+    return call(
+        requests.AcceptSite(
+            address=address,
+            timeout_seconds=timeout,
+            as_json=as_json,
+            engine=engine,
+            reason=reason,
+            dry_run=dry_run,
+            yes=yes,
+        )
+    )
+
+
+def _accept_locally(
+    engine: str,
+    settings: dict[str, Any],  # Any: paths and texts
+    *,
+    reason: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Write into the database, after showing the same and asking the same."""
     # Here: --help of other commands needs neither the server nor the texts.
     from clients.cli.accepting import QUESTION, lines  # noqa: PLC0415 - see above
     from clients.cli.asking import agreed  # noqa: PLC0415 - see above
@@ -90,14 +116,11 @@ def accept_site(
         output.lines(lines(dict(seen)))
         return not dry_run and await agreed(QUESTION, output, yes=yes)
 
+    config = settings.pop("config", None)
     return program(
         engine,
         config=config,
-        overrides={
-            name: value
-            for name, value in (("database_url", database_url), ("engines_file", engines_file))
-            if value is not None
-        },
+        overrides=settings,
         reason=reason,
         confirm=confirm,
         dry_run=dry_run,

@@ -245,11 +245,10 @@ def _wrong_file(file: str, error: templates.TemplateError) -> Failure:
         fields=tuple(
             (
                 f"{file}:{each.line}" + (f": {each.field}" if each.field else ""),
-                FieldViolation(
-                    field=each.field, description=f"line {each.line}: {each.description}"
-                ),
+                FieldViolation(field=each.field, description=each.description),
             )
             for each in error.mistakes
         ),
+        field_lines=tuple(each.line for each in error.mistakes),
         exit_code=ExitCode.WRONG_USE,
     )

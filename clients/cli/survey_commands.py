@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from clients.cli import requests
+from clients.cli import spec_options as wanted
 from clients.cli.tenant_commands import DEFAULT_ADDRESS, Address, Json, Tenant, Timeout, call
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -40,34 +42,14 @@ def plan(
             metavar="NAME|TENANT", help="Legal name of a new company, or UUID of a tenant."
         ),
     ],
-    country: Annotated[
-        str | None, typer.Option(metavar="CODE", help="ISO 3166-1 alpha-2 code. Default: KE.")
-    ] = None,
-    currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="ISO 4217 code. Default: the country's.")
-    ] = None,
-    chart: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Chart of accounts. Default: Standard.")
-    ] = None,
-    demo_data: Annotated[
-        bool | None,
-        typer.Option("--demo-data/--no-demo-data", help="Make demo items. Default: no."),
-    ] = None,
-    pos_store: Annotated[
-        bool | None,
-        typer.Option("--pos-store/--no-pos-store", help="A warehouse of its own. Default: yes."),
-    ] = None,
-    till_user: Annotated[
-        str | None, typer.Option(metavar="USER", help="ERPNext user who opens the till.")
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="Id of the engine. Default: the configured one."),
-    ] = None,
-    payment: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Means of payment; repeat it. Default: Cash, M-Pesa."),
-    ] = None,
+    country: wanted.Country = None,
+    currency: wanted.Currency = None,
+    chart: wanted.Chart = None,
+    demo_data: wanted.DemoData = None,
+    pos_store: wanted.PosStore = None,
+    till_user: wanted.TillUser = None,
+    engine: wanted.Engine = None,
+    payment: wanted.Payment = None,
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = LOOK_SECONDS,
     as_json: Json = False,
@@ -77,30 +59,18 @@ def plan(
     For a tenant that is there, or for a company that nobody has started yet. Ends with 1
     where something stands in the way, with 3 where the engine is not ready.
     """
+    spec = requests.Spec(
+        country=country,
+        currency=currency,
+        chart=chart,
+        demo_data=demo_data,
+        pos_store=pos_store,
+        till_user=till_user,
+        engine=engine,
+        payments=tuple(payment or ()),
+    )
     known = _is_uuid(subject)
-    spec = None
-    if not known:
-        spec = requests.Start(
-            address=address,
-            timeout_seconds=timeout,
-            as_json=as_json,
-            company_name=subject,
-            country=country,
-            currency=currency,
-            chart=chart,
-            demo_data=demo_data,
-            pos_store=pos_store,
-            till_user=till_user,
-            engine=engine,
-            payments=tuple(payment or ()),
-            opening_amount=None,
-            tenant_id=None,
-            request_id="",
-            watch=False,
-        )
-    elif any(each is not None for each in (country, currency, chart, demo_data, pos_store)) or (
-        till_user or engine or payment
-    ):
+    if known and spec != requests.NO_SPEC:
         raise typer.BadParameter("A tenant that is there has its spec; leave those options out.")
     return call(
         requests.Plan(
@@ -108,7 +78,7 @@ def plan(
             timeout_seconds=timeout,
             as_json=as_json,
             tenant=subject if known else "",
-            spec=spec,
+            spec=None if known else replace(spec, company_name=subject),
         )
     )
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from clients.cli.asking import agreed
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
 from clients.cli.pasting import pasted
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clients.cli.output import Output
-    from clients.cli.requests import Plan, Start, Verify
+    from clients.cli.requests import Plan, Spec, Start, Verify
     from clients.sdk import ProvisionerClient
     from provisioner.v1.provisioning_pb2 import PlanResponse, VerifyResponse
     from provisioner.v1.survey_pb2 import Difference, StepSurvey, Survey
@@ -66,7 +65,7 @@ async def go_on(client: ProvisionerClient, request: Start, output: Output) -> bo
     """Tell whether to start; with `--plan` after showing what it would make, and asking."""
     if not request.plan:
         return True
-    found = await client.plan(spec_of(request))
+    found = await client.plan(spec_of(request.spec))
     if output.as_json:
         # One document is all that stdout may hold: the plan, or what came of the order.
         if not found.feasible or not request.yes:
@@ -75,13 +74,7 @@ async def go_on(client: ProvisionerClient, request: Start, output: Output) -> bo
     output.lines(plan_lines(found))
     if not found.feasible:
         return False
-    if request.yes:
-        return True
-    if not sys.stdin.isatty():
-        output.note("Nobody can be asked here; to go on without asking: --plan --yes")
-        return False
-    answer = await asyncio.to_thread(input, "Start it? [y/N] ")
-    return answer.strip().lower() in {"y", "yes"}
+    return await agreed("Start it?", output, yes=request.yes)
 
 
 def not_started(request: Start, output: Output) -> ExitCode:
@@ -92,19 +85,19 @@ def not_started(request: Start, output: Output) -> ExitCode:
     return ExitCode.DONE if request.as_json and not request.yes else ExitCode.TENANT_NOT_WELL
 
 
-def spec_of(request: Start) -> TenantSpec:
+def spec_of(said: Spec) -> TenantSpec:
     """Write a spec as it was typed; what was not typed is left to the service."""
     return TenantSpec(
-        company_name=request.company_name,
-        country_code=request.country,
-        currency=request.currency,
-        chart_template=request.chart,
-        include_demo_data=request.demo_data,
-        pos_store_enabled=request.pos_store,
-        till_user=request.till_user,
-        engine_id=request.engine,
-        payment_methods=request.payments,
-        opening_amount=request.opening_amount,
+        company_name=said.company_name,
+        country_code=said.country,
+        currency=said.currency,
+        chart_template=said.chart,
+        include_demo_data=said.demo_data,
+        pos_store_enabled=said.pos_store,
+        till_user=said.till_user,
+        engine_id=said.engine,
+        payment_methods=said.payments,
+        opening_amount=said.opening_amount,
     )
 
 

@@ -62,131 +62,6 @@ ExpectedRevision = Annotated[
 @commands.command(
     epilog="""\b
 Examples:
-  provisioner start "Acme Ltd" --watch
-  provisioner start "Acme Ltd" --country UG --payment Cash --payment "Credit Card"
-  provisioner start "Acme Ltd" --plan
-  provisioner start "Acme Ltd" --tenant-id "$ID" --json
-  provisioner start -f tenants.yaml --watch
-"""
-)
-def start(
-    *,
-    name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="Legal name of the company.", show_default=False)
-    ] = "",
-    file: Annotated[
-        str | None,
-        typer.Option(
-            "--file",
-            "-f",
-            metavar="FILE",
-            help="Start every tenant of a YAML file instead; the same file again changes nothing.",
-        ),
-    ] = None,
-    country: Annotated[
-        str | None, typer.Option(metavar="CODE", help="ISO 3166-1 alpha-2 code. Default: KE.")
-    ] = None,
-    currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="ISO 4217 code. Default: the country's.")
-    ] = None,
-    chart: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Chart of accounts. Default: Standard.")
-    ] = None,
-    demo_data: Annotated[
-        bool | None,
-        typer.Option("--demo-data/--no-demo-data", help="Make demo items. Default: no."),
-    ] = None,
-    pos_store: Annotated[
-        bool | None,
-        typer.Option("--pos-store/--no-pos-store", help="A warehouse of its own. Default: yes."),
-    ] = None,
-    till_user: Annotated[
-        str | None,
-        typer.Option(
-            metavar="USER", help="ERPNext user who opens the till. Default: left to a person."
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="Id of the engine. Default: the configured one."),
-    ] = None,
-    payment: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Means of payment, the default one first; repeat it for more."
-            " Default: Cash, M-Pesa.",
-        ),
-    ] = None,
-    opening_amount: Annotated[
-        float | None,
-        typer.Option(
-            metavar="AMOUNT", help="Cash in the till for each means of payment. Default: 0."
-        ),
-    ] = None,
-    tenant_id: Annotated[
-        str | None,
-        typer.Option(metavar="UUID", help="UUID for the tenant. Default: the service makes one."),
-    ] = None,
-    request_id: RequestId = None,
-    plan: Annotated[
-        bool,
-        typer.Option(
-            "--plan",
-            help="First show what would be made and whether the engine is ready; then ask.",
-        ),
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="With --plan: go on without asking, if nothing stops it.")
-    ] = False,
-    watch: Watch = False,
-    address: Address = DEFAULT_ADDRESS,
-    timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
-    as_json: Json = False,
-) -> int:
-    """Provision a new tenant for a company.
-
-    Ends as soon as the order is taken and durable; with --watch when the tenant is at
-    rest, and then with 1 unless it is COMPLETED. docs/cli.md says what a file may hold.
-    """
-    spec = (country, currency, chart, demo_data, pos_store, till_user, engine, payment)
-    if file is not None:
-        if name or plan or tenant_id or any(value is not None for value in (*spec, opening_amount)):
-            raise typer.BadParameter("With --file everything about the tenants is in the file.")
-        return call(
-            requests.StartMany(
-                address=address, timeout_seconds=timeout, as_json=as_json, file=file, watch=watch
-            )
-        )
-    if not name:
-        raise typer.BadParameter("Give NAME, or --file with the tenants in it.")
-    return call(
-        requests.Start(
-            address=address,
-            timeout_seconds=timeout,
-            as_json=as_json,
-            company_name=name,
-            country=country,
-            currency=currency,
-            chart=chart,
-            demo_data=demo_data,
-            pos_store=pos_store,
-            till_user=till_user,
-            engine=engine,
-            payments=tuple(payment or ()),
-            opening_amount=opening_amount,
-            tenant_id=tenant_id,
-            request_id=request_id or str(uuid.uuid4()),
-            watch=watch,
-            plan=plan,
-            yes=yes,
-        )
-    )
-
-
-@commands.command(
-    epilog="""\b
-Examples:
   provisioner status 01900000-0000-7000-8000-000000000001
   provisioner status "$ID" --watch
   provisioner status "$ID" --json | jq -r .state
@@ -308,7 +183,11 @@ def retry(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Look again at all steps, or at one and those that need it, and make what is missing."""
+    """Look again at all steps, or at one and those that need it, and make what is missing.
+
+    Steps that were left out (skip) are done too: all of them without --step, with it only
+    those it reaches. Continue leaves them out.
+    """
     return call(
         requests.Retry(
             address=address,

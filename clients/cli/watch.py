@@ -1,6 +1,6 @@
-"""Follows a tenant until it is at rest, by looking at its status again and again.
+"""Follows a tenant until it is at rest: each status as the service tells it.
 
-Looking is the truth; the log is told beside it and may fail without ending the watch.
+The statuses are the truth; the log is told beside them and may fail without ending the watch.
 A service that goes away for a while (a restart, a takeover) does not end it either.
 """
 
@@ -11,22 +11,18 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from clients.cli import standing
-from clients.sdk.errors import ProvisionerError, Unreachable
+from clients.sdk.errors import ProvisionerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from clients.cli.screens import Screen
     from clients.sdk import ProvisionerClient
     from provisioner.v1.tenant_pb2 import TenantStatus
 
-    Pause = Callable[[float], Awaitable[object]]
 
-# Four looks a second look alive to a person and cost the service next to nothing.
-_LOOK_SECONDS = 0.25
-_LOST_SECONDS = 1.0
-# With the channel's own 1.4 s of tries and the pause this bridges about 45 s.
-_MAX_LOST = 20
+# With the pauses of a stream this bridges about 45 s: a restart of the service, and a takeover.
+_MAX_LOST = 14
 # The last log lines are written just before the state that ends the watch.
 _LAST_LINES_SECONDS = 2.0
 
@@ -37,7 +33,6 @@ async def watch(
     screen: Screen,
     *,
     with_log: bool,
-    pause: Pause = asyncio.sleep,
 ) -> TenantStatus:
     """Show a tenant on `screen` until it is at rest, and return its last status.
 
@@ -46,7 +41,6 @@ async def watch(
         first: The status to begin with.
         screen: Where to show it; entered already.
         with_log: Whether to show the log of this run beside it.
-        pause: Waits between two looks.
 
     Raises:
         ProvisionerError: The service refused, or stayed away too long.
@@ -56,7 +50,9 @@ async def watch(
         return first
     log = asyncio.create_task(_show_log(client, first, screen)) if with_log else None
     try:
-        last = await _until_rest(client, first, screen, pause)
+        last = first
+        async for last in told(client, first.tenant_id, screen):
+            screen.status(last)
         if log is not None:
             await asyncio.wait({log}, timeout=_LAST_LINES_SECONDS)
     finally:
@@ -67,24 +63,24 @@ async def watch(
     return last
 
 
-async def _until_rest(
-    client: ProvisionerClient, first: TenantStatus, screen: Screen, pause: Pause
-) -> TenantStatus:
-    status, lost = first, 0
-    while not standing.at_rest(status):
-        await pause(_LOST_SECONDS if lost else _LOOK_SECONDS)
-        try:
-            status = await client.get_status(first.tenant_id)
-        except Unreachable:
-            lost += 1
-            if lost > _MAX_LOST:
-                raise
-            if lost == 1:
-                screen.note(f"Lost {client.address}, asking again. The tenant is not affected.")
-        else:
-            lost = 0
-            screen.status(status)
-    return status
+async def told(
+    client: ProvisionerClient, tenant_id: str, screen: Screen
+) -> AsyncIterator[TenantStatus]:
+    """Give each status until the tenant is at rest, and say so when the service goes away.
+
+    Raises:
+        ProvisionerError: The service refused, or stayed away too long.
+    """
+
+    def lost() -> None:
+        screen.note(f"Lost {client.address}, asking again. The tenant is not affected.")
+
+    async with client.watch_status(tenant_id, max_failures=_MAX_LOST, on_lost=lost) as statuses:
+        async for status in statuses:
+            yield status
+            if standing.at_rest(status):
+                # What is held may have a run under way, and the stream goes on with that.
+                return
 
 
 async def _show_log(client: ProvisionerClient, first: TenantStatus, screen: Screen) -> None:

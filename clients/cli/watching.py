@@ -10,6 +10,7 @@ from clients.cli import render, standing
 from clients.cli.json_view import as_object
 from clients.cli.pasting import pasted
 from clients.cli.screens import screen_for
+from clients.cli.watch import told
 from clients.cli.wire_text import plain
 
 if TYPE_CHECKING:
@@ -26,12 +27,10 @@ async def watch(client: ProvisionerClient, request: Watch, output: Output) -> Ex
     last = await client.get_status(request.tenant)
     try:
         with screen_for(output, with_log=False) as screen:
-            async with client.watch_status(request.tenant) as statuses:
-                async for status in statuses:
-                    last = status
-                    if output.as_json:
-                        output.json(as_object(status))
-                    screen.status(status)
+            async for last in told(client, request.tenant, screen):
+                if output.as_json:
+                    output.json(as_object(last))
+                screen.status(last)
     except asyncio.CancelledError:
         if not output.as_json:
             output.note(

@@ -224,12 +224,19 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         request = provisioning_pb2.VerifyRequest(tenant_id=tenant_id)
         return await self._call(self._stub.Verify, request)
 
-    def watch_status(self, tenant_id: str, *, max_failures: int = MAX_FAILURES) -> StatusStream:
+    def watch_status(
+        self,
+        tenant_id: str,
+        *,
+        max_failures: int = MAX_FAILURES,
+        on_lost: Callable[[], object] | None = None,
+    ) -> StatusStream:
         """Tell where a tenant stands, at once and at each change, until it is at rest.
 
         Args:
             tenant_id: The tenant.
             max_failures: Failures in a row without a status before it gives up.
+            on_lost: Called when the connection is lost, once an outage.
 
         Returns:
             An async iterator; leave it with `async with` or `aclose`.
@@ -239,6 +246,7 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
             tenant_id,
             pause=self._pause,
             max_failures=max_failures,
+            on_lost=on_lost,
         )
 
     def stream_logs(

@@ -41,11 +41,22 @@ class ResumingStream(ABC, Generic[RequestT, AnswerT]):
         *,
         pause: Callable[[float], Awaitable[object]],
         max_failures: int,
+        on_lost: Callable[[], object] | None = None,
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            open_stream: Opens one connection.
+            answers: What comes over it.
+            pause: Waits before the next connection.
+            max_failures: Failures in a row before it gives up.
+            on_lost: Called once an outage, when it begins.
+        """
         self._open_stream = open_stream
         self._answers = answers
         self._pause = pause
         self._max_failures = max_failures
+        self._on_lost = on_lost
         self._failures = 0
         self._call: grpc.aio.UnaryStreamCall[RequestT, AnswerT] | None = None
         self._ended = False
@@ -105,6 +116,8 @@ class ResumingStream(ABC, Generic[RequestT, AnswerT]):
         if not isinstance(failure, Unreachable) or self._failures > self._max_failures:
             self._ended = True
             raise failure from error
+        if self._failures == 1 and self._on_lost is not None:
+            self._on_lost()
         await self._pause(failure.retry_delay_seconds or _pause_seconds(self._failures))
 
     def _cancel(self) -> None:

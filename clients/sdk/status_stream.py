@@ -32,8 +32,15 @@ class StatusStream(ResumingStream[WatchStatusRequest, WatchStatusResponse]):
         *,
         pause: Callable[[float], Awaitable[object]],
         max_failures: int = MAX_FAILURES,
+        on_lost: Callable[[], object] | None = None,
     ) -> None:
-        super().__init__(open_stream, WatchStatusResponse, pause=pause, max_failures=max_failures)
+        super().__init__(
+            open_stream,
+            WatchStatusResponse,
+            pause=pause,
+            max_failures=max_failures,
+            on_lost=on_lost,
+        )
         self._tenant_id = tenant_id
         self._last: TenantStatus | None = None
 

@@ -38,6 +38,9 @@ _ETA_SECONDS = 2.0
 
 def at_rest(status: Status) -> bool:
     """Tell whether nothing will move the tenant without a new order."""
+    if status.standing.state is TenantState.DEPROVISIONING:
+        # Stopped half-way it stays so: only the removal, ordered again, goes on with it.
+        return status.completed_at is not None
     return status.standing.state not in _IN_MOTION
 
 

@@ -137,7 +137,7 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.log: Page = []
         self.requests: dict[str, list[Any]] = defaultdict(list)
         self.opened: asyncio.Queue[provisioning_pb2.StreamLogsRequest] = asyncio.Queue()
-        self.looked: asyncio.Queue[provisioning_pb2.GetStatusRequest] = asyncio.Queue()
+        self.watched: asyncio.Queue[provisioning_pb2.WatchStatusRequest] = asyncio.Queue()
         self.cancelled: asyncio.Queue[provisioning_pb2.StreamLogsRequest] = asyncio.Queue()
 
     def stream(self, *parts: Page | Fault | Hang | WaitFor, times: int = 1) -> None:
@@ -153,7 +153,6 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
     async def GetStatus(  # noqa: N802 - gRPC fixes the name
         self, request: provisioning_pb2.GetStatusRequest, context: Context
     ) -> provisioning_pb2.GetStatusResponse:
-        self.looked.put_nowait(request)
         await self._arrive("GetStatus", request, context)
         return provisioning_pb2.GetStatusResponse(status=self._status())
 
@@ -161,6 +160,7 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self, request: provisioning_pb2.WatchStatusRequest, context: Context
     ) -> AsyncIterator[provisioning_pb2.WatchStatusResponse]:
         await self._arrive("WatchStatus", request, context)
+        self.watched.put_nowait(request)
         for part in self.watches.popleft() if self.watches else [*self.statuses]:
             if isinstance(part, tenant_pb2.TenantStatus):
                 yield provisioning_pb2.WatchStatusResponse(status=part)

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import sys
 import termios
@@ -43,6 +44,19 @@ class Result:
     def documents(self) -> list[Any]:  # Any: whatever JSON the command wrote
         """The JSON documents on stdout, one a line."""
         return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person does at a question in a terminal.
+
+    Attributes:
+        at: What he waits for.
+        keys: What he types then; nothing is Ctrl-C.
+    """
+
+    at: bytes
+    keys: bytes = b""
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -105,7 +119,9 @@ async def run(*arguments: str, **changes: str) -> Result:
         return await finish(process)
 
 
-async def run_in_terminal(*arguments: str, columns: int = 120, **changes: str) -> Result:
+async def run_in_terminal(
+    *arguments: str, columns: int = 120, answer: Answer | None = None, **changes: str
+) -> Result:
     """Run a command in a pseudo-terminal to its end; `out` has both streams, raw."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -122,7 +138,15 @@ async def run_in_terminal(*arguments: str, columns: int = 120, **changes: str) -
     finally:
         os.close(theirs)
     try:
-        out = await asyncio.wait_for(asyncio.to_thread(_read_to_end, ours), GUARD_SECONDS)
+        asked = await asyncio.wait_for(
+            asyncio.to_thread(_read_to_end, ours, b"" if answer is None else answer.at),
+            GUARD_SECONDS,
+        )
+        if answer is not None and answer.keys:
+            os.write(ours, answer.keys)
+        elif answer is not None:
+            process.send_signal(signal.SIGINT)
+        out = asked + await asyncio.wait_for(asyncio.to_thread(_read_to_end, ours), GUARD_SECONDS)
         code = await asyncio.wait_for(process.wait(), GUARD_SECONDS)
     finally:
         if process.returncode is None:
@@ -132,10 +156,10 @@ async def run_in_terminal(*arguments: str, columns: int = 120, **changes: str) -
     return Result(code=code, out=out.decode(), err="")
 
 
-def _read_to_end(terminal: int) -> bytes:
+def _read_to_end(terminal: int, until: bytes = b"") -> bytes:
     read = bytearray()
     # Linux says EIO when the last process has left the terminal.
     with contextlib.suppress(OSError):
-        while part := os.read(terminal, 65536):
+        while not (until and until in read) and (part := os.read(terminal, 65536)):
             read += part
     return bytes(read)

@@ -14,6 +14,7 @@ from server.app import App
 from server.model.blueprint import NOOP
 from server.model.identifiers import SiteKey
 from server.settings import Address, EngineConfig, EnginesConfig, Settings
+from tests.clients.processes import Answer, run_in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -150,3 +151,10 @@ async def test_a_password_file_that_others_can_read_is_refused(
     assert PASSWORD not in said
     file.chmod(0o600)
     assert (await shell.run(*add))[0] == 0
+
+
+@pytest.mark.parametrize("keys", [b"", b"\x04"])
+async def test_who_leaves_at_the_question_for_a_password_gets_no_trace(keys: bytes) -> None:
+    answer = Answer(b"Password: ", keys)
+    result = await run_in_terminal("login", "jane@example.com", answer=answer)
+    assert (result.code, "Traceback" in result.out) == (130, False)

@@ -11,7 +11,7 @@ import pytest
 from provisioner.v1 import diagnosis_pb2, provisioning_pb2, tenant_pb2
 from tests.clients import builders
 from tests.clients.builders import TENANT
-from tests.clients.processes import run
+from tests.clients.processes import Answer, run, run_in_terminal
 
 if TYPE_CHECKING:
     from tests.clients.fake_service import FakeService, Serving
@@ -70,8 +70,11 @@ async def test_nothing_is_changed_unless_somebody_says_yes(
 ) -> None:
     service.diagnosis = _stuck()
     result = await run("fix", TENANT, *options, "--address", server.address)
-    assert result.code == 1
+    assert result.code == (1 if options else 2)
     assert service.requests["Continue"] == []
+    if not options:
+        assert "To go on without asking, give --yes." in result.err
+        assert "Nothing was changed." in result.err
     if "--json" in options:
         assert result.document["applied"] is False
         assert result.document["remedy"]["command"] == f"provisioner continue {TENANT} --watch"
@@ -82,7 +85,7 @@ async def test_what_must_be_mended_first_is_said_before_the_question(
 ) -> None:
     service.diagnosis = _stuck(alone=False)
     result = await run("fix", TENANT, "--address", server.address)
-    assert result.code == 1
+    assert result.code == 2
     assert result.err.index("First: Free the name.") < result.err.index("[y/N]")
 
 
@@ -186,3 +189,31 @@ async def test_an_engine_that_is_away_is_not_waited_for_all_night(
     result = await run("fix", TENANT, "--yes", "--address", server.address)
     assert result.code == 1
     assert "No order helps here: Bring the engine back." in result.err
+
+
+@pytest.mark.parametrize(("keys", "code"), [(b"\x04", 2), (b"n\n", 1)])
+async def test_a_question_without_an_answer_changes_nothing(
+    service: FakeService, server: Serving, keys: bytes, code: int
+) -> None:
+    service.diagnosis = _stuck()
+    answer = Answer(b"[y/N] ", keys)
+    result = await run_in_terminal("fix", TENANT, "--address", server.address, answer=answer)
+    assert (result.code, service.requests["Continue"]) == (code, [])
+    assert "Nothing was changed." in result.out
+    assert ("No answer came." in result.out) == (code == 2)
+
+
+async def test_ctrl_c_at_a_question_ends_it_at_once(service: FakeService, server: Serving) -> None:
+    service.diagnosis = _stuck()
+    answer = Answer(b"[y/N] ")
+    result = await run_in_terminal("fix", TENANT, "--address", server.address, answer=answer)
+    assert (result.code, service.requests["Continue"]) == (130, [])
+    assert "Traceback" not in result.out
+
+
+async def test_an_answer_in_a_terminal_is_taken(service: FakeService, server: Serving) -> None:
+    service.diagnoses = deque([_stuck(), _well()])
+    service.statuses = deque([builders.completed()])
+    answer = Answer(b"[y/N] ", b"yes\n")
+    result = await run_in_terminal("fix", TENANT, "--address", server.address, answer=answer)
+    assert (result.code, len(service.requests["Continue"])) == (0, 1)

@@ -126,6 +126,11 @@ async def test_a_wrong_file_orders_nothing(
     assert result.code == 2
     assert f"{file}:2: compny_name" in result.err
     assert "Did you mean company_name?" in result.err
+    # The line is in front of each mistake, and not behind it once more.
+    assert ": line 2" not in result.err
+    told = await run("start", "-f", str(file), "--json", "--address", server.address)
+    fields = told.document["error"]["fields"]
+    assert (2, "compny_name") in [(each["line"], each["field"]) for each in fields]
     assert not service.requests["StartProvisioning"]
 
 

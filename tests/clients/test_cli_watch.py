@@ -110,10 +110,10 @@ async def test_ctrl_c_ends_a_watch_with_130(
     service: FakeService, server: Serving, arguments: tuple[str, ...]
 ) -> None:
     service.statuses = deque([builders.status(1)])
+    service.watches = deque([[builders.status(1), Hang()]])
     there = ("--address", server.address)
     async with running("status", TENANT, "--watch", *arguments, *there) as process:
-        for _ in range(2):
-            await asyncio.wait_for(service.looked.get(), GUARD_SECONDS)
+        await asyncio.wait_for(service.watched.get(), GUARD_SECONDS)
         process.send_signal(signal.SIGINT)
         result = await finish(process)
     assert result.code == 130
@@ -201,32 +201,50 @@ async def test_a_watch_survives_a_service_that_goes_away_for_a_while(
     client: ProvisionerClient, service: FakeService, pauses: Pauses
 ) -> None:
     away = Fault(code=grpc.StatusCode.UNAVAILABLE)
-    service.faults["GetStatus"].extend([away] * 8)
-    service.statuses = deque([builders.status(2), builders.completed()])
+    service.watches = deque([[away]] * 8 + [[builders.status(2), builders.completed()]])
     screen = RecordingScreen()
-    last = await watch(client, builders.status(1), screen, with_log=False, pause=pauses)
+    last = await watch(client, builders.status(1), screen, with_log=False)
     assert last == builders.completed()
+    assert len(pauses.seconds) == 8
     assert len(screen.notes) == 1
+    assert "asking again" in screen.notes[0]
     assert [seen.steps_completed for seen in screen.seen] == [1, 2, 10]
+
+
+async def test_a_watch_asks_once_and_is_told(
+    client: ProvisionerClient, service: FakeService
+) -> None:
+    service.statuses = deque([builders.status(2), builders.status(3), builders.completed()])
+    await watch(client, builders.status(1), RecordingScreen(), with_log=False)
+    assert len(service.requests["WatchStatus"]) == 1
+    assert service.requests["GetStatus"] == []
+
+
+async def test_a_watch_ends_at_a_hold_though_the_stream_goes_on(
+    client: ProvisionerClient, service: FakeService
+) -> None:
+    service.watches = deque([[builders.held(), Hang()]])
+    last = await watch(client, builders.status(1), RecordingScreen(), with_log=False)
+    assert last == builders.held()
 
 
 async def test_a_watch_gives_up_on_a_service_that_stays_away(
     server: Serving, pauses: Pauses
 ) -> None:
     await server.stop()
-    async with ProvisionerClient(server.address, timeout_seconds=0.1) as client:
+    async with ProvisionerClient(server.address, timeout_seconds=0.1, pause=pauses) as client:
         with pytest.raises(Unreachable):
-            await watch(client, builders.status(1), RecordingScreen(), with_log=False, pause=pauses)
-    assert len(pauses.seconds) == 21
+            await watch(client, builders.status(1), RecordingScreen(), with_log=False)
+    assert len(pauses.seconds) == 14
 
 
 async def test_a_watch_goes_on_without_a_log_that_can_not_be_read(
-    client: ProvisionerClient, service: FakeService, pauses: Pauses
+    client: ProvisionerClient, service: FakeService
 ) -> None:
     service.faults["StreamLogs"].append(Fault(code=grpc.StatusCode.PERMISSION_DENIED))
     service.statuses = deque([builders.completed()])
     screen = RecordingScreen()
-    await watch(client, builders.status(1), screen, with_log=True, pause=pauses)
+    await watch(client, builders.status(1), screen, with_log=True)
     assert screen.notes == [
         "The log can't be read (PERMISSION_DENIED); the watch goes on without it."
     ]

@@ -73,6 +73,18 @@ async def test_a_tenant_at_rest_is_told_once(rig: Rig) -> None:
         assert await watch.next() is None
 
 
+async def test_a_removal_that_stopped_half_way_is_at_rest(rig: Rig) -> None:
+    """Nothing goes on with it but the same order: who watches must not wait for ever."""
+    started = await rig.start()
+    rig.damage(
+        "UPDATE runs SET run_order = 'DEPROVISION', state = 'FAILED', "
+        "finished_at = '2026-11-24 12:00:00.000000+00:00'"
+    )
+    async with watching(rig, started.tenant_id) as watch:
+        assert (await watch.next()).state == tenant_pb2.TENANT_STATE_DEPROVISIONING
+        assert await watch.next() is None
+
+
 async def test_the_gate_is_told_though_no_revision_is_raised(rig: Rig) -> None:
     started = await rig.start()
     async with watching(rig, started.tenant_id) as watch:

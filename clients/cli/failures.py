@@ -12,8 +12,6 @@ from clients.cli.pasting import pasted
 from clients.cli.requests import (
     AcceptSite,
     Continue,
-    Diagnose,
-    Logs,
     Order,
     Request,
     Retry,
@@ -26,6 +24,7 @@ from clients.sdk.errors import (
     CursorOutOfRange,
     CursorTooOld,
     FailedPrecondition,
+    NotFound,
     ProvisionerError,
     RevisionChanged,
     Unauthenticated,
@@ -118,7 +117,8 @@ class Failure:
         lines += [
             f"  {plain(name)}: {plain(violation.description)}" for name, violation in self.fields
         ]
-        if self.next_command and self.next_command not in self.message:
+        if self.next_command:
+            # On a line of its own though the message may name it: what is pasted is a line.
             lines.append(f"Next: {plain(self.next_command)}")
         return lines
 
@@ -194,7 +194,7 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
         return "provisioner login EMAIL"
     if isinstance(error, AlreadyExists):
         return _look_at_the_other(error, request)
-    told = "" if isinstance(request, Start) else _next_for_tenant(error, request)
+    told = _next_for_tenant(error, request) if getattr(request, "tenant", "") else ""
     # On the server's machine; an order is repeated with its id first.
     return told or ("provisioner db check" if error.reason == _NO_DATABASE else "")
 
@@ -213,10 +213,10 @@ def _look_at_the_other(error: ProvisionerError, request: Request) -> str:
 
 
 def _next_for_tenant(error: ProvisionerError, request: Request) -> str:
-    if not isinstance(request, Status | Logs | Continue | Retry | Diagnose | Order):
-        return ""
-    tenant = shlex.quote(request.tenant)
+    tenant = shlex.quote(str(getattr(request, "tenant", "")))
     match error:
+        case NotFound():
+            return "provisioner list"
         case FailedPrecondition(reason="TENANT_IN_MOTION"):
             return f"provisioner status {tenant} --watch"
         case FailedPrecondition() | RevisionChanged():
@@ -224,14 +224,19 @@ def _next_for_tenant(error: ProvisionerError, request: Request) -> str:
         case CursorTooOld() | CursorOutOfRange():
             return f"provisioner logs {tenant}"
         case Unreachable() if isinstance(request, Continue | Retry):
-            order = "continue" if isinstance(request, Continue) else "retry"
-            step = (
-                f" --step {shlex.quote(request.step)}"
-                if isinstance(request, Retry) and request.step
-                else ""
-            )
-            return (
-                f"provisioner {order} {tenant}{step} --request-id {shlex.quote(request.request_id)}"
-            )
+            return _the_same_order(request)
         case _:
             return ""
+
+
+def _the_same_order(request: Continue | Retry) -> str:
+    order = "continue" if isinstance(request, Continue) else "retry"
+    step = (
+        f" --step {shlex.quote(request.step)}"
+        if isinstance(request, Retry) and request.step
+        else ""
+    )
+    return (
+        f"provisioner {order} {shlex.quote(request.tenant)}{step} "
+        f"--request-id {shlex.quote(request.request_id)}"
+    )

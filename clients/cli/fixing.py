@@ -169,6 +169,8 @@ async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> E
 def overview(*, able: int, left: int) -> str:
     """Return in one sentence how many tenants stand still, and what can be done for them."""
     standing = able + left
+    if not standing:
+        return "No tenant stands still."
     stand = "1 tenant stands still" if standing == 1 else f"{standing} tenants stand still"
     need, move = ("needs", "moves") if left == 1 else ("need", "move")
     return (

@@ -157,16 +157,18 @@ def _wants_json(arguments: list[str]) -> bool:
 
 def _wrong_use(error: typer.TyperException, *, as_json: bool) -> ExitCode:
     context = getattr(error, "ctx", None)
+    # The library's words for what a check of its own raised.
+    message = error.format_message().replace("Value error, ", "")
     path = context.command_path if context is not None else "provisioner"
     if as_json:
         failure = {
             "code": "INVALID_ARGUMENT",
             "reason": "WRONG_USE",
-            "message": error.format_message(),
+            "message": message,
             "fields": [],
             "next_command": f"{path} --help",
         }
         sys.stdout.write(json.dumps({"error": failure}) + "\n")
     else:
-        sys.stderr.write(f"Error: {error.format_message()}\nNext: {path} --help\n")
+        sys.stderr.write(f"Error: {message}\nNext: {path} --help\n")
     return ExitCode.WRONG_USE

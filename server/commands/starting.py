@@ -147,8 +147,9 @@ class Starting(OrderDesk):
         differences = live.record.tenant.spec.differences(spec)
         if differences:
             raise AlreadyExists(
-                f"Tenant {tenant_id} exists with another spec: {'; '.join(differences)}. To drive "
-                f"it on as it is: provisioner continue {tenant_id}",
+                f"Tenant {tenant_id} exists with another spec: {'; '.join(differences)}. A spec "
+                "stays as it is: for another one, deprovision the tenant and start one under "
+                f"another id. To drive it on as it is: provisioner continue {tenant_id}",
                 code="SPEC_DIFFERS",
                 facts={"tenant_id": tenant_id},
             )

@@ -158,7 +158,8 @@ MEANINGS: dict[Code, Meaning] = {
     Code.DOCUMENT_MISSING: _row("A document that should be changed is gone.", _AGAIN),
     Code.REFERENCE_MISSING: _row(
         "A document that the request names does not exist at the engine.",
-        "Make the named document in ERPNext or correct the tenant's spec, then continue.",
+        "Make the named document in ERPNext, then continue. Is the spec wrong (a till's user)? It "
+        "stays as it is: deprovision, then start another tenant with the right one.",
     ),
     Code.STILL_LINKED: _row(
         "The document cannot go because another one points to it.",

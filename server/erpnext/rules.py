@@ -234,7 +234,8 @@ def _link(case: Case) -> Judgement:
             case,
             ErrorClass.PERMANENT,
             Code.REFERENCE_MISSING,
-            "names something that is not there: make it in ERPNext, then continue.",
+            "names something that is not there: make it in ERPNext, then continue. If the spec is "
+            "wrong, it stays so: deprovision the tenant, then start another one.",
         )
     return error(
         case,

@@ -51,7 +51,14 @@ class TenantSpec:
     def differences(self, other: TenantSpec) -> tuple[str, ...]:
         """Say in what another spec is not this one, a phrase a field."""
         return tuple(
-            f"{field.name} is {getattr(self, field.name)!r}, not {getattr(other, field.name)!r}"
+            f"{field.name} is {_said(getattr(self, field.name))}, not "
+            f"{_said(getattr(other, field.name))}"
             for field in fields(self)
             if getattr(self, field.name) != getattr(other, field.name)
         )
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(each) for each in value) or "none"
+    return "none" if value is None else repr(value)

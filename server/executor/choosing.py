@@ -79,6 +79,8 @@ class Choosing:
         # Whether a pause ended since it was looked whose did; and when to look next.
         self._pause_is_over = True
         self._next_go_on = 0.0
+        # When it looks next for runs that are under way and driven by nobody.
+        self._next_left = 0.0
 
     def pause_is_over(self) -> None:
         """Hear that some run that waited may go on."""
@@ -167,13 +169,14 @@ class Choosing:
         All tenants of one site may have been ordered before the first of the next: its slot
         would lie idle until they all had stood before theirs.
         """
+        left_too = self._looks_for_left()
         sites = self._open()
         share = -(-self._max_runs // max(1, len(sites)))
         left: list[DueRun] = []
         while free > 0 and (sites := self._with_room(sites, choice)):
             may_begin = {site: self._slots.may_begin(site) for site in sites}
             driven = {site: choice.on_site[site] - self._slots.seated(site) for site in sites}
-            seen = await self._due(choice, sites, limit=free)
+            seen = await self._due(choice, sites, limit=free, left=left_too)
             given = Counter[str]()
             for run in seen:
                 most = may_begin[run.site]
@@ -189,6 +192,17 @@ class Choosing:
             sites -= {run.site for run in seen}
         for run in left[: max(0, free)]:
             self._add(choice, run)
+
+    def _looks_for_left(self) -> bool:
+        """Tell whether it is time to look for runs that are under way and driven by nobody.
+
+        Nobody tells of these, and to find them each run is read that this worker drives.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._next_left:
+            return False
+        self._next_left = now + POLL_SECONDS
+        return True
 
     def _open(self) -> set[str]:
         return set(self._sites - self._gates.closed())
@@ -216,6 +230,7 @@ class Choosing:
         limit: int,
         tenants: Collection[str] | None = None,
         begun: bool = False,
+        left: bool = True,
     ) -> list[DueRun]:
         return await self._database.reads.due_runs(
             self._now(),
@@ -227,4 +242,5 @@ class Choosing:
             limit=limit,
             tenants=tenants,
             begun=begun,
+            left=left,
         )

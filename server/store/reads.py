@@ -379,6 +379,7 @@ class Reads:
         limit: int,
         tenants: Collection[str] | None = None,
         begun: bool = False,
+        left: bool = True,
     ) -> list[DueRun]:
         """Return open runs that may be claimed, the longest due first.
 
@@ -393,6 +394,8 @@ class Reads:
             limit: Longest list.
             tenants: Only runs of these tenants, or None for all.
             begun: Only those that began and whose wait is over, who was ordered first in front.
+            left: Also those that are under way and driven by nobody: all that are under way are
+                read for them, the caller's own among them.
         """
         # A queued run waits for nothing: a time ahead is another host's clock.
         due = or_(RUNS.c.state == "QUEUED", RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
@@ -409,10 +412,10 @@ class Reads:
         async with self._single() as connection:
             others = set() if alone else await _living_workers(connection, now) - {worker_id}
             # Nobody drives a run whose worker is not alive.
-            left = or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id.not_in(others))
+            nobodys = or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id.not_in(others))
             under_way = RUNS.c.state == "RUNNING"
-            due = and_(due, not_(in_line))
-            query = query.where(or_(and_(~under_way, due), and_(under_way, left)))
+            due = and_(~under_way, due, not_(in_line))
+            query = query.where(or_(due, and_(under_way, nobodys)) if left else due)
             wanted = limit if not others else limit * (1 + len(others)) + _SPREAD
             query = query.order_by(*order).limit(wanted + len(driving))
             rows = [row for row in await _all(connection, query) if row["id"] not in driving]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
+from server.executor.choosing import POLL_SECONDS
 from server.model.blueprint import ERPNEXT
 from server.model.states import ResourceState, StepState
 from tests.server.executor.scene import TILL, WHOLE
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.server.executor.scene import Shop
 
 
@@ -43,6 +48,27 @@ async def test_a_run_is_claimed_by_the_write_that_begins_its_first_step(shop: Sh
     assert [op.revision for op in claims] == [1]
     # Nothing that is driven is written before it.
     assert mine.index(claims[0]) == 1
+
+
+async def test_runs_under_way_are_read_twice_a_second_not_with_each_new_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = shop.store.database.reads
+    due_runs = reads.due_runs
+    looks: list[tuple[float, bool]] = []
+
+    async def noted(*args: Any, **asked: Any) -> Any:  # Any: as it takes and gives it
+        if not asked["begun"] and asked["tenants"] is None:
+            looks.append((time.monotonic(), asked["left"]))
+        return await due_runs(*args, **asked)
+
+    monkeypatch.setattr(reads, "due_runs", noted)
+    for number in range(8):
+        await shop.completed(f"Branch {number}")
+    times = [at for at, left in looks if left]
+    assert len(times) < len(looks)
+    # Whatever a dead worker left is still found within a moment.
+    assert all(later - at >= POLL_SECONDS * 0.9 for at, later in pairwise(times))
 
 
 async def test_a_retry_of_a_finished_tenant_writes_nothing_at_the_engine(shop: Shop) -> None:

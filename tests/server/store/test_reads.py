@@ -55,6 +55,7 @@ async def due(
     driving: Collection[str] = (),
     limit: int = 10,
     begun: bool = False,
+    left: bool = True,
 ) -> list[TenantId]:
     found = await scene.database.reads.due_runs(
         await scene.at(now),
@@ -65,6 +66,7 @@ async def due(
         horizon=HORIZON,
         limit=limit,
         begun=begun,
+        left=left,
     )
     return [run.tenant_id for run in found]
 
@@ -207,6 +209,14 @@ async def test_who_drives_alone_claims_the_runs_of_all_others(scene: Scene) -> N
     await scene.beat("other")
     tenant_id = await with_run(scene, RunState.RUNNING, worker_id="other")
     assert await due(scene, alone=True) == [tenant_id]
+
+
+async def test_a_look_for_new_runs_alone_leaves_out_what_is_under_way(scene: Scene) -> None:
+    await scene.beat(ME)
+    lost = await with_run(scene, RunState.RUNNING, worker_id="dead")
+    new = await with_run(scene, RunState.QUEUED)
+    assert set(await due(scene)) == {lost, new}
+    assert await due(scene, left=False) == [new]
 
 
 async def test_a_run_of_ones_own_is_claimed_only_if_it_is_not_being_driven(scene: Scene) -> None:

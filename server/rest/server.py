@@ -11,6 +11,7 @@ import uvicorn
 
 from server.errors import SettingsError
 from server.limits import MAX_HEADER_BYTES
+from server.rest.malformed import Http11
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=Http11,
                 ws="none",
                 lifespan="off",
                 log_config=None,

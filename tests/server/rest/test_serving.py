@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import httpx
@@ -30,6 +32,19 @@ async def test_what_listens_answers_at_once(http: HttpServer) -> None:
         answer = await client.get(f"http://127.0.0.1:{http.port}/")
     assert answer.text == "here"
     assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize("sent", [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nBad Header\r\n\r\n"])
+async def test_what_is_no_http_gets_an_error_in_the_form_of_all_others(
+    http: HttpServer, sent: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+    writer.write(sent)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/json" in head
+    assert json.loads(body)["detail"]["type"] == "malformed_request"
 
 
 async def test_an_address_in_use_is_a_setting_to_mend(http: HttpServer) -> None:

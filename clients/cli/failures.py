@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clients.cli import exit_codes, unreachable
+from clients.cli.connection import TOKEN
 from clients.cli.exit_codes import ExitCode
 from clients.cli.pasting import pasted
 from clients.cli.requests import (
     AcceptSite,
     Continue,
+    Login,
     Order,
     Request,
     Retry,
@@ -128,6 +131,9 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
     message = error.message or f"The service answered {error.code} without a message."
     if isinstance(error, Unreachable) and not error.reason:
         message = _not_reachable(error, request)
+    elif isinstance(error, Unauthenticated) and _sign_in(request).startswith("unset"):
+        # It comes before a sign-in, so that another one would change nothing.
+        message += f" The token is the one in {TOKEN}: put a good one there, or unset it."
     elif error.retry_delay_seconds:
         again = f"Try again in {error.retry_delay_seconds:g} s."
         # Behind a command no dot may stand: it would be pasted with it.
@@ -191,7 +197,7 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
     if isinstance(error, Unreachable) and not error.reason and error.code == "UNAVAILABLE":
         return _without_a_server(error, request)
     if isinstance(error, Unauthenticated):
-        return "provisioner login EMAIL"
+        return _sign_in(request)
     if isinstance(error, AlreadyExists):
         return _look_at_the_other(error, request)
     told = _next_for_tenant(error, request) if getattr(request, "tenant", "") else ""
@@ -204,6 +210,16 @@ def _without_a_server(error: ProvisionerError, request: Request) -> str:
     if command == unreachable.SERVE and isinstance(request, AcceptSite):
         return f"provisioner accept-site {shlex.quote(request.engine)} --local"
     return command
+
+
+def _sign_in(request: Request) -> str:
+    if isinstance(request, Login):
+        return f"provisioner login {shlex.quote(request.email)}"
+    return f"unset {TOKEN}" if _token_of_the_environment() else "provisioner login EMAIL"
+
+
+def _token_of_the_environment() -> bool:
+    return bool(os.environ.get(TOKEN, "").strip())
 
 
 def _look_at_the_other(error: ProvisionerError, request: Request) -> str:

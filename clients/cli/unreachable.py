@@ -22,9 +22,9 @@ def why(address: str, words: str) -> tuple[str, str]:
     login = _LOGIN.format(address=plain(address))
     if "WRONG_VERSION_NUMBER" in words:
         return (
-            f"{address} answers without TLS, and TLS was spoken: the sign-in that is kept for it, "
-            "or PROVISIONER_TLS_CA, says so. Forget the sign-in (provisioner logout), or unset "
-            "the variable.",
+            f"{address} answers without TLS, and TLS was spoken: --tls-ca, PROVISIONER_TLS_CA or "
+            "the sign-in that is kept for it says so. Leave the option out, unset the variable, "
+            "or forget the sign-in (provisioner logout).",
             "",
         )
     if "CERTIFICATE_VERIFY_FAILED" in words or "Hostname Verification" in words:
@@ -32,6 +32,13 @@ def why(address: str, words: str) -> tuple[str, str]:
             f"The certificate of {address} is not one to trust here: who signed it is not known, "
             f"or it names another host. Name the authority that signed it: {login}",
             login,
+        )
+    if "http1.x server" in words:
+        return (
+            f"{address} speaks HTTP, not gRPC: it is where the service has its web pages "
+            "(PROVISIONER_HTTP_ADDRESS), or another program. Give the service's address for gRPC, "
+            "which is 127.0.0.1:50051 unless PROVISIONER_GRPC_ADDRESS says otherwise.",
+            "",
         )
     if "Socket closed" in words or "Connection reset" in words:
         return (

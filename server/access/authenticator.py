@@ -92,13 +92,13 @@ class Authenticator:
             return replace(LOCAL, origin=origin, user_id="" if known is None else known.user_id)
         if not authorization:
             raise NotSignedIn(
-                "Nobody is signed in. Sign in with: provisioner login, or send a token as "
+                "Nobody is signed in. Sign in with provisioner login EMAIL, or send a token as "
                 "authorization: Bearer …"
             )
         known = await self.known(authorization, origin=origin)
         if known is None:
             raise NotSignedIn(
-                "This token is not good, or no longer. Sign in again with: provisioner login",
+                "This token is not good, or no longer. Sign in again with: provisioner login EMAIL",
                 code="TOKEN_INVALID",
             )
         return known

@@ -157,7 +157,7 @@ def _without_a_record(asked: Asked, record: Record) -> Refused:
     tenant_id = asked.tenant_id
     if record.run is not None and record.run.order is Order.DEPROVISION:
         # Removed, or stopped half-way: Continue would be refused, too.
-        what, then = "Its last run removed it. See how it stands", "status"
+        what, then = "Its last run was a removal. See how it stands", "status"
     else:
         what, then = "Drive it on first", "continue"
     return refused(

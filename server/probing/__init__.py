@@ -169,6 +169,7 @@ class Prober:
             f"The engine's gate is shut since {gate.since:%Y-%m-%d %H:%M:%S} UTC, so nothing was "
             f"asked and nothing was written. {gate.message} See: provisioner engines list",
             code=gate.code or "ENGINE_DOWN",
+            facts={"next_command": "provisioner engines list"},
         )
 
     def _engine(self, engine_id: str) -> Engine:

@@ -82,6 +82,7 @@ async def test_a_person_is_added_signs_in_and_orders_and_is_out_when_disabled(
         "login", "jane@example.com", "--password-stdin", *address, stdin="wrong"
     )
     assert (code, refused["error"]["reason"]) == (4, "BAD_CREDENTIALS")
+    assert refused["error"]["next_command"].startswith("provisioner login jane@example.com")
     code, signed, said = await shell.run(
         "login", "jane@example.com", "--password-stdin", *address, stdin=PASSWORD
     )

@@ -254,3 +254,44 @@ async def test_client_commands_import_neither_the_server_nor_sqlalchemy(server: 
     )
     result = await run_python(probe)
     assert result.err == "True 0 []\n"
+
+
+async def test_a_token_of_the_environment_is_said_to_be_the_one_that_is_refused(
+    service: FakeService, server: Serving
+) -> None:
+    """Another sign-in would change nothing while the variable is set."""
+    refused = Fault(code=grpc.StatusCode.UNAUTHENTICATED, reason="TOKEN_INVALID", message="Bad.")
+    service.faults["GetStatus"].extend([refused] * 2)
+    there = {"PROVISIONER_GRPC_ADDRESS": server.address}
+    result = await run("status", TENANT, PROVISIONER_TOKEN="old", **there)
+    assert result.code == 4
+    assert "The token is the one in PROVISIONER_TOKEN" in result.err
+    assert result.err.splitlines()[-1] == "Next: unset PROVISIONER_TOKEN"
+    result = await run("status", TENANT, **there)
+    assert result.err.splitlines()[-1] == "Next: provisioner login EMAIL"
+
+
+async def test_a_command_within_a_sentence_stands_on_a_line_of_its_own_too(
+    service: FakeService, server: Serving
+) -> None:
+    command = f"provisioner cancel {TENANT}"
+    service.faults["GetStatus"].append(
+        Fault(
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+            reason="TENANT_IN_MOTION",
+            message=f"Stop it first: {command}",
+            metadata={"next_command": command},
+        )
+    )
+    result = await run("status", TENANT, PROVISIONER_GRPC_ADDRESS=server.address)
+    assert result.err.splitlines()[-1] == f"Next: {command}"
+
+
+async def test_an_unknown_tenant_leads_to_those_that_are_known(
+    service: FakeService, server: Serving
+) -> None:
+    service.faults["GetStatus"].append(
+        Fault(code=grpc.StatusCode.NOT_FOUND, reason="TENANT_NOT_FOUND", message="No tenant.")
+    )
+    result = await run("status", TENANT, PROVISIONER_GRPC_ADDRESS=server.address)
+    assert (result.code, result.err.splitlines()[-1]) == (5, "Next: provisioner list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -75,3 +76,16 @@ def test_a_profile_keeps_whom_to_trust_for_commands_in_every_folder(
     assert connection.from_anywhere("ca.pem") == str(tmp_path / "ca.pem")
     assert connection.from_anywhere("system") == "system"
     assert connection.from_anywhere("") == ""
+
+
+async def test_the_address_of_http_is_not_said_to_be_a_service_that_is_down() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as http:
+        code, words = await _listing(f"127.0.0.1:{http.sockets[0].getsockname()[1]}")
+    assert (code, "speaks HTTP, not gRPC" in words) == (3, True)
+    assert "Is it running?" not in words

@@ -107,6 +107,7 @@ async def test_a_shut_gate_refuses_a_look_without_asking_the_engine(
     assert (failed.code, failed.reason) == (grpc.StatusCode.UNAVAILABLE, "ENGINE_MAINTENANCE")
     assert "2026-11-24 12:00:00 UTC" in failed.message
     assert "nothing was written" in failed.message
+    assert failed.metadata["next_command"] == "provisioner engines list"
     assert not site_log(site)
 
 

@@ -11,6 +11,7 @@ import compileall
 import os
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from benchmarks import core, fleet, following, living, reading, recovering, sweeping
@@ -62,10 +63,10 @@ def _rows(name: str, bench: Iterator[Row], where: dict[str, str]) -> Iterator[Ro
         for row in bench:
             print(f"{row.name}: {row.ours:g} {row.unit}", file=sys.stderr, flush=True)
             yield row
-    except (RuntimeError, OSError) as error:
-        # What was measured so far took minutes; the page says what is missing.
-        where[f"{name} did not end"] = str(error).strip().rpartition("\n")[2][:200]
-        print(error, file=sys.stderr, flush=True)
+    except Exception as error:  # noqa: BLE001 - what others measured took minutes; the page says it
+        said = str(error).strip().rpartition("\n")[2][:200]
+        where[f"{name} did not end"] = said or type(error).__name__
+        traceback.print_exc()
     print(f"{name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -34,7 +34,7 @@ _PATIENCE_SECONDS = 120
 _LOOK_SECONDS = 0.02
 # Of each of the site's answers: a run takes two seconds, and is killed in its first.
 _SLOW_MS = 60
-_KILLED_AFTER_SECONDS = 0.5
+_KILLED_AFTER_SECONDS = 0.3
 # Recorded times are multiplied by it: each who is killed waits for its Company's answer.
 _PACE = 15.0
 # From one heartbeat to the next, as a share of the lease.

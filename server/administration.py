@@ -21,6 +21,7 @@ from server.access.policy import admit
 from server.access.users import Users
 from server.errors import InvalidInput, NotFound, ProvisionerError, StoreUnavailable, Violation
 from server.model.actor import LOCAL, Role
+from server.program import error_object
 from server.settings import ensure_database_directory, load_settings
 from server.store.access import AccessStore
 from server.store.database import Database
@@ -312,17 +313,4 @@ def _failed(error: ProvisionerError) -> Result:
         code = NOT_FOUND
     elif isinstance(error, StoreUnavailable):
         code = NOT_REACHABLE
-    fields = error.violations if isinstance(error, InvalidInput) else ()
-    return Result(
-        code=code,
-        facts={
-            "error": {
-                "code": error.default_code,
-                "reason": error.code,
-                "message": error.message,
-                "fields": [
-                    {"field": each.field, "description": each.description} for each in fields
-                ],
-            }
-        },
-    )
+    return Result(code=code, facts=error_object(error))

@@ -8,7 +8,16 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from server.errors import ProvisionerError, StoreUnavailable
+from server.errors import (
+    AlreadyExists,
+    EngineNotReady,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    ProvisionerError,
+    SettingsError,
+    StoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -19,20 +28,48 @@ EXIT_WRONG_USE = 2
 EXIT_NOT_REACHABLE = 3
 
 
-def run(program: Callable[[], Awaitable[int]]) -> int:
-    """Run a program; an error raised on purpose is a message and an exit code."""
+# As gRPC has it: the commands that call a server say the same of the same.
+_CODES: tuple[tuple[type[ProvisionerError], str], ...] = (
+    (InvalidInput, "INVALID_ARGUMENT"),
+    (SettingsError, "INVALID_ARGUMENT"),
+    (NotFound, "NOT_FOUND"),
+    (AlreadyExists, "ALREADY_EXISTS"),
+    (NotAllowed, "PERMISSION_DENIED"),
+    (StoreUnavailable, "UNAVAILABLE"),
+    (EngineNotReady, "UNAVAILABLE"),
+)
+
+
+def run(program: Callable[[], Awaitable[int]], *, as_json: bool = False) -> int:
+    """Run a program; an error raised on purpose is a message, or JSON, and an exit code."""
 
     async def body() -> int:
         return await program()
 
     try:
         return asyncio.run(body())
-    except StoreUnavailable as error:
-        complain(error.message)
-        return EXIT_NOT_REACHABLE
     except ProvisionerError as error:
-        complain(error.message)
-        return EXIT_WRONG_USE
+        if as_json:
+            say(json.dumps(error_object(error), ensure_ascii=False))
+        else:
+            complain(error.message)
+        away = isinstance(error, StoreUnavailable)
+        return EXIT_NOT_REACHABLE if away else EXIT_WRONG_USE
+
+
+def error_object(error: ProvisionerError) -> dict[str, Any]:  # Any: JSON values
+    """Return an error as scripts read it."""
+    fields = error.violations if isinstance(error, InvalidInput) else ()
+    return {
+        "error": {
+            "code": next(
+                (code for kind, code in _CODES if isinstance(error, kind)), "FAILED_PRECONDITION"
+            ),
+            "reason": error.code,
+            "message": error.message,
+            "fields": [{"field": each.field, "description": each.description} for each in fields],
+        }
+    }
 
 
 def stop_signals() -> asyncio.Event:

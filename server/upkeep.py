@@ -54,7 +54,7 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
         )
         return EXIT_DONE
 
-    return run(upgrade)
+    return run(upgrade, as_json=as_json)
 
 
 def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
@@ -85,7 +85,7 @@ def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool
         )
         return EXIT_DONE if fits else EXIT_NOT_WELL
 
-    return run(check)
+    return run(check, as_json=as_json)
 
 
 def db_backup(
@@ -113,7 +113,7 @@ def db_backup(
         )
         return EXIT_DONE
 
-    return run(copy)
+    return run(copy, as_json=as_json)
 
 
 def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
@@ -135,7 +135,7 @@ def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: b
         report(as_facts(restored), as_text(restored), as_json=as_json)
         return EXIT_DONE
 
-    return run(settle)
+    return run(settle, as_json=as_json)
 
 
 def import_legacy(
@@ -173,8 +173,8 @@ def import_legacy(
         wanted = engine or engines.default
         if wanted not in engines.engines:
             raise SettingsError(
-                f"No engine {wanted!r} is configured, so nobody can look at the tenants. Name one "
-                "with --engine, or set PROVISIONER_ENGINES_FILE."
+                f"{f'No engine {wanted!r}' if wanted else 'No engine'} is configured, so nobody "
+                "can look at the tenants. Name one with --engine, or set PROVISIONER_ENGINES_FILE."
             )
         tenants = await read_legacy(source)
         async with AsyncExitStack() as stack:
@@ -191,7 +191,7 @@ def import_legacy(
         report(as_facts(done, dry_run=dry_run), as_text(done, dry_run=dry_run), as_json=as_json)
         return EXIT_NOT_WELL if any(each.needs_a_person for each in done) else EXIT_DONE
 
-    return run(work)
+    return run(work, as_json=as_json)
 
 
 def engines_check(
@@ -223,7 +223,7 @@ def engines_check(
             return EXIT_NOT_REACHABLE
         return EXIT_DONE if checked.ready else EXIT_NOT_WELL
 
-    return run(check)
+    return run(check, as_json=as_json)
 
 
 def accept_site(
@@ -257,7 +257,7 @@ def accept_site(
         )
         return EXIT_DONE
 
-    return run(accept)
+    return run(accept, as_json=as_json)
 
 
 def _site_facts(seen: SiteInQuestion) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clients.cli import program
+from tests.clients.processes import run
 
 
 @pytest.fixture
@@ -162,3 +163,25 @@ def _option(name: str) -> str:
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("provisioner 0.")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "reason"),
+    [
+        (("db", "check", "--database-url", "bogus"), "INVALID_ARGUMENT", "SETTING_INVALID"),
+        (("db", "backup", "/nowhere/at/all"), "UNAVAILABLE", "STORE_UNAVAILABLE"),
+        (("engines", "check", "nope"), "INVALID_ARGUMENT", "SETTING_INVALID"),
+        (("users", "keys", "revoke", "nope"), "NOT_FOUND", "KEY_NOT_FOUND"),
+    ],
+)
+async def test_a_command_on_the_database_fails_in_json_as_all_do(
+    tmp_path: Path, command: tuple[str, ...], code: str, reason: str
+) -> None:
+    there = {}
+    if "--database-url" not in command:
+        there["PROVISIONER_DATABASE_URL"] = f"sqlite+aiosqlite:///{tmp_path}/p.db"
+    result = await run(*command, "--json", HOME=str(tmp_path), **there)
+    error = result.document["error"]
+    assert (error["code"], error["reason"]) == (code, reason)
+    assert result.code in {2, 3, 5}
+    assert result.err == ""

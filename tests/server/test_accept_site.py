@@ -63,4 +63,6 @@ def test_an_unknown_engine_is_told_with_those_there_are(
 ) -> None:
     code = give("other", tmp_path)
     assert code == EXIT_WRONG_USE
-    assert "Configured: main" in capsys.readouterr().err
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["reason"]) == ("NOT_FOUND", "ENGINE_NOT_CONFIGURED")
+    assert "Configured: main" in error["message"]

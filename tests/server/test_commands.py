@@ -214,7 +214,7 @@ async def test_a_start_on_a_known_id_with_another_spec_is_refused(desk: Desk) ->
     before = await desk.scene.everything()
     others = {
         "company_name is 'Kijani Stores', not 'Bidii'": RawSpec(company_name="Bidii"),
-        "till_user is None, not 'till@example.com'": RawSpec(
+        "till_user is none, not 'till@example.com'": RawSpec(
             company_name=NAME, till_user="till@example.com"
         ),
     }

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 # A server that hangs answers nothing at all.
 _ANSWER_SECONDS = 15.0
+# After a look for several, who comes within this time shares the next one: it takes as much
+# from the loop as two calls. Who asks alone never waits.
+_MOMENT_SECONDS = 0.00125
 # As many marks as answers are kept (`server.queries.board`).
 _MOST_FRESH = 4096
 # Half a millisecond of reads, before others get their turn.
@@ -311,6 +314,8 @@ class PostgresGlances:
         # Who waits for rows.
         self._reading: list[tuple[TenantId, asyncio.Future[Sequence[Any] | None]]] = []
         self._task: asyncio.Task[None] | None = None
+        # When the next look may be taken, in the loop's time.
+        self._not_before = 0.0
         self._there = True
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
@@ -361,9 +366,13 @@ class PostgresGlances:
             self._task = asyncio.create_task(self._run(), name="glances")
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting or self._reading:
+            if (pause := self._not_before - loop.time()) > 0:
+                await asyncio.sleep(pause)
             looking, self._waiting = self._waiting, []
             await self._answer(looking, self._fetch)
+            self._not_before = loop.time() + _MOMENT_SECONDS if len(looking) > 1 else 0.0
             reading, self._reading = self._reading, []
             await self._answer(reading, self._fetch_rows)
 

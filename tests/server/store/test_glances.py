@@ -12,6 +12,7 @@ from sqlalchemy import event
 from server.errors import StoreUnavailable
 from server.model.identifiers import TenantId, WorkerId
 from server.model.states import GateState, RunState
+from server.store import glances as store_glances
 from server.store.operations import GateOperation, RunRow, TenantOperation
 from tests.server.store.scene import NOON, OTHER_SITE, SITE, later, logs, take
 
@@ -163,6 +164,27 @@ async def test_calls_share_the_next_look_and_never_the_one_under_way(
     assert counted.batches == [[first], sorted([first, second])]
     assert marks[0] == marks[1] == await looks.mark(first)
     assert await early is not None
+
+
+async def test_after_a_look_for_several_the_next_is_shared_by_all_of_a_moment(
+    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 0.5)
+    looks = cast("PostgresGlances", postgres_scene.database.glances)
+    counted = Counted(looks)
+    counted.go.set()
+    monkeypatch.setattr(looks, "_fetch", counted)
+    first, second = await postgres_scene.tenant("One"), await postgres_scene.tenant("Two")
+    # Alone nobody waits for anybody.
+    began = asyncio.get_running_loop().time()
+    assert await looks.mark(first) == await looks.mark(first)
+    assert asyncio.get_running_loop().time() - began < 0.5
+    await asyncio.gather(looks.mark(first), looks.mark(first))
+    early = asyncio.create_task(looks.mark(first))
+    await asyncio.sleep(0.1)  # the loop has had its turns: a look would have begun
+    late = asyncio.create_task(looks.mark(second))
+    await asyncio.gather(early, late)
+    assert counted.batches == [[first], [first], [first], sorted([first, second])]
 
 
 async def test_those_who_wait_for_rows_share_the_next_read(

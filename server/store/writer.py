@@ -12,6 +12,7 @@ whose rows another process holds right now waits its turn, and holds up nobody e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +46,10 @@ _LONGEST_PAUSE_SECONDS = 1.0
 # Whose operation was written mostly has the next one ready within so many turns of the event
 # loop. One batch of all costs less than two of halves that take turns.
 _TURNS = 6
+# Others are a moment away, with their next orders. After a batch of many they are waited for:
+# the groups that orders one by one fall into then become one again.
+_MANY = 8
+_MOMENT_SECONDS = 0.003
 
 # Another process's commit takes a few milliseconds. Who holds a row for seconds is no
 # process of ours.
@@ -95,6 +100,9 @@ class Writer:
         self._waiting: deque[_Waiting] = deque()
         self._under_way: list[_Waiting] = []
         self._wake = asyncio.Event()
+        # How many operations make up the next batch if all come that may, and that they did.
+        self._expected = 0
+        self._all_came = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._away = False
@@ -107,6 +115,7 @@ class Writer:
     async def stop(self) -> None:
         """Write what waits, then stop."""
         self._stopping = True
+        self._all_came.set()
         self._wake.set()
         if self._task is not None:
             await self._task
@@ -130,6 +139,8 @@ class Writer:
         item = _Waiting(operation, loop.create_future(), loop.time())
         self._waiting.append(item)
         self._wake.set()
+        if len(self._waiting) >= self._expected:
+            self._all_came.set()
         # The operation goes on though its caller is cancelled, and with him this future.
         return await item.future
 
@@ -155,12 +166,21 @@ class Writer:
             self._waiting.clear()
 
     async def _let_come(self, answered: int) -> None:
-        """Give those who were answered the time to bring their next operations, if they have."""
-        together = min(MAX_BATCH, len(self._waiting) + answered)
+        """Give those who were answered the time to bring their next operations, if they have.
+
+        A few turns of the loop, for who is here; after a batch of many a moment besides.
+        """
+        self._expected = min(MAX_BATCH, len(self._waiting) + answered)
+        self._all_came.clear()
         for _ in range(_TURNS):
-            if self._stopping or len(self._waiting) >= together:
+            if self._stopping or len(self._waiting) >= self._expected:
                 return
             await asyncio.sleep(0)
+        if answered < _MANY:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_MOMENT_SECONDS):
+                await self._all_came.wait()
 
     def _next_batch(self) -> list[_Waiting]:
         """Take what waits: at most one operation of a tenant, the next one comes later."""

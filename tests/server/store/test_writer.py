@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from server.errors import StoreUnavailable
 from server.model.identifiers import TenantId
+from server.store import writer as store_writer
 from server.store.operations import Outcome, Refusal, TenantOperation
 from server.store.writer import MAX_BATCH, Writer
 from tests.server.store.scene import NOON, SITE, creation, logs
@@ -183,3 +184,40 @@ async def test_watchers_are_told_what_was_written_and_nothing_else(scene: Scene)
     stale = TenantOperation(tenant_id=tenant_id, at=NOON, token=9, log=logs())
     assert not (await scene.submit(stale)).applied
     assert told == [(tenant_id, 1)]
+
+
+async def test_after_a_batch_of_many_those_a_moment_away_share_the_next_one(
+    writer: Writer, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_writer, "_MOMENT_SECONDS", 0.5)
+    many = [f"first {number}" for number in range(store_writer._MANY)]
+    await asyncio.gather(*(writer.submit(change(each)) for each in many))
+    early = asyncio.create_task(writer.submit(change("early")))
+    await asyncio.sleep(0.1)  # many turns of the loop: it would have been written
+    late = asyncio.create_task(writer.submit(change("late")))
+    await asyncio.gather(early, late)
+    assert [set(batch) for batch in disk.batches] == [set(many), {"early", "late"}]
+
+
+async def test_as_many_as_before_are_waited_for_no_longer(
+    writer: Writer, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_writer, "_MOMENT_SECONDS", 600.0)
+    for number in range(3):
+        many = [f"{number} {each}" for each in range(store_writer._MANY)]
+        if number:
+            await turns()  # past those of the writer: they come from elsewhere
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(writer.submit(change(each)) for each in many))
+    assert [len(batch) for batch in disk.batches] == [store_writer._MANY] * 3
+
+
+async def test_after_a_batch_of_few_nobody_is_waited_for(
+    writer: Writer, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_writer, "_MOMENT_SECONDS", 600.0)
+    few = [f"first {number}" for number in range(store_writer._MANY - 1)]
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(writer.submit(change(each)) for each in few))
+        await writer.submit(change("next"))
+    assert [set(batch) for batch in disk.batches] == [set(few), {"next"}]

@@ -186,30 +186,29 @@ async def test_watchers_are_told_what_was_written_and_nothing_else(scene: Scene)
     assert told == [(tenant_id, 1)]
 
 
-async def test_after_a_batch_of_many_those_a_moment_away_share_the_next_one(
-    writer: Writer, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_writer, "_MOMENT_SECONDS", 0.5)
-    many = [f"first {number}" for number in range(store_writer._MANY)]
-    await asyncio.gather(*(writer.submit(change(each)) for each in many))
-    early = asyncio.create_task(writer.submit(change("early")))
-    await asyncio.sleep(0.1)  # many turns of the loop: it would have been written
-    late = asyncio.create_task(writer.submit(change("late")))
-    await asyncio.gather(early, late)
-    assert [set(batch) for batch in disk.batches] == [set(many), {"early", "late"}]
-
-
-async def test_as_many_as_before_are_waited_for_no_longer(
+async def test_after_a_batch_of_many_as_many_are_waited_for_and_no_longer(
     writer: Writer, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_writer, "_MOMENT_SECONDS", 600.0)
-    for number in range(3):
-        many = [f"{number} {each}" for each in range(store_writer._MANY)]
-        if number:
-            await turns()  # past those of the writer: they come from elsewhere
-        async with asyncio.timeout(60):
-            await asyncio.gather(*(writer.submit(change(each)) for each in many))
-    assert [len(batch) for batch in disk.batches] == [store_writer._MANY] * 3
+    many = [f"first {number}" for number in range(store_writer._MANY)]
+    await asyncio.gather(*(writer.submit(change(each)) for each in many))
+    again = [f"second {number}" for number in range(store_writer._MANY)]
+    early = [asyncio.create_task(writer.submit(change(each))) for each in again[:-1]]
+    await turns()  # past the writer's own: they come from elsewhere
+    assert len(disk.batches) == 1
+    async with asyncio.timeout(60):
+        await asyncio.gather(*early, writer.submit(change(again[-1])))
+    assert [set(batch) for batch in disk.batches] == [set(many), set(again)]
+
+
+async def test_who_is_waited_for_and_does_not_come_holds_up_nobody(
+    writer: Writer, disk: Disk
+) -> None:
+    many = [f"first {number}" for number in range(store_writer._MANY)]
+    await asyncio.gather(*(writer.submit(change(each)) for each in many))
+    async with asyncio.timeout(60):
+        await writer.submit(change("alone"))
+    assert [set(batch) for batch in disk.batches] == [set(many), {"alone"}]
 
 
 async def test_after_a_batch_of_few_nobody_is_waited_for(

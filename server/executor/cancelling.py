@@ -7,12 +7,12 @@ carried out. Until then status says `waiting_for` CANCELLING.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from server.executor.settling import settle_documents
 from server.model.left_behind import in_words
+from server.model.made_often import replace
 from server.model.states import (
     DONE_STEP_STATES,
     AttemptOutcome,

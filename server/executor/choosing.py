@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from server.executor.gates import Gates
     from server.executor.lease import Lease
+    from server.executor.newcomers import Newcomers
     from server.executor.slots import Place, Slots
     from server.store.database import Database
     from server.store.reads import DueRun
@@ -46,11 +47,6 @@ class Choice:
     due: dict[str, DueRun] = field(default_factory=dict)
     arrivals: dict[str, Callable[[], None]] = field(default_factory=dict)
 
-    def drop(self) -> None:
-        """Claim none of them: their seats are free again."""
-        for arrived in self.arrivals.values():
-            arrived()
-
 
 class Choosing:
     """Looks for runs on behalf of one worker."""
@@ -63,6 +59,7 @@ class Choosing:
         lease: Lease,
         gates: Gates,
         slots: Slots,
+        newcomers: Newcomers,
         now: Callable[[], datetime],
         max_runs: int,
     ) -> None:
@@ -72,6 +69,7 @@ class Choosing:
         self._lease = lease
         self._gates = gates
         self._slots = slots
+        self._newcomers = newcomers
         self._now = now
         self._max_runs = max_runs
         # When it looks again who stands in a site's line, where it has seen nobody give way.
@@ -81,10 +79,17 @@ class Choosing:
         self._next_go_on = 0.0
         # When it looks next for runs that are under way and driven by nobody.
         self._next_left = 0.0
+        # Whether whatever is due is taken, but for those that were ordered here since.
+        self._all_taken = False
 
     def pause_is_over(self) -> None:
         """Hear that some run that waited may go on."""
         self._pause_is_over = True
+        self.others_may_be_due()
+
+    def others_may_be_due(self) -> None:
+        """Hear that runs may be due besides those of the tenants that were ordered here."""
+        self._all_taken = False
 
     async def choose(self, taken: Mapping[str, DueRun], *, free: int) -> Choice:
         """Choose runs to claim now.
@@ -101,9 +106,15 @@ class Choosing:
                 free -= await self._go_on(choice, free)
                 await self._fill(choice, free)
         except BaseException:
-            choice.drop()
+            self.drop(choice)
             raise
         return choice
+
+    def drop(self, choice: Choice) -> None:
+        """Claim nothing of a choice: seats are free again, and its runs are looked for anew."""
+        for arrived in choice.arrivals.values():
+            arrived()
+        self.others_may_be_due()
 
     async def _hold_up_nobody(self, choice: Choice, tenants: Collection[str]) -> None:
         """Choose due runs that hold up a site: they need no free place.
@@ -172,6 +183,41 @@ class Choosing:
         left_too = self._looks_for_left()
         sites = self._open()
         share = -(-self._max_runs // max(1, len(sites)))
+        if not left_too and self._all_taken and self._take_newcomers(choice, sites, free, share):
+            return
+        # What is heard of while it is looked counts as not seen.
+        self._all_taken = True
+        if not await self._look_and_fill(choice, sites, free, share, left_too=left_too):
+            self.others_may_be_due()
+
+    def _take_newcomers(
+        self, choice: Choice, sites: Collection[str], free: int, share: int
+    ) -> bool:
+        """Choose all that were ordered here since the last look; choose none if one has no place.
+
+        Then nobody else is due: to look for them would take longer than to open their runs.
+        """
+        # Of some it is heard after a look has found them: between the two they were taken.
+        taken = {*choice.driving, *choice.due}
+        came = [run for run in self._newcomers.due() if run.run_id not in taken]
+        coming = Counter(run.site for run in came)
+        if coming.total() > free or not coming.keys() <= self._with_room(sites, choice):
+            return False
+        for site, count in coming.items():
+            driven = choice.on_site[site] - self._slots.seated(site)
+            if self._slots.may_begin(site) is not None or driven + count > share:
+                return False
+            if not self._gates.room(site, choice.on_site[site] + count - 1):
+                return False
+        for run in came:
+            self._add(choice, run)
+        return True
+
+    async def _look_and_fill(
+        self, choice: Choice, sites: set[str], free: int, share: int, *, left_too: bool
+    ) -> bool:
+        """Look for due runs and choose; tell whether all there are were chosen."""
+        everywhere, all_chosen = sites, False
         left: list[DueRun] = []
         while free > 0 and (sites := self._with_room(sites, choice)):
             may_begin = {site: self._slots.may_begin(site) for site in sites}
@@ -186,12 +232,14 @@ class Choosing:
                     left.append(run)
                 elif self._add(choice, run):
                     given[run.site] += 1
+            all_chosen = given.total() == len(seen) < free and sites == everywhere
             free -= given.total()
             if given.total() == len(seen) or len(sites) == 1:
                 break
             sites -= {run.site for run in seen}
         for run in left[: max(0, free)]:
             self._add(choice, run)
+        return all_chosen
 
     def _looks_for_left(self) -> bool:
         """Tell whether it is time to look for runs that are under way and driven by nobody.

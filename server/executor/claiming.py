@@ -8,7 +8,6 @@ dead worker left open, so that from then on the dead worker's writes count no mo
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from server.executor.state import DrivenRun
 from server.model.actor import RECONCILER_NAME
 from server.model.blueprint import BLUEPRINTS
 from server.model.budget import Counts, Move, after_error
+from server.model.made_often import replace
 from server.model.ownership import resource_key
 from server.model.records import Step, WaitingFor
 from server.model.states import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from server.errors import EngineError, Replaced
 from server.executor import cancelling, quarantine
 from server.executor.slots import LineIsLong
+from server.model.made_often import replace
 from server.model.ownership import CompanyRecord, Resource, resource_key
 from server.model.records import WaitingFor
 from server.model.states import ErrorClass, ResourceState, WaitingCode

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,6 +20,7 @@ from server.executor.journal import Journal
 from server.executor.quarantine import InQuarantine
 from server.executor.slots import COMING_SECONDS, LineIsLong
 from server.model.budget import Move, after_error
+from server.model.made_often import replace
 from server.model.states import DONE_STEP_STATES, GateState, RunState, StepState, WaitingCode
 
 if TYPE_CHECKING:

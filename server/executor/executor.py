@@ -99,6 +99,7 @@ class Executor:
             lease=self._lease,
             gates=self._gates,
             slots=self._slots,
+            newcomers=self._newcomers,
             now=now,
             max_runs=options.max_runs,
         )
@@ -117,8 +118,7 @@ class Executor:
     async def start(self) -> None:
         """Write the first heartbeat and begin to look for work."""
         await self._lease.start()
-        self._database.on_applied(self._newcomers.heard)
-        self._database.on_applied(self._wake_on_new_run)
+        self._database.on_applied(self._heard)
         self._database.on_elsewhere(self._wake_on_run_elsewhere)
         self._database.on_slot_freed_elsewhere(self._slots.freed)
         self._gates.on_open(self._wake_on_open)
@@ -195,11 +195,11 @@ class Executor:
             if wanted := wanted - claims.keys():
                 claims |= await self._read_claims(wanted)
         except BaseException:
-            choice.drop()
+            self._choosing.drop(choice)
             raise
         if not self._lease.holds():
             # It ended while this look was under way: who is dead claims nothing.
-            choice.drop()
+            self._choosing.drop(choice)
             return
         for run in due.values():
             self._taken[run.run_id] = run
@@ -243,6 +243,7 @@ class Executor:
             if drive is None:
                 # Nothing to drive though it looked so; do not look again at once.
                 await asyncio.sleep(POLL_SECONDS)
+                self._choosing.others_may_be_due()
                 return
             self._drives[due.run_id] = drive
             try:
@@ -254,16 +255,19 @@ class Executor:
                 self._wake_in(pause)
         except Replaced as error:
             _log.info("run.replaced", tenant=due.tenant_id, run=due.run_id, why=error.message)
+            self._choosing.others_may_be_due()
         except StoreUnavailable as error:
             # The run stays ours in the rows; the next look takes it up again.
             _log.warning(
                 "run.store_unavailable", tenant=due.tenant_id, run=due.run_id, error=error.message
             )
             await asyncio.sleep(POLL_SECONDS)
+            self._choosing.others_may_be_due()
         except Exception:  # noqa: BLE001 - the task must survive; recorded below
             # A bug: it must not end the other runs; the run is taken up again.
             _log.exception("run.bug", tenant=due.tenant_id, run=due.run_id)
             await asyncio.sleep(POLL_SECONDS)
+            self._choosing.others_may_be_due()
 
     def _wake_in(self, seconds: float) -> None:
         def wake() -> None:
@@ -278,15 +282,22 @@ class Executor:
         self._choosing.pause_is_over()
         self._wake.set()
 
-    def _wake_on_new_run(self, operation: TenantOperation, _outcome: Outcome) -> None:
+    def _heard(self, operation: TenantOperation, outcome: Outcome) -> None:
+        """Hear of an operation this process wrote (a watcher of `Database.on_applied`)."""
+        was_new = self._newcomers.knows(operation.tenant_id)
+        self._newcomers.heard(operation, outcome)
         if isinstance(operation.slot, SlotFree):
             self._slots.freed(operation.slot.site)
         if any(row.run.cancellation is not None for row in operation.runs):
             self._next_cancellations = 0.0
             self._wake.set()
-        if any(row.run.state is RunState.QUEUED for row in operation.runs):
+        queued = any(row.run.state is RunState.QUEUED for row in operation.runs)
+        if (queued or was_new) and not self._newcomers.knows(operation.tenant_id):
+            self._choosing.others_may_be_due()
+        if queued:
             self._wake.set()
 
     def _wake_on_run_elsewhere(self, _written: Collection[str] | None, queued: bool) -> None:  # noqa: FBT001 - a listener's shape
         if queued:
+            self._choosing.others_may_be_due()
             self._wake.set()

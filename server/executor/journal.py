@@ -6,7 +6,6 @@ memory for the next write, so that it and what follows are one operation.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from server.model.budget import Counts
 from server.model.derive import closed_state
 from server.model.identifiers import AttemptId, new_id
 from server.model.left_behind import in_words
+from server.model.made_often import replace
 from server.model.records import Attempt, Hold, WaitingFor
 from server.model.states import (
     DONE_STEP_STATES,

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from server.store.claims import Claim
+from server.store.reads import DueRun
 from server.store.written import record_of_new
 
 if TYPE_CHECKING:
@@ -35,13 +36,30 @@ class Newcomers:
         self._written: OrderedDict[str, tuple[float, Claim]] = OrderedDict()
 
     def heard(self, operation: TenantOperation, outcome: Outcome) -> None:
-        """Hear of an operation this process wrote (a watcher of `Database.on_applied`)."""
+        """Hear of an operation this process wrote."""
         self._written.pop(operation.tenant_id, None)
         claim = _claim(operation, outcome)
         if claim is not None:
             self._written[operation.tenant_id] = asyncio.get_running_loop().time(), claim
             if len(self._written) > _MOST:
                 self._written.popitem(last=False)
+
+    def knows(self, tenant_id: str) -> bool:
+        """Tell whether a tenant is one that was ordered here and not claimed yet."""
+        return tenant_id in self._written
+
+    def due(self) -> list[DueRun]:
+        """Return the runs of all that were ordered here and not claimed yet, in their order."""
+        return [
+            DueRun(
+                run_id=run.id,
+                tenant_id=run.tenant_id,
+                site=claim.record.tenant.site,
+                since=run.created_at,
+            )
+            for _, claim in self._written.values()
+            if (run := claim.record.run) is not None
+        ]
 
     async def claims(self, tenant_ids: Collection[str]) -> dict[str, Claim]:
         """Return what is known of some tenants; of others it must be read.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from server.model.made_often import replace
 from server.model.ownership import Resource, resource_key, settle
 from server.model.states import ResourceState
 from server.store.operations import ResourceRow

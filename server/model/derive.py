@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from server.model.made_often import made_often
 from server.model.records import StepError
 from server.model.states import (
     DONE_STEP_STATES,
@@ -44,6 +45,7 @@ _MOVES = {StepState.RUNNING: 0, StepState.PENDING: 1}
 _STANDS = {StepState.FAILED: 0, StepState.RUNNING: 1, StepState.PENDING: 2}
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """Where a tenant stands.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from server.model.made_often import made_often
 from server.model.states import StepState
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Cancellation:
     at: datetime
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One tenant.
@@ -96,6 +98,7 @@ class Tenant:
     updated_at: datetime
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The carrying out of one order.
@@ -135,6 +138,7 @@ class Run:
 SKIPPED_BY = "skipped_by"
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of a run.
@@ -177,6 +181,7 @@ class Step:
 FOR_OPERATORS = "for_operators"
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try of one step; `outcome` is None while it is under way."""
@@ -197,6 +202,7 @@ class Attempt:
     evidence: Mapping[str, str] = field(default_factory=dict)
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
     """One line of a tenant's log, with its cursor."""
@@ -245,6 +251,7 @@ class Worker:
         return sign if self.read_at is None else now - (self.read_at - sign)
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Everything stored that decides where one tenant stands."""

@@ -148,7 +148,10 @@ def apply(
             add(connection, SWEEPS, [rows.sweep_row(op)])
             add(connection, FINDINGS, sorted(rows.finding_rows(op), key=itemgetter("id")))
             add(connection, OUTBOX, [rows.outbox_row(message) for message in op.outbox])
-    return [outcomes.get(id(op), Outcome()) for op in batch]
+    return [outcomes.get(id(op), _WRITTEN) for op in batch]
+
+
+_WRITTEN = Outcome()
 
 
 def _refuse_known(
@@ -204,8 +207,11 @@ def _fence(
     created = [rows.new_tenant_row(op) for op in new]
     add(connection, TENANTS, sorted(created, key=itemgetter("id")))
     for op in batch:
-        outcomes[id(op)] = came_back.get(op.tenant_id, Outcome(refusal=Refusal.REPLACED))
+        outcomes[id(op)] = came_back.get(op.tenant_id, _REPLACED)
     return [op for op in batch if outcomes[id(op)].applied]
+
+
+_REPLACED = Outcome(refusal=Refusal.REPLACED)
 
 
 def _changed(

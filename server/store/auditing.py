@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from server.errors import InvalidInput, ProvisionerError, StoreUnavailable
+from server.model.made_often import replace
 from server.store.operations import AuditOperation, RequestOperation, TenantOperation
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, func, not_, or_, select
+from sqlalchemy import bindparam, exists, func, not_, or_, select
 
 from server.model.naming import fold_name
 from server.model.records import Record
@@ -185,14 +185,18 @@ async def read_shared_names(
 async def _same_name(
     connection: AsyncConnection, folds: Collection[str]
 ) -> dict[tuple[str, str], int]:
-    query = select(TENANTS.c.site, TENANTS.c.company_fold).where(
-        TENANTS.c.company_fold.in_(set(folds)),
-        TENANTS.c.state != TenantState.DEPROVISIONED.value,
-    )
     counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for row in await _all(connection, query):
-        counts[row["site"], row["company_fold"]] += 1
+    named = await connection.execute(_NAMED, {"folds": list(set(folds))})
+    for site, fold in named:
+        counts[site, fold] += 1
     return counts
+
+
+# Made once: each claim asks, and to make it takes as long as to run it.
+_NAMED = select(TENANTS.c.site, TENANTS.c.company_fold).where(
+    TENANTS.c.company_fold.in_(bindparam("folds", expanding=True)),
+    TENANTS.c.state != TenantState.DEPROVISIONED.value,
+)
 
 
 def _by(rows: Sequence[RowMapping], column: str) -> dict[str, list[RowMapping]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from server.model.made_often import made_often
 from server.store.site_operations import SiteOperation
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from server.model.states import GateState, LogLevel
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogDraft:
     """A log entry without its cursor, which is given where the tenant's row is locked."""
@@ -119,6 +121,7 @@ class RequestKey:
     body_hash: str
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
     """A run with its site and the deadline of the attempt under way."""
@@ -136,6 +139,7 @@ class Healing:
     at: datetime | None
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantOperation:
     """One change of one tenant.
@@ -312,6 +316,7 @@ class Refusal(Enum):
     SITE_CHANGED_MEANWHILE = auto()
 
 
+@made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of an operation.

@@ -583,9 +583,12 @@ def _in_motion(row: RowMapping) -> bool:
 
 def select_gates(connection: AsyncConnection) -> Select[Any]:
     """Select gates, with the time of the clock that the slots' times are told by."""
-    if connection.dialect.name == "postgresql":
-        return select(ENGINES, func.clock_timestamp().label("read_at"))
-    return select(ENGINES)
+    return _GATES_AND_TIME if connection.dialect.name == "postgresql" else _GATES
+
+
+# Made once: each look for work asks, and to make one takes as long as to run it.
+_GATES = select(ENGINES)
+_GATES_AND_TIME = select(ENGINES, func.clock_timestamp().label("read_at"))
 
 
 def select_workers(connection: AsyncConnection) -> Select[Any]:

@@ -269,7 +269,7 @@ def _overwriting(insert: Any, table: Table, overwrite: bool) -> Any:  # noqa: FB
         if table.c[name].info.get("stays")
         else insert.excluded[name]
         for name in names
-        if name not in keys
+        if name not in keys and not table.c[name].info.get("fixed")
     }
     if not changed:
         return insert.on_conflict_do_nothing(index_elements=keys)

@@ -33,6 +33,8 @@ METADATA = MetaData(
     }
 )
 
+# What a row is made with and keeps: an overwriting insert leaves it as it is.
+_FIXED = {"fixed": True}
 _LONG_AGO = "1970-01-01 00:00:00.000000+00:00"
 _UNKNOWN_STATE = (
     "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
@@ -167,8 +169,9 @@ RUNS = Table(
     "runs",
     METADATA,
     Column("id", Text, primary_key=True),
-    Column("tenant_id", Text, nullable=False),
-    Column("site", Text, nullable=False),
+    # SQLite writes every index anew of a column that is set, changed or not.
+    Column("tenant_id", Text, nullable=False, info=_FIXED),
+    Column("site", Text, nullable=False, info=_FIXED),
     # "order" is a reserved word of SQL.
     Column("run_order", Text, nullable=False),
     Column("blueprint", Text, nullable=False),
@@ -237,9 +240,9 @@ ATTEMPTS = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("tenant_id", Text, nullable=False),
-    Column("run_id", Text, nullable=False),
-    Column("step_key", Text, nullable=False),
-    Column("number", Integer, nullable=False),
+    Column("run_id", Text, nullable=False, info=_FIXED),
+    Column("step_key", Text, nullable=False, info=_FIXED),
+    Column("number", Integer, nullable=False, info=_FIXED),
     Column("worker_id", Text, nullable=False),
     Column("started_at", UtcTime, nullable=False),
     Column("deadline_at", UtcTime, nullable=False),

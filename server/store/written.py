@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from server.model.made_often import replace
 from server.model.records import Record, Tenant
 from server.model.states import RunState
 from server.store import rows, values

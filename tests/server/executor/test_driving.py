@@ -65,7 +65,6 @@ async def test_runs_under_way_are_read_twice_a_second_not_with_each_new_one(
     began = time.monotonic()
     for number in range(8):
         await shop.completed(f"Branch {number}")
-    assert looks.count(False) > 0
     # Whatever a dead worker left is still found within a moment, and no more often.
     assert 1 <= looks.count(True) <= 1 + (time.monotonic() - began) / POLL_SECONDS
 

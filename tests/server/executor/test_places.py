@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from server.commands import Commands, EngineEntry
@@ -17,12 +19,15 @@ from server.store.operations import GateOperation
 from server.validation import RawSpec
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     import pytest
 
+    from server.model.identifiers import TenantId
     from server.model.step_context import Found, StepContext
     from server.store.operations import Outcome, TenantOperation
+    from server.store.reads import Gate
 
 PATIENCE_SECONDS = 90.0
 PLACES = 4
@@ -30,6 +35,54 @@ PLACES = 4
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+class Places:
+    """Two sites with engines that do nothing, and an executor with few places."""
+
+    def __init__(self, database: Database, *, most: int) -> None:
+        engines = {name: NoopEngine(name) for name in ("busy", "idle")}
+        self.database = database
+        self.sites = list(engines)
+        self.executor = Executor(database, engines, now=now, options=ExecutorOptions(max_runs=most))
+        self._commands = Commands(
+            database,
+            engines={
+                name: EngineEntry(site=each.site, blueprint=NOOP) for name, each in engines.items()
+            },
+            default_engine="busy",
+            now=now,
+        )
+        self.done: dict[str, asyncio.Event] = {}
+        # How many runs were claimed and not ended yet, after each claim and each end.
+        self.driven = [0]
+        database.on_applied(self._heard)
+
+    def _heard(self, operation: TenantOperation, _outcome: Outcome) -> None:
+        ended = operation.completed_at is not None
+        self.driven.append(self.driven[-1] + operation.raise_token - ended)
+        if ended:
+            self.done.setdefault(operation.tenant_id, asyncio.Event()).set()
+
+    async def order(self, name: str, engine: str) -> TenantId:
+        return await self._commands.start(LOCAL, RawSpec(company_name=name, engine_id=engine))
+
+    async def completed(self, tenant: TenantId) -> None:
+        await self.done.setdefault(tenant, asyncio.Event()).wait()
+
+
+@contextlib.asynccontextmanager
+async def places(folder: Path, *, most: int) -> AsyncIterator[Places]:
+    database = await Database.open(f"sqlite+aiosqlite:///{folder}/provisioner.db")
+    made = Places(database, most=most)
+    try:
+        await database.register_engines(
+            [GateOperation(site=name, at=now(), gate=GateState.UP) for name in made.sites]
+        )
+        yield made
+    finally:
+        await made.executor.stop()
+        await database.close()
 
 
 async def test_a_place_that_is_free_goes_to_the_site_that_has_fewest(
@@ -46,42 +99,94 @@ async def test_a_place_that_is_free_goes_to_the_site_that_has_fewest(
         await apply(step, context, found)
 
     monkeypatch.setattr(NoopStep, "apply", hang)
-    done: dict[str, asyncio.Event] = {}
-
-    def heard(operation: TenantOperation, _outcome: Outcome) -> None:
-        if operation.completed_at is not None:
-            done.setdefault(operation.tenant_id, asyncio.Event()).set()
-
-    engines = {name: NoopEngine(name) for name in ("busy", "idle")}
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/provisioner.db")
-    executor = Executor(database, engines, now=now, options=ExecutorOptions(max_runs=PLACES))
-    commands = Commands(
-        database,
-        engines={
-            name: EngineEntry(site=each.site, blueprint=NOOP) for name, each in engines.items()
-        },
-        default_engine="busy",
-        now=now,
-    )
-    database.on_applied(heard)
-    try:
-        await database.register_engines(
-            [GateOperation(site=name, at=now(), gate=GateState.UP) for name in engines]
-        )
+    async with places(tmp_path, most=PLACES) as shop, asyncio.timeout(PATIENCE_SECONDS):
         for number in range(3 * PLACES):
-            await commands.start(LOCAL, RawSpec(company_name=f"Busy {number}", engine_id="busy"))
-        await executor.start()
-        async with asyncio.timeout(PATIENCE_SECONDS):
+            await shop.order(f"Busy {number}", "busy")
+        await shop.executor.start()
+        try:
             # Nobody else has work: all places are theirs.
             for _ in range(PLACES):
                 await hanging.acquire()
-            late = await commands.start(LOCAL, RawSpec(company_name="Idle", engine_id="idle"))
+            late = await shop.order("Idle", "idle")
             may_go.release()
-            await done.setdefault(late, asyncio.Event()).wait()
-        # One of theirs was let go, and may have ended too.
-        assert len([event for event in done.values() if event.is_set()]) <= 1 + 1
-    finally:
-        for _ in range(3 * PLACES):
-            may_go.release()
-        await executor.stop()
-        await database.close()
+            await shop.completed(late)
+            # One of theirs was let go, and may have ended too.
+            assert len([event for event in shop.done.values() if event.is_set()]) <= 1 + 1
+        finally:
+            for _ in range(3 * PLACES):
+                may_go.release()
+
+
+async def test_no_more_are_driven_than_there_are_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though no site has more than its share, and all are heard of at once."""
+    may_go, hanging = asyncio.Event(), asyncio.Semaphore(0)
+    apply = NoopStep.apply
+
+    async def hang(step: NoopStep, context: StepContext, found: Found) -> None:
+        hanging.release()
+        await may_go.wait()
+        await apply(step, context, found)
+
+    monkeypatch.setattr(NoopStep, "apply", hang)
+    async with places(tmp_path, most=3) as shop, asyncio.timeout(PATIENCE_SECONDS):
+        await shop.executor.start()
+        tenants = [await shop.order("First", "busy")]
+        await hanging.acquire()
+        later = [("Second", "busy"), ("Third", "idle"), ("Fourth", "idle")]
+        tenants += await asyncio.gather(*(shop.order(*each) for each in later))
+        for _ in range(2):
+            await hanging.acquire()
+        may_go.set()
+        for tenant in tenants:
+            await shop.completed(tenant)
+    assert max(shop.driven) == 3
+
+
+async def test_a_run_that_was_found_before_it_was_heard_of_takes_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go, hanging, looks = asyncio.Event(), asyncio.Semaphore(0), asyncio.Semaphore(0)
+    apply = NoopStep.apply
+    untold: list[Callable[[], None]] | None = []
+
+    async def hang(step: NoopStep, context: StepContext, found: Found) -> None:
+        hanging.release()
+        await may_go.wait()
+        await apply(step, context, found)
+
+    monkeypatch.setattr(NoopStep, "apply", hang)
+    async with places(tmp_path, most=1) as shop, asyncio.timeout(PATIENCE_SECONDS):
+        on_applied, gates = shop.database.on_applied, shop.database.reads.gates
+
+        def on_applied_late(watcher: Callable[[TenantOperation, Outcome], None]) -> None:
+            def heard(operation: TenantOperation, outcome: Outcome) -> None:
+                if untold is None:
+                    watcher(operation, outcome)
+                else:
+                    untold.append(partial(watcher, operation, outcome))
+
+            on_applied(heard)
+
+        async def noted() -> dict[str, Gate]:
+            looks.release()
+            return await gates()
+
+        monkeypatch.setattr(shop.database, "on_applied", on_applied_late)
+        await shop.executor.start()
+        first = await shop.order("First", "busy")
+        await hanging.acquire()
+        late, untold = untold, None
+        assert late
+        for tell in late:
+            tell()
+        monkeypatch.setattr(shop.database.reads, "gates", noted)
+        second = await shop.order("Second", "busy")
+        # Each look for work begins with the gates.
+        for _ in range(3):
+            await looks.acquire()
+        may_go.set()
+        await shop.completed(first)
+        await shop.completed(second)
+    assert max(shop.driven) == 1

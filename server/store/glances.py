@@ -6,7 +6,8 @@ mark stays, and is never older than the call it answers (docs/decisions/0040).
 
 SQLite: a point read on the event loop itself, on a connection of its own in autocommit:
 in WAL it waits for nobody, and the hop to a thread would take longer than the read. While
-no other connection commits anything at all, marks found before need no read.
+no other connection commits anything at all, marks found before need no read. Many who
+ask are answered together, a moment later.
 PostgreSQL: all calls that wait share the next look, never the one under way. Where nothing
 was committed since the look before, it is asked only whether that is still so. The rows
 themselves are read likewise: one statement, and so one snapshot, for all who wait.
@@ -49,8 +50,9 @@ if TYPE_CHECKING:
 
 # A server that hangs answers nothing at all.
 _ANSWER_SECONDS = 15.0
-# After a look for several, who comes within this time shares the next one: it takes as much
-# from the loop as two calls. Who asks alone never waits.
+# After a look for several, who comes within this time is answered with the next one: on
+# PostgreSQL a look takes as much from the loop as two calls, and on both gRPC is woken up
+# less. Who asks alone never waits.
 _MOMENT_SECONDS = 0.00125
 # As many marks as answers are kept (`server.queries.board`).
 _MOST_FRESH = 4096
@@ -104,6 +106,50 @@ _STEPS = list(STEPS.columns)
 _SQLITE_GATE = f"SELECT {', '.join(column.name for column in _GATE)} FROM engines WHERE site = ?"  # noqa: S608 - our own names
 
 
+class _Crowd:
+    """Tells who is to wait a moment, to be answered together: nobody who asks alone.
+
+    Answers that leave in one turn of the event loop are one wake-up for gRPC, and their next
+    calls come together again.
+    """
+
+    def __init__(self) -> None:
+        # How many asked in this turn of the loop, and were not asked to wait.
+        self._at_once = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        # Until when whoever asks is to wait, in the loop's time.
+        self._until = 0.0
+
+    def moment(self) -> asyncio.Future[None] | None:
+        """Return what to wait for; None to go on at once."""
+        loop = asyncio.get_running_loop()
+        if self._waiting or loop.time() < self._until:
+            if not self._waiting:
+                loop.call_at(self._until, self._over)
+            mine: asyncio.Future[None] = loop.create_future()
+            self._waiting.append(mine)
+            return mine
+        if self._at_once == 0:
+            loop.call_soon(self._turn_is_over)
+        self._at_once += 1
+        return None
+
+    def _turn_is_over(self) -> None:
+        asked, self._at_once = self._at_once, 0
+        self._gather_after(asked)
+
+    def _over(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+        self._gather_after(len(waiting))
+
+    def _gather_after(self, asked: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self._until = now + _MOMENT_SECONDS if asked > 1 else 0.0
+
+
 class SqliteGlances:
     """Looks at an SQLite file, on the event loop."""
 
@@ -118,9 +164,16 @@ class SqliteGlances:
         self._seen: tuple[TenantId, tuple[Any, ...]] | None = None  # Any: what the columns hold
         # Read in this turn of the event loop: a batch of new tenants is answered in one.
         self._gates: dict[str, Gate | None] = {}
+        self._crowd = _Crowd()
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
         """Return the mark of a tenant's rows; None: no such tenant."""
+        moment = self._crowd.moment()
+        if moment is not None:
+            await moment
+        return self._mark(tenant_id)
+
+    def _mark(self, tenant_id: TenantId) -> Hashable | None:
         try:
             connection = self._opened()
             # Another number after every commit by any other connection, whosever it is.
@@ -149,7 +202,7 @@ class SqliteGlances:
         """Return the marks of many tenants, letting others in between."""
         found: dict[TenantId, Hashable] = {}
         for number, tenant_id in enumerate(tenant_ids, start=1):
-            mark = await self.mark(tenant_id)
+            mark = self._mark(tenant_id)
             if mark is not None:
                 found[tenant_id] = mark
             if number % _AT_A_TIME == 0:

@@ -188,6 +188,45 @@ async def test_after_a_look_for_several_the_next_is_shared_by_all_of_a_moment(
     assert counted.batches == [[first], [first], [first], sorted([first, second])]
 
 
+async def test_on_sqlite_nobody_waits_who_asks_alone(
+    sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 600.0)
+    looks, given = sqlite_scene.database.glances, await sqlite_scene.tenant()
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            assert await looks.mark(given) is not None
+            await asyncio.sleep(0)
+
+
+async def test_on_sqlite_whoever_comes_just_after_several_is_answered_with_the_next(
+    sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, given = sqlite_scene.database.glances, await sqlite_scene.tenant()
+    before = await looks.mark(given)
+    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 1.0)
+    await asyncio.gather(looks.mark(given), looks.mark(given))
+    await asyncio.sleep(0)
+    early = asyncio.create_task(looks.mark(given))
+    gone = asyncio.create_task(looks.mark(given))
+    for _ in range(50):
+        await asyncio.sleep(0)  # the loop has its turns: they would have been answered
+    late = asyncio.create_task(looks.mark(given))
+    await asyncio.sleep(0)
+    assert not early.done()
+    gone.cancel()
+    # Written while they wait: what they are told is no older than that.
+    await sqlite_scene.written(TenantOperation(tenant_id=given, at=NOON, log=logs()))
+    done, _ = await asyncio.wait({early, late}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+    assert len({each for each in (early, late) if each.done()}) == len(done) == 2
+    assert early.result() == late.result() != before
+    # After these two somebody waits again; after him, who was alone, nobody.
+    assert await looks.mark(given) == early.result()
+    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 600.0)
+    async with asyncio.timeout(60):
+        assert await looks.mark(given) == early.result()
+
+
 async def test_those_who_wait_for_rows_share_the_next_read(
     postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from server.probing import Prober, StepLook, Survey
     from server.store.database import Database
     from server.store.drift import DueLook, OpenDrift
-    from server.store.reads import Gate
+    from server.store.found import Gate
 
 _log = structlog.get_logger(__name__)
 

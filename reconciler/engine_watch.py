@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from server.commands import EngineEntry
     from server.store.database import Database
-    from server.store.reads import Gate
+    from server.store.found import Gate
 
 _log = structlog.get_logger(__name__)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from server.model.blueprint import Blueprint
     from server.model.records import Record, Run, Step, Worker
     from server.store.database import Database
-    from server.store.reads import Gate
+    from server.store.found import Gate
 
 # A page of records is three queries; a hundred keeps each below a few milliseconds.
 PAGE = 100

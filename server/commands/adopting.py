@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.model.identifiers import RunId, TenantId
     from server.model.records import Record
+    from server.store.found import Live
     from server.store.operations import RequestOperation
-    from server.store.reads import Live
 
 
 COMPANY_STEP = "step_2_company"

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.identifiers import TenantId
     from server.model.records import Attempt, Run
+    from server.store.found import Live
     from server.store.operations import RequestOperation
-    from server.store.reads import Live
 
 
 class Cancelling(OrderDesk):

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.model.identifiers import TenantId
     from server.model.records import Record
+    from server.store.found import Live
     from server.store.operations import RequestOperation
-    from server.store.reads import Live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from server.model.records import Record
     from server.model.step_context import Engine
     from server.store.database import Database
-    from server.store.reads import Live
+    from server.store.found import Live
 
     Written = TenantOperation | RequestOperation
     Judge = Callable[[Live], Awaitable[Written | None]]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from server.model.derive import Standing
     from server.model.identifiers import TenantId
     from server.model.records import Record
-    from server.store.reads import Live
+    from server.store.found import Live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

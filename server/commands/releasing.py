@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.model.identifiers import TenantId
     from server.model.records import Hold
+    from server.store.found import Live
     from server.store.operations import RequestOperation
-    from server.store.reads import Live
 
 # An attempt past its deadline ends itself; one that long past it never will.
 _PAST_DEADLINE = timedelta(seconds=30)

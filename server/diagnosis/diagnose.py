@@ -23,7 +23,7 @@ from server.model.states import OPEN_RUN_STATES, GateState, TenantState
 if TYPE_CHECKING:
     from server.diagnosis.causes import Remedy
     from server.diagnosis.picture import Picture
-    from server.store.reads import Gate
+    from server.store.found import Gate
 
 _ENDED = frozenset({TenantState.DEPROVISIONING, TenantState.DEPROVISIONED})
 

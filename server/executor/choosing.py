@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from server.store.due import DueAsked
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from server.executor.newcomers import Newcomers
     from server.executor.slots import Place, Slots
     from server.store.database import Database
-    from server.store.reads import DueRun
+    from server.store.found import DueRun
 
 # How often everything is looked for again that nobody told of.
 POLL_SECONDS = 0.5
@@ -281,14 +283,16 @@ class Choosing:
         left: bool = True,
     ) -> list[DueRun]:
         return await self._database.reads.due_runs(
-            self._now(),
-            worker_id=self._lease.worker_id,
-            alone=self._database.driver_lock is not None,
-            sites=sites,
-            driving={*choice.driving, *choice.due},
-            horizon=_HORIZON,
-            limit=limit,
-            tenants=tenants,
-            begun=begun,
-            left=left,
+            DueAsked(
+                now=self._now(),
+                worker_id=self._lease.worker_id,
+                alone=self._database.driver_lock is not None,
+                sites=sites,
+                driving={*choice.driving, *choice.due},
+                horizon=_HORIZON,
+                limit=limit,
+                tenants=tenants,
+                begun=begun,
+                left=left,
+            )
         )

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from server.model.step_context import Engine
     from server.store.claims import Claim
     from server.store.database import Database
-    from server.store.reads import DueRun
+    from server.store.found import DueRun
 
 _log = structlog.get_logger(__name__)
 

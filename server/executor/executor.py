@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from server.model.step_context import Engine
     from server.store.claims import Claim
     from server.store.database import Database
+    from server.store.found import DueRun
     from server.store.operations import Outcome, TenantOperation
-    from server.store.reads import DueRun
 
 _log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from server.store.claims import Claim
-from server.store.reads import DueRun
+from server.store.found import DueRun
 from server.store.written import record_of_new
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from server.model.spec import TenantSpec
     from server.model.step_context import Engine
     from server.store.database import Database
-    from server.store.reads import Binding
+    from server.store.found import Binding
 
 __all__ = [
     "DocumentSeen",

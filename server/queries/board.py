@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from server.model.states import OPEN_RUN_STATES, GateState
 from server.queries.outlook import WAITING_SECONDS
 from server.queries.status import status_of, turns_at
-from server.store.reads import Live
+from server.store.found import Live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Sequence

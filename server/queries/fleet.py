@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from server.commands import EngineEntry
     from server.model.actor import Actor
     from server.store.database import Database
-    from server.store.reads import Gate
+    from server.store.found import Gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

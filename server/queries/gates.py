@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from server.commands import EngineEntry
-    from server.store.reads import Gate, Reads
+    from server.store.found import Gate
+    from server.store.reads import Reads
 
 
 class EngineGates:

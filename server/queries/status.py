@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.derive import Standing
     from server.model.records import Hold, Run, Step, Tenant
-    from server.store.reads import Gate, Live
+    from server.store.found import Gate, Live
 
 HELD = "HELD"
 STALLED = "STALLED"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from server.model.actor import Actor
     from server.rest.parts import Parts
-    from server.store.reads import Gate
+    from server.store.found import Gate
     from server.store.tenant_pages import ListedTenant
 
 _WORKS = "The engine takes work."

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from server.queries import Answer, Status
     from server.rest.parts import Parts
-    from server.store.reads import Gate
+    from server.store.found import Gate
 
 _PATH = "/provisioning/tenants/{tenant_id}"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.queries.fleet import EngineStanding, Fleet, StepTime
     from server.rpc.identity import Context
-    from server.store.reads import Gate
+    from server.store.found import Gate
 
 _GATES = {
     name.removeprefix("ENGINE_GATE_"): value for name, value in engines_pb2.EngineGate.items()

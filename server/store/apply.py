@@ -29,8 +29,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from server.model.states import SETTLED_TENANT_STATES
 from server.store import rows
@@ -49,13 +47,12 @@ from server.store.operations import (
 )
 from server.store.rowset import Batched, Write, add, cells_of, write_together
 from server.store.site_operations import SiteOperation
-from server.store.sites import change_site
+from server.store.sites import change_site, put_gate
 from server.store.slots import database_time, free_slot, take_slots
 from server.store.tables import (
     ATTEMPTS,
     AUDIT,
     BINDINGS,
-    ENGINES,
     FINDINGS,
     IMPORTS,
     LOG_ENTRIES,
@@ -445,45 +442,6 @@ _COUNT_STEPS = Batched({"run_id": Text()}, _count_steps)
 def _request_rows(orders: Iterable[TenantOperation | RequestOperation]) -> list[rows.Row]:
     answered = [rows.request_row(op) for op in orders if op.request]
     return sorted(answered, key=itemgetter("caller", "method", "request_id"))
-
-
-def put_gate(connection: Connection, op: GateOperation) -> None:
-    """Write a site's gate; its slot and identity stay."""
-    values = {
-        "gate": op.gate,
-        "gate_code": op.code,
-        "gate_message": op.message,
-        "next_probe_at": op.next_probe_at,
-        "wave": op.wave,
-    }
-    changed = connection.execute(
-        update(ENGINES)
-        .where(ENGINES.c.site == op.site)
-        .values(
-            **values,
-            gate_since=case((ENGINES.c.gate == op.gate, ENGINES.c.gate_since), else_=op.at),
-        )
-    )
-    if changed.rowcount == 0:
-        connection.execute(ENGINES.insert().values(site=op.site, gate_since=op.at, **values))
-
-
-def ensure_engine(connection: Connection, op: GateOperation) -> None:
-    """Make a site's row if it has none; an existing one keeps its gate."""
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    # Several servers start on one empty database at the same moment.
-    connection.execute(
-        insert(ENGINES)
-        .values(
-            site=op.site,
-            gate=op.gate,
-            gate_code=op.code,
-            gate_message=op.message,
-            gate_since=op.at,
-            next_probe_at=op.next_probe_at,
-        )
-        .on_conflict_do_nothing()
-    )
 
 
 def _beat(connection: Connection, op: WorkerOperation) -> None:

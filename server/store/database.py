@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from server.errors import StoreUnavailable
 from server.store import postgres, schema, sqlite
-from server.store.apply import apply, ensure_engine
+from server.store.apply import apply
 from server.store.at_once import AtOnce
 from server.store.auditing import submit_with_trail, trail
 from server.store.bound import read_bound, read_bound_companies
@@ -32,6 +32,7 @@ from server.store.outbox import Outbox
 from server.store.pictures import read_picture
 from server.store.pulse import Pulse
 from server.store.reads import Reads
+from server.store.sites import ensure_engine
 from server.store.snapshot import snapshot
 from server.store.wakeups import Wakeups
 from server.store.writer import PATIENCE_SECONDS, Writer

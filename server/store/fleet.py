@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, literal_column, select
 
 from server.model.states import AttemptOutcome
-from server.store.reads import OPEN, UNSETTLED
+from server.store.conditions import OPEN, UNSETTLED
 from server.store.snapshot import snapshot
 from server.store.tables import ATTEMPTS, RUNS, TENANTS
 

@@ -24,8 +24,9 @@ from server.errors import StoreUnavailable
 from server.store import postgres, values
 from server.store.claims import record_of
 from server.store.columns import UtcTime
+from server.store.crowd import Crowd
 from server.store.failures import detail
-from server.store.reads import Live, gate_of
+from server.store.found import Live, gate_of
 from server.store.tables import ENGINES, RUNS, STEPS, TENANTS, WORKERS
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from server.model.identifiers import TenantId
-    from server.store.reads import Gate, Reads
+    from server.store.found import Gate
+    from server.store.reads import Reads
 
     T = TypeVar("T")
 
@@ -106,50 +108,6 @@ _STEPS = list(STEPS.columns)
 _SQLITE_GATE = f"SELECT {', '.join(column.name for column in _GATE)} FROM engines WHERE site = ?"  # noqa: S608 - our own names
 
 
-class _Crowd:
-    """Tells who is to wait a moment, to be answered together: nobody who asks alone.
-
-    Answers that leave in one turn of the event loop are one wake-up for gRPC, and their next
-    calls come together again.
-    """
-
-    def __init__(self) -> None:
-        # How many asked in this turn of the loop, and were not asked to wait.
-        self._at_once = 0
-        self._waiting: list[asyncio.Future[None]] = []
-        # Until when whoever asks is to wait, in the loop's time.
-        self._until = 0.0
-
-    def moment(self) -> asyncio.Future[None] | None:
-        """Return what to wait for; None to go on at once."""
-        loop = asyncio.get_running_loop()
-        if self._waiting or loop.time() < self._until:
-            if not self._waiting:
-                loop.call_at(self._until, self._over)
-            mine: asyncio.Future[None] = loop.create_future()
-            self._waiting.append(mine)
-            return mine
-        if self._at_once == 0:
-            loop.call_soon(self._turn_is_over)
-        self._at_once += 1
-        return None
-
-    def _turn_is_over(self) -> None:
-        asked, self._at_once = self._at_once, 0
-        self._gather_after(asked)
-
-    def _over(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if not each.done():
-                each.set_result(None)
-        self._gather_after(len(waiting))
-
-    def _gather_after(self, asked: int) -> None:
-        now = asyncio.get_running_loop().time()
-        self._until = now + _MOMENT_SECONDS if asked > 1 else 0.0
-
-
 class SqliteGlances:
     """Looks at an SQLite file, on the event loop."""
 
@@ -164,7 +122,7 @@ class SqliteGlances:
         self._seen: tuple[TenantId, tuple[Any, ...]] | None = None  # Any: what the columns hold
         # Read in this turn of the event loop: a batch of new tenants is answered in one.
         self._gates: dict[str, Gate | None] = {}
-        self._crowd = _Crowd()
+        self._crowd = Crowd(lambda: _MOMENT_SECONDS)
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
         """Return the mark of a tenant's rows; None: no such tenant."""

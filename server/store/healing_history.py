@@ -8,7 +8,7 @@ from sqlalchemy import and_, func, literal_column, or_, select
 
 from server.model.findings import FindingSeen, SweepSeen
 from server.store import values
-from server.store.reads import EPOCH
+from server.store.found import EPOCH
 from server.store.snapshot import snapshot
 from server.store.tables import FINDINGS, SWEEPS, TENANTS
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, func, literal_column, select
 
 from server.model.states import RunState, WaitingCode
+from server.store.conditions import OPEN
 from server.store.tables import RUNS
 
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-# Literal, so that SQLite uses the partial index of open runs.
-_OPEN: ColumnElement[bool] = literal_column("state IN ('QUEUED','RUNNING','WAITING')")
+_OPEN: ColumnElement[bool] = literal_column(OPEN)
 
 
 async def read_line(

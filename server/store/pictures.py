@@ -9,15 +9,8 @@ from sqlalchemy import func, literal_column, or_, select
 
 from server.store import values
 from server.store.claims import record_of
-from server.store.reads import (
-    OPEN,
-    Binding,
-    Live,
-    binding_of,
-    gate_of,
-    select_gates,
-    select_workers,
-)
+from server.store.conditions import OPEN
+from server.store.found import Binding, Live, binding_of, gate_of, select_gates, select_workers
 from server.store.snapshot import snapshot
 from server.store.tables import (
     ATTEMPTS,

@@ -7,22 +7,16 @@ as None (a step's as PENDING), an unreadable text as empty.
 from __future__ import annotations
 
 import json
-import random
 from collections import defaultdict
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ARRAY,
     Text,
-    and_,
     bindparam,
     func,
     literal,
     literal_column,
-    not_,
-    or_,
     select,
     text,
     tuple_,
@@ -33,13 +27,26 @@ from sqlalchemy.types import NullType
 from server.model.naming import fold_name
 from server.model.states import (
     OPEN_RUN_STATES,
-    GateState,
     RunState,
     TenantState,
-    WaitingCode,
 )
 from server.store import values
 from server.store.claims import read_claims, read_shared_names, record_of
+from server.store.conditions import OPEN, UNSETTLED
+from server.store.due import living_workers, read_due
+from server.store.found import (
+    Binding,
+    Gate,
+    KnownRequest,
+    Live,
+    LogTail,
+    SweepMark,
+    binding_of,
+    due_run_of,
+    gate_of,
+    select_gates,
+    select_workers,
+)
 from server.store.lines import read_driven, read_line
 from server.store.shared import Shared
 from server.store.snapshot import snapshot, statement
@@ -61,23 +68,18 @@ from server.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
-    from sqlalchemy import RowMapping, Select
+    from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from server.model.identifiers import RunId, TenantId, WorkerId
+    from server.model.identifiers import TenantId, WorkerId
     from server.model.ownership import Resource
     from server.model.records import Attempt, Cancellation, LogEntry, Record, Run, Worker
     from server.store.at_once import AtOnce
     from server.store.claims import Claim
-
-# SQLite uses a partial index only where the query repeats its condition as literal
-# text; a bound one scans the table.
-OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
-UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-
-# Runs read beyond those asked for, to choose from, where other processes choose too.
-_SPREAD = 16
+    from server.store.due import DueAsked
+    from server.store.found import DueRun
 
 # One parameter however many are followed: the statement is made and planned once.
 _ENDS = text(
@@ -88,104 +90,6 @@ _ENDS_POSTGRES = text(
     "SELECT t.id, t.log_seq, t.state, r.state AS run FROM tenants t"
     " LEFT JOIN runs r ON r.id = t.run_id WHERE t.id = ANY(:ids)"
 ).bindparams(bindparam("ids", type_=ARRAY(Text)))
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """A site's gate and slot as stored.
-
-    Attributes:
-        read_at: The time of the clock that the slot's times are told by, as it was read;
-            None where that is the reader's own.
-    """
-
-    site: str
-    state: GateState
-    code: str
-    message: str
-    since: datetime
-    next_probe_at: datetime | None
-    slot_tenant_id: str | None
-    slot_doctype: str | None
-    slot_name: str | None
-    slot_sent_at: datetime | None
-    slot_expires_at: datetime | None
-    wave: int | None = None
-    paused_until: datetime | None = None
-    identity: str | None = None
-    accepted_at: datetime | None = None
-    read_at: datetime | None = None
-
-    def slot_until(self, now: datetime) -> datetime | None:
-        """Return until when the request may be out that holds the slot, by the reader's clock."""
-        if self.slot_tenant_id is None or self.slot_expires_at is None:
-            return None
-        return now + (self.slot_expires_at - (self.read_at or now))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
-    """A record with what moves it: the site's gate, the worker, the attempt's deadline."""
-
-    record: Record
-    gate: Gate | None
-    worker: Worker | None
-    deadline_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class SweepMark:
-    """A place in a sweep.
-
-    Attributes:
-        look_at: As the database holds it, damaged or not: so that no page is read twice.
-        id: The tenant.
-    """
-
-    look_at: Any
-    id: TenantId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """Which Company of which site is a tenant's."""
-
-    tenant_id: str
-    site: str
-    company_name: str
-    abbreviation: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownRequest:
-    """An order that was given before."""
-
-    body_hash: str
-    tenant_id: TenantId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogTail:
-    """The first and last cursor of a tenant's log (first is last + 1 where it is empty)."""
-
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueRun:
-    """A run a worker may claim.
-
-    Attributes:
-        since: When it was ordered: its place in the site's line.
-    """
-
-    run_id: RunId
-    tenant_id: TenantId
-    site: str
-    since: datetime
 
 
 class Reads:
@@ -370,67 +274,10 @@ class Reads:
         async with self._snapshot() as connection:
             return [values.attempt(row) for row in await _all(connection, query)]
 
-    async def due_runs(
-        self,
-        now: datetime,
-        *,
-        worker_id: WorkerId,
-        alone: bool,
-        sites: Collection[str],
-        driving: Collection[str],
-        horizon: timedelta,
-        limit: int,
-        tenants: Collection[str] | None = None,
-        begun: bool = False,
-        left: bool = True,
-    ) -> list[DueRun]:
-        """Return open runs that may be claimed, the longest due first.
-
-        Args:
-            now: The time.
-            worker_id: Who asks; a run of its own that it does not drive is stale.
-            alone: Whether no other process can be driving (SQLite with the lock held):
-                then every other worker is dead.
-            sites: Sites that take work now; the runs of others wait.
-            driving: Runs the caller drives already.
-            horizon: A due time further ahead is due now: the clock was set back.
-            limit: Longest list.
-            tenants: Only runs of these tenants, or None for all.
-            begun: Only those that began and whose wait is over, who was ordered first in front.
-            left: Also those that are under way and driven by nobody: all that are under way are
-                read for them, the caller's own among them.
-        """
-        # A queued run waits for nothing: a time ahead is another host's clock.
-        due = or_(RUNS.c.state == "QUEUED", RUNS.c.due_at <= now, RUNS.c.due_at > now + horizon)
-        # Who stands in line for a site's slot is called up by its turn (`slot_line`).
-        in_line = RUNS.c.waiting_code.is_not_distinct_from(WaitingCode.SITE_SLOT.value)
-        query = select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at)
-        query = query.where(literal_column(OPEN), RUNS.c.site.in_(sites))
-        if tenants is not None:
-            query = query.where(RUNS.c.tenant_id.in_(tenants))
-        if begun:
-            query = query.where(RUNS.c.state == RunState.WAITING.value)
-        order = (RUNS.c.created_at, RUNS.c.id) if begun else (RUNS.c.due_at, RUNS.c.id)
-        query = query.add_columns(RUNS.c.state, RUNS.c.worker_id)
+    async def due_runs(self, asked: DueAsked) -> list[DueRun]:
+        """Return open runs that may be claimed, the longest due first (`server.store.due`)."""
         async with self._single() as connection:
-            others = set() if alone else await _living_workers(connection, now) - {worker_id}
-            # Nobody drives a run whose worker is not alive.
-            nobodys = or_(RUNS.c.worker_id.is_(None), RUNS.c.worker_id.not_in(others))
-            under_way = RUNS.c.state == "RUNNING"
-            due = and_(~under_way, due, not_(in_line))
-            query = query.where(or_(due, and_(under_way, nobodys)) if left else due)
-            wanted = limit if not others else limit * (1 + len(others)) + _SPREAD
-            query = query.order_by(*order).limit(wanted + len(driving))
-            rows = [row for row in await _all(connection, query) if row["id"] not in driving]
-            if not alone and any(_is_of_another(row, worker_id) for row in rows):
-                # Dead, it seems. Or it began to live after the first look: then it drives them.
-                others = await _living_workers(connection, now) - {worker_id}
-                rows = [
-                    row
-                    for row in rows
-                    if not (_is_of_another(row, worker_id) and row["worker_id"] in others)
-                ]
-        return [_due_run(row) for row in _spread(rows[:wanted], limit)]
+            return await read_due(connection, asked)
 
     async def slot_line(
         self, site: str, *, driving: Collection[str], limit: int, before: datetime | None = None
@@ -438,7 +285,7 @@ class Reads:
         """Return who stands in line for a site's slot, first come first (`server.store.lines`)."""
         async with self._single() as connection:
             rows = await read_line(connection, site, driving=driving, limit=limit, before=before)
-        return [_due_run(row) for row in rows]
+        return [due_run_of(row) for row in rows]
 
     async def driven_elsewhere(
         self, now: datetime, sites: Collection[str], *, worker_id: WorkerId
@@ -448,7 +295,7 @@ class Reads:
         What a dead one left RUNNING nobody drives: who counted it would wait for it for ever.
         """
         async with self._glimpse() as connection:
-            others = await _living_workers(connection, now) - {worker_id}
+            others = await living_workers(connection, now) - {worker_id}
             return await read_driven(connection, sites, others)
 
     async def vanished_companies(
@@ -581,89 +428,9 @@ def _in_motion(row: RowMapping) -> bool:
     return bool(row["state"] == TenantState.IN_PROGRESS.value)
 
 
-def select_gates(connection: AsyncConnection) -> Select[Any]:
-    """Select gates, with the time of the clock that the slots' times are told by."""
-    return _GATES_AND_TIME if connection.dialect.name == "postgresql" else _GATES
-
-
-# Made once: each look for work asks, and to make one takes as long as to run it.
-_GATES = select(ENGINES)
-_GATES_AND_TIME = select(ENGINES, func.clock_timestamp().label("read_at"))
-
-
-def select_workers(connection: AsyncConnection) -> Select[Any]:
-    """Select workers, with the time of the clock that keeps their leases."""
-    if connection.dialect.name == "postgresql":
-        return select(WORKERS, func.clock_timestamp().label("read_at"))
-    return select(WORKERS)
-
-
-async def _living_workers(connection: AsyncConnection, now: datetime) -> set[str]:
-    """Return the workers whose lease lasts; there are as many as processes that drive."""
-    rows = await _all(connection, select_workers(connection).where(WORKERS.c.stopped_at.is_(None)))
-    return {worker.id for worker in map(values.worker, rows) if worker.is_alive(now)}
-
-
-def _is_of_another(row: RowMapping, worker_id: WorkerId) -> bool:
-    return row["state"] == RunState.RUNNING.value and row["worker_id"] not in {None, worker_id}
-
-
-def _spread(rows: Sequence[RowMapping], limit: int) -> Sequence[RowMapping]:
-    """Pick from a few more rows than wanted, in order, where several processes look at once.
-
-    All of them see the same runs first. Each claims others, so that few claims are in vain;
-    of two that claim one run, fencing lets one have it (docs/decisions/0011).
-    """
-    if len(rows) <= limit:
-        return rows
-    picked = sorted(random.sample(range(len(rows)), limit))
-    return [rows[index] for index in picked]
-
-
 async def _one(connection: AsyncConnection, query: Any) -> RowMapping | None:
     return (await connection.execute(query)).mappings().first()
 
 
 async def _all(connection: AsyncConnection, query: Any) -> Sequence[RowMapping]:
     return (await connection.execute(query)).mappings().all()
-
-
-def binding_of(row: RowMapping) -> Binding:
-    """Read a binding."""
-    return Binding(
-        tenant_id=row["tenant_id"],
-        site=row["site"],
-        company_name=row["company_name"],
-        abbreviation=row["abbreviation"],
-    )
-
-
-def _due_run(row: RowMapping) -> DueRun:
-    return DueRun(
-        run_id=row["id"],
-        tenant_id=row["tenant_id"],
-        site=row["site"],
-        since=row["created_at"] or EPOCH,
-    )
-
-
-def gate_of(row: RowMapping) -> Gate:
-    """Read a site's gate and slot."""
-    return Gate(
-        site=row["site"],
-        state=GateState.parse(row["gate"]) or GateState.UP,
-        code=row["gate_code"],
-        message=row["gate_message"],
-        since=row["gate_since"] or EPOCH,
-        next_probe_at=row["next_probe_at"],
-        slot_tenant_id=row["slot_tenant_id"],
-        slot_doctype=row["slot_doctype"],
-        slot_name=row["slot_name"],
-        slot_sent_at=row["slot_sent_at"],
-        slot_expires_at=row["slot_expires_at"],
-        wave=row["wave"] if isinstance(row["wave"], int) else None,
-        paused_until=row["paused_until"],
-        identity=row["identity"],
-        accepted_at=row["accepted_at"],
-        read_at=row.get("read_at"),
-    )

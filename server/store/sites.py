@@ -1,11 +1,13 @@
-"""Writes about one site's row in `engines`, each a conditional update."""
+"""Writes about one site's row in `engines`."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, or_, update
+from sqlalchemy import and_, case, or_, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from server.model.states import GateState
 from server.store.site_operations import (
@@ -21,6 +23,8 @@ from server.store.tables import ENGINES
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Update
+
+    from server.store.operations import GateOperation
 
 
 def change_site(connection: Connection, op: SiteOperation) -> bool:
@@ -54,3 +58,42 @@ def _statement(op: SiteOperation) -> Update:
             return of_site.where(same).values(identity=op.identity)
         case SiteAccepted():
             return of_site.values(identity=None, accepted_at=op.at, next_probe_at=op.at)
+
+
+def put_gate(connection: Connection, op: GateOperation) -> None:
+    """Write a site's gate; its slot and identity stay."""
+    values = {
+        "gate": op.gate,
+        "gate_code": op.code,
+        "gate_message": op.message,
+        "next_probe_at": op.next_probe_at,
+        "wave": op.wave,
+    }
+    changed = connection.execute(
+        update(ENGINES)
+        .where(ENGINES.c.site == op.site)
+        .values(
+            **values,
+            gate_since=case((ENGINES.c.gate == op.gate, ENGINES.c.gate_since), else_=op.at),
+        )
+    )
+    if changed.rowcount == 0:
+        connection.execute(ENGINES.insert().values(site=op.site, gate_since=op.at, **values))
+
+
+def ensure_engine(connection: Connection, op: GateOperation) -> None:
+    """Make a site's row if it has none; an existing one keeps its gate."""
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    # Several servers start on one empty database at the same moment.
+    connection.execute(
+        insert(ENGINES)
+        .values(
+            site=op.site,
+            gate=op.gate,
+            gate_code=op.code,
+            gate_message=op.message,
+            gate_since=op.at,
+            next_probe_at=op.next_probe_at,
+        )
+        .on_conflict_do_nothing()
+    )

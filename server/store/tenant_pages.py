@@ -13,7 +13,7 @@ from sqlalchemy import and_, func, literal_column, or_, select, union_all
 
 from server.model.states import TenantState
 from server.store import values
-from server.store.reads import OPEN
+from server.store.conditions import OPEN
 from server.store.tables import MEMBERSHIPS, RUNS, TENANTS, USERS
 
 if TYPE_CHECKING:

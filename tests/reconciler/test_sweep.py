@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.judge import Judgement
     from reconciler.observation import Observation
     from server.model.records import Record
-    from server.store.reads import SweepMark
+    from server.store.found import SweepMark
     from tests.reconciler.scene import Scene
 
 _WRITES = ("SELECT total_changes()", "PRAGMA data_version")

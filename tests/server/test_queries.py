@@ -37,8 +37,8 @@ from server.model.states import (
 from server.queries import HELD, STALLED, LogHub, Queries, status_of
 from server.queries.log_pages import PAGE_ENTRIES
 from server.store.database import Database
+from server.store.found import Gate, Live
 from server.store.operations import LogDraft, TenantOperation
-from server.store.reads import Gate, Live
 from server.store.tables import LOG_ENTRIES, TENANTS
 from server.validation import RawSpec
 

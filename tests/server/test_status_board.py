@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable
     from datetime import datetime
 
-    from server.store.reads import Gate, Live
+    from server.store.found import Gate, Live
 
 
 class Looks:

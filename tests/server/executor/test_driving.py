@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from server.executor.choosing import POLL_SECONDS
 from server.model.blueprint import ERPNEXT
@@ -13,6 +13,8 @@ from tests.server.executor.scene import TILL, WHOLE
 if TYPE_CHECKING:
     import pytest
 
+    from server.store.due import DueAsked
+    from server.store.found import DueRun
     from tests.server.executor.scene import Shop
 
 
@@ -56,10 +58,10 @@ async def test_runs_under_way_are_read_twice_a_second_not_with_each_new_one(
     due_runs = reads.due_runs
     looks: list[bool] = []
 
-    async def noted(*args: Any, **asked: Any) -> Any:  # Any: as it takes and gives it
-        if not asked["begun"] and asked["tenants"] is None:
-            looks.append(asked["left"])
-        return await due_runs(*args, **asked)
+    async def noted(asked: DueAsked) -> list[DueRun]:
+        if not asked.begun and asked.tenants is None:
+            looks.append(asked.left)
+        return await due_runs(asked)
 
     monkeypatch.setattr(reads, "due_runs", noted)
     began = time.monotonic()

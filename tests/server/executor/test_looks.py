@@ -13,6 +13,8 @@ from server.store.operations import TenantOperation
 from tests.server.executor.scene import PATIENCE_SECONDS, now
 
 if TYPE_CHECKING:
+    from server.store.due import DueAsked
+    from server.store.found import DueRun
     from tests.server.executor.scene import Shop
 
 
@@ -32,9 +34,9 @@ class Looks:
         reads = shop.store.database.reads
         due_runs = reads.due_runs
 
-        async def noted(*args: Any, **asked: Any) -> Any:  # Any: as it takes and gives it
-            found = await due_runs(*args, **asked)
-            if not asked["begun"] and asked["tenants"] is None:
+        async def noted(asked: DueAsked) -> list[DueRun]:
+            found = await due_runs(asked)
+            if not asked.begun and asked.tenants is None:
                 self.count += 1
                 self.first.set()
             return found

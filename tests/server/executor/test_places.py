@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from server.model.identifiers import TenantId
     from server.model.step_context import Found, StepContext
+    from server.store.found import Gate
     from server.store.operations import Outcome, TenantOperation
-    from server.store.reads import Gate
 
 PATIENCE_SECONDS = 90.0
 PLACES = 4

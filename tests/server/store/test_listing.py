@@ -15,6 +15,7 @@ from server.model.derive import Standing
 from server.model.listing import Listing, ListOrder, Position, beginnings, words_of
 from server.model.records import Hold
 from server.model.states import TenantState
+from server.store import list_statements
 from server.store import listing as store_listing
 from server.store.operations import TenantOperation
 from server.store.rowset import add, put
@@ -381,11 +382,11 @@ async def test_lists_that_differ_by_values_only_share_their_statements(scene: Sc
     """To make a statement of many ranges takes longer than to send it and read its page."""
     await fill(scene.database, [tenant(number) for number in range(1, 20)])
     first = await listed(scene.database, Listing(engine_id="main", text="ac"))
-    made = store_listing._made.cache_info().misses
+    made = list_statements.made.cache_info().misses
     second = await listed(scene.database, Listing(engine_id="other", text="zeb"))
     assert first == [17, 16, 11, 7, 2, 1]
     assert second == [15]
-    assert store_listing._made.cache_info().misses == made
+    assert list_statements.made.cache_info().misses == made
 
 
 async def two_pages(database: Database, listing: Listing) -> None:

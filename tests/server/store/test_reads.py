@@ -16,9 +16,10 @@ from server.model.identifiers import TenantId, WorkerId
 from server.model.records import Hold
 from server.model.spec import DEFAULT_PAYMENT_METHODS
 from server.model.states import GateState, LogLevel, ResourceState, RunState, StepState, TenantState
-from server.store import reads
+from server.store import due as runs_due
+from server.store.due import DueAsked
+from server.store.found import SweepMark
 from server.store.operations import TenantOperation
-from server.store.reads import SweepMark
 from tests.server.store.scene import (
     KINDS,
     LEASE,
@@ -57,8 +58,8 @@ async def due(
     begun: bool = False,
     left: bool = True,
 ) -> list[TenantId]:
-    found = await scene.database.reads.due_runs(
-        await scene.at(now),
+    asked = DueAsked(
+        now=await scene.at(now),
         worker_id=ME,
         alone=alone,
         sites={SITE, OTHER_SITE} - set(closed_sites),
@@ -68,7 +69,7 @@ async def due(
         begun=begun,
         left=left,
     )
-    return [run.tenant_id for run in found]
+    return [run.tenant_id for run in await scene.database.reads.due_runs(asked)]
 
 
 async def with_run(
@@ -162,13 +163,13 @@ async def test_a_run_of_a_worker_that_began_while_it_was_looked_is_left_to_it(
     await with_run(scene, RunState.RUNNING, worker_id="other")
     mine = await with_run(scene, RunState.QUEUED)
     looks: list[int] = []
-    look = reads._living_workers
+    look = runs_due.living_workers
 
     async def late(connection: AsyncConnection, now: datetime) -> set[str]:
         looks.append(1)
         return set() if len(looks) == 1 else await look(connection, now)
 
-    monkeypatch.setattr(reads, "_living_workers", late)
+    monkeypatch.setattr(runs_due, "living_workers", late)
     assert await due(scene) == [mine]
     assert len(looks) == 2
 
@@ -188,8 +189,8 @@ async def test_on_postgresql_leases_last_by_the_databases_clock_not_by_the_reade
     await scene.beat("other", at=later(days=-300))
     tenant_id = await with_run(scene, RunState.RUNNING, worker_id="other")
     for now in (later(days=-1), NOON, later(days=1)):
-        found = await scene.database.reads.due_runs(
-            now,
+        asked = DueAsked(
+            now=now,
             worker_id=ME,
             alone=False,
             sites={SITE},
@@ -197,7 +198,7 @@ async def test_on_postgresql_leases_last_by_the_databases_clock_not_by_the_reade
             horizon=HORIZON,
             limit=10,
         )
-        assert found == []
+        assert await scene.database.reads.due_runs(asked) == []
         live = await scene.database.reads.live(tenant_id)
         assert live is not None
         assert live.worker is not None

@@ -1,0 +1,176 @@
+"""What reads ask for and give back, besides records: gates, bindings, runs that are due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from server.model.states import GateState
+from server.store.tables import ENGINES, WORKERS
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping, Select
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from server.model.identifiers import RunId, TenantId
+    from server.model.records import Record, Worker
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A site's gate and slot as stored.
+
+    Attributes:
+        read_at: The time of the clock that the slot's times are told by, as it was read;
+            None where that is the reader's own.
+    """
+
+    site: str
+    state: GateState
+    code: str
+    message: str
+    since: datetime
+    next_probe_at: datetime | None
+    slot_tenant_id: str | None
+    slot_doctype: str | None
+    slot_name: str | None
+    slot_sent_at: datetime | None
+    slot_expires_at: datetime | None
+    wave: int | None = None
+    paused_until: datetime | None = None
+    identity: str | None = None
+    accepted_at: datetime | None = None
+    read_at: datetime | None = None
+
+    def slot_until(self, now: datetime) -> datetime | None:
+        """Return until when the request may be out that holds the slot, by the reader's clock."""
+        if self.slot_tenant_id is None or self.slot_expires_at is None:
+            return None
+        return now + (self.slot_expires_at - (self.read_at or now))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """A record with what moves it: the site's gate, the worker, the attempt's deadline."""
+
+    record: Record
+    gate: Gate | None
+    worker: Worker | None
+    deadline_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepMark:
+    """A place in a sweep.
+
+    Attributes:
+        look_at: As the database holds it, damaged or not: so that no page is read twice.
+        id: The tenant.
+    """
+
+    look_at: Any
+    id: TenantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """Which Company of which site is a tenant's."""
+
+    tenant_id: str
+    site: str
+    company_name: str
+    abbreviation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRequest:
+    """An order that was given before."""
+
+    body_hash: str
+    tenant_id: TenantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogTail:
+    """The first and last cursor of a tenant's log (first is last + 1 where it is empty)."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueRun:
+    """A run a worker may claim.
+
+    Attributes:
+        since: When it was ordered: its place in the site's line.
+    """
+
+    run_id: RunId
+    tenant_id: TenantId
+    site: str
+    since: datetime
+
+
+def select_gates(connection: AsyncConnection) -> Select[Any]:
+    """Select gates, with the time of the clock that the slots' times are told by."""
+    return _GATES_AND_TIME if connection.dialect.name == "postgresql" else _GATES
+
+
+# Made once: each look for work asks, and to make one takes as long as to run it.
+_GATES = select(ENGINES)
+_GATES_AND_TIME = select(ENGINES, func.clock_timestamp().label("read_at"))
+
+
+def select_workers(connection: AsyncConnection) -> Select[Any]:
+    """Select workers, with the time of the clock that keeps their leases."""
+    if connection.dialect.name == "postgresql":
+        return select(WORKERS, func.clock_timestamp().label("read_at"))
+    return select(WORKERS)
+
+
+def binding_of(row: RowMapping) -> Binding:
+    """Read a binding."""
+    return Binding(
+        tenant_id=row["tenant_id"],
+        site=row["site"],
+        company_name=row["company_name"],
+        abbreviation=row["abbreviation"],
+    )
+
+
+def due_run_of(row: RowMapping) -> DueRun:
+    """Read a run that may be claimed."""
+    return DueRun(
+        run_id=row["id"],
+        tenant_id=row["tenant_id"],
+        site=row["site"],
+        since=row["created_at"] or EPOCH,
+    )
+
+
+def gate_of(row: RowMapping) -> Gate:
+    """Read a site's gate and slot."""
+    return Gate(
+        site=row["site"],
+        state=GateState.parse(row["gate"]) or GateState.UP,
+        code=row["gate_code"],
+        message=row["gate_message"],
+        since=row["gate_since"] or EPOCH,
+        next_probe_at=row["next_probe_at"],
+        slot_tenant_id=row["slot_tenant_id"],
+        slot_doctype=row["slot_doctype"],
+        slot_name=row["slot_name"],
+        slot_sent_at=row["slot_sent_at"],
+        slot_expires_at=row["slot_expires_at"],
+        wave=row["wave"] if isinstance(row["wave"], int) else None,
+        paused_until=row["paused_until"],
+        identity=row["identity"],
+        accepted_at=row["accepted_at"],
+        read_at=row.get("read_at"),
+    )

@@ -1,0 +1,326 @@
+"""The statements of lists of tenants, made once for each shape of a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+    tuple_,
+    type_coerce,
+    union_all,
+)
+
+from server.model.listing import ListOrder
+from server.model.states import SETTLED_TENANT_STATES
+from server.store.tables import TENANT_WORDS, TENANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from sqlalchemy import ColumnElement, FromClause, Select, Subquery
+
+# Partial indexes are used only where a query repeats their condition as literal text.
+_UNSETTLED: ColumnElement[bool] = literal_column(
+    "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+)
+_UNKNOWN_STATE: ColumnElement[bool] = literal_column(
+    "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
+    "'DEPROVISIONING','DEPROVISIONED')"
+)
+_SETTLED = sorted(state.value for state in SETTLED_TENANT_STATES)
+_HELD: ColumnElement[bool] = literal_column("hold_reason IS NOT NULL")
+
+_KEYS = {
+    ListOrder.NEWEST: TENANTS.c.created_at,
+    ListOrder.OLDEST: TENANTS.c.created_at,
+    ListOrder.UPDATED: TENANTS.c.state_since,
+    ListOrder.NAME: TENANTS.c.company_fold,
+}
+_DESCENDING = frozenset({ListOrder.NEWEST, ListOrder.UPDATED})
+
+# Statements kept, of so many shapes and sizes of pages.
+_MOST_KEPT = 256
+
+_ENGINE = bindparam("engine_id", type_=Text)
+_WORDS_FROM, _WORDS_TO = bindparam("words_from", type_=Text), bindparam("words_to", type_=Text)
+_WORD_LIKE, _ID_LIKE = bindparam("word_like", type_=Text), bindparam("id_like", type_=Text)
+_STUCK_BEFORE = bindparam("stuck_before", type_=TENANTS.c.unsettled_since.type)
+_ONLY = bindparam("only", type_=Text, expanding=True)
+
+# In the order in which `_summary` takes them.
+_COLUMNS = (
+    TENANTS.c.id,
+    TENANTS.c.company_name,
+    TENANTS.c.engine_id,
+    TENANTS.c.state,
+    TENANTS.c.current_step,
+    TENANTS.c.steps_completed,
+    TENANTS.c.total_steps,
+    TENANTS.c.error_code,
+    TENANTS.c.hold_reason,
+    TENANTS.c.hold_by,
+    TENANTS.c.hold_since,
+    TENANTS.c.revision,
+    TENANTS.c.run_id,
+    TENANTS.c.created_at,
+    TENANTS.c.state_since,
+    TENANTS.c.unsettled_since,
+    TENANTS.c.updated_at,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What makes a list's statements others than another's: everything but the values.
+
+    Attributes:
+        states: Those asked for; empty: any.
+        scoped: Only some ids may be seen.
+        later: It is not the first page.
+    """
+
+    sqlite: bool
+    order: ListOrder
+    states: tuple[str, ...]
+    engine: bool
+    text: bool
+    held: bool | None
+    stuck: bool
+    scoped: bool
+    later: bool
+
+    @property
+    def by_engine(self) -> bool:
+        """Whether an index leads to the tenants of an engine in the order of their making."""
+        return self.engine and self.order in {ListOrder.NEWEST, ListOrder.OLDEST}
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the index of the order holds more than what is asked for."""
+        by_other = self.engine and not self.by_engine
+        return by_other or self.text or self.held is not None or self.stuck or self.scoped
+
+    @property
+    def opens(self) -> bool:
+        """Whether there is anything to find out before the page is read."""
+        return self.is_filtered or not self.states
+
+    @property
+    def key_is_time(self) -> bool:
+        """Whether the order's key is sent to the database as a time."""
+        # On SQLite a time is read as it is written, also one that is none.
+        return not self.sqlite and self.order is not ListOrder.NAME
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def made(make: Callable[..., Select[Any]], shape: Shape, *how: Hashable) -> Select[Any]:
+    """Return a statement of `Statements`, made once for all lists of its shape.
+
+    To make one of eight ranges takes longer than to send it and read its page.
+    """
+    return make(Statements(shape), *how)
+
+
+class Statements:
+    """The statements for the lists of one shape; values are filled in when they are sent."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._column = _KEYS[shape.order]
+        self._descending = shape.order in _DESCENDING
+
+    def opening(self, most: int) -> Select[Any]:
+        """Return how many each of the candidates leaves, up to so many, and a foreign word."""
+        counts = [
+            select(func.count()).select_from(candidate.limit(_number(most)).subquery())
+            for candidate in self._candidates(most)
+        ]
+        word = null() if self._shape.states else foreign_word().scalar_subquery()
+        return select(*(count.scalar_subquery() for count in counts), word)
+
+    def visible(self, limit: int) -> Select[Any]:
+        """Return the page of those that may be seen."""
+        return self._sorted(TENANTS.c.id.in_(_ONLY), limit)
+
+    def sorted(self, candidate: int, most: int, limit: int) -> Select[Any]:
+        """Return the page of the few tenants of a candidate, all filters applied."""
+        ids = self._candidates(most)[candidate].limit(_number(most))
+        return self._sorted(TENANTS.c.id.in_(ids), limit)
+
+    def walk(self, states: tuple[str, ...], walked: int, limit: int) -> Select[Any]:
+        """Return the page of the next so many tenants of the order."""
+        passed = self._passed(states, walked)
+        shown = [passed.c[column.name] for column in _COLUMNS]
+        return (
+            select(*shown, passed.c.list_key)
+            .where(*self._filters(passed))
+            .order_by(*self._rank(passed))
+            .limit(_number(limit))
+        )
+
+    def end_of_walk(self, states: tuple[str, ...], walked: int) -> Select[Any]:
+        """Return the last tenant that such a walk passes; none if the list ends before it."""
+        keys = self._keys(states, walked)
+        return (
+            select(keys.c.list_key, keys.c.id)
+            .order_by(*self._rank(keys))
+            .limit(_number(1))
+            .offset(_number(walked - 1))
+        )
+
+    def _candidates(self, most: int) -> list[Select[Any]]:
+        """Return, for each filter that has an index of its own, the ids it leaves."""
+        shape = self._shape
+        found: list[Select[Any]] = []
+        if shape.text:
+            words = TENANT_WORDS.c.words
+            # In the order of the index: else PostgreSQL reads the table until it has enough, and
+            # where a word's tenants lie close together that is most of it.
+            found.append(
+                select(TENANT_WORDS.c.tenant_id)
+                .where(words >= _WORDS_FROM, words < _WORDS_TO)
+                .order_by(words)
+            )
+        if shape.stuck:
+            # Since an unknown time is long enough, too: that row was changed by hand.
+            since, unsettled = TENANTS.c.unsettled_since, select(TENANTS.c.id).where(_UNSETTLED)
+            # Two ranges of one index, which an OR would not be; in its order, as above.
+            ranges = (since.is_(None), since <= _STUCK_BEFORE)
+            parts = (
+                unsettled.where(range_).order_by(since).limit(_number(most)).subquery()
+                for range_ in ranges
+            )
+            stuck = union_all(*(select(part) for part in parts)).subquery()
+            found.append(select(stuck.c.id))
+        if shape.held:
+            found.append(select(TENANTS.c.id).where(_HELD))
+        if shape.engine and not shape.by_engine:
+            # In the order of the index, as above.
+            found.append(
+                select(TENANTS.c.id)
+                .where(TENANTS.c.engine_id == _ENGINE)
+                .order_by(TENANTS.c.state, TENANTS.c.created_at)
+            )
+        return found
+
+    def _sorted(self, among: ColumnElement[bool], limit: int) -> Select[Any]:
+        """Return the page of a few tenants, all filters applied."""
+        conditions = [among, *self._filters(TENANTS), *self._beyond()]
+        if self._shape.states:
+            conditions.append(TENANTS.c.state.in_(self._shape.states))
+        if self._shape.by_engine:
+            conditions.append(TENANTS.c.engine_id == _ENGINE)
+        page = self._ordered(select(*_COLUMNS, self._key())).where(*conditions)
+        return page.limit(_number(limit))
+
+    def _passed(self, states: tuple[str, ...], walked: int) -> Subquery:
+        """Return the next tenants of the order, out of one range a state."""
+        if len(states) == 1:
+            (only,) = self._ranges([*_COLUMNS, TENANTS.c.words, self._key()], states, walked)
+            return only.subquery("passed")
+        keys = self._keys(states, walked)
+        own = select(*_COLUMNS, TENANTS.c.words)
+        if self._shape.sqlite:
+            passed = own.add_columns(keys.c.list_key).join(keys, keys.c.id == TENANTS.c.id)
+            return passed.subquery("passed")
+        # Each by its key, with a fence (OFFSET 0) that keeps the filters out. PostgreSQL guesses
+        # that a word fits few tenants, and while there are some tens of thousands it would read
+        # all of them for these, before it looks for the keys among them.
+        row = own.where(TENANTS.c.id == keys.c.id).offset(_number(0)).lateral()
+        return select(*row.c, keys.c.list_key).join(row, true()).subquery("passed")
+
+    def _keys(self, states: tuple[str, ...], walked: int) -> Subquery:
+        """Return ids and ranks of the next tenants of the order.
+
+        The ranges are merged by what the index holds: whole rows are read only of those that
+        come out of it.
+        """
+        ranges = self._ranges([TENANTS.c.id, self._key()], states, walked)
+        parts = [select(range_.subquery()) for range_ in ranges]
+        together = (union_all(*parts) if len(parts) > 1 else parts[0]).subquery()
+        return select(together).order_by(*self._rank(together)).limit(_number(walked)).subquery()
+
+    def _ranges(
+        self, columns: Sequence[ColumnElement[Any]], states: tuple[str, ...], walked: int
+    ) -> list[Select[Any]]:
+        ranges = []
+        for state in states:
+            condition = [TENANTS.c.state == state, *self._beyond()]
+            if self._shape.by_engine:
+                condition.append(TENANTS.c.engine_id == _ENGINE)
+            query = self._ordered(select(*columns))
+            ranges.append(query.where(*condition).limit(_number(walked)))
+        return ranges
+
+    def _rank(self, ranked: Subquery) -> list[ColumnElement[Any]]:
+        columns = [ranked.c.list_key, ranked.c.id]
+        return [column.desc() if self._descending else column for column in columns]
+
+    def _filters(self, tenants: FromClause) -> list[ColumnElement[bool]]:
+        """Return the filters that the index of the order knows nothing of."""
+        shape, column = self._shape, tenants.c
+        filters: list[ColumnElement[bool]] = []
+        if shape.engine and not shape.by_engine:
+            filters.append(column.engine_id == _ENGINE)
+        if shape.text:
+            filters.append(_fits(tenants))
+        if shape.held is not None:
+            held = column.hold_reason.is_not(None)
+            filters.append(held if shape.held else column.hold_reason.is_(None))
+        if shape.stuck:
+            since = column.unsettled_since
+            long_enough = or_(since.is_(None), since <= _STUCK_BEFORE)
+            filters.append(and_(column.state.not_in(_SETTLED), long_enough))
+        return filters
+
+    def _key(self) -> ColumnElement[Any]:
+        # On SQLite a time is read as it is written, also one that is none.
+        key = type_coerce(self._column, Text) if self._shape.sqlite else self._column
+        return key.label("list_key")
+
+    def _ordered(self, query: Select[Any]) -> Select[Any]:
+        if self._descending:
+            return query.order_by(self._column.desc(), TENANTS.c.id.desc())
+        return query.order_by(self._column, TENANTS.c.id)
+
+    def _beyond(self) -> list[ColumnElement[bool]]:
+        if not self._shape.later:
+            return []
+        here = tuple_(self._column, TENANTS.c.id)
+        key = bindparam("after_key", type_=self._column.type if self._shape.key_is_time else Text)
+        there = tuple_(key, bindparam("after_id", type_=Text))
+        return [here < there if self._descending else here > there]
+
+
+def foreign_word() -> Select[Any]:
+    """Return the first word of state that is none of ours.
+
+    One by one: PostgreSQL expects many such tenants, and for all their words at once, where
+    there is none, it starts workers in parallel, which took half of a page's time.
+    """
+    state = TENANTS.c.state
+    return select(state).where(_UNKNOWN_STATE).order_by(state).limit(_number(1))
+
+
+def _fits(tenants: FromClause) -> ColumnElement[bool]:
+    """Tell whether a word of the name begins with a text, or the id does."""
+    words = literal(" ") + tenants.c.words
+    return or_(words.like(_WORD_LIKE), func.replace(tenants.c.id, "-", " ").like(_ID_LIKE))
+
+
+def _number(number: int) -> ColumnElement[int]:
+    """Return a number as literal text: PostgreSQL plans for a tenth of all rows otherwise."""
+    return literal(number, Integer, literal_execute=True)

@@ -26,6 +26,8 @@ EXIT_DONE = 0
 EXIT_NOT_WELL = 1
 EXIT_WRONG_USE = 2
 EXIT_NOT_REACHABLE = 3
+EXIT_NOT_ALLOWED = 4
+EXIT_NOT_FOUND = 5
 
 
 # As gRPC has it: the commands that call a server say the same of the same.
@@ -37,6 +39,13 @@ _CODES: tuple[tuple[type[ProvisionerError], str], ...] = (
     (NotAllowed, "PERMISSION_DENIED"),
     (StoreUnavailable, "UNAVAILABLE"),
     (EngineNotReady, "UNAVAILABLE"),
+)
+# What a script is told by number; of any other error it is told EXIT_WRONG_USE.
+_EXITS: tuple[tuple[type[ProvisionerError], int], ...] = (
+    (NotFound, EXIT_NOT_FOUND),
+    (NotAllowed, EXIT_NOT_ALLOWED),
+    (StoreUnavailable, EXIT_NOT_REACHABLE),
+    (EngineNotReady, EXIT_NOT_REACHABLE),
 )
 
 
@@ -53,8 +62,7 @@ def run(program: Callable[[], Awaitable[int]], *, as_json: bool = False) -> int:
             say(json.dumps(error_object(error), ensure_ascii=False))
         else:
             complain(error.message)
-        away = isinstance(error, StoreUnavailable)
-        return EXIT_NOT_REACHABLE if away else EXIT_WRONG_USE
+        return next((code for kind, code in _EXITS if isinstance(error, kind)), EXIT_WRONG_USE)
 
 
 def error_object(error: ProvisionerError) -> dict[str, Any]:  # Any: JSON values

@@ -137,8 +137,10 @@ async def _carry_out(request: Request, output: Output) -> ExitCode:
 async def _give(
     client: ProvisionerClient, request: Start | Continue | Retry, output: Output
 ) -> ExitCode:
-    if isinstance(request, Start) and not await surveying.go_on(client, request, output):
-        return surveying.not_started(request, output)
+    if isinstance(request, Start):
+        code = await surveying.stopped(client, request, output)
+        if code is not None:
+            return code
     status = await _order(client, request)
     if request.watch:
         return await following.follow(client, status, output, with_log=True)

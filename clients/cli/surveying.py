@@ -61,28 +61,27 @@ async def verify(client: ProvisionerClient, request: Verify, output: Output) -> 
     return ExitCode.DONE if found.clean else ExitCode.TENANT_NOT_WELL
 
 
-async def go_on(client: ProvisionerClient, request: Start, output: Output) -> bool:
-    """Tell whether to start; with `--plan` after showing what it would make, and asking."""
+async def stopped(client: ProvisionerClient, request: Start, output: Output) -> ExitCode | None:
+    """Show what a start with `--plan` would make, and ask.
+
+    Returns:
+        What to end with; None to start.
+    """
     if not request.plan:
-        return True
+        return None
     found = await client.plan(spec_of(request.spec))
     if output.as_json:
         # One document is all that stdout may hold: the plan, or what came of the order.
-        if not found.feasible or not request.yes:
-            output.json(as_object(found))
-        return found.feasible and request.yes
+        if found.feasible and request.yes:
+            return None
+        output.json(as_object(found))
+        # A script that asked for the plan alone has got it.
+        return ExitCode.TENANT_NOT_WELL if request.yes else ExitCode.DONE
     output.lines(plan_lines(found))
-    if not found.feasible:
-        return False
-    return await agreed("Start it?", output, yes=request.yes)
-
-
-def not_started(request: Start, output: Output) -> ExitCode:
-    """End `start --plan` that did not go on."""
-    if not output.as_json:
-        output.note("Nothing was started and nothing was written.")
-    # A script that asked for the plan alone has got it.
-    return ExitCode.DONE if request.as_json and not request.yes else ExitCode.TENANT_NOT_WELL
+    if found.feasible and await agreed("Start it?", output, yes=request.yes):
+        return None
+    output.note("Nothing was started and nothing was written.")
+    return ExitCode.WRONG_USE if found.feasible else ExitCode.TENANT_NOT_WELL
 
 
 def spec_of(said: Spec) -> TenantSpec:

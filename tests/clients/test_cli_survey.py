@@ -108,7 +108,7 @@ async def test_start_with_a_plan_needs_a_yes_where_nobody_can_be_asked(
 ) -> None:
     service.plan = pb.PlanResponse(survey=_survey(), feasible=True)
     result = await run("start", "Acme Ltd", "--plan", "--address", server.address)
-    assert result.code == 1
+    assert result.code == 2
     assert "give --yes" in result.err
     assert not service.requests["StartProvisioning"]
     result = await run("start", "Acme Ltd", "--plan", "--yes", "--address", server.address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from server.program import EXIT_WRONG_USE
+from server.program import EXIT_NOT_FOUND, EXIT_WRONG_USE
 from server.upkeep import accept_site
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_an_unknown_engine_is_told_with_those_there_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = give("other", tmp_path)
-    assert code == EXIT_WRONG_USE
+    assert code == EXIT_NOT_FOUND
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["code"], error["reason"]) == ("NOT_FOUND", "ENGINE_NOT_CONFIGURED")
     assert "Configured: main" in error["message"]

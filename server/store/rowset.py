@@ -10,13 +10,13 @@ left to others.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     bindparam,
@@ -140,7 +140,7 @@ def write_together(
     if not writes:
         return list(look.run(connection, asked))
     text = _together(tuple((write.table, write.overwrite) for write in writes), look)
-    parameters = [_json(write.table.columns.keys(), write.rows) for write in writes]
+    parameters = [_json(_names(write.table), write.rows) for write in writes]
     return list(connection.exec_driver_sql(text, (*parameters, look.parameter(asked))))
 
 
@@ -201,7 +201,7 @@ def _insert(
             _executed(connection, _values_insert(table, len(part), overwrite), part)
     elif rows:
         connection.exec_driver_sql(
-            _recordset_insert(table, overwrite), (_json(table.columns.keys(), rows),)
+            _recordset_insert(table, overwrite), (_json(_names(table), rows),)
         )
 
 
@@ -296,11 +296,16 @@ def _postgres_text(statement: ClauseElement) -> str:
 
 
 def _json(columns: Sequence[str], rows: Sequence[Cells]) -> str:
-    return _JSON.encode([dict(zip(columns, row, strict=True)) for row in rows])
+    """Write rows as objects by column, twice as fast as `json` does."""
+    return to_json([dict(zip(columns, row, strict=True)) for row in rows]).decode()
 
 
-# Made once: `json.dumps` with options makes an encoder a call.
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+@lru_cache(maxsize=64)
+def _names(table: Table) -> tuple[str, ...]:
+    """Return a table's columns by name, as mere texts: SQLAlchemy's own kind is slow to write."""
+    return tuple(str.__str__(column.key) for column in table.columns)
+
+
 _SQLITE = sqlite_dialect()
 _POSTGRES = postgresql_dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 _LITERAL = {"literal_binds": True}

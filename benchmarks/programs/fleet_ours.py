@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from clients.sdk import ProvisionerClient
 from provisioner.v1.tenant_pb2 import TenantSpec
+from server.__main__ import settle_memory, settle_threads
 from server.app import App
 from server.model.blueprint import ERPNEXT
 from server.model.identifiers import SiteKey
@@ -83,6 +84,8 @@ async def measure(database: str, urls: list[str], tenants: int, patience: float)
         await stack.enter_async_context(app)
         client = await stack.enter_async_context(ProvisionerClient(f"127.0.0.1:{app.grpc_port}"))
         app.core.database.on_applied(watch.heard)
+        settle_memory()
+        settle_threads()
         began, cpu = time.perf_counter(), time.process_time()
         for number in range(tenants):
             site = number % len(urls)

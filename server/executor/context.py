@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from server.executor.lease import Lease
-    from server.executor.slots import Slots
+    from server.executor.slots import Slots, Turn
     from server.executor.state import DrivenRun
     from server.model.blueprint import StepType
     from server.model.spec import TenantSpec
@@ -177,7 +177,7 @@ class DrivingContext:
         if not intent.slot:
             await self._driven.write()
             return await self._send(intent, request)
-        async with self._slot(intent, request):
+        async with self._slot(intent, request) as turn:
             try:
                 self._lease.check()
             except Replaced:
@@ -188,10 +188,10 @@ class DrivingContext:
                 answer = await self._send(intent, request)
             except EngineError as error:
                 if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:
-                    await self._free_slot()
+                    await self._free_slot(turn)
                 # Otherwise the slot outlives us: the engine may still be at it.
                 raise
-            await self._free_slot()
+            await self._free_slot(turn)
             return answer
 
     async def bind_abbreviation(self, abbreviation: str) -> bool:
@@ -307,10 +307,13 @@ class DrivingContext:
         )
 
     @asynccontextmanager
-    async def _slot(self, intent: Intent, request: Request) -> AsyncIterator[None]:
+    async def _slot(self, intent: Intent, request: Request) -> AsyncIterator[Turn | None]:
         """Stand in the site's line, take the slot in the database with the intent, go on.
 
         Waiting is no part of an attempt's time: its clock stands still meanwhile.
+
+        Yields:
+            The turn; None for who has left a request out and goes before the line.
 
         Raises:
             LineIsLong: if the run is to give its place back and to be called up later.
@@ -346,7 +349,7 @@ class DrivingContext:
             self._start_clock(left)
             self.in_line = False
             cancelling.check(self._driven)
-            yield
+            yield turn
 
     async def _take_slot(self, intent: Intent, request: Request, left: float | None) -> bool:
         now = self.now()
@@ -367,8 +370,23 @@ class DrivingContext:
         self._driven.run = waiting
         return False
 
-    async def _free_slot(self) -> None:
-        await self._driven.write(slot=SlotFree(site=self._driven.tenant.site))
+    async def _free_slot(self, turn: Turn | None) -> None:
+        """Give the slot back, and let the next one take it in the same commit.
+
+        Its order is written behind this one. Where this one is refused or fails, the next one
+        meets a slot that is taken, and waits for it as it does for another process's.
+        """
+        giving = asyncio.ensure_future(
+            self._driven.write(slot=SlotFree(site=self._driven.tenant.site))
+        )
+        if turn is not None:
+            turn.leave()
+        try:
+            await asyncio.shield(giving)
+        except asyncio.CancelledError:
+            # It is written all the same, and memory follows it.
+            await giving
+            raise
 
     async def _say_waiting(self, intent: Intent) -> None:
         self._driven.run = replace(

@@ -41,6 +41,7 @@ from server.store.operations import (
     Refusal,
     RequestOperation,
     SlotFree,
+    SlotTake,
     SweepOperation,
     TenantOperation,
     WorkerOperation,
@@ -131,7 +132,12 @@ def apply(
     ready = lock(connection, batch, outcomes, locking)
     tenants = [op for op in ready if isinstance(op, TenantOperation)]
     tenants = _refuse_known(connection, tenants, outcomes)
-    changed = _fence(connection, take_slots(connection, tenants, outcomes), outcomes)
+    # Who gives a slot back goes before those who take one: it is handed on in one commit.
+    changed = _fence(connection, [op for op in tenants if not _takes(op)], outcomes)
+    _free_slots(connection, changed)
+    takers = take_slots(connection, [op for op in tenants if _takes(op)], outcomes)
+    if takers:
+        changed += _fence(connection, takers, outcomes)
     _write_rows(connection, changed, ready, outcomes)
     for op in ready:
         if isinstance(op, GateOperation):
@@ -149,6 +155,16 @@ def apply(
 
 
 _WRITTEN = Outcome()
+
+
+def _takes(op: TenantOperation) -> bool:
+    return isinstance(op.slot, SlotTake)
+
+
+def _free_slots(connection: Connection, changed: Sequence[TenantOperation]) -> None:
+    for op in changed:
+        if isinstance(op.slot, SlotFree):
+            free_slot(connection, op, op.slot)
 
 
 def _refuse_known(
@@ -350,10 +366,8 @@ def _write_rows(
 
 
 def _write_rare(connection: Connection, changed: Sequence[TenantOperation]) -> None:
-    """Give back what is given back, and write what need not be a column of every batch's change."""
+    """Write what need not be a column of every batch's change."""
     for op in changed:
-        if isinstance(op.slot, SlotFree):
-            free_slot(connection, op, op.slot)
         if op.respec is not None:
             connection.execute(
                 update(TENANTS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, func, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Text, bindparam, func, literal_column, select
 
 from server.model.states import RunState, WaitingCode
+from server.store.columns import UtcTime
 from server.store.conditions import OPEN
 from server.store.tables import RUNS
 
@@ -33,21 +34,25 @@ async def read_line(
     Who was ordered first stands first: a tenant that is nearly done does not wait behind
     everybody who begins, and nobody can be overtaken for ever.
     """
-    query = (
-        select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at)
-        .where(
-            _OPEN,
-            RUNS.c.site == site,
-            RUNS.c.state == RunState.WAITING.value,
-            RUNS.c.waiting_code == WaitingCode.SITE_SLOT.value,
-            RUNS.c.id.not_in(driving),
-        )
-        .order_by(RUNS.c.created_at, RUNS.c.id)
-        .limit(limit)
+    values = {"of_site": site, "driving": list(driving), "most": limit, "before": before}
+    query = _LINE if before is None else _LINE_BEFORE
+    return (await connection.execute(query, values)).mappings().all()
+
+
+# Made once: with every step of a line it is asked who stands first.
+_LINE = (
+    select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at)
+    .where(
+        _OPEN,
+        RUNS.c.site == bindparam("of_site", type_=Text),
+        RUNS.c.state == RunState.WAITING.value,
+        RUNS.c.waiting_code == WaitingCode.SITE_SLOT.value,
+        RUNS.c.id.not_in(bindparam("driving", type_=Text, expanding=True)),
     )
-    if before is not None:
-        query = query.where(RUNS.c.created_at < before)
-    return (await connection.execute(query)).mappings().all()
+    .order_by(RUNS.c.created_at, RUNS.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+_LINE_BEFORE = _LINE.where(RUNS.c.created_at < bindparam("before", type_=UtcTime()))
 
 
 async def read_driven(

@@ -8,9 +8,24 @@ the processes share a host, and the operation's time is the time.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, false, func, literal, not_, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    Interval,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from server.model.states import RunState, WaitingCode
 from server.store.columns import UtcTime
@@ -21,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Exists
+    from sqlalchemy import Connection, Exists, Update
 
     from server.store.operations import SlotFree
 
@@ -36,7 +51,8 @@ def take_slots(
     kept = []
     for op in batch:
         if isinstance(op.slot, SlotTake) and not _take(connection, op, op.slot):
-            replaced = connection.execute(select(not_(_drives(op)))).scalar()
+            whose = {"tenant": op.tenant_id, "token": op.token}
+            replaced = connection.execute(_IS_REPLACED, whose).scalar()
             refusal = Refusal.REPLACED if replaced else Refusal.SLOT_BUSY
             outcomes[id(op)] = Outcome(refusal=refusal)
         else:
@@ -46,9 +62,9 @@ def take_slots(
 
 def free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> None:
     """Give the slot back, if the tenant holds it."""
-    mine = [ENGINES.c.site == slot.site, ENGINES.c.slot_tenant_id == op.tenant_id]
+    statement = _FREE
     if slot.about:
-        mine.append(
+        statement = statement.where(
             or_(
                 *(
                     and_(ENGINES.c.slot_doctype == doctype, ENGINES.c.slot_name == name)
@@ -56,18 +72,7 @@ def free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> No
                 )
             )
         )
-    connection.execute(
-        update(ENGINES)
-        .where(*mine)
-        .values(
-            slot_tenant_id=None,
-            slot_token=None,
-            slot_doctype=None,
-            slot_name=None,
-            slot_sent_at=None,
-            slot_expires_at=None,
-        )
-    )
+    connection.execute(statement, {"of_site": slot.site, "tenant": op.tenant_id})
 
 
 def database_time(connection: Connection, op: TenantOperation) -> datetime:
@@ -78,44 +83,75 @@ def database_time(connection: Connection, op: TenantOperation) -> datetime:
     return told
 
 
-def _now(connection: Connection, op: TenantOperation, ahead: timedelta | None = None) -> Any:
-    """Return the time, so much ahead, as the statement's database tells it."""
-    if connection.dialect.name != "postgresql":
-        return literal(op.at if ahead is None else op.at + ahead, UtcTime())
-    return func.clock_timestamp() + ahead if ahead else func.clock_timestamp()
-
-
-def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
+@lru_cache(maxsize=8)
+def _take_statement(dialect: str, *, repeatable: bool, in_order: bool) -> Update:
     """Take the slot if nothing is out, or if what is out is ours or its time is over.
 
     A tenant's own slot can be taken again by whoever drives the tenant now: it probed
-    before it sends (promise 4).
+    before it sends (promise 4). Made once of each kind: it takes longer than to run it.
     """
-    mine = ENGINES.c.slot_tenant_id == op.tenant_id if slot.repeatable else false()
+    now, lately = _now(dialect), _now(dialect, ahead="set_back")
+    mine = ENGINES.c.slot_tenant_id == _TENANT if repeatable else false()
     free = or_(
         ENGINES.c.slot_tenant_id.is_(None),
-        ENGINES.c.slot_expires_at < _now(connection, op),
+        ENGINES.c.slot_expires_at < now,
         # Sent in the future: the clock was set back since.
-        ENGINES.c.slot_sent_at > _now(connection, op, _CLOCK_SET_BACK),
+        ENGINES.c.slot_sent_at > lately,
     )
-    if slot.since is not None:
-        free = and_(free, not_(_somebody_first(connection, op, slot)))
-    taken = connection.execute(
+    if in_order:
+        free = and_(free, not_(_somebody_first(dialect)))
+    return (
         update(ENGINES)
-        .where(ENGINES.c.site == slot.site, or_(mine, free), _drives(op))
+        .where(ENGINES.c.site == bindparam("of_site", type_=Text), or_(mine, free), _DRIVES)
         .values(
-            slot_tenant_id=op.tenant_id,
-            slot_token=op.token,
-            slot_doctype=slot.doctype,
-            slot_name=slot.name,
-            slot_sent_at=_now(connection, op),
-            slot_expires_at=_now(connection, op, timedelta(seconds=slot.seconds)),
+            slot_tenant_id=_TENANT,
+            slot_token=_TOKEN,
+            slot_doctype=bindparam("doctype", type_=Text),
+            slot_name=bindparam("name", type_=Text),
+            slot_sent_at=now,
+            slot_expires_at=_now(dialect, ahead="held"),
         )
     )
-    return taken.rowcount == 1
 
 
-def _somebody_first(connection: Connection, op: TenantOperation, slot: SlotTake) -> Exists:
+def _now(dialect: str, *, ahead: str = "") -> Any:
+    """Return the time, so much ahead, as the statement's database tells it."""
+    if dialect != "postgresql":
+        return bindparam(f"now_{ahead}", type_=UtcTime())
+    now = func.clock_timestamp()
+    return now + bindparam(f"now_{ahead}", type_=Interval()) if ahead else now
+
+
+def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
+    dialect = connection.dialect.name
+    values: dict[str, Any] = {
+        "tenant": op.tenant_id,
+        "token": op.token,
+        "of_site": slot.site,
+        "doctype": slot.doctype,
+        "name": slot.name,
+    }
+    ahead = {"set_back": _CLOCK_SET_BACK, "held": timedelta(seconds=slot.seconds)}
+    if dialect == "postgresql":
+        values |= {f"now_{name}": much for name, much in ahead.items()}
+    else:
+        values |= {f"now_{name}": op.at + much for name, much in ahead.items()} | {"now_": op.at}
+    if slot.since is not None:
+        values |= {
+            "since": slot.since,
+            "run": max((row.run.id for row in op.runs), default=""),
+            # The line within a process is its own affair (`server.executor.slots`).
+            "workers": [row.run.worker_id or "" for row in op.runs],
+        }
+        if dialect != "postgresql":
+            values["lease_ago"] = op.at - _CLOCK_SET_BACK
+    statement = _take_statement(
+        dialect, repeatable=slot.repeatable, in_order=slot.since is not None
+    )
+    return connection.execute(statement, values).rowcount == 1
+
+
+def _somebody_first(dialect: str) -> Exists:
     """Whether a run of another process stands before this one in the site's line.
 
     Only one whose worker lives: a dead one's is taken over, and stands in line again.
@@ -123,28 +159,39 @@ def _somebody_first(connection: Connection, op: TenantOperation, slot: SlotTake)
     lives = exists().where(
         WORKERS.c.id == RUNS.c.worker_id,
         WORKERS.c.stopped_at.is_(None),
-        WORKERS.c.heartbeat_at > _lease_ago(connection, op),
+        WORKERS.c.heartbeat_at > _lease_ago(dialect),
     )
-    run_ids = [row.run.id for row in op.runs]
+    here = tuple_(bindparam("since", type_=UtcTime()), bindparam("run", type_=Text))
     return exists().where(
-        RUNS.c.site == slot.site,
+        RUNS.c.site == bindparam("of_site", type_=Text),
         RUNS.c.state == RunState.RUNNING.value,
         RUNS.c.waiting_code == WaitingCode.SITE_SLOT.value,
-        tuple_(RUNS.c.created_at, RUNS.c.id)
-        < tuple_(literal(slot.since, UtcTime()), literal(max(run_ids, default=""))),
-        # The line within a process is its own affair (`server.executor.slots`).
-        RUNS.c.worker_id.not_in({row.run.worker_id for row in op.runs}),
+        tuple_(RUNS.c.created_at, RUNS.c.id) < here,
+        RUNS.c.worker_id.not_in(bindparam("workers", type_=Text, expanding=True)),
         lives,
     )
 
 
-def _lease_ago(connection: Connection, op: TenantOperation) -> Any:
+def _lease_ago(dialect: str) -> Any:
     """Return the oldest heartbeat of a worker that lives."""
-    if connection.dialect.name != "postgresql":
+    if dialect != "postgresql":
         # Only one process drives; what it finds of another one's is taken over at once.
-        return literal(op.at - _CLOCK_SET_BACK, UtcTime())
+        return bindparam("lease_ago", type_=UtcTime())
     return func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, WORKERS.c.lease_seconds)
 
 
-def _drives(op: TenantOperation) -> Exists:
-    return exists().where(TENANTS.c.id == op.tenant_id, TENANTS.c.fencing_token == op.token)
+_TENANT, _TOKEN = bindparam("tenant", type_=Text), bindparam("token", type_=BigInteger)
+_DRIVES = exists().where(TENANTS.c.id == _TENANT, TENANTS.c.fencing_token == _TOKEN)
+_IS_REPLACED = select(not_(_DRIVES))
+_FREE = (
+    update(ENGINES)
+    .where(ENGINES.c.site == bindparam("of_site", type_=Text), ENGINES.c.slot_tenant_id == _TENANT)
+    .values(
+        slot_tenant_id=None,
+        slot_token=None,
+        slot_doctype=None,
+        slot_name=None,
+        slot_sent_at=None,
+        slot_expires_at=None,
+    )
+)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from server.executor import gates
 from server.model.blueprint import ERPNEXT
+from server.store.apply import apply
+from server.store.operations import Refusal, SlotFree, SlotTake, TenantOperation
 from tests.server.executor.scene import COMPANY, INSERT, now
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from server.store.operations import Operation, Outcome
     from tests.server.executor.scene import Shop
 
 TREES = {"Company", "Warehouse", "Account"}
@@ -52,6 +59,37 @@ async def test_one_tree_document_at_a_time_and_no_deadlock(shop: Shop) -> None:
     ]
     assert "SITE_SLOT" in waits
     assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+
+
+async def test_the_slot_goes_from_one_to_the_next_in_one_commit(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.faults(latency_ms=20)
+    commits: list[list[Operation]] = []
+
+    def noted(connection: Connection, batch: Sequence[Operation], **more: Any) -> list[Outcome]:
+        commits.append(list(batch))
+        return apply(connection, batch, **more)
+
+    monkeypatch.setattr("server.store.database.apply", noted)
+    tenants = [await shop.order(f"Branch {number} Traders") for number in range(4)]
+    await shop.must_complete(*tenants)
+
+    slots = [
+        [operation.slot for operation in batch if isinstance(operation, TenantOperation)]
+        for batch in commits
+    ]
+    handed_on = [
+        each
+        for each in slots
+        if any(isinstance(slot, SlotFree) for slot in each)
+        and any(isinstance(slot, SlotTake) for slot in each)
+    ]
+    # Each of the four Companies but the last is followed by another one, at least.
+    assert len(handed_on) >= 3
+    # Nobody asked for it before it was given back.
+    refused = [outcome.refusal for _, outcome in shop.store.written if not outcome.applied]
+    assert Refusal.SLOT_BUSY not in refused
 
 
 async def test_a_run_waits_while_another_process_holds_the_slot(shop: Shop) -> None:

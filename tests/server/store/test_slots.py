@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -13,7 +14,7 @@ from server.model.identifiers import RunId, WorkerId
 from server.model.ownership import Resource
 from server.model.records import WaitingFor
 from server.model.states import ResourceState, RunState, WaitingCode
-from server.store.operations import Refusal, ResourceRow, RunRow, TenantOperation
+from server.store.operations import Refusal, ResourceRow, RunRow, SlotFree, TenantOperation
 from tests.server.store.scene import LEASE, NOON, SITE, creation, later, run_of, take
 
 if TYPE_CHECKING:
@@ -82,6 +83,34 @@ async def test_on_one_host_a_change_may_be_out_until_the_time_that_was_stored(
     claims = await sqlite_scene.database.reads.claims([tenant], passed_step="step_2_company")
     (resource,) = claims[tenant].resources_at(later(seconds=5))
     assert resource.busy_until == until
+
+
+async def test_a_slot_that_is_given_back_is_taken_by_the_next_one_in_the_same_commit(
+    scene: Scene,
+) -> None:
+    await scene.gate()
+    first, second = await scene.tenant("Acme"), await scene.tenant("Bidii")
+    await scene.written(taking(first, at=NOON))
+    # Both wait for one commit, whichever was there first.
+    took, gave = await asyncio.gather(
+        scene.submit(taking(second, at=NOON)), scene.submit(giving(first))
+    )
+    assert took.applied
+    assert gave.applied
+    gate = (await scene.database.reads.gates())[SITE]
+    assert gate.slot_tenant_id == second
+
+
+async def test_who_was_replaced_gives_no_slot_to_the_next_one(scene: Scene) -> None:
+    await scene.gate()
+    first, second = await scene.tenant("Acme"), await scene.tenant("Bidii")
+    await scene.written(taking(first, at=NOON))
+    gave, took = await asyncio.gather(
+        scene.submit(replace(giving(first), token=9)), scene.submit(taking(second, at=NOON))
+    )
+    assert (gave.refusal, took.refusal) == (Refusal.REPLACED, Refusal.SLOT_BUSY)
+    gate = (await scene.database.reads.gates())[SITE]
+    assert gate.slot_tenant_id == first
 
 
 @pytest.mark.postgres
@@ -156,6 +185,10 @@ def taking(tenant_id: TenantId, *, at: datetime, since: datetime | None = None) 
     return TenantOperation(
         tenant_id=tenant_id, at=at, token=1, slot=replace(take(seconds=60), since=since)
     )
+
+
+def giving(tenant_id: TenantId) -> TenantOperation:
+    return TenantOperation(tenant_id=tenant_id, at=NOON, token=1, slot=SlotFree(site=SITE))
 
 
 def changing(until: datetime) -> ResourceRow:

@@ -77,7 +77,7 @@ def free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> No
 
 def database_time(connection: Connection, op: TenantOperation) -> datetime:
     """Return the time of the clock by which hosts agree."""
-    if connection.dialect.name != "postgresql":
+    if not _hosts_share(connection.dialect.name):
         return op.at
     told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
     return told
@@ -114,9 +114,14 @@ def _take_statement(dialect: str, *, repeatable: bool, in_order: bool) -> Update
     )
 
 
+def _hosts_share(dialect: str) -> bool:
+    """Whether hosts with clocks of their own share the database, so that its clock counts."""
+    return dialect == "postgresql"
+
+
 def _now(dialect: str, *, ahead: str = "") -> Any:
     """Return the time, so much ahead, as the statement's database tells it."""
-    if dialect != "postgresql":
+    if not _hosts_share(dialect):
         return bindparam(f"now_{ahead}", type_=UtcTime())
     now = func.clock_timestamp()
     return now + bindparam(f"now_{ahead}", type_=Interval()) if ahead else now
@@ -132,7 +137,7 @@ def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
         "name": slot.name,
     }
     ahead = {"set_back": _CLOCK_SET_BACK, "held": timedelta(seconds=slot.seconds)}
-    if dialect == "postgresql":
+    if _hosts_share(dialect):
         values |= {f"now_{name}": much for name, much in ahead.items()}
     else:
         values |= {f"now_{name}": op.at + much for name, much in ahead.items()} | {"now_": op.at}
@@ -143,7 +148,7 @@ def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
             # The line within a process is its own affair (`server.executor.slots`).
             "workers": [row.run.worker_id or "" for row in op.runs],
         }
-        if dialect != "postgresql":
+        if not _hosts_share(dialect):
             values["lease_ago"] = op.at - _CLOCK_SET_BACK
     statement = _take_statement(
         dialect, repeatable=slot.repeatable, in_order=slot.since is not None
@@ -174,7 +179,7 @@ def _somebody_first(dialect: str) -> Exists:
 
 def _lease_ago(dialect: str) -> Any:
     """Return the oldest heartbeat of a worker that lives."""
-    if dialect != "postgresql":
+    if not _hosts_share(dialect):
         # Only one process drives; what it finds of another one's is taken over at once.
         return bindparam("lease_ago", type_=UtcTime())
     return func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, WORKERS.c.lease_seconds)

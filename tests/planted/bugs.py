@@ -115,8 +115,8 @@ BUGS = (
         promise=4,
         file="server/executor/context.py",
         before="                if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:\n"
-        "                    await self._free_slot()\n",
-        after="                await self._free_slot()\n",
+        "                    await self._free_slot(turn)\n",
+        after="                await self._free_slot(turn)\n",
         caught_by=(
             f"{EXECUTOR}/test_unknown_outcomes.py::test_the_slot_outlives_who_has_no_answer",
         ),
@@ -125,8 +125,8 @@ BUGS = (
         name="a slot is kept by the clock of whoever takes it",
         promise=4,
         file="server/store/slots.py",
-        before="    return func.clock_timestamp() + ahead if ahead else func.clock_timestamp()\n",
-        after="    return literal(op.at if ahead is None else op.at + ahead, UtcTime())\n",
+        before='    return dialect == "postgresql"\n',
+        after="    return False\n",
         caught_by=(
             "tests/server/store/test_slots.py::test_a_slot_is_kept_and_is_free_in_time_whatever_the_hosts_clocks_say",
         ),
@@ -135,7 +135,7 @@ BUGS = (
         name="the slot goes to whoever comes by",
         promise=4,
         file="server/store/slots.py",
-        before="        free = and_(free, not_(_somebody_first(connection, op, slot)))\n",
+        before="        free = and_(free, not_(_somebody_first(dialect)))\n",
         after="        pass\n",
         caught_by=(
             f"{EXECUTOR}/test_two_processes.py::test_the_slot_goes_by_order_over_two_processes",

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from server.model.listing import ListOrder
 from server.model.states import SETTLED_TENANT_STATES
+from server.store.conditions import HELD, UNKNOWN_STATE, UNSETTLED
 from server.store.tables import TENANT_WORDS, TENANTS
 
 if TYPE_CHECKING:
@@ -32,16 +33,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, FromClause, Select, Subquery
 
-# Partial indexes are used only where a query repeats their condition as literal text.
-_UNSETTLED: ColumnElement[bool] = literal_column(
-    "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-)
-_UNKNOWN_STATE: ColumnElement[bool] = literal_column(
-    "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
-    "'DEPROVISIONING','DEPROVISIONED')"
-)
+_UNSETTLED: ColumnElement[bool] = literal_column(UNSETTLED)
+_UNKNOWN_STATE: ColumnElement[bool] = literal_column(UNKNOWN_STATE)
 _SETTLED = sorted(state.value for state in SETTLED_TENANT_STATES)
-_HELD: ColumnElement[bool] = literal_column("hold_reason IS NOT NULL")
+_HELD: ColumnElement[bool] = literal_column(HELD)
 
 _KEYS = {
     ListOrder.NEWEST: TENANTS.c.created_at,

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from server.store.columns import UtcTime
+from server.store.conditions import HELD, OPEN, UNKNOWN_STATE, UNSETTLED
 
 METADATA = MetaData(
     naming_convention={
@@ -36,10 +37,6 @@ METADATA = MetaData(
 # What a row is made with and keeps: an overwriting insert leaves it as it is.
 _FIXED = {"fixed": True}
 _LONG_AGO = "1970-01-01 00:00:00.000000+00:00"
-_UNKNOWN_STATE = (
-    "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
-    "'DEPROVISIONING','DEPROVISIONED')"
-)
 
 TENANTS = Table(
     "tenants",
@@ -86,19 +83,15 @@ TENANTS = Table(
     Index(
         "ix_tenants_held",
         "id",
-        sqlite_where=text("hold_reason IS NOT NULL"),
-        postgresql_where=text("hold_reason IS NOT NULL"),
+        sqlite_where=text(HELD),
+        postgresql_where=text(HELD),
     ),
     Index(
         "ix_tenants_unsettled_since",
         "unsettled_since",
         "id",
-        sqlite_where=text(
-            "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-        ),
-        postgresql_where=text(
-            "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-        ),
+        sqlite_where=text(UNSETTLED),
+        postgresql_where=text(UNSETTLED),
     ),
     # Whose drift is to be looked for, the longest waiting first; each finished tenant is in
     # one of the two. Neither has a column that a step changes.
@@ -122,8 +115,8 @@ TENANTS = Table(
     Index(
         "ix_tenants_unknown_state",
         "state",
-        sqlite_where=text(_UNKNOWN_STATE),
-        postgresql_where=text(_UNKNOWN_STATE),
+        sqlite_where=text(UNKNOWN_STATE),
+        postgresql_where=text(UNKNOWN_STATE),
     ),
     # What a sweep reads: few rows, whatever the number of tenants. On `state`, so that
     # a state changed by SQL is seen. By `look_at` first: who is put off is passed over.
@@ -131,12 +124,8 @@ TENANTS = Table(
         "ix_tenants_unsettled",
         "look_at",
         "id",
-        sqlite_where=text(
-            "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-        ),
-        postgresql_where=text(
-            "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-        ),
+        sqlite_where=text(UNSETTLED),
+        postgresql_where=text(UNSETTLED),
     ),
 )
 
@@ -205,8 +194,8 @@ RUNS = Table(
         "ix_runs_open",
         "due_at",
         "id",
-        sqlite_where=text("state IN ('QUEUED','RUNNING','WAITING')"),
-        postgresql_where=text("state IN ('QUEUED','RUNNING','WAITING')"),
+        sqlite_where=text(OPEN),
+        postgresql_where=text(OPEN),
     ),
 )
 

@@ -85,6 +85,20 @@ async def places(folder: Path, *, most: int) -> AsyncIterator[Places]:
         await database.close()
 
 
+def held_up(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Semaphore]:
+    """Hold up every step until the event is set; the semaphore counts who came to it."""
+    may_go, hanging = asyncio.Event(), asyncio.Semaphore(0)
+    apply = NoopStep.apply
+
+    async def hang(step: NoopStep, context: StepContext, found: Found) -> None:
+        hanging.release()
+        await may_go.wait()
+        await apply(step, context, found)
+
+    monkeypatch.setattr(NoopStep, "apply", hang)
+    return may_go, hanging
+
+
 async def test_a_place_that_is_free_goes_to_the_site_that_has_fewest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,15 +135,7 @@ async def test_no_more_are_driven_than_there_are_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though no site has more than its share, and all are heard of at once."""
-    may_go, hanging = asyncio.Event(), asyncio.Semaphore(0)
-    apply = NoopStep.apply
-
-    async def hang(step: NoopStep, context: StepContext, found: Found) -> None:
-        hanging.release()
-        await may_go.wait()
-        await apply(step, context, found)
-
-    monkeypatch.setattr(NoopStep, "apply", hang)
+    may_go, hanging = held_up(monkeypatch)
     async with places(tmp_path, most=3) as shop, asyncio.timeout(PATIENCE_SECONDS):
         await shop.executor.start()
         tenants = [await shop.order("First", "busy")]
@@ -147,16 +153,9 @@ async def test_no_more_are_driven_than_there_are_places(
 async def test_a_run_that_was_found_before_it_was_heard_of_takes_one_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_go, hanging, looks = asyncio.Event(), asyncio.Semaphore(0), asyncio.Semaphore(0)
-    apply = NoopStep.apply
+    may_go, hanging = held_up(monkeypatch)
+    looks = asyncio.Semaphore(0)
     untold: list[Callable[[], None]] | None = []
-
-    async def hang(step: NoopStep, context: StepContext, found: Found) -> None:
-        hanging.release()
-        await may_go.wait()
-        await apply(step, context, found)
-
-    monkeypatch.setattr(NoopStep, "apply", hang)
     async with places(tmp_path, most=1) as shop, asyncio.timeout(PATIENCE_SECONDS):
         on_applied, gates = shop.database.on_applied, shop.database.reads.gates
 

@@ -136,18 +136,21 @@ async def test_no_more_are_driven_than_there_are_places(
 ) -> None:
     """Though no site has more than its share, and all are heard of at once."""
     may_go, hanging = held_up(monkeypatch)
-    async with places(tmp_path, most=3) as shop, asyncio.timeout(PATIENCE_SECONDS):
+    async with places(tmp_path, most=5) as shop, asyncio.timeout(PATIENCE_SECONDS):
         await shop.executor.start()
-        tenants = [await shop.order("First", "busy")]
-        await hanging.acquire()
-        later = [("Second", "busy"), ("Third", "idle"), ("Fourth", "idle")]
+        tenants = []
+        # The first is perhaps found before it is heard of; after the second all are taken.
+        for order in (("First", "busy"), ("Second", "idle")):
+            tenants.append(await shop.order(*order))
+            await hanging.acquire()
+        later = [("Third", "busy"), ("Fourth", "busy"), ("Fifth", "idle"), ("Sixth", "idle")]
         tenants += await asyncio.gather(*(shop.order(*each) for each in later))
-        for _ in range(2):
+        for _ in range(3):
             await hanging.acquire()
         may_go.set()
         for tenant in tenants:
             await shop.completed(tenant)
-    assert max(shop.driven) == 3
+    assert max(shop.driven) == 5
 
 
 async def test_a_run_that_was_found_before_it_was_heard_of_takes_one_place(

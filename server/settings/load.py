@@ -28,6 +28,7 @@ _PATHS = frozenset(
         "tls_cert_file",
         "tls_key_file",
         "tls_client_ca_file",
+        "webhook_secret_file",
     }
 )
 # What the command line reads in the same environment: nothing of the server's.

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -54,7 +54,7 @@ class Address:
 
 def _default_database_url() -> str:
     directory = Path(platformdirs.user_data_dir("tenant-provisioner"))
-    return f"sqlite+aiosqlite:///{directory / 'provisioner.db'}"
+    return f"sqlite+aiosqlite:///{quote(str(directory / 'provisioner.db'), safe='/ +')}"
 
 
 def _default_log_format() -> Literal["console", "json"]:
@@ -389,7 +389,8 @@ class Settings(BaseSettings):
         """The SQLite file, or None with PostgreSQL."""
         if not self.is_sqlite:
             return None
-        return Path(self.database_url.partition(":///")[2].partition("?")[0])
+        # Unquoted as the driver's own url is: what is made, locked and copied is the file it opens.
+        return Path(unquote(self.database_url.partition(":///")[2].partition("?")[0]))
 
     @property
     def safe_database_url(self) -> str:

@@ -22,7 +22,8 @@ class DriverLock:
     """`flock` on `<database>.driver`."""
 
     def __init__(self, database: Path) -> None:
-        self._path = Path(f"{database}.driver")
+        # Beside the file itself: who reaches it through a link must meet the same lock.
+        self._path = Path(f"{os.path.realpath(database)}.driver")
         self._descriptor: int | None = None
         self._waiting = False
 

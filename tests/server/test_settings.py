@@ -121,9 +121,13 @@ def test_a_password_given_later_replaces_a_password_file_given_earlier(tmp_path:
 
 def test_a_path_in_the_config_file_is_relative_to_it(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
-    config.write_text('engines_file = "engines.toml"\njwt_key_file = "/keys/jwt"\n')
+    names = [name for name in Settings.model_fields if name.endswith("_file")]
+    # The password and its file are one choice; the others go together.
+    given = "".join(f'{name} = "{name}.txt"\n' for name in names if name != "jwt_key_file")
+    config.write_text(f'{given}jwt_key_file = "/keys/jwt"\nwebhook_url = "https://a.example"\n')
     settings = _load(config)
-    assert settings.engines_file == tmp_path / "engines.toml"
+    for name in set(names) - {"jwt_key_file"}:
+        assert getattr(settings, name) == tmp_path / f"{name}.txt"
     assert settings.jwt_key_file == Path("/keys/jwt")
     assert _load(engines_file="engines.toml").engines_file == Path("engines.toml")
 

@@ -246,6 +246,20 @@ def test_a_process_that_may_not_drive_says_so_once_and_when_it_may(folder: Path)
     assert [line["event"] for line in said_so] == ["driver.waiting", "driver.taken_over"]
 
 
+def test_who_reaches_the_file_through_a_link_meets_the_same_lock(folder: Path) -> None:
+    (folder / "link.db").symlink_to(folder / "p.db")
+    (folder / "p.db").touch()
+    mine, other = DriverLock(folder / "p.db"), DriverLock(folder / "link.db")
+    try:
+        assert mine.acquire()
+        assert not other.acquire()
+        mine.release()
+        assert other.acquire()
+    finally:
+        mine.release()
+        other.release()
+
+
 async def test_a_lock_file_that_cannot_be_made_is_refused_with_what_to_do(folder: Path) -> None:
     folder.chmod(0o555)
     with without_rights(), pytest.raises(StoreUnavailable, match="driver"):

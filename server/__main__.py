@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ import structlog
 
 from server.app import App, open_core, utc_now
 from server.demo import DEMO_DEFAULTS, demo_database, demo_engines, show_first_tenant
-from server.errors import StoreUnavailable
 from server.greeting import database_options, greeting
 from server.logs import configure_logging
 from server.program import (
@@ -145,7 +145,7 @@ async def _serve(
         )
         say("\n".join(lines))
         if demo:
-            await show_first_tenant(stack, app)
+            await show_first_tenant(stack, replace(settings.grpc_address, port=app.grpc_port))
         await stopping.wait()
         say("Stopping: no more orders are taken, answers under way are waited for.")
     return EXIT_DONE

@@ -9,13 +9,14 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
+from server.greeting import address_option, called
 from server.program import say
 from server.settings import EngineConfig, EnginesConfig
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
-    from server.app import App
+    from server.settings import Address
 
 # The old clients' API is shown too; settings given elsewhere count more.
 DEMO_DEFAULTS = {"auth": "off", "compat": "on"}
@@ -49,9 +50,9 @@ async def demo_engines(stack: AsyncExitStack) -> EnginesConfig:
     return EnginesConfig(default="standin", engines={"standin": engine})
 
 
-async def show_first_tenant(stack: AsyncExitStack, app: App) -> None:
+async def show_first_tenant(stack: AsyncExitStack, address: Address) -> None:
     """Provision a first tenant before the reader's eyes, as a caller would."""
-    say(f"\nA first tenant: provisioner start '{_COMPANY}' --watch\n")
+    say(f"\nA first tenant: provisioner start '{_COMPANY}' --watch{address_option(address)}\n")
     watching = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -62,7 +63,7 @@ async def show_first_tenant(stack: AsyncExitStack, app: App) -> None:
         "till@example.com",
         "--watch",
         "--address",
-        f"127.0.0.1:{app.grpc_port}",
+        called(address),
         stdin=asyncio.subprocess.DEVNULL,
         env=_nobodys_environment(),
     )
@@ -77,6 +78,11 @@ async def show_first_tenant(stack: AsyncExitStack, app: App) -> None:
 
 def _nobodys_environment() -> dict[str, str]:
     """Return the environment without a sign-in: one kept for a server of before is in the way."""
-    unwanted = {"PROVISIONER_TOKEN", "PROVISIONER_TLS_CA"}
+    unwanted = {
+        "PROVISIONER_TOKEN",
+        "PROVISIONER_TLS_CA",
+        "PROVISIONER_CLIENT_CERT",
+        "PROVISIONER_CLIENT_KEY",
+    }
     environ = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**environ, "PROVISIONER_PROFILE": "make run"}

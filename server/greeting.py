@@ -6,7 +6,10 @@ Each command it prints works as it stands when it is pasted into another termina
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from server.settings import Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 # Where the command line calls unless it is told otherwise.
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
 # Addresses to listen at, on all interfaces, that nobody can call.
-_CALLED_AS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - they are replaced
+_CALLED_AS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - they are replaced
 
 
 def greeting(
@@ -41,10 +44,10 @@ def greeting(
         database_options: What a command on the database must be given (`database_options`).
         demo: Whether this terminal shows a first tenant next.
     """
-    grpc = settings.grpc_address.host
+    grpc = Address(host=settings.grpc_address.host, port=grpc_port)
+    http = Address(host=settings.http_address.host, port=http_port)
     lines = [
-        f"Tenant provisioner: gRPC at {grpc}:{grpc_port}, HTTP at "
-        f"{settings.http_address.host}:{http_port}.",
+        f"Tenant provisioner: gRPC at {grpc}, HTTP at {http}.",
         f"Database: {settings.safe_database_url}",
     ]
     lines.extend(
@@ -55,8 +58,7 @@ def greeting(
         lines.append("No engine is configured: set PROVISIONER_ENGINES_FILE (see README.md).")
     if settings.is_exposed and settings.insecure:
         lines.append("--insecure: others may reach this server, and it is not protected by itself.")
-    callee = f"{_CALLED_AS.get(grpc, grpc)}:{grpc_port}"
-    address = "" if callee == _DEFAULT_ADDRESS else f" --address {callee}"
+    address = address_option(grpc)
     if settings.auth:
         lines += _signing_in(settings, address, database_options, has_users=has_users)
     else:
@@ -65,6 +67,17 @@ def greeting(
     call = "Call next" if not demo else "In another terminal"
     lines.append(f"{call}: provisioner start 'Baraka Stores' --watch{address}")
     return lines
+
+
+def called(address: Address) -> str:
+    """Return the address at which a server that listens there can be called."""
+    return str(replace(address, host=_CALLED_AS.get(address.host, address.host)))
+
+
+def address_option(address: Address) -> str:
+    """Return the option that leads a command to a server that listens there, where one must."""
+    callee = called(address)
+    return "" if callee == _DEFAULT_ADDRESS else f" --address {shlex.quote(callee)}"
 
 
 def database_options(config: Path | None, overrides: Mapping[str, str], settings: Settings) -> str:

@@ -53,6 +53,7 @@ async def test_serve_demo_greets_shows_a_first_tenant_and_stops_in_time(tmp_path
         greeting = await read_until(process.stdout, "A first tenant")
         assert f"gRPC at 127.0.0.1:{grpc}" in greeting
         assert f"HTTP at 127.0.0.1:{http}" in greeting
+        assert f"start 'Mama Njeri Traders' --watch --address 127.0.0.1:{grpc}\n" in greeting
         # Old clients work against it, and what they may is named.
         assert "PROVISIONER_COMPAT=on" in greeting
         shown = await read_until(process.stdout, "COMPLETED")

@@ -41,9 +41,15 @@ def test_what_is_served_to_all_is_called_by_an_address_and_with_tls() -> None:
         tls_cert_file="server.pem",
         tls_key_file="server.key",
     )
-    # The port is the one it came to be, not the one that was asked for.
-    assert "Sign in: provisioner login EMAIL --address [::1]:50051 --tls-ca FILE" in lines
-    assert lines[-1].endswith(" --watch --address [::1]:50051")
+    # The port is the one it came to be, not the one that was asked for; a shell may act on [].
+    assert "Sign in: provisioner login EMAIL --address '[::1]:50051' --tls-ca FILE" in lines
+    assert lines[-1].endswith(" --watch --address '[::1]:50051'")
+
+
+def test_an_address_of_ipv6_is_said_as_it_must_be_given() -> None:
+    lines = said(grpc_address="[::1]:50052", http_address="[::1]:0", auth=False)
+    assert lines[0] == "Tenant provisioner: gRPC at [::1]:50051, HTTP at [::1]:4000."
+    assert lines[-1].endswith(" --watch --address '[::1]:50051'")
 
 
 def test_a_command_on_the_database_is_led_to_the_one_that_is_served() -> None:

@@ -178,14 +178,10 @@ async def _reconcile(
 
     settings = load_settings(config=config, overrides=overrides, environ=os.environ)
     configure_logging(settings.log_format, quiet=False)
-    file = settings.database_file
-    if once and file is not None and not file.exists():
-        # An empty database made on the spot would say "all clear" about the wrong one.
-        raise StoreUnavailable(
-            f"There is no database at {file}. Set PROVISIONER_DATABASE_URL to the server's."
-        )
     async with AsyncExitStack() as stack:
-        core = await open_core(settings, load_engines(settings), stack, register=not dry)
+        core = await open_core(
+            settings, load_engines(settings), stack, register=not dry, existing=once
+        )
         if once:
             done = await _healer(core, settings).sweeper.sweep(dry_run=dry)
             report(as_facts(done), as_text(done), as_json=as_json)

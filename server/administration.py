@@ -69,6 +69,7 @@ def in_office(
     method: str,
     config: Path | None,
     database_url: str | None,
+    existing: bool = True,
 ) -> Result:
     """Open the database, do the work, and say what came of it.
 
@@ -77,6 +78,7 @@ def in_office(
         method: Its rule in the table of rights.
         config: The settings file, or None.
         database_url: The database, where it is given as an option.
+        existing: Refuse a database that is not there or empty (`Database.open`).
     """
     overrides = {} if database_url is None else {"database_url": database_url}
 
@@ -84,8 +86,9 @@ def in_office(
         admit(_by(), method)
         async with AsyncExitStack() as stack:
             settings = load_settings(config=config, overrides=overrides, environ=os.environ)
-            ensure_database_directory(settings)
-            database = await Database.open(settings.database_url)
+            if not existing:
+                ensure_database_directory(settings)
+            database = await Database.open(settings.database_url, existing=existing)
             stack.push_async_callback(database.close)
             store = AccessStore(database)
             passwords = Passwords()

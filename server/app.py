@@ -71,7 +71,12 @@ class Core:
 
 
 async def open_core(
-    settings: Settings, config: EnginesConfig, stack: AsyncExitStack, *, register: bool = True
+    settings: Settings,
+    config: EnginesConfig,
+    stack: AsyncExitStack,
+    *,
+    register: bool = True,
+    existing: bool = False,
 ) -> Core:
     """Open the store and build the engines; `stack` closes them.
 
@@ -80,12 +85,14 @@ async def open_core(
         config: The engines.
         stack: Closes what is opened here.
         register: Whether to make the rows of sites that have none yet (a dry run must not).
+        existing: Refuse a database that is not there or empty (`Database.open`).
 
     Raises:
         SettingsError, SchemaMismatch, StoreUnavailable: with what to do.
     """
-    ensure_database_directory(settings)
-    database = await Database.open(settings.database_url)
+    if not existing:
+        ensure_database_directory(settings)
+    database = await Database.open(settings.database_url, existing=existing)
     stack.push_async_callback(database.close)
     engines = _engines(config)
     for engine in engines.values():

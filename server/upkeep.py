@@ -25,8 +25,8 @@ from server.program import (
     report,
     run,
 )
-from server.settings import load_engines, load_settings
-from server.store import schema
+from server.settings import ensure_database_directory, load_engines, load_settings
+from server.store import backup, schema
 from server.store.database import Database
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
 
     async def upgrade() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        ensure_database_directory(settings)
         database = Database(settings.database_url)
         try:
             before = await database.administer(schema.current)
@@ -94,8 +95,6 @@ def db_backup(
     """Copy the database whole into a file, also while it is used."""
 
     async def copy() -> int:
-        from server.store.backup import copy_sqlite  # noqa: PLC0415 - this command's
-
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
         file = settings.database_file
         if file is None:
@@ -105,7 +104,7 @@ def db_backup(
             )
         if not file.exists():
             raise StoreUnavailable(f"There is no database at {file}.")
-        size = await asyncio.to_thread(copy_sqlite, file, target)
+        size = await asyncio.to_thread(backup.copy_sqlite, file, target)
         report(
             {"database": settings.safe_database_url, "backup": str(target), "bytes": size},
             f"{target}: {size} bytes, whole and checked. After a restore: provisioner db restored",
@@ -125,17 +124,25 @@ def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: b
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
         configure_logging(settings.log_format, quiet=True)
         async with AsyncExitStack() as stack:
-            core = await open_core(settings, load_engines(settings), stack, register=False)
-            lock = core.database.driver_lock
-            if lock is not None and not lock.acquire():
+            core = await open_core(
+                settings, load_engines(settings), stack, register=False, existing=True
+            )
+            if await _is_driven(core.database):
                 raise StoreUnavailable(
-                    "A server drives on this database. Stop every server, then repeat this."
+                    "A server drives on this database, or did until a moment ago. Stop every "
+                    "server, then repeat this."
                 )
             restored = await core.commands.after_restore(LOCAL)
         report(as_facts(restored), as_text(restored), as_json=as_json)
         return EXIT_DONE
 
     return run(settle, as_json=as_json)
+
+
+async def _is_driven(database: Database) -> bool:
+    if database.driver_lock is not None:
+        return not database.driver_lock.acquire()
+    return await database.in_transaction(backup.is_driven)
 
 
 def import_legacy(
@@ -243,7 +250,9 @@ def accept_site(
         # To stderr: with --json, stdout holds JSON only.
         configure_logging(settings.log_format, quiet=False)
         async with AsyncExitStack() as stack:
-            core = await open_core(settings, load_engines(settings), stack, register=False)
+            core = await open_core(
+                settings, load_engines(settings), stack, register=False, existing=True
+            )
             seen = await core.commands.look_at_site(LOCAL, engine)
             if not await confirm(_site_facts(seen)):
                 report(_site_facts(seen), "Nothing was changed.", as_json=as_json)

@@ -91,7 +91,8 @@ def add(
         role=role,
         tenants=tenant or [],
     )
-    return _run(work, _user, config, database_url, as_json=as_json)
+    # The first administrator may be made before the first start.
+    return _run(work, _user, config, database_url, existing=False, as_json=as_json)
 
 
 @users.command(epilog="\b\nExample:\n  provisioner users password jane@example.com\n")
@@ -276,11 +277,14 @@ def _run(
     database_url: str | None,
     method: str = "ManageUsers",
     *,
+    existing: bool = True,
     as_json: bool,
 ) -> int:
     from server.administration import in_office  # noqa: PLC0415 - the server starts slowly
 
-    result = in_office(work, method=method, config=config, database_url=database_url)
+    result = in_office(
+        work, method=method, config=config, database_url=database_url, existing=existing
+    )
     if as_json:
         sys.stdout.write(json.dumps(result.facts) + "\n")
     elif "error" in result.facts:

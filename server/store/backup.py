@@ -33,16 +33,20 @@ def copy_sqlite(source: Path, target: Path) -> int:
         SettingsError: the target is there already, or its folder is not.
         StoreUnavailable: the source can't be read, or the target not be written.
     """
+    if not target.name:
+        raise SettingsError("There is no name of a file to write. Name one, such as backup.db.")
     unfinished = target.with_name(f".{target.name}.unfinished")
     if target.exists():
         raise SettingsError(f"{target} is there already. Name another file, or remove it first.")
     if not target.parent.is_dir():
         raise SettingsError(f"There is no folder {target.parent}. Make it, or name another file.")
+    # A name may hold what means something in a uri: another file would be copied.
+    address = source.absolute().as_uri()
     try:
         # Only its owner may read it: the file holds everything.
         os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
         with (
-            contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as reading,
+            contextlib.closing(sqlite3.connect(f"{address}?mode=ro", uri=True)) as reading,
             contextlib.closing(sqlite3.connect(unfinished)) as writing,
         ):
             reading.backup(writing)
@@ -56,6 +60,19 @@ def copy_sqlite(source: Path, target: Path) -> int:
     finally:
         unfinished.unlink(missing_ok=True)
     return target.stat().st_size
+
+
+def is_driven(connection: Connection) -> bool:
+    """Tell whether a worker gave a sign of life within its lease, by the database's clock.
+
+    Where hosts share the database; the file of SQLite has a lock that says it.
+    """
+    now = func.clock_timestamp()
+    lease = func.make_interval(0, 0, 0, 0, 0, 0, WORKERS.c.lease_seconds)
+    # One further ahead than a lease is of a clock that was set back.
+    lives = WORKERS.c.heartbeat_at.between(now - lease, now + lease)
+    query = select(func.count()).where(WORKERS.c.stopped_at.is_(None), lives)
+    return connection.execute(query).scalar_one() > 0
 
 
 def leap(connection: Connection) -> int:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_ANOTHER = "Set PROVISIONER_DATABASE_URL to the server's; to make a new one: provisioner db upgrade"
 # Readers of one process: short reads, many callers.
 _READERS, _MORE_READERS = 5, 10
 
@@ -100,18 +101,24 @@ class Database:
             self.on_applied(self._wakeups.applied)
 
     @classmethod
-    async def open(cls, url: str | URL) -> Self:
+    async def open(cls, url: str | URL, *, existing: bool = False) -> Self:
         """Open a database, setting an empty one up.
 
         Args:
             url: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`.
+            existing: Refuse one that is not there or empty: what is told of one that was made on
+                the spot would be told of the wrong one.
 
         Raises:
             SchemaMismatch: if it has another schema than this version's.
             StoreUnavailable: if it can't be opened.
         """
+        if existing:
+            _demand_file(make_url(url))
         database = cls(url)
         try:
+            if existing:
+                await database._demand_tables()
             await database.administer(schema.prepare)
         except BaseException:
             await database.dispose()
@@ -245,6 +252,12 @@ class Database:
                 f"The database {self.url.render_as_string()} can't be opened: {detail(error)}"
             ) from error
 
+    async def _demand_tables(self) -> None:
+        if await self.administer(schema.is_empty):
+            raise StoreUnavailable(
+                f"The database {self.url.render_as_string()} is empty. {_ANOTHER}"
+            )
+
     async def dispose(self) -> None:
         """Close every connection; for a database that was made but not opened."""
         if self.pulse is not None:
@@ -280,3 +293,8 @@ class Database:
         return await self.in_transaction(
             lambda connection: apply(connection, batch, locking=locking), locking=locking
         )
+
+
+def _demand_file(url: URL) -> None:
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise StoreUnavailable(f"There is no database at {url.database}. {_ANOTHER}")

@@ -62,7 +62,7 @@ def prepare(connection: Connection) -> None:
         SchemaMismatch: if it has another revision than this version's.
     """
     found = current(connection)
-    if found is None and not inspect(connection).get_table_names():
+    if found is None and is_empty(connection):
         upgrade(connection)
         return
     if found is None:
@@ -73,6 +73,11 @@ def prepare(connection: Connection) -> None:
             f"The database has schema {found or 'none'}, this version needs {head()}. "
             "Back it up, then run: provisioner db upgrade"
         )
+
+
+def is_empty(connection: Connection) -> bool:
+    """Tell whether a database holds no table at all."""
+    return not inspect(connection).get_table_names()
 
 
 def current(connection: Connection) -> str | None:

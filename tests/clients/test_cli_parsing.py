@@ -12,6 +12,7 @@ import pytest
 
 from clients.cli import program
 from tests.clients.processes import run
+from tests.support.stores import copied_store
 
 
 @pytest.fixture
@@ -180,6 +181,8 @@ async def test_a_command_on_the_database_fails_in_json_as_all_do(
     there = {}
     if "--database-url" not in command:
         there["PROVISIONER_DATABASE_URL"] = f"sqlite+aiosqlite:///{tmp_path}/p.db"
+    if "users" in command:
+        await copied_store(tmp_path / "p.db")
     result = await run(*command, "--json", HOME=str(tmp_path), **there)
     error = result.document["error"]
     assert (error["code"], error["reason"]) == (code, reason)

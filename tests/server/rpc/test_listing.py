@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,8 @@ async def test_a_page_token_is_good_for_its_own_list_only(rig: Rig) -> None:
         pb.ListTenantsRequest(page_token=token + "x"),
         pb.ListTenantsRequest(page_token="é"),
         pb.ListTenantsRequest(page_token="bnVsbA"),
+        # Deeper than JSON is read.
+        pb.ListTenantsRequest(page_token=base64.urlsafe_b64encode(b"[" * 100_000).decode()),
     ):
         refused = await failure(rig.stub.ListTenants(request))
         assert refused.code is grpc.StatusCode.INVALID_ARGUMENT

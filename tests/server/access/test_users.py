@@ -47,6 +47,15 @@ async def test_a_user_signs_in_whatever_the_case_of_his_address(
         await access.users.add(LOCAL, email="JANE@example.com", password=PASSWORD)
 
 
+async def test_an_address_that_no_database_holds_is_nobodys(
+    database: Database, tmp_path: Path
+) -> None:
+    access = await opened(database, tmp_path)
+    assert await access.users.by_email("jane\0@example.com") is None
+    with pytest.raises(NotSignedIn):
+        await signed_in(access, "jane\0@example.com")
+
+
 async def test_a_password_a_role_or_a_disabling_ends_the_tokens_that_were_given_out(
     database: Database, tmp_path: Path
 ) -> None:

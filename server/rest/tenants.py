@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from server.access.passwords import check_password
 from server.access.users import check_email
 from server.errors import NotAllowed, NotFound
 from server.limits import DEFAULT_OLD_PAGE, MAX_OLD_PAGE
@@ -77,7 +78,7 @@ def routes(parts: Parts) -> APIRouter:
         try:
             return await _invite(parts, request, tenant_id)
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
-            return refusal_of(error, kind="invitation_error", fields=_FIELDS).answer()
+            return refusal_of(error, kind="invitation_error").answer()
 
     return router
 
@@ -86,7 +87,9 @@ async def _create(parts: Parts, request: Request) -> CompactJson:
     actor = await parts.doorman.registrant(request)
     await parts.admit(actor, "CreateTenant")
     sent = await bodies.read(request, bodies.NewTenant)
+    # Before the tenant is made: it would be there without anybody, and its name taken.
     check_email(sent.admin_email)
+    check_password(sent.admin_password, "password")
     facts = {"category": sent.category, "description": sent.description or ""}
     kind = sent.engine.strip().lower()
     # "erpnext" is the default engine; an engine may be named by its own id, too.
@@ -198,9 +201,11 @@ def _filter(status: str, engine: str) -> TenantFilter:
     """Return which tenants are asked for.
 
     Raises:
-        Refusal: the status is none.
+        Refusal: the status is none, or the engine can be none.
     """
     kind = engine.strip().lower()
+    if not kind.isprintable():
+        raise _no_filter("engine", "This can be no engine's name. Send one such as erpnext.")
     wanted = TenantFilter(
         at_site=None if not kind else kind == people.ERPNEXT_KIND,
         engine_id=None if kind in {"", people.ERPNEXT_KIND} else kind,
@@ -211,21 +216,16 @@ def _filter(status: str, engine: str) -> TenantFilter:
         return replace(wanted, free=IN_USE, held=IN_USE)
     word = parse_status(status)
     if word is None:
-        raise Refusal(
-            422,
-            [
-                {
-                    "loc": ["query", "status"],
-                    "msg": f"There is no such status. Send one of {_WORDS}.",
-                    "type": "enum",
-                }
-            ],
-        )
+        raise _no_filter("status", f"There is no such status. Send one of {_WORDS}.")
     return replace(
         wanted,
         free=frozenset(each for each in TenantState if legacy_status(each, held=False) is word),
         held=frozenset(each for each in TenantState if legacy_status(each, held=True) is word),
     )
+
+
+def _no_filter(name: str, why: str) -> Refusal:
+    return Refusal(422, [{"loc": ["query", name], "msg": why, "type": "enum"}])
 
 
 def _line(tenant: ListedTenant) -> Mapping[str, Any]:

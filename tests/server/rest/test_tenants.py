@@ -172,6 +172,8 @@ async def test_a_name_that_is_taken_is_409_and_does_not_say_whose(rig: Rig) -> N
         ({"admin_email": None}, "admin_email"),
         ({"admin_email": ""}, "admin_email"),
         ({"admin_password": ""}, "admin_password"),
+        # Refused late it would leave a tenant of nobody, and its name taken.
+        ({"admin_password": "a long\0password"}, "admin_password"),
         ({"country_code": "KEN"}, "country_code"),
         ({"engine": "\n"}, "engine"),
     ],
@@ -293,7 +295,7 @@ async def test_active_is_every_tenant_that_is_not_gone(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?skip=-1", "?limit=0", "?limit=100000", "?skip=x", "?status=UNHEARD"]
+    "query", ["?skip=-1", "?limit=0", "?limit=100000", "?skip=x", "?status=UNHEARD", "?engine=%00"]
 )
 async def test_a_wrong_page_is_422_and_names_the_field(rig: Rig, query: str) -> None:
     answer = await rig.get(f"/iam/tenants{query}", headers=await rig.signed_in(**ADMIN))
@@ -329,5 +331,7 @@ async def test_an_invitation_to_nowhere_or_of_nobody_is_refused(rig: Rig) -> Non
     answer = await rig.post("/iam/tenants/TEN-1/invite", json={"email": "a@example.com"})
     assert answer.status_code == 400
     tenant_id = await rig.begun()
-    answer = await rig.post(f"/iam/tenants/{tenant_id}/invite", json={"email": "nobody"})
-    assert answer.status_code == 422
+    for nobody in ("nobody", "a\\b@example.com", "a\0b@example.com"):
+        answer = await rig.post(f"/iam/tenants/{tenant_id}/invite", json={"email": nobody})
+        assert answer.status_code == 422
+        assert [each["loc"] for each in answer.json()["detail"]] == [["body", "email"]]

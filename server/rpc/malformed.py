@@ -55,7 +55,10 @@ class Registry:
         As generic ones: for each registered method grpc.aio keeps a task, and looks at all of
         them at each call.
         """
-        wrapped = {name: _wrapped(handler) for name, handler in handlers.items()}
+        wrapped = {
+            name: handler if handler.request_streaming else _wrapped(handler)
+            for name, handler in handlers.items()
+        }
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, wrapped),)
         )

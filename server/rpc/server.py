@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from provisioner.v1 import access_pb2, fleet_pb2, provisioning_pb2
 from provisioner.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
@@ -93,10 +94,11 @@ class RpcServer:
         if self._access is not None:
             add_AccessServiceServicer_to_server(self._access, registry)
             served.append(ACCESS)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection(
-            (*served, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, registry)
+        names = (*served, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        # Not by `enable_server_reflection`: that registers its method by name (see `Registry`).
+        reflecting = reflection.aio.ReflectionServicer(names)
+        add_ServerReflectionServicer_to_server(reflecting, registry)  # type: ignore[no-untyped-call]
         try:
             self.port = self._bind(server)
         except RuntimeError as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from server.errors import SettingsError
 from server.rpc import RpcServer
+from tests.server.rpc.failing import taken_apart
 
 if TYPE_CHECKING:
     from tests.server.rpc.conftest import Rig
@@ -47,6 +49,20 @@ async def test_reflection_lists_the_services_and_gives_the_contract(rig: Rig) ->
     names = {service.name for service in listed.list_services_response.service}
     assert {SERVICE, "grpc.health.v1.Health"} <= names
     assert file.file_descriptor_response.file_descriptor_proto
+
+
+async def test_a_question_for_health_that_is_no_message_is_answered_as_any_other(rig: Rig) -> None:
+    ask: Any = rig.channel.unary_unary("/grpc.health.v1.Health/Check")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ask(b"\xff")
+    assert taken_apart(caught.value).reason == "MALFORMED_MESSAGE"
+
+
+async def test_no_method_costs_each_call_a_task(rig: Rig) -> None:
+    # What grpc.aio looks at again at each call (docs/decisions/0046): one for all methods.
+    waiting = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+    asked = [each for each in waiting if each.startswith("AioServer._request")]
+    assert asked == ["AioServer._request_call"], waiting
 
 
 async def test_an_address_in_use_is_a_setting_to_mend(rig: Rig) -> None:

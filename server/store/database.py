@@ -22,7 +22,8 @@ from server.store.drift import DriftStore
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, ConnectionLost, detail, refusals
 from server.store.fleet import count_held, read_loads
-from server.store.glances import Glances, PostgresGlances, SqliteGlances
+from server.store.glances_postgres import PostgresGlances
+from server.store.glances_sqlite import SqliteGlances
 from server.store.healing import HealingStore
 from server.store.healing_history import HealingHistory
 from server.store.history import History
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from server.model.access import AuditEntry
     from server.store.fleet import SiteLoad
+    from server.store.glances import Glances
     from server.store.operations import GateOperation, Operation, Outcome
     from server.store.pictures import StoredPicture
     from server.store.wakeups import Listener

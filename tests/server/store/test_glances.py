@@ -17,7 +17,7 @@ from server.store.operations import GateOperation, RunRow, TenantOperation
 from tests.server.store.scene import NOON, OTHER_SITE, SITE, later, logs, take
 
 if TYPE_CHECKING:
-    from server.store.glances import PostgresGlances
+    from server.store.glances_postgres import PostgresGlances
     from tests.server.store.scene import Scene
 
 UNKNOWN = TenantId("01900000-0000-7000-8000-00000000dead")
@@ -170,7 +170,7 @@ async def test_after_a_look_for_several_the_next_is_shared_by_all_of_a_moment(
     postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Alone nobody waits for anybody.
-    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 600.0)
+    monkeypatch.setattr(store_glances, "MOMENT_SECONDS", 600.0)
     looks = cast("PostgresGlances", postgres_scene.database.glances)
     counted = Counted(looks)
     counted.go.set()
@@ -178,20 +178,88 @@ async def test_after_a_look_for_several_the_next_is_shared_by_all_of_a_moment(
     first, second = await postgres_scene.tenant("One"), await postgres_scene.tenant("Two")
     async with asyncio.timeout(60):
         assert await looks.mark(first) == await looks.mark(first)
-    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 1.0)
-    await asyncio.gather(looks.mark(first), looks.mark(first))
-    early = asyncio.create_task(looks.mark(first))
-    for _ in range(50):
-        await asyncio.sleep(0)  # the loop has its turns: a look would have begun
-    late = asyncio.create_task(looks.mark(second))
-    await asyncio.gather(early, late)
-    assert counted.batches == [[first], [first], [first], sorted([first, second])]
+    monkeypatch.setattr(store_glances, "MOMENT_SECONDS", 1.0)
+    # One looks by himself, and the others with the next look.
+    for others in (1, 2):
+        await asyncio.gather(*(looks.mark(first) for _ in range(1 + others)))
+        early = asyncio.create_task(looks.mark(first))
+        for _ in range(50):
+            await asyncio.sleep(0)  # the loop has its turns: a look would have begun
+        late = asyncio.create_task(looks.mark(second))
+        await asyncio.gather(early, late)
+        looks._not_before = 0.0
+    both = sorted([first, second])
+    assert counted.batches == [[first], [first]] + 2 * [[first], [first], both]
+
+
+@pytest.fixture
+async def held_up(
+    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> tuple[PostgresGlances, Counted, TenantId]:
+    """Looks that are connected, counted and held up; and a tenant."""
+    looks = cast("PostgresGlances", postgres_scene.database.glances)
+    given = await postgres_scene.tenant()
+    assert await looks.mark(given) is not None
+    counted = Counted(looks)
+    monkeypatch.setattr(looks, "_fetch", counted)
+    return looks, counted, given
+
+
+async def test_who_asks_alone_looks_without_a_task(
+    held_up: tuple[PostgresGlances, Counted, TenantId],
+) -> None:
+    looks, counted, given = held_up
+    alone = asyncio.create_task(looks.mark(given))
+    await asyncio.sleep(0)
+    assert counted.batches == [[given]]  # in his own turn of the loop
+    assert "glances" not in {task.get_name() for task in asyncio.all_tasks()}
+    counted.go.set()
+    assert await alone is not None
+
+
+async def test_who_leaves_while_he_looks_alone_takes_nobody_along(
+    held_up: tuple[PostgresGlances, Counted, TenantId],
+) -> None:
+    looks, counted, given = held_up
+    fetch, question = counted._fetch, asyncio.Event()
+
+    async def asked_in_vain(tenant_ids: Any) -> dict[str, str]:  # Any: ids
+        counted._fetch = fetch
+        question.set()
+        await looks._driver.execute("SELECT pg_sleep(600)")
+        return {}
+
+    counted._fetch = asked_in_vain
+    counted.go.set()
+    leaves = asyncio.create_task(looks.mark(given))
+    await question.wait()
+    stays = asyncio.create_task(looks.mark(given))
+    await asyncio.sleep(0)
+    connection = looks._driver
+    leaves.cancel()
+    async with asyncio.timeout(30):
+        assert await stays is not None
+        assert await looks.mark(given) == await stays
+    assert leaves.cancelled()
+    # Nobody waits for an answer on it that nobody wants: a server that hangs sends none.
+    assert connection.is_closed()
+
+
+async def test_who_looks_alone_over_a_lost_connection_looks_once_more(
+    held_up: tuple[PostgresGlances, Counted, TenantId],
+) -> None:
+    looks, counted, given = held_up
+    counted.go.set()
+    before = await looks.mark(given)
+    looks._driver.terminate()
+    assert await looks.mark(given) == before
+    assert await looks.mark(given) == before
 
 
 async def test_on_sqlite_nobody_waits_who_asks_alone(
     sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 600.0)
+    monkeypatch.setattr(store_glances, "MOMENT_SECONDS", 600.0)
     looks, given = sqlite_scene.database.glances, await sqlite_scene.tenant()
     async with asyncio.timeout(60):
         for _ in range(3):
@@ -204,7 +272,7 @@ async def test_on_sqlite_whoever_comes_just_after_several_is_answered_with_the_n
 ) -> None:
     looks, given = sqlite_scene.database.glances, await sqlite_scene.tenant()
     before = await looks.mark(given)
-    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 1.0)
+    monkeypatch.setattr(store_glances, "MOMENT_SECONDS", 1.0)
     await asyncio.gather(looks.mark(given), looks.mark(given))
     await asyncio.sleep(0)
     early = asyncio.create_task(looks.mark(given))
@@ -222,7 +290,7 @@ async def test_on_sqlite_whoever_comes_just_after_several_is_answered_with_the_n
     assert early.result() == late.result() != before
     # After these two somebody waits again; after him, who was alone, nobody.
     assert await looks.mark(given) == early.result()
-    monkeypatch.setattr(store_glances, "_MOMENT_SECONDS", 600.0)
+    monkeypatch.setattr(store_glances, "MOMENT_SECONDS", 600.0)
     async with asyncio.timeout(60):
         assert await looks.mark(given) == early.result()
 

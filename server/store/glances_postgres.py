@@ -1,0 +1,271 @@
+"""Looks at tenants in a PostgreSQL: one query at a time, for all who wait (`server.store.glances`).
+
+All calls that wait share the next look, never the one under way; who asks alone looks
+himself. Where nothing was committed since the look before, it is asked only whether that is
+still so. The rows themselves are read likewise: one statement, and so one snapshot, for all
+who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from server.errors import StoreUnavailable
+from server.store import glances, postgres
+from server.store.failures import detail
+from server.store.glances import JOINS, MOST_FRESH, STEP_COLUMNS, columns, live_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+    from typing import TypeVar
+
+    from sqlalchemy import URL
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from server.model.identifiers import TenantId
+    from server.store.found import Gate, Live
+    from server.store.reads import Reads
+
+    T = TypeVar("T")
+
+# A server that hangs answers nothing at all.
+_ANSWER_SECONDS = 15.0
+# `xmin` changes with every change of a row, by whomsoever. The gate by its words: its row
+# holds the slot, too.
+_POSTGRES = f"""
+SELECT t.id, concat_ws(' ', t.xmin, r.xmin, w.xmin, e.gate, e.gate_code, e.gate_message,
+    e.next_probe_at, s.count, s.sum), pg_current_snapshot()::text
+FROM {JOINS} LEFT JOIN LATERAL (
+    SELECT count(*), sum(xmin::text::bigint) FROM steps WHERE run_id = t.run_id
+) s ON true
+WHERE t.id = ANY($1::text[])
+"""  # noqa: S608 - our own names
+
+
+def _postgres_rows() -> str:
+    step = ", ".join(f"s.{column.name}" for column in STEP_COLUMNS)
+    steps = (
+        f"(SELECT coalesce(json_agg(json_build_array({step})), '[]') FROM steps s "  # noqa: S608 - our own names
+        "WHERE s.run_id = t.run_id)::text"
+    )
+    return (
+        f"SELECT {columns()}, {steps}, clock_timestamp() FROM {JOINS} "  # noqa: S608 - our own names
+        "WHERE t.id = ANY($1::text[])"
+    )
+
+
+_POSTGRES_ROWS = _postgres_rows()
+
+# Equal texts see equal rows: who commits a change has a number, and each number counts up.
+_SNAPSHOT = "SELECT pg_current_snapshot()::text"
+
+# To plan the query takes four times as long as to run it. By its keys always: a plan made
+# while the tables are small would read them whole, and be kept while they grow.
+_PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
+
+
+class PostgresGlances:
+    """Looks at a PostgreSQL: one query at a time, for all who wait."""
+
+    def __init__(self, url: URL, reads: Reads) -> None:
+        self._engine = postgres.engine(url, connections=1)
+        # Behind a pooler a statement must be prepared and run on one connection.
+        self._in_transaction = postgres.is_pooled(url)
+        self._reads = reads
+        self._connection: AsyncConnection | None = None
+        # The driver's own, whose answers need no translation.
+        self._driver: Any = None
+        self._ask_snapshot: Any = None
+        # Marks found by looks that saw the same as the last one, and what that was; whether
+        # nobody writes, so that it is worth asking for.
+        self._fresh: dict[str, str] = {}
+        self._seen = ""
+        self._quiet = False
+        # Who waits, each with a future of his own: he may leave, and takes nobody along.
+        self._waiting: list[tuple[TenantId, asyncio.Future[Hashable | None]]] = []
+        # Who waits for rows.
+        self._reading: list[tuple[TenantId, asyncio.Future[Sequence[Any] | None]]] = []
+        self._task: asyncio.Task[None] | None = None
+        # Somebody who asked alone is looking; somebody came meanwhile.
+        self._alone = self._several = False
+        # When the next look may be taken, in the loop's time.
+        self._not_before = 0.0
+        self._there = True
+
+    async def mark(self, tenant_id: TenantId) -> Hashable | None:
+        """Return the mark of a tenant's rows; None: no such tenant."""
+        if not self._may_look_alone():
+            return await self._asked(tenant_id)
+        try:
+            return await self._look_alone(tenant_id)
+        except Exception:  # noqa: BLE001 - the driver's own; the next look says what it is
+            # The connection may have been lost long ago.
+            return await self._asked(tenant_id)
+
+    async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
+        """Return the marks of many tenants."""
+        asked = {tenant_id: self._asked(tenant_id) for tenant_id in tenant_ids}
+        marks = {tenant_id: await future for tenant_id, future in asked.items()}
+        return {tenant_id: mark for tenant_id, mark in marks.items() if mark is not None}
+
+    async def live(self, tenant_id: TenantId) -> Live | None:
+        """Return the rows themselves."""
+        if self._in_transaction:
+            return await self._reads.live(tenant_id)
+        future: asyncio.Future[Sequence[Any] | None] = asyncio.get_running_loop().create_future()
+        self._reading.append((tenant_id, future))
+        self._see_to_it()
+        row = await future
+        return None if row is None else live_of(row)
+
+    async def gate(self, site: str) -> Gate | None:
+        """Return a site's gate: a batch of runs asks in one moment, and shares one read."""
+        return (await self._reads.gates()).get(site)
+
+    def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
+        """Let those who wait hear at once that no answer comes."""
+        self._there = there
+        if not there:
+            postgres.cut(self._engine)
+
+    async def close(self) -> None:
+        """Close the connection, after the look under way."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+        await self._drop()
+        await self._engine.dispose()
+
+    def _asked(self, tenant_id: TenantId) -> asyncio.Future[Hashable | None]:
+        future: asyncio.Future[Hashable | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((tenant_id, future))
+        self._see_to_it()
+        return future
+
+    def _is_looking(self) -> bool:
+        return self._alone or (self._task is not None and not self._task.done())
+
+    def _may_look_alone(self) -> bool:
+        connected = self._driver is not None and not self._is_looking()
+        return connected and asyncio.get_running_loop().time() >= self._not_before
+
+    async def _look_alone(self, tenant_id: TenantId) -> Hashable | None:
+        """Look without a task and its turn of the loop: a tenth of the call.
+
+        Who leaves meanwhile leaves a question on the connection, whose answer nobody waits
+        for; so the connection is cut, and the next look makes one.
+        """
+        driver, self._alone = self._driver, True
+        try:
+            return (await self._fetch([tenant_id])).get(tenant_id)
+        except BaseException:
+            driver.terminate()
+            raise
+        finally:
+            self._alone = False
+            # Who waits now and who looked are several, as those of one look are.
+            self._several = bool(self._waiting)
+            if self._waiting or self._reading:
+                self._see_to_it()
+
+    def _see_to_it(self) -> None:
+        if not self._is_looking():
+            self._task = asyncio.create_task(self._run(), name="glances")
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting or self._reading:
+            if (pause := self._not_before - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            looking, self._waiting = self._waiting, []
+            await self._answer(looking, self._fetch)
+            several, self._several = self._several or len(looking) > 1, False
+            self._not_before = loop.time() + glances.MOMENT_SECONDS if several else 0.0
+            reading, self._reading = self._reading, []
+            await self._answer(reading, self._fetch_rows)
+
+    async def _answer(
+        self,
+        asked: Sequence[tuple[TenantId, asyncio.Future[T | None]]],
+        fetch: Callable[[Sequence[TenantId]], Awaitable[Mapping[str, T]]],
+    ) -> None:
+        waiting = [(tenant_id, future) for tenant_id, future in asked if not future.done()]
+        if not waiting:
+            return
+        try:
+            found = await self._look(list({tenant_id for tenant_id, _ in waiting}), fetch)
+        except Exception as error:  # noqa: BLE001 - the driver's own; those who wait get it
+            _fail([future for _, future in waiting], detail(error))
+            return
+        for tenant_id, future in waiting:
+            if not future.done():
+                future.set_result(found.get(tenant_id))
+
+    async def _look(
+        self,
+        tenant_ids: Sequence[TenantId],
+        fetch: Callable[[Sequence[TenantId]], Awaitable[Mapping[str, T]]],
+    ) -> Mapping[str, T]:
+        try:
+            return await fetch(tenant_ids)
+        except Exception:
+            await self._drop()
+            if not self._there:
+                raise
+            # The connection may have been lost long ago: once more.
+            return await fetch(tenant_ids)
+
+    async def _fetch_rows(self, tenant_ids: Sequence[TenantId]) -> dict[str, Sequence[Any]]:
+        driver = self._driver or await self._connected()
+        rows = await driver.fetch(_POSTGRES_ROWS, tenant_ids, timeout=_ANSWER_SECONDS)
+        return {row[0]: tuple(row) for row in rows}
+
+    async def _fetch(self, tenant_ids: Sequence[TenantId]) -> dict[str, str]:
+        driver = self._driver or await self._connected()
+        if self._in_transaction:
+            async with driver.transaction(readonly=True):
+                rows = await driver.fetch(_POSTGRES, tenant_ids, timeout=_ANSWER_SECONDS)
+            return {row[0]: row[1] for row in rows}
+        fresh = self._fresh
+        if self._quiet and all(tenant_id in fresh for tenant_id in tenant_ids):
+            if await self._ask_snapshot.fetchval(timeout=_ANSWER_SECONDS) == self._seen:
+                return fresh
+            self._quiet = False
+        rows = await driver.fetch(_POSTGRES, tenant_ids, timeout=_ANSWER_SECONDS)
+        marks = {row[0]: row[1] for row in rows}
+        if rows:
+            self._keep(marks, rows[0][2])
+        return marks
+
+    def _keep(self, marks: dict[str, str], seen: str) -> None:
+        self._quiet = seen == self._seen
+        self._seen = seen
+        if self._quiet and len(self._fresh) < MOST_FRESH:
+            self._fresh.update(marks)
+        else:
+            self._fresh = marks
+
+    async def _connected(self) -> Any:  # Any: the driver's connection
+        self._connection = await self._engine.connect()
+        driver: Any = (await self._connection.get_raw_connection()).driver_connection
+        if not self._in_transaction:
+            await driver.execute(_PLAN_ONCE)
+            self._ask_snapshot = await driver.prepare(_SNAPSHOT)
+        self._driver = driver
+        return driver
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._driver = self._connection, None, None
+        # The next connection may lead to another server.
+        self._quiet, self._seen, self._fresh = False, "", {}
+        if connection is not None:
+            await connection.invalidate()
+            await connection.close()
+
+
+def _fail(waiting: Sequence[asyncio.Future[Any]], why: str) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_exception(StoreUnavailable(f"The database can't be read now: {why}"))
+            # Nobody may be waiting any more.
+            future.exception()

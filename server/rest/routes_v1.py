@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
 
+from provisioner.v1 import tenant_pb2
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     MethodDescriptor = Any
 
 _PACKAGE = "provisioner.v1"
+_IN_MOTION = frozenset(
+    {tenant_pb2.TENANT_STATE_IN_PROGRESS, tenant_pb2.TENANT_STATE_DEPROVISIONING}
+)
 _TENANTS = "/v1/tenants"
 _TENANT = f"{_TENANTS}/{{tenant_id}}"
 PROVISIONING = "ProvisioningService"
@@ -31,10 +36,20 @@ class Resume:
     Attributes:
         asked: The request's field; "" where the rpc has none, and what is known is left out.
         told: The event's field that is given as its id; a dot leads into a message.
+        moving: States in which an event of a known id may yet say something new: a status in
+            motion also changes where its revision does not.
     """
 
     asked: str
     told: str
+    moving: frozenset[int] = frozenset()
+
+    def is_known(self, event: Message, last: int) -> bool:
+        """Tell whether who read the event of an id last can learn nothing from this one."""
+        if self.position(event) > last:
+            return False
+        status: Any = event  # Any: only a status has a state
+        return not self.moving or status.status.state not in self.moving
 
     def position(self, event: Message) -> int:
         """Return the number to go on from after an event."""
@@ -110,7 +125,7 @@ _TABLE: tuple[Route, ...] = (
         path=f"{_TENANT}/watch",
         rpc="WatchStatus",
         event="status",
-        resume=Resume(asked="", told="status.revision"),
+        resume=Resume(asked="", told="status.revision", moving=_IN_MOTION),
     ),
     Route(verb="POST", path=f"{_TENANT}/continue", rpc="Continue"),
     Route(verb="POST", path=f"{_TENANT}/retry", rpc="Retry"),

@@ -193,10 +193,9 @@ class _Stream:
         """Write a message as events, each with the id to go on from."""
         for item in getattr(message, self._route.each) if self._route.each else (message,):
             if self._route.resume is not None:
-                position = self._route.resume.position(item)
-                if position <= self._known:
+                if self._route.resume.is_known(item, self._known):
                     continue
-                yield b"id: %d\n" % position
+                yield b"id: %d\n" % self._route.resume.position(item)
             yield b"event: %b\ndata: %b\n\n" % (self._route.event.encode(), compact(as_json(item)))
 
     async def _end(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from provisioner.v1 import fleet_pb2, provisioning_pb2
 from server.model.derive import Standing
 from server.model.identifiers import TenantId
-from server.model.states import LogLevel, TenantState
+from server.model.states import GateState, LogLevel, TenantState
 from server.rest.routes_v1 import routes_of
 from server.store.operations import LogDraft, TenantOperation
 from tests.server.rest.conftest import ADMIN, utc_now
@@ -215,6 +215,25 @@ async def test_a_status_is_watched_as_events_and_one_that_is_known_is_left_out(
     answer = await open_rig.get(path, headers=headers)
     assert "event: status" not in answer.text
     assert "event: end" in answer.text
+
+
+async def test_a_watch_taken_up_again_tells_of_what_raises_no_revision(open_rig: Rig) -> None:
+    tenant_id = await open_rig.begun()
+    headers = {**EVENTS, "Last-Event-ID": "1"}
+    waits: list[str] = []
+    async with (
+        asyncio.timeout(20),
+        open_rig.http.stream("GET", f"/v1/tenants/{tenant_id}/watch", headers=headers) as answer,
+    ):
+        async for event in events(answer):
+            if event.get("event") != "status":
+                continue
+            assert event["id"] == "1"
+            waits.append(json.loads(event["data"])["status"]["waiting_for"]["code"])
+            if waits[-1] == "ENGINE_DOWN":
+                break
+            await open_rig.gate(GateState.DOWN, "no answer")
+    assert waits == ["WORKER", "ENGINE_DOWN"]
 
 
 async def test_a_stream_that_is_refused_is_no_stream(open_rig: Rig) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.model.actor import Actor
-    from server.model.records import Record
+    from server.model.records import Record, Tenant
     from server.model.spec import TenantSpec
     from server.store.operations import Outcome, RequestKey
     from server.validation import RawSpec
@@ -148,8 +148,7 @@ class Starting(OrderDesk):
         if differences:
             raise AlreadyExists(
                 f"Tenant {tenant_id} exists with another spec: {'; '.join(differences)}. A spec "
-                "stays as it is: for another one, deprovision the tenant and start one under "
-                f"another id. To drive it on as it is: provisioner continue {tenant_id}",
+                f"stays as it is: {_way_on(live.record.tenant)}",
                 code="SPEC_DIFFERS",
                 facts={"tenant_id": tenant_id},
             )
@@ -219,6 +218,18 @@ class Starting(OrderDesk):
             log=(started_entry(opened, spec, actor, facts),),
             request=key,
         )
+
+
+def _way_on(tenant: Tenant) -> str:
+    """Say what to do about a tenant with another spec, as it stands: no order that is refused."""
+    another = "for another one, deprovision the tenant and start one under another id."
+    if tenant.state is TenantState.DEPROVISIONED:
+        return "send the same one to make the tenant anew, or start one under another id."
+    if tenant.state is TenantState.DEPROVISIONING:
+        return "for another one, start one under another id. This one is being removed."
+    if tenant.state is TenantState.IN_PROGRESS:
+        return f"{another} A run of it is open: provisioner status {tenant.id} --watch"
+    return f"{another} To drive it on as it is: provisioner continue {tenant.id}"
 
 
 def _tell(

@@ -109,7 +109,8 @@ def status_of(
     if stalled is not None:
         errors = (*errors, stalled)
     if tenant.hold is not None and not errors:
-        errors = (_held(tenant, tenant.hold, standing.state),)
+        moves = run is not None and run.state in OPEN_RUN_STATES
+        errors = (_held(tenant, tenant.hold, standing.state, moves=moves),)
     if is_elsewhere(tenant) and not errors:
         errors = (_elsewhere(tenant),)
     return Status(
@@ -252,9 +253,13 @@ def _last_sign_of_life(live: Live, now: datetime, *, alive: bool) -> datetime:
     return max(signs)
 
 
-def _held(tenant: Tenant, hold: Hold, state: TenantState) -> StepError:
-    if state is TenantState.IN_PROGRESS:
+def _held(tenant: Tenant, hold: Hold, state: TenantState, *, moves: bool) -> StepError:
+    if moves:
         remedy = "The run under way goes on; after it only a person may move the tenant."
+    elif state is TenantState.DEPROVISIONED:
+        remedy = f"What was made for it is removed. To lift the hold: {_release(tenant)}"
+    elif state is TenantState.DEPROVISIONING:
+        remedy = f"Only a person may go on with its removal: provisioner deprovision {tenant.id}"
     else:
         remedy = f"Only a person may move it: provisioner continue {tenant.id}"
     return StepError(
@@ -282,6 +287,9 @@ def _next_command(
     if standing.state is TenantState.DEPROVISIONING and not moves:
         return f"provisioner deprovision {tenant.id}"
     look_on = f"provisioner status {tenant.id} --watch" if stalled else ""
+    if standing.state is TenantState.DEPROVISIONED and tenant.hold is not None:
+        # Continue is refused; the hold would stay on lists of what waits for a person.
+        return _release(tenant)
     if standing.state in _GONE:
         return look_on
     if standing.state is TenantState.COMPLETED:
@@ -295,6 +303,10 @@ def _next_command(
         order = f"provisioner continue {tenant.id}"
     # Whatever is ordered waits until somebody says whether this is the right site.
     return order if not _is_in_question(gate) else _accept_site(tenant)
+
+
+def _release(tenant: Tenant) -> str:
+    return f"provisioner release {tenant.id}"
 
 
 def _accept_site(tenant: Tenant) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.commands import Commands, OrderTerms
-from server.errors import EngineNotReady, InvalidInput, NotAllowed, Refused
+from server.errors import AlreadyExists, EngineNotReady, InvalidInput, NotAllowed, Refused
 from server.model.actor import RECONCILER
 from server.model.identifiers import WorkerId
 from server.model.ownership import Resource
@@ -417,6 +417,26 @@ async def test_stopped_half_way_a_removal_is_gone_on_with_by_the_same_order(desk
         await desk.commands.continue_(JANE, tenant_id, TERMS)
     await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
     assert await desk.runs(tenant_id) == 3
+
+
+async def test_another_spec_is_refused_with_an_order_that_fits_where_the_tenant_stands(
+    desk: Desk,
+) -> None:
+    tenant_id = await desk.start()
+    assert (await _differs(desk, tenant_id)).endswith(f"provisioner status {tenant_id} --watch")
+    await desk.end(tenant_id, {REQUIRED: StepState.FAILED})
+    assert (await _differs(desk, tenant_id)).endswith(f"provisioner continue {tenant_id}")
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+    assert (await _differs(desk, tenant_id)).endswith("This one is being removed.")
+    await desk.end(tenant_id)
+    assert (await _differs(desk, tenant_id)).startswith("send the same one to make the tenant anew")
+
+
+async def _differs(desk: Desk, tenant_id: str) -> str:
+    """Return what a Start with another spec is told to do."""
+    with pytest.raises(AlreadyExists) as caught:
+        await desk.commands.start(JANE, RawSpec(company_name="Bidii"), tenant_id=tenant_id)
+    return caught.value.message.partition("A spec stays as it is: ")[2]
 
 
 async def test_what_a_removal_would_take_is_shown_before(desk: Desk) -> None:

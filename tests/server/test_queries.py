@@ -235,6 +235,19 @@ def test_a_held_tenants_error_names_who_held_it_why_and_since_when() -> None:
     assert error.occurred_at == HOLD.since
 
 
+def test_a_held_tenant_that_was_removed_names_an_order_that_is_not_refused() -> None:
+    removed = live(RunState.COMPLETED, step_states=DONE, hold=HOLD)
+    assert removed.record.run is not None
+    run = replace(removed.record.run, order=Order.DEPROVISION)
+    removed = replace(removed, record=replace(removed.record, run=run))
+    status = status_of(removed, KINDS, NOW, LEASE)
+    assert status.standing.state is TenantState.DEPROVISIONED
+    release = f"provisioner release {TENANT}"
+    assert [error.code for error in status.errors] == [HELD]
+    assert status.errors[0].message.endswith(f"To lift the hold: {release}")
+    assert status.next_command == release
+
+
 WAITS = [
     pytest.param(live(RunState.QUEUED), WaitingCode.WORKER, None, id="queued"),
     pytest.param(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.access.policy import demand, demand_any
@@ -72,13 +73,13 @@ class Starting(OrderDesk):
         """
         _refuse_stranger(actor, tenant_id)
         spec, wanted_id, request_id = self._validate_start(raw, tenant_id, request_id)
-        key = request_key(
-            actor, "StartProvisioning", request_id, {"spec": repr(spec), "tenant_id": wanted_id}
-        )
+        key = _key(actor, spec, wanted_id, request_id)
         for look in range(MAX_LOOKS):
             # Who leaves the id to us mostly comes for the first time, and is told where he does
             # not: a known request is refused before anything else is looked at.
-            known = await self._replayed(key) if wanted_id or look else None
+            known = (
+                await self._known(key, actor, raw, spec, wanted_id) if wanted_id or look else None
+            )
             if known is not None:
                 return known
             now = self._now()
@@ -130,6 +131,33 @@ class Starting(OrderDesk):
         if violations or spec is None:
             raise InvalidInput(tuple(violations))
         return spec, tenant_id, request_id
+
+    async def _known(
+        self,
+        key: RequestKey | None,
+        actor: Actor,
+        raw: RawSpec | None,
+        spec: TenantSpec,
+        wanted_id: str,
+    ) -> TenantId | None:
+        """Return the tenant of a Start given before, as `_replayed`.
+
+        Who named no engine sent the same order though the default is another one by now.
+        """
+        try:
+            return await self._replayed(key)
+        except InvalidInput:
+            if key is None or raw is None or raw.engine_id is not None:
+                raise
+            given = await self._database.reads.request(key.caller, key.method, key.request_id)
+            live = None if given is None else await self._database.reads.live(given.tenant_id)
+            if given is None or live is None:
+                raise
+            then = replace(spec, engine_id=live.record.tenant.spec.engine_id)
+            as_then = _key(actor, then, wanted_id, key.request_id)
+            if as_then is None or as_then.body_hash != given.body_hash:
+                raise
+            return given.tenant_id
 
     def _is_gone(self, record: Record) -> bool:
         """Tell whether all that was made for a tenant was removed, so that it begins anew."""
@@ -218,6 +246,11 @@ class Starting(OrderDesk):
             log=(started_entry(opened, spec, actor, facts),),
             request=key,
         )
+
+
+def _key(actor: Actor, spec: TenantSpec, tenant_id: str, request_id: str) -> RequestKey | None:
+    body = {"spec": repr(spec), "tenant_id": tenant_id}
+    return request_key(actor, "StartProvisioning", request_id, body)
 
 
 def _way_on(tenant: Tenant) -> str:

@@ -192,6 +192,26 @@ async def test_a_request_id_of_another_start_is_refused(desk: Desk, other: str) 
     assert await desk.scene.everything() == before
 
 
+@pytest.mark.parametrize("tenant_id", ["", "01900000-0000-7000-8000-000000000001"])
+async def test_a_start_is_the_same_order_though_the_default_engine_was_changed(
+    desk: Desk, tenant_id: str
+) -> None:
+    first = await desk.start(tenant_id=tenant_id, request_id="one")
+    before = await desk.scene.everything()
+    desk.commands = Commands(
+        desk.scene.database, engines=ENGINES, default_engine="other", now=lambda: NOON
+    )
+    assert await desk.start(tenant_id=tenant_id, request_id="one") == first
+    with pytest.raises(InvalidInput) as caught:
+        await desk.start("Bidii", tenant_id=tenant_id, request_id="one")
+    assert caught.value.code == "REQUEST_ID_REUSED"
+    said = RawSpec(company_name=NAME, engine_id="other")
+    with pytest.raises(InvalidInput) as caught:
+        await desk.commands.start(JANE, said, tenant_id=tenant_id, request_id="one")
+    assert caught.value.code == "REQUEST_ID_REUSED"
+    assert await desk.scene.everything() == before
+
+
 async def test_request_ids_are_each_callers_own(desk: Desk) -> None:
     first = await desk.start(request_id="one")
     second = await desk.commands.start(LOCAL, RawSpec(company_name="Bidii"), request_id="one")

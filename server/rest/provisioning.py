@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from server.commands import BeginOptions, OrderTerms, chart_of
 from server.errors import NotFound, NotSignedIn
-from server.model.actor import Role
+from server.model.actor import Right, Role
 from server.model.blueprint import BLUEPRINTS
 from server.model.states import DONE_STEP_STATES, GateState, TenantState
 from server.queries.gates import is_open
@@ -127,6 +127,8 @@ class _Desk:
 
         async def give(actor: Actor, checked: TenantId) -> None:
             step = (await bodies.read(request, bodies.SkippedStep)).step
+            if not actor.may(Right.ORDER, checked):
+                await self._give_skip(actor, checked, step)
             found = await self._parts.queries.status(actor, checked)
             if found.run is None and found.tenant.state is TenantState.PENDING:
                 raise Refusal(404, RECORD_UNKNOWN)
@@ -136,11 +138,13 @@ class _Desk:
             if row is None or row.state in DONE_STEP_STATES:
                 # It is no part of the run, or settled: nothing is left to leave out.
                 return
-            await self._parts.commands.skip_step(
-                actor, checked, OrderTerms(reason="Skipped by an old client."), step_key=step
-            )
+            await self._give_skip(actor, checked, step)
 
         return await self._order(request, tenant_id, _SKIP, give)
+
+    async def _give_skip(self, actor: Actor, tenant_id: TenantId, step: str) -> None:
+        terms = OrderTerms(reason="Skipped by an old client.")
+        await self._parts.commands.skip_step(actor, tenant_id, terms, step_key=step)
 
     async def status(self, request: Request, tenant_id: str) -> Response:
         """Tell where a tenant stands; NOT_STARTED where nothing is known."""
@@ -212,6 +216,9 @@ class _Desk:
 
     async def _demand_movable(self, actor: Actor, tenant_id: TenantId, kind: _Kind) -> None:
         """Refuse what would only wait: a tenant in motion, or one whose engine is away."""
+        if not actor.may(Right.ORDER, tenant_id):
+            # The order itself refuses him, and the audit says so: however the tenant stands.
+            return
         found = await self._parts.queries.status(actor, tenant_id)
         standing = found.standing
         if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:

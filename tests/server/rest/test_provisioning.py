@@ -410,3 +410,19 @@ async def test_a_bug_is_a_500_with_the_routes_type_and_without_a_traceback(
     assert answer.json()["detail"]["type"] == kind
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("order", ["start", "retry", "continue", "skip-step"])
+async def test_who_may_only_look_is_refused_however_the_tenant_stands_and_the_audit_says_so(
+    strict: Rig, order: str
+) -> None:
+    moving = await strict.begun()
+    stopped = await strict.begun("Neema Stores")
+    strict.ended(stopped, "COMPLETED", done=10)
+    viewer = await strict.member("viewer@example.com", moving, stopped, role="VIEWER")
+    for tenant_id in (moving, stopped):
+        sent = {"step": "step_4_warehouses"} if order == "skip-step" else {}
+        answer = await strict.post(f"{base(tenant_id)}/{order}", json=sent, headers=viewer)
+        assert (answer.status_code, "may not" in answer.json()["detail"]) == (403, True)
+    rows = strict.sql("SELECT target FROM audit WHERE outcome = 'NOT_ALLOWED' ORDER BY at")
+    assert [target for (target,) in rows] == [moving, stopped]

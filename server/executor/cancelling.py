@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # A request that holds no slot has thirty seconds, and the engine as long after it.
 _MAY_COME = timedelta(seconds=60)
+# Further ahead is no request out, but a clock that has been set back since.
+_LONGEST = timedelta(minutes=15)
 _CODE = "CANCELLED"
 
 
@@ -80,16 +82,19 @@ def cut(driven: DrivenRun, journal: Journal, kind: StepType) -> None:
 
 async def may_come_until(driven: DrivenRun) -> datetime | None:
     """Return until when something that was sent may still be carried out, or None."""
+    now, order = driven.now(), driven.run.cancellation
+    # A document keeps the time it was asked for first, and may have been asked for again
+    # since: until the order came, and not after it.
     times = [
-        resource.busy_until or resource.intended_at + _MAY_COME
+        resource.busy_until
+        or max(resource.intended_at, order.at if order else resource.intended_at) + _MAY_COME
         for resource in driven.resources.values()
         if resource.state is ResourceState.INTENDED or resource.busy_until is not None
     ]
     slot = await driven.slot_until()
     if slot is not None:
         times.append(slot)
-    latest = max(times, default=None)
-    return latest if latest is not None and latest > driven.now() else None
+    return max((time for time in times if now < time <= now + _LONGEST), default=None)
 
 
 async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:

@@ -28,10 +28,14 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
     check = driven.steps.get("step_0_engine_check")
     api_user = "" if check is None else check.outputs.get("api_user", "")
     ours = False
+    differs = {resource_key(each.doctype, each.name) for each in found.missing}
     for document in found.documents:
-        known = driven.resources.get(resource_key(document.doctype, document.name))
+        key = resource_key(document.doctype, document.name)
+        known = driven.resources.get(key)
         if known is None and document.shared:
             continue
+        if known is not None and known.busy_until is not None and key in differs:
+            continue  # it is there, and the change that may be out has not been seen
         state = settle(known, document, api_user)
         if known is not None and known.state is state and known.busy_until is None:
             continue

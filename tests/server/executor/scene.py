@@ -64,6 +64,19 @@ Rows = list[tuple[Any, ...]]
 Fault = dict[str, Any]
 
 
+def draft_of_till() -> dict[str, Any]:
+    """Return what makes a draft of the till of Kijani Stores, as a person may leave one."""
+    return {
+        "name": "POS-OPE-KS-1",
+        "period_start_date": "2026-11-23 08:00:00",
+        "posting_date": "2026-11-23",
+        "company": "Kijani Stores",
+        "pos_profile": "POS KS",
+        "user": TILL_USER,
+        "balance_details": [{"mode_of_payment": "Cash", "opening_amount": 0}],
+    }
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 

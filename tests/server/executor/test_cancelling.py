@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from server.commands import OrderTerms
+from server.erpnext.requests import make
 from server.erpnext.steps import step_2_company
 from server.errors import EngineError
 from server.executor import cancelling, context
 from server.model.actor import LOCAL
 from server.model.states import ErrorClass, GateState, RunState, TenantState
 from server.model.step_context import EngineHealth
-from tests.server.executor.scene import WHOLE
+from server.store.columns import time_text
+from tests.server.executor.scene import TILL, WHOLE, draft_of_till, now
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     import pytest
 
     from server.model.identifiers import TenantId
@@ -109,6 +110,56 @@ async def test_what_a_dead_worker_left_out_is_looked_up_before_the_run_is_closed
     held = await still.belongings(NAME)
     said = await told(still, tenant)
     assert ("Company 'Kijani Stores'" in said) == bool(held["Company"])
+
+
+async def test_a_request_that_was_repeated_late_is_waited_for_from_when_it_was_sent(
+    still: Shop,
+) -> None:
+    """A document keeps the time it was first asked for, which may be long ago by now."""
+    entry = ("POST", "Price List")
+    before = still.site.arrivals(*entry)
+    await still.faults({"method": entry[0], "doctype": entry[1], "hang_seconds": 60})
+    first = await still.drive(drain_seconds=0.1)
+    tenant = await still.order(NAME)
+    await still.site.arrived(*entry, before + 1)
+    second = await still.open(drain_seconds=0.1)
+    await still.leave(first)
+    still.sql(
+        "UPDATE resources SET intended_at = ? WHERE doctype = 'Price List'",
+        time_text(now() - timedelta(hours=1)),
+    )
+    await second.executor.start()
+    await still.site.arrived(*entry, before + 2)
+    await still.open()
+    await still.leave(second)
+    await cancel(still, tenant)
+    await still.faults()
+    await still.store.executor.start()
+    await still.until_waiting(tenant, "CANCELLING")
+    still.site.hurry()
+
+
+async def test_a_draft_that_a_lost_request_should_submit_is_not_taken_for_submitted(
+    still: Shop,
+) -> None:
+    """It is looked at as a draft still: the request may come as long as it ever could."""
+    entry = "POS Opening Entry"
+    await still.faults({"method": "POST", "doctype": entry, "status": 417})
+    worker = await still.drive(drain_seconds=0.1)
+    tenant = await still.order(NAME)
+    assert await still.rest(tenant) == [TenantState.PARTIAL]
+    await still.store.engine.send(make(entry, "POS-OPE-KS-1", draft_of_till()))
+    before = still.site.arrivals("PUT", entry)
+    await still.faults({"method": "PUT", "doctype": entry, "hang_seconds": 60})
+    await still.again(tenant, step_key=TILL)
+    await still.site.arrived("PUT", entry, before + 1)
+    await still.open()
+    await still.leave(worker)
+    await cancel(still, tenant)
+    await still.store.executor.start()
+    await still.until_waiting(tenant, "CANCELLING")
+    assert not [each for each in await still.lines(tenant) if "as it was wanted" in each]
+    still.site.hurry()
 
 
 async def test_nothing_is_closed_while_the_engine_cant_be_asked(

@@ -14,7 +14,7 @@ from server.erpnext.timeouts import Timeouts
 from server.erpnext.undo import removing
 from server.executor import context
 from server.model.states import LogLevel, TenantState
-from tests.server.executor.scene import TILL, TILL_USER
+from tests.server.executor.scene import TILL, draft_of_till
 from tests.server.executor.test_removing import NAME, made_by_tenant, removed, sell
 from tests.server.executor.test_unknown_everywhere import WAYS
 
@@ -126,16 +126,7 @@ async def test_the_submission_of_a_draft_of_the_till_loses_its_answer(shop: Shop
     await shop.faults({"method": "POST", "doctype": entry, "status": 417})
     tenant = await shop.order(NAME)
     assert await shop.rest(tenant) == [TenantState.PARTIAL]
-    draft = {
-        "name": "POS-OPE-KS-1",
-        "period_start_date": "2026-11-23 08:00:00",
-        "posting_date": "2026-11-23",
-        "company": NAME,
-        "pos_profile": "POS KS",
-        "user": TILL_USER,
-        "balance_details": [{"mode_of_payment": "Cash", "opening_amount": 0}],
-    }
-    await shop.store.engine.send(make(entry, "POS-OPE-KS-1", draft))
+    await shop.store.engine.send(make(entry, "POS-OPE-KS-1", draft_of_till()))
     await faults(shop, ("PUT", entry), **WAYS[way])
     await shop.again(tenant, step_key=TILL)
     await shop.must_complete(tenant)

@@ -13,6 +13,9 @@ COST_CENTER_LENGTH = 140
 MAX_COMPANY_NAME = COST_CENTER_LENGTH - 3 - MAX_ABBREVIATION
 
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
+# Marks that only choose how the character before them is drawn, such as the one that follows
+# many emoji: they have no weight in the collation, and no combining class in Unicode.
+_NO_WEIGHT = re.compile("[\u034f\u180b-\u180d\ufe00-\ufe0f]")
 # Letters that utf8mb4_unicode_ci takes for plain ones though Unicode does not decompose them
 # (UCA 4.0.0, which the collation is built on).
 _PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe"})
@@ -34,7 +37,7 @@ def fold_name(name: str) -> str:
     if name.isascii():
         return name.strip().lower()  # what is below, where there is nothing to decompose
     # Before decomposing, which would turn some letters beyond the BMP into plain ones.
-    plain = _BEYOND_BMP.sub("\ufffd", name.strip())
+    plain = _NO_WEIGHT.sub("", _BEYOND_BMP.sub("\ufffd", name.strip()))
     decomposed = unicodedata.normalize("NFKD", plain).casefold()
     decomposed = unicodedata.normalize("NFKD", decomposed).translate(_PLAIN)
     kept = (

@@ -82,6 +82,8 @@ def test_an_abbreviation_of_another_case_folds_to_the_one_that_is_taken() -> Non
         ("Łódź Ø Đ", "lodz o d"),
         ("A\u200bcme", "acme"),
         ("Acme 🏪", "acme 😀"),
+        ("Acme \u2764\ufe0f", "acme \u2764"),  # with and without the sign for "in colour"
+        ("Acme 🛍\ufe0f", "acme 🏪"),
         ("\U0001d400cme", "🏪cme"),  # a letter beyond U+FFFF is as good as an emoji
     ],
 )

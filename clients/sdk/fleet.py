@@ -40,7 +40,12 @@ class FleetCalls(Calling):
         return list((await self._call(self._fleet.ListEngines, request)).engines)
 
     async def accept_site(
-        self, engine_id: str, *, reason: str = "", validate_only: bool = False
+        self,
+        engine_id: str,
+        *,
+        reason: str = "",
+        validate_only: bool = False,
+        request_id: str | None = None,
     ) -> AcceptSiteResponse:
         """Say that an engine's site is right as it is, though it changed or lost Companies.
 
@@ -48,9 +53,13 @@ class FleetCalls(Calling):
             engine_id: Its id in the engines file.
             reason: Why, for the audit.
             validate_only: Only say what it would be about.
+            request_id: Names this order; made here if it is left out.
         """
         request = fleet_pb2.AcceptSiteRequest(
-            engine_id=engine_id, reason=reason, validate_only=validate_only
+            engine_id=engine_id,
+            reason=reason,
+            validate_only=validate_only,
+            request_id=self._order_id(request_id),
         )
         return await self._call(self._fleet.AcceptSite, request)
 

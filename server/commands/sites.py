@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.access.policy import demand_any
-from server.commands.asked import demand_person
+from server.commands.asked import demand_person, request_key
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk
 from server.errors import InvalidInput, NotFound, Violation
 from server.model.actor import Right
 from server.model.states import GateState
 from server.store.site_operations import SiteAccepted
-from server.validation import validate_reason
+from server.validation import validate_reason, validate_request_id
 
 if TYPE_CHECKING:
     from server.model.actor import Actor
@@ -85,7 +85,7 @@ class SiteOrders(OrderDesk):
 
     @audited("AcceptSite")
     async def accept_site(
-        self, actor: Actor, engine_id: str, *, reason: str = ""
+        self, actor: Actor, engine_id: str, *, reason: str = "", request_id: str = ""
     ) -> SiteInQuestion:
         """Accept an engine's site as it is: its identity, and that Companies are gone from it.
 
@@ -96,19 +96,27 @@ class SiteOrders(OrderDesk):
             actor: Who says so.
             engine_id: Of which engine.
             reason: Why, for the audit.
+            request_id: Names the order, or "": repeated, it accepts nothing that came since.
 
         Returns:
-            The site as it stood before.
+            The site as it stood before; of a repeated order as it stands now.
 
         Raises:
-            InvalidInput: if no engine is named, or the reason is too long.
+            InvalidInput: if no engine is named, the reason is too long, or the request id names
+                another order.
             NotAllowed: for the reconciler, or not the caller's to decide.
             NotFound: if there is no such engine.
             StoreUnavailable: if the database can't write.
         """
-        validate_reason(reason)
+        reason = validate_reason(reason)
+        request_id = validate_request_id(request_id)
         seen = await self.look_at_site(actor, engine_id)
-        await self._database.submit(SiteAccepted(site=seen.site, at=self._now()))
+        key = request_key(
+            actor, "AcceptSite", request_id, {"engine_id": engine_id, "reason": reason}
+        )
+        if await self._replayed(key) is not None:
+            return replace(seen, accepted=True)
+        await self._database.submit(SiteAccepted(site=seen.site, at=self._now(), request=key))
         _log.warning("site.accepted", tenant="", site=seen.site, actor=actor.name)
         return replace(seen, accepted=True)
 

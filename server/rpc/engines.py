@@ -47,7 +47,9 @@ class Engines(Answering):
             if request.validate_only:
                 return _in_question(await self._commands.look_at_site(actor, request.engine_id))
             return _in_question(
-                await self._commands.accept_site(actor, request.engine_id, reason=request.reason)
+                await self._commands.accept_site(
+                    actor, request.engine_id, reason=request.reason, request_id=request.request_id
+                )
             )
 
         return await self._answer(context, "AcceptSite", accept)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from server.store.operations import RequestKey
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTake:
@@ -68,10 +70,15 @@ class IdentitySeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteAccepted:
-    """A person says that the site is right as it is: forget who it was and what vanished."""
+    """A person says that the site is right as it is: forget who it was and what vanished.
+
+    Attributes:
+        request: Names the order, so that a repeated one is refused; None if it can't be.
+    """
 
     site: str
     at: datetime
+    request: RequestKey | None = None
 
 
 SiteOperation = ProbeTake | ProbeReturn | WaveChange | SitePause | IdentitySeen | SiteAccepted

@@ -19,17 +19,46 @@ from server.store.site_operations import (
     SitePause,
     WaveChange,
 )
-from server.store.tables import ENGINES
+from server.store.tables import ENGINES, REQUESTS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Update
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection, Insert, Table, Update
 
     from server.store.operations import GateOperation
 
 
 def change_site(connection: Connection, op: SiteOperation) -> bool:
     """Write about a site; False where the row says that somebody else was first."""
+    if isinstance(op, SiteAccepted) and not _is_new(connection, op):
+        return False
     return connection.execute(_statement(op)).rowcount == 1
+
+
+def _is_new(connection: Connection, op: SiteAccepted) -> bool:
+    """Remember an order; False if it was given before."""
+    request = op.request
+    if request is None:
+        return True
+    row = {
+        "caller": request.caller,
+        "method": request.method,
+        "request_id": request.request_id,
+        "body_hash": request.body_hash,
+        # It is about a site, and no one tenant of it.
+        "tenant_id": "",
+        "created_at": op.at,
+    }
+    remembered = connection.execute(_insert(connection, REQUESTS, row))
+    return remembered.rowcount == 1
+
+
+def _insert(connection: Connection, table: Table, row: Mapping[str, object]) -> Insert:
+    """Return what adds a row where there is none of its key."""
+    if connection.dialect.name == "sqlite":
+        return sqlite_insert(table).values(row).on_conflict_do_nothing()
+    return postgresql_insert(table).values(row).on_conflict_do_nothing()
 
 
 def _statement(op: SiteOperation) -> Update:
@@ -83,17 +112,13 @@ def put_gate(connection: Connection, op: GateOperation) -> None:
 
 def ensure_engine(connection: Connection, op: GateOperation) -> None:
     """Make a site's row if it has none; an existing one keeps its gate."""
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    row = {
+        "site": op.site,
+        "gate": op.gate,
+        "gate_code": op.code,
+        "gate_message": op.message,
+        "gate_since": op.at,
+        "next_probe_at": op.next_probe_at,
+    }
     # Several servers start on one empty database at the same moment.
-    connection.execute(
-        insert(ENGINES)
-        .values(
-            site=op.site,
-            gate=op.gate,
-            gate_code=op.code,
-            gate_message=op.message,
-            gate_since=op.at,
-            next_probe_at=op.next_probe_at,
-        )
-        .on_conflict_do_nothing()
-    )
+    connection.execute(_insert(connection, ENGINES, row))

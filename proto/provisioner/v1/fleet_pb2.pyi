@@ -321,22 +321,28 @@ class AcceptSiteRequest(_message.Message):
     ENGINE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     engine_id: _builtins.str
     """Id of the engine in the engines file."""
     reason: _builtins.str
     """Why, for the audit; at most 500 characters."""
     validate_only: _builtins.bool
     """Only say what it would be about; nothing is changed."""
+    request_id: _builtins.str
+    """1 to 128 printable characters that name this order; empty: given again it is
+    a new word, about the site as it is then.
+    """
     def __init__(
         self,
         *,
         engine_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_id", b"engine_id", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_id", b"engine_id", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,7 +360,7 @@ class AcceptSiteResponse(_message.Message):
     """Whether it is accepted now; false with `validate_only`."""
     @_builtins.property
     def site(self) -> _engines_pb2.SiteInQuestion:
-        """The site as it stood before."""
+        """The site as it stood before; of a repeated order as it stands now."""
 
     def __init__(
         self,

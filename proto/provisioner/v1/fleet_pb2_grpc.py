@@ -118,7 +118,8 @@ class FleetServiceServicer:
         """Says, as a person, that an engine's site is right as it is, though it was set
         up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
         gate opens within seconds if nothing else is wrong. For administrators; in
-        the audit. Given again it is the same word, about the site as it is then.
+        the audit. Repeated with its `request_id` it is the same word, about the site
+        as it was: what happened to the site since is not accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,8 @@ class FleetServiceStub:
     """Says, as a person, that an engine's site is right as it is, though it was set
     up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
     gate opens within seconds if nothing else is wrong. For administrators; in
-    the audit. Given again it is the same word, about the site as it is then.
+    the audit. Repeated with its `request_id` it is the same word, about the site
+    as it was: what happened to the site since is not accepted.
     """
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -109,7 +110,8 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says, as a person, that an engine's site is right as it is, though it was set
         up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
         gate opens within seconds if nothing else is wrong. For administrators; in
-        the audit. Given again it is the same word, about the site as it is then.
+        the audit. Repeated with its `request_id` it is the same word, about the site
+        as it was: what happened to the site since is not accepted.
         """
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _aio.Server) -> None: ...

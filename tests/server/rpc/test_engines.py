@@ -17,6 +17,7 @@ from server.model.actor import Actor, Role
 from server.model.identifiers import TenantId
 from server.model.states import GateState
 from server.store.operations import GateOperation
+from server.store.site_operations import IdentitySeen
 from tests.server.rpc.conftest import NOW
 from tests.server.rpc.failing import failure
 
@@ -93,6 +94,30 @@ async def test_a_person_accepts_a_site_with_a_reason_that_is_kept(rig: Rig) -> N
     assert _rows(rig, "SELECT accepted_at FROM engines") != [(None,)]
     kept = _rows(rig, "SELECT target, reason, outcome FROM audit WHERE action = 'AcceptSite'")
     assert kept == [("main", "moved on Monday", "OK")]
+
+
+async def test_a_word_on_a_site_that_is_repeated_accepts_nothing_that_came_since(rig: Rig) -> None:
+    stub = FleetServiceStub(rig.channel)
+    await rig.database.submit(
+        GateOperation(site="site", at=NOW, gate=GateState.UP, code="", message="")
+    )
+    word = fleet_pb2.AcceptSiteRequest(engine_id="main", reason="moved", request_id="one")
+    assert (await stub.AcceptSite(word)).accepted
+    # The site is known anew, and so would be the next one in its place.
+    seen = await rig.database.submit(IdentitySeen(site="site", identity="set up on Monday"))
+    assert seen.applied
+    assert (await stub.AcceptSite(word)).accepted
+    assert _rows(rig, "SELECT identity FROM engines") == [("set up on Monday",)]
+    other = fleet_pb2.AcceptSiteRequest(engine_id="main", reason="again", request_id="one")
+    failed = await failure(stub.AcceptSite(other))
+    assert (failed.code, failed.reason) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "REQUEST_ID_REUSED",
+    )
+    other.request_id = "x" * 200
+    assert (await failure(stub.AcceptSite(other))).fields == ("request_id",)
+    assert (await stub.AcceptSite(fleet_pb2.AcceptSiteRequest(engine_id="main"))).accepted
+    assert _rows(rig, "SELECT identity FROM engines") == [(None,)]
 
 
 @pytest.mark.parametrize(

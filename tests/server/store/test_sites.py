@@ -14,10 +14,12 @@ from server.model.states import GateState
 from server.store.operations import (
     GateOperation,
     Refusal,
+    RequestKey,
     SlotFree,
     TenantOperation,
     WorkerOperation,
 )
+from server.store.site_operations import SiteAccepted
 from tests.server.store.scene import LEASE, NOON, OTHER_SITE, SITE, later, logs, take
 
 if TYPE_CHECKING:
@@ -179,6 +181,20 @@ async def test_registering_a_site_makes_its_row_and_leaves_a_known_one_alone(
         SITE: GateState.DOWN,
         OTHER_SITE: GateState.UP,
     }
+
+
+async def test_a_site_is_accepted_once_by_one_order_also_where_two_come_together(
+    scene: Scene,
+) -> None:
+    await scene.gate()
+    key = RequestKey(caller="jane", method="AcceptSite", request_id="one", body_hash="same")
+    word = SiteAccepted(site=SITE, at=NOON, request=key)
+    answers = await asyncio.gather(*(scene.submit(word) for _ in range(3)))
+    assert sorted(answer.applied for answer in answers) == [False, False, True]
+    known = await scene.database.reads.request("jane", "AcceptSite", "one")
+    assert known is not None
+    assert (known.body_hash, known.tenant_id) == ("same", "")
+    await scene.written(SiteAccepted(site=SITE, at=NOON))
 
 
 async def test_a_heartbeat_renews_the_row_and_the_last_one_ends_it(scene: Scene) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.requests import get
 from server.erpnext.seeing import document_of, text
+from server.erpnext.site import LOOKED_AT
+from server.erpnext.site import STEP_KEY as CHECK_KEY
 from server.model.difference import Difference
 from server.model.naming import Names
 from server.model.step_context import AnswerKind, Found
@@ -65,13 +67,14 @@ class Company:
 async def company_of(context: StepContext) -> Company | None:
     """Return the tenant's Company, or None while there is none yet.
 
-    Read from step_2's outputs; asked anew where there are none, such as when that step was
-    carried over from a run whose record was lost.
+    Read from step_2's outputs; asked anew where there are none, and where that step was carried
+    over from an earlier run: people change a Company between two runs, as errors ask them to.
     """
     outputs = context.outputs(STEP_KEY)
-    if "company" in outputs and outputs.get("abbreviation"):
+    known = "company" in outputs and bool(outputs.get("abbreviation"))
+    if known and (_PLANNED in outputs or _is_of_this_run(context, outputs)):
         return _from_outputs(outputs)
-    if context.abbreviation is None:
+    if context.abbreviation is None and not known:
         return None
     answer = await context.read(get("Company", context.spec.company_name))
     if answer.kind is AnswerKind.MISSING:
@@ -79,8 +82,14 @@ async def company_of(context: StepContext) -> Company | None:
     return _from_outputs(company_outputs(document_of(answer)))
 
 
+def _is_of_this_run(context: StepContext, outputs: Mapping[str, str]) -> bool:
+    # Each run looks at the site itself, first of all.
+    looked = context.outputs(CHECK_KEY).get(LOOKED_AT, "")
+    return outputs.get(LOOKED_AT, "") >= looked
+
+
 def company_outputs(document: JsonObject) -> dict[str, str]:
-    """Return what step_2 leaves for later steps and for people."""
+    """Return what of a Company later steps and people need."""
     outputs = {
         "company": text(document, "name"),
         "abbreviation": text(document, "abbr"),

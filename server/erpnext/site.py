@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from server.model.step_context import StepContext
 
 STEP_KEY = "step_0_engine_check"
+# The output that says when a step looked; in UTC, so that the later one is the greater text.
+LOOKED_AT = "checked_at"
 # A run can wait for hours between two steps; in this time nothing is taken from us unseen.
 _FRESH = timedelta(minutes=2)
 TIME_ZONE_REQUEST = call("frappe.client.get_time_zone")
@@ -71,7 +73,7 @@ async def site_of(context: StepContext) -> Site:
         zone=load_zone(outputs["time_zone"]),
         country=outputs["country"],
         frappe_version=outputs["frappe_version"],
-        checked_at=_moment(outputs.get("checked_at", "")),
+        checked_at=_moment(outputs.get(LOOKED_AT, "")),
         charts=tuple(each for each in outputs.get("charts", "").split("\n") if each),
     )
 
@@ -102,7 +104,7 @@ async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str,
         "frappe_version": versions.frappe,
         "time_zone": load_zone(str(name)).key,
         "country": await _country(context),
-        "checked_at": context.now().isoformat(),
+        LOOKED_AT: context.now().isoformat(),
         "item_naming_by": text(stock_settings, "item_naming_by"),
     }
     return outputs, (versions.note,) if versions.note else ()

@@ -17,7 +17,7 @@ from server.erpnext.making import make_named
 from server.erpnext.masters import charts_in, charts_request
 from server.erpnext.requests import call, get, make, rows
 from server.erpnext.seeing import compared, conflict, document_of, rows_of, seen, text
-from server.erpnext.site import site_of
+from server.erpnext.site import LOOKED_AT, site_of
 from server.errors import EngineError
 from server.model.difference import MADE_BY, Difference
 from server.model.naming import (
@@ -84,7 +84,7 @@ class CompanyStep:
             done=not unbound,
             missing=(_binding(company.abbreviation),) if unbound else (),
             documents=(company.document,),
-            outputs=company_outputs(document),
+            outputs={**company_outputs(document), LOOKED_AT: context.now().isoformat()},
         )
 
     async def foresee(self, context: StepContext, found: Found) -> Found:

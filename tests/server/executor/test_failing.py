@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from server.model.budget import MAX_TRIES, Pacing
 from server.model.states import ErrorClass, RunState, StepState, TenantState
 from tests.server.executor.scene import COMPANY, TILL, WAREHOUSE
@@ -112,6 +114,27 @@ async def test_a_permanent_error_fails_at_once_and_continue_completes(shop: Shop
 
     await shop.proceed(tenant)
     await shop.must_complete(tenant)
+
+
+@pytest.mark.parametrize("field", ["default_cash_account", "write_off_account", "cost_center"])
+async def test_what_a_person_sets_in_the_company_is_seen_by_continue(
+    shop: Shop, field: str
+) -> None:
+    """The step that looked at the Company is carried over: it saw it as it was before."""
+    await shop.faults({"method": "POST", "doctype": "Account", "status": 417})
+    tenant = await shop.order()
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    await shop.faults()
+    company = shop.site.site.require("Company", "Kijani Stores")
+    right, company[field] = company[field], None
+    await shop.again(tenant)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    chart = await step(shop, tenant, "step_3_chart_of_accounts")
+    assert chart.error_code == "COMPANY_DEFAULT_MISSING"
+    company[field] = right
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
+    assert (await step(shop, tenant, COMPANY)).carried_from is not None
 
 
 async def test_an_optional_step_that_fails_leaves_a_usable_tenant_and_the_reason(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from server.erpnext.codes import Code
 from server.erpnext.requests import get
-from server.erpnext.seeing import document_of, text
+from server.erpnext.seeing import conflict, document_of, text
 from server.erpnext.site import LOOKED_AT
 from server.erpnext.site import STEP_KEY as CHECK_KEY
 from server.model.difference import Difference
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from server.erpnext.requests import JsonObject
+    from server.errors import EngineError
     from server.model.spec import TenantSpec
     from server.model.step_context import StepContext
 
@@ -69,6 +71,9 @@ async def company_of(context: StepContext) -> Company | None:
 
     Read from step_2's outputs; asked anew where there are none, and where that step was carried
     over from an earlier run: people change a Company between two runs, as errors ask them to.
+
+    Raises:
+        EngineError: COMPANY_VANISHED, with a hold, where that earlier run's is gone.
     """
     outputs = context.outputs(STEP_KEY)
     known = "company" in outputs and bool(outputs.get("abbreviation"))
@@ -78,6 +83,8 @@ async def company_of(context: StepContext) -> Company | None:
         return None
     answer = await context.read(get("Company", context.spec.company_name))
     if answer.kind is AnswerKind.MISSING:
+        if known:
+            raise vanished(context.spec)
         return None
     return _from_outputs(company_outputs(document_of(answer)))
 
@@ -86,6 +93,18 @@ def _is_of_this_run(context: StepContext, outputs: Mapping[str, str]) -> bool:
     # Each run looks at the site itself, first of all.
     looked = context.outputs(CHECK_KEY).get(LOOKED_AT, "")
     return outputs.get(LOOKED_AT, "") >= looked
+
+
+def vanished(spec: TenantSpec) -> EngineError:
+    """Return the error of a Company that was there once and is gone."""
+    return conflict(
+        Code.COMPANY_VANISHED,
+        f"The Company {spec.company_name!r} was there once and is gone. It is not made "
+        "again by itself. Look where it went (a restored backup? the wrong site? "
+        "deleted by hand?). To have a new, empty one made: provisioner retry TENANT --step "
+        "step_2_company",
+        hold=True,
+    )
 
 
 def company_outputs(document: JsonObject) -> dict[str, str]:

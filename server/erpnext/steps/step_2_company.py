@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import STEP_KEY, company_outputs, planned_outputs
+from server.erpnext.company import STEP_KEY, company_outputs, planned_outputs, vanished
 from server.erpnext.health import USER_REQUEST
 from server.erpnext.making import make_named
 from server.erpnext.masters import charts_in, charts_request
@@ -116,14 +116,7 @@ class CompanyStep:
             api_user=site.api_user,
         )
         if verdict is CompanyVerdict.VANISHED:
-            raise conflict(
-                Code.COMPANY_VANISHED,
-                f"The Company {spec.company_name!r} was there once and is gone. It is not made "
-                "again by itself. Look where it went (a restored backup? the wrong site? "
-                "deleted by hand?). To have a new, empty one made: provisioner retry TENANT --step "
-                "step_2_company",
-                hold=True,
-            )
+            raise vanished(spec)
         return Found(done=False, missing=(Difference(doctype="Company", name=spec.company_name),))
 
 

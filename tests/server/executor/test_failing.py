@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from server.erpnext.requests import delete
 from server.model.budget import MAX_TRIES, Pacing
 from server.model.states import ErrorClass, RunState, StepState, TenantState
 from tests.server.executor.scene import COMPANY, TILL, WAREHOUSE
@@ -135,6 +136,24 @@ async def test_what_a_person_sets_in_the_company_is_seen_by_continue(
     await shop.proceed(tenant)
     await shop.must_complete(tenant)
     assert (await step(shop, tenant, COMPANY)).carried_from is not None
+
+
+async def test_continue_holds_a_tenant_whose_company_is_gone_since_the_run_before(
+    shop: Shop,
+) -> None:
+    """Promise 8, where the step that would notice is carried over."""
+    await shop.faults({"method": "POST", "doctype": "Account", "status": 417})
+    tenant = await shop.order()
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    await shop.faults()
+    await shop.store.engine.send(delete("Company", "Kijani Stores"))
+    await shop.proceed(tenant)
+    await shop.rest(tenant)
+    chart = await step(shop, tenant, "step_3_chart_of_accounts")
+    assert chart.error_code == "COMPANY_VANISHED"
+    record = await shop.record(tenant)
+    assert record.tenant.hold is not None
+    assert not await shop.belongings("Kijani Stores")
 
 
 async def test_an_optional_step_that_fails_leaves_a_usable_tenant_and_the_reason(

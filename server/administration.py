@@ -20,6 +20,7 @@ from server.access.passwords import Passwords, weakness
 from server.access.policy import admit
 from server.access.users import Users
 from server.errors import InvalidInput, NotFound, ProvisionerError, StoreUnavailable, Violation
+from server.model.access import MEMBER_ROLES
 from server.model.actor import LOCAL, Role
 from server.program import error_object
 from server.settings import ensure_database_directory, load_settings
@@ -166,9 +167,14 @@ async def set_disabled(office: Office, *, email: str, disabled: bool) -> Result:
 
 async def join(office: Office, *, email: str, tenant: str, member_role: str) -> Result:
     """Make a user a member of a tenant."""
+    word = member_role.strip().upper()
+    if word not in MEMBER_ROLES:
+        # Old clients send free text, and get what it is worth; here it is a slip of the pen.
+        says = f"must be {', '.join(MEMBER_ROLES[:-1])} or {MEMBER_ROLES[-1]}."
+        raise InvalidInput((Violation(field="--as", description=says),))
     user = await office.users.find(email)
     (tenant_id,) = await _checked_tenants(office, [tenant])
-    await office.users.join(_by(), user, tenant_id, member_role)
+    await office.users.join(_by(), user, tenant_id, word)
     return Result(code=DONE, facts=await _again(office, user))
 
 

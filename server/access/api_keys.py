@@ -95,10 +95,12 @@ class ApiKeys:
             expires_at=now + timedelta(days=days),
             revoked_at=None,
         )
+        where = "all tenants" if tenants is None else ", ".join(sorted(tenants))
+        noted = f"as {role.value} for {days} days, {where}"
         await self._store.add_api_key(
             key,
             secret_hash=_hash(secret),
-            entry=entry(by, now, action="CreateKey", target=f"key:{name}"),
+            entry=entry(by, now, action="CreateKey", target=f"key:{name}", reason=noted),
         )
         return NewKey(key=key, text=SecretStr(f"{PREFIX}{key.id}_{secret}"))
 

@@ -121,7 +121,13 @@ class Users:
                     user,
                     password_hash=password_hash,
                     memberships=memberships,
-                    entry=entry(by, now, action="AddUser", target=user.email),
+                    entry=entry(
+                        by,
+                        now,
+                        action="AddUser",
+                        target=user.email,
+                        reason=_as(user.role, all_tenants=user.all_tenants),
+                    ),
                 )
             except AlreadyExists as error:
                 if error.code != "CODE_TAKEN":
@@ -167,7 +173,8 @@ class Users:
 
     async def set_role(self, by: Actor, user: User, role: Role, *, all_tenants: bool) -> None:
         """Let a user do more, or less."""
-        await self._change(by, user, "SetRole", {"role": role, "all_tenants": all_tenants})
+        values = {"role": role, "all_tenants": all_tenants}
+        await self._change(by, user, "SetRole", values, reason=_as(role, all_tenants=all_tenants))
 
     async def disable(self, by: Actor, user: User) -> None:
         """Let a user in no more."""
@@ -230,12 +237,23 @@ class Users:
         self._changed()
 
     async def _change(
-        self, by: Actor, user: User, action: str, values: Mapping[str, object]
+        self,
+        by: Actor,
+        user: User,
+        action: str,
+        values: Mapping[str, object],
+        *,
+        reason: str = "",
     ) -> None:
         now = self._now()
-        noted = entry(by, now, action=action, target=user.email)
+        noted = entry(by, now, action=action, target=user.email, reason=reason)
         await self._store.change_user(user.id, now, values, entry=noted)
         self._changed()
+
+
+def _as(role: Role, *, all_tenants: bool) -> str:
+    """Say for the audit what a user may do from now on: a role without it tells nobody."""
+    return f"as {role.value}, {'all tenants' if all_tenants else 'members only'}"
 
 
 def check_email(email: str) -> str:

@@ -112,6 +112,8 @@ class AuditEntry:
 
 DONE = "OK"
 
+# Words of the old API that mean something; it takes others, too.
+MEMBER_ROLES = ("OWNER", "ADMIN", "MANAGER", "CASHIER", "VIEWER")
 _FULL = {"OWNER": Role.ADMIN, "ADMIN": Role.ADMIN, "MANAGER": Role.OPERATOR}
 
 

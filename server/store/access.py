@@ -189,8 +189,11 @@ class AccessStore:
                     MEMBERSHIPS.c.user_id == user_id, MEMBERSHIPS.c.tenant_id == tenant_id
                 )
             )
+            if gone.rowcount == 0:
+                # Nothing was ended, and the audit must not say so.
+                return False
             _note(connection, entry)
-            return gone.rowcount > 0
+            return True
 
         return await self._write(write)
 

@@ -14,10 +14,11 @@ from sqlalchemy import text
 
 from server import administration as office
 from server.__main__ import reconcile
-from server.program import EXIT_DONE, EXIT_NOT_REACHABLE, EXIT_WRONG_USE
+from server.program import EXIT_DONE, EXIT_NOT_FOUND, EXIT_NOT_REACHABLE, EXIT_WRONG_USE
 from server.store.database import Database
 from server.upkeep import accept_site, db_backup, db_restored, db_upgrade
 from tests.support import postgres
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,14 @@ async def test_the_first_administrator_may_be_made_before_the_first_start(tmp_pa
     made = await asyncio.to_thread(partial(add, existing=False))
     assert made.code == EXIT_DONE
     assert await asyncio.to_thread(listed, url) == EXIT_DONE
+
+
+@pytest.mark.parametrize(("word", "code"), [("OWNR", EXIT_WRONG_USE), ("owner", EXIT_NOT_FOUND)])
+async def test_a_mistyped_role_of_a_member_is_refused(word: str, code: int, tmp_path: Path) -> None:
+    url = await copied_store(tmp_path / "p.db")
+    work = partial(office.join, email="jane@example.com", tenant="x", member_role=word)
+    join = partial(office.in_office, work, method="ManageUsers", config=None, database_url=url)
+    assert (await asyncio.to_thread(join)).code == code
 
 
 def test_a_database_that_an_upgrade_makes_is_its_owner_s_only(tmp_path: Path) -> None:

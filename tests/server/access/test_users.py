@@ -175,14 +175,28 @@ async def test_each_change_of_who_may_come_in_has_a_row_in_the_audit(
     user = await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
     await access.users.join(LOCAL, user, MINE, "OWNER")
     await access.users.disable(LOCAL, user)
+    await access.users.set_role(LOCAL, user, Role.ADMIN, all_tenants=False)
     await access.keys.create(LOCAL, name="ci", role=Role.ADMIN)
     rows = await access.store.audit(limit=100)
-    assert {(row.actor, row.action, row.target, row.outcome) for row in rows} == {
-        ("local", "AddUser", "jane@example.com", "OK"),
-        ("local", "AddMember", MINE, "OK"),
-        ("local", "DisableUser", "jane@example.com", "OK"),
-        ("local", "CreateKey", "key:ci", "OK"),
+    assert all((row.actor, row.outcome) == ("local", "OK") for row in rows)
+    assert {(row.action, row.target, row.reason) for row in rows} == {
+        ("AddUser", "jane@example.com", "as OPERATOR, members only"),
+        ("AddMember", MINE, "jane@example.com as OWNER"),
+        ("DisableUser", "jane@example.com", ""),
+        ("SetRole", "jane@example.com", "as ADMIN, members only"),
+        ("CreateKey", "key:ci", "as ADMIN for 90 days, all tenants"),
     }
+
+
+async def test_what_could_not_be_ended_is_not_in_the_audit_as_done(
+    database: Database, tmp_path: Path
+) -> None:
+    access = await opened(database, tmp_path)
+    user = await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+    with pytest.raises(NotFound):
+        await access.users.leave(LOCAL, user, MINE)
+    actions = [row.action for row in await access.store.audit(limit=100)]
+    assert actions == ["AddUser"]
 
 
 async def test_the_first_administrator_is_made_once_and_keeps_his_password(

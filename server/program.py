@@ -91,7 +91,14 @@ def stop_signals() -> asyncio.Event:
 
 def report(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     """Say what came of it, to people or to scripts."""
-    say(json.dumps(facts, ensure_ascii=False, default=str) if as_json else text)
+    say(json.dumps(facts, ensure_ascii=False, default=str) if as_json else plain(text))
+
+
+def plain(text: str) -> str:
+    """Return lines with what a terminal would act upon escaped: names come from elsewhere."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text
+    )
 
 
 def say(text: str) -> None:

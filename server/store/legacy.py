@@ -93,7 +93,8 @@ def _only_reading(url: URL) -> URL:
     file = Path(url.database or "")
     if not file.is_file():
         raise StoreUnavailable(f"There is no file {file}. Check --from.")
-    return url.set(database=f"file:{file}", query={"mode": "ro", "uri": "true"})
+    # A name may hold what means something in a uri: another file would be read.
+    return url.set(database=file.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
 
 
 def _columns(connection: Connection) -> dict[str, set[str]]:
@@ -109,7 +110,7 @@ def _columns(connection: Connection) -> dict[str, set[str]]:
 async def _rows(connection: AsyncConnection, table: str) -> list[dict[str, Any]]:
     query = text(f"SELECT * FROM {table}")  # noqa: S608 - one of two names of ours
     rows = (await connection.execute(query)).mappings()
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    return [_storable({str(name): value for name, value in row.items()}) for row in rows]
 
 
 def _tenant(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> LegacyTenant:
@@ -121,7 +122,8 @@ def _tenant(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> LegacyTena
     return LegacyTenant(
         id=str(row["id"]),
         code=str(row.get("tenant_code") or ""),
-        name=str(row["name"] or ""),
+        # Anything else is no name, whatever Python would write for it.
+        name=row["name"] if isinstance(row["name"], str) else "",
         country_code=str(row.get("country_code") or "KE"),
         engine=str(row.get("engine") or ""),
         word=_tenant_word(row.get("provisioning_status")),
@@ -199,9 +201,19 @@ def _document(value: object) -> dict[str, Any]:
     if isinstance(value, (str, bytes)):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
+            # Brackets within brackets, as deep as it takes, are as broken as one too few.
             return {}
-    return value if isinstance(value, dict) else {}
+    return _storable(value) if isinstance(value, dict) else {}
+
+
+def _storable(value: Any) -> Any:
+    """Return a value whose texts both databases take: no zero bytes, no halves of characters."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_storable(key): _storable(each) for key, each in value.items()}
+    return [_storable(each) for each in value] if isinstance(value, list) else value
 
 
 def _flag(value: object) -> bool | None:
@@ -216,4 +228,7 @@ def _time(value: object) -> datetime | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        return None  # the first or last day there is, elsewhere

@@ -14,7 +14,13 @@ from sqlalchemy import text
 
 from server import administration as office
 from server.__main__ import reconcile
-from server.program import EXIT_DONE, EXIT_NOT_FOUND, EXIT_NOT_REACHABLE, EXIT_WRONG_USE
+from server.program import (
+    EXIT_DONE,
+    EXIT_NOT_FOUND,
+    EXIT_NOT_REACHABLE,
+    EXIT_WRONG_USE,
+    report,
+)
 from server.store.database import Database
 from server.upkeep import accept_site, db_backup, db_restored, db_upgrade
 from tests.support import postgres
@@ -138,6 +144,13 @@ def test_a_backup_needs_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str
         target = type(tmp_path)(nameless)
         assert db_backup(target, config=None, overrides=given, as_json=False) == EXIT_WRONG_USE
         assert "Name one" in capsys.readouterr().err
+
+
+def test_a_name_from_elsewhere_cannot_act_upon_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report({}, "Duka \x1b[2J\u202e\nÉcole", as_json=False)
+    assert capsys.readouterr().out == "Duka \\x1b[2J\\u202e\nÉcole\n"
 
 
 @pytest.mark.postgres

@@ -78,6 +78,38 @@ async def test_broken_json_is_an_empty_record(tmp_path: Path) -> None:
     assert (tenant.word, tenant.steps) == ("PARTIAL", {})
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"provisioning_steps": "[" * 100_000},
+        {"provisioning_steps": '{"step_2_company": {"error": "\\ud800\\u0000"}}'},
+        {"error_message": "half\0"},
+        {"updated_at": "9999-12-31T23:59:59-14:00"},
+        {"updated_at": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+async def test_an_odd_row_keeps_nobody_back_and_can_be_kept(
+    odd: dict[str, str], tmp_path: Path
+) -> None:
+    # A name that means something in a uri is the file's all the same.
+    url = f"sqlite+aiosqlite:///{tmp_path / 'old#1%20.db'}"
+    onboarding = {"status": "FAILED", **odd}
+    await make_old(url, [{"number": 1, "name": "A", "onboarding": onboarding}])
+    (tenant,) = await read_legacy(url)
+    assert tenant.name == "A"
+    texts = [tenant.evidence, tenant.error_message]
+    texts += [step.error for step in tenant.steps.values()]
+    for each in texts:
+        assert "\0" not in each.encode().decode()
+
+
+async def test_bytes_are_no_name(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'old.db'}"
+    await make_old(url, [{"number": 1, "name": b"\xff\xfe"}])
+    (tenant,) = await read_legacy(url)
+    assert tenant.name == ""
+
+
 async def test_a_run_is_quiet_only_after_its_time(database_url: URL) -> None:
     await make_old(
         database_url,

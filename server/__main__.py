@@ -26,10 +26,10 @@ from server.program import (
     EXIT_DONE,
     EXIT_NOT_WELL,
     EXIT_WRONG_USE,
+    announce,
     complain,
     report,
     run,
-    say,
     stop_signals,
 )
 from server.settings import load_engines, load_settings, read_secret_file
@@ -92,7 +92,7 @@ def standin(*, listen: str, latency: str, site: str) -> int:
     from server.standin.app import run  # noqa: PLC0415 - only this command needs it
 
     def started(url: str) -> None:
-        say(f"Stand-in ERPNext {site} answers at {url}; its documents: {url}/standin/state")
+        announce(f"Stand-in ERPNext {site} answers at {url}; its documents: {url}/standin/state")
 
     try:
         asyncio.run(run(listen, latency, site, started=started))
@@ -143,11 +143,11 @@ async def _serve(
             database_options=database_options(config, overrides, settings),
             demo=demo,
         )
-        say("\n".join(lines))
+        announce("\n".join(lines))
         if demo:
             await show_first_tenant(stack, replace(settings.grpc_address, port=app.grpc_port))
         await stopping.wait()
-        say("Stopping: no more orders are taken, answers under way are waited for.")
+        announce("Stopping: no more orders are taken, answers under way are waited for.")
     return EXIT_DONE
 
 
@@ -188,7 +188,7 @@ async def _reconcile(
             return EXIT_DONE
         stopping = stop_signals()
         await _start_reconciler(stack, core.database, _healer(core, settings), settings)
-        say(f"Sweeping every {settings.sweep_seconds:g} s. Stop with Ctrl-C.")
+        announce(f"Sweeping every {settings.sweep_seconds:g} s. Stop with Ctrl-C.")
         await stopping.wait()
     return EXIT_DONE
 

@@ -10,7 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from server.greeting import address_option, called
-from server.program import say
+from server.program import announce
 from server.settings import EngineConfig, EnginesConfig
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def demo_engines(stack: AsyncExitStack) -> EnginesConfig:
 
 async def show_first_tenant(stack: AsyncExitStack, address: Address) -> None:
     """Provision a first tenant before the reader's eyes, as a caller would."""
-    say(f"\nA first tenant: provisioner start '{_COMPANY}' --watch{address_option(address)}\n")
+    announce(f"\nA first tenant: provisioner start '{_COMPANY}' --watch{address_option(address)}\n")
     watching = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -105,6 +106,12 @@ def say(text: str) -> None:
     """Write a line to stdout, at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def announce(text: str) -> None:
+    """Write a line to stdout, or lose it: who serves must not end for want of a reader or room."""
+    with contextlib.suppress(OSError):
+        say(text)
 
 
 def complain(text: str) -> None:

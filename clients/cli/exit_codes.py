@@ -28,7 +28,8 @@ class ExitCode(IntEnum):
     NOT_FOUND = 5
     # Ctrl-C, as shells count it: 128 + SIGINT. The tenant goes on.
     INTERRUPTED = 130
-    # Who read the output has gone (`| head`), as shells count it: 128 + SIGPIPE.
+    # Who read the output has gone (`| head`), as shells count it: 128 + SIGPIPE; or the disk that
+    # it goes to is full.
     OUTPUT_CLOSED = 141
 
 

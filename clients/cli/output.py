@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from clients.cli.json_view import document
+from clients.cli.streams import drop_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,11 +61,6 @@ class Output:
             return
         for number, line in enumerate(failure.lines()):
             self._errors.print(Text(line, style="" if number else "bold red"), soft_wrap=True)
-
-
-def drop_stdout() -> None:
-    """Send what is still buffered for a closed stdout nowhere, so that exiting stays silent."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Console(Console):

@@ -25,6 +25,7 @@ from clients.cli import (
     order_commands,
     site_command,
     start_command,
+    streams,
     survey_commands,
     tenant_commands,
     users_commands,
@@ -97,19 +98,28 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
+    streams.fill()
     # A locale without UTF-8 must not turn a company's name into a stack trace.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(arguments or ["--help"])
+        return _flushed(_run(arguments or ["--help"]))
     except typer.TyperException as error:
         return _wrong_use(error, as_json=_wants_json(arguments))
     except (KeyboardInterrupt, typer.Abort):
         # Abort: Ctrl-C or Ctrl-D where a password was asked for.
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (OSError, SystemExit) as error:
+        if not streams.lost(error):
+            raise
         return ExitCode.OUTPUT_CLOSED
+
+
+def _flushed(code: int) -> int:
+    # Here, where it can still be told, and not when the interpreter ends.
+    sys.stdout.flush()
+    return code
 
 
 def _run(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from clients.cli import program
-from tests.clients.processes import run
+from clients.cli.exit_codes import ExitCode
+from tests.clients.processes import ROOT, environment, run
 from tests.support.stores import copied_store
 
 
@@ -188,3 +190,47 @@ async def test_a_command_on_the_database_fails_in_json_as_all_do(
     assert (error["code"], error["reason"]) == (code, reason)
     assert result.code in {2, 3, 5}
     assert result.err == ""
+
+
+async def shell(script: str, folder: Path) -> tuple[int, str]:
+    """Run a script of bash with `$P` for the command; what it ended with, and what it said."""
+    url = await copied_store(folder / "p.db")
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", script),
+        env=environment(
+            P=f"{sys.executable} -W error -m clients.cli", PROVISIONER_DATABASE_URL=url
+        ),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+@pytest.mark.parametrize("command", ["db check", "db check --json", "users list", "--help"])
+async def test_an_output_without_room_is_told_and_is_no_tenant_s_fault(
+    command: str, tmp_path: Path
+) -> None:
+    code, said = await shell(f"$P {command} > /dev/full", tmp_path)
+    assert code == ExitCode.OUTPUT_CLOSED
+    assert said == "Error: The output can't be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("command", ["db check", "users list"])
+async def test_a_local_command_whose_reader_has_gone_ends_as_all_do(
+    command: str, tmp_path: Path
+) -> None:
+    # The reader goes before the command can have begun to write.
+    fifo = tmp_path / "fifo"
+    gone = f"mkfifo {fifo}; exec 3<>{fifo}; exec 4>{fifo}; exec 3>&-; $P {command} >&4"
+    code, said = await shell(gone, tmp_path)
+    assert (code, said) == (ExitCode.OUTPUT_CLOSED, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_a_command_works_with_its_streams_closed(closed: str, tmp_path: Path) -> None:
+    assert (await shell(f"$P db check {closed}", tmp_path))[0] == 0
+    code, said = await shell(f"$P users add jane@example.com {closed}", tmp_path)
+    assert (code, "Traceback" in said) == (ExitCode.WRONG_USE, False)

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from server.errors import InvalidInput, Violation
@@ -115,9 +115,9 @@ def _read(token: str, mark: str) -> _Place:
         read_mark, key, tenant_id, stuck = json.loads(text)
         place = _Place(
             after=Position(key=str(key), tenant_id=str(tenant_id)),
-            stuck_before=None if stuck is None else datetime.fromisoformat(stuck),
+            stuck_before=None if stuck is None else datetime.fromisoformat(stuck).astimezone(UTC),
         )
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _no_token("is none of this service") from error
     # A database takes neither a zero byte nor half a surrogate; nobody has such a place.
     if not f"{place.after.key}{place.after.tenant_id}".isprintable():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,23 @@ async def test_a_page_token_is_good_for_its_own_list_only(rig: Rig) -> None:
     rig.service._identify = called_by("somebody else", Role.ADMIN)
     refused = await failure(rig.stub.ListTenants(pb.ListTenantsRequest(page_token=token)))
     assert "as the same caller" in refused.message
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00+23:59", "9999-12-31T23:59-23:59"])
+async def test_a_page_token_with_a_time_beyond_the_calendar_is_none_of_ours(
+    rig: Rig, time: str
+) -> None:
+    for name in NAMES:
+        await rig.start(name)
+    rig.damage("UPDATE tenants SET unsettled_since = '2020-01-01 00:00:00.000000+00:00'")
+    request = pb.ListTenantsRequest(page_size=1, stuck_longer_than=Duration(seconds=1))
+    token = (await rig.stub.ListTenants(request)).next_page_token
+    *place, stuck_before = json.loads(base64.urlsafe_b64decode(f"{token}=="))
+    assert stuck_before
+    request.page_token = base64.urlsafe_b64encode(json.dumps([*place, time]).encode()).decode()
+    refused = await failure(rig.stub.ListTenants(request))
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert set(refused.fields) == {"page_token"}
 
 
 @pytest.mark.parametrize(

@@ -126,13 +126,19 @@ class FleetCalls(Calling):
         """Give the order of a remedy, as a diagnosis named it.
 
         Args:
-            remedy: One that has a call.
+            remedy: One that has a call, and about one tenant.
             request_id: Names this order; made here if it is left out.
 
         Returns:
             Where the tenant stands.
+
+        Raises:
+            ValueError: it has no call, or it is about a whole site (`accept_site`).
         """
-        method = _SERVICE.methods_by_name[remedy.call.rpartition("/")[2]]
+        method = _SERVICE.methods_by_name.get(remedy.call.rpartition("/")[2])
+        if method is None:
+            how = f": {remedy.command}" if remedy.command else f". {remedy.says}"
+            raise ValueError(f"No order to this tenant carries this remedy out{how}")
         request = message_factory.GetMessageClass(method.input_type)()
         # A newer service may name a field that this client does not know.
         json_format.Parse(remedy.request, request, ignore_unknown_fields=True)

@@ -24,6 +24,7 @@ from clients.sdk import (
     Unauthenticated,
     Unreachable,
 )
+from provisioner.v1.diagnosis_pb2 import Remedy
 from provisioner.v1.tenant_pb2 import TenantSpec
 from tests.clients import builders
 from tests.clients.fake_service import FakeService, Fault, Hang, Serving
@@ -62,6 +63,28 @@ async def test_continue_and_retry_send_what_they_were_given(
     (again,) = service.requests["Retry"]
     assert (again.tenant_id, again.step_key, again.request_id) == ("b", "step_2_company", "r")
     assert not again.HasField("expected_revision")
+
+
+@pytest.mark.parametrize(
+    ("remedy", "said"),
+    [
+        (
+            Remedy(
+                call="provisioner.v1.FleetService/AcceptSite",
+                request='{"engine_id": "main"}',
+                command="provisioner accept-site main",
+            ),
+            "remedy out: provisioner accept-site main",
+        ),
+        (Remedy(says="Mend the engines file."), "Mend the engines file."),
+    ],
+)
+async def test_a_remedy_that_no_order_to_a_tenant_carries_out_is_told_in_words(
+    client: ProvisionerClient, service: FakeService, remedy: Remedy, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        await client.carry_out(remedy)
+    assert not service.requests
 
 
 async def test_each_order_gets_a_request_id_of_its_own(

@@ -70,7 +70,7 @@ class Skipping(OrderDesk):
         self, asked: Asked, record: Record, step_key: str
     ) -> TenantOperation | RequestOperation | None:
         entry = self._entry(record)
-        validate_step_key(step_key, entry.blueprint)
+        validate_step_key(step_key, entry.blueprint, required=True)
         kind = entry.blueprint.step(step_key)
         if kind is not None:
             _check_may_skip(asked, kind, entry)

@@ -131,6 +131,15 @@ async def test_a_skip_says_why(desk: Desk) -> None:
     assert [violation.field for violation in caught.value.violations] == ["reason"]
 
 
+async def test_a_skip_names_a_step(desk: Desk) -> None:
+    tenant_id = await desk.stopped({OPTIONAL: StepState.FAILED})
+    with pytest.raises(InvalidInput) as caught:
+        await desk.commands.skip_step(JANE, tenant_id, WHY, step_key="")
+    (wrong,) = caught.value.violations
+    assert wrong.field == "step_key"
+    assert wrong.description.startswith("is missing. Name one: step_0")
+
+
 async def test_what_is_done_or_under_way_or_not_part_of_the_run_is_not_skipped(desk: Desk) -> None:
     moving = await desk.start("Bidii")
     done = await desk.stopped()

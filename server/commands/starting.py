@@ -12,6 +12,7 @@ from server.commands.desk import MAX_LOOKS, OrderDesk
 from server.commands.opening import open_run, started_entry
 from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
 from server.model.actor import Right
+from server.model.elsewhere import is_elsewhere, start_here
 from server.model.identifiers import TenantId, canonical_uuid, new_id
 from server.model.states import Order, TenantState
 from server.store.operations import (
@@ -255,6 +256,8 @@ def _key(actor: Actor, spec: TenantSpec, tenant_id: str, request_id: str) -> Req
 
 def _way_on(tenant: Tenant) -> str:
     """Say what to do about a tenant with another spec, as it stands: no order that is refused."""
+    if is_elsewhere(tenant):
+        return f"to have the company on an engine of this service: {start_here(tenant)}"
     another = "for another one, deprovision the tenant and start one under another id."
     if tenant.state is TenantState.DEPROVISIONED:
         return "send the same one to make the tenant anew, or start one under another id."

@@ -129,6 +129,16 @@ async def test_begin_opens_the_first_run_with_the_options_and_keeps_them(
         await commands.begin(BOSS, tenant_id, options)
 
 
+async def test_a_start_under_the_id_of_a_tenant_elsewhere_names_an_order_that_is_not_refused(
+    commands: Commands,
+) -> None:
+    tenant_id = await elsewhere(commands, "Kijani Stores")
+    with pytest.raises(AlreadyExists) as differs:
+        await commands.start(BOSS, RawSpec(company_name="Kijani Stores"), tenant_id=tenant_id)
+    assert differs.value.code == "SPEC_DIFFERS"
+    assert differs.value.message.endswith(": provisioner start 'Kijani Stores'")
+
+
 async def test_begin_is_refused_where_the_name_is_anothers_or_the_options_differ(
     database: Database, commands: Commands
 ) -> None:

@@ -130,7 +130,7 @@ def clock_ahead(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """Return how far the clock of whoever answered is ahead of ours; None if it did not say."""
     try:
         return parsedate_to_datetime(headers.get("date", "")) - now
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -176,6 +176,6 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
     try:
         # Proxies send dates. Without the answer's own there is no clock to compare with.
         seconds = parsedate_to_datetime(wish) - parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(seconds.total_seconds(), 0.0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
-from server.erpnext.reply import Reply
+from server.erpnext.reply import Reply, clock_ahead
 from server.erpnext.requests import change, delete, get, insert_row, make, rows
 from server.errors import EngineError
 from server.model.states import ErrorClass
@@ -285,6 +286,7 @@ def test_a_duplicate_of_something_else_is_no_success() -> None:
         ("Mon, 23 Nov 2026 12:00:30 GMT", 30.0),
         ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
         ("Tue, 24 Nov 2026 12:00:00 GMT", 600.0),
+        ("Mon, 23 Nov 99999999999999999999 12:00:30 GMT", 60.0),
     ],
 )
 def test_a_rate_limit_is_waited_for_as_long_as_the_engine_asks_within_reason(
@@ -294,6 +296,11 @@ def test_a_rate_limit_is_waited_for_as_long_as_the_engine_asks_within_reason(
     found = error(COMPANY, 429, {"exc_type": "TooManyRequestsError"}, **headers)
     assert found.retry_after_seconds == seconds
     assert not found.ask_prober
+
+
+def test_a_clock_that_tells_no_time_at_all_is_passed_over() -> None:
+    headers = {"date": "Mon, 23 Nov 99999999999999999999 12:00:00 GMT"}
+    assert clock_ahead(headers, datetime.now(UTC)) is None
 
 
 def test_a_date_to_come_again_needs_a_clock_to_compare_with() -> None:

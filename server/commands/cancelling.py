@@ -90,7 +90,10 @@ class Cancelling(OrderDesk):
         if live.gate is not None and live.gate.slot_tenant_id == tenant.id:
             return True
         resources = await self._database.reads.resources(tenant.id)
-        return any(resource.state is ResourceState.INTENDED for resource in resources)
+        return any(
+            resource.state is ResourceState.INTENDED or resource.busy_until is not None
+            for resource in resources
+        )
 
     async def _closed(self, asked: Asked, live: Live, run: Run) -> TenantOperation:
         tenant, now = live.record.tenant, self._now()

@@ -11,6 +11,7 @@ from server.erpnext.steps import step_2_company
 from server.errors import EngineError
 from server.executor import cancelling, context
 from server.model.actor import LOCAL
+from server.model.budget import Pacing
 from server.model.states import ErrorClass, GateState, RunState, TenantState
 from server.model.step_context import EngineHealth
 from server.store.columns import time_text
@@ -160,6 +161,24 @@ async def test_a_draft_that_a_lost_request_should_submit_is_not_taken_for_submit
     await still.until_waiting(tenant, "CANCELLING")
     assert not [each for each in await still.lines(tenant) if "as it was wanted" in each]
     still.site.hurry()
+
+
+async def test_a_run_that_waits_after_a_change_of_unknown_outcome_is_not_closed_at_once(
+    still: Shop,
+) -> None:
+    entry = "POS Opening Entry"
+    # It is never asked for: a draft that is there already is only changed.
+    await still.faults({"method": "GET", "doctype": entry, "status": 417})
+    await still.drive(pacing=Pacing(transient_base=3600, transient_cap=3600))
+    tenant = await still.order(NAME)
+    assert await still.rest(tenant) == [TenantState.PARTIAL]
+    await still.faults()
+    await still.store.engine.send(make(entry, "POS-OPE-KS-1", draft_of_till()))
+    await still.faults({"method": "PUT", "doctype": entry, "cut": "before", "times": 1})
+    await still.again(tenant, step_key=TILL)
+    await still.until_waiting(tenant, "RETRY")
+    await cancel(still, tenant)
+    await still.until_waiting(tenant, "CANCELLING")
 
 
 async def test_nothing_is_closed_while_the_engine_cant_be_asked(

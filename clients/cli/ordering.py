@@ -184,7 +184,8 @@ def _left(documents: Iterable[orders_pb2.TenantDocument]) -> Iterator[Text]:
 def _table(documents: list[orders_pb2.TenantDocument], style: str) -> Iterator[Text]:
     width = max(len(plain(each.doctype)) for each in documents)
     for each in documents:
-        origin = _ORIGINS.get(each.origin, "")
+        # Why it goes or stays, where the service says so: what "was there" may go with the Company.
+        origin = plain(each.note) or _ORIGINS.get(each.origin, "")
         yield Text.assemble(
             (f"  {plain(each.doctype):<{width}}  {plain(each.name)}", style), (f"  {origin}", "dim")
         )

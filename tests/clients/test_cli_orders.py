@@ -47,11 +47,19 @@ async def test_skip_and_cancel_send_what_they_were_given(
 async def test_deprovision_shows_the_list_and_orders_nothing_unasked(
     service: FakeService, server: Serving
 ) -> None:
-    service.answers["Deprovision"] = provisioning_pb2.DeprovisionResponse(documents=[COMPANY])
+    row = orders_pb2.TenantDocument(
+        doctype="Mode of Payment Account",
+        name="Cash / Acme",
+        origin=orders_pb2.DOCUMENT_ORIGIN_ADOPTED,
+        removed=True,
+        note="goes with the Company",
+    )
+    service.answers["Deprovision"] = provisioning_pb2.DeprovisionResponse(documents=[COMPANY, row])
     there = ("--address", server.address)
     result = await run("deprovision", TENANT, *there)
     assert result.code == 2
-    assert "Will be removed (1):" in result.out
+    assert "Will be removed (2):" in result.out
+    assert "Cash / Acme  goes with the Company" in result.out
     assert "--yes" in result.err
     shown = await run("deprovision", TENANT, "--dry-run", "--json", *there)
     assert shown.code == 0

@@ -81,8 +81,8 @@ async def _look(step: Step, context: StepContext) -> tuple[Found | None, str, st
     try:
         found = await step.probe(context)
     except EngineError as error:
-        if error.error_class is not ErrorClass.PERMANENT:
-            raise  # the engine's trouble says nothing about the tenant
+        if error.error_class is not ErrorClass.PERMANENT or error.hold:
+            raise  # the engine's trouble says nothing about the tenant; a hold is for a person
         return None, f"{error.code}: {error.message}", f"{error.code}: {error.told}"
     missing = ", ".join(str(each) for each in found.missing)
     problem = "" if found.done else f"missing: {missing}."

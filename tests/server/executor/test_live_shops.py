@@ -92,6 +92,16 @@ async def test_continue_lifts_a_hold_and_makes_no_vanished_company(shop: Shop) -
     assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_VANISHED",)]
 
 
+async def test_the_final_check_holds_a_shop_whose_company_is_gone_too(shop: Shop) -> None:
+    """Where it is all that is left to do, the steps before are carried over."""
+    tenant = await shop.completed(NAME)
+    delete_company(shop)
+    await shop.again(tenant, step_key="step_10_post_sale_updates")
+    assert await shop.rest(tenant) == [TenantState.PARTIAL]
+    assert (await shop.record(tenant)).tenant.hold is not None
+    assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_VANISHED",)]
+
+
 async def test_a_lost_record_of_a_vanished_company_is_held_too(shop: Shop) -> None:
     tenant = await shop.completed(NAME)
     delete_company(shop)

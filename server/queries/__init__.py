@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from server.model.records import Record
     from server.store.database import Database
+    from server.store.found import LogTail
     from server.store.operations import Outcome, TenantOperation
     from server.validation import RawListing
 
@@ -182,10 +183,7 @@ class Queries:
         if tail is None:
             raise unknown_tenant(checked)
         if cursor > tail.last:
-            raise CursorOutOfRange(
-                f"Cursor {cursor} is beyond the end of the log of tenant {checked}, which ends "
-                f"at {tail.last}. Read on with after_cursor {tail.last}, or 0 for all of it."
-            )
+            raise _beyond(checked, cursor, tail)
         if cursor < tail.last and tail.first > cursor + 1:
             raise CursorCut(checked, cursor, tail.first)
         if not follow:
@@ -205,9 +203,12 @@ class Queries:
     ) -> AsyncGenerator[LogPage, None]:
         while cursor < end:
             page = await self._pages.after(tenant_id, cursor, end=end)
-            if page:
-                cursor = page[-1].cursor
-                yield page
+            if not page:
+                # Cut by hand, or by a restore, since its end was read.
+                tail = await self._reads.log_tail(tenant_id)
+                raise unknown_tenant(tenant_id) if tail is None else _beyond(tenant_id, end, tail)
+            cursor = page[-1].cursor
+            yield page
 
     def _keep_written(self, operation: TenantOperation, outcome: Outcome) -> None:
         """Keep what was written here for those who follow: they need not read it."""
@@ -224,3 +225,10 @@ class Queries:
         if entry is not None:
             return blueprint_of(record.run, entry.blueprint)
         return BLUEPRINTS.get(record.run.blueprint, ERPNEXT) if record.run else ERPNEXT
+
+
+def _beyond(tenant_id: TenantId, cursor: int, tail: LogTail) -> CursorOutOfRange:
+    return CursorOutOfRange(
+        f"Cursor {cursor} is beyond the end of the log of tenant {tenant_id}, which ends "
+        f"at {tail.last}. Read on with after_cursor {tail.last}, or 0 for all of it."
+    )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from sqlalchemy import Delete, Update, delete, update
+
+from server.errors import CursorOutOfRange, NotFound
 from server.model.actor import LOCAL
 from server.model.states import LogLevel
 from server.queries import log_pages
-from server.queries.log_pages import LogPage, LogPages
+from server.queries.log_pages import PAGE_ENTRIES, LogPage, LogPages
 from server.rpc.watching import page_wire
 from server.store.operations import LogDraft, Outcome, TenantOperation
+from server.store.tables import TENANTS
 from server.store.written import entries_of
-from tests.server.test_queries import NOW, database, queries, tenant, write
+from tests.server.test_queries import NOW, database, delete_entries, queries, tenant, write
 
 if TYPE_CHECKING:
-    import pytest
-
     from server.model.identifiers import TenantId
     from server.queries import Queries
     from server.store.database import Database
@@ -92,3 +96,30 @@ async def test_so_many_entries_are_kept_and_no_more(
         pages.keep(tenant, cursor, page)
     assert [cursor for _, cursor in pages._kept] == [16, 18]
     assert pages._kept_entries == 4
+
+
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (delete(TENANTS), NotFound),
+        (update(TENANTS).values(log_seq=PAGE_ENTRIES), CursorOutOfRange),
+    ],
+)
+async def test_a_log_that_is_cut_short_while_it_is_read_is_told_and_not_asked_for_ever(
+    database: Database,
+    queries: Queries,
+    tenant: TenantId,
+    damage: Delete | Update,
+    told: type[Exception],
+    *,
+    follow: bool,
+) -> None:
+    await write(database, tenant, *(f"line {n}" for n in range(PAGE_ENTRIES + 10)))
+    async with aclosing(queries.logs(LOCAL, tenant, 0, follow=follow)) as pages:
+        assert len(await anext(pages)) == PAGE_ENTRIES
+        await delete_entries(database, *range(PAGE_ENTRIES + 1, PAGE_ENTRIES + 12))
+        await database.in_transaction(lambda connection: connection.execute(damage))
+        async with asyncio.timeout(10):
+            with pytest.raises(told):
+                await anext(pages)

@@ -245,9 +245,16 @@ def _due_at(seen: Observation, verdict: Verdict) -> datetime:
     # A time ahead of now means that the clock was set back: nobody waits for it.
     due_at = now if since > now or not pause else since + timedelta(seconds=pause)
     # Damage is new since look_at was set, a stop is not.
-    if verdict is Verdict.DRIVE_ON and seen.look_at is not None:
+    if verdict is Verdict.DRIVE_ON and seen.look_at is not None and not _is_put_off_by_damage(seen):
         due_at = max(due_at, seen.look_at)
     return due_at
+
+
+def _is_put_off_by_damage(seen: Observation) -> bool:
+    """Tell whether `look_at` puts the tenant off for longer than any pause, by nobody's call."""
+    if seen.look_at is None or seen.operator_called:
+        return False
+    return seen.look_at - seen.observed_at > timedelta(seconds=max(HEALING_PAUSES_SECONDS))
 
 
 def _needs_person(step: FailedStep) -> bool:
@@ -296,8 +303,16 @@ def _is_stalled(seen: Observation) -> bool:
 
 def _is_quiet(seen: Observation, since: datetime | None = None) -> bool:
     """Tell whether nothing happened for three leases (after an outage: since its end)."""
-    start = since or max(seen.stuck_since, seen.gate_since or seen.stuck_since)
-    return seen.observed_at - start > timedelta(seconds=QUIET_LEASES * seen.lease_seconds)
+    patience = timedelta(seconds=QUIET_LEASES * seen.lease_seconds)
+    if since is not None:
+        return seen.observed_at - since > patience
+    # A sign further ahead than the patience is none: the clock was set back since, or the
+    # row is damaged, and the tenant would stand still unseen until that time.
+    return all(
+        abs(seen.observed_at - sign) > patience
+        for sign in (seen.stuck_since, seen.gate_since)
+        if sign is not None
+    )
 
 
 def _held(seen: Observation) -> Finding:

@@ -208,7 +208,7 @@ class Observer:
         run = seen.run
         if run is None or run.state is not RunState.RUNNING or not run.worker_alive:
             return seen
-        quiet = seen.observed_at - seen.stuck_since
+        quiet = abs(seen.observed_at - seen.stuck_since)
         if quiet <= timedelta(seconds=QUIET_LEASES * self._lease_seconds):
             return seen
         live = await self._reads.live(record.tenant.id)

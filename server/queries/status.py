@@ -222,8 +222,9 @@ def _stalled(
     alive = _worker_lives(live, now)
     if alive and live.deadline_at is not None and now < live.deadline_at:
         return None
-    since = _last_sign_of_life(live, now, alive=alive)
-    if now - since < timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED):
+    patience = timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED)
+    since = _last_sign_of_life(live, now, patience, alive=alive)
+    if now - since < patience:
         return None
     if alive:
         what = "its attempt is past its deadline and its worker does not say what it does"
@@ -244,13 +245,16 @@ def _worker_lives(live: Live, now: datetime) -> bool:
     return live.worker is not None and live.worker.is_alive(now)
 
 
-def _last_sign_of_life(live: Live, now: datetime, *, alive: bool) -> datetime:
+def _last_sign_of_life(live: Live, now: datetime, patience: timedelta, *, alive: bool) -> datetime:
+    """Return when the run last moved; where no row says a time that can be, long enough ago."""
     signs = [live.record.tenant.updated_at]
     if alive and live.deadline_at is not None:
         signs.append(live.deadline_at)
     elif not alive and live.worker is not None:
         signs.append(live.worker.last_sign(now))
-    return max(signs)
+    # A sign further ahead than the patience is none: the clock was set back since, or the
+    # row is damaged, and the run would stand still without an error until that time.
+    return max((sign for sign in signs if sign - now <= patience), default=now - patience)
 
 
 def _held(tenant: Tenant, hold: Hold, state: TenantState, *, moves: bool) -> StepError:

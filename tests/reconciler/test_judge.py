@@ -30,6 +30,7 @@ from server.validation import validate_reason
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(hours=1)
+AHEAD = NOW + timedelta(days=30)
 MOVING = {Verdict.DRIVE_ON, Verdict.REBUILD_RECORD}
 ENDED = {TenantState.CANCELLED, TenantState.DEPROVISIONING, TenantState.DEPROVISIONED}
 
@@ -225,6 +226,19 @@ CASES = [
     Case("queued, nobody there", NOTHING, (Cause.NO_WORKER,), in_motion(QUEUED)),
     Case("queued behind others", NOTHING, (), in_motion(QUEUED, workers_alive=True)),
     Case("running, worker dead", NOTHING, (Cause.NO_WORKER,), in_motion(RUNNING)),
+    Case(
+        "running, worker dead, the clock set back",
+        NOTHING,
+        (Cause.NO_WORKER,),
+        in_motion(RUNNING, stuck_since=AHEAD),
+    ),
+    Case(
+        "queued, nobody there, the gate opened before the clock was set back",
+        NOTHING,
+        (Cause.NO_WORKER,),
+        in_motion(QUEUED, gate_since=AHEAD),
+    ),
+    Case("put off for longer than any pause", DRIVE, (PASSING,), {"look_at": AHEAD}),
     Case(
         "running, worker dead, others alive",
         NOTHING,

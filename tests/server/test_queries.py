@@ -333,6 +333,17 @@ MOTION = [
         {"heartbeat_at": before(99), "gate": GateState.DOWN}, False, id="waits for the engine"
     ),
     pytest.param({"heartbeat_at": before(99), "updated_at": before(5)}, False, id="just changed"),
+    pytest.param(
+        {"heartbeat_at": before(99), "updated_at": before(-3600)},
+        True,
+        id="changed before the clock was set back",
+    ),
+    pytest.param(
+        {"heartbeat_at": before(-3600)}, True, id="heard of before the clock was set back"
+    ),
+    pytest.param(
+        {"heartbeat_at": before(99), "updated_at": before(-5)}, False, id="changed a moment ahead"
+    ),
 ]
 
 

@@ -133,11 +133,11 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
         message = _not_reachable(error, request)
     elif isinstance(error, Unauthenticated) and _sign_in(request).startswith("unset"):
         # It comes before a sign-in, so that another one would change nothing.
-        message += f" The token is the one in {TOKEN}: put a good one there, or unset it."
+        message = _with(
+            message, f"The token is the one in {TOKEN}: put a good one there, or unset it."
+        )
     elif error.retry_delay_seconds:
-        again = f"Try again in {error.retry_delay_seconds:g} s."
-        # Behind a command no dot may stand: it would be pasted with it.
-        message += f" {again}" if message.endswith(".") else f" ({again})"
+        message = _with(message, f"Try again in {error.retry_delay_seconds:g} s.")
     return Failure(
         code=error.code,
         reason=error.reason,
@@ -148,6 +148,11 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
         next_command=pasted(_next_command(error, request)),
         exit_code=exit_codes.for_error(error.code),
     )
+
+
+def _with(message: str, more: str) -> str:
+    # Behind a command no dot may stand: it would be pasted with it.
+    return f"{message} {more}" if message.endswith(".") else f"{message} ({more})"
 
 
 def interrupted(request: Request) -> Failure:

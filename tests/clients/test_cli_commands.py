@@ -260,12 +260,13 @@ async def test_a_token_of_the_environment_is_said_to_be_the_one_that_is_refused(
     service: FakeService, server: Serving
 ) -> None:
     """Another sign-in would change nothing while the variable is set."""
-    refused = Fault(code=grpc.StatusCode.UNAUTHENTICATED, reason="TOKEN_INVALID", message="Bad.")
+    said = "Sign in again with: provisioner login EMAIL"
+    refused = Fault(code=grpc.StatusCode.UNAUTHENTICATED, reason="TOKEN_INVALID", message=said)
     service.faults["GetStatus"].extend([refused] * 2)
     there = {"PROVISIONER_GRPC_ADDRESS": server.address}
     result = await run("status", TENANT, PROVISIONER_TOKEN="old", **there)
     assert result.code == 4
-    assert "The token is the one in PROVISIONER_TOKEN" in result.err
+    assert f"{said} (The token is the one in PROVISIONER_TOKEN: " in result.err
     assert result.err.splitlines()[-1] == "Next: unset PROVISIONER_TOKEN"
     result = await run("status", TENANT, **there)
     assert result.err.splitlines()[-1] == "Next: provisioner login EMAIL"

@@ -224,6 +224,9 @@ def _stalled(
         return None
     patience = timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED)
     since = _last_sign_of_life(live, now, patience, alive=alive)
+    if since is None:
+        # The same at each look while it can be: nobody is told of it anew.
+        since = min(run.created_at, now - patience)
     if now - since < patience:
         return None
     if alive:
@@ -245,8 +248,10 @@ def _worker_lives(live: Live, now: datetime) -> bool:
     return live.worker is not None and live.worker.is_alive(now)
 
 
-def _last_sign_of_life(live: Live, now: datetime, patience: timedelta, *, alive: bool) -> datetime:
-    """Return when the run last moved; where no row says a time that can be, long enough ago."""
+def _last_sign_of_life(
+    live: Live, now: datetime, patience: timedelta, *, alive: bool
+) -> datetime | None:
+    """Return when the run last moved; None where no row says a time that can be."""
     signs = [live.record.tenant.updated_at]
     if alive and live.deadline_at is not None:
         signs.append(live.deadline_at)
@@ -254,7 +259,7 @@ def _last_sign_of_life(live: Live, now: datetime, patience: timedelta, *, alive:
         signs.append(live.worker.last_sign(now))
     # A sign further ahead than the patience is none: the clock was set back since, or the
     # row is damaged, and the run would stand still without an error until that time.
-    return max((sign for sign in signs if sign - now <= patience), default=now - patience)
+    return max((sign for sign in signs if sign - now <= patience), default=None)
 
 
 def _held(tenant: Tenant, hold: Hold, state: TenantState, *, moves: bool) -> StepError:

@@ -342,6 +342,11 @@ MOTION = [
         {"heartbeat_at": before(-3600)}, True, id="heard of before the clock was set back"
     ),
     pytest.param(
+        {"heartbeat_at": before(-3600), "updated_at": before(-3600)},
+        True,
+        id="all of it before the clock was set back",
+    ),
+    pytest.param(
         {"heartbeat_at": before(99), "updated_at": before(-5)}, False, id="changed a moment ahead"
     ),
 ]
@@ -357,6 +362,9 @@ def test_a_run_that_neither_moves_nor_waits_for_three_leases_is_stalled(
     assert [error.code for error in status.errors] == ([STALLED] if stalled else [])
     command = f"provisioner status {TENANT} --watch" if stalled else ""
     assert status.next_command == command
+    # Looked at again it is the same, so that who watches hears it once.
+    later = status_of(seen, KINDS, NOW + timedelta(seconds=1), LEASE)
+    assert not stalled or later.errors == status.errors
 
 
 # Logs

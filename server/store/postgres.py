@@ -2,8 +2,9 @@
 
 A transaction never waits long: whoever is suspended within one is cut off by the server,
 and a lock that isn't given soon ends the transaction, not the process. Where the answer
-to COMMIT was lost, the server is asked by the transaction's own number what became of it
-(docs/decisions/0012): nothing is written twice, and nothing is told that isn't so.
+to COMMIT was lost, the server is asked by the transaction's own number whether it has ended,
+and by what it counted whether it was written (docs/decisions/0012): nothing is written twice,
+and nothing is told that isn't so.
 
 Works through a pooler in transaction mode: `pooler=transaction` in the url's query keeps
 no prepared statements, and nothing else here outlives a transaction.
@@ -12,6 +13,8 @@ no prepared statements, and nothing else here outlives a transaction.
 from __future__ import annotations
 
 import asyncio
+import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -61,8 +64,14 @@ _BY_KEY = tuple(
     for name in ("enable_seqscan", "enable_mergejoin", "enable_hashjoin")
 )
 # One round trip opens a writing transaction: it gives its number, to ask for when its end was
-# not heard, and locks the tenants that are about to change and are nobody else's now.
+# not heard, and locks the tenants that are about to change and are nobody else's now. It also
+# counts the transactions of this writer: after a crash a number that no record on disk bears is
+# given out again, to another transaction, and the count is what tells the two apart.
 _OPENING = """
+WITH counted AS (
+    INSERT INTO quotas (name, since, used) VALUES ($2, clock_timestamp(), $3)
+    ON CONFLICT (name) DO UPDATE SET since = excluded.since, used = excluded.used
+)
 SELECT CAST(pg_current_xact_id() AS text), ARRAY(
     SELECT id FROM tenants WHERE id = ANY(CAST($1 AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
 )
@@ -70,6 +79,11 @@ SELECT CAST(pg_current_xact_id() AS text), ARRAY(
 _NUMBER = "SELECT CAST(pg_current_xact_id() AS text)"
 _OF_THE_FUTURE = "22023"
 _ENDED = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
+_COUNTED = text("SELECT used FROM quotas WHERE name = :name")
+# What a writer's count is called among the things that are counted by name.
+COMMITS = "commits of "
+# The column holds 31 bits.
+_COUNTS = 2**31
 
 
 def engine(
@@ -138,13 +152,19 @@ def is_pooled(url: URL) -> bool:
     return url.query.get(POOLER) == "transaction"
 
 
-async def _opened(connection: AsyncConnection, locking: Locking | None) -> str:
-    """Open a transaction, and return its number."""
-    if locking is None:
-        return str((await connection.exec_driver_sql(_NUMBER)).scalar_one())
-    opened: Any = (await connection.exec_driver_sql(_OPENING, (locking.tenant_ids,))).one()
-    number, locking.locked = opened
-    return str(number)
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A transaction that was opened.
+
+    Attributes:
+        number: PostgreSQL's, of it.
+        name: Of the count that it changed; "" where it is not the writer's.
+        count: What it counted.
+    """
+
+    number: str
+    name: str = ""
+    count: int = 0
 
 
 class Transactions:
@@ -155,6 +175,7 @@ class Transactions:
         self._writer = engine(url, connections=1, settings=(*_SETTINGS, *_BY_KEY))
         self._engine = engine(url, connections=1, overflow=1, settings=_SETTINGS)
         self._pooled = is_pooled(url)
+        self._count = 0
 
     async def run(self, work: Callable[[Connection], T], *, locking: Locking | None = None) -> T:
         """Run synchronous work in one transaction and commit it.
@@ -175,12 +196,12 @@ class Transactions:
             async with engine.connect() as connection:
                 if self._pooled:
                     await connection.exec_driver_sql(_select(settings, local=True))
-                number = await _opened(connection, locking)
+                began = await self._began(connection, locking)
                 result = await connection.run_sync(work)
                 try:
                     await connection.commit()
                 except Exception as error:
-                    raise self._unknown(number, result, error) from error
+                    raise self._unknown(began, result, error) from error
                 return result
         except CommitUnknown:
             raise
@@ -194,14 +215,26 @@ class Transactions:
         await self._writer.dispose()
         await self._engine.dispose()
 
-    def _unknown(self, number: str, result: object, error: Exception) -> CommitUnknown:
+    async def _began(self, connection: AsyncConnection, locking: Locking | None) -> _Begun:
+        """Open a transaction."""
+        if locking is None:
+            return _Begun(str((await connection.exec_driver_sql(_NUMBER)).scalar_one()))
+        # A row a connection: one that was cut, and does not know it yet, holds its own.
+        name: str = connection.info.setdefault(COMMITS, f"{COMMITS}{uuid.uuid4()}")
+        self._count = (self._count + 1) % _COUNTS
+        given = (locking.tenant_ids, name, self._count)
+        opened: Any = (await connection.exec_driver_sql(_OPENING, given)).one()
+        number, locking.locked = opened
+        return _Begun(str(number), name, self._count)
+
+    def _unknown(self, began: _Begun, result: object, error: Exception) -> CommitUnknown:
         async def written() -> bool:
-            return await self._written(number)
+            return await self._written(began)
 
         message = f"The answer to COMMIT was lost: {detail(error)}"
         return CommitUnknown(message, written=written, result=result)
 
-    async def _written(self, number: str) -> bool:
+    async def _written(self, began: _Begun) -> bool:
         """Tell whether a transaction was committed, as soon as it has ended.
 
         Raises:
@@ -210,13 +243,15 @@ class Transactions:
         while True:
             try:
                 async with self._engine.connect() as connection:
-                    state = (await connection.execute(_ENDED, {"number": number})).scalar()
+                    state = (await connection.execute(_ENDED, {"number": began.number})).scalar()
+                    # In this order: a transaction that has ended counts no more.
+                    count = (await connection.execute(_COUNTED, {"name": began.name})).scalar()
             except DRIVER_ERRORS as error:
                 if getattr(getattr(error, "orig", None), "sqlstate", "") == _OF_THE_FUTURE:
                     # This is another server than the one we wrote to, and never saw it.
                     return False
                 raise ConnectionLost(f"The database can't tell yet: {detail(error)}") from error
             if state != "in progress":
-                return bool(state == "committed")
+                return bool(state == "committed" and (not began.name or count == began.count))
             # Its session does not know yet that we are gone.
             await asyncio.sleep(_SETTLE_PAUSE_SECONDS)

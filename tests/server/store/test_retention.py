@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from server.access.trail import entry
 from server.model.actor import LOCAL
@@ -25,13 +26,12 @@ from server.store.operations import (
     SweepOperation,
     TenantOperation,
 )
+from server.store.postgres import COMMITS
 from server.store.retention import Kept, Retention
-from server.store.tables import LOG_ENTRIES, TENANTS, WORKERS
+from server.store.tables import LOG_ENTRIES, QUOTAS, TENANTS, WORKERS
 from tests.server.store.scene import NOON, SITE, later, logs, run_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from server.model.identifiers import TenantId
     from tests.server.store.scene import Scene
 
@@ -240,6 +240,20 @@ async def test_rows_of_dead_workers_go_but_for_those_a_run_points_to(scene: Scen
     assert await job(scene, later(days=8)).round() == {"workers": 1}
     assert await scene.database.reads.worker("dead") is None
     assert await scene.database.reads.worker("needed") is not None
+
+
+@pytest.mark.postgres
+async def test_counts_of_connections_that_are_gone_go_and_other_quotas_stay(
+    postgres_scene: Scene,
+) -> None:
+    # By the database's clock, whatever ours says.
+    old = datetime.now(UTC) - timedelta(days=8)
+    for name, since in ((f"{COMMITS}gone", old), ("sweep", old)):
+        await postgres_scene.execute(insert(QUOTAS).values(name=name, since=since, used=1))
+    await postgres_scene.tenant()
+    assert await job(postgres_scene, NOON).round() == {"quotas": 1}
+    left = await postgres_scene.sql("SELECT name FROM quotas ORDER BY name")
+    assert [row["name"].startswith(COMMITS) for row in left] == [True, False]
 
 
 async def test_zero_days_keep_for_ever(scene: Scene) -> None:

@@ -24,6 +24,7 @@ from server.model.states import (
     StepState,
     TenantState,
 )
+from server.store import postgres as store_postgres
 from server.store.operations import (
     BindingRow,
     GateOperation,
@@ -263,13 +264,19 @@ class Scene:
         await self.execute(update(TENANTS).where(TENANTS.c.id == tenant_id).values(**values))
 
     async def everything(self) -> dict[str, list[Row]]:
-        """All rows of all tables but the audit, which tells of refused orders too."""
+        """All rows of all tables, but for what is written with refused operations, too.
+
+        That is the audit, and what PostgreSQL's writer counts its transactions by.
+        """
         found: dict[str, list[Row]] = {}
         for table in METADATA.sorted_tables:
             if table.name == "audit":
                 continue
             rows = await self.execute(select(table))
             found[table.name] = sorted((dict(row) for row in rows), key=str)
+        found["quotas"] = [
+            row for row in found["quotas"] if not row["name"].startswith(store_postgres.COMMITS)
+        ]
         return found
 
     async def cursors(self, tenant_id: str) -> list[int]:

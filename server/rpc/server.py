@@ -98,7 +98,8 @@ class RpcServer:
         names = (*served, health.SERVICE_NAME, reflection.SERVICE_NAME)
         # Not by `enable_server_reflection`: that registers its method by name (see `Registry`).
         reflecting = reflection.aio.ReflectionServicer(names)
-        add_ServerReflectionServicer_to_server(reflecting, registry)  # type: ignore[no-untyped-call]
+        serve = add_ServerReflectionServicer_to_server
+        serve(reflecting, registry)  # type: ignore[no-untyped-call]  # its stubs give no types
         try:
             self.port = self._bind(server)
         except RuntimeError as error:

@@ -48,7 +48,7 @@ def restored(url: str) -> int:
 
 def swept(url: str) -> int:
     given = {"config": None, "overrides": overrides(url), "as_json": False}
-    return reconcile(**given, once=True, dry_run=False)  # type: ignore[arg-type] # by name
+    return reconcile(**given, once=True, dry_run=False)  # type: ignore[arg-type]  # by name
 
 
 def accepted(url: str) -> int:
@@ -56,7 +56,7 @@ def accepted(url: str) -> int:
         return True
 
     given = {"config": None, "overrides": overrides(url), "as_json": False}
-    return accept_site("main", **given, reason="", confirm=yes, dry_run=False)  # type: ignore[arg-type] # by name
+    return accept_site("main", **given, reason="", confirm=yes, dry_run=False)  # type: ignore[arg-type]  # by name
 
 
 def listed(url: str) -> int:

@@ -14,7 +14,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from server.model.budget import HEALING_PAUSES_SECONDS
-from server.model.causes import Cause, Severity
+from server.model.causes import PERSON_CODES, Cause, Severity
 from server.model.states import (
     OPEN_RUN_STATES,
     ErrorClass,
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 # three nobody is coming (promise 3).
 QUIET_LEASES = 3
 
-# Classes that say "no" for good, and codes that do whatever their class says.
-PERSON_CODES = frozenset({"COMPANY_NOT_OURS", "COMPANY_VANISHED"})
 WORKER_LOST = "WORKER_LOST"
 
 _HANDS_OFF = frozenset(

@@ -19,6 +19,7 @@ from server.errors import EngineError, EngineNotReady, Refused
 from server.model.actor import Right
 from server.model.ownership import Resource
 from server.model.states import LogLevel, Order, ResourceState, StepState, TenantState
+from server.probing.subject import demand_readable
 from server.store.operations import (
     BindingRow,
     Healing,
@@ -72,6 +73,7 @@ class Adopting(OrderDesk):
 
         Raises:
             InvalidInput, NotAllowed, NotFound, StoreUnavailable: as for `adopt_company`.
+            Refused: the tenant's spec can't be read.
             EngineNotReady: the engine could not be asked.
         """
         asked = ask(
@@ -87,7 +89,8 @@ class Adopting(OrderDesk):
         Raises:
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
                 `continue_`.
-            Refused: there is no such Company, or something speaks against it.
+            Refused: there is no such Company, something speaks against it, or the tenant's spec
+                can't be read.
             EngineNotReady: the engine could not be asked.
         """
         asked = ask(actor, tenant_id, terms, method="AdoptCompany", body={}, right=Right.OVERRULE)
@@ -119,6 +122,7 @@ class Adopting(OrderDesk):
 
     async def _look(self, record: Record) -> CompanyLook | None:
         self._entry(record)  # says so where the engine is not configured here
+        demand_readable(record.tenant)
         engine = self._adapters.get(record.tenant.spec.engine_id)
         if engine is None:
             raise EngineNotReady("This server has no connection to the tenant's engine.")

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand, demand_any
 from server.commands.asked import request_key
 from server.commands.audited import audited
-from server.commands.desk import MAX_LOOKS, OrderDesk
+from server.commands.desk import MAX_LOOKS, OrderDesk, refuse_in_motion
 from server.commands.opening import open_run, started_entry
 from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
 from server.model.actor import Right
 from server.model.elsewhere import is_elsewhere, start_here
 from server.model.identifiers import TenantId, canonical_uuid, new_id
-from server.model.states import Order, TenantState
+from server.model.states import LogLevel, Order, TenantState
+from server.model.unreadable import as_said_again
 from server.store.operations import (
     BindingRow,
     Healing,
+    LogDraft,
     NewTenant,
     Refusal,
     RequestOperation,
@@ -69,6 +71,7 @@ class Starting(OrderDesk):
         Raises:
             InvalidInput: a field is wrong, or the request id names another order.
             AlreadyExists: the id has another spec, or the company name is taken.
+            Refused: what can't be read of the tenant's spec is said again, and a run is open.
             NotAllowed: not the caller's to order.
             StoreUnavailable: nothing was written.
         """
@@ -84,13 +87,12 @@ class Starting(OrderDesk):
             if known is not None:
                 return known
             now = self._now()
-            operation: TenantOperation | RequestOperation
+            operation: TenantOperation | RequestOperation | None
             there = await self._there(actor, TenantId(wanted_id), spec) if wanted_id else None
             if there is not None and not self._is_gone(there):
-                if key is None:
+                operation = self._nothing_new(actor, there, spec, key=key, now=now)
+                if operation is None:
                     return TenantId(wanted_id)
-                # Remembered, so that this id with other fields is told to be used (promise 10).
-                operation = RequestOperation(tenant_id=TenantId(wanted_id), at=now, request=key)
             else:
                 operation = self._new_tenant(
                     actor,
@@ -173,7 +175,7 @@ class Starting(OrderDesk):
             raise AlreadyExists(
                 f"The id {tenant_id} is taken. Choose another, or leave it out.", code="ID_TAKEN"
             )
-        differences = live.record.tenant.spec.differences(spec)
+        differences = as_said_again(live.record.tenant, spec).differences(spec)
         if differences:
             raise AlreadyExists(
                 f"Tenant {tenant_id} exists with another spec: {'; '.join(differences)}. A spec "
@@ -182,6 +184,48 @@ class Starting(OrderDesk):
                 facts={"tenant_id": tenant_id},
             )
         return live.record
+
+    def _nothing_new(
+        self,
+        actor: Actor,
+        there: Record,
+        spec: TenantSpec,
+        *,
+        key: RequestKey | None,
+        now: datetime,
+    ) -> TenantOperation | RequestOperation | None:
+        """Return what is to be written where the tenant is there; None for nothing.
+
+        Raises:
+            Refused: its spec is damaged, and a run of it is open, which has read it.
+        """
+        tenant = there.tenant
+        if not tenant.spec_damage:
+            if key is None:
+                return None
+            # Remembered, so that this id with other fields is told to be used (promise 10).
+            return RequestOperation(tenant_id=tenant.id, at=now, request=key)
+        refuse_in_motion(there, self._standing(there, self._entry(there)))
+        fields = ", ".join(tenant.spec_damage)
+        return TenantOperation(
+            tenant_id=tenant.id,
+            at=now,
+            revision=tenant.revision,
+            respec=spec,
+            look_at=tenant.look_at,
+            log=(
+                LogDraft(
+                    level=LogLevel.INFO,
+                    event="spec.said_again",
+                    message=(
+                        f"{actor.name} said what could not be read of the spec again: {fields}. "
+                        "Continue drives the tenant on by it."
+                    ),
+                    fields={"actor": actor.name},
+                ),
+            ),
+            request=key,
+        )
 
     async def _refuse_name(self, actor: Actor, spec: TenantSpec) -> None:
         """Say that the name is taken, by whom only to those who may see him.
@@ -234,6 +278,7 @@ class Starting(OrderDesk):
             tenant_id=tenant_id,
             at=now,
             create=NewTenant(spec=spec, site=entry.site) if gone is None else None,
+            respec=spec if gone is not None and gone.tenant.spec_damage else None,
             revision=None if gone is None else gone.tenant.revision,
             raise_token=gone is not None,
             new_life=gone is not None,

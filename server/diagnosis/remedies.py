@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from server.diagnosis.causes import Remedy
 from server.erpnext.codes import MEANINGS, Code
 from server.model import elsewhere
+from server.model.unreadable import SPEC_UNREADABLE, say_again
 
 if TYPE_CHECKING:
     from server.model.records import Tenant
@@ -105,6 +106,14 @@ def after_permanent(tenant: Tenant, code: str) -> Remedy:
         return adopt(
             tenant,
             f"{says} If it is this tenant's after all, adopt it: the checks are shown first.",
+        )
+    if code == SPEC_UNREADABLE:
+        return Remedy(
+            says=(
+                "Say the spec again, what stands in capitals filled in (a Company that is there "
+                f"shows country and currency); then: provisioner continue {_quoted(tenant)}"
+            ),
+            command=say_again(tenant),
         )
     if code in _ANOTHER_TENANT:
         return Remedy(

@@ -9,7 +9,7 @@ from server.diagnosis import remedies
 from server.diagnosis.causes import DiagnosedCause, Evidence
 from server.diagnosis.engine_side import engine_evidence, what_the_engine_adds
 from server.model.budget import HEALING_PAUSES_SECONDS
-from server.model.causes import Severity
+from server.model.causes import PERSON_CODES, Severity
 from server.model.records import FOR_OPERATORS
 from server.model.states import DONE_STEP_STATES, ErrorClass, StepState
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from server.diagnosis.picture import Picture
     from server.model.records import Attempt, Step
 
-# Whatever class their step stored: these are never mended by trying again, and one is.
-_PERSON_CODES = frozenset({"COMPANY_NOT_OURS", "COMPANY_VANISHED"})
 _WORKER_LOST = "WORKER_LOST"
 
 
@@ -135,7 +133,7 @@ def _failed(picture: Picture, step: Step) -> DiagnosedCause:
     tenant, code = picture.status.tenant, step.error_code or "STEP_NOT_DONE"
     title = picture.status.titles.get(step.key, step.key)
     permanent = code != _WORKER_LOST and (
-        step.error_class is ErrorClass.PERMANENT or code in _PERSON_CODES
+        step.error_class is ErrorClass.PERMANENT or code in PERSON_CODES
     )
     said = step.error_message or "No message was recorded."
     evidence = (*attempt_evidence(picture, step.key), *engine_evidence(picture, step.key))

@@ -242,6 +242,7 @@ class Drive:
 
     async def _carry_out(self, kind: StepType, context: DrivingContext) -> Found:
         """Probe, apply what is missing, probe again: the second look decides."""
+        mishaps.demand_readable(self._driven)
         step = self._engine.step(kind.key)
         found = await step.probe(context)
         if not self._site_checked:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from server.errors import EngineError
 from server.model.records import FOR_OPERATORS
-from server.model.states import ErrorClass, GateState
+from server.model.states import ErrorClass, GateState, Order
+from server.model.unreadable import SPEC_UNREADABLE, why_unreadable
 
 if TYPE_CHECKING:
+    from server.executor.state import DrivenRun
     from server.model.blueprint import StepType
     from server.model.step_context import EngineHealth, Found
 
@@ -56,6 +58,17 @@ def too_late(kind: StepType) -> EngineError:
         "made is found by the next probe.",
         ask_prober=True,
     )
+
+
+def demand_readable(driven: DrivenRun) -> None:
+    """Let no step compare or make by a spec that is partly defaults; a removal needs none.
+
+    Raises:
+        EngineError: SPEC_UNREADABLE, with a hold.
+    """
+    tenant = driven.tenant
+    if tenant.spec_damage and driven.run.order is not Order.DEPROVISION:
+        raise EngineError(ErrorClass.PERMANENT, SPEC_UNREADABLE, why_unreadable(tenant), hold=True)
 
 
 def not_done(kind: StepType, found: Found) -> EngineError:

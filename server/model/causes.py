@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum, unique
 
+from server.model.unreadable import SPEC_UNREADABLE
+
 
 @unique
 class Cause(Enum):
@@ -34,6 +36,10 @@ class Severity(Enum):
     MAY_CLEAR = "MAY_CLEAR"
     PERSON = "PERSON"
 
+
+# Errors that are each tenant's own affair and only a person's to mend, whatever class their step
+# stored: that another tenant came through says nothing.
+PERSON_CODES = frozenset({"COMPANY_NOT_OURS", "COMPANY_VANISHED", SPEC_UNREADABLE})
 
 # Errors of a step (server.erpnext.codes) that no Continue gets over, however much was mended:
 # what comes next depends on what a diagnosis shows.

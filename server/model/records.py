@@ -79,6 +79,8 @@ class Tenant:
         healed_at: When the reconciler last re-drove it.
         first_completed_at: When it was first COMPLETED; cleared only where a tenant that was
             DEPROVISIONED is started anew.
+        spec_damage: Names of the spec's fields that could not be read from its row; `spec`
+            has defaults there, and nothing may be made by it.
     """
 
     id: TenantId
@@ -96,6 +98,7 @@ class Tenant:
     first_completed_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    spec_damage: tuple[str, ...] = ()
 
 
 @made_often

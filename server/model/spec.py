@@ -8,6 +8,9 @@ DEFAULT_COUNTRY_CODE = "KE"
 DEFAULT_CHART = "Standard"
 DEFAULT_PAYMENT_METHODS = ("Cash", "M-Pesa")
 
+# Larger than any till, and exact as a float down to the third decimal.
+MAX_OPENING_AMOUNT = 1e12
+
 # The means of payment a till can be given, with the type ERPNext wants for the Mode of
 # Payment (recording 08-mode-of-payment-phone: Cash, Bank, General or Phone).
 PAYMENT_METHOD_TYPES = {

@@ -21,7 +21,7 @@ from server.model.elsewhere import (
 )
 from server.model.states import GateState
 from server.probing.probe_all import probe_all
-from server.probing.subject import Subject, subject_of
+from server.probing.subject import Subject, demand_readable, subject_of
 from server.probing.survey import DocumentSeen, Stand, StepLook, Survey, Whose
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Prober:
 
         Raises:
             NotFound: no such tenant.
-            Refused: its engine is not configured here.
+            Refused: its engine is not configured here, or its spec can't be read.
             EngineNotReady: its engine can't be looked at now.
             StoreUnavailable: the database can't be read.
         """
@@ -101,6 +101,7 @@ class Prober:
                 code=ENGINE_ELSEWHERE,
                 facts={"next_command": start_here(tenant)},
             )
+        demand_readable(tenant)
         engine = self._engine(tenant.spec.engine_id)
         elsewhere = await self._database.bound_abbreviations(engine.site, but_of=tenant_id)
         return await self._look(engine, subject_of(claim, elsewhere))

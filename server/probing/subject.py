@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from server.errors import Refused
 from server.model.ownership import resource_key
+from server.model.unreadable import SPEC_UNREADABLE, say_again, why_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from server.model.ownership import Resource
+    from server.model.records import Tenant
     from server.model.spec import TenantSpec
     from server.store.claims import Claim
 
@@ -54,3 +57,17 @@ def subject_of(claim: Claim, bound_elsewhere: Collection[str]) -> Subject:
         bound_elsewhere=bound_elsewhere,
         left_out={step.key: step.note for step in claim.record.steps if step.left_out_by_person},
     )
+
+
+def demand_readable(tenant: Tenant) -> None:
+    """Let nobody compare what is at the site with defaults.
+
+    Raises:
+        Refused: SPEC_UNREADABLE, with the command that helps.
+    """
+    if tenant.spec_damage:
+        raise Refused(
+            why_unreadable(tenant),
+            code=SPEC_UNREADABLE,
+            facts={"next_command": say_again(tenant)},
+        )

@@ -149,7 +149,8 @@ class TenantOperation:
         token: The fencing token it was made under, or None.
         revision: The revision it judged, or None.
         create: The tenant's row, where it is new; an existing one makes it CONFLICT.
-        respec: The spec from now on, of a tenant that was not begun; None leaves it.
+        respec: The spec from now on, of a tenant that was not begun or whose spec can't be read;
+            None leaves it.
         standing: Where the tenant stands after it (derived by its maker); None leaves
             the stored state alone.
         run_id: The tenant's last run from now on; None leaves it.

@@ -18,12 +18,6 @@ from server.model.records import (
     WaitingFor,
     Worker,
 )
-from server.model.spec import (
-    DEFAULT_CHART,
-    DEFAULT_COUNTRY_CODE,
-    DEFAULT_PAYMENT_METHODS,
-    TenantSpec,
-)
 from server.model.states import (
     AttemptOutcome,
     ErrorClass,
@@ -35,6 +29,7 @@ from server.model.states import (
     TenantState,
     WaitingCode,
 )
+from server.store.spec_row import read_spec
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -56,37 +51,6 @@ def whole(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def spec(row: RowMapping) -> TenantSpec:
-    """Read a tenant's spec; what is missing, or of another type, gets its default."""
-    stored = json_object(row["spec"])
-
-    def text(name: str, default: str) -> str:
-        value = stored.get(name)
-        return value if isinstance(value, str) and value else default
-
-    def flag(name: str, *, default: bool) -> bool:
-        value = stored.get(name)
-        return value if isinstance(value, bool) else default
-
-    methods, amount = stored.get("payment_methods"), stored.get("opening_amount")
-    return TenantSpec(
-        company_name=text("company_name", row["company_name"]),
-        country_code=text("country_code", DEFAULT_COUNTRY_CODE),
-        currency=text("currency", "KES"),
-        chart_template=text("chart_template", DEFAULT_CHART),
-        include_demo_data=flag("include_demo_data", default=False),
-        pos_store_enabled=flag("pos_store_enabled", default=True),
-        till_user=text("till_user", "") or None,
-        engine_id=str(row["engine_id"]),
-        payment_methods=(
-            tuple(str(method) for method in methods)
-            if isinstance(methods, list) and methods
-            else DEFAULT_PAYMENT_METHODS
-        ),
-        opening_amount=float(amount) if isinstance(amount, int | float) else 0.0,
-    )
-
-
 def tenant(row: RowMapping) -> Tenant:
     """Read a tenant."""
     hold = None
@@ -96,9 +60,14 @@ def tenant(row: RowMapping) -> Tenant:
             by=row["hold_by"] or "unknown",
             since=row["hold_since"] or row["updated_at"] or _EPOCH,
         )
+    spec, damage = read_spec(
+        json_object(row["spec"]),
+        company_name=row["company_name"],
+        engine_id=str(row["engine_id"]),
+    )
     return Tenant(
         id=row["id"],
-        spec=spec(row),
+        spec=spec,
         site=row["site"],
         state=TenantState.parse(row["state"]),
         run_id=row["run_id"],
@@ -112,6 +81,7 @@ def tenant(row: RowMapping) -> Tenant:
         first_completed_at=row["first_completed_at"],
         created_at=row["created_at"] or _EPOCH,
         updated_at=row["updated_at"] or _EPOCH,
+        spec_damage=damage,
     )
 
 

@@ -23,6 +23,7 @@ from server.model.spec import (
     DEFAULT_CHART,
     DEFAULT_COUNTRY_CODE,
     DEFAULT_PAYMENT_METHODS,
+    MAX_OPENING_AMOUNT,
     PAYMENT_METHOD_TYPES,
     TenantSpec,
 )
@@ -31,8 +32,6 @@ from server.validation.words import MAX_NAME, invalid, nearest, shown, unfit_cha
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# Larger than any till, and exact as a float down to the third decimal.
-_MAX_OPENING = 1e12
 _EMAIL = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
 
 
@@ -262,8 +261,8 @@ def _opening_amount(found: _Findings, sent: float | None, currency: str) -> floa
         found.add("opening_amount", f"is {sent}. Send a number, such as 0 or 1500.50.")
     elif sent < 0:
         found.add("opening_amount", f"is {sent}; a till holds no less than nothing. Send 0.")
-    elif sent > _MAX_OPENING:
-        found.add("opening_amount", f"is {sent}; at most {_MAX_OPENING:.0f} is allowed.")
+    elif sent > MAX_OPENING_AMOUNT:
+        found.add("opening_amount", f"is {sent}; at most {MAX_OPENING_AMOUNT:.0f} is allowed.")
     elif _decimals(sent) > decimals:
         found.add(
             "opening_amount",

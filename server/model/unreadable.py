@@ -1,0 +1,57 @@
+"""Tenants whose stored spec can't be read: nothing is made for them by defaults."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.model.records import Tenant
+    from server.model.spec import TenantSpec
+
+SPEC_UNREADABLE = "SPEC_UNREADABLE"
+
+# The option of `provisioner start` that says a field, and what stands for an unknown value.
+_OPTIONS = {
+    "country_code": ("--country", "COUNTRY"),
+    "currency": ("--currency", "CURRENCY"),
+    "chart_template": ("--chart", "CHART"),
+    "till_user": ("--till-user", "USER"),
+    "payment_methods": ("--payment", "METHOD"),
+    "opening_amount": ("--opening-amount", "AMOUNT"),
+}
+_FLAGS = {"include_demo_data": "--demo-data", "pos_store_enabled": "--pos-store"}
+
+
+def why_unreadable(tenant: Tenant) -> str:
+    """Say what is wrong, and what to do about it."""
+    return (
+        f"Of the tenant's stored spec {', '.join(tenant.spec_damage)} can't be read: its row was "
+        "damaged from outside (SQL, a restore, an import). Nothing is made by defaults. Say the "
+        f"spec again as provisioner diagnose {tenant.id} shows, then continue."
+    )
+
+
+def say_again(tenant: Tenant) -> str:
+    """Return the command that says the spec again; capitals stand for what nobody knows here."""
+    spec = tenant.spec
+    words = ["provisioner", "start", spec.company_name, "--tenant-id", tenant.id]
+    words += ["--engine", spec.engine_id]
+    for name, (option, unknown) in _OPTIONS.items():
+        value = getattr(spec, name)
+        if name in tenant.spec_damage:
+            words += [option, unknown]
+        elif isinstance(value, tuple):
+            words += [word for each in value for word in (option, each)]
+        elif value is not None:
+            words += [option, f"{value:g}" if isinstance(value, float) else value]
+    for name, flag in _FLAGS.items():
+        no = "" if name in tenant.spec_damage or getattr(spec, name) else "no-"
+        words.append(flag.replace("--", f"--{no}", 1))
+    return shlex.join(words)
+
+
+def as_said_again(tenant: Tenant, said: TenantSpec) -> TenantSpec:
+    """Return the stored spec with what can't be read as a person says it now."""
+    return replace(tenant.spec, **{name: getattr(said, name) for name in tenant.spec_damage})

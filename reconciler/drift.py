@@ -1,6 +1,7 @@
 """Drift: looks at a few finished tenants after a sweep, and reports what was changed by hand.
 
-Reads only. What differs is a finding for a person; nothing is driven, no till is opened.
+Reads only. What differs is a finding for a person, and so is a spec that can't be read any
+more, by which nobody can say what differs; nothing is driven, no till is opened.
 The finding ends when a later look finds all as it should be. A site that has work to do,
 or whose gate is shut, is left alone. Each look is claimed in the database first, so that
 any number of reconcilers look once (docs/decisions/0043).
@@ -22,6 +23,7 @@ from reconciler.remedies import Carried, RemedyOutcome
 from server.errors import ProvisionerError, StoreUnavailable
 from server.model.causes import Cause, Severity
 from server.model.states import GateState
+from server.model.unreadable import SPEC_UNREADABLE
 from server.probing import Stand
 
 if TYPE_CHECKING:
@@ -64,6 +66,13 @@ class Checked:
     looked_at: int = 0
     findings: tuple[Found, ...] = ()
     ended: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What a look at one tenant came to; without a finding it is as it should be."""
+
+    finding: Finding | None
 
 
 class DriftCheck:
@@ -119,11 +128,11 @@ class DriftCheck:
                     claimed = self._now() + self._soon
                     if not await self._database.drift.claim(look, until=claimed):
                         continue
-                    survey = await self._look(look)
-                    if survey is None:
+                    seen = await self._look(look)
+                    if seen is None:
                         continue
                     looked_at += 1
-                    found, over = await self._conclude(look, survey, claimed)
+                    found, over = await self._conclude(look, seen, claimed)
                     findings.extend(found)
                     ended += over
         except TimeoutError:
@@ -172,31 +181,34 @@ class DriftCheck:
                 return True
         return bool(await self._database.reads.slot_line(site, driving=(), limit=1))
 
-    async def _look(self, look: DueLook) -> Survey | None:
+    async def _look(self, look: DueLook) -> _Seen | None:
         """Look at one tenant; None where that came to nothing, and it is tried again soon."""
         try:
-            return await self._prober.tenant(look.tenant_id)
+            survey = await self._prober.tenant(look.tenant_id)
+            return _Seen(finding=None if survey.clean else finding_of(look, survey))
         except StoreUnavailable:
             raise
         except ProvisionerError as error:
+            if error.code == SPEC_UNREADABLE:
+                return _Seen(finding=_unreadable(error))
             _log.info("drift.not_looked", tenant=look.tenant_id, why=str(error)[:_MAX_TEXT])
         except Exception:  # noqa: BLE001 - one poisoned tenant must not stop the sweep
             _log.exception("drift.failed", tenant=look.tenant_id)
         return None
 
     async def _conclude(
-        self, look: DueLook, survey: Survey, claimed: datetime
+        self, look: DueLook, seen: _Seen, claimed: datetime
     ) -> tuple[list[Found], int]:
         """Record what a look found; return what is new, and how many findings are over."""
         drift = self._database.drift
         if not await drift.is_at(look.tenant_id, look.revision):
             return [], 0  # an order came meanwhile: what was seen is of no tenant at rest
         known = await drift.open_drifts(look.tenant_id)
-        if survey.clean:
+        finding = seen.finding
+        if finding is None:
             ended = await self._end(look.tenant_id, look.company_name, known)
             await drift.put_off(look.tenant_id, claimed=claimed, until=self._now() + self._period)
             return [], ended
-        finding = finding_of(look, survey)
         if known:
             if known[0].message != finding.message:
                 await drift.renew(known[0].id, message=finding.message, evidence=finding.evidence)
@@ -267,6 +279,16 @@ def finding_of(look: DueLook, survey: Survey) -> Finding:
             f"{'; '.join(said[:_MOST_NAMED])[:_MAX_TEXT]}{more}. {remedy}"
         ),
         evidence=_evidence(wrong) | {"differences": str(len(said))},
+    )
+
+
+def _unreadable(error: ProvisionerError) -> Finding:
+    """Say that nobody knows what a finished tenant needs: its row was damaged, not its site."""
+    return Finding(
+        cause=Cause.DRIFT,
+        severity=Severity.PERSON,
+        message=str(error),
+        evidence={"code": error.code},
     )
 
 

@@ -12,11 +12,12 @@ from reconciler.drift import DriftCheck
 from reconciler.healer import LocalHealer
 from reconciler.sweep import Sweeper
 from server.commands import EngineEntry, OrderTerms
-from server.errors import EngineNotReady
+from server.errors import EngineNotReady, Refused
 from server.model.actor import LOCAL
 from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT
 from server.model.difference import Difference
 from server.model.states import GateState, TenantState
+from server.model.unreadable import SPEC_UNREADABLE
 from server.probing import Prober, Stand, StepLook, Survey
 from server.queries.surveys import Surveys
 from tests.reconciler.scene import SITE, Scene
@@ -250,6 +251,27 @@ async def test_a_look_that_came_to_nothing_is_tried_again_in_an_hour(
     scene.clock.forward(hours=1)
     await sweeps.sweep()
     assert eyes.seen == [tenant, tenant]
+
+
+async def test_a_finished_tenant_whose_spec_can_not_be_read_is_a_finding(
+    scene: Scene, eyes: Eyes
+) -> None:
+    tenant = await scene.completed("Kijani Stores")
+    scene.clock.forward(days=7)
+    eyes.error = Refused(
+        "Of the tenant's stored spec currency can't be read.", code=SPEC_UNREADABLE
+    )
+    sweeps = sweeper(scene, eyes)
+    await sweeps.sweep()
+    [found] = await scene.findings(tenant)
+    assert (found["cause"], found["severity"]) == ("DRIFT", "PERSON")
+    assert "currency can't be read" in found["message"]
+    assert (await scene.record(tenant)).tenant.state is TenantState.COMPLETED
+    eyes.error = None
+    scene.clock.forward(hours=1)
+    await sweeps.sweep()
+    [found] = await scene.findings(tenant)
+    assert found["ended_as"] == "MENDED"
 
 
 async def test_a_customer_deleted_at_the_site_is_reported_until_it_is_mended(

@@ -22,6 +22,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from server.errors import StoreUnavailable
 from server.store.failures import DRIVER_ERRORS, CommitUnknown, ConnectionLost, detail, is_lost
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ SELECT CAST(pg_current_xact_id() AS text), ARRAY(
     SELECT id FROM tenants WHERE id = ANY(CAST($1 AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
 )
 """
-_NUMBER = "SELECT CAST(pg_current_xact_id() AS text)"
 _OF_THE_FUTURE = "22023"
 _ENDED = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
 _COUNTED = text("SELECT used FROM quotas WHERE name = :name")
@@ -154,17 +154,17 @@ def is_pooled(url: URL) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A transaction that was opened.
+    """A transaction of the writer that was opened.
 
     Attributes:
         number: PostgreSQL's, of it.
-        name: Of the count that it changed; "" where it is not the writer's.
+        name: Of the count that it changed.
         count: What it counted.
     """
 
     number: str
-    name: str = ""
-    count: int = 0
+    name: str
+    count: int
 
 
 class Transactions:
@@ -187,7 +187,8 @@ class Transactions:
 
         Raises:
             ConnectionLost: nothing was written, and not by the work's fault.
-            CommitUnknown: it may have been written; ask.
+            CommitUnknown: it may have been written; ask. Of the writer's only.
+            StoreUnavailable: another's may have been written, which nobody can tell.
             sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
         """
         engine = self._engine if locking is None else self._writer
@@ -196,14 +197,14 @@ class Transactions:
             async with engine.connect() as connection:
                 if self._pooled:
                     await connection.exec_driver_sql(_select(settings, local=True))
-                began = await self._began(connection, locking)
+                began = None if locking is None else await self._began(connection, locking)
                 result = await connection.run_sync(work)
                 try:
                     await connection.commit()
                 except Exception as error:
                     raise self._unknown(began, result, error) from error
                 return result
-        except CommitUnknown:
+        except StoreUnavailable:
             raise
         except DRIVER_ERRORS as error:
             if is_lost(error):
@@ -215,10 +216,8 @@ class Transactions:
         await self._writer.dispose()
         await self._engine.dispose()
 
-    async def _began(self, connection: AsyncConnection, locking: Locking | None) -> _Begun:
-        """Open a transaction."""
-        if locking is None:
-            return _Begun(str((await connection.exec_driver_sql(_NUMBER)).scalar_one()))
+    async def _began(self, connection: AsyncConnection, locking: Locking) -> _Begun:
+        """Open a transaction of the writer."""
         # A row a connection: one that was cut, and does not know it yet, holds its own.
         name: str = connection.info.setdefault(COMMITS, f"{COMMITS}{uuid.uuid4()}")
         self._count = (self._count + 1) % _COUNTS
@@ -227,7 +226,14 @@ class Transactions:
         number, locking.locked = opened
         return _Begun(str(number), name, self._count)
 
-    def _unknown(self, began: _Begun, result: object, error: Exception) -> CommitUnknown:
+    def _unknown(self, began: _Begun | None, result: object, error: Exception) -> StoreUnavailable:
+        if began is None:
+            # It counted nothing, and its number alone may tell of another's (see `_OPENING`).
+            return StoreUnavailable(
+                f"The answer to COMMIT was lost ({detail(error)}): it may have been written. "
+                "Look what is there before you do it again."
+            )
+
         async def written() -> bool:
             return await self._written(began)
 
@@ -252,6 +258,6 @@ class Transactions:
                     return False
                 raise ConnectionLost(f"The database can't tell yet: {detail(error)}") from error
             if state != "in progress":
-                return bool(state == "committed" and (not began.name or count == began.count))
+                return bool(state == "committed" and count == began.count)
             # Its session does not know yet that we are gone.
             await asyncio.sleep(_SETTLE_PAUSE_SECONDS)

@@ -16,12 +16,15 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.access.trail import entry
 from server.errors import StoreUnavailable
+from server.model.actor import LOCAL
 from server.model.identifiers import WorkerId
 from server.model.states import GateState, LogLevel
 from server.store import postgres as store_postgres
 from server.store import schema
 from server.store import writer as store_writer
+from server.store.access import AccessStore
 from server.store.database import Database
 from server.store.failures import CommitUnknown
 from server.store.locks import Locking
@@ -123,7 +126,7 @@ async def test_a_number_that_a_crash_gave_out_again_is_not_taken_for_ours(
     began = transactions._began
     numbers: list[str] = []
 
-    async def crashing(connection: AsyncConnection, locking: Locking | None) -> Any:
+    async def crashing(connection: AsyncConnection, locking: Locking) -> Any:
         begun = await began(connection, locking)
         numbers.append(begun.number)
         await asyncio.to_thread(postgres.crash_and_start, postgres_cluster)
@@ -149,6 +152,23 @@ async def test_a_number_that_a_crash_gave_out_again_is_not_taken_for_ours(
         with pytest.raises(CommitUnknown) as unheard:
             await transactions.run(lambda _: None, locking=Locking([tenant_id]))
     assert await unheard.value.written() is True
+
+
+async def test_what_is_not_the_writers_is_not_told_of_by_a_number_alone(
+    cut: Scene, wire: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who adds a user hears that he may be there, and to look; nobody asks for a number."""
+    asked: list[object] = []
+    transactions = cast("store_postgres.Transactions", cut.database._transactions)
+    monkeypatch.setattr(transactions, "_written", asked.append)
+    store = AccessStore(cut.database)
+    wire.lose_answer_to(b"COMMIT")
+    with pytest.raises(StoreUnavailable, match=r"may have been written\. Look what") as told:
+        await store.note(entry(LOCAL, NOON, action="AddUser", target="jane@example.com"))
+    assert wire.met.is_set()
+    assert not isinstance(told.value, CommitUnknown)
+    assert asked == []
+    assert [row.target for row in await store.audit(limit=9)] == ["jane@example.com"]
 
 
 async def committed_unheard(connection: AsyncConnection) -> None:

@@ -185,7 +185,7 @@ def import_legacy(
             )
         tenants = await read_legacy(source)
         async with AsyncExitStack() as stack:
-            core = await open_core(settings, engines, stack, register=not dry_run)
+            core = await open_core(settings, engines, stack, register=not dry_run, existing=dry_run)
             importer = Importer(
                 core.database,
                 core.prober,

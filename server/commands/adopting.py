@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk, refuse_in_motion, refused
+from server.commands.desk import OrderDesk, check_revision, refuse_in_motion, refused
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
 from server.erpnext.adoption import CompanyLook, Compared, look_at_company
 from server.errors import EngineError, EngineNotReady, Refused
@@ -68,18 +68,27 @@ class Adoption:
 class Adopting(OrderDesk):
     """Gives Companies to tenants."""
 
-    async def adoption(self, actor: Actor, tenant_id: str) -> Adoption:
+    async def adoption(
+        self, actor: Actor, tenant_id: str, *, expected_revision: int | None = None
+    ) -> Adoption:
         """Show what adopting would rest on; changes nothing.
 
         Raises:
-            InvalidInput, NotAllowed, NotFound, StoreUnavailable: as for `adopt_company`.
+            InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
+                `adopt_company`.
             Refused: the tenant's spec can't be read.
             EngineNotReady: the engine could not be asked.
         """
         asked = ask(
-            actor, tenant_id, OrderTerms(), method="AdoptCompany", body={}, right=Right.OVERRULE
+            actor,
+            tenant_id,
+            OrderTerms(expected_revision=expected_revision),
+            method="AdoptCompany",
+            body={},
+            right=Right.OVERRULE,
         )
         live = await self._live(asked.tenant_id)
+        check_revision(live.record, asked.terms)
         return await self._compared(live.record, await self._look(live.record))
 
     @audited("AdoptCompany")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk, refused
+from server.commands.desk import OrderDesk, check_revision, refused
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
 from server.model.actor import Right
 from server.model.blueprint import blueprint_of
@@ -68,14 +68,19 @@ class Deprovisioning(OrderDesk):
 
         return await self._carry_out(asked, judge)
 
-    async def documents(self, actor: Actor, tenant_id: str) -> tuple[TenantDocument, ...]:
+    async def documents(
+        self, actor: Actor, tenant_id: str, *, expected_revision: int | None = None
+    ) -> tuple[TenantDocument, ...]:
         """Tell what is left of a tenant at the engine, as the record knows it.
 
         Raises:
-            InvalidInput, NotAllowed, NotFound, StoreUnavailable: as for `continue_`.
+            InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
+                `continue_`.
         """
-        asked = ask(actor, tenant_id, OrderTerms(), method="Deprovision", body={}, right=Right.READ)
+        terms = OrderTerms(expected_revision=expected_revision)
+        asked = ask(actor, tenant_id, terms, method="Deprovision", body={}, right=Right.READ)
         live = await self._live(asked.tenant_id)
+        check_revision(live.record, terms)
         return documents_of(await self._database.reads.resources(live.record.tenant.id))
 
     def _judge_removal(

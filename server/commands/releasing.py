@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
-from server.commands.desk import OrderDesk, refused
+from server.commands.desk import OrderDesk, check_revision, refused
 from server.model.actor import Right
 from server.model.states import LogLevel, RunState
 from server.store.operations import LogDraft, RunRow, TenantOperation
@@ -90,14 +90,20 @@ class Releasing(OrderDesk):
 
         return await self._carry_out(asked, judge)
 
-    async def holder(self, actor: Actor, tenant_id: str) -> Holder:
+    async def holder(
+        self, actor: Actor, tenant_id: str, *, expected_revision: int | None = None
+    ) -> Holder:
         """Tell what Release would take away, and from whom; changes nothing.
 
         Raises:
-            InvalidInput, NotAllowed, NotFound, StoreUnavailable: as for `release`.
+            InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
+                `release`.
         """
-        asked = ask(actor, tenant_id, OrderTerms(), method="Release", body={}, right=Right.OVERRULE)
-        return holder_of(await self._live(asked.tenant_id), self._now())
+        terms = OrderTerms(expected_revision=expected_revision)
+        asked = ask(actor, tenant_id, terms, method="Release", body={}, right=Right.OVERRULE)
+        live = await self._live(asked.tenant_id)
+        check_revision(live.record, terms)
+        return holder_of(live, self._now())
 
     def _judge_release(self, asked: Asked, live: Live) -> TenantOperation | RequestOperation | None:
         record, now = live.record, self._now()

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
         | provisioning_pb2.RetryRequest
         | provisioning_pb2.SkipStepRequest
     )
+    # Orders that may be asked what they would do.
+    _Foreseeable = (
+        provisioning_pb2.AdoptCompanyRequest
+        | provisioning_pb2.DeprovisionRequest
+        | provisioning_pb2.ReleaseRequest
+    )
 
 _ORIGINS = {
     name.removeprefix("DOCUMENT_ORIGIN_"): value
@@ -86,7 +92,9 @@ class Ordering(Answering):
 
         async def remove(actor: Actor) -> provisioning_pb2.DeprovisionResponse:
             tenant_id: str = request.tenant_id
-            documents = await self._commands.documents(actor, tenant_id)
+            documents = await self._commands.documents(
+                actor, tenant_id, expected_revision=_foreseen(request)
+            )
             if not request.validate_only:
                 tenant_id = await self._commands.deprovision(
                     actor,
@@ -112,7 +120,9 @@ class Ordering(Answering):
             tenant_id: str = request.tenant_id
             adoption = None
             if request.validate_only:
-                adoption = await self._commands.adoption(actor, tenant_id)
+                adoption = await self._commands.adoption(
+                    actor, tenant_id, expected_revision=_foreseen(request)
+                )
             else:
                 tenant_id = await self._commands.adopt_company(actor, tenant_id, terms_of(request))
             return _adoption(adoption, await self._status(actor, tenant_id))
@@ -126,7 +136,9 @@ class Ordering(Answering):
 
         async def release(actor: Actor) -> provisioning_pb2.ReleaseResponse:
             tenant_id: str = request.tenant_id
-            holder = await self._commands.holder(actor, tenant_id)
+            holder = await self._commands.holder(
+                actor, tenant_id, expected_revision=_foreseen(request)
+            )
             if not request.validate_only:
                 tenant_id = await self._commands.release(actor, tenant_id, terms_of(request))
             return _holder(holder, await self._status(actor, tenant_id))
@@ -135,6 +147,14 @@ class Ordering(Answering):
 
     async def _status(self, actor: Actor, tenant_id: str) -> TenantStatus:
         return messages.tenant_status(await self._queries.status(actor, tenant_id))
+
+
+def _foreseen(request: _Foreseeable) -> int | None:
+    """Return the revision that an order which is only shown judged.
+
+    One that is carried out is compared when it is: one that was given before is answered.
+    """
+    return terms_of(request).expected_revision if request.validate_only else None
 
 
 def _documents(documents: Iterable[TenantDocument]) -> list[orders_pb2.TenantDocument]:

@@ -197,6 +197,25 @@ async def test_what_does_not_fit_the_tenants_state_has_a_code_of_its_own(rig: Ri
     assert rig.row_counts() == counts
 
 
+async def test_what_an_order_would_do_is_told_of_the_revision_it_judged_only(rig: Rig) -> None:
+    started = await rig.start("Acme")
+    foreseen: dict[str, Any] = {
+        "tenant_id": started.tenant_id,
+        "validate_only": True,
+        "expected_revision": started.revision + 1,
+    }
+    for call in (
+        rig.stub.Deprovision(pb.DeprovisionRequest(**foreseen)),
+        rig.stub.AdoptCompany(pb.AdoptCompanyRequest(**foreseen)),
+        rig.stub.Release(pb.ReleaseRequest(**foreseen)),
+    ):
+        told = await failure(call)
+        assert (told.code, told.reason) == (grpc.StatusCode.ABORTED, "REVISION_CHANGED")
+    foreseen["expected_revision"] = started.revision
+    shown = await rig.stub.Deprovision(pb.DeprovisionRequest(**foreseen))
+    assert shown.status.revision == started.revision
+
+
 async def test_continue_answers_with_the_status_after_it(rig: Rig) -> None:
     first = await rig.start("Acme", tenant_id=TENANT)
     rig.damage("UPDATE runs SET state = 'FAILED'")

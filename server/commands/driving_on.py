@@ -17,6 +17,7 @@ from server.commands.opening import (
     previous_state,
 )
 from server.errors import Refused
+from server.model.records import STEP_ORDERED
 from server.model.states import LogLevel, Order, TenantState
 from server.store.operations import (
     BindingRow,
@@ -121,6 +122,7 @@ class DrivingOn(OrderDesk):
             reason=asked.terms.reason,
             previous_state=previous_state(record),
             now=now,
+            options={STEP_ORDERED: drive.step_key} if drive.step_key else None,
         )
         bound = await self._database.reads.binding(tenant.id)
         binding = None

@@ -21,7 +21,7 @@ from server.model.blueprint import BLUEPRINTS
 from server.model.budget import Counts, Move, after_error
 from server.model.made_often import replace
 from server.model.ownership import resource_key
-from server.model.records import Step, WaitingFor
+from server.model.records import STEP_ORDERED, Step, WaitingFor
 from server.model.states import (
     OPEN_RUN_STATES,
     AttemptOutcome,
@@ -36,7 +36,7 @@ from server.model.states import (
 from server.store.operations import RunRow, TenantOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from server.executor.gates import Gates
@@ -133,7 +133,7 @@ class Claims:
                 abbreviation=claim.abbreviation,
                 passed_company_step=claim.passed_step,
                 only_tenant_of_name=claim.only_tenant_of_name,
-                ordered_to_make_again=_names_a_step(run, record.steps),
+                ordered_step=_ordered_step(run),
             ),
             pacing=self._pacing,
             stopping=self._stopping,
@@ -269,14 +269,14 @@ def _stood_in_line(run: Run) -> bool:
     )
 
 
-def _names_a_step(run: Run, steps: Sequence[Step]) -> bool:
-    """Tell whether a person ordered a certain step again, not all of them.
+def _ordered_step(run: Run) -> str:
+    """Return the step that a person ordered again by its name; "" where there is none.
 
-    A Retry of all steps carries none over. It is what one types first when something looks
-    wrong, so it must not make new, empty books for a shop whose Company is gone.
+    A Retry of all steps is what one types first when something looks wrong, and one of another
+    step only passes this one by: neither makes new, empty books for a shop whose Company is gone.
     """
     by_person = run.order is Order.RETRY and run.actor != RECONCILER_NAME
-    return by_person and any(step.carried_from is not None for step in steps)
+    return run.options.get(STEP_ORDERED, "") if by_person else ""
 
 
 def _claimed(run: Run, worker_id: WorkerId, now: datetime, pause: float) -> Run:

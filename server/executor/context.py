@@ -47,12 +47,15 @@ _LOOK_AGAIN_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyFacts:
-    """What the record said about the tenant's Company when the run was claimed."""
+    """What the record said about the tenant's Company when the run was claimed.
+
+    `ordered_step` is the one step that a person ordered again; "" where none is named.
+    """
 
     abbreviation: str | None
     passed_company_step: bool
     only_tenant_of_name: bool
-    ordered_to_make_again: bool
+    ordered_step: str
 
 
 class DrivingContext:
@@ -128,7 +131,7 @@ class DrivingContext:
             passed_company_step=self._facts.passed_company_step,
             completed_once=self.completed_once,
             only_tenant_of_name=self._facts.only_tenant_of_name,
-            ordered_to_make_again=self._facts.ordered_to_make_again,
+            ordered_to_make_again=self._facts.ordered_step == self._kind.key,
         )
 
     @property

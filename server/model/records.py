@@ -137,6 +137,8 @@ class Run:
     cancellation: Cancellation | None = None
 
 
+# Which option of a run says which step a Retry named.
+STEP_ORDERED = "step_ordered"
 # Which output of a step says that a person left it out.
 SKIPPED_BY = "skipped_by"
 

@@ -10,7 +10,7 @@ from server.commands import OrderTerms
 from server.errors import Refused
 from server.model.actor import RECONCILER
 from server.model.states import StepState, TenantState
-from tests.server.executor.scene import COMPANY, TILL
+from tests.server.executor.scene import COMPANY, TILL, WAREHOUSE
 from tests.server.executor.test_lost_records import damage
 
 if TYPE_CHECKING:
@@ -64,6 +64,23 @@ async def test_a_person_may_have_a_vanished_company_made_anew_but_no_till(shop: 
     assert found["POS Opening Entry"] == 0
     till = next(step for step in record.steps if step.key == TILL)
     assert till.state is StepState.SKIPPED
+
+
+async def test_a_retry_of_another_step_makes_no_vanished_company(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    delete_company(shop)
+    await shop.again(tenant)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    writes = await shop.writes()
+
+    await shop.again(tenant, step_key=WAREHOUSE)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+
+    record = await shop.record(tenant)
+    named = next(step for step in record.steps if step.key == COMPANY)
+    assert (named.carried_from, named.error_code) == (None, "COMPANY_VANISHED")
+    assert any(step.carried_from is not None for step in record.steps)
+    assert await shop.writes() == writes
 
 
 async def test_a_retry_of_all_steps_makes_no_vanished_company(shop: Shop) -> None:

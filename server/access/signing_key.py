@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -17,8 +18,6 @@ from server.errors import SettingsError
 from server.settings import read_secret_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from server.settings import Settings
 
 _WHAT = "PROVISIONER_JWT_KEY_FILE"
@@ -44,7 +43,8 @@ def signing_key(settings: Settings) -> SecretStr:
             )
         return _read(file)
     if file is None:
-        file = settings.database_file.with_name(f"{settings.database_file.name}.jwt.key")
+        # The file itself: a service that came by a link must sign as the one that did not.
+        file = Path(f"{os.path.realpath(settings.database_file)}.jwt.key")
     if not file.exists():
         _make(file)
     return _read(file)

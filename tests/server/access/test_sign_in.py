@@ -216,6 +216,19 @@ def test_the_key_is_made_beside_the_file_for_its_owner_only_and_stays(tmp_path: 
         signing_key(settings)
 
 
+def test_services_that_come_by_the_file_and_by_a_link_to_it_sign_with_one_key(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "disk").mkdir()
+    link, file = tmp_path / "link.db", tmp_path / "disk" / "p.db"
+    link.symlink_to(file)
+    by_link, by_file = (
+        signing_key(Settings(database_url=f"sqlite+aiosqlite:///{way}")) for way in (link, file)
+    )
+    assert by_link == by_file
+    assert [each.name for each in file.parent.iterdir()] == ["p.db.jwt.key"]
+
+
 def test_postgresql_wants_a_key_that_all_servers_share() -> None:
     with pytest.raises(SettingsError, match="every server needs the same key"):
         signing_key(Settings(database_url="postgresql+asyncpg://u:p@host/db"))

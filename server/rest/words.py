@@ -109,11 +109,16 @@ NO_RECORD = StatusObject(
 def legacy_status(state: TenantState | None, *, held: bool) -> LegacyStatus:
     """Translate a state; a held tenant that is not in motion shows FAILED.
 
+    Not one that was removed: nothing of it is there, and only Start, which the page offers for
+    NOT_STARTED, begins it anew. Continue and Retry, which it offers for FAILED, are refused.
+
     Args:
         state: The state; None is a stored word that is none of ours.
         held: Whether only a person may move the tenant.
     """
     word = LegacyStatus.FAILED if state is None else _STATUS_OF[state]
+    if state is TenantState.DEPROVISIONED:
+        return word
     if held and word is not LegacyStatus.IN_PROGRESS:
         return LegacyStatus.FAILED
     return word
@@ -136,6 +141,7 @@ def status_object(status: Status) -> StatusObject:
             progress=0,
             steps_completed=0,
             total_steps=standing.total_steps if _will_run(status) else 0,
+            errors=() if status.hold is None else _errors(status, word),
         )
     return StatusObject(
         status=word,

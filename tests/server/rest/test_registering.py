@@ -241,6 +241,7 @@ def test_every_state_has_one_of_the_five_legacy_words() -> None:
     }
     assert legacy_status(TenantState.COMPLETED, held=True) is LegacyStatus.FAILED
     assert legacy_status(TenantState.IN_PROGRESS, held=True) is LegacyStatus.IN_PROGRESS
+    assert legacy_status(TenantState.DEPROVISIONED, held=True) is LegacyStatus.NOT_STARTED
 
 
 def test_a_tenants_code_is_always_the_same_and_has_no_sign_that_is_misread() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand, demand_any
 from server.commands.asked import OrderTerms
 from server.commands.audited import audited
+from server.commands.desk import refused
 from server.commands.driving_on import DrivingOn
 from server.commands.opening import open_run, started_entry
 from server.commands.starting import Starting
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from server.model.actor import Actor
-    from server.model.records import Record
+    from server.model.records import Record, Tenant
 
 # Where a tenant of another kind of engine lives: at no site of ours.
 NO_SITE = ""
@@ -138,12 +139,13 @@ class Registering(Starting, DrivingOn):
             InvalidInput, NotAllowed, StoreUnavailable: as for `start`.
             NotFound: no such tenant.
             AlreadyExists: it was begun with other options.
-            Refused: it is in motion, or lives where nothing is provisioned.
+            Refused: it is in motion, held and not begun, or lives where nothing is provisioned.
         """
         checked = validate_tenant_id(tenant_id)
         demand(actor, Right.ORDER, checked)
         record = (await self._live(checked)).record
         if record.tenant.state is TenantState.PENDING and record.run is None:
+            _refuse_held(record.tenant)
             operation = self._first_run(actor, record, options)
             if (await self._database.submit(operation)).applied:
                 return checked
@@ -223,6 +225,21 @@ def _spec_elsewhere(name: str, country_code: str, kind: str) -> TenantSpec:
 
 def _wrong_kind(description: str) -> InvalidInput:
     return InvalidInput((Violation(field="engine", description=description),))
+
+
+def _refuse_held(tenant: Tenant) -> None:
+    """Refuse a first run under a hold: it would stay, and the finished tenant show FAILED.
+
+    Nor is it lifted by the way: who begins has not said that he looked.
+    """
+    if tenant.hold is not None:
+        raise refused(
+            f"Tenant {tenant.id} is held by {tenant.hold.by} ({tenant.hold.reason.rstrip('. ')}). "
+            "Continue lifts the hold and drives it on as it is. To begin it with options, "
+            "lift the hold first",
+            then=f"provisioner release {tenant.id}",
+            code="TENANT_HELD",
+        )
 
 
 def _demand_same(record: Record, options: BeginOptions) -> None:

@@ -286,6 +286,35 @@ async def test_start_of_a_tenant_that_was_removed_begins_it_anew(open_rig: Rig) 
     assert answer.json()["total_steps"] == 10
 
 
+async def test_a_held_tenant_that_was_removed_shows_the_button_that_is_not_refused(
+    open_rig: Rig,
+) -> None:
+    tenant_id = await open_rig.registered()
+    open_rig.sql("UPDATE tenants SET state = 'DEPROVISIONED', hold_reason = 'why', hold_by = 'run'")
+    look = (await open_rig.get(f"{base(tenant_id)}/status")).json()
+    assert look["status"] == "NOT_STARTED"
+    # A held tenant has at least one error (promise 3).
+    assert look["errors"]
+    answer = await open_rig.post(f"{base(tenant_id)}/start", headers=JSON)
+    assert (answer.status_code, answer.json()["status"]) == (200, "IN_PROGRESS")
+    assert answer.json()["errors"] == []
+
+
+async def test_start_of_a_held_tenant_that_was_not_begun_says_who_holds_it(open_rig: Rig) -> None:
+    tenant_id = await open_rig.registered()
+    open_rig.sql("UPDATE tenants SET hold_reason = 'two tenants claim it', hold_by = 'imported'")
+    answer = await open_rig.post(f"{base(tenant_id)}/start", json={"include_demo_data": True})
+    assert answer.status_code == 409
+    detail = answer.json()["detail"]
+    assert detail["type"] == "tenant_held"
+    assert "held by imported (two tenants claim it)" in detail["message"]
+    assert detail["message"].endswith(f"provisioner release {tenant_id}")
+    assert open_rig.sql("SELECT count(*) FROM runs") == [(0,)]
+    # Continue says "I looked", and lifts it.
+    answer = await open_rig.post(f"{base(tenant_id)}/continue")
+    assert (answer.status_code, answer.json()["errors"]) == (200, [])
+
+
 async def test_start_with_other_options_than_it_was_begun_with_is_409(open_rig: Rig) -> None:
     tenant_id = await open_rig.begun()
     open_rig.ended(tenant_id, "PARTIAL", done=9)

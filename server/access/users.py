@@ -16,7 +16,7 @@ from server.access.passwords import check_password
 from server.access.trail import entry
 from server.errors import AlreadyExists, InvalidInput, NotFound, StoreUnavailable, Violation
 from server.limits import MAX_PERSON_NAME
-from server.model.access import KYC_TIER, Membership, MembershipStatus, User, new_code
+from server.model.access import KYC_TIER, Membership, MembershipStatus, NewUser, User, new_code
 from server.model.actor import Role
 from server.model.identifiers import new_id
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from server.access.passwords import Passwords
+    from server.model.access import AuditEntry
     from server.model.actor import Actor
     from server.store.access import AccessStore
 
@@ -78,6 +79,41 @@ class Users:
             InvalidInput: a field is wrong.
             AlreadyExists: there is a user of that address: USER_EXISTS.
         """
+        new = await self.draw_up(
+            email=email,
+            password=password,
+            full_name=full_name,
+            role=role,
+            all_tenants=all_tenants,
+            country_code=country_code,
+        )
+        rows = [
+            Membership(
+                user_id=new.user.id,
+                tenant_id=tenant_id,
+                role=word,
+                status=status,
+                created_at=new.user.created_at,
+            )
+            for tenant_id, word in (memberships or {}).items()
+        ]
+        return await self._add(by, new, rows, country_code)
+
+    async def draw_up(
+        self,
+        *,
+        email: str,
+        password: str | None,
+        full_name: str | None,
+        role: Role,
+        all_tenants: bool = False,
+        country_code: str = "KE",
+    ) -> NewUser:
+        """Return a user who is written with something else; as `add`.
+
+        Raises:
+            InvalidInput: a field is wrong.
+        """
         address = check_email(email)
         stored = None
         if password is not None:
@@ -85,7 +121,7 @@ class Users:
         now = self._now()
         user = User(
             id=new_id(now),
-            code="",
+            code=new_code("USR", country_code, now.year),
             email=address,
             full_name=_name(full_name),
             has_password=stored is not None,
@@ -96,44 +132,26 @@ class Users:
             disabled_at=None,
             created_at=now,
         )
-        rows = [
-            Membership(
-                user_id=user.id, tenant_id=tenant_id, role=word, status=status, created_at=now
-            )
-            for tenant_id, word in (memberships or {}).items()
-        ]
-        return await self._add(by, user, stored, rows, country_code)
+        return NewUser(user=user, password_hash=stored)
 
     async def _add(
         self,
         by: Actor,
-        user: User,
-        password_hash: str | None,
+        new: NewUser,
         memberships: list[Membership],
         country_code: str,
     ) -> User:
         """Store a user under a code that nobody has."""
-        now = user.created_at
         for _ in range(_CODE_TRIES):
-            user = replace(user, code=new_code("USR", country_code, now.year))
             try:
-                await self._store.add_user(
-                    user,
-                    password_hash=password_hash,
-                    memberships=memberships,
-                    entry=entry(
-                        by,
-                        now,
-                        action="AddUser",
-                        target=user.email,
-                        reason=_as(user.role, all_tenants=user.all_tenants),
-                    ),
-                )
+                await self._store.add_user(new, memberships=memberships, entry=added(by, new.user))
             except AlreadyExists as error:
                 if error.code != "CODE_TAKEN":
                     raise
+                code = new_code("USR", country_code, new.user.created_at.year)
+                new = replace(new, user=replace(new.user, code=code))
             else:
-                return user
+                return new.user
         raise StoreUnavailable("No free code was found for the user. Try again.")
 
     async def find(self, email_or_id: str) -> User:
@@ -202,25 +220,34 @@ class Users:
         status: MembershipStatus = MembershipStatus.ACTIVE,
     ) -> Membership:
         """Make a user a member of a tenant, or change his role there; an invitation has a code."""
-        now = self._now()
-        membership = Membership(
+        membership = self.member(user, tenant_id, role, status=status)
+        await self._store.put_membership(membership, entry=joined(by, user, membership))
+        self._changed()
+        return membership
+
+    def member(
+        self,
+        user: User,
+        tenant_id: str,
+        role: str,
+        *,
+        status: MembershipStatus = MembershipStatus.ACTIVE,
+    ) -> Membership:
+        """Return a membership that is to be written; an invitation has a code."""
+        return Membership(
             user_id=user.id,
             tenant_id=tenant_id,
             role=role,
             status=status,
-            created_at=now,
+            created_at=self._now(),
             invitation_code=(
                 secrets.token_urlsafe(16) if status is MembershipStatus.INVITED else None
             ),
         )
-        await self._store.put_membership(
-            membership,
-            entry=entry(
-                by, now, action="AddMember", target=tenant_id, reason=f"{user.email} as {role}"
-            ),
-        )
+
+    def moved_in(self) -> None:
+        """Hear that people were written together with their tenant."""
         self._changed()
-        return membership
 
     async def leave(self, by: Actor, user: User, tenant_id: str) -> None:
         """End a membership.
@@ -249,6 +276,28 @@ class Users:
         noted = entry(by, now, action=action, target=user.email, reason=reason)
         await self._store.change_user(user.id, now, values, entry=noted)
         self._changed()
+
+
+def added(by: Actor, user: User) -> AuditEntry:
+    """Say for the audit that a user was added."""
+    return entry(
+        by,
+        user.created_at,
+        action="AddUser",
+        target=user.email,
+        reason=_as(user.role, all_tenants=user.all_tenants),
+    )
+
+
+def joined(by: Actor, user: User, membership: Membership) -> AuditEntry:
+    """Say for the audit that a user became a member."""
+    return entry(
+        by,
+        membership.created_at,
+        action="AddMember",
+        target=membership.tenant_id,
+        reason=f"{user.email} as {membership.role}",
+    )
 
 
 def _as(role: Role, *, all_tenants: bool) -> str:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand, demand_any
 from server.commands.asked import OrderTerms
 from server.commands.audited import audited
-from server.commands.desk import refused
+from server.commands.desk import MAX_LOOKS, refused
 from server.commands.driving_on import DrivingOn
 from server.commands.opening import open_run, started_entry
 from server.commands.starting import Starting
 from server.countries import CURRENCY_OF_COUNTRY, nearest_country
-from server.errors import AlreadyExists, InvalidInput, Violation
+from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
 from server.model.actor import Right
 from server.model.derive import Standing
 from server.model.identifiers import TenantId, new_id
@@ -31,6 +31,7 @@ from server.validation import RawSpec, validate_spec, validate_tenant_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from server.commands.starting import MovingIn
     from server.model.actor import Actor
     from server.model.records import Record, Tenant
 
@@ -82,6 +83,7 @@ class Registering(Starting, DrivingOn):
         country_code: str,
         kind: str,
         facts: Mapping[str, str],
+        household: MovingIn | None = None,
     ) -> TenantId:
         """Register a tenant of another kind of engine: it is known here and has no runs.
 
@@ -91,6 +93,7 @@ class Registering(Starting, DrivingOn):
             country_code: ISO 3166-1 alpha-2.
             kind: The engine's kind, such as "odoo".
             facts: Further facts for the log.
+            household: Says who comes with it, as for `start`.
 
         Raises:
             InvalidInput: a field is wrong.
@@ -103,33 +106,36 @@ class Registering(Starting, DrivingOn):
         if spec.engine_id in self._engines:
             raise _wrong_kind(f"{spec.engine_id} is an engine of this service. Start it there.")
         tenant_id = TenantId(new_id(now))
-        await self._database.submit(
-            TenantOperation(
-                tenant_id=tenant_id,
-                at=now,
-                create=NewTenant(spec=spec, site=NO_SITE),
-                standing=Standing(
-                    state=TenantState.PENDING,
-                    current_step="",
-                    steps_completed=0,
-                    total_steps=0,
-                    errors=(),
-                ),
-                look_at=_NEVER,
-                log=(
-                    LogDraft(
-                        level=LogLevel.INFO,
-                        event="tenant.registered",
-                        message=(
-                            f"{actor.name} registered {spec.company_name!r}, which lives on "
-                            f"{spec.engine_id}: no steps are done for it here."
-                        ),
-                        fields={"actor": actor.name, **facts},
+        operation = TenantOperation(
+            tenant_id=tenant_id,
+            at=now,
+            create=NewTenant(spec=spec, site=NO_SITE),
+            standing=Standing(
+                state=TenantState.PENDING,
+                current_step="",
+                steps_completed=0,
+                total_steps=0,
+                errors=(),
+            ),
+            look_at=_NEVER,
+            log=(
+                LogDraft(
+                    level=LogLevel.INFO,
+                    event="tenant.registered",
+                    message=(
+                        f"{actor.name} registered {spec.company_name!r}, which lives on "
+                        f"{spec.engine_id}: no steps are done for it here."
                     ),
+                    fields={"actor": actor.name, **facts},
                 ),
-            )
+            ),
         )
-        return tenant_id
+        for _ in range(MAX_LOOKS):
+            people = None if household is None else await household(tenant_id)
+            if (await self._database.submit(replace(operation, household=people))).applied:
+                return tenant_id
+            # USER_TAKEN: somebody of that address came meanwhile; look again.
+        raise StoreUnavailable("The order met other orders again and again. Repeat it.")
 
     @audited("StartProvisioning")
     async def begin(self, actor: Actor, tenant_id: str, options: BeginOptions) -> TenantId:

@@ -30,14 +30,17 @@ from server.store.written import record_of_new
 from server.validation import validate_request_id, validate_spec, validate_tenant_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
+    from server.model.access import Household
     from server.model.actor import Actor
     from server.model.records import Record, Tenant
     from server.model.spec import TenantSpec
     from server.store.operations import Outcome, RequestKey
     from server.validation import RawSpec
+
+    MovingIn = Callable[[TenantId], Awaitable[Household]]
 
 
 class Starting(OrderDesk):
@@ -52,6 +55,7 @@ class Starting(OrderDesk):
         tenant_id: str = "",
         request_id: str = "",
         facts: Mapping[str, str] | None = None,
+        household: MovingIn | None = None,
         made: Callable[[Record], None] | None = None,
     ) -> TenantId:
         """Register a tenant and open its first run.
@@ -62,6 +66,8 @@ class Starting(OrderDesk):
             tenant_id: The caller's UUID, or "" for a new one.
             request_id: Names the order, or "".
             facts: What else was said of the tenant, for the first entry of its log.
+            household: Says who comes with a new tenant, in its own transaction; asked anew at each
+                look, as an address may be taken meanwhile.
             made: Is told the record of a tenant that was made, once it is durable, as a read
                 would give it: it need not be read back.
 
@@ -103,13 +109,17 @@ class Starting(OrderDesk):
                     gone=there,
                     facts=facts or {},
                 )
+                if household is not None:
+                    people = await household(operation.tenant_id)
+                    operation = replace(operation, household=people)
             outcome = await self._database.submit(operation)
             if outcome.applied:
                 _tell(made, operation, outcome)
                 return operation.tenant_id
             if outcome.refusal is Refusal.NAME_TAKEN:
                 await self._refuse_name(actor, spec)
-            # TENANT_EXISTS or REQUEST_KNOWN: somebody was faster with the same; look again.
+            # TENANT_EXISTS, REQUEST_KNOWN or USER_TAKEN: somebody was faster with the same; look
+            # again.
         raise StoreUnavailable("The order met other orders again and again. Repeat it.")
 
     def _validate_start(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import unique
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,14 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """A user who is not there yet; the hash of his password, None if he has none."""
+
+    user: User
+    password_hash: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
     """A machine's key, without its secret.
 
@@ -108,6 +116,21 @@ class AuditEntry:
     outcome: str
     request_id: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Household:
+    """The people who come with a new tenant, and are there with it or not at all.
+
+    Attributes:
+        users: Those nobody knew.
+        memberships: In the new tenant.
+        entries: What the audit says of them.
+    """
+
+    users: tuple[NewUser, ...]
+    memberships: tuple[Membership, ...]
+    entries: tuple[AuditEntry, ...]
 
 
 DONE = "OK"

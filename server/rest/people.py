@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from server.access.users import added, joined
 from server.errors import AlreadyExists, NotSignedIn
-from server.model.access import MembershipStatus
+from server.model.access import Household, MembershipStatus
 from server.model.actor import Role, passer_by
 from server.rest.words import plain, tenant_code
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from server.access.wiring import Access
-    from server.model.access import Membership, User
+    from server.model.access import Membership, NewUser, User
     from server.model.actor import Actor
+    from server.model.identifiers import TenantId
     from server.rest.bodies import NewTenant
     from server.store.tenant_pages import ListedTenant
 
@@ -75,44 +77,52 @@ class Doorman:
         return actor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Household:
-    """The people of a new tenant: often the same person twice."""
+class SigningUp:
+    """The people of a tenant that signs up: often the same person twice.
 
-    owner: User
-    admin: User
-
-
-async def house(access: Access, actor: Actor, sent: NewTenant) -> Household:
-    """Return owner and administrator of a tenant that is to be made.
-
-    The owner is whoever is signed in, else the form's administrator. Who is known by
-    e-mail keeps the password he has.
+    The owner is whoever is signed in, else the form's administrator. Who is known by e-mail
+    keeps the password he has.
     """
-    admin = await access.users.by_email(sent.admin_email)
-    if admin is None:
-        try:
-            admin = await access.users.add(
-                actor,
-                email=sent.admin_email,
-                password=sent.admin_password,
-                full_name=plain(sent.admin_name),
+
+    def __init__(self, access: Access, actor: Actor, sent: NewTenant) -> None:
+        self._access, self._actor, self._sent = access, actor, sent
+        self._owner: User | None = None
+        self._admin: User | None = None
+
+    @property
+    def owner(self) -> User:
+        """Whose the tenant is."""
+        return self._owner or self.admin
+
+    @property
+    def admin(self) -> User:
+        """Who administers it."""
+        if self._admin is None:
+            raise RuntimeError("The tenant was not made.")
+        return self._admin
+
+    async def household(self, tenant_id: TenantId) -> Household:
+        """Return who moves in, as things stand; they are written with the tenant."""
+        users, actor = self._access.users, self._actor
+        self._admin = await users.by_email(self._sent.admin_email)
+        new: tuple[NewUser, ...] = ()
+        if self._admin is None:
+            made = await users.draw_up(
+                email=self._sent.admin_email,
+                password=self._sent.admin_password,
+                full_name=plain(self._sent.admin_name),
                 # The most he may do where he is a member; of all tenants he sees none.
                 role=Role.ADMIN,
-                country_code=sent.country_code.strip().upper()[:2] or "KE",
+                country_code=self._sent.country_code.strip().upper()[:2] or "KE",
             )
-        except AlreadyExists:
-            # The same form was sent twice at once.
-            admin = await access.users.find(sent.admin_email)
-    owner = await access.users.by_id(actor.user_id) if actor.user_id else None
-    return Household(owner=owner or admin, admin=admin)
-
-
-async def move_in(access: Access, actor: Actor, people: Household, tenant_id: str) -> None:
-    """Make owner and administrator members of the tenant that was made."""
-    await access.users.join(actor, people.owner, tenant_id, AS_OWNER)
-    if people.admin.id != people.owner.id:
-        await access.users.join(actor, people.admin, tenant_id, AS_ADMIN)
+            new, self._admin = (made,), made.user
+        self._owner = await users.by_id(actor.user_id) if actor.user_id else None
+        words = {self.owner: AS_OWNER}
+        words.setdefault(self._admin, AS_ADMIN)
+        members = [users.member(user, tenant_id, word) for user, word in words.items()]
+        entries = [added(actor, each.user) for each in new]
+        entries += [joined(actor, user, row) for user, row in zip(words, members, strict=True)]
+        return Household(users=new, memberships=tuple(members), entries=tuple(entries))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

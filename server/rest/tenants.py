@@ -87,10 +87,11 @@ async def _create(parts: Parts, request: Request) -> CompactJson:
     actor = await parts.doorman.registrant(request)
     await parts.admit(actor, "CreateTenant")
     sent = await bodies.read(request, bodies.NewTenant)
-    # Before the tenant is made: it would be there without anybody, and its name taken.
+    # In the old shape, before anything else is looked at.
     check_email(sent.admin_email)
     check_password(sent.admin_password, "password")
     facts = {"category": sent.category, "description": sent.description or ""}
+    who = people.SigningUp(parts.access, actor, sent)
     kind = sent.engine.strip().lower()
     # "erpnext" is the default engine; an engine may be named by its own id, too.
     by_name = {people.ERPNEXT_KIND: parts.gates.default_engine} | {
@@ -108,13 +109,18 @@ async def _create(parts: Parts, request: Request) -> CompactJson:
                 engine_id=engine_id,
             ),
             facts=facts,
+            household=who.household,
         )
     else:
         tenant_id = await parts.commands.register_elsewhere(
-            actor, name=sent.name, country_code=sent.country_code, kind=kind, facts=facts
+            actor,
+            name=sent.name,
+            country_code=sent.country_code,
+            kind=kind,
+            facts=facts,
+            household=who.household,
         )
-    who = await people.house(parts.access, actor, sent)
-    await people.move_in(parts.access, actor, who, tenant_id)
+    parts.access.users.moved_in()
     _, made = await parts.pages.page(TenantFilter(ids=(tenant_id,)), skip=0, limit=1)
     return CompactJson(
         _created(
@@ -126,7 +132,7 @@ async def _create(parts: Parts, request: Request) -> CompactJson:
 def _created(
     sent: bodies.NewTenant,
     tenant: ListedTenant,
-    who: people.Household,
+    who: people.SigningUp,
     steps: tuple[str, ...],
 ) -> Mapping[str, Any]:
     names = people.reference(tenant)

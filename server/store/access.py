@@ -19,13 +19,14 @@ from server.model.access import (
     AuditEntry,
     Membership,
     MembershipStatus,
+    NewUser,
     User,
     fold_email,
 )
 from server.model.actor import Role
 from server.store import rows
 from server.store.failures import refusals
-from server.store.rowset import put
+from server.store.rowset import add, put
 from server.store.tables import API_KEYS, AUDIT, MEMBERSHIPS, TENANTS, USERS
 
 if TYPE_CHECKING:
@@ -88,9 +89,8 @@ class AccessStore:
 
     async def add_user(
         self,
-        user: User,
+        new: NewUser,
         *,
-        password_hash: str | None,
         memberships: Sequence[Membership] = (),
         entry: AuditEntry | None = None,
     ) -> None:
@@ -101,24 +101,8 @@ class AccessStore:
         """
 
         def write(connection: Connection) -> None:
-            connection.execute(
-                USERS.insert().values(
-                    id=user.id,
-                    code=user.code,
-                    email=user.email,
-                    email_fold=fold_email(user.email),
-                    full_name=user.full_name,
-                    password_hash=password_hash,
-                    role=user.role,
-                    all_tenants=user.all_tenants,
-                    kyc_tier=user.kyc_tier,
-                    token_epoch=user.token_epoch,
-                    disabled_at=user.disabled_at,
-                    created_at=user.created_at,
-                    updated_at=user.created_at,
-                )
-            )
-            put(connection, MEMBERSHIPS, [_membership_row(each) for each in memberships])
+            add(connection, USERS, [rows.user_row(new)])
+            put(connection, MEMBERSHIPS, [rows.membership_row(each) for each in memberships])
             _note(connection, entry)
 
         try:
@@ -126,9 +110,9 @@ class AccessStore:
         except IntegrityError as error:
             taken = "code" if "code" in str(error.orig).partition("\n")[0] else "email"
             raise AlreadyExists(
-                f"There is a user {user.email} already."
+                f"There is a user {new.user.email} already."
                 if taken == "email"
-                else f"The user code {user.code} is taken.",
+                else f"The user code {new.user.code} is taken.",
                 code="USER_EXISTS" if taken == "email" else "CODE_TAKEN",
             ) from error
 
@@ -173,7 +157,7 @@ class AccessStore:
         """Make a membership, or replace the one that is there."""
 
         def write(connection: Connection) -> None:
-            put(connection, MEMBERSHIPS, [_membership_row(membership)])
+            put(connection, MEMBERSHIPS, [rows.membership_row(membership)])
             _note(connection, entry)
 
         await self._write(write)
@@ -330,17 +314,6 @@ def _user_of(row: RowMapping) -> User:
         disabled_at=row["disabled_at"],
         created_at=row["created_at"] or _NEVER,
     )
-
-
-def _membership_row(membership: Membership) -> dict[str, object]:
-    return {
-        "user_id": membership.user_id,
-        "tenant_id": membership.tenant_id,
-        "role": membership.role,
-        "status": membership.status,
-        "invitation_code": membership.invitation_code,
-        "created_at": membership.created_at,
-    }
 
 
 def _membership_of(row: RowMapping) -> Membership:

@@ -46,7 +46,7 @@ from server.store.operations import (
     TenantOperation,
     WorkerOperation,
 )
-from server.store.rowset import Batched, Write, add, cells_of, write_together
+from server.store.rowset import Batched, Write, add, cells_of, put, write_together
 from server.store.site_operations import SiteOperation
 from server.store.sites import change_site, put_gate
 from server.store.slots import database_time, free_slot, take_slots
@@ -57,6 +57,7 @@ from server.store.tables import (
     FINDINGS,
     IMPORTS,
     LOG_ENTRIES,
+    MEMBERSHIPS,
     OUTBOX,
     REQUESTS,
     RESOURCES,
@@ -65,6 +66,7 @@ from server.store.tables import (
     SWEEPS,
     TENANT_WORDS,
     TENANTS,
+    USERS,
     WORKERS,
 )
 
@@ -374,6 +376,11 @@ def _write_rare(connection: Connection, changed: Sequence[TenantOperation]) -> N
                 .where(TENANTS.c.id == op.tenant_id)
                 .values(spec=rows.spec_text(op.respec))
             )
+        if op.household is not None:
+            people = op.household
+            add(connection, USERS, [rows.user_row(each) for each in people.users])
+            put(connection, MEMBERSHIPS, [rows.membership_row(each) for each in people.memberships])
+            add(connection, AUDIT, [rows.audit_row(entry) for entry in people.entries])
     released = [op.tenant_id for op in changed if op.release_binding]
     if released:
         connection.execute(delete(BINDINGS).where(BINDINGS.c.tenant_id.in_(released)))

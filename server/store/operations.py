@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from server.model.access import AuditEntry
+    from server.model.access import AuditEntry, Household
     from server.model.derive import Standing
     from server.model.identifiers import RunId, TenantId, WorkerId
     from server.model.ownership import Resource
@@ -163,6 +163,7 @@ class TenantOperation:
         new_life: Whether what a tenant that was removed did before counts no more: it is a
             new shop, which was never COMPLETED.
         release_binding: Whether the company name is free for others from now on.
+        household: Who comes with a tenant that is made; a taken address or code is USER_TAKEN.
     """
 
     tenant_id: TenantId
@@ -190,6 +191,7 @@ class TenantOperation:
     log: tuple[LogDraft, ...] = ()
     request: RequestKey | None = None
     imported: ImportRow | None = None
+    household: Household | None = None
     audit: AuditEntry | None = None
 
 
@@ -314,6 +316,7 @@ class Refusal(Enum):
     NAME_TAKEN = auto()
     ABBREVIATION_TAKEN = auto()
     REQUEST_KNOWN = auto()
+    USER_TAKEN = auto()
     SITE_CHANGED_MEANWHILE = auto()
 
 

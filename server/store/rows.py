@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from server.model.access import fold_email
 from server.model.listing import beginnings, words_of
 from server.model.naming import fold_name
 from server.model.states import SETTLED_TENANT_STATES
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
     from datetime import datetime
 
-    from server.model.access import AuditEntry
+    from server.model.access import AuditEntry, Membership, NewUser
     from server.model.derive import Standing
     from server.model.spec import TenantSpec
     from server.store.operations import (
@@ -410,6 +411,38 @@ def outbox_row(message: OutboxRow) -> Row:
         "due_at": message.created_at,
         "tries": 0,
         "last_error": "",
+    }
+
+
+def user_row(new: NewUser) -> dict[str, object]:
+    """Return a new user's row."""
+    user = new.user
+    return {
+        "id": user.id,
+        "code": user.code,
+        "email": user.email,
+        "email_fold": fold_email(user.email),
+        "full_name": user.full_name,
+        "password_hash": new.password_hash,
+        "role": user.role,
+        "all_tenants": user.all_tenants,
+        "kyc_tier": user.kyc_tier,
+        "token_epoch": user.token_epoch,
+        "disabled_at": user.disabled_at,
+        "created_at": user.created_at,
+        "updated_at": user.created_at,
+    }
+
+
+def membership_row(membership: Membership) -> dict[str, object]:
+    """Return a membership's row."""
+    return {
+        "user_id": membership.user_id,
+        "tenant_id": membership.tenant_id,
+        "role": membership.role,
+        "status": membership.status,
+        "invitation_code": membership.invitation_code,
+        "created_at": membership.created_at,
     }
 
 

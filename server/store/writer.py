@@ -60,6 +60,7 @@ _REFUSALS = (
     ("company_fold", Refusal.NAME_TAKEN),
     ("abbreviation_fold", Refusal.ABBREVIATION_TAKEN),
     ("requests", Refusal.REQUEST_KNOWN),
+    ("users", Refusal.USER_TAKEN),
     ("tenants", Refusal.TENANT_EXISTS),
 )
 

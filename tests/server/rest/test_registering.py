@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from server.access.trail import entry
 from server.commands import BeginOptions, Commands, EngineEntry, OrderTerms, chart_of
 from server.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, Refused
+from server.model.access import Household, Membership, MembershipStatus, NewUser, User
 from server.model.actor import Actor, Role
 from server.model.blueprint import ERPNEXT
 from server.model.derive import derive
@@ -17,6 +19,7 @@ from server.model.spec import TenantSpec
 from server.model.states import Order, TenantState
 from server.queries.status import status_of
 from server.rest.words import LegacyStatus, legacy_status, tenant_code
+from server.store.access import AccessStore
 from server.store.database import Database
 from server.store.operations import NewTenant, TenantOperation
 from server.store.tenant_pages import TenantFilter, TenantPages
@@ -56,6 +59,23 @@ async def database(database_url: URL) -> AsyncIterator[Database]:
 @pytest.fixture
 def commands(database: Database) -> Commands:
     return Commands(database, engines=ENGINES, default_engine="main", now=Clock())
+
+
+def new_user(email: str, *, code: str) -> NewUser:
+    user = User(
+        id=new_id(BEGAN),
+        code=code,
+        email=email,
+        full_name=None,
+        has_password=False,
+        role=Role.ADMIN,
+        all_tenants=False,
+        kyc_tier="KYC-T1",
+        token_epoch=1,
+        disabled_at=None,
+        created_at=BEGAN,
+    )
+    return NewUser(user=user, password_hash=None)
 
 
 async def elsewhere(commands: Commands, name: str, kind: str = "odoo") -> TenantId:
@@ -106,6 +126,58 @@ async def test_a_tenant_of_another_kind_is_known_and_has_no_run(
     assert status.next_command == wanted
     # Its name is nobody's at our site: another tenant may have it.
     await commands.start(BOSS, RawSpec(company_name="Kijani Stores"))
+
+
+@pytest.mark.parametrize("engine", ["main", "odoo"])
+async def test_who_comes_with_a_tenant_is_there_with_it_or_neither_is(
+    database: Database, commands: Commands, engine: str
+) -> None:
+    """Nor does an address that somebody takes in the same moment leave a tenant to nobody."""
+    store = AccessStore(database)
+    jane = new_user("jane@example.com", code="USR-KE-26-AAAAA")
+    asked: list[TenantId] = []
+
+    async def household(tenant_id: TenantId) -> Household:
+        known = await store.user_by_email("jane@example.com")
+        if known is None:
+            await store.add_user(jane)
+            # As she was not known when it was looked.
+            known = new_user("Jane@example.com", code="USR-KE-26-BBBBB").user
+            assert await database.reads.live(tenant_id) is None
+        asked.append(tenant_id)
+        member = Membership(
+            user_id=known.id,
+            tenant_id=tenant_id,
+            role="OWNER",
+            status=MembershipStatus.ACTIVE,
+            created_at=BEGAN,
+        )
+        new = () if known.id == jane.user.id else (NewUser(user=known, password_hash=None),)
+        return Household(
+            users=new,
+            memberships=(member,),
+            entries=(entry(STRANGER, BEGAN, action="AddMember", target=tenant_id),),
+        )
+
+    if engine == "main":
+        tenant_id = await commands.start(
+            STRANGER, RawSpec(company_name="Kijani Stores"), household=household
+        )
+    else:
+        tenant_id = await commands.register_elsewhere(
+            STRANGER,
+            name="Kijani Stores",
+            country_code="ke",
+            kind=engine,
+            facts={},
+            household=household,
+        )
+    assert (len(asked), asked[-1]) == (2, tenant_id)
+    assert [each.user_id for each in await store.members(tenant_id)] == [jane.user.id]
+    assert [user.email for user in await store.users()] == ["jane@example.com"]
+    noted = [row for row in await store.audit(limit=9) if row.action == "AddMember"]
+    assert [row.target for row in noted] == [tenant_id]
+    assert (await TenantPages(database).page(TenantFilter(), skip=0, limit=9))[0] == 1
 
 
 async def test_begin_opens_the_first_run_with_the_options_and_keeps_them(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from server.store.operations import TenantOperation
     from tests.server.rest.conftest import Rig
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -43,6 +44,30 @@ async def test_a_sign_up_answers_byte_for_byte_what_scripts_cut(rig: Rig, prefix
     assert len(ids) == 1
     look = await rig.get(f"/provisioning/tenants/{ids[0]}/status")
     assert look.json()["status"] == "IN_PROGRESS"
+
+
+@pytest.mark.parametrize("engine", ["erpnext", "odoo"])
+async def test_a_sign_up_is_whole_at_its_first_commit(rig: Rig, engine: str) -> None:
+    """Whoever dies after it leaves no tenant that is nobody's, with its name taken."""
+    seen: list[object] = []
+
+    def look(operation: TenantOperation, _outcome: object) -> None:
+        if operation.create is not None:
+            seen.extend(
+                rig.sql(
+                    "SELECT email, m.role FROM memberships m JOIN users ON users.id = m.user_id"
+                    " WHERE tenant_id = ?",
+                    operation.tenant_id,
+                )
+            )
+
+    rig.database.on_applied(look)
+    answer = await rig.post("/iam/tenants", json={**NEW_TENANT, "engine": engine})
+    assert answer.status_code == 200
+    assert seen == [(NEW_TENANT["admin_email"], "OWNER")]
+    noted = rig.sql("SELECT action, target FROM audit WHERE action LIKE 'Add%'")
+    assert ("AddUser", NEW_TENANT["admin_email"]) in noted
+    assert ("AddMember", answer.json()["tenant"]["id"]) in noted
 
 
 async def test_a_sign_up_says_in_progress_though_the_engine_is_away(rig: Rig) -> None:

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.app import App, open_core, utc_now
-from server.demo import DEMO_DEFAULTS, demo_database, demo_engines, show_first_tenant
+from server.demo import (
+    DEMO_DEFAULTS,
+    demo_database,
+    demo_engines,
+    demo_settings_of,
+    show_first_tenant,
+)
 from server.greeting import database_options, greeting
 from server.logs import configure_logging
 from server.program import (
@@ -122,7 +128,8 @@ async def _serve(
     async with AsyncExitStack() as stack:
         if demo:
             overrides = {**DEMO_DEFAULTS, "database_url": demo_database(stack), **overrides}
-        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        environ = demo_settings_of(os.environ) if demo else os.environ
+        settings = load_settings(config=config, overrides=overrides, environ=environ)
         configure_logging(settings.log_format, quiet=demo)
         engines = await demo_engines(stack) if demo else load_engines(settings)
         stopping = stop_signals()

@@ -14,6 +14,7 @@ from server.program import announce
 from server.settings import EngineConfig, EnginesConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AsyncExitStack
 
     from server.settings import Address
@@ -21,7 +22,21 @@ if TYPE_CHECKING:
 # The old clients' API is shown too; settings given elsewhere count more.
 DEMO_DEFAULTS = {"auth": "off", "compat": "on"}
 
+_TLS = "PROVISIONER_TLS_"
 _COMPANY = "Mama Njeri Traders"
+
+
+def demo_settings_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the certificates of a real service, and say so.
+
+    The demo is for this machine only, and its first caller would not know whom to trust.
+    """
+    left_out = sorted(name for name in environ if name.upper().startswith(_TLS) and environ[name])
+    if left_out:
+        announce(
+            f"The demo speaks without TLS, on this machine only: {', '.join(left_out)} not used."
+        )
+    return {name: value for name, value in environ.items() if name not in left_out}
 
 
 def demo_database(stack: AsyncExitStack) -> str:

@@ -43,6 +43,9 @@ async def test_serve_demo_greets_shows_a_first_tenant_and_stops_in_time(tmp_path
             "TMPDIR": str(tmp_path),
             "PROVISIONER_GRPC_ADDRESS": f"127.0.0.1:{grpc}",
             "PROVISIONER_HTTP_ADDRESS": f"127.0.0.1:{http}",
+            # Of a real service on this machine.
+            "PROVISIONER_TLS_CERT_FILE": str(tmp_path / "server.pem"),
+            "PROVISIONER_TLS_KEY_FILE": str(tmp_path / "server.key"),
         },
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -54,6 +57,8 @@ async def test_serve_demo_greets_shows_a_first_tenant_and_stops_in_time(tmp_path
         assert f"gRPC at 127.0.0.1:{grpc}" in greeting
         assert f"HTTP at 127.0.0.1:{http}" in greeting
         assert f"start 'Mama Njeri Traders' --watch --address 127.0.0.1:{grpc}\n" in greeting
+        left_out = "PROVISIONER_TLS_CERT_FILE, PROVISIONER_TLS_KEY_FILE not used"
+        assert f"without TLS, on this machine only: {left_out}" in greeting
         # Old clients work against it, and what they may is named.
         assert "PROVISIONER_COMPAT=on" in greeting
         shown = await read_until(process.stdout, "COMPLETED")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARD_SECONDS = 30
@@ -126,15 +126,16 @@ async def run_in_terminal(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     try:
-        process = await asyncio.create_subprocess_exec(
-            *_COMMAND,
-            *arguments,
-            cwd=ROOT,
-            env=environment(**{"TERM": "xterm-256color", **changes}),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
+        with _ctrl_c_heard():
+            process = await asyncio.create_subprocess_exec(
+                *_COMMAND,
+                *arguments,
+                cwd=ROOT,
+                env=environment(**{"TERM": "xterm-256color", **changes}),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+            )
     finally:
         os.close(theirs)
     try:
@@ -154,6 +155,20 @@ async def run_in_terminal(
             await process.wait()
         os.close(ours)
     return Result(code=code, out=out.decode(), err="")
+
+
+@contextlib.contextmanager
+def _ctrl_c_heard() -> Iterator[None]:
+    """Start a process that hears Ctrl-C, as a person's shell does.
+
+    A script that runs the tests in the background (`&`) has them ignore it, and whatever they
+    start: Python leaves an ignored signal ignored, and the command waits at its question for ever.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _read_to_end(terminal: int, until: bytes = b"") -> bytes:

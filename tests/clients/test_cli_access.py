@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -159,3 +160,12 @@ async def test_who_leaves_at_the_question_for_a_password_gets_no_trace(keys: byt
     answer = Answer(b"Password: ", keys)
     result = await run_in_terminal("login", "jane@example.com", answer=answer)
     assert (result.code, "Traceback" in result.out) == (130, False)
+
+
+async def test_ctrl_c_is_heard_also_where_a_script_runs_the_tests_in_the_background() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = await run_in_terminal("login", "jane@example.com", answer=Answer(b"Password: "))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.code == 130

@@ -67,6 +67,7 @@ class Code(StrEnum):
 
     # What the steps that remove a tenant found.
     SHOP_HAS_SOLD = "SHOP_HAS_SOLD"
+    COMPANY_RENAMED = "COMPANY_RENAMED"
     LEDGER_ENTRIES = "LEDGER_ENTRIES"
     TILLS_OF_OTHERS = "TILLS_OF_OTHERS"
     TRANSACTION_DELETION_FAILED = "TRANSACTION_DELETION_FAILED"
@@ -259,6 +260,10 @@ MEANINGS: dict[Code, Meaning] = {
     Code.SHOP_HAS_SOLD: _row(
         "The tenant to be removed is a shop that has sold: it has invoices.",
         "If it shall go all the same, give the order with --even-if-sold.",
+    ),
+    Code.COMPANY_RENAMED: _row(
+        "The Company of the tenant to be removed has another name in ERPNext now.",
+        "Give it its name back there, then give the order again.",
     ),
     Code.LEDGER_ENTRIES: _row(
         "The Company has ledger entries; ERPNext does not delete it with them.",

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.requests import get, rows
-from server.erpnext.seeing import conflict, rows_of
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, rows_of, seen
+from server.erpnext.site import site_of
+from server.model.ownership import settle
+from server.model.states import ResourceState
 from server.model.step_context import AnswerKind, Found
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class TradeCheck:
         company = context.spec.company_name
         answer = await context.read(get("Company", company))
         if answer.kind is AnswerKind.MISSING:
+            await _refuse_renamed(context)
             return Found(done=True, outputs={"sold": "no", "ledger": "no"})
         options = context.removal.options
         sold = await has_sold(context, company)
@@ -72,6 +76,34 @@ class TradeCheck:
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Make nothing: the look decides."""
+
+
+async def _refuse_renamed(context: StepContext) -> None:
+    """Stop where the Company that we made is there under another name.
+
+    By its own name it reads as gone: a shop that may have sold would lose its tills and its POS
+    Profile, and be told of as removed. ERPNext leaves abbreviation, maker and time of making when
+    a Company is renamed (docs/decisions/0056).
+
+    Raises:
+        EngineError: with the name it has now.
+    """
+    abbreviation = context.abbreviation
+    made = context.removal.ours("Company")
+    if not made or abbreviation is None:
+        return
+    answer = await context.read(
+        rows("Company", ("abbr", "=", abbreviation), fields=OWNERSHIP_FIELDS, limit=1)
+    )
+    site = await site_of(context)
+    for row in rows_of(answer):
+        found = seen("Company", row, site.zone)
+        if settle(made[0], found, site.api_user) is ResourceState.CREATED:
+            raise conflict(
+                Code.COMPANY_RENAMED,
+                f"The Company {made[0].name!r} is called {found.name!r} in ERPNext now. Nothing "
+                "was removed. Give it its name back there, then order the removal again.",
+            )
 
 
 async def _any(

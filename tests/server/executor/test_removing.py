@@ -122,6 +122,24 @@ async def test_a_shop_that_has_sold_is_protected(shop: Shop) -> None:
     assert await shop.documents() == before
 
 
+async def test_a_company_that_was_renamed_is_not_told_of_as_gone(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    documents = shop.site.site.documents["Company"]
+    (key,) = (key for key, each in documents.items() if each["name"] == NAME)
+    documents["Kijani Groceries"] = {**documents.pop(key), "name": "Kijani Groceries"}
+    writes = await shop.writes()
+
+    await shop.remove(tenant)
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    assert await codes(shop, tenant) == ["COMPANY_RENAMED"]
+    assert await shop.writes() == writes
+    assert any("'Kijani Groceries'" in line for line in await shop.lines(tenant))
+
+    documents[key] = {**documents.pop("Kijani Groceries"), "name": NAME}
+    await removed(shop, tenant)
+    assert not await made_by_tenant(shop)
+
+
 async def test_ordered_to_the_engine_deletes_transactions_first(shop: Shop) -> None:
     tenant = await shop.completed(NAME, include_demo_data=True)
     await sell(shop)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from server.model.budget import HEALING_PAUSES_SECONDS
 from server.model.fingerprint import Failure, normalised
 from server.model.naming import Names
-from server.model.states import TenantState
+from server.model.states import GateState, TenantState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # Two tenants at one error may be chance; from three on the error is likely the engine's or
 # ours, and driving all of them on at once would only repeat it.
 HERD_FROM = 3
+
+# A run takes a minute or two, a slow Company and its pauses ten. Whose run hangs, or waits for
+# an engine that is not the others', must not keep them for longer.
+PATIENCE = timedelta(minutes=15)
 
 _NO_WITNESS = frozenset(
     {TenantState.CANCELLED, TenantState.DEPROVISIONING, TenantState.DEPROVISIONED}
@@ -180,10 +184,13 @@ def _by_canary(
     now: datetime,
 ) -> Decision:
     came = _came(herd, canary)
+    overdue = _is_overdue(herd, canary, now)
     if came is _Came.NOT_SENT:
-        return _send_again(herd, ordered)
+        return _send_again(herd, _after_named(herd, ordered) if overdue else ordered)
+    if came is _Came.UNDER_WAY and overdue:
+        return _first(ordered, size, "the last one has been under way for too long")
     if came is _Came.NO_WITNESS:
-        return _first(ordered, size, "the canary was held or ended by a person; another one goes")
+        return _first(ordered, size, "the canary can tell nothing any more; another one goes")
     if came is _Came.AGAIN:
         return _after_failure(herd, canary, ordered, now)
     return _SETTLED[came]
@@ -196,6 +203,28 @@ def _first(ordered: Sequence[Member], size: int, why: str) -> Decision:
     if ready is None:
         return Decision(plan=Plan.WAIT, why="none of them may be driven on yet")
     return Decision(plan=Plan.SEND_CANARY, canary=ready, why=why)
+
+
+def _is_overdue(herd: Herd, canary: Observation | None, now: datetime) -> bool:
+    """Tell whether a canary was given all the time that others may be kept waiting for."""
+    since = herd.ordered_at or herd.opened_at
+    gate_since = None if canary is None else canary.gate_since
+    if canary is not None and canary.gate is GateState.UP and gate_since is not None:
+        # While its engine was away nobody could come through. A time ahead of now is none.
+        since = max(since, min(gate_since, now))
+    # The clock was set back: nobody waits for the old time to come again.
+    return since > now or now - since > PATIENCE
+
+
+def _after_named(herd: Herd, ordered: Sequence[Member]) -> list[Member]:
+    """Return the others in a ring that begins behind the canary which no order moves.
+
+    Not always from the first on: of two that can't be moved each would only follow the other.
+    """
+    named = herd.canary_tenant_id or ""
+    ring = sorted(ordered, key=lambda member: member.tenant_id)
+    behind = [member for member in ring if member.tenant_id > named]
+    return behind + [member for member in ring if member.tenant_id < named]
 
 
 def _send_again(herd: Herd, ordered: Sequence[Member]) -> Decision:
@@ -233,16 +262,16 @@ def _after_failure(
 
 
 def _came(herd: Herd, canary: Observation | None) -> _Came:
-    if canary is None or canary.held or canary.standing.state in _NO_WITNESS:
+    if canary is None or canary.held:
         return _Came.NO_WITNESS
-    if canary.stored in _NO_WITNESS:
+    if not _NO_WITNESS.isdisjoint({canary.stored, canary.standing.state}):
         return _Came.NO_WITNESS
     if canary.revision == herd.canary_revision:
         return _Came.NOT_SENT
     failure = failure_of(canary)
-    if failure is not None:
-        again = failure.fingerprint == herd.fingerprint
-        return _Came.AGAIN if again else _Came.THROUGH
-    if canary.standing.state is TenantState.COMPLETED:
-        return _Came.THROUGH
-    return _Came.UNDER_WAY
+    if failure is not None and failure.fingerprint == herd.fingerprint:
+        return _Came.AGAIN
+    if canary.record_lost:
+        return _Came.NO_WITNESS  # how far it came is what was lost
+    goes_on = failure is None and canary.standing.state is not TenantState.COMPLETED
+    return _Came.UNDER_WAY if goes_on else _Came.THROUGH

@@ -249,8 +249,12 @@ def _due_at(seen: Observation, verdict: Verdict) -> datetime:
 
 
 def _is_put_off_by_damage(seen: Observation) -> bool:
-    """Tell whether `look_at` puts the tenant off for longer than any pause, by nobody's call."""
-    if seen.look_at is None or seen.operator_called:
+    """Tell whether `look_at` puts the tenant off for longer than any pause, by nobody's call.
+
+    A person is called only for an error that needs one, or a spent budget (see `_move`).
+    """
+    called = seen.operator_called and any(_needs_person(step) for step in seen.failed)
+    if seen.look_at is None or called:
         return False
     return seen.look_at - seen.observed_at > timedelta(seconds=max(HEALING_PAUSES_SECONDS))
 

@@ -239,6 +239,7 @@ CASES = [
         in_motion(QUEUED, gate_since=AHEAD),
     ),
     Case("put off for longer than any pause", DRIVE, (PASSING,), {"look_at": AHEAD}),
+    Case("a call marked that nobody made", DRIVE, (PASSING,), {"look_at": NEVER}),
     Case(
         "running, worker dead, others alive",
         NOTHING,

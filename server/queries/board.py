@@ -137,6 +137,8 @@ class StatusBoard:
         eta = outlook.eta(site, run, steps, kinds, self._now())
         if eta is None or not outlook.knows(run, steps, kinds):
             outlook = await outlooks.anew()
+            if run is not None and not outlook.knows(run, steps, kinds):
+                outlook = outlooks.with_newcomer(run, site)
             eta = outlook.eta(site, run, steps, kinds, self._now())
         return eta
 

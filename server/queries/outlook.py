@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from server.errors import StoreUnavailable
 from server.model.blueprint import BLUEPRINTS
-from server.model.forecast import Outlook, paces_of
+from server.model.forecast import Outlook, Waiting, paces_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from server.model.records import Run
     from server.store.history import History
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +48,15 @@ class Outlooks:
     async def anew(self) -> Outlook:
         """Return one that knows of what was written just now, almost."""
         return await self._not_older_than(_ANEW_SECONDS, _ANEW_SECONDS)
+
+    def with_newcomer(self, run: Run, site: str) -> Outlook:
+        """Return one that also knows of a run that began after the last look.
+
+        Of many that are ordered at once each would else count none of the others before it.
+        """
+        newcomer = Waiting(run_id=run.id, site=site, created_at=run.created_at)
+        self._outlook = replace(self._outlook, waiting=(*self._outlook.waiting, newcomer))
+        return self._outlook
 
     async def _not_older_than(self, waiting_seconds: float, paces_seconds: float) -> Outlook:
         if self._is_old(self._waiting_at, waiting_seconds):

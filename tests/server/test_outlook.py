@@ -16,6 +16,7 @@ from server.model.identifiers import AttemptId, WorkerId, new_id
 from server.model.records import Attempt
 from server.model.states import AttemptOutcome, GateState, StepState
 from server.queries import Queries
+from server.queries.board import StatusBoard
 from server.queries.outlook import SERIAL_KEYS, Outlooks
 from server.store.database import Database
 from server.store.history import History
@@ -101,6 +102,32 @@ async def test_a_status_tells_when_it_will_be_done_and_not_while_the_engine_is_a
     assert (await queries.status(LOCAL, first)).eta is None
     await scene.written(GateOperation(site=SITE, at=NOON, gate=GateState.DOWN))
     assert (await queries.status(LOCAL, second)).eta is None
+
+
+async def test_of_many_ordered_at_once_each_counts_those_before_it(scene: Scene) -> None:
+    """All of them after the last look, and before the next may be taken."""
+    await scene.gate()
+    await do_steps(scene, done := await scene.tenant("Done"), len(KINDS))
+    await scene.sql("UPDATE runs SET state = 'COMPLETED' WHERE tenant_id = :done", done=done)
+    outlooks = Outlooks(scene.database.history, monotonic=Clock())
+    await outlooks.latest()
+    board = StatusBoard(
+        scene.database.glances,
+        lambda _record: KINDS,
+        now=lambda: NOON,
+        lease_seconds=10.0,
+        outlooks=outlooks,
+    )
+    waits = []
+    for number in range(6):
+        record = await scene.record(await scene.tenant(f"Burst {number}"))
+        assert record.run is not None
+        run = replace(record.run, created_at=later(seconds=number / 1000))
+        eta = (await board.newcomer(replace(record, run=run))).eta
+        assert eta is not None
+        waits.append((eta - NOON).total_seconds() - 2.0 * len(KINDS))
+    # A Company takes two seconds; two steps before one's own can be done meanwhile.
+    assert waits == [0, 0, 0, 2, 4, 6]
 
 
 class Clock:

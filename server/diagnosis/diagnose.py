@@ -19,6 +19,7 @@ from server.model.causes import Severity
 from server.model.elsewhere import ENGINE_ELSEWHERE, is_elsewhere, why_nothing_moves
 from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import OPEN_RUN_STATES, GateState, TenantState
+from server.model.unreadable import SPEC_UNREADABLE, why_unreadable
 
 if TYPE_CHECKING:
     from server.diagnosis.causes import Remedy
@@ -55,6 +56,8 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
         return [_elsewhere(picture)]
     site = [] if state is TenantState.COMPLETED else _of_the_site(picture)
     own = [*_of_the_state(picture, state)]
+    if picture.status.tenant.spec_damage and all(each.code != SPEC_UNREADABLE for each in own):
+        own.insert(0, _unreadable(picture))
     hold = _held(picture)
     if hold is not None:
         # Where the hold only repeats a step's error, that error comes first.
@@ -72,6 +75,24 @@ def _elsewhere(picture: Picture) -> DiagnosedCause:
         remedy=remedies.start_here(
             tenant, "Nothing, where its own engine has it. Else start it here."
         ),
+    )
+
+
+def _unreadable(picture: Picture) -> DiagnosedCause:
+    """Return the damage of a tenant that no run has met yet, such as a finished one."""
+    tenant = picture.status.tenant
+    return DiagnosedCause(
+        code=SPEC_UNREADABLE,
+        severity=Severity.PERSON,
+        message=why_unreadable(tenant),
+        evidence=(
+            Evidence(
+                source="tenants",
+                fact=f"column spec holds no {', '.join(tenant.spec_damage)} that can be read",
+                at=tenant.updated_at,
+            ),
+        ),
+        remedy=remedies.after_permanent(tenant, SPEC_UNREADABLE),
     )
 
 

@@ -275,6 +275,19 @@ async def test_each_situation_has_its_causes_the_likeliest_first(scene: Scene, c
             assert first.remedy.request["expected_revision"] == found.revision
 
 
+async def test_a_finished_tenant_whose_spec_can_not_be_read_says_how_to_say_it_again(
+    scene: Scene,
+) -> None:
+    """Findings and refusals send people here for the command."""
+    tenant_id = await finished(scene)
+    assert (await diagnosed(scene, tenant_id)).causes == ()
+    await scene.sql("UPDATE tenants SET spec = '{}' WHERE id = :id", id=tenant_id)
+    [cause] = (await diagnosed(scene, tenant_id)).causes
+    assert (cause.code, cause.severity.value) == ("SPEC_UNREADABLE", "PERSON")
+    assert cause.remedy.command.startswith("provisioner start ")
+    assert f"--tenant-id {tenant_id}" in cause.remedy.command
+
+
 async def test_the_order_of_a_remedy_can_be_given_as_it_stands(scene: Scene) -> None:
     tenant_id = await lost(scene)
     remedy = (await diagnosed(scene, tenant_id)).causes[0].remedy

@@ -326,7 +326,8 @@ class DrivingContext:
         place = (self._driven.run.created_at, self._driven.run.id)
         left = self._stop_clock()
         # Who has left a request out goes first: until it is settled nobody else gets the slot.
-        first = line.taken and self._driven.unknown and await self._driven.holds_slot()
+        # It does not even wait for those on their way here, who would wait for it.
+        first = self._driven.unknown and await self._driven.holds_slot()
         if first:
             self._arrived()
         elif not line.seats(place) or not self._may_go():

@@ -249,6 +249,32 @@ async def test_a_worker_that_dies_while_a_run_waits_for_the_slot_costs_that_run_
     assert losses == {0}
 
 
+async def test_who_left_a_request_out_waits_for_nobody_who_is_on_its_way_to_the_line(
+    shop: Shop,
+) -> None:
+    """Whoever goes before it is refused the slot: both would wait for minutes."""
+    out = {"method": "POST", "doctype": "Company", "name": NAME, "hang_seconds": 600}
+    look = {"method": "GET", "doctype": "Company", "name": "Early Traders"}
+    await shop.faults(out, look | {"hang_seconds": 600})
+    early = await shop.order("Early Traders")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("GET", "Company")
+    late = await shop.order(NAME)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("POST", "Company")
+
+    await shop.faults(look | {"hang_ms": 500})
+    first, _second = await replace_worker(shop)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("POST", "Company", 2)
+    shop.site.hurry()
+    await shop.must_complete(early, late)
+    await first.executor.stop()
+
+    assert (await shop.outcomes(late))[COMPANY] == ["LOST", "APPLIED"]
+    assert (await shop.belongings(NAME))["Company"] == 1
+
+
 async def test_a_run_goes_on_after_the_database_could_not_write_for_a_while(shop: Shop) -> None:
     database, submit = shop.store.database, shop.store.database.submit
     refusals = 3

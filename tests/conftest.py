@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
 from tests.support import proof
+from tests.support.stores import copied_store, postgres_store
 
 # The PostgreSQL of the tests is started by a fork, and a fork of a process whose threads are in
 # gRPC may crash in gRPC's own handlers; nothing of ours forks and goes on. Read when gRPC loads.
@@ -51,13 +52,23 @@ def postgres_cluster() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[URL]:
-    """An empty database: a test that asks for it runs once on each kind."""
+    """A database without tables: a test that asks for it runs once on each kind."""
     if request.param == "sqlite":
         yield URL.create("sqlite+aiosqlite", database=str(tmp_path / "provisioner.db"))
         return
     from tests.support import postgres  # noqa: PLC0415 - loaded only where it is asked for
 
     async with postgres.database(request.getfixturevalue("postgres_cluster")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[URL]:
+    """An empty store, its tables made: a test that asks for it runs once on each kind."""
+    if request.param == "sqlite":
+        yield make_url(await copied_store(tmp_path / "provisioner.db"))
+        return
+    async with postgres_store(request.getfixturevalue("postgres_cluster")) as url:
         yield url
 
 

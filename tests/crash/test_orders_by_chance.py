@@ -142,7 +142,7 @@ class Orders(DatabaseMachine):
         self.broken: set[str] = set()
 
     async def build(self) -> World:
-        return await build(await self.empty_database())
+        return await build(await self.empty_store())
 
     async def close(self) -> None:
         if self.world.worker is not None:

@@ -34,11 +34,11 @@ NOTHING = dict.fromkeys(WHOLE, 0)
 
 
 @pytest.fixture
-async def town(database_url: URL, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+async def town(store_url: URL, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
     # The time after which a removal without an answer can have no effect any more.
     monkeypatch.setattr(removing, "REMOVE_SECONDS", 1.0)
     monkeypatch.setattr(context, "GRACE_SECONDS", 0.5)
-    async with open_town(database_url) as opened:
+    async with open_town(store_url) as opened:
         yield opened
 
 

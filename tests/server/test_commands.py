@@ -27,6 +27,7 @@ from server.store.database import Database
 from server.store.operations import RunRow, TenantOperation
 from server.validation import RawSpec
 from tests.server.store.scene import KINDS, NOON, OTHER_SITE, SITE, Scene, creation, later
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -130,7 +131,7 @@ def _ended(step: Step, named: StepState | None) -> Step:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'orders.db'}")
+    database = await Database.open(await copied_store(tmp_path / "orders.db"))
     commands = Commands(database, engines=ENGINES, default_engine="main", now=lambda: NOON)
     yield Desk(commands=commands, scene=Scene(database=database))
     await database.close()

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def scene(database_url: URL) -> AsyncIterator[Scene]:
-    database = await Database.open(database_url)
+async def scene(store_url: URL) -> AsyncIterator[Scene]:
+    database = await Database.open(store_url)
     yield Scene(database=database)
     await database.close()
 

@@ -41,6 +41,7 @@ from server.store.found import Gate, Live
 from server.store.operations import LogDraft, TenantOperation
 from server.store.tables import LOG_ENTRIES, TENANTS
 from server.validation import RawSpec
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -372,7 +373,7 @@ def test_a_run_that_neither_moves_nor_waits_for_three_leases_is_stalled(
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'provisioner.db'}")
+    opened = await Database.open(await copied_store(tmp_path / "provisioner.db"))
     yield opened
     await opened.close()
 

@@ -21,7 +21,6 @@ from server.settings import load_settings
 from server.store.database import Database
 from server.store.operations import OutboxRow, SweepOperation
 from server.webhook import Courier, WebhookTarget
-from tests.support.stores import prepared
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -67,8 +66,8 @@ async def receiving(*answers: int) -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def store(database_url: URL) -> AsyncIterator[Database]:
-    database = await Database.open(await prepared(database_url))
+async def store(store_url: URL) -> AsyncIterator[Database]:
+    database = await Database.open(store_url)
     yield database
     await database.close()
 

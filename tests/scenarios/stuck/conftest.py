@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import URL
+from sqlalchemy import make_url
 
 from tests.scenarios.stuck.town import Town
 from tests.scenarios.stuck.town import town as open_town
+from tests.support.stores import copied_store, postgres_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,13 +36,11 @@ async def shared_town(
 ) -> AsyncIterator[Town]:
     if request.param == "sqlite":
         file = tmp_path_factory.mktemp("town") / "town.db"
-        async with open_town(URL.create("sqlite+aiosqlite", database=str(file))) as town:
+        async with open_town(make_url(await copied_store(file))) as town:
             yield town
         return
-    from tests.support import postgres  # noqa: PLC0415 - loaded only where it is asked for
-
     async with (
-        postgres.database(request.getfixturevalue("postgres_cluster")) as url,
+        postgres_store(request.getfixturevalue("postgres_cluster")) as url,
         open_town(url) as town,
     ):
         yield town

@@ -24,7 +24,6 @@ from server.settings import EngineConfig, EnginesConfig, load_settings
 from server.standin.app import StandIn
 from server.validation import RawSpec
 from tests.support.site import look, set_faults
-from tests.support.stores import prepared
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -187,15 +186,10 @@ async def town(url: URL) -> AsyncIterator[Town]:
     """Open a town with a worker, and two healthy tenants who must not notice anything."""
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(StandIn())
-        database_url = await prepared(url)
         settings = load_settings(
             config=None,
             overrides={
-                "database_url": (
-                    database_url
-                    if isinstance(database_url, str)
-                    else database_url.render_as_string(hide_password=False)
-                )
+                "database_url": url.render_as_string(hide_password=False),
             },
             environ={},
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.store.database import Database
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def database(database_url: URL) -> AsyncIterator[Database]:
+async def database(store_url: URL) -> AsyncIterator[Database]:
     """An empty store."""
-    opened = await Database.open(database_url)
+    opened = await Database.open(store_url)
     yield opened
     await opened.close()
 
@@ -26,6 +27,6 @@ async def database(database_url: URL) -> AsyncIterator[Database]:
 @pytest.fixture
 async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
     """An empty store on SQLite, where the kind of database does not matter."""
-    opened = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'provisioner.db'}")
+    opened = await Database.open(await copied_store(tmp_path / "provisioner.db"))
     yield opened
     await opened.close()

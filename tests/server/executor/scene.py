@@ -24,6 +24,7 @@ from server.store.database import Database
 from server.store.operations import GateOperation, TenantOperation
 from server.validation import RawSpec
 from tests.support.site import look, set_faults
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -132,6 +133,8 @@ class Shop:
         Args:
             options: Of the executor; and `clock`, the process's own.
         """
+        if not self.file.exists():
+            await copied_store(self.file)
         database = await Database.open(f"sqlite+aiosqlite:///{self.file}")
         engine = Engine(self.url or self.site.url)
         await database.register_engines(

@@ -27,6 +27,7 @@ from server.store.database import Database
 from server.store.operations import GateOperation
 from server.validation import RawSpec
 from tests.support.site import look
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ async def provision(folder: Path, *, tenants: int, sites: int, pace: float, most
             )
             for number in range(sites)
         ]
-        database = await Database.open(f"sqlite+aiosqlite:///{folder}/provisioner.db")
+        database = await Database.open(await copied_store(folder / "provisioner.db"))
         stack.push_async_callback(database.close)
         engines = {
             f"site-{number}": ErpNextEngine(

@@ -20,7 +20,7 @@ from server.store import postgres as store_postgres
 from server.store.database import Database
 from server.store.operations import GateOperation, Refusal, TenantOperation
 from server.validation import RawSpec
-from tests.support import postgres
+from tests.support.stores import postgres_store
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def now() -> datetime:
 
 @pytest.fixture
 async def url(postgres_cluster: PostgresServer) -> AsyncIterator[URL]:
-    async with postgres.database(postgres_cluster) as made:
+    async with postgres_store(postgres_cluster) as made:
         yield made
 
 

@@ -17,6 +17,7 @@ from server.noop import NoopEngine, NoopStep
 from server.store.database import Database
 from server.store.operations import GateOperation
 from server.validation import RawSpec
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -73,7 +74,7 @@ class Places:
 
 @contextlib.asynccontextmanager
 async def places(folder: Path, *, most: int) -> AsyncIterator[Places]:
-    database = await Database.open(f"sqlite+aiosqlite:///{folder}/provisioner.db")
+    database = await Database.open(await copied_store(folder / "provisioner.db"))
     made = Places(database, most=most)
     try:
         await database.register_engines(

@@ -21,8 +21,8 @@ from server.standin.app import StandIn
 from server.store.database import Database
 from server.validation import RawSpec
 from tests.server.executor.scene import PATIENCE_SECONDS
-from tests.support import postgres
 from tests.support.site import look, set_faults
+from tests.support.stores import postgres_store
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def worker(url: URL, site: StandIn) -> AsyncIterator[asyncio.subprocess.Pr
 
 
 async def test_the_slot_goes_by_order_over_two_processes(postgres_cluster: PostgresServer) -> None:
-    async with StandIn() as site, postgres.database(postgres_cluster) as url:
+    async with StandIn() as site, postgres_store(postgres_cluster) as url:
         database = await Database.open(url)
         try:
             await share(site, url, database)

@@ -50,8 +50,8 @@ class Clock:
 
 
 @pytest.fixture
-async def database(database_url: URL) -> AsyncIterator[Database]:
-    opened = await Database.open(database_url)
+async def database(store_url: URL) -> AsyncIterator[Database]:
+    opened = await Database.open(store_url)
     yield opened
     await opened.close()
 

@@ -28,6 +28,7 @@ from server.rpc import ProvisioningService, RpcServer, local_caller
 from server.rpc.fleet import FleetService
 from server.store.database import Database
 from server.store.operations import LogDraft, TenantOperation
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -159,7 +160,7 @@ class Rig:
 async def unserved(tmp_path: Path) -> AsyncIterator[Rig]:
     """A store that is not served yet; the test serves it as it needs."""
     file = tmp_path / "provisioner.db"
-    database = await Database.open(f"sqlite+aiosqlite:///{file}")
+    database = await Database.open(await copied_store(file))
     queries = Queries(database, engines=ENGINES, now=lambda: NOW, lease_seconds=10.0)
     await queries.start()
     commands = Commands(database, engines=ENGINES, default_engine="main", now=lambda: NOW)

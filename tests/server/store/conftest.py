@@ -10,6 +10,7 @@ import pytest
 from server.store.database import Database
 from tests.server.store.scene import Scene
 from tests.support import pgbouncer, postgres
+from tests.support.stores import copied_store, postgres_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -51,14 +52,14 @@ async def _opened(url: URL | str) -> AsyncIterator[Scene]:
 
 
 @pytest.fixture
-async def scene(database_url: URL) -> AsyncIterator[Scene]:
-    async with _opened(database_url) as opened:
+async def scene(store_url: URL) -> AsyncIterator[Scene]:
+    async with _opened(store_url) as opened:
         yield opened
 
 
 @pytest.fixture
 async def sqlite_scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with _opened(f"sqlite+aiosqlite:///{tmp_path / 'only.db'}") as opened:
+    async with _opened(await copied_store(tmp_path / "only.db")) as opened:
         yield opened
 
 
@@ -70,6 +71,6 @@ async def postgres_url(postgres_cluster: PostgresServer) -> AsyncIterator[URL]:
 
 
 @pytest.fixture
-async def postgres_scene(postgres_url: URL) -> AsyncIterator[Scene]:
-    async with _opened(postgres_url) as opened:
+async def postgres_scene(postgres_cluster: PostgresServer) -> AsyncIterator[Scene]:
+    async with postgres_store(postgres_cluster) as url, _opened(url) as opened:
         yield opened

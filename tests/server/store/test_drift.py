@@ -14,7 +14,7 @@ from server.model.actor import LOCAL
 from server.model.blueprint import NOOP
 from server.store.database import Database
 from server.validation import RawSpec
-from tests.support.stores import prepared
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,8 +31,8 @@ SITE = "site"
 
 
 @pytest.fixture
-async def store(database_url: URL) -> AsyncIterator[Database]:
-    database = await Database.open(await prepared(database_url))
+async def store(store_url: URL) -> AsyncIterator[Database]:
+    database = await Database.open(store_url)
     yield database
     await database.close()
 
@@ -139,7 +139,7 @@ async def test_only_who_took_a_look_puts_it_off(store: Database) -> None:
 
 
 async def test_on_sqlite_who_is_due_is_read_from_an_index_in_its_order(tmp_path: Path) -> None:
-    store = await Database.open(await prepared(f"sqlite+aiosqlite:///{tmp_path / 'plan.db'}"))
+    store = await Database.open(await copied_store(tmp_path / "plan.db"))
     never = "state = 'COMPLETED' AND verify_at IS NULL"
     before = "state = 'COMPLETED' AND verify_at IS NOT NULL"
     for of, index, column in (

@@ -56,7 +56,7 @@ class Fencing(DatabaseMachine):
         self.slot: TenantId | None = None
 
     async def open(self) -> Database:
-        return await Database.open(await self.empty_database())
+        return await Database.open(await self.empty_store())
 
     async def close(self) -> None:
         await self.database.close()

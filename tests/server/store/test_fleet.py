@@ -15,7 +15,7 @@ from server.model.records import Attempt
 from server.model.states import AttemptOutcome
 from server.store import fleet
 from tests.server.store.scene import NOON, SITE, creation
-from tests.support.stores import prepared
+from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ async def test_a_busy_site_does_not_crowd_out_the_times_of_a_quiet_one(
 
 async def test_on_sqlite_the_newest_runs_of_a_site_are_read_from_an_index(tmp_path: Path) -> None:
     file = tmp_path / "plan.db"
-    await prepared(f"sqlite+aiosqlite:///{file}")
+    await copied_store(file)
     kwargs = {"literal_binds": True}
     measured = fleet.measured("s").compile(dialect=sqlite.dialect(), compile_kwargs=kwargs)
     with contextlib.closing(sqlite3.connect(file)) as connection:

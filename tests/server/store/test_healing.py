@@ -17,7 +17,6 @@ from server.store.database import Database
 from server.store.healing import Herd
 from server.store.operations import FindingRow, OutboxRow, SweepOperation, TenantOperation
 from server.validation import RawSpec
-from tests.support.stores import prepared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,8 +31,8 @@ WINDOW = timedelta(seconds=30)
 
 
 @pytest.fixture
-async def store(database_url: URL) -> AsyncIterator[Database]:
-    database = await Database.open(await prepared(database_url))
+async def store(store_url: URL) -> AsyncIterator[Database]:
+    database = await Database.open(store_url)
     yield database
     await database.close()
 

@@ -99,7 +99,7 @@ def _take_statement(dialect: str, *, repeatable: bool, in_order: bool) -> Update
         ENGINES.c.slot_sent_at > lately,
     )
     if in_order:
-        free = and_(free, not_(_somebody_first(dialect)))
+        free = and_(free, not_(_somebody_first()))
     return (
         update(ENGINES)
         .where(ENGINES.c.site == bindparam("of_site", type_=Text), or_(mine, free), _DRIVES)
@@ -141,22 +141,21 @@ def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
         values |= {f"now_{name}": much for name, much in ahead.items()}
     else:
         values |= {f"now_{name}": op.at + much for name, much in ahead.items()} | {"now_": op.at}
-    if slot.since is not None:
+    # Where only one process drives, the line is that process's: who stands in one in the rows
+    # was left there by a dead process, and may be claimed long after those who come now.
+    in_order = slot.since is not None and _hosts_share(dialect)
+    if in_order:
         values |= {
             "since": slot.since,
             "run": max((row.run.id for row in op.runs), default=""),
             # The line within a process is its own affair (`server.executor.slots`).
             "workers": [row.run.worker_id or "" for row in op.runs],
         }
-        if not _hosts_share(dialect):
-            values["lease_ago"] = op.at - _CLOCK_SET_BACK
-    statement = _take_statement(
-        dialect, repeatable=slot.repeatable, in_order=slot.since is not None
-    )
+    statement = _take_statement(dialect, repeatable=slot.repeatable, in_order=in_order)
     return connection.execute(statement, values).rowcount == 1
 
 
-def _somebody_first(dialect: str) -> Exists:
+def _somebody_first() -> Exists:
     """Whether a run of another process stands before this one in the site's line.
 
     Only one whose worker lives: a dead one's is taken over, and stands in line again.
@@ -164,7 +163,7 @@ def _somebody_first(dialect: str) -> Exists:
     lives = exists().where(
         WORKERS.c.id == RUNS.c.worker_id,
         WORKERS.c.stopped_at.is_(None),
-        WORKERS.c.heartbeat_at > _lease_ago(dialect),
+        WORKERS.c.heartbeat_at > _LEASE_AGO,
     )
     here = tuple_(bindparam("since", type_=UtcTime()), bindparam("run", type_=Text))
     return exists().where(
@@ -177,17 +176,11 @@ def _somebody_first(dialect: str) -> Exists:
     )
 
 
-def _lease_ago(dialect: str) -> Any:
-    """Return the oldest heartbeat of a worker that lives."""
-    if not _hosts_share(dialect):
-        # Only one process drives; what it finds of another one's is taken over at once.
-        return bindparam("lease_ago", type_=UtcTime())
-    return func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, WORKERS.c.lease_seconds)
-
-
 _TENANT, _TOKEN = bindparam("tenant", type_=Text), bindparam("token", type_=BigInteger)
 _DRIVES = exists().where(TENANTS.c.id == _TENANT, TENANTS.c.fencing_token == _TOKEN)
 _IS_REPLACED = select(not_(_DRIVES))
+# The oldest heartbeat of a worker that lives.
+_LEASE_AGO = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, WORKERS.c.lease_seconds)
 _FREE = (
     update(ENGINES)
     .where(ENGINES.c.site == bindparam("of_site", type_=Text), ENGINES.c.slot_tenant_id == _TENANT)

@@ -140,6 +140,14 @@ async def test_one_whose_worker_is_dead_stands_in_nobodys_way(
     assert (await asked(scene, late, "worker-2", at=NOON + clock)).applied
 
 
+async def test_where_one_process_drives_nobody_waits_for_whom_a_dead_one_left_in_line(
+    sqlite_scene: Scene,
+) -> None:
+    """That one is claimed in its turn: behind hundreds, the whole site would stand for it."""
+    _, late = await two_in_line(sqlite_scene)
+    assert (await asked(sqlite_scene, late, "worker-2")).applied
+
+
 @pytest.mark.postgres
 async def test_of_two_that_were_ordered_at_one_moment_one_goes_first(
     postgres_scene: Scene,

@@ -1,8 +1,8 @@
 """Chooses which open runs a worker claims next, and in which order.
 
 First whoever holds up a site, then who is called up to a site's line, then who began and
-whose pause is over, then the others: each site's share of the places first, so that the
-many runs of one site keep no other site waiting.
+whose pause is over or whose worker is gone, then the others: each site's share of the places
+first, so that the many runs of one site keep no other site waiting.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class Choosing:
         self._max_runs = max_runs
         # When it looks again who stands in a site's line, where it has seen nobody give way.
         self._next_call = 0.0
-        # Whether a pause ended since it was looked whose did; and when to look next.
+        # Whether a pause ended since it was looked whose did.
         self._pause_is_over = True
-        self._next_go_on = 0.0
-        # When it looks next for runs that are under way and driven by nobody.
-        self._next_left = 0.0
+        # When it looks next for all that nobody tells of, runs that are under way and driven by
+        # nobody among them.
+        self._next_untold = 0.0
         # Whether whatever is due is taken, but for those that were ordered here since.
         self._all_taken = False
 
@@ -105,8 +105,9 @@ class Choosing:
             await self._hold_up_nobody(choice, {run.tenant_id for run in taken.values()})
             await self._call_up(choice)
             if free > 0:
-                free -= await self._go_on(choice, free)
-                await self._fill(choice, free)
+                untold_too = self._looks_for_untold()
+                free -= await self._go_on(choice, free, left_too=untold_too)
+                await self._fill(choice, free, untold_too=untold_too)
         except BaseException:
             self.drop(choice)
             raise
@@ -161,35 +162,38 @@ class Choosing:
                 leaving=choice.driving,
             )
 
-    async def _go_on(self, choice: Choice, free: int) -> int:
-        """Choose those that began and whose pause is over; return how many.
+    async def _go_on(self, choice: Choice, free: int, *, left_too: bool) -> int:
+        """Choose those that began, and whose pause is over or whose worker is gone.
 
         They are due later than all that were ordered long ago and did not begin yet: behind
-        these they would lose their place in line to everybody for one lost race.
+        these they would lose their place in line to everybody for one lost race. And one that
+        the rows have in line still, though its drive has ended, is waited for by the others.
+
+        Returns:
+            How many were chosen.
         """
-        now = asyncio.get_running_loop().time()
-        if not self._pause_is_over and now < self._next_go_on:
+        if not self._pause_is_over and not left_too:
             return 0
-        self._next_go_on = now + POLL_SECONDS
         sites = {site for site in self._open() if self._gates.room(site, choice.on_site[site])}
-        seen = await self._due(choice, sites, limit=free, begun=True) if sites else []
+        seen = []
+        if sites:
+            seen = await self._due(choice, sites, limit=free, begun=True, left=left_too)
         self._pause_is_over = len(seen) == free
         return sum(self._add(choice, run) for run in seen)
 
-    async def _fill(self, choice: Choice, free: int) -> None:
+    async def _fill(self, choice: Choice, free: int, *, untold_too: bool) -> None:
         """Choose as many runs as there are places, each open site's share first.
 
         All tenants of one site may have been ordered before the first of the next: its slot
         would lie idle until they all had stood before theirs.
         """
-        left_too = self._looks_for_left()
         sites = self._open()
         share = -(-self._max_runs // max(1, len(sites)))
-        if not left_too and self._all_taken and self._take_newcomers(choice, sites, free, share):
+        if not untold_too and self._all_taken and self._take_newcomers(choice, sites, free, share):
             return
         # What is heard of while it is looked counts as not seen.
         self._all_taken = True
-        if not await self._look_and_fill(choice, sites, free, share, left_too=left_too):
+        if not await self._look_and_fill(choice, sites, free, share):
             self.others_may_be_due()
 
     def _take_newcomers(
@@ -215,16 +219,14 @@ class Choosing:
             self._add(choice, run)
         return True
 
-    async def _look_and_fill(
-        self, choice: Choice, sites: set[str], free: int, share: int, *, left_too: bool
-    ) -> bool:
+    async def _look_and_fill(self, choice: Choice, sites: set[str], free: int, share: int) -> bool:
         """Look for due runs and choose; tell whether all there are were chosen."""
         everywhere, all_chosen = sites, False
         left: list[DueRun] = []
         while free > 0 and (sites := self._with_room(sites, choice)):
             may_begin = {site: self._slots.may_begin(site) for site in sites}
             driven = {site: choice.on_site[site] - self._slots.seated(site) for site in sites}
-            seen = await self._due(choice, sites, limit=free, left=left_too)
+            seen = await self._due(choice, sites, limit=free, left=False)
             given = Counter[str]()
             for run in seen:
                 most = may_begin[run.site]
@@ -243,15 +245,16 @@ class Choosing:
             self._add(choice, run)
         return all_chosen
 
-    def _looks_for_left(self) -> bool:
-        """Tell whether it is time to look for runs that are under way and driven by nobody.
+    def _looks_for_untold(self) -> bool:
+        """Tell whether it is time to look for runs that nobody tells of.
 
-        Nobody tells of these, and to find them each run is read that this worker drives.
+        To find those that are under way and driven by nobody each run is read that this
+        worker drives.
         """
         now = asyncio.get_running_loop().time()
-        if now < self._next_left:
+        if now < self._next_untold:
             return False
-        self._next_left = now + POLL_SECONDS
+        self._next_untold = now + POLL_SECONDS
         return True
 
     def _open(self) -> set[str]:

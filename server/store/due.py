@@ -41,7 +41,8 @@ class DueAsked:
         horizon: A due time further ahead is due now: the clock was set back.
         limit: Longest list.
         tenants: Only runs of these tenants, or None for all.
-        begun: Only those that began and whose wait is over, who was ordered first in front.
+        begun: Only those that began, and whose wait is over or whose worker is gone, who was
+            ordered first in front.
         left: Also those that are under way and driven by nobody: all that are under way are
             read for them, the caller's own among them.
     """
@@ -92,7 +93,8 @@ def _query(asked: DueAsked, others: Collection[str]) -> Select[Any]:
     if asked.tenants is not None:
         query = query.where(run.tenant_id.in_(asked.tenants))
     if asked.begun:
-        query = query.where(run.state == RunState.WAITING.value)
+        # One that a worker handed back as it stopped is queued again.
+        query = query.where(or_(run.state != "QUEUED", run.started_at.is_not(None)))
     return query
 
 

@@ -117,6 +117,18 @@ async def test_who_began_and_waited_is_seen_before_those_who_did_not_begin(scene
     assert await due(scene, begun=True) == [waited]
 
 
+async def test_who_lost_its_worker_is_seen_before_those_who_did_not_begin(scene: Scene) -> None:
+    """Whether it died, or stopped and queued the run again; neither is due before them."""
+    await scene.beat("alive")
+    left = await with_run(scene, RunState.RUNNING, worker_id="dead")
+    handed_back = await with_run(scene, RunState.QUEUED, due_at=NOON + SECOND)
+    await scene.change_run(handed_back, started_at=NOON)
+    await with_run(scene, RunState.RUNNING, worker_id="alive")
+    await with_run(scene, RunState.QUEUED, due_at=NOON - SECOND)
+    assert set(await due(scene, begun=True)) == {left, handed_back}
+    assert await due(scene, begun=True, left=False) == [handed_back]
+
+
 @pytest.mark.parametrize("ahead", [-SECOND, SECOND, HORIZON, timedelta(days=9999)])
 async def test_a_queued_run_is_claimed_at_once_whatever_the_clock_of_the_host_that_opened_it(
     scene: Scene, ahead: timedelta

@@ -179,14 +179,10 @@ class DrivingContext:
         quarantine.mark(self._driven, self._kind, intent, request.timeout_seconds + GRACE_SECONDS)
         if not intent.slot:
             await self._driven.write()
+            await self._make_sure_of_lease(intent)
             return await self._send(intent, request)
         async with self._slot(intent, request) as turn:
-            try:
-                self._lease.check()
-            except Replaced:
-                # Nothing was sent: whoever comes next need not wait for an answer.
-                self._driven.free_slot()
-                raise
+            await self._make_sure_of_lease(intent)
             try:
                 answer = await self._send(intent, request)
             except EngineError as error:
@@ -218,6 +214,24 @@ class DrivingContext:
             f"Company name {tenant.spec.company_name!r} is bound to another tenant of this "
             "site. Decide which tenant owns the Company, then continue this one.",
         )
+
+    async def _make_sure_of_lease(self, intent: Intent) -> None:
+        """Send only under a lease; without one take back what was stored of the request.
+
+        Nothing was sent: whoever comes next need not wait for an answer.
+
+        Raises:
+            Replaced: if the lease is over, as after a database that hung.
+        """
+        try:
+            self._lease.check()
+        except Replaced:
+            quarantine.lift(self._driven, self._kind, intent)
+            if not self._driven.unknown:
+                # Otherwise an earlier request may still be out.
+                self._driven.free_slot()
+            await self._driven.write()
+            raise
 
     async def _send(self, intent: Intent, request: Request) -> Answer:
         self._lease.check()

@@ -11,7 +11,13 @@ import pytest
 from server.errors import StoreUnavailable
 from server.executor import executor, lease
 from server.model.states import RunState, TenantState
-from server.store.operations import Refusal, TenantOperation, WorkerOperation
+from server.store.operations import (
+    Refusal,
+    SlotFree,
+    SlotTake,
+    TenantOperation,
+    WorkerOperation,
+)
 from tests.server.executor.scene import COMPANY, INSERT, PATIENCE_SECONDS, WAREHOUSE, WHOLE
 
 if TYPE_CHECKING:
@@ -224,6 +230,35 @@ async def test_a_worker_whose_lease_is_over_claims_and_sends_nothing(
     beat.set()
     await shop.must_complete(tenant)
     assert await shop.belongings(NAME) == WHOLE
+
+
+async def test_who_got_the_slot_and_may_send_no_more_gives_it_back(
+    still: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that hung for long has kept back the heartbeat: nothing is out, nobody waits."""
+    shop = still
+    # The next heartbeat comes after a third of it.
+    await shop.drive(lease_seconds=6.0)
+    tenant = await shop.completed(NAME)
+    database, boot_seconds, slept = shop.store.database, lease.boot_seconds, 0.0
+    submit, before = database.submit, len(shop.store.written)
+
+    async def slow_once(operation: Operation) -> Outcome:
+        nonlocal slept
+        outcome = await submit(operation)
+        if isinstance(operation, TenantOperation) and isinstance(operation.slot, SlotTake):
+            slept = 3600.0
+        return outcome
+
+    monkeypatch.setattr(database, "submit", slow_once)
+    monkeypatch.setattr(lease, "boot_seconds", lambda: boot_seconds() + slept)
+    await shop.remove(tenant)
+    # Else the removal waits for the time of a request that was never sent.
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONED]
+
+    slots = [type(op.slot) for op, _ in shop.store.written[before:] if op.slot is not None]
+    assert slots[:3] == [SlotTake, SlotFree, SlotTake]
+    assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
 
 
 async def test_a_worker_that_dies_while_a_run_waits_for_the_slot_costs_that_run_nothing(

@@ -176,8 +176,8 @@ class DrivingContext:
         self.writes += 1
         quarantine.check(self._driven, intent)
         self._intend(intent)
-        quarantine.mark(self._driven, self._kind, intent, request.timeout_seconds + GRACE_SECONDS)
         if not intent.slot:
+            self._mark(intent, request)
             await self._driven.write()
             await self._make_sure_of_lease(intent)
             return await self._send(intent, request)
@@ -214,6 +214,10 @@ class DrivingContext:
             f"Company name {tenant.spec.company_name!r} is bound to another tenant of this "
             "site. Decide which tenant owns the Company, then continue this one.",
         )
+
+    def _mark(self, intent: Intent, request: Request) -> None:
+        seconds = request.timeout_seconds + GRACE_SECONDS
+        quarantine.mark(self._driven, self._kind, intent, seconds)
 
     async def _make_sure_of_lease(self, intent: Intent) -> None:
         """Send only under a lease; without one take back what was stored of the request.
@@ -373,6 +377,8 @@ class DrivingContext:
         now = self.now()
         self._driven.deadline_at = None if left is None else now + timedelta(seconds=left)
         waiting, self._driven.run = self._driven.run, replace(self._driven.run, waiting_for=None)
+        # Only now: who stands in line has nothing out, and its time begins with the slot.
+        self._mark(intent, request)
         refusal = await self._driven.try_write(
             slot=SlotTake(
                 site=self._driven.tenant.site,
@@ -385,6 +391,7 @@ class DrivingContext:
         )
         if refusal is None:
             return True
+        quarantine.lift(self._driven, self._kind, intent)
         self._driven.run = waiting
         return False
 

@@ -225,3 +225,18 @@ async def test_a_removal_goes_on_where_a_dead_worker_left_it(still: Shop) -> Non
     await still.rest(tenant)
     assert await still.state(tenant) is TenantState.DEPROVISIONED
     assert not await made_by_tenant(still)
+
+
+async def test_a_removal_that_stands_in_line_has_nothing_out(shop: Shop) -> None:
+    """Else it would wait for minutes for its own request, whenever its worker died in line."""
+    first, second = await shop.completed(NAME), await shop.completed("Patient Traders")
+    await shop.faults({"method": "DELETE", "doctype": "POS Opening Entry", "hang_seconds": 600})
+    await shop.remove(first)
+    await shop.site.arrived("DELETE", "POS Opening Entry")
+    await shop.remove(second)
+    await shop.until_waiting(second, "SITE_SLOT")
+    busy = "SELECT DISTINCT tenant_id FROM resources WHERE busy_until IS NOT NULL"
+    assert shop.sql(busy) == [(first,)]
+
+    shop.site.hurry()
+    assert await shop.rest(first, second) == [TenantState.DEPROVISIONED] * 2

@@ -135,7 +135,7 @@ BUGS = (
         name="the slot goes to whoever comes by",
         promise=4,
         file="server/store/slots.py",
-        before="        free = and_(free, not_(_somebody_first(dialect)))\n",
+        before="        free = and_(free, not_(_somebody_first()))\n",
         after="        pass\n",
         caught_by=(
             f"{EXECUTOR}/test_two_processes.py::test_the_slot_goes_by_order_over_two_processes",

@@ -238,7 +238,6 @@ class DrivingContext:
             raise
 
     async def _send(self, intent: Intent, request: Request) -> Answer:
-        self._lease.check()
         # Whatever ends the wait but an answer leaves it so.
         before, self._driven.unknown = self._driven.unknown, True
         try:

@@ -18,6 +18,7 @@ from server.executor import cancelling, mishaps
 from server.executor.context import DrivingContext
 from server.executor.journal import Journal
 from server.executor.quarantine import InQuarantine
+from server.executor.settling import free_slot_of_seen
 from server.executor.slots import COMING_SECONDS, LineIsLong
 from server.model.budget import Move, after_error
 from server.model.made_often import replace
@@ -250,6 +251,7 @@ class Drive:
             self._site_checked = True
         if found.done or found.skip:
             return found
+        free_slot_of_seen(self._driven, found)
         await step.apply(context, found)
         found = await step.probe(context)
         if found.done or found.skip:

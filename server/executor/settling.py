@@ -75,6 +75,22 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
     return ours
 
 
+def free_slot_of_seen(driven: DrivenRun, found: Found) -> None:
+    """Give the slot back, with the next write, if what was asked for under it was seen.
+
+    For a step that is not done by that: what else it wants may take long, or fail for good,
+    and the site need not wait for it.
+    """
+    keys = [resource_key(document.doctype, document.name) for document in found.documents]
+    settled = tuple(
+        (known.doctype, known.name)
+        for key in keys
+        if (known := driven.resources.get(key)) and known.state is ResourceState.INTENDED
+    )
+    if settled:
+        driven.free_slot(settled)
+
+
 def _settle_gone(driven: DrivenRun, kind: StepType, found: Found) -> None:
     """Write down that documents of the record are not there any more."""
     if found.gone:

@@ -9,9 +9,10 @@ import pytest
 
 from server.executor import gates
 from server.model.blueprint import ERPNEXT
+from server.model.states import TenantState
 from server.store.apply import apply
 from server.store.operations import Refusal, SlotFree, SlotTake, TenantOperation
-from tests.server.executor.scene import COMPANY, INSERT, now
+from tests.server.executor.scene import COMPANY, INSERT, PROFILE, now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,6 +147,21 @@ async def test_who_left_a_request_out_goes_first_after_an_outage_too(
     await shop.faults()
     await shop.must_complete(first, second)
     assert (await shop.outcomes(first))[COMPANY] == ["WAIT_ENGINE", "APPLIED"]
+
+
+async def test_the_slot_is_given_back_when_what_it_was_for_is_seen_though_the_step_fails(
+    shop: Shop,
+) -> None:
+    """Else the site would stand until the time of that request is over: a minute."""
+    await shop.faults(
+        {"method": "POST", "doctype": INSERT, "action": "cut", "when": "after", "times": 1},
+        {"method": "POST", "doctype": "POS Profile", "status": 417},
+    )
+    tenant = await shop.order(payment_methods=("M-Pesa",))
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+
+    assert (await shop.outcomes(tenant))[PROFILE] == ["RETRY", "FAILED"]
+    assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
 
 
 async def test_waiting_for_the_slot_is_no_part_of_an_attempts_time(shop: Shop) -> None:

@@ -47,6 +47,8 @@ format: setup ## Fix what can be fixed
 	$(BIN)/buf format --write
 
 test: check ## Checks and every test; ARGS="-k judge" narrows it
+	@# As an installation does: some hundred processes start in the tests, and each would compile it all.
+	$(BIN)/python -m compileall -q server reconciler clients proto tools
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 prove: setup ## The slow proofs: soak, chaos, every crash point, planted bugs

@@ -87,7 +87,7 @@ class EngineWatch:
         now = self._now()
         if gate.state is GateState.UP:
             return None
-        if gate.state is GateState.DOWN and now - gate.since < _PATIENCE:
+        if gate.state is GateState.DOWN and (gate.read_at or now) - gate.since < _PATIENCE:
             return None
         what = "is away" if gate.state is GateState.DOWN else "takes no work"
         return Found(

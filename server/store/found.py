@@ -26,8 +26,8 @@ class Gate:
     """A site's gate and slot as stored.
 
     Attributes:
-        read_at: The time of the clock that the slot's times are told by, as it was read;
-            None where that is the reader's own.
+        read_at: The time of the clock that its times are told by, as it was read; None where
+            that is the reader's own.
     """
 
     site: str

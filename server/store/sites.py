@@ -86,7 +86,8 @@ def _statement(op: SiteOperation) -> Update:
             same = or_(ENGINES.c.identity.is_(None), ENGINES.c.identity == op.identity)
             return of_site.where(same).values(identity=op.identity)
         case SiteAccepted():
-            return of_site.values(identity=None, accepted_at=op.at, next_probe_at=op.at)
+            # Due at once, whatever the clock of the host says that took the order.
+            return of_site.values(identity=None, accepted_at=op.at, next_probe_at=None)
 
 
 def put_gate(connection: Connection, op: GateOperation) -> None:

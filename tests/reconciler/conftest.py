@@ -1,4 +1,4 @@
-"""A store in a file of its own for each test."""
+"""A store of its own for each test, on each database or on SQLite only."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.commands import Commands
-from server.store.database import Database
-from tests.reconciler.scene import ENGINES, Clock, Scene
+from tests.reconciler.scene import Scene, open_scene
 from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from sqlalchemy import URL
+
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    clock = Clock()
-    database = await Database.open(await copied_store(tmp_path / "store.db"))
-    commands = Commands(database, engines=ENGINES, default_engine="main", now=clock)
-    yield Scene(database=database, commands=commands, clock=clock)
-    await database.close()
+async def scene(store_url: URL) -> AsyncIterator[Scene]:
+    async with open_scene(store_url) as scene:
+        yield scene
+
+
+@pytest.fixture
+async def sqlite_scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with open_scene(await copied_store(tmp_path / "only.db")) as scene:
+        yield scene

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 
 from reconciler.sweep import Sweeper
 from server.commands import Commands, EngineEntry, OrderTerms
@@ -22,6 +23,8 @@ from server.model.states import (
     StepState,
     TenantState,
 )
+from server.store.columns import UtcTime
+from server.store.database import Database
 from server.store.operations import (
     GateOperation,
     Healing,
@@ -29,16 +32,16 @@ from server.store.operations import (
     TenantOperation,
     WorkerOperation,
 )
+from server.store.postgres import COMMITS
 from server.validation import RawSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import URL, Connection
 
     from server.model.identifiers import TenantId
     from server.model.records import Record, Step
-    from server.store.database import Database
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SITE = "http://site"
@@ -57,23 +60,29 @@ def of_its_own(number: int) -> Failures:
     return {"step_4_warehouses": (ErrorClass.RACE, f"ENGINE_DEADLOCK_{number}")}
 
 
-TABLES = (
-    "tenants",
-    "bindings",
-    "runs",
-    "steps",
-    "attempts",
-    "resources",
-    "log_entries",
-    "workers",
-    "engines",
-    "requests",
-    "sweeps",
-    "findings",
-    "herds",
-    "quotas",
-    "outbox",
-)
+# How a writer on PostgreSQL counts its transactions, those that changed no row too.
+_COUNTED = f"name LIKE '{COMMITS}%'"
+# Each with what of it is read.
+TABLES = dict.fromkeys(
+    (
+        "tenants",
+        "bindings",
+        "runs",
+        "steps",
+        "attempts",
+        "resources",
+        "log_entries",
+        "workers",
+        "engines",
+        "requests",
+        "sweeps",
+        "findings",
+        "herds",
+        "quotas",
+        "outbox",
+    ),
+    "",
+) | {"quotas": f"WHERE NOT {_COUNTED}"}
 
 
 class Clock:
@@ -176,25 +185,76 @@ class Scene:
     async def record(self, tenant_id: str) -> Record:
         return (await self.database.reads.records([tenant_id]))[0]
 
+    async def shared_now(self) -> datetime:
+        """The time of the clock that leases and slots are told by."""
+        if self.database.is_sqlite:
+            return self.clock()
+        told: datetime = (await self.sql("SELECT clock_timestamp() AS now"))[0]["now"]
+        return told
+
+    async def forward(self, **span: float) -> None:
+        """Let time pass for leases and slots too.
+
+        PostgreSQL tells theirs by its own clock, which nobody sets by hand: there what they
+        go by is put back instead.
+        """
+        self.clock.forward(**span)
+        if self.database.is_sqlite:
+            return
+        for table, column in (("workers", "heartbeat_at"), ("engines", "slot_expires_at")):
+            await self.sql(
+                f"UPDATE {table} SET {column} = {column} - CAST(:span AS interval)",  # noqa: S608 - our own names
+                span=timedelta(**span),
+            )
+
     async def sql(self, statement: str, **values: object) -> list[Mapping[str, Any]]:
         """Run SQL as an operator would, behind our code's back."""
+        prepared = text(statement).bindparams(
+            *(
+                bindparam(name, type_=UtcTime)
+                for name, value in values.items()
+                if isinstance(value, datetime)
+            )
+        )
 
         def run(connection: Connection) -> list[Mapping[str, Any]]:
-            result = connection.execute(text(statement), values)
+            result = connection.execute(prepared, values)
             return [dict(row) for row in result.mappings()] if result.returns_rows else []
 
         return await self.database.in_transaction(run)
 
     async def everything(self) -> dict[str, list[Mapping[str, Any]]]:
-        """All rows of all tables."""
-        return {
-            table: await self.sql(f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608 - our own names
-            for table in TABLES
-        }
+        """All rows of all tables; on PostgreSQL with who wrote them, be it with the same values."""
+        columns = "*" if self.database.is_sqlite else "*, CAST(xmin AS text) AS written_by"
+
+        def read(connection: Connection) -> dict[str, list[Mapping[str, Any]]]:
+            return {
+                table: [
+                    dict(row)
+                    for row in connection.execute(
+                        text(f"SELECT {columns} FROM {table} {where} ORDER BY 1, 2")  # noqa: S608 - our own names
+                    ).mappings()
+                ]
+                for table, where in TABLES.items()
+            }
+
+        return await self.database.in_transaction(read)
+
+    async def writes(self) -> list[Any]:  # Any: what SQLite counts by
+        """What moves with each write; on PostgreSQL `everything` tells it."""
+        if not self.database.is_sqlite:
+            return []
+        # The first counts what our own connection wrote, the second sees every other one.
+        return [
+            await self.sql(query) for query in ("SELECT total_changes()", "PRAGMA data_version")
+        ]
 
     async def runs(self, tenant_id: str) -> list[Mapping[str, Any]]:
+        """All runs of a tenant; the last one is his now, though the clock has stood still."""
         return await self.sql(
-            "SELECT * FROM runs WHERE tenant_id = :id ORDER BY rowid", id=tenant_id
+            "SELECT * FROM runs WHERE tenant_id = :id "
+            "ORDER BY created_at, id IN (SELECT run_id FROM tenants), id",
+            id=tenant_id,
         )
 
     async def state(self, tenant_id: str) -> TenantState | None:
@@ -202,3 +262,13 @@ class Scene:
 
     async def findings(self, tenant_id: str) -> list[dict[str, Any]]:
         return await self.database.reads.findings(limit=100, tenant_id=tenant_id)
+
+
+@asynccontextmanager
+async def open_scene(url: URL | str) -> AsyncIterator[Scene]:
+    """Give a scene on an empty store."""
+    clock = Clock()
+    database = await Database.open(url)
+    commands = Commands(database, engines=ENGINES, default_engine="main", now=clock)
+    yield Scene(database=database, commands=commands, clock=clock)
+    await database.close()

@@ -225,11 +225,11 @@ async def test_a_site_with_tenants_to_make_comes_first(scene: Scene, eyes: Eyes)
     await scene.gate(GateState.UP)
     await scene.sql(
         "UPDATE engines SET slot_tenant_id = 'another', slot_expires_at = :at",
-        at=_stored(scene.clock() + timedelta(minutes=1)),
+        at=await scene.shared_now() + timedelta(minutes=1),
     )
     await sweeper(scene, eyes).sweep()
     assert eyes.seen == []
-    scene.clock.forward(minutes=2)
+    await scene.forward(minutes=2)
     await sweeper(scene, eyes).sweep()
     assert len(eyes.seen) == 1
 
@@ -325,8 +325,3 @@ async def test_a_customer_deleted_at_the_site_is_reported_until_it_is_mended(
     await sweeps.sweep()
     [found] = await store.database.reads.findings(limit=9, tenant_id=tenant)
     assert found["ended_as"] == "MENDED"
-
-
-def _stored(at: datetime) -> str:
-    """How SQLite keeps a time."""
-    return at.strftime("%Y-%m-%d %H:%M:%S.%f+00:00")

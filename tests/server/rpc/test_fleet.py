@@ -18,7 +18,7 @@ from server.healing import History
 from server.queries.fleet import Fleet
 from server.rpc import RpcServer, local_caller
 from server.rpc.fleet import FleetService
-from tests.reconciler.conftest import scene as _scene
+from tests.reconciler.conftest import sqlite_scene
 from tests.reconciler.scene import OPTIONAL_PASSING, PERMANENT
 from tests.server.rpc.failing import failure
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tests.reconciler.scene import Scene
     from tests.server.rpc.conftest import Rig
 
-scene = _scene
+# The history it tells is read on both databases in tests/server/store/test_healing.py.
+scene = sqlite_scene
 
 
 @asynccontextmanager

@@ -189,7 +189,7 @@ class Observer:
             stuck_since=tenant.updated_at,
             engine_configured=entry is not None,
             gate=GateState.UP if gate is None else gate.state,
-            gate_since=None if gate is None else gate.since,
+            gate_since=None if gate is None else gate.since_by(scene.now),
             workers_alive=bool(self._living),
             lease_seconds=self._lease_seconds,
             observed_at=scene.now,

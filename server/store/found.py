@@ -47,6 +47,10 @@ class Gate:
     accepted_at: datetime | None = None
     read_at: datetime | None = None
 
+    def since_by(self, now: datetime) -> datetime:
+        """Return since when it is as it is, by the reader's clock."""
+        return now - ((self.read_at or now) - self.since)
+
     def slot_until(self, now: datetime) -> datetime | None:
         """Return until when the request may be out that holds the slot, by the reader's clock."""
         if self.slot_tenant_id is None or self.slot_expires_at is None:

@@ -60,6 +60,8 @@ def of_its_own(number: int) -> Failures:
     return {"step_4_warehouses": (ErrorClass.RACE, f"ENGINE_DEADLOCK_{number}")}
 
 
+# What PostgreSQL tells by its own clock.
+_SHARED_TIMES = {"workers": ("heartbeat_at",), "engines": ("slot_expires_at", "gate_since")}
 # How a writer on PostgreSQL counts its transactions, those that changed no row too.
 _COUNTED = f"name LIKE '{COMMITS}%'"
 # Each with what of it is read.
@@ -172,7 +174,8 @@ class Scene:
         await self.sql("UPDATE tenants SET state = 'PARTIAL' WHERE id = :id", id=tenant_id)
 
     async def gate(self, state: GateState) -> None:
-        await self.database.submit(GateOperation(site=SITE, at=self.clock(), gate=state))
+        at = await self.shared_now()
+        await self.database.submit(GateOperation(site=SITE, at=at, gate=state))
 
     async def beat(self, worker_id: str) -> None:
         await self.database.submit(
@@ -186,14 +189,14 @@ class Scene:
         return (await self.database.reads.records([tenant_id]))[0]
 
     async def shared_now(self) -> datetime:
-        """The time of the clock that leases and slots are told by."""
+        """The time of the clock that leases, slots and gates are told by."""
         if self.database.is_sqlite:
             return self.clock()
         told: datetime = (await self.sql("SELECT clock_timestamp() AS now"))[0]["now"]
         return told
 
     async def forward(self, **span: float) -> None:
-        """Let time pass for leases and slots too.
+        """Let time pass for leases, slots and gates too.
 
         PostgreSQL tells theirs by its own clock, which nobody sets by hand: there what they
         go by is put back instead.
@@ -201,11 +204,9 @@ class Scene:
         self.clock.forward(**span)
         if self.database.is_sqlite:
             return
-        for table, column in (("workers", "heartbeat_at"), ("engines", "slot_expires_at")):
-            await self.sql(
-                f"UPDATE {table} SET {column} = {column} - CAST(:span AS interval)",  # noqa: S608 - our own names
-                span=timedelta(**span),
-            )
+        for table, columns in _SHARED_TIMES.items():
+            back = ", ".join(f"{name} = {name} - CAST(:span AS interval)" for name in columns)
+            await self.sql(f"UPDATE {table} SET {back}", span=timedelta(**span))  # noqa: S608 - our own names
 
     async def sql(self, statement: str, **values: object) -> list[Mapping[str, Any]]:
         """Run SQL as an operator would, behind our code's back."""

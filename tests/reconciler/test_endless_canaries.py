@@ -52,10 +52,10 @@ async def test_a_canary_gets_its_time_after_an_outage(scene: Scene) -> None:
     (canary,) = await moving(scene, ids)
     for _ in range(3):
         await scene.gate(GateState.DOWN)
-        scene.clock.forward(seconds=PATIENCE.total_seconds())
+        await scene.forward(seconds=PATIENCE.total_seconds())
         await sweeper.sweep()
         await scene.gate(GateState.UP)
-        scene.clock.forward(seconds=5)
+        await scene.forward(seconds=5)
         await sweeper.sweep()
 
     assert await moving(scene, ids) == [canary]

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 async def shut(scene: Scene, state: GateState, code: str) -> None:
     await scene.database.submit(
         GateOperation(
-            site=SITE, at=scene.clock(), gate=state, code=code, message=f"{code}: mend it."
+            site=SITE,
+            at=await scene.shared_now(),
+            gate=state,
+            code=code,
+            message=f"{code}: mend it.",
         )
     )
 
@@ -58,10 +62,10 @@ async def test_an_engine_that_is_only_away_is_told_of_after_five_minutes(scene: 
     await shut(scene, GateState.DOWN, "ENGINE_MAINTENANCE")
     sweeper = scene.sweeper()
 
-    scene.clock.forward(minutes=4.9)
+    await scene.forward(minutes=4.9)
     await sweeper.sweep()
     early = await scene.findings("engine:main")
-    scene.clock.forward(minutes=0.2)
+    await scene.forward(minutes=0.2)
     await sweeper.sweep()
 
     assert early == []

@@ -378,6 +378,20 @@ async def test_an_open_run_that_nobody_drives_is_found_once_and_left_to_the_serv
     assert len(await scene.runs(tenant_id)) == 1
 
 
+async def test_right_after_an_outage_no_worker_is_missed_yet(scene: Scene) -> None:
+    await scene.start()
+    await scene.gate(GateState.DOWN)
+    await scene.forward(minutes=10)
+    await scene.gate(GateState.UP)
+
+    early = await scene.sweeper().sweep()
+    await scene.forward(seconds=31)
+    later = await scene.sweeper().sweep()
+
+    assert early.findings == ()
+    assert [found.finding.cause.value for found in later.findings] == ["NO_WORKER"]
+
+
 async def test_a_run_that_waits_its_turn_behind_a_living_worker_is_no_finding(
     scene: Scene,
 ) -> None:

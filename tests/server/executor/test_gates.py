@@ -141,7 +141,11 @@ async def test_a_prober_that_is_stopped_in_mid_look_leaves_it_to_the_next_one(
     await other.stop()
 
 
-async def test_load_comes_back_in_waves_that_grow_with_each_answer(still: Shop) -> None:
+async def test_load_comes_back_in_waves_that_grow_with_each_answer(
+    still: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However long a busy machine takes to look at the second process's gates.
+    monkeypatch.setattr(gates, "_FIRST_WAVE_SECONDS", 3600.0)
     word = [UP]
     store = await still.open()
     other = await still.open()
@@ -166,6 +170,20 @@ async def test_load_comes_back_in_waves_that_grow_with_each_answer(still: Shop) 
     await bystander.refresh()
     assert bystander.room(site, 10_000)
     await prober.stop()
+
+
+async def test_a_first_wave_that_does_not_come_is_anybodys_before_long(still: Shop) -> None:
+    """Who opened the gate died, or had no place left: the site stood for half a minute."""
+    store = await still.open()
+    site = await shut(store, in_seconds=0)
+    still.sql("UPDATE engines SET gate = 'UP', wave = 1")
+    bystander = Gates(store.database, {site: store.engine}, now)
+    for seconds, free in ((-60, False), (6, True)):
+        since = (now() - timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        still.sql("UPDATE engines SET gate_since = ?", since)
+        await bystander.refresh()
+        assert bystander.room(site, 0) is free
+        assert not bystander.room(site, 1)
 
 
 async def test_what_a_dead_worker_left_takes_no_place_in_a_wave(still: Shop) -> None:

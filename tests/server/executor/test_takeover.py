@@ -284,6 +284,23 @@ async def test_a_worker_that_dies_while_a_run_waits_for_the_slot_costs_that_run_
     assert losses == {0}
 
 
+async def test_what_a_dead_worker_left_goes_before_those_who_did_not_begin(still: Shop) -> None:
+    """The rows have it in the site's line still, and other processes wait for it."""
+    store = await still.open(max_runs=1)
+    tenants = [await still.order(f"Branch {number} Traders") for number in range(3)]
+    left = tenants[-1]
+    still.sql(
+        "UPDATE runs SET state = 'RUNNING', worker_id = 'dead', started_at = created_at"
+        " WHERE tenant_id = ?",
+        left,
+    )
+    before = len(store.written)
+    await store.executor.start()
+    await still.must_complete(*tenants)
+
+    assert store.written[before][0].tenant_id == left
+
+
 async def test_who_left_a_request_out_waits_for_nobody_who_is_on_its_way_to_the_line(
     shop: Shop,
 ) -> None:

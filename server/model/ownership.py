@@ -185,7 +185,24 @@ def judge_company(
     )
     if record.passed_company_step and record.only_tenant_of_name and agrees:
         return CompanyVerdict.ADOPT
+    if _was_asked_for(record, seen, api_user) and record.only_tenant_of_name and agrees:
+        return CompanyVerdict.ADOPT
     return CompanyVerdict.NOT_OURS
+
+
+def _was_asked_for(record: CompanyRecord, seen: CompanySeen, api_user: str) -> bool:
+    """Tell whether our user made it under the abbreviation that the record has for it.
+
+    Before each intent it was looked for, and not there. That it seems to be made before is a
+    clock's word: of this host, of the site, or of the hour that comes twice.
+    """
+    resource = record.resource
+    return (
+        resource is not None
+        and resource.state is ResourceState.INTENDED
+        and record.abbreviation is not None
+        and seen.document.owner == api_user
+    )
 
 
 def _judge_missing(record: CompanyRecord) -> CompanyVerdict:

@@ -91,6 +91,23 @@ async def test_a_pause_that_a_clock_set_back_made_endless_ends(still: Shop, cloc
     await still.must_complete(tenant)
 
 
+async def test_a_host_ahead_of_the_site_takes_the_company_whose_answer_it_lost(
+    still: Shop, clock: Clock
+) -> None:
+    """It seemed to be made before it was asked for: the tenant failed, and kept the slot."""
+    clock.ahead = timedelta(seconds=90)
+    await drive_by(still, clock)
+    await still.faults({"method": "POST", "doctype": "Company", "action": "cut", "when": "after"})
+    tenant = await still.order(NAME)
+    await still.must_complete(tenant)
+    assert (await still.outcomes(tenant))[COMPANY] == ["RETRY", "ADOPTED"]
+    assert await still.belongings(NAME) == WHOLE
+    # Nobody can tell that it is ours to delete.
+    state = still.sql("SELECT state FROM resources WHERE doctype = 'Company'")
+    assert state == [("ADOPTED",)]
+    assert still.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+
+
 async def test_heartbeats_that_are_lost_while_work_lives_stop_it_from_sending(
     still: Shop,
 ) -> None:

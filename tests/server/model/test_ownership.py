@@ -155,9 +155,10 @@ def test_a_company_that_is_there_is_taken_only_where_the_record_proves_it(
     proven = state in {CREATED, ADOPTED} or (
         state is INTENDED and owner == US and ago < CLOCK_TOLERANCE
     )
+    asked_for = state is INTENDED and owner == US
     if proven:
         expected = CompanyVerdict.OURS
-    elif passed and only and agrees:
+    elif (passed or asked_for) and only and agrees:
         expected = CompanyVerdict.ADOPT
     else:
         expected = CompanyVerdict.NOT_OURS
@@ -184,6 +185,25 @@ def test_a_company_is_adopted_only_if_abbreviation_country_and_currency_agree(
     bound: str | None, company: CompanySeen, verdict: CompanyVerdict
 ) -> None:
     assert judge(record(passed=True, abbreviation=bound), company) is verdict
+
+
+@pytest.mark.parametrize(
+    ("state", "bound", "owner", "verdict"),
+    [
+        (INTENDED, "acm", US, CompanyVerdict.ADOPT),
+        (INTENDED, "XYZ", US, CompanyVerdict.NOT_OURS),
+        (INTENDED, None, US, CompanyVerdict.NOT_OURS),
+        (INTENDED, "ACM", OTHERS, CompanyVerdict.NOT_OURS),
+        (None, "ACM", US, CompanyVerdict.NOT_OURS),
+        (ResourceState.REMOVED, "ACM", US, CompanyVerdict.NOT_OURS),
+    ],
+)
+def test_a_company_that_we_asked_for_is_taken_whatever_a_clock_says(
+    state: ResourceState | None, bound: str | None, owner: str, verdict: CompanyVerdict
+) -> None:
+    """The host that asked for it was 90 s ahead of the site: it failed for good."""
+    about = record(state=state, abbreviation=bound)
+    assert judge(about, seen(owner=owner, ago=90 * SECOND)) is verdict
 
 
 def row(*, owner: str = OTHERS, saved: timedelta | None = SECOND) -> Document:

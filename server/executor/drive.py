@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,9 +21,16 @@ from server.executor.journal import Journal
 from server.executor.quarantine import InQuarantine
 from server.executor.settling import free_slot_of_seen
 from server.executor.slots import COMING_SECONDS, LineIsLong
-from server.model.budget import Move, after_error
+from server.model.budget import Move, after_a_look, after_error
 from server.model.made_often import replace
-from server.model.states import DONE_STEP_STATES, GateState, RunState, StepState, WaitingCode
+from server.model.states import (
+    DONE_STEP_STATES,
+    ErrorClass,
+    GateState,
+    RunState,
+    StepState,
+    WaitingCode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +42,14 @@ if TYPE_CHECKING:
     from server.executor.slots import Slots
     from server.executor.state import DrivenRun
     from server.model.blueprint import StepType
-    from server.model.budget import Pacing
+    from server.model.budget import Next, Pacing
     from server.model.records import Attempt, Cancellation
     from server.model.step_context import Engine, Found
 
 _log = structlog.get_logger(__name__)
 
+# No slot is kept for longer; a time further ahead was made by a clock that has been set back since.
+_LONGEST_SLOT = timedelta(minutes=15)
 _SETTLED_STEP_STATES = DONE_STEP_STATES | {StepState.FAILED}
 
 
@@ -270,13 +280,7 @@ class Drive:
             until = await self._gates.pause(self._driven.tenant.site, error.retry_after_seconds)
             await self._wait_out_pause(kind, until, error.message)
             return None
-        following = after_error(
-            error.error_class,
-            self._journal.counts(kind),
-            pacing=self._pacing,
-            random=random.random(),  # noqa: S311 - jitter, no secret
-            retry_after_seconds=error.retry_after_seconds,
-        )
+        following = await self._following(kind, error)
         if following.move is Move.WAIT_ENGINE:
             return await self._after(kind, mishaps.asking(error))
         if following.move is Move.STOP:
@@ -291,6 +295,33 @@ class Drive:
             place = (self._driven.run.created_at, self._driven.run.id)
             self._slots.of(self._driven.tenant.site).expect(place, pause=following.pause_seconds)
         return following.pause_seconds
+
+    async def _following(self, kind: StepType, error: EngineError) -> Next:
+        counts, jitter = self._journal.counts(kind), random.random()  # noqa: S311 - no secret
+        if await self._holds_up_site(error):
+            return after_a_look(
+                counts=counts,
+                pacing=self._pacing,
+                random=jitter,
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        return after_error(
+            error.error_class,
+            counts,
+            pacing=self._pacing,
+            random=jitter,
+            retry_after_seconds=error.retry_after_seconds,
+        )
+
+    async def _holds_up_site(self, error: EngineError) -> bool:
+        """Tell whether the attempt only looked, in vain, at what it holds the site's slot for."""
+        driven, context = self._driven, self._context
+        if error.error_class is not ErrorClass.TRANSIENT or not driven.unknown:
+            return False
+        if context is None or context.writes:
+            return False
+        until, now = await driven.slot_until(), driven.now()
+        return until is not None and now < until <= now + _LONGEST_SLOT
 
     async def _wait_out_pause(self, kind: StepType, until: datetime, why: str) -> None:
         await self._journal.wait_out(kind, WaitingCode.SITE_PAUSED, why, until)

@@ -107,6 +107,19 @@ def after_error(
     )
 
 
+def after_a_look(
+    *, counts: Counts, pacing: Pacing, random: float, retry_after_seconds: float | None = None
+) -> Next:
+    """Decide what follows a failed look at what became of a request that holds up its site.
+
+    Nobody else gets the site's slot meanwhile. So it is looked again soon, and the tenant's
+    tries are not spent on it: the slot's own time ends this.
+    """
+    pause = pacing.transient_base * (1.0 + random) / 2
+    floor = retry_after_seconds or 0.0
+    return Next(move=Move.AGAIN, counts=counts, pause_seconds=max(pause, floor))
+
+
 def _again_unless(spent: bool, counts: Counts, pause: float, floor: float) -> Next:  # noqa: FBT001 - private
     if spent:
         return Next(move=Move.STOP, counts=counts)

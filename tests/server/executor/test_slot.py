@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from server.errors import EngineError
 from server.executor import gates
 from server.model.blueprint import ERPNEXT
-from server.model.states import TenantState
+from server.model.budget import MAX_TRIES
+from server.model.states import ErrorClass, TenantState
 from server.store.apply import apply
 from server.store.operations import Refusal, SlotFree, SlotTake, TenantOperation
 from tests.server.executor.scene import COMPANY, INSERT, PROFILE, now
@@ -162,6 +164,47 @@ async def test_the_slot_is_given_back_when_what_it_was_for_is_seen_though_the_st
 
     assert (await shop.outcomes(tenant))[PROFILE] == ["RETRY", "FAILED"]
     assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+
+
+async def test_looks_that_fail_at_what_holds_the_slot_cost_no_try(shop: Shop) -> None:
+    """Its pauses grew, and when its tries were spent it kept the site until a sweep drove it on."""
+    await shop.faults({"method": "POST", "doctype": "Company", "action": "cut", "when": "after"})
+    engine, send = shop.store.engine, shop.store.engine.send
+    left = MAX_TRIES + 3
+
+    async def flaky(request):  # type: ignore[no-untyped-def]  # as it is
+        nonlocal left
+        holder = shop.sql("SELECT slot_tenant_id FROM engines")[0][0]
+        if request.method == "GET" and request.doctype == "Company" and holder and left:
+            left -= 1
+            raise EngineError(ErrorClass.TRANSIENT, "ENGINE_ERROR", "A gateway answered 502.")
+        return await send(request)
+
+    engine.send = flaky  # type: ignore[method-assign]  # a site that is well in between
+    tenant = await shop.order()
+    await shop.must_complete(tenant)
+    assert left == 0
+    assert (await shop.outcomes(tenant))[COMPANY] == ["RETRY"] * (MAX_TRIES + 4) + ["APPLIED"]
+    record = await shop.record(tenant)
+    # The lost answer, and the look that saw it.
+    assert {step.key: step.tries for step in record.steps}[COMPANY] == 2
+
+
+async def test_looks_at_what_holds_the_slot_count_when_its_time_is_over(shop: Shop) -> None:
+    """The site waits for it no more, and the tenant says what is wrong."""
+    await shop.faults({"method": "POST", "doctype": "Company", "action": "cut", "when": "after"})
+    engine, send = shop.store.engine, shop.store.engine.send
+
+    async def broken(request):  # type: ignore[no-untyped-def]  # as it is
+        if shop.sql("SELECT slot_tenant_id FROM engines")[0][0] and request.method == "GET":
+            shop.sql("UPDATE engines SET slot_expires_at = '2020-01-01 00:00:00.000000'")
+            raise EngineError(ErrorClass.TRANSIENT, "ENGINE_ERROR", "A gateway answered 502.")
+        return await send(request)
+
+    engine.send = broken  # type: ignore[method-assign]  # for good
+    tenant = await shop.order()
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    assert (await shop.outcomes(tenant))[COMPANY] == ["RETRY"] * (MAX_TRIES - 1) + ["FAILED"]
 
 
 async def test_waiting_for_the_slot_is_no_part_of_an_attempts_time(shop: Shop) -> None:

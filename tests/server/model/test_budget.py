@@ -14,6 +14,7 @@ from server.model.budget import (
     Counts,
     Move,
     Pacing,
+    after_a_look,
     after_error,
 )
 from server.model.states import ErrorClass
@@ -135,3 +136,17 @@ def test_any_mixture_of_errors_comes_to_an_end(errors: list[ErrorClass]) -> None
             return
         so_far = following.counts
     raise AssertionError("1001 errors without a stop")
+
+
+@given(counts=counts, random=randoms, seconds=asked)
+@settings(max_examples=200)
+def test_a_look_that_holds_up_the_site_is_soon_looked_again_and_counts_nothing(
+    counts: Counts, random: float, seconds: float | None
+) -> None:
+    following = after_a_look(
+        counts=counts, pacing=PACING, random=random, retry_after_seconds=seconds
+    )
+    assert (following.move, following.counts) == (Move.AGAIN, counts)
+    asked_for = seconds or 0.0
+    assert asked_for <= following.pause_seconds <= max(PACING.transient_base, asked_for)
+    assert following.pause_seconds >= PACING.transient_base / 2

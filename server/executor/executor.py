@@ -15,6 +15,7 @@ import structlog
 from server.errors import Replaced, StoreUnavailable
 from server.executor.choosing import POLL_SECONDS, Choosing
 from server.executor.claiming import COMPANY_STEP, Claims
+from server.executor.clock import CommonClock
 from server.executor.gates import Gates
 from server.executor.lease import Lease
 from server.executor.newcomers import Newcomers
@@ -70,6 +71,7 @@ class Executor:
     ) -> None:
         self._database = database
         self._engines = {engine.site: engine for engine in engines.values()}
+        now = CommonClock(now)
         self._now = now
         self._options = options
         self._lease = Lease(database, seconds=options.lease_seconds, now=now)

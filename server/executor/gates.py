@@ -9,8 +9,8 @@ look is stored, and whoever finds it due takes it by a conditional update (one p
 however many processes). When a gate opens, load comes back in growing waves: one run, then
 two, four, … of all processes together; the wave is stored, too.
 
-All times of a gate are told by the clock that the hosts share, the database's where there is
-one: hosts differ, and one that is ahead would keep the others from a site after it has died.
+All times of a gate are told by the clock that the hosts share (`clock`): one that is ahead
+would keep the others from a site after it has died.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.errors import StoreUnavailable
+from server.executor.clock import CommonClock
 from server.executor.site_watch import SiteWatch
 from server.model.identifiers import WorkerId
 from server.model.states import GateState
@@ -45,8 +46,6 @@ PROBE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
 _LOOK_SECONDS = 15.0
 # No stored time is further ahead than the longest Retry-After that is obeyed, and a look.
 _LONGEST_SECONDS = 700.0
-# A read that took longer tells no time.
-_PROMPT = timedelta(seconds=1)
 # From so many runs on all may come.
 _FULL_WAVE = 64
 # The first wave belongs to the process that opened the gate: it drives one within a moment. If it
@@ -72,18 +71,16 @@ class Gates:
         Args:
             database: Where gates are.
             engines: By site.
-            now: The time, in UTC.
+            now: The time, in UTC; a `CommonClock` is set right with each look at the gates.
             most_runs: By site: most runs driven at once, for sites that have a limit.
             engine_ids: By site: what it is called in the engines file, for messages.
             worker_id: The worker of this process; None where it drives nothing.
         """
         self._database = database
         self._engines = engines  # by site
-        self._now = now
+        self._now = CommonClock.of(now)
         self.watch = SiteWatch(database, engines, engine_ids or {})
         self._gates: dict[str, Gate] = {}
-        # How much the hosts' common clock is ahead of this process's own.
-        self._ahead = timedelta()
         self._worker_id = worker_id or WorkerId("")
         # Runs that other processes drive, of sites whose load comes back.
         self._elsewhere: dict[str, int] = {}
@@ -118,19 +115,12 @@ class Gates:
                 callback(site)
 
     async def _read(self) -> dict[str, Gate]:
-        """Read the gates, and with them what the common clock says."""
+        """Read the gates, and with them what time it is."""
         asked_at = self._now()
         gates = await self._database.reads.gates()
-        heard_at = self._now()
         told = next((gate.read_at for gate in gates.values() if gate.read_at is not None), None)
-        # One that took long (this process was stopped meanwhile) does not tell when it was told.
-        if told is not None and timedelta() <= heard_at - asked_at <= _PROMPT:
-            self._ahead = told - heard_at
+        self._now.heard(told, asked_at=asked_at)
         return gates
-
-    def _common(self) -> datetime:
-        """Return the time by the clock that the hosts share."""
-        return self._now() + self._ahead
 
     async def stop(self) -> None:
         """End the probers; the gates stay as they are, for whoever comes next."""
@@ -140,7 +130,7 @@ class Gates:
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             for site in self._looking:
-                await self._database.submit(ProbeReturn(site=site, at=self._common()))
+                await self._database.submit(ProbeReturn(site=site, at=self._now()))
         except StoreUnavailable as error:
             # The next prober then waits until the look would have been over.
             _log.warning("gate.write_failed", tenant="", error=error.message)
@@ -174,17 +164,14 @@ class Gates:
         return EngineHealth(state=gate.state, code=gate.code, message=gate.message)
 
     def paused_until(self, site: str) -> datetime | None:
-        """Return until when a site asked to be left alone; None if it did not, or it is over.
-
-        By this process's own clock, as the times of its runs are.
-        """
+        """Return until when a site asked to be left alone; None if it did not, or it is over."""
         gate = self._gates.get(site)
         until = None if gate is None else gate.paused_until
         if until is None:
             return None
-        ahead = (until - self._common()).total_seconds()
+        ahead = (until - self._now()).total_seconds()
         # Further ahead than any site may ask for: the clock was set back since.
-        return until - self._ahead if 0 < ahead <= _LONGEST_SECONDS else None
+        return until if 0 < ahead <= _LONGEST_SECONDS else None
 
     def room(self, site: str, driving: int) -> bool:
         """Tell whether one more run of a site may be driven now.
@@ -198,7 +185,7 @@ class Gates:
         gate = self._gates.get(site)
         if gate is None or gate.wave is None:
             return True
-        age = (self._common() - gate.since).total_seconds()
+        age = (self._now() - gate.since).total_seconds()
         if gate.wave == 1 and site not in self._opened_here and age < _FIRST_WAVE_SECONDS:
             return False
         return driving + self._elsewhere.get(site, 0) < gate.wave
@@ -222,13 +209,13 @@ class Gates:
 
     async def pause(self, site: str, seconds: float) -> datetime:
         """Leave a site alone for as long as it asked (Retry-After); load comes back in waves."""
-        now = self._common()
+        now = self._now()
         until = now + timedelta(seconds=seconds)
         await self._database.submit(SitePause(site=site, at=now, until=until))
         self._opened_here.add(site)
         await self.refresh()
         asyncio.get_running_loop().call_later(seconds, self._tell_open)
-        return self.paused_until(site) or until - self._ahead
+        return self.paused_until(site) or until
 
     async def ask(self, site: str) -> EngineHealth:
         """Ask the prober for its word; callers at the same time share one look.
@@ -294,7 +281,7 @@ class Gates:
                 if await self._take(site):
                     self._looking.add(site)
                     health = await self._check(site)
-                    age = (self._common() - gate.since).total_seconds()
+                    age = (self._now() - gate.since).total_seconds()
                     await self._write(site, health, pause=pause_after(age))
                     self._looking.discard(site)
             except StoreUnavailable as error:
@@ -305,13 +292,13 @@ class Gates:
                 await asyncio.sleep(PROBE_PAUSES_SECONDS[0])
 
     def _seconds_until(self, due: datetime | None) -> float:
-        ahead = 0.0 if due is None else (due - self._common()).total_seconds()
+        ahead = 0.0 if due is None else (due - self._now()).total_seconds()
         # Looked at again now and then: another process may have opened it meanwhile. A time
         # that is too far ahead was stored by a clock that has been set back since.
         return min(max(ahead, 0.0), PROBE_PAUSES_SECONDS[-1]) if ahead <= _LONGEST_SECONDS else 0.0
 
     async def _take(self, site: str) -> bool:
-        now = self._common()
+        now = self._now()
         taken = await self._database.submit(
             ProbeTake(
                 site=site,
@@ -323,7 +310,7 @@ class Gates:
         return taken.applied
 
     async def _write(self, site: str, health: EngineHealth, *, pause: float) -> None:
-        now = self._common()
+        now = self._now()
         up = health.state is GateState.UP
         known = self._gates.get(site)
         pause = max(pause, health.retry_after_seconds or 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -263,6 +264,19 @@ class Scene:
 
     async def findings(self, tenant_id: str) -> list[dict[str, Any]]:
         return await self.database.reads.findings(limit=100, tenant_id=tenant_id)
+
+
+async def herd(scene: Scene, failures: Failures = PASSING, *, size: int = 5) -> list[TenantId]:
+    """Give tenants that all stopped at one error, at the same moment."""
+    return await asyncio.gather(
+        *(scene.stopped(f"Shop {number}", failures) for number in range(size))
+    )
+
+
+async def moving(scene: Scene, ids: list[TenantId]) -> list[TenantId]:
+    """Return those of some tenants that are under way."""
+    records = await scene.database.reads.records(ids)
+    return [each.tenant.id for each in records if each.tenant.state is TenantState.IN_PROGRESS]
 
 
 @asynccontextmanager

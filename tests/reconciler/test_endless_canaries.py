@@ -5,20 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.herd import PATIENCE
-from server.model.states import GateState, TenantState
-from tests.reconciler.scene import PASSING
+from server.model.states import GateState
+from tests.reconciler.scene import PASSING, herd, moving
 
 if TYPE_CHECKING:
-    from server.model.identifiers import TenantId
     from tests.reconciler.scene import Scene
-
-
-async def herd(scene: Scene, size: int = 5) -> list[TenantId]:
-    return [await scene.stopped(f"Shop {number}", PASSING) for number in range(size)]
-
-
-async def moving(scene: Scene, ids: list[TenantId]) -> list[TenantId]:
-    return [each for each in ids if await scene.state(each) is TenantState.IN_PROGRESS]
 
 
 async def test_a_canary_that_does_not_end_is_not_waited_for_for_ever(scene: Scene) -> None:

@@ -137,7 +137,7 @@ async def test_a_live_shop_whose_record_was_lost_is_found_in_the_round_and_rebui
 
 
 async def test_every_tenant_gets_its_turn_in_the_round(scene: Scene) -> None:
-    ids = [await scene.completed(f"Shop {number}") for number in range(45)]
+    ids = await asyncio.gather(*(scene.completed(f"Shop {number}") for number in range(45)))
     damaged = max(ids)
     await scene.sql("DELETE FROM steps WHERE tenant_id = :id", id=damaged)
     sweeper = scene.sweeper()

@@ -11,19 +11,17 @@ import pytest
 from reconciler.remedies import RemedyOutcome
 from server.model.actor import RECONCILER_NAME
 from server.model.states import TenantState
-from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT, of_its_own
+from tests.reconciler.scene import (
+    OPTIONAL_PASSING,
+    PASSING,
+    PERMANENT,
+    herd,
+    moving,
+    of_its_own,
+)
 
 if TYPE_CHECKING:
-    from server.model.identifiers import TenantId
-    from tests.reconciler.scene import Failures, Scene
-
-
-async def herd(scene: Scene, failures: Failures = PASSING, *, size: int = 5) -> list[TenantId]:
-    return [await scene.stopped(f"Shop {number}", failures) for number in range(size)]
-
-
-async def moving(scene: Scene, ids: list[TenantId]) -> list[TenantId]:
-    return [each for each in ids if await scene.state(each) is TenantState.IN_PROGRESS]
+    from tests.reconciler.scene import Scene
 
 
 async def herd_findings(scene: Scene) -> list[tuple[str, int, str]]:

@@ -11,8 +11,8 @@ import pytest
 
 from reconciler.judge import Verdict, judge
 from server.model.states import ErrorClass, TenantState
-from tests.reconciler.scene import PASSING, PERMANENT
-from tests.reconciler.test_herds import herd, herd_findings, messages, moving
+from tests.reconciler.scene import PASSING, PERMANENT, herd, moving
+from tests.reconciler.test_herds import herd_findings, messages
 from tools.judge_table import situations
 
 if TYPE_CHECKING:

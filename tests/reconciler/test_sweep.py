@@ -12,7 +12,7 @@ from reconciler.judge import judge
 from reconciler.remedies import RemedyOutcome
 from server.errors import StoreUnavailable
 from server.model.states import TenantState
-from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT, of_its_own
+from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT, moving, of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -156,8 +156,7 @@ async def test_who_was_ordered_first_gets_the_first_turns(scene: Scene) -> None:
 
     await scene.sweeper(limit=2).sweep()
 
-    moving = [each for each in ids if await scene.state(each) is TenantState.IN_PROGRESS]
-    assert moving == ids[:2]
+    assert await moving(scene, ids) == ids[:2]
 
 
 async def test_more_than_a_page_of_stuck_tenants_is_seen_in_one_sweep(

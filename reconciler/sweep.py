@@ -101,6 +101,7 @@ class _Pass:
         self.acted = 0
         self.orders = 0
         self.findings: list[Found] = []
+        self.calls: list[tuple[Observation, Judgement]] = []
         self.plans = Plans(decisions={})
 
 
@@ -179,6 +180,7 @@ class Sweeper:
                 await self._record(current)
             raise
         recorded = await self._record(current)
+        recorded += await self._mark_called(current)
         healed = 0
         if not dry_run:
             self._looked_at = current.started_at
@@ -278,6 +280,11 @@ class Sweeper:
         waits = _waits_for_canary(current.plans, seen) if opens else ""
         if current.dry_run:
             return Carried(outcome=RemedyOutcome.DRY_RUN, detail=waits)
+        if judgement.verdict is Verdict.CALL_OPERATOR:
+            # The mark keeps later sweeps from looking: it comes after the finding is on disk,
+            # or a reconciler that dies between the two has called nobody, for ever.
+            current.calls.append((seen, judgement))
+            return Carried(outcome=RemedyOutcome.OPERATOR_CALLED)
         if not opens:
             return await self._remedies.carry_out(seen, judgement)
         if waits:
@@ -296,6 +303,22 @@ class Sweeper:
                     await self._database.healing.give_turn_back(_TURNS)
         current.orders += ordered
         return carried
+
+    async def _mark_called(self, current: _Pass) -> int:
+        """Mark those of whom a person was told; return how many could not be, as findings."""
+        failed = _Pass(self._now(), dry_run=False)
+        for seen, judgement in current.calls:
+            try:
+                carried = await self._remedies.carry_out(seen, judgement)
+            except Exception as error:  # noqa: BLE001 - one poisoned tenant must not stop the sweep
+                said = f"{type(error).__name__}: {error}"
+                self._note_error(failed, seen.tenant_id, seen.revision, said)
+                current.acted -= 1
+                continue
+            # Another reconciler was faster.
+            current.acted -= carried.outcome not in ACTED
+        current.findings.extend(failed.findings)
+        return await self._record(failed)
 
     async def _take_turn(self) -> bool:
         if not self._window:

@@ -262,3 +262,26 @@ async def test_a_sweep_asks_for_no_page_after_one_that_was_not_full(
     report = await scene.sweeper().sweep(dry_run=True)
     assert report.observed == 3
     assert (len(pages), sum(pages)) == (asked, 3)
+
+
+async def test_a_call_whose_reconciler_died_before_it_was_recorded_is_made_by_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant_id = await scene.stopped("Kijani Stores", PERMANENT)
+    dying = scene.sweeper(notify=True)
+
+    async def dies(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(dying, "_record", dies)
+    with pytest.raises(asyncio.CancelledError):
+        await dying.sweep()
+
+    for _ in range(2):
+        await scene.sweeper(notify=True).sweep()
+
+    found = await scene.findings(tenant_id)
+    assert [row["outcome"] for row in found] == ["OPERATOR_CALLED"]
+    assert len(await scene.sql("SELECT 1 FROM outbox WHERE kind = 'needs_person'")) == 1
+    log = await scene.database.reads.log_page(tenant_id, after=0, limit=100)
+    assert [entry.fields["event"] for entry in log].count("finding.recorded") == 1

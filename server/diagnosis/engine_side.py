@@ -11,6 +11,7 @@ from server.model.causes import Severity
 from server.model.states import DONE_STEP_STATES, TenantState
 
 if TYPE_CHECKING:
+    from server.diagnosis.causes import Remedy
     from server.diagnosis.picture import Picture, StepSeen
 
 # A cause shows so much of what an engine holds; the rest is in Verify.
@@ -60,13 +61,28 @@ def engine_causes(picture: Picture) -> list[DiagnosedCause]:
             ),
             step_key=lacking[0].key,
             evidence=engine_evidence(picture),
-            remedy=remedies.retry(
-                picture.status.tenant,
-                "Find out who changed it and why. To have what is missing made again: retry.",
-                step_key="" if len(lacking) > 1 else lacking[0].key,
-            ),
+            remedy=_of_what_lacks(picture, lacking),
         )
     ]
+
+
+def _of_what_lacks(picture: Picture, lacking: list[StepSeen]) -> Remedy:
+    """Return the retry that makes it again, but no order that would stop at what it meets.
+
+    A run that stops makes a working shop FAILED, and mends nothing.
+    """
+    tenant = picture.status.tenant
+    if any(step.by_hand for step in lacking):
+        return remedies.verify(
+            tenant,
+            "Find out who changed it and why, and mend in ERPNext what differs: a retry would stop "
+            "at it, and this working tenant would be FAILED. Then look again.",
+        )
+    return remedies.retry(
+        tenant,
+        "Find out who changed it and why. To have what is missing made again: retry.",
+        step_key="" if len(lacking) > 1 else lacking[0].key,
+    )
 
 
 def what_the_engine_adds(picture: Picture) -> str:

@@ -34,6 +34,7 @@ class StepSeen:
         holds: Documents that are there, such as "Company 'Kijani Stores'".
         skipped: Why the step would be left out, or "".
         error: Why the probe could not tell, or "".
+        by_hand: Whether only a person mends what is not right: a run would stop at it.
     """
 
     key: str
@@ -42,6 +43,7 @@ class StepSeen:
     holds: tuple[str, ...] = ()
     skipped: str = ""
     error: str = ""
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,11 @@ def watch(tenant: Tenant, says: str) -> Remedy:
     return Remedy(says=says, command=f"provisioner status {_quoted(tenant)} --watch")
 
 
+def verify(tenant: Tenant, says: str) -> Remedy:
+    """Return "mend it by hand, then look again": no order gets over it."""
+    return Remedy(says=says, command=f"provisioner verify {_quoted(tenant)}")
+
+
 def nothing(says: str) -> Remedy:
     """Return "nothing is to be ordered"."""
     return Remedy(says=says)

@@ -42,4 +42,5 @@ def _seen(look: StepLook) -> StepSeen:
         ),
         skipped=look.message if look.stand is Stand.SKIPPED else "",
         error=look.message if look.stand is Stand.UNKNOWN else "",
+        by_hand=look.stand in {Stand.FOREIGN, Stand.DIFFERENT},
     )

@@ -180,6 +180,19 @@ async def test_what_was_deleted_at_a_live_shop_is_said_and_left_alone(town: Town
     assert await town.rows_of([shop]) == before
 
 
+async def test_what_a_run_would_stop_at_is_not_said_to_be_retried(town: Town) -> None:
+    shop = await town.completed("Disabled Shop")
+    for warehouse in town.site.site.documents["Warehouse"].values():
+        if warehouse["company"] == "Disabled Shop" and warehouse["warehouse_name"] == "Main Store":
+            warehouse["disabled"] = 1
+
+    found = await town.diagnose(shop)
+
+    assert codes(found) == ["ENGINE_DIFFERS"]
+    assert found.causes[0].remedy.method == ""
+    assert found.causes[0].remedy.command == f"provisioner verify {shop}"
+
+
 async def test_a_company_that_vanished_is_not_made_again_and_a_person_is_called_once(
     town: Town,
 ) -> None:

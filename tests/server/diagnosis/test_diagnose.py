@@ -353,6 +353,21 @@ async def test_what_a_finished_tenant_lacks_at_the_engine_is_named(scene: Scene)
     assert found.causes[0].remedy.request["step_key"] == "step_4_warehouses"
 
 
+async def test_no_order_is_named_that_would_stop_a_working_shop(scene: Scene) -> None:
+    """Fix would give it, and turn COMPLETED into FAILED."""
+    tenant_id = await scene.completed("Kijani Stores")
+    gone = StepSeen(key="step_8_pos_profile", done=False, missing=("POS Profile POS KS",))
+    disabled = StepSeen(
+        key="step_4_warehouses", done=False, missing=("disabled is 1, wanted 0",), by_hand=True
+    )
+
+    found = await diagnosed(scene, tenant_id, probe_all=seeing(disabled, gone))
+
+    (cause,) = found.causes
+    assert (cause.code, cause.remedy.method) == ("ENGINE_DIFFERS", "")
+    assert cause.remedy.command == f"provisioner verify {tenant_id}"
+
+
 async def test_a_till_closed_by_night_is_no_cause(scene: Scene) -> None:
     tenant_id = await scene.completed("Kijani Stores")
     closed_till = StepSeen(key="step_9_pos_session", done=False, missing=("an open till",))

@@ -267,7 +267,7 @@ class Database:
         await self.glances.close()
         if self._at_once is not None:
             self._at_once.close()
-        await self._engine.dispose()
+        await (self._engine.dispose() if self.is_sqlite else postgres.hang_up(self._engine))
         if self._snapshots is not None:
             await self._snapshots.dispose()
         await self._transactions.dispose()

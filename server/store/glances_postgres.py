@@ -131,10 +131,11 @@ class PostgresGlances:
 
     async def close(self) -> None:
         """Close the connection, after the look under way."""
-        if self._task is not None:
-            await asyncio.wait({self._task})
-        await self._drop()
-        await self._engine.dispose()
+        async with postgres.goodbye(self._engine):
+            if self._task is not None:
+                await asyncio.wait({self._task})
+            await self._drop()
+            await self._engine.dispose()
 
     def _asked(self, tenant_id: TenantId) -> asyncio.Future[Hashable | None]:
         future: asyncio.Future[Hashable | None] = asyncio.get_running_loop().create_future()

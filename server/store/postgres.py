@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -26,7 +27,7 @@ from server.errors import StoreUnavailable
 from server.store.failures import DRIVER_ERRORS, CommitUnknown, ConnectionLost, detail, is_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from typing import TypeVar
 
     from sqlalchemy import URL, Connection
@@ -45,6 +46,8 @@ _CONNECT_SECONDS = 5.0
 # A server that hangs, or a network that drops packets, answers nothing at all.
 _ANSWER_SECONDS = 15.0
 _SETTLE_PAUSE_SECONDS = 0.1
+# How long all connections of an engine have for their goodbyes.
+_GOODBYE_SECONDS = 1.0
 
 # What every writing transaction needs:
 # - who is stopped in the middle of it (SIGSTOP, a frozen host) must not keep its locks for
@@ -147,6 +150,26 @@ def cut(made: AsyncEngine) -> None:
         connection.terminate()
 
 
+@asynccontextmanager
+async def goodbye(made: AsyncEngine) -> AsyncIterator[None]:
+    """Give an engine's connections a moment for what is done meanwhile, then cut them.
+
+    To be closed, each says goodbye and waits for the answer, as long as for any, one after the
+    other: a process that stops beside a database that hangs would be killed in the midst of it.
+    """
+    late = asyncio.get_running_loop().call_later(_GOODBYE_SECONDS, cut, made)
+    try:
+        yield
+    finally:
+        late.cancel()
+
+
+async def hang_up(made: AsyncEngine) -> None:
+    """Close an engine's connections."""
+    async with goodbye(made):
+        await made.dispose()
+
+
 def is_pooled(url: URL) -> bool:
     """Tell whether a pooler in transaction mode is in between."""
     return url.query.get(POOLER) == "transaction"
@@ -213,8 +236,8 @@ class Transactions:
 
     async def dispose(self) -> None:
         """Close the connections."""
-        await self._writer.dispose()
-        await self._engine.dispose()
+        await hang_up(self._writer)
+        await hang_up(self._engine)
 
     async def _began(self, connection: AsyncConnection, locking: Locking) -> _Begun:
         """Open a transaction of the writer."""

@@ -10,6 +10,7 @@ import grpc.aio
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy import text
 
 from clients.sdk import ProvisionerClient, ProvisionerError
 from provisioner.v1.tenant_pb2 import TenantSpec
@@ -17,13 +18,14 @@ from server.app import App
 from server.model.blueprint import NOOP
 from server.model.identifiers import SiteKey
 from server.settings import Address, EngineConfig, EnginesConfig, Settings
+from server.store.database import Database
 from tests.support.proxy import proxied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Connection
 
     from tests.support.proxy import Proxy
 
@@ -49,6 +51,10 @@ async def serving(wire: Proxy, folder: Path) -> AsyncIterator[App]:
     engine = EngineConfig(id="main", blueprint=NOOP.name, site=SiteKey("noop"))
     async with App(settings, EnginesConfig(default="main", engines={"main": engine})) as app:
         yield app
+
+
+def _slowly(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_sleep(0.3)"))
 
 
 async def _word(health: Any, service: str) -> str:
@@ -122,3 +128,19 @@ async def test_a_database_that_hangs_is_told_at_once_and_waited_for_by_nobody(
         assert (await web.get("/ready")).status_code == 200
         assert await _word(health, "database") == "SERVING"
         assert (await client.get_status(started.tenant_id)).tenant_id == started.tenant_id
+
+
+async def test_a_process_that_stops_beside_a_database_that_hangs_does_not_wait_for_goodbyes(
+    postgres_url: URL,
+) -> None:
+    """Each connection waited for its own, fifteen seconds, one after the other."""
+    async with proxied(postgres_url) as wire:
+        database = await Database.open(wire.url)
+        # As many connections as are kept.
+        await asyncio.gather(*(database.in_snapshot(_slowly) for _ in range(5)))
+        wire.flows.clear()
+        try:
+            async with asyncio.timeout(14):
+                await database.close()
+        finally:
+            wire.flows.set()

@@ -171,12 +171,12 @@ class DrivingContext:
         return await self._engine.send(request)
 
     async def write(self, intent: Intent, request: Request) -> Answer:
-        """Store the intent, take the slot if it asks for it, send, settle the intent."""
+        """Store the intent, with the slot if it asks for one, send, settle the intent."""
         cancelling.check(self._driven)
         self.writes += 1
         quarantine.check(self._driven, intent)
-        self._intend(intent)
         if not intent.slot:
+            self._intend(intent)
             self._mark(intent, request)
             await self._driven.write()
             await self._make_sure_of_lease(intent)
@@ -376,21 +376,28 @@ class DrivingContext:
         now = self.now()
         self._driven.deadline_at = None if left is None else now + timedelta(seconds=left)
         waiting, self._driven.run = self._driven.run, replace(self._driven.run, waiting_for=None)
+        before = self._driven.noted(intent.doctype, intent.name)
         # Only now: who stands in line has nothing out, and its time begins with the slot.
+        self._intend(intent)
         self._mark(intent, request)
-        refusal = await self._driven.try_write(
-            slot=SlotTake(
-                site=self._driven.tenant.site,
-                doctype=intent.doctype,
-                name=intent.name,
-                seconds=request.timeout_seconds + GRACE_SECONDS,
-                repeatable=intent.repeatable,
-                since=self._driven.run.created_at,
-            )
+        take = SlotTake(
+            site=self._driven.tenant.site,
+            doctype=intent.doctype,
+            name=intent.name,
+            seconds=request.timeout_seconds + GRACE_SECONDS,
+            repeatable=intent.repeatable,
+            since=self._driven.run.created_at,
         )
+        try:
+            refusal = await self._driven.try_write(slot=take)
+        except asyncio.CancelledError:
+            if self._driven.unwritten:
+                # It was refused.
+                self._driven.take_back(intent.doctype, intent.name, before)
+            raise
         if refusal is None:
             return True
-        quarantine.lift(self._driven, self._kind, intent)
+        self._driven.take_back(intent.doctype, intent.name, before)
         self._driven.run = waiting
         return False
 
@@ -403,9 +410,13 @@ class DrivingContext:
         giving = asyncio.ensure_future(
             self._driven.write(slot=SlotFree(site=self._driven.tenant.site))
         )
-        if turn is not None:
-            turn.leave()
         try:
+            # Two turns of the loop until it stands in the writer's line: the next one may be
+            # ready to go at once, and would come before it.
+            for _ in range(2):
+                await asyncio.sleep(0)
+            if turn is not None:
+                turn.leave()
             await asyncio.shield(giving)
         except asyncio.CancelledError:
             # It is written all the same, and memory follows it.

@@ -110,6 +110,20 @@ class DrivenRun:
         self.resources[key] = row.resource
         self._resources[key] = row
 
+    def noted(self, doctype: str, name: str) -> tuple[Resource | None, ResourceRow | None]:
+        """Return what is known of a document, and what of it waits for the next write."""
+        key = resource_key(doctype, name)
+        return self.resources.get(key), self._resources.get(key)
+
+    def take_back(
+        self, doctype: str, name: str, before: tuple[Resource | None, ResourceRow | None]
+    ) -> None:
+        """Let a document be what it was before changes of which nothing was written."""
+        key = resource_key(doctype, name)
+        known, row = before
+        _put_back(self.resources, key, known)
+        _put_back(self._resources, key, row)
+
     def free_slot(self, about: tuple[tuple[str, str], ...] = ()) -> None:
         """Give the site's slot back, if the tenant holds it, with the next write.
 
@@ -244,3 +258,10 @@ class DrivenRun:
         self._resources.clear()
         self._log.clear()
         self._slot_free = None
+
+
+def _put_back(held: dict[tuple[str, str], Any], key: tuple[str, str], value: object | None) -> None:
+    if value is None:
+        held.pop(key, None)
+    else:
+        held[key] = value

@@ -10,6 +10,7 @@ from server.erpnext.requests import make
 from server.erpnext.steps import step_2_company
 from server.errors import EngineError
 from server.executor import cancelling, context
+from server.executor.slots import SEATS
 from server.model.actor import LOCAL
 from server.model.budget import Pacing
 from server.model.states import ErrorClass, GateState, RunState, TenantState
@@ -88,6 +89,22 @@ async def test_a_run_in_line_for_the_sites_slot_stops_at_once(shop: Shop) -> Non
     shop.site.hurry()
     await shop.must_complete(first)
     assert not await shop.belongings(NAME)
+
+
+async def test_who_never_got_the_slot_has_nothing_out_and_leaves_nothing(shop: Shop) -> None:
+    """Seated in the line, or called up later as all seats are taken: nothing was asked for."""
+    shop.sql(
+        "UPDATE engines SET slot_tenant_id = 'somebody', slot_doctype = 'Company',"
+        " slot_name = 'Other', slot_expires_at = '2100-01-01 00:00:00.000000'"
+    )
+    tenants = [await shop.order(f"Branch {number} Traders") for number in range(SEATS + 3)]
+    for tenant in tenants:
+        await shop.until_waiting(tenant, "SITE_SLOT")
+    for tenant in (tenants[-1], tenants[SEATS // 2], tenants[0]):
+        await cancel(shop, tenant)
+        assert await shop.rest(tenant) == [TenantState.CANCELLED]
+        assert "perhaps" not in await told(shop, tenant)
+    assert shop.sql("SELECT doctype, name FROM resources WHERE doctype = 'Company'") == []
 
 
 async def test_what_a_dead_worker_left_out_is_looked_up_before_the_run_is_closed(

@@ -55,7 +55,13 @@ def greeting(
         for engine in engines.engines.values()
     )
     if not engines.engines:
-        lines.append("No engine is configured: set PROVISIONER_ENGINES_FILE (see README.md).")
+        file = settings.engines_file
+        remedy = (
+            "set PROVISIONER_ENGINES_FILE"
+            if file is None
+            else f"{file} has none; add one as [engines.main]"
+        )
+        lines.append(f"No engine is configured: {remedy} (see README.md).")
     if settings.is_exposed and settings.insecure:
         lines.append("--insecure: others may reach this server, and it is not protected by itself.")
     address = address_option(grpc)

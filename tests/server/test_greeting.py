@@ -58,3 +58,12 @@ def test_a_command_on_the_database_is_led_to_the_one_that_is_served() -> None:
     assert database_options(None, {}, settings) == ""
     assert database_options(Path("prod.toml"), {}, settings) == " --config prod.toml"
     assert database_options(None, given, settings) == f" --database-url '{URL}'"
+
+
+def test_without_engines_it_is_said_where_one_is_to_be_put() -> None:
+    assert "No engine is configured: set PROVISIONER_ENGINES_FILE (see README.md)." in said()
+    given = said(engines_file="/srv/engines.toml")
+    assert (
+        "No engine is configured: /srv/engines.toml has none; add one as [engines.main]"
+        " (see README.md)." in given
+    )

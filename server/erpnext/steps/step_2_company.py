@@ -262,12 +262,18 @@ def _compared(context: StepContext, site: Site, company: CompanySeen) -> tuple[D
 
 def _not_ours(context: StepContext, site: Site, company: CompanySeen) -> EngineError:
     spec = context.spec
+    # One that made no Company yet has none.
+    bound = (
+        "any abbreviation"
+        if context.abbreviation is None
+        else f"abbreviation {context.abbreviation!r}"
+    )
     return conflict(
         Code.COMPANY_NOT_OURS,
         f"The engine has a Company {company.document.name!r} (abbreviation "
         f"{company.abbreviation!r}, {company.country}, {company.currency}, made by "
         f"{company.document.owner or 'nobody known'}), and nothing proves that it is this "
-        f"tenant's ({spec.company_name!r}, abbreviation {context.abbreviation!r}, "
+        f"tenant's ({spec.company_name!r}, {bound}, "
         f"{spec.country_code}, {spec.currency}). Find out whose it is. Is it this tenant's: "
         "provisioner adopt TENANT. Does nobody need it: rename or remove it in ERPNext, then "
         "provisioner continue TENANT. Is it another's: start another tenant with another name.",

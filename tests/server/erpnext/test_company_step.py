@@ -164,6 +164,9 @@ async def test_a_company_of_somebody_else_is_not_taken(engine: ErpNextEngine) ->
     assert error.error_class is ErrorClass.PERMANENT
     assert "'XX'" in error.message
     assert "Find out whose it is" in error.message
+    # It has no abbreviation yet, which is nothing to say as a word of Python.
+    assert "any abbreviation" in error.message
+    assert "None" not in error.message
     assert not context.writes
 
 

@@ -410,13 +410,9 @@ class DrivingContext:
         giving = asyncio.ensure_future(
             self._driven.write(slot=SlotFree(site=self._driven.tenant.site))
         )
+        if turn is not None:
+            turn.leave()
         try:
-            # Two turns of the loop until it stands in the writer's line: the next one may be
-            # ready to go at once, and would come before it.
-            for _ in range(2):
-                await asyncio.sleep(0)
-            if turn is not None:
-                turn.leave()
             await asyncio.shield(giving)
         except asyncio.CancelledError:
             # It is written all the same, and memory follows it.

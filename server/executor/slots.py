@@ -198,6 +198,10 @@ class Line:
         try:
             if not turn.done():
                 await waits()
+                if turn.done():
+                    # It came meanwhile. Who gave it on is about to give the slot back, one turn
+                    # of the loop from now, and must be the first at the writer.
+                    await asyncio.sleep(0)
             await turn
         except BaseException:
             self._waiting = [each for each in self._waiting if each[1] is not turn]

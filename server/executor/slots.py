@@ -305,11 +305,18 @@ class Turn:
 
     async def come(self, arrived: Callable[[], None], waits: Callable[[], Awaitable[None]]) -> None:
         """Wait until it is there."""
-        if self._line.take(self._place):
-            arrived()
-        else:
+        if not self._line.take(self._place):
             await self._line.sit(self._place, arrived=arrived, waits=waits)
+            self._mine = True
+            return
         self._mine = True
+        arrived()
+        try:
+            # Somebody may have left it this very turn of the loop: see `sit`.
+            await asyncio.sleep(0)
+        except BaseException:
+            self.leave()
+            raise
 
     async def let_earlier_go(self) -> None:
         """Let whoever goes first have the turn, while the slot itself is not to be had.

@@ -54,7 +54,9 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
         return [_deprovisioned(picture)]
     if is_elsewhere(picture.status.tenant):
         return [_elsewhere(picture)]
-    site = [] if state is TenantState.COMPLETED else _of_the_site(picture)
+    # A finished tenant waits for no site; where its engine is not known, no order reaches it.
+    at_rest = state is TenantState.COMPLETED and picture.engine_configured
+    site = [] if at_rest else _of_the_site(picture)
     own = [*_of_the_state(picture, state)]
     if picture.status.tenant.spec_damage and all(each.code != SPEC_UNREADABLE for each in own):
         own.insert(0, _unreadable(picture))

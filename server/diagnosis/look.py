@@ -13,6 +13,7 @@ from server.diagnosis.picture import Asked, EngineLook, Picture
 from server.errors import EngineError, ProvisionerError
 from server.model.actor import Right
 from server.model.blueprint import BLUEPRINTS, ERPNEXT
+from server.model.states import TenantState
 from server.queries import status_of
 from server.validation import validate_tenant_id
 
@@ -90,11 +91,19 @@ class Diagnoser:
         record = stored.live.record
         configured = record.tenant.spec.engine_id in self._engines
         step_types = self._blueprint(record).steps_for(record.tenant.spec)
-        engine = await self._ask(checked, configured=configured, wanted=ask_engine)
+        status = status_of(stored.live, step_types, now, self._lease_seconds)
+        if status.standing.state is TenantState.DEPROVISIONED:
+            # What is there under its names by now may be somebody else's.
+            unasked = "nothing there is this tenant's any more"
+        elif not ask_engine:
+            unasked = "by request"
+        else:
+            unasked = "" if configured and self._probe_all else "it can't be asked from here"
+        engine = await self._ask(checked, unasked)
         return diagnose(
             Picture(
                 stored=stored,
-                status=status_of(stored.live, step_types, now, self._lease_seconds),
+                status=status,
                 step_types=step_types,
                 engine_configured=configured,
                 engine=engine,
@@ -104,10 +113,9 @@ class Diagnoser:
             )
         )
 
-    async def _ask(self, tenant_id: TenantId, *, configured: bool, wanted: bool) -> EngineLook:
-        if not wanted or self._probe_all is None or not configured:
-            why = "by request" if not wanted else "it can't be asked from here"
-            return EngineLook(asked=Asked.NOT_ASKED, says=f"The engine was not asked: {why}.")
+    async def _ask(self, tenant_id: TenantId, unasked: str) -> EngineLook:
+        if unasked or self._probe_all is None:
+            return EngineLook(asked=Asked.NOT_ASKED, says=f"The engine was not asked: {unasked}.")
         try:
             async with asyncio.timeout(self._engine_seconds):
                 steps = await self._probe_all(tenant_id)

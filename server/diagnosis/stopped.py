@@ -236,16 +236,16 @@ def _attempt(attempt: Attempt) -> Evidence:
 
 def _last_answer(tried: list[Attempt], *, names_others: bool) -> list[Evidence]:
     """Return the engine's last answer, as it is on record."""
-    shown = {"status", "exc_type", "engine_message"} | ({FOR_OPERATORS} if names_others else set())
     for attempt in reversed(tried):
-        told = {key: value for key, value in attempt.evidence.items() if key in shown}
-        if told:
-            words = ", ".join(f"{key} {value}" for key, value in sorted(told.items()))
-            return [
-                Evidence(
-                    source="attempts",
-                    fact=f"the engine's last answer: {words}",
-                    at=attempt.ended_at,
-                )
-            ]
+        told = [
+            f"{key} {value}"
+            for key in ("engine_message", "exc_type", "status")
+            if (value := attempt.evidence.get(key))
+        ]
+        facts = [f"the engine's last answer: {', '.join(told)}"] if told else []
+        in_full = attempt.evidence.get(FOR_OPERATORS, "") if names_others else ""
+        if in_full and in_full != attempt.message:
+            facts.append(f"with the names of others: {in_full}")
+        if facts:
+            return [Evidence(source="attempts", fact=fact, at=attempt.ended_at) for fact in facts]
     return []

@@ -297,8 +297,12 @@ async def test_the_order_of_a_remedy_can_be_given_as_it_stands(scene: Scene) -> 
     assert remedy.command == f"provisioner continue {tenant_id} --watch"
 
 
-async def test_a_tenant_of_an_engine_that_is_not_configured_says_so(scene: Scene) -> None:
-    tenant_id = await passing(scene)
+@pytest.mark.parametrize("stand", [passing, finished])
+async def test_a_tenant_of_an_engine_that_is_not_configured_says_so(
+    scene: Scene, stand: Callable[[Scene], Awaitable[TenantId]]
+) -> None:
+    """A finished one, too: whatever is ordered of it is refused."""
+    tenant_id = await stand(scene)
     other = {"other": EngineEntry(site="http://other", blueprint=ERPNEXT)}
 
     found = await diagnosed(scene, tenant_id, engines=other)
@@ -339,6 +343,15 @@ async def test_what_the_engine_holds_is_compared_with_a_lost_record(scene: Scene
         "step_2_company: the record says not done, the engine has all of it" in fact
         for fact in facts
     )
+
+
+async def test_of_a_removed_tenant_the_engine_is_not_asked(scene: Scene) -> None:
+    """Somebody else may have its name by now: that one's Company was counted as its own."""
+    tenant_id = await deprovisioned(scene)
+
+    found = await diagnosed(scene, tenant_id, probe_all=seeing(*ALL_THERE))
+
+    assert found.engine.startswith("The engine was not asked")
 
 
 async def test_what_a_finished_tenant_lacks_at_the_engine_is_named(scene: Scene) -> None:

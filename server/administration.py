@@ -57,8 +57,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
-    """The parts, over an open database."""
+    """The parts, over an open database; its address without passwords."""
 
+    database_url: str
     users: Users
     keys: ApiKeys
     store: AccessStore
@@ -96,6 +97,7 @@ def in_office(
             stack.callback(passwords.close)
             return await work(
                 Office(
+                    database_url=settings.safe_database_url,
                     users=Users(store, passwords, now=_now),
                     keys=ApiKeys(store, now=_now),
                     store=store,
@@ -128,6 +130,7 @@ async def add_user(
 ) -> Result:
     """Add a user: for all tenants, or for those that are named."""
     members = await _checked_tenants(office, tenants)
+    first = not await office.users.all()
     user = await office.users.add(
         _by(),
         email=email,
@@ -139,6 +142,9 @@ async def add_user(
         memberships=dict.fromkeys(members, "ADMIN"),
     )
     notes = () if password is None else _about(password)
+    if first:
+        # Where the shell names no database, one was made just now, which nobody serves.
+        notes += (f"The first user of {office.database_url}: serve that one to sign in.",)
     return Result(code=DONE, facts=_user(user), notes=notes)
 
 

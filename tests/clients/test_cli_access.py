@@ -29,6 +29,7 @@ class Shell:
 
     def __init__(self, folder: Path, url: str, port: int) -> None:
         self.folder = folder
+        self.database_url = url
         self.address = f"127.0.0.1:{port}"
         self.environ = {
             key: value for key, value in os.environ.items() if not key.startswith("PROVISIONER_")
@@ -75,6 +76,8 @@ async def test_a_person_is_added_signs_in_and_orders_and_is_out_when_disabled(
     )
     assert (code, made["role"], made["all_tenants"]) == (0, "OPERATOR", True)
     assert PASSWORD not in said
+    # Another database than the one that is served would look just the same.
+    assert f"The first user of {shell.database_url}: serve that one to sign in." in said
     address = ("--address", shell.address)
     code, refused, _ = await shell.run("list", *address)
     assert (code, refused["error"]["reason"]) == (4, "NOT_SIGNED_IN")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from server.executor.quarantine import may_be_out
 from server.executor.settling import settle_documents
 from server.model.left_behind import in_words
 from server.model.made_often import replace
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 # A request that holds no slot has thirty seconds, and the engine as long after it.
 _MAY_COME = timedelta(seconds=60)
-# Further ahead is no request out, but a clock that has been set back since.
-_LONGEST = timedelta(minutes=15)
 _CODE = "CANCELLED"
 
 
@@ -94,7 +93,7 @@ async def may_come_until(driven: DrivenRun) -> datetime | None:
     slot = await driven.slot_until()
     if slot is not None:
         times.append(slot)
-    return max((time for time in times if now < time <= now + _LONGEST), default=None)
+    return max((time for time in times if may_be_out(time, now)), default=None)
 
 
 async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:

@@ -394,6 +394,9 @@ class DrivingContext:
             if self._driven.unwritten:
                 # It was refused.
                 self._driven.take_back(intent.doctype, intent.name, before)
+            elif not self._driven.unknown:
+                # Got, and nothing is sent: whoever drives it next may come late.
+                self._driven.free_slot()
             raise
         if refusal is None:
             return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +17,7 @@ from server.errors import EngineError, Replaced, StoreUnavailable
 from server.executor import cancelling, mishaps
 from server.executor.context import DrivingContext
 from server.executor.journal import Journal
-from server.executor.quarantine import InQuarantine
+from server.executor.quarantine import InQuarantine, may_be_out
 from server.executor.settling import free_slot_of_seen
 from server.executor.slots import COMING_SECONDS, LineIsLong
 from server.model.budget import Move, after_a_look, after_error
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# No slot is kept for longer; a time further ahead was made by a clock that has been set back since.
-_LONGEST_SLOT = timedelta(minutes=15)
 _SETTLED_STEP_STATES = DONE_STEP_STATES | {StepState.FAILED}
 
 
@@ -320,8 +317,8 @@ class Drive:
             return False
         if context is None or context.writes:
             return False
-        until, now = await driven.slot_until(), driven.now()
-        return until is not None and now < until <= now + _LONGEST_SLOT
+        until = await driven.slot_until()
+        return until is not None and may_be_out(until, driven.now())
 
     async def _wait_out_pause(self, kind: StepType, until: datetime, why: str) -> None:
         await self._journal.wait_out(kind, WaitingCode.SITE_PAUSED, why, until)

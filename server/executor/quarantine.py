@@ -39,6 +39,11 @@ class InQuarantine(Exception):  # noqa: N818 - no error: the run waits
         self.until = until
 
 
+def may_be_out(until: datetime, now: datetime) -> bool:
+    """Tell whether a request may still be out whose time is over then."""
+    return now < until <= now + _LONGEST
+
+
 def check(driven: DrivenRun, intent: Intent) -> None:
     """Make sure that a write may be sent now.
 
@@ -50,7 +55,7 @@ def check(driven: DrivenRun, intent: Intent) -> None:
     now = driven.now()
     for resource in driven.resources.values():
         until = resource.busy_until
-        if until is None or not now < until <= now + _LONGEST:
+        if until is None or not may_be_out(until, now):
             continue
         makes_or_removes = not intent.update or intent.removes
         if makes_or_removes or _is_of(resource, intent):

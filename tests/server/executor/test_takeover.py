@@ -19,6 +19,7 @@ from server.store.operations import (
     WorkerOperation,
 )
 from tests.server.executor.scene import COMPANY, INSERT, PATIENCE_SECONDS, WAREHOUSE, WHOLE
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from server.model.identifiers import TenantId
@@ -155,6 +156,31 @@ async def test_a_stop_does_not_wait_for_an_answer_that_never_comes(still: Shop) 
     await still.must_complete(tenant)
     assert (await still.belongings(NAME))["Company"] == 1
     assert still.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+
+
+async def test_who_is_stopped_as_it_got_the_slot_gives_it_back(still: Shop) -> None:
+    """Nothing was sent: the site would wait for whoever drives that tenant next."""
+    first = await still.drive(drain_seconds=0.1)
+    submit, stopping = first.database.submit, asyncio.Event()
+
+    async def slow(operation: Operation) -> Outcome:
+        outcome = await submit(operation)
+        if isinstance(operation, TenantOperation) and isinstance(operation.slot, SlotTake):
+            stopping.set()
+            await until(lambda: any(task.cancelling() for task in asyncio.all_tasks()))
+        return outcome
+
+    first.database.submit = slow  # type: ignore[method-assign]  # the answer comes late
+    before = still.site.arrivals("POST", "Company")
+    tenant = await still.order(NAME)
+    await stopping.wait()
+    await still.leave(first)
+
+    await still.open()
+    assert still.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
+    assert still.site.arrivals("POST", "Company") == before
+    await still.store.executor.start()
+    await still.must_complete(tenant)
 
 
 async def test_a_stop_waits_for_answers_that_come_in_time(still: Shop) -> None:

@@ -11,21 +11,20 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import structlog
 
 from reconciler.engine_watch import EngineWatch
-from reconciler.found import Found, SweepReport, call_of, healed_message, row_of
+from reconciler.found import Found, SweepReport, call_of, row_of
 from reconciler.herd import Plan, failure_of
 from reconciler.herds import Herds, Plans
 from reconciler.judge import Finding, Judgement, Verdict, judge
 from reconciler.observation import NEVER
 from reconciler.observe import Observer, Unreadable
 from reconciler.remedies import ACTED, Carried, Remedies, RemedyOutcome, opens_run
+from reconciler.write_off import write_off
 from server.errors import StoreUnavailable
-from server.model.actor import RECONCILER_NAME
 from server.model.causes import Cause, Severity
 from server.model.fingerprint import Failure, normalised
 from server.model.identifiers import new_id
@@ -41,8 +40,7 @@ if TYPE_CHECKING:
     from server.commands import Commands, EngineEntry
     from server.model.identifiers import TenantId
     from server.store.database import Database
-    from server.store.healing import HandedOver, OpenFinding
-    from server.store.operations import OutboxRow
+    from server.store.healing import HandedOver
 
 _log = structlog.get_logger(__name__)
 
@@ -78,14 +76,6 @@ _SETTLED = frozenset(
         TenantState.CANCELLED,
         TenantState.DEPROVISIONING,
         TenantState.DEPROVISIONED,
-    }
-)
-# Outcomes after which only a person's order can have brought the tenant to its end.
-_HANDED_OVER = frozenset(
-    {
-        RemedyOutcome.OPERATOR_CALLED.value,
-        RemedyOutcome.REFUSED.value,
-        RemedyOutcome.ERROR.value,
     }
 )
 
@@ -184,7 +174,7 @@ class Sweeper:
         healed = 0
         if not dry_run:
             self._looked_at = current.started_at
-            healed = await self._settle()
+            healed = await write_off(self._database, notify=self._notify, now=self._now())
             await self._herds.close(stuck)
             await self._herds.release()
             recorded += await self._look_at_engines(current)
@@ -394,29 +384,6 @@ class Sweeper:
         )
         self._skipped_told = skipped
 
-    async def _settle(self) -> int:
-        """Write off findings whose tenants came to rest; return how many tenants were healed."""
-        healed = 0
-        by_tenant = groupby(
-            sorted(await self._database.healing.settled(), key=lambda each: each.tenant_id),
-            key=lambda each: each.tenant_id,
-        )
-        for _, of_tenant in by_tenant:
-            findings = list(of_tenant)
-            ended_as = _ended_as(findings)
-            at = max(findings[0].run_ended_at or self._now(), findings[-1].found_at)
-            told = self._notify and ended_as in {"HEALED", "MENDED"}
-            ended = await self._database.healing.end(
-                [finding.id for finding in findings],
-                ended_as=ended_as,
-                at=at,
-                messages=[_healed(findings, ended_as, at)]
-                if told and findings[0].herd_id is None
-                else [],
-            )
-            healed += ended and ended_as == "HEALED"
-        return healed
-
     async def _handed_over(self, *, dry_run: bool) -> tuple[HandedOver, ...]:
         """List who waits for a person; a sweep that acts has told of them before."""
         if not dry_run:
@@ -471,30 +438,6 @@ def _waits_for_canary(plans: Plans, seen: Observation) -> str:
     if canary.tenant_id == seen.tenant_id:
         return ""
     return f"It waits for tenant {canary.tenant_id} at the same error: {decision.why}."
-
-
-def _ended_as(findings: list[OpenFinding]) -> str:
-    """Say how a tenant came to rest: by us, by a person after we called, or by itself."""
-    if findings[0].state != TenantState.COMPLETED.value:
-        return "ENDED"
-    if findings[0].run_actor == RECONCILER_NAME:
-        return "HEALED"
-    if any(each.outcome in _HANDED_OVER or each.cause == "HELD" for each in findings):
-        return "MENDED"
-    return "CLEARED"
-
-
-def _healed(findings: list[OpenFinding], ended_as: str, at: datetime) -> OutboxRow:
-    first = findings[0]
-    return healed_message(
-        first.id,
-        at,
-        since=first.found_at,
-        tenant_id=first.tenant_id,
-        company_name=first.company_name,
-        cause=first.cause,
-        ended_as=ended_as,
-    )
 
 
 def _log_finding(found: Found) -> None:

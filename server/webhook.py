@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
+from server.erpnext.address import tls_context
 from server.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from pydantic import SecretStr
@@ -41,6 +42,8 @@ _HOLD = timedelta(seconds=(_BATCH + 2) * _TIMEOUT_SECONDS)
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 3600.0
 _KEPT = timedelta(days=30)
+# All messages are read for it: what was delivered is in no index.
+_FORGET_SECONDS = 3600.0
 # The pause is at its longest by then, and 2 to the power of a thousand is no number any more.
 _MOST_DOUBLINGS = 20
 _OK = range(200, 300)
@@ -110,14 +113,23 @@ class Courier:
         Raises:
             StoreUnavailable: if the outbox can't be read or written.
         """
+        messages = await self._claim()
+        if not messages:
+            return 0
+        # Anew each time, as an operator may have brought other certificates; in a thread, as it
+        # takes as long as fifty calls.
+        context = await asyncio.to_thread(tls_context, self._target.url)
         arrived = 0
         # No redirects: they would carry a signed message to whoever is named there.
-        async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client:
-            while messages := await self._outbox.claim(self._now(), hold=_HOLD, limit=_BATCH):
+        async with httpx.AsyncClient(
+            timeout=_TIMEOUT_SECONDS, follow_redirects=False, verify=context
+        ) as client:
+            while messages:
                 taken = [await self._deliver(client, message) for message in messages]
                 arrived += sum(taken)
                 if not any(taken):
                     break  # nobody takes anything: the others wait for the next look
+                messages = await self._claim()
         return arrived
 
     async def forget_old(self) -> None:
@@ -132,11 +144,18 @@ class Courier:
             # What it told stands in `findings` all the same.
             _log.warning("webhook.given_up", delivery=message_id, error=error)
 
+    async def _claim(self) -> Sequence[Message]:
+        return await self._outbox.claim(self._now(), hold=_HOLD, limit=_BATCH)
+
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_forgetting = loop.time()
         while True:
             try:
                 await self.deliver_due()
-                await self.forget_old()
+                if loop.time() >= next_forgetting:
+                    await self.forget_old()
+                    next_forgetting = loop.time() + _FORGET_SECONDS
             except StoreUnavailable as error:
                 _log.warning("webhook.store_unavailable", error=error.message)
             except Exception:  # noqa: BLE001 - nobody would send any more; recorded

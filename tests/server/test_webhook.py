@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import hmac
 import json
+import ssl
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +22,7 @@ from server.errors import SettingsError
 from server.settings import load_settings
 from server.store.database import Database
 from server.store.operations import OutboxRow, SweepOperation
+from server.store.outbox import Outbox
 from server.webhook import Courier, WebhookTarget
 from tests.support.waiting import until
 
@@ -235,6 +238,62 @@ async def test_it_goes_on_by_itself_until_it_is_stopped(store: Database) -> None
         await sender.stop()
         assert [json.loads(body)["id"] for _, body in receiver.got] == ["m1", "m2"]
         assert not [task for task in asyncio.all_tasks() if task.get_name() == "webhook"]
+
+
+async def test_a_look_that_finds_nothing_loads_no_certificates(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks every two seconds, and to load them takes as long as fifty calls."""
+    loaded_by: list[int] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *arguments: Any, **named: Any) -> None:
+        loaded_by.append(threading.get_ident())
+        load(context, *arguments, **named)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    target = WebhookTarget(url="https://127.0.0.1:9/hook", secret=SecretStr(SECRET))
+    sender = Courier(store.outbox, target, now=Clock())
+    assert await sender.deliver_due() == 0
+    assert loaded_by == []
+    await write(store, "m1")
+    assert await sender.deliver_due() == 0
+    assert loaded_by, "nobody is believed without them"
+    assert threading.get_ident() not in loaded_by, "the loop answers meanwhile"
+
+
+async def test_it_looks_for_what_is_old_once_an_hour(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All messages of thirty days are read for that."""
+    looks: list[str] = []
+
+    def counting(name: str) -> None:
+        really = getattr(Outbox, name)
+
+        async def counted(own: Outbox, *arguments: Any, **named: Any) -> Any:
+            looks.append(name)
+            return await really(own, *arguments, **named)
+
+        monkeypatch.setattr(Outbox, name, counted)
+
+    counting("claim")
+    counting("forget_delivered")
+    counting("give_up")
+    sender = Courier(
+        store.outbox,
+        WebhookTarget(url="http://127.0.0.1:9/hook", secret=SecretStr(SECRET)),
+        now=Clock(),
+        poll_seconds=0.01,
+    )
+    sender.start()
+
+    async def looked_often() -> bool:
+        return looks.count("claim") >= 5
+
+    await until(looked_often)
+    await sender.stop()
+    assert looks.count("forget_delivered") == looks.count("give_up") == 1
 
 
 @pytest.mark.parametrize(

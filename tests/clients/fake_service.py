@@ -266,7 +266,9 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
                     yield provisioning_pb2.StreamLogsResponse(entries=part, cursor=part[-1].cursor)
                 else:
                     await _play(part, context)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
+            # Where the call is cancelled while gRPC still sends what was given last, gRPC is told
+            # of it and drops the rest.
             self.cancelled.put_nowait(request)
             raise
 

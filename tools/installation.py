@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from tools.plain_http import plain_client
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -137,13 +139,13 @@ class Installation:
 
     async def site_state(self) -> dict[str, Any]:
         """Return what the stand-in holds."""
-        async with httpx.AsyncClient() as client:
+        async with plain_client() as client:
             state: dict[str, Any] = (await client.get(f"{self.site_url}/standin/state")).json()
             return state
 
     async def site_faults(self, body: dict[str, Any]) -> None:
         """Set the stand-in's faults."""
-        async with httpx.AsyncClient() as client:
+        async with plain_client() as client:
             answer = await client.post(f"{self.site_url}/standin/faults", json=body)
             answer.raise_for_status()
 
@@ -173,7 +175,7 @@ class Installation:
             )
 
     async def _until_answering(self, url: str) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient() as client:
+        async with asyncio.timeout(PATIENCE_SECONDS), plain_client() as client:
             while True:
                 if any(p.returncode is not None for p in self.processes.values()):
                     raise AssertionError(f"a program ended early: {self.logs()}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from reconciler.drift import DriftCheck
@@ -23,6 +22,7 @@ from server.queries.surveys import Surveys
 from tests.reconciler.scene import SITE, Scene
 from tests.server.executor.conftest import site, still  # noqa: F401 - the fixtures
 from tests.server.executor.scene import now
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -301,7 +301,7 @@ async def test_a_customer_deleted_at_the_site_is_reported_until_it_is_mended(
     )
     customer = "Walk-In Customer - KS"
     url = f"{still.site.url}/api/resource"
-    async with httpx.AsyncClient(headers={"Authorization": "token key:secret"}) as client:
+    async with plain_client(headers={"Authorization": "token key:secret"}) as client:
         # The site keeps a Customer that a POS Profile names.
         for document in ("POS Profile/POS KS", f"Customer/{customer}"):
             assert (await client.delete(f"{url}/{document}")).status_code == 202

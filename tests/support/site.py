@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 async def set_faults(url: str, *faults: Mapping[str, object], **more: object) -> None:
     """Let requests go wrong from now on; without arguments nothing does."""
     body = {**more, "faults": list(faults)} if faults else more
-    async with httpx.AsyncClient() as client:
+    async with plain_client() as client:
         answer = await client.post(f"{url}/standin/faults", json=body)
         assert answer.status_code == 200, answer.text
 
 
 async def look(url: str) -> dict[str, Any]:
     """Return what the stand-in holds, and what it was asked for."""
-    async with httpx.AsyncClient() as client:
+    async with plain_client() as client:
         answer = await client.get(f"{url}/standin/state")
         assert answer.status_code == 200, answer.text
         seen: dict[str, Any] = answer.json()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from server.model.states import TenantState
 from tests.scenarios.stuck.town import WHOLE
 from tests.support.waiting import until
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from server.diagnosis import Diagnosis
@@ -227,7 +227,7 @@ async def test_a_company_that_vanished_is_not_made_again_and_a_person_is_called_
 
 async def _make_company(town: Town, name: str, abbreviation: str) -> None:
     """Make a Company as a person at the desk would."""
-    async with httpx.AsyncClient() as client:
+    async with plain_client() as client:
         answer = await client.post(
             f"{town.site.url}/api/resource/Company",
             headers={"Authorization": "token other:secret"},

@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from server.commands import OrderTerms
 from server.model.actor import LOCAL
 from server.model.states import TenantState
 from tests.scenarios.stuck.town import WHOLE
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from server.diagnosis import Diagnosis
@@ -54,7 +54,7 @@ def forget(town: Town, doctype: str, name: str) -> None:
 
 async def make(town: Town, doctype: str, **fields: object) -> str:
     """Make a document as another user of the site would."""
-    async with httpx.AsyncClient(headers={"Authorization": "token other:secret"}) as client:
+    async with plain_client(headers={"Authorization": "token other:secret"}) as client:
         answer = await client.post(f"{town.site.url}/api/resource/{doctype}", json=fields)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["data"]["name"])

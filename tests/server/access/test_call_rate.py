@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from clients.sdk import ProvisionerClient, ProvisionerError
@@ -14,6 +13,7 @@ from server.errors import Throttled
 from server.limits import BURST_SECONDS
 from server.model.actor import ANONYMOUS, LOCAL, Actor, Role
 from server.settings import Address, EnginesConfig, Settings
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ async def test_grpc_and_http_say_when_to_come_again(tmp_path: Path) -> None:
         assert refused.value.reason == "TOO_MANY_CALLS"
         assert 20 < (refused.value.retry_delay_seconds or 0) <= 30
         base = f"http://127.0.0.1:{app.http_port}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=60) as web:
+        async with plain_client(base_url=base, trust_env=False, timeout=60) as web:
             path = f"/provisioning/tenants/{UNKNOWN}/status"
             for _ in range(2):
                 assert (await web.get(path)).status_code == 200

@@ -7,7 +7,6 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
@@ -21,6 +20,7 @@ from server.model.states import LogLevel
 from server.noop import NoopStep
 from server.settings import Address, EngineConfig, EnginesConfig, Settings
 from server.store.operations import LogDraft, TenantOperation
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ async def test_no_secret_gets_out(tmp_path: Path) -> None:
                         said += [str(status), str(await client.diagnose(status.tenant_id))]
                     except ProvisionerError as error:
                         said.append(f"{error!r} {error.metadata}")
-            async with httpx.AsyncClient(
+            async with plain_client(
                 base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False
             ) as web:
                 headers = {"Authorization": f"Bearer {CANARY}-token"}

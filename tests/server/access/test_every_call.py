@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
-import httpx
 import pytest
 from google.protobuf import descriptor_pool, message_factory
 
@@ -24,10 +23,13 @@ from server.model.blueprint import NOOP
 from server.model.identifiers import SiteKey
 from server.settings import Address, EngineConfig, EnginesConfig, Settings
 from server.validation import RawSpec
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    import httpx
 
 OWN = "11111111-1111-7111-8111-111111111111"
 FOREIGN = "22222222-2222-7222-8222-222222222222"
@@ -184,7 +186,7 @@ async def test_every_route_asks_members_about_own_foreign_and_unknown_tenants(
     base = f"http://127.0.0.1:{house.app.http_port}"
     members = [caller for caller in house.callers if caller.member]
     wrong = []
-    async with httpx.AsyncClient(base_url=base, timeout=60, trust_env=False) as client:
+    async with plain_client(base_url=base, timeout=60, trust_env=False) as client:
         paths = (await client.get("/openapi.json")).json()["paths"]
         assert any("{tenant_id}" in path for path in paths)
         for path, methods in paths.items():

@@ -6,9 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from server.erpnext.requests import JsonObject, insert_row, make
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,7 +36,7 @@ def names(site: StandIn, doctype: str) -> list[str]:
 
 async def fault(site: StandIn, **values: object) -> None:
     """Let the next matching request go wrong."""
-    async with httpx.AsyncClient() as client:
+    async with plain_client() as client:
         answer = await client.post(f"{site.url}/standin/faults", json={"faults": [values]})
         assert answer.status_code == 200, answer.text
 

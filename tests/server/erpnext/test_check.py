@@ -21,6 +21,7 @@ from server.standin.app import StandIn
 from tests.server.erpnext.conftest import KEY, SECRET, credentials
 from tests.server.erpnext.context import MemoryContext, drive_step, kenyan
 from tests.server.erpnext.sitework import document
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from server.erpnext.check import Checked
@@ -37,7 +38,7 @@ ALL = [
 
 
 async def faults(site: StandIn, **body: object) -> None:
-    async with httpx.AsyncClient() as client:
+    async with plain_client() as client:
         answer = await client.post(f"{site.url}/standin/faults", json=body)
         assert answer.status_code == 200, answer.text
 

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 import trustme
 import uvicorn
@@ -20,6 +19,7 @@ from server.standin.app import create_app
 from tests.server.erpnext.conftest import credentials
 from tests.server.erpnext.context import MemoryContext, drive, kenyan
 from tests.support.waiting import until
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ _UOM = get("UOM", "Nos")
 
 
 async def test_credentials_of_the_moment_are_asked_before_each_request(site: StandIn) -> None:
-    async with httpx.AsyncClient() as client:
+    async with plain_client() as client:
         await client.post(f"{site.url}/standin/faults", json={"token": "new:secret"})
     current = [Credentials(api_key="old", api_secret="secret")]
     engine = ErpNextEngine(url=site.url, credentials=lambda: current[0])

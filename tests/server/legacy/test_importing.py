@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from reconciler.sweep import Sweeper
@@ -21,6 +20,7 @@ from server.standin.naming import fold
 from server.store.legacy import read_legacy
 from tests.server.executor.scene import WHOLE, Shop, now
 from tests.server.legacy.old import make_old, tenant_id
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ async def swept(shop: Shop) -> None:
 
 
 async def delete(shop: Shop, doctype: str, name: str) -> None:
-    async with httpx.AsyncClient(headers={"Authorization": "token key:secret"}) as client:
+    async with plain_client(headers={"Authorization": "token key:secret"}) as client:
         answer = await client.delete(f"{shop.site.url}/api/resource/{doctype}/{name}")
         assert answer.status_code == 202, answer.text
 

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import shutil
 import sqlite3
-import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from server.access.http_door import door_for
@@ -35,18 +33,19 @@ from server.settings import Settings
 from server.store.database import Database
 from server.store.operations import GateOperation
 from server.validation import RawSpec
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    import httpx
+
     from server.model.identifiers import TenantId
     from server.model.states import GateState
     from server.rest.metrics import Metrics
 
-# Reading a system's authorities takes longer than most tests.
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 FILE = "provisioner.db"
 SITE = "https://erp.example.com"
 ENGINES = {"main": EngineEntry(site=SITE, blueprint=ERPNEXT)}
@@ -263,11 +262,10 @@ def serve(
             stack.push_async_callback(server.stop)
             stack.push_async_callback(service.streams.stop)
             client = await stack.enter_async_context(
-                httpx.AsyncClient(
+                plain_client(
                     base_url=f"http://127.0.0.1:{server.port}",
                     trust_env=False,
                     timeout=60,
-                    verify=_NO_TLS,
                 )
             )
             yield Rig(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
@@ -15,11 +14,13 @@ from server.rest.routes_v1 import fields_in_path, routes_of
 from server.rest.transcoding import as_json
 from tests.support.waiting import until
 from tools.installation import installation
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import httpx
     from google.protobuf.message import Message
 
 ROUTES = {route.rpc: route for route in routes_of({"ProvisioningService", "FleetService"})}
@@ -73,7 +74,7 @@ async def test_what_an_example_shows_is_shown_by_a_real_answer(tmp_path: Path) -
     async with (
         asyncio.timeout(PATIENCE_SECONDS),
         installation(tmp_path) as shop,
-        httpx.AsyncClient(
+        plain_client(
             base_url=f"http://127.0.0.1:{shop.http_port}", trust_env=False, timeout=60
         ) as web,
     ):

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from tools.installation import installation
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -107,7 +107,7 @@ async def test_the_scripts_that_look_and_mend_end_well(shop: Installation) -> No
 async def test_the_suites_that_compare_words_end_well(shop: Installation) -> None:
     """What the Robot suites do, step by step; they call the API itself, without /api."""
     base = f"http://127.0.0.1:{shop.http_port}"
-    async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=60) as api:
+    async with plain_client(base_url=base, trust_env=False, timeout=60) as api:
         health = await api.get("/health")
         assert (health.status_code, health.json()["status"]) == (200, "healthy")
         docs = await api.get("/docs")

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse
 
 from server.errors import SettingsError
 from server.rest import HttpServer
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,7 +29,7 @@ async def http() -> AsyncIterator[HttpServer]:
 
 
 async def test_what_listens_answers_at_once(http: HttpServer) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with plain_client(trust_env=False) as client:
         answer = await client.get(f"http://127.0.0.1:{http.port}/")
     assert answer.text == "here"
     assert "server" not in answer.headers
@@ -60,6 +61,6 @@ async def test_a_server_can_be_stopped_twice_and_before_it_was_started() -> None
     await server.start()
     await server.stop()
     await server.stop()
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with plain_client(trust_env=False) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"http://127.0.0.1:{server.port}/")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from server.standin.app import StandIn
 from tests.server.standin.calls import TOKEN
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import httpx
 
 
 @pytest.fixture
@@ -22,5 +24,5 @@ async def standin() -> AsyncIterator[StandIn]:
 
 @pytest.fixture
 async def client(standin: StandIn) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=standin.url, headers=TOKEN) as client:
+    async with plain_client(base_url=standin.url, headers=TOKEN) as client:
         yield client

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from server.erpnext.client import ErpNextEngine
@@ -21,6 +20,10 @@ from tests.server.erpnext.context import MemoryContext, drive, kenyan
 from tests.server.erpnext.sitework import TILL_USER, add_till_user
 from tests.server.standin.calls import TOKEN, company, make
 from tests.server.standin.recordings import FOLDER, Replay, exchanges
+from tools.plain_http import plain_client
+
+if TYPE_CHECKING:
+    import httpx
 
 # The day the recordings were made on; some name it.
 _RECORDED = datetime(2026, 11, 23, 19, 54, 57, tzinfo=UTC)
@@ -502,9 +505,9 @@ NOT_IMITATED = {
 async def test_a_recorded_request_gets_the_recorded_answer(story: Story) -> None:
     async with (
         StandIn(host=story.host, now=lambda: _RECORDED) as standin,
-        httpx.AsyncClient(base_url=standin.url, headers=TOKEN) as client,
+        plain_client(base_url=standin.url, headers=TOKEN) as client,
         # Without headers of its own: a recorded request brings all it had.
-        httpx.AsyncClient(base_url=standin.url) as bare,
+        plain_client(base_url=standin.url) as bare,
     ):
         replay = Replay(bare)
         await _prepare(client, replay, story)

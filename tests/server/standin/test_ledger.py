@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import httpx
-
 from server.standin.app import StandIn
 from tests.server.standin.calls import TOKEN, break_things, company, make, said
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import httpx
 
 import pytest
 
@@ -22,7 +23,7 @@ _RECORD = "/api/resource/Transaction Deletion Record"
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     async with (
         StandIn() as standin,
-        httpx.AsyncClient(base_url=standin.url, headers=TOKEN) as client,
+        plain_client(base_url=standin.url, headers=TOKEN) as client,
     ):
         await company(client, "Sold Co", "SOLD")
         await make(client, "Customer", name="Buyer", customer_name="B", customer_type="Individual")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from server.standin.latency import read_seconds, write_seconds
@@ -22,9 +21,12 @@ from tests.server.standin.calls import (
     state,
     warehouse,
 )
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    import httpx
 
     from server.standin.app import StandIn
 
@@ -187,7 +189,7 @@ async def test_a_client_that_gives_up_does_not_stop_the_work(
     standin: StandIn, client: httpx.AsyncClient
 ) -> None:
     await break_things(client, faults=[{"doctype": "Company", "hang_seconds": 60}])
-    async with httpx.AsyncClient(base_url=standin.url, headers=client.headers) as hasty:
+    async with plain_client(base_url=standin.url, headers=client.headers) as hasty:
         gone = asyncio.create_task(company(hasty, "Slow", "SLO"))
         await standin.arrived("POST", "Company")
         gone.cancel()

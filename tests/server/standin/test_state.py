@@ -19,6 +19,7 @@ from server.standin.keeping import OtherSiteError
 from server.standin.naming import fold
 from tests.server.standin.calls import TOKEN, company, make, said, state, warehouse
 from tests.server.standin.recordings import exchanges
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ _NOS = "/api/resource/UOM/Nos"
 async def _made(**options: str) -> str:
     async with (
         StandIn(**options) as standin,  # type: ignore[arg-type]  # options by name, all texts
-        httpx.AsyncClient(base_url=standin.url, headers=TOKEN) as client,
+        plain_client(base_url=standin.url, headers=TOKEN) as client,
     ):
         return str((await client.get(_NOS)).json()["data"]["creation"])
 
@@ -69,7 +70,7 @@ async def test_documents_survive_a_restart_when_asked_to(tmp_path: Path) -> None
     for expected in (200, 409):
         async with (
             StandIn(state_file=path) as standin,
-            httpx.AsyncClient(base_url=standin.url, headers=TOKEN) as client,
+            plain_client(base_url=standin.url, headers=TOKEN) as client,
         ):
             assert (await company(client, "One", "ONE")).status_code == expected
     assert not list(tmp_path.glob("*.new"))
@@ -80,7 +81,7 @@ async def test_documents_survive_a_restart_when_asked_to(tmp_path: Path) -> None
 async def test_a_site_may_have_companies_from_the_start() -> None:
     async with (
         StandIn(companies=3) as standin,
-        httpx.AsyncClient(base_url=standin.url, headers=TOKEN) as client,
+        plain_client(base_url=standin.url, headers=TOKEN) as client,
     ):
         listed = (await client.get("/api/resource/Company")).json()["data"]
     assert [d["name"] for d in listed] == ["Base Company", "Company 2", "Company 3"]
@@ -97,7 +98,7 @@ async def test_the_application_runs_under_any_server() -> None:
 async def test_the_command_serves_until_it_is_told_to_stop() -> None:
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(run("127.0.0.1:0", started=address.set_result))
-    async with httpx.AsyncClient(base_url=await address, headers=TOKEN) as client:
+    async with plain_client(base_url=await address, headers=TOKEN) as client:
         assert (await client.get("/api/method/ping")).json() == {"message": "pong"}
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(10):
@@ -118,7 +119,7 @@ def test_an_unknown_latency_is_refused() -> None:
 async def test_recorded_latency_only_takes_longer() -> None:
     async with (
         StandIn(latency="recorded") as standin,
-        httpx.AsyncClient(base_url=standin.url, headers=TOKEN) as client,
+        plain_client(base_url=standin.url, headers=TOKEN) as client,
     ):
         answer = await warehouse(client, "Main Store")
     assert answer.json()["data"]["name"] == "Main Store - BC"

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
-import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import text
@@ -20,6 +19,7 @@ from server.model.identifiers import SiteKey
 from server.settings import Address, EngineConfig, EnginesConfig, Settings
 from server.store.database import Database
 from tests.support.proxy import proxied
+from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -71,7 +71,7 @@ async def test_a_database_that_hangs_is_told_at_once_and_waited_for_by_nobody(
         serving(wire, tmp_path) as app,
         ProvisionerClient(f"127.0.0.1:{app.grpc_port}", timeout_seconds=60) as client,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.grpc_port}") as channel,
-        httpx.AsyncClient(
+        plain_client(
             base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False, timeout=60
         ) as web,
     ):

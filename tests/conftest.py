@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from sqlalchemy import URL, make_url
 
 from tests.support import proof
@@ -16,6 +17,15 @@ from tests.support.stores import copied_store, postgres_store
 # The PostgreSQL of the tests is started by a fork, and a fork of a process whose threads are in
 # gRPC may crash in gRPC's own handlers; nothing of ours forks and goes on. Read when gRPC loads.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
+# No test is about how fast the machine is: an example takes as long as it takes.
+settings.register_profile(
+    "any machine",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any machine")
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator

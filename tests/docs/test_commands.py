@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,9 +30,15 @@ def _shown(program: str) -> list[Any]:  # Any: pytest's own
     ]
 
 
+@cache
+def _program() -> Any:  # Any: click's objects are untyped
+    """Return all commands: to make them takes a tenth of a second."""
+    return typer.main.get_command(app)
+
+
 def _command(words: list[str]) -> tuple[Any, list[str]]:  # Any: click's objects are untyped
     """Walk down the groups to the command that is called."""
-    command: Any = typer.main.get_command(app)
+    command = _program()
     while hasattr(command, "commands") and words:
         if words[0].startswith("--"):
             known = [name for option in command.params for name in option.opts]
@@ -63,13 +70,12 @@ def test_a_make_target_exists(shown: str) -> None:
 
 
 def test_every_command_is_in_the_readme_or_the_runbook() -> None:
-    program: Any = typer.main.get_command(app)  # Any: click's objects are untyped
     shown = {
         shlex.split(command)[1]
         for page in (README, ROOT / "docs" / "operations.md")
         for command in commands(page, "provisioner")
     }
-    assert shown == set(program.commands)
+    assert shown == set(_program().commands)
 
 
 def _grpcurl(page: Path) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ from server.executor import gates
 from server.model.states import TenantState
 from server.standin.app import StandIn
 from tests.server.executor.scene import COMPANY
+from tools.installation import free_port
 
 if TYPE_CHECKING:
     from server.model.identifiers import TenantId
@@ -52,9 +52,7 @@ async def test_a_site_that_is_down_costs_nothing(shop: Shop, outage: str) -> Non
 
 
 async def test_nothing_listening_at_the_port_costs_nothing(still: Shop) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     still.url = f"http://127.0.0.1:{port}"
     await still.drive()
     tenant = await still.order()

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+# What can have become of a worker whose lease is over; nobody can tell which from here.
+_LOST = "it died, was suspended, or could not reach the database"
+
 # Who got past it has a Company (server.model.ownership).
 COMPANY_STEP = "step_2_company"
 
@@ -162,11 +165,14 @@ class Claims:
         )
 
     def _lose(self, driven: DrivenRun, attempt: Attempt) -> float:
-        """End an attempt whose worker died. It counts only if a request of it was out.
+        """End an attempt whose worker was lost. It counts only if a request of it was out.
+
+        Nobody can tell a worker that died from one that was suspended or cut off from the
+        database: its lease is over, and whatever it does no write of it counts any more.
 
         Returns:
             Seconds to wait before the step is tried again: a request that was out when the
-            worker died, again and again, may be what kills it.
+            worker was lost, again and again, may be what kills it.
         """
         driven.put_attempt(
             replace(
@@ -175,12 +181,12 @@ class Claims:
                 outcome=AttemptOutcome.LOST,
                 error_class=ErrorClass.LOST,
                 error_code="WORKER_LOST",
-                message="The worker died during this attempt.",
+                message=f"The worker was lost during this attempt: {_LOST}.",
             )
         )
         driven.say(
-            "The worker died during this attempt. This one takes over, and looks at the "
-            "engine before anything is sent again.",
+            f"The worker was lost during this attempt: {_LOST}. This one takes over, and "
+            "looks at the engine before anything is sent again.",
             event="attempt.lost",
             level=LogLevel.WARNING,
             step_key=attempt.step_key,
@@ -209,8 +215,8 @@ class Claims:
                 error_code="WORKER_LOST",
                 error_class=ErrorClass.LOST,
                 error_message=(
-                    f"The worker died {step.losses} times in a row while a request of this "
-                    "step was out. See the server's log for what kills it."
+                    f"A worker was lost {step.losses} times in a row while a request of this "
+                    f"step was out: {_LOST}. See the server's log for which."
                 ),
                 error_at=self._now(),
             )
@@ -298,7 +304,7 @@ def _claimed(run: Run, worker_id: WorkerId, now: datetime, pause: float) -> Run:
         due_at=until,
         waiting_for=WaitingFor(
             code=WaitingCode.RETRY,
-            message="The worker died again and again at this step; it is tried again.",
+            message="A worker was lost again and again at this step; it is tried again.",
             until=until,
         ),
         started_at=started_at,

@@ -210,6 +210,9 @@ async def test_a_crash_before_anything_was_asked_for_is_no_loss(shop: Shop) -> N
     await shop.must_complete(tenant)
 
     assert (await shop.outcomes(tenant))[COMPANY] == ["LOST", "APPLIED"]
+    # This one lives: who takes over cannot know that, and must not send anybody after a crash.
+    (said,) = [line for line in await shop.lines(tenant) if "was lost during" in line]
+    assert "died, was suspended, or could not reach the database" in said
     shop.site.hurry()
     await first.executor.stop()
 

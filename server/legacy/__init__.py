@@ -37,6 +37,11 @@ __all__ = ["Imported", "Importer", "as_facts", "as_text"]
 # Longer than the old system's longest run: after it no old process can be at work.
 QUIET = timedelta(hours=1)
 _ENGINE = "erpnext"
+_HERE = "It is here already and left as it is."
+_BOUND = (
+    "Another tenant of this site is bound to its Company or abbreviation. Decide whose it is, "
+    "then import again."
+)
 
 
 class Importer:
@@ -69,6 +74,9 @@ class Importer:
         self._now = now
         self._quiet = quiet
         self._names: Counter[str] = Counter()
+        # What those before would have taken in a dry run: nothing of theirs is written.
+        self._ids: set[TenantId] = set()
+        self._bound: set[str] = set()
 
     async def run(self, tenants: Sequence[LegacyTenant], *, dry_run: bool) -> list[Imported]:
         """Import tenants.
@@ -82,6 +90,8 @@ class Importer:
         """
         names = Counter(fold_name(each.name) for each in tenants if each.engine == _ENGINE)
         self._names = names
+        self._ids.clear()
+        self._bound.clear()
         done = []
         for tenant in tenants:
             alone = names[fold_name(tenant.name)] == 1
@@ -97,7 +107,7 @@ class Importer:
             wrong = "; ".join(f"{each.field}: {each.description}" for each in error.violations)
             return told(tenant, ImportedAs.NOT_IMPORTED, f"Its data is not valid: {wrong}")
         if await self._database.reads.live(tenant_id) is not None:
-            return told(tenant, "UNCHANGED", "It is here already and left as it is.")
+            return told(tenant, "UNCHANGED", _HERE)
         if tenant.runs and not tenant.is_quiet(self._now(), self._quiet):
             return told(
                 tenant,
@@ -129,21 +139,36 @@ class Importer:
                 f"The engine could not be looked at, and nothing is guessed: {error.message}",
             )
         if dry_run:
-            return as_decided(tenant, decision, state_of(decision, survey))
+            return await self._foreseen(tenant, tenant_id, survey, decision, entry)
         operation = record_of(tenant, tenant_id, survey, decision, entry=entry, now=self._now())
         outcome = await self._database.submit(operation)
         if outcome.refusal is Refusal.TENANT_EXISTS:
-            return told(tenant, "UNCHANGED", "It is here already and left as it is.")
+            return told(tenant, "UNCHANGED", _HERE)
         if outcome.refusal in {Refusal.NAME_TAKEN, Refusal.ABBREVIATION_TAKEN}:
-            return told(
-                tenant,
-                ImportedAs.NOT_IMPORTED,
-                "Another tenant of this site is bound to its Company or abbreviation. Decide "
-                "whose it is, then import again.",
-            )
+            return told(tenant, ImportedAs.NOT_IMPORTED, _BOUND)
         if not outcome.applied or operation.standing is None:
             raise StoreUnavailable(f"The import of {tenant_id} was refused: {outcome.refusal}.")
         return as_decided(tenant, decision, operation.standing.state.value)
+
+    async def _foreseen(
+        self,
+        tenant: LegacyTenant,
+        tenant_id: TenantId,
+        survey: Survey,
+        decision: Decision,
+        entry: EngineEntry,
+    ) -> Imported:
+        """Tell what an import would, where those before it in the list were imported."""
+        if tenant_id in self._ids:
+            return told(tenant, "UNCHANGED", _HERE)
+        if decision.imported_as is not ImportedAs.HELD:
+            name = survey.spec.company_name
+            bound = await self._database.reads.bound_to(entry.site, name)
+            if bound is not None or fold_name(name) in self._bound:
+                return told(tenant, ImportedAs.NOT_IMPORTED, _BOUND)
+            self._bound.add(fold_name(name))
+        self._ids.add(tenant_id)
+        return as_decided(tenant, decision, state_of(decision, survey))
 
     async def _decided(
         self, tenant: LegacyTenant, spec: TenantSpec, entry: EngineEntry, *, alone: bool

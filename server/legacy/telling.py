@@ -89,14 +89,19 @@ def as_text(done: Sequence[Imported], *, dry_run: bool) -> str:
     """Say what became of the tenants, one paragraph each, and the totals."""
     lines = []
     for each in done:
-        lines.append(f"{each.imported_as!s:<13} {each.tenant_id}  {each.name}")
+        lines.append(f"{each.imported_as!s:<13} {_in_line(each.tenant_id)}  {_in_line(each.name)}")
         lines.append(f"{'':<13} recorded: {each.recorded}")
         if each.differs:
             lines.append(f"{'':<13} differs: {each.differs}")
-        lines.append(f"{'':<13} {each.why}")
+        lines.append(f"{'':<13} {_in_line(each.why)}")
         if each.following:
             lines.append(f"{'':<13} next: {each.following}")
     totals = Counter(str(each.imported_as) for each in done)
     counted = ", ".join(f"{count} {name}" for name, count in sorted(totals.items()))
     said = "Nothing was written: --dry-run." if dry_run else "Imported."
     return "\n".join([*lines, f"{said} {counted or 'No tenants there.'}"])
+
+
+def _in_line(words: str) -> str:
+    """Keep words of the old record from making a line of their own: it would read as ours."""
+    return words.replace("\n", "\\n")

@@ -76,7 +76,11 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
     engine = create_async_engine(_only_reading(parsed) if kind == "sqlite" else parsed)
     try:
         async with engine.connect() as connection:
-            if kind == "postgresql":
+            if kind == "sqlite":
+                raw = (await connection.get_raw_connection()).driver_connection
+                if raw is not None:
+                    raw.text_factory = _text_or_bytes
+            else:
                 await connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
@@ -87,6 +91,14 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
         raise StoreUnavailable(f"The old database can't be read: {words}") from error
     finally:
         await engine.dispose()
+
+
+def _text_or_bytes(value: bytes) -> str | bytes:
+    """Give a text that is none as its bytes: one of them must not keep every tenant back."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _only_reading(url: URL) -> URL:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from reconciler.sweep import Sweeper
 from server.commands import Commands, EngineEntry, OrderTerms
-from server.legacy import Imported, Importer
+from server.legacy import Imported, Importer, as_text
 from server.model.actor import LOCAL
 from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT
 from server.model.identifiers import TenantId
@@ -79,6 +81,7 @@ async def delete(shop: Shop, doctype: str, name: str) -> None:
 
 
 async def old_url(folder: Path, *tenants: dict[str, Any]) -> str:
+    folder.mkdir(exist_ok=True)
     url = f"sqlite+aiosqlite:///{folder / 'old.db'}"
     await make_old(url, tenants)
     return url
@@ -158,6 +161,35 @@ async def test_a_dry_run_says_the_same_and_writes_nothing(
     (again,) = await brought(still, url)
     assert again.imported_as == "UNCHANGED"
     assert still.sql("SELECT decision FROM imports") == [("STOPPED",)]
+
+
+async def test_a_dry_run_counts_those_before_as_imported(still: Shop, tmp_path: Path) -> None:
+    """Two of a name, and an id that stands there twice: one of each comes over."""
+    await still.drive()
+    url = await old_url(tmp_path, LOST, {**LOST, "number": 2, "name": "KIJANI stores"})
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO tenants (id, name, engine, country_code) VALUES (?, 'Other', ?, 'KE')",
+            (tenant_id(1).upper(), "erpnext"),
+        )
+    foreseen = await brought(still, url, dry_run=True)
+    assert [each.imported_as for each in foreseen] == ["PENDING", "UNCHANGED", "FAILED"]
+    assert await brought(still, url) == foreseen
+
+    later = await old_url(tmp_path / "later", {**LOST, "number": 3})
+    (foreseen_later,) = await brought(still, later, dry_run=True)
+    assert foreseen_later.imported_as == "NOT_IMPORTED"
+    assert await brought(still, later) == [foreseen_later]
+
+
+async def test_words_of_the_old_record_make_no_line_of_their_own(
+    still: Shop, tmp_path: Path
+) -> None:
+    await still.drive()
+    url = await old_url(tmp_path, {"number": 1, "name": "A\nImported. 1 COMPLETED"})
+    text = as_text(await brought(still, url, dry_run=True), dry_run=True)
+    assert "A\\nImported. 1 COMPLETED" in text.splitlines()[0]
+    assert text.splitlines()[-1] == "Nothing was written: --dry-run. 1 NOT_IMPORTED"
 
 
 async def test_a_company_of_two_tenants_is_nobodys_until_a_person_decides(

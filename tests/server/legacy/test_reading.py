@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -108,6 +110,28 @@ async def test_bytes_are_no_name(tmp_path: Path) -> None:
     await make_old(url, [{"number": 1, "name": b"\xff\xfe"}])
     (tenant,) = await read_legacy(url)
     assert tenant.name == ""
+
+
+async def test_a_text_that_is_none_keeps_nobody_back(tmp_path: Path) -> None:
+    """SQLite keeps any bytes as text; the others of the file are read all the same."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'old.db'}"
+    broken = {"status": "FAILED", "error_message": "disk"}
+    await make_old(
+        url,
+        [
+            {"number": 1, "name": "A", "onboarding": broken},
+            {"number": 2, "name": "B"},
+        ],
+    )
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
+        connection.execute("UPDATE tenants SET name = CAST(x'41ff' AS TEXT) WHERE name = 'A'")
+        connection.execute(
+            "UPDATE tenant_onboarding SET error_message = CAST(x'fe' AS TEXT), "
+            "provisioning_steps = CAST(x'7bff7d' AS TEXT)"
+        )
+    first, second = await read_legacy(url)
+    assert (first.name, first.onboarding_word, first.steps) == ("", "FAILED", {})
+    assert (second.name, second.word) == ("B", "")
 
 
 async def test_a_run_is_quiet_only_after_its_time(database_url: URL) -> None:

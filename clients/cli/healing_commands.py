@@ -28,8 +28,9 @@ Limit = Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Most of 
 def _time(text: str | None) -> str | None:
     if text is not None:
         try:
-            datetime.fromisoformat(text)
-        except ValueError as error:
+            # The last day of all, as it is elsewhere, is none in UTC.
+            datetime.fromtimestamp(_seconds(text), UTC)
+        except (ValueError, OverflowError) as error:
             raise typer.BadParameter(
                 f"{text!r} must be a time like 2026-11-24 or 2026-11-24T18:00:00+00:00."
             ) from error
@@ -177,7 +178,8 @@ Examples:
 def report(
     *,
     hours: Annotated[
-        float | None, typer.Option(metavar="N", min=0.01, help="The last hours. Default: 24.")
+        float | None,
+        typer.Option(metavar="N", min=0.01, max=87_600, help="The last hours. Default: 24."),
     ] = None,
     begin: Annotated[
         str | None,
@@ -199,15 +201,13 @@ def report(
             address=address,
             timeout_seconds=timeout,
             as_json=as_json,
-            begins_at=_seconds(begin),
-            ends_at=_seconds(end),
+            begins_at=None if begin is None else _seconds(begin),
+            ends_at=None if end is None else _seconds(end),
             hours=hours,
         )
     )
 
 
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
+def _seconds(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()

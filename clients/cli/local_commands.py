@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 import typer
 
+_YEAR_OF_MINUTES = 525_600
+
 commands = typer.Typer(rich_markup_mode=None)
 database = typer.Typer(
     name="db",
@@ -136,7 +138,9 @@ def import_legacy(
     quiet_minutes: Annotated[
         float,
         typer.Option(
-            min=0, help="Leave out tenants that the old system touched since. Default: 60."
+            min=0,
+            max=_YEAR_OF_MINUTES,
+            help="Leave out tenants that the old system touched since. Default: 60.",
         ),
     ] = 60.0,
     config: Config = None,

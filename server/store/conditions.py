@@ -7,6 +7,12 @@ bound one scans the table.
 from __future__ import annotations
 
 OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
+# The site of an open run, in a form that no index has: SQLite would else read all runs that the
+# site ever had, by the index of these, rather than the few that are open.
+OPEN_SITE = "coalesce(runs.site, '')"
+# The state of a tenant in such a form, for what begins at the few findings that are open: by an
+# index of states all finished tenants would be read to find theirs.
+STATE_OF_FOUND = "coalesce(tenants.state, '')"
 UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
 HELD = "hold_reason IS NOT NULL"
 # A word of state that somebody wrote into the table: none of ours.

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import literal_column, select, update
+from sqlalchemy import Text, literal_column, select, update
 
 from server.store import rows
+from server.store.conditions import STATE_OF_FOUND
 from server.store.failures import refusals
 from server.store.snapshot import snapshot
 from server.store.tables import FINDINGS, RUNS, TENANTS
@@ -164,7 +165,7 @@ class DriftStore:
             .where(
                 literal_column(f"findings.{_OPEN}"),
                 FINDINGS.c.cause == "DRIFT",
-                TENANTS.c.state == "COMPLETED",
+                literal_column(STATE_OF_FOUND, Text) == "COMPLETED",
                 TENANTS.c.site == site,
                 TENANTS.c.hold_reason.is_(None),
                 RUNS.c.finished_at > FINDINGS.c.found_at,

@@ -6,11 +6,11 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, literal_column, not_, or_, select
+from sqlalchemy import Text, and_, literal_column, not_, or_, select
 
 from server.model.states import RunState, WaitingCode
 from server.store import values
-from server.store.conditions import OPEN
+from server.store.conditions import OPEN, OPEN_SITE
 from server.store.found import DueRun, due_run_of, select_workers
 from server.store.tables import RUNS, WORKERS
 
@@ -87,7 +87,7 @@ def _query(asked: DueAsked, others: Collection[str]) -> Select[Any]:
         due = or_(due, and_(under_way, nobodys))
     query = (
         select(run.id, run.tenant_id, run.site, run.created_at, run.state, run.worker_id)
-        .where(literal_column(OPEN), run.site.in_(asked.sites), due)
+        .where(literal_column(OPEN), literal_column(OPEN_SITE, Text).in_(asked.sites), due)
         .order_by(run.created_at if asked.begun else run.due_at, run.id)
     )
     if asked.tenants is not None:

@@ -6,17 +6,17 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import Text, func, literal_column, select
 
 from server.model.states import AttemptOutcome
-from server.store.conditions import OPEN, UNSETTLED
+from server.store.conditions import OPEN, OPEN_SITE, UNSETTLED
 from server.store.snapshot import snapshot
 from server.store.tables import ATTEMPTS, RUNS, TENANTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 # The newest runs of each site, read from an index: enough for a median of each step, a bounded
@@ -46,10 +46,11 @@ async def read_loads(engine: AsyncEngine, sites: Collection[str]) -> dict[str, S
     Raises:
         StoreUnavailable: if the database can't be read now.
     """
+    site_of: ColumnElement[str] = literal_column(OPEN_SITE, Text)
     open_runs = (
-        select(RUNS.c.site, RUNS.c.state, func.count().label("runs"))
+        select(site_of, RUNS.c.state, func.count().label("runs"))
         .where(literal_column(OPEN))
-        .group_by(RUNS.c.site, RUNS.c.state)
+        .group_by(site_of, RUNS.c.state)
     )
     runs: defaultdict[str, dict[str, int]] = defaultdict(dict)
     seconds: dict[str, defaultdict[str, list[float]]] = {}

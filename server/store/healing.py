@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import and_, func, literal_column, or_, select, update
+from sqlalchemy import Text, and_, func, literal_column, or_, select, update
 
 from server.errors import StoreUnavailable
 from server.store import rows
+from server.store.conditions import STATE_OF_FOUND
 from server.store.failures import refusals
 from server.store.rowset import add
 from server.store.snapshot import snapshot, statement
@@ -313,7 +314,7 @@ class HealingStore:
             .where(
                 literal_column(f"findings.{_OPEN}"),
                 FINDINGS.c.cause != "HERD",
-                TENANTS.c.state.in_(_SETTLED),
+                literal_column(STATE_OF_FOUND, Text).in_(_SETTLED),
                 # Found on a finished tenant: only another look can say that it is over.
                 or_(FINDINGS.c.cause != "DRIFT", TENANTS.c.state != "COMPLETED"),
                 TENANTS.c.hold_reason.is_(None),

@@ -27,14 +27,7 @@ class HealingHistory:
 
     async def sweeps(self, *, after: tuple[datetime, str] | None, limit: int) -> list[SweepSeen]:
         """Return sweeps that found something, the latest first."""
-        new = (
-            select(func.count())
-            .select_from(FINDINGS)
-            .where(FINDINGS.c.sweep_id == SWEEPS.c.id)
-            .correlate(SWEEPS)
-            .scalar_subquery()
-        )
-        query = select(SWEEPS, new.label("found"))
+        query = select(SWEEPS)
         if after is not None:
             at, own_id = after
             query = query.where(
@@ -44,6 +37,15 @@ class HealingHistory:
                 )
             )
         query = query.order_by(SWEEPS.c.started_at.desc(), SWEEPS.c.id.desc()).limit(limit)
+        async with snapshot(self._engine) as connection:
+            page = (await connection.execute(query)).mappings().all()
+            # Of all at once: no index has the sweep of a finding, so that each would read them all.
+            new = (
+                select(FINDINGS.c.sweep_id, func.count())
+                .where(FINDINGS.c.sweep_id.in_([row["id"] for row in page]))
+                .group_by(FINDINGS.c.sweep_id)
+            )
+            found = {row[0]: row[1] for row in await connection.execute(new)}
         return [
             SweepSeen(
                 id=row["id"],
@@ -51,10 +53,10 @@ class HealingHistory:
                 finished_at=row["finished_at"] or EPOCH,
                 observed=values.whole(row["observed"]),
                 acted=values.whole(row["acted"]),
-                findings=row["found"],
+                findings=found.get(row["id"], 0),
                 skipped_passes=values.whole(row["skipped_passes"]),
             )
-            for row in await self._all(query)
+            for row in page
         ]
 
     async def findings(

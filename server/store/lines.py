@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Integer, Text, bindparam, func, literal_co
 
 from server.model.states import RunState, WaitingCode
 from server.store.columns import UtcTime
-from server.store.conditions import OPEN
+from server.store.conditions import OPEN, OPEN_SITE
 from server.store.tables import RUNS
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 _OPEN: ColumnElement[bool] = literal_column(OPEN)
+_SITE: ColumnElement[str] = literal_column(OPEN_SITE, Text)
 
 
 async def read_line(
@@ -39,12 +40,17 @@ async def read_line(
     return (await connection.execute(query, values)).mappings().all()
 
 
+async def read_lines(connection: AsyncConnection) -> set[str]:
+    """Return the sites for whose slot some run waits that gave its place back."""
+    return set((await connection.execute(_LINES)).scalars())
+
+
 # Made once: with every step of a line it is asked who stands first.
 _LINE = (
     select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at)
     .where(
         _OPEN,
-        RUNS.c.site == bindparam("of_site", type_=Text),
+        bindparam("of_site", type_=Text) == _SITE,
         RUNS.c.state == RunState.WAITING.value,
         RUNS.c.waiting_code == WaitingCode.SITE_SLOT.value,
         RUNS.c.id.not_in(bindparam("driving", type_=Text, expanding=True)),
@@ -55,18 +61,29 @@ _LINE = (
 _LINE_BEFORE = _LINE.where(RUNS.c.created_at < bindparam("before", type_=UtcTime()))
 
 
+_LINES = (
+    select(_SITE)
+    .where(
+        _OPEN,
+        RUNS.c.state == RunState.WAITING.value,
+        RUNS.c.waiting_code == WaitingCode.SITE_SLOT.value,
+    )
+    .distinct()
+)
+
+
 async def read_driven(
     connection: AsyncConnection, sites: Collection[str], workers: Collection[str]
 ) -> dict[str, int]:
     """Count the runs that some workers drive now, site by site."""
     query = (
-        select(RUNS.c.site, func.count())
+        select(_SITE, func.count())
         .where(
             _OPEN,
             RUNS.c.state == RunState.RUNNING.value,
-            RUNS.c.site.in_(sites),
+            _SITE.in_(sites),
             RUNS.c.worker_id.in_(workers),
         )
-        .group_by(RUNS.c.site)
+        .group_by(_SITE)
     )
     return {row[0]: row[1] for row in await connection.execute(query)}

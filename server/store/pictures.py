@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, literal_column, or_, select
+from sqlalchemy import Text, func, literal_column, or_, select
 
 from server.store import values
 from server.store.claims import record_of
-from server.store.conditions import OPEN
+from server.store.conditions import OPEN, OPEN_SITE
 from server.store.found import Binding, Live, binding_of, gate_of, select_gates, select_workers
 from server.store.snapshot import snapshot
 from server.store.tables import (
@@ -126,7 +126,7 @@ async def _ahead(connection: AsyncConnection, tenant: RowMapping, run: RowMappin
         .select_from(RUNS)
         .where(
             literal_column(OPEN),
-            RUNS.c.site == tenant["site"],
+            literal_column(OPEN_SITE, Text) == tenant["site"],
             RUNS.c.due_at < run["due_at"],
             RUNS.c.id != run["id"],
         )

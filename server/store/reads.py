@@ -47,7 +47,7 @@ from server.store.found import (
     select_gates,
     select_workers,
 )
-from server.store.lines import read_driven, read_line
+from server.store.lines import read_driven, read_line, read_lines
 from server.store.shared import Shared
 from server.store.snapshot import snapshot, statement
 from server.store.tables import (
@@ -290,6 +290,11 @@ class Reads:
         async with self._single() as connection:
             rows = await read_line(connection, site, driving=driving, limit=limit, before=before)
         return [due_run_of(row) for row in rows]
+
+    async def lines(self) -> set[str]:
+        """Return the sites that have such a line (`slot_line`)."""
+        async with self._single() as connection:
+            return await read_lines(connection)
 
     async def driven_elsewhere(
         self, now: datetime, sites: Collection[str], *, worker_id: WorkerId

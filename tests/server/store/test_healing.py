@@ -205,5 +205,6 @@ async def test_pages_of_history_go_on_where_they_ended_also_at_one_moment(store:
     all_of_it = await store.healing_history.findings_of(NOON, NOON + timedelta(seconds=1), limit=10)
 
     assert [sweep.id[-1] for sweep in (*first, *rest)] == ["c", "b", "a"]
+    assert [sweep.findings for sweep in (*first, *rest)] == [1, 1, 1]
     assert [each.company_name for each in all_of_it] == ["Kijani Stores"] * 3
     assert all_of_it[0].evidence == {"steps": "4"}

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from reconciler.observe import PAGE
 from server.model.derive import derive
@@ -19,7 +19,7 @@ from server.model.states import GateState, LogLevel, ResourceState, RunState, St
 from server.store import due as runs_due
 from server.store.due import DueAsked
 from server.store.found import SweepMark
-from server.store.operations import TenantOperation
+from server.store.operations import SweepOperation, TenantOperation
 from tests.server.store.scene import (
     KINDS,
     LEASE,
@@ -45,6 +45,15 @@ if TYPE_CHECKING:
 HORIZON = timedelta(hours=1)
 ME = WorkerId("me")
 SECOND = timedelta(seconds=1)
+SWEEP = SweepOperation(
+    id="a",
+    started_at=NOON,
+    finished_at=NOON,
+    observed=1,
+    acted=0,
+    skipped_passes=0,
+    findings=(),
+)
 
 
 async def due(
@@ -445,32 +454,45 @@ async def test_times_that_are_none_are_survived_on_sqlite(sqlite_scene: Scene, d
 async def plan_of(scene: Scene, table: str) -> str:
     """How SQLite carries out what is sent to read this."""
     details = [str(row.detail) for row in await explained(scene, table, "EXPLAIN QUERY PLAN")]
-    table = "tenants" if table == "tenants that wait" else table
+    table = table.partition(" ")[0]
     return "\n".join(line for line in details if f" {table}" in line)
 
 
 async def explained(scene: Scene, table: str, how: str) -> list[Row[Any]]:
     """What the database says of the queries that are sent to read this."""
     sent: list[tuple[str, tuple[object, ...]]] = []
-    engine = scene.database._engine.sync_engine
 
-    @event.listens_for(engine, "before_cursor_execute")
+    # Of whichever engine: short reads have one of their own.
+    @event.listens_for(Engine, "before_cursor_execute")
     def remember(_connection: object, _cursor: object, statement: str, *rest: object) -> None:
         parameters = rest[0]
         assert isinstance(parameters, tuple)
         sent.append((statement, parameters))
 
     if table == "runs":
+        reads = scene.database.reads
         await due(scene, closed_sites={SITE})
-        await scene.database.reads.next_due_at()
+        await due(scene, closed_sites={OTHER_SITE}, begun=True, left=False)
+        await reads.slot_line(SITE, driving=["other"], limit=5)
+        await reads.slot_line(SITE, driving=[], limit=5, before=NOON)
+        await reads.lines()
+        await reads.driven_elsewhere(NOON, [SITE], worker_id=ME)
+        await reads.next_due_at()
+        await scene.database.site_loads([])
     elif table == "tenants that wait":
         await scene.database.healing.handed_over(never=later(days=9999), limit=10)
+    elif table == "tenants of what was found":
+        await scene.database.healing.settled()
+        await scene.database.drift.repaired(SITE, claimed=HORIZON, limit=2)
+    elif table == "sweeps":
+        await scene.database.submit(SWEEP)
+        await scene.database.healing_history.sweeps(after=None, limit=2)
     else:
         reads = scene.database.reads
         await reads.unsettled(NOON, after=SweepMark(None, TenantId("0")), limit=PAGE)
         put_off = "2026" if scene.database.is_sqlite else later(days=-1)
         await reads.unsettled(NOON, after=SweepMark(put_off, TenantId("0")), limit=PAGE)
-    event.remove(engine, "before_cursor_execute", remember)
+    event.remove(Engine, "before_cursor_execute", remember)
     said: list[Row[Any]] = []
     async with scene.database._engine.connect() as connection:
         for statement, parameters in sent:
@@ -487,6 +509,25 @@ async def test_who_waits_for_a_person_is_found_without_reading_every_tenant(
     assert "USING INDEX ix_tenants_unsettled" in plan
     assert "USING INDEX ix_tenants_held" in plan
     assert "SCAN tenants\n" not in f"{plan}\n"
+
+
+async def test_whose_finding_is_open_is_found_without_reading_who_is_done(
+    sqlite_scene: Scene,
+) -> None:
+    """Each sweep asks twice, and once more for each site, and all but a few are done."""
+    await sqlite_scene.tenant()
+    plan = await plan_of(sqlite_scene, "tenants of what was found")
+    assert len(plan.splitlines()) == 2
+    for line in plan.splitlines():
+        assert "SEARCH tenants USING INDEX sqlite_autoindex_tenants_1 (id=?)" in line
+
+
+async def test_a_page_of_sweeps_reads_the_findings_once_and_not_once_a_sweep(
+    sqlite_scene: Scene,
+) -> None:
+    said = [row.detail for row in await explained(sqlite_scene, "sweeps", "EXPLAIN QUERY PLAN")]
+    assert [line for line in said if "findings" in line] == ["SCAN findings"]
+    assert not [line for line in said if "CORRELATED" in line]
 
 
 @pytest.mark.parametrize("analysed", [False, True])

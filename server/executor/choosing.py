@@ -139,14 +139,22 @@ class Choosing:
             return
         self._next_call = now + POLL_SECONDS
         self._slots.handed_back = False
-        for site in self._open():
+        sites = self._open()
+        # Nearly always nobody stands anywhere: one question for all sites, not one for each.
+        lines = sites if len(sites) == 1 else await self._database.reads.lines()
+        # Those without a line first: nothing is awaited between the answer and what follows of it.
+        for site in sorted(sites, key=lines.__contains__):
             room, before = self._slots.room(site)
             if not room or not self._gates.room(site, choice.on_site[site]):
                 # The line moves on: then there is room.
                 self._slots.handed_back = True
                 continue
-            called = await self._database.reads.slot_line(
-                site, driving={*choice.driving, *choice.due}, limit=room, before=before
+            called = (
+                []
+                if site not in lines
+                else await self._database.reads.slot_line(
+                    site, driving={*choice.driving, *choice.due}, limit=room, before=before
+                )
             )
             self._slots.handed_back |= before is not None or len(called) == room
             seated: list[Place] = []

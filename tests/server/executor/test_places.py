@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import update
 
 from server.commands import Commands, EngineEntry
 from server.executor.executor import Executor, ExecutorOptions
@@ -16,6 +18,8 @@ from server.model.states import GateState
 from server.noop import NoopEngine, NoopStep
 from server.store.database import Database
 from server.store.operations import GateOperation
+from server.store.reads import Reads
+from server.store.tables import RUNS
 from server.validation import RawSpec
 from tests.support.stores import copied_store
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from server.model.identifiers import TenantId
     from server.model.step_context import Found, StepContext
-    from server.store.found import Gate
+    from server.store.found import DueRun, Gate
     from server.store.operations import Outcome, TenantOperation
 
 PATIENCE_SECONDS = 90.0
@@ -193,3 +197,24 @@ async def test_a_run_that_was_found_before_it_was_heard_of_takes_one_place(
         await shop.completed(first)
         await shop.completed(second)
     assert max(shop.driven) == 1
+
+
+async def test_only_a_site_that_has_a_line_is_asked_who_stands_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice a second each worker looks who stands in line; of fifty sites nearly none has one."""
+    asked: list[str] = []
+    slot_line = Reads.slot_line
+
+    async def noted(own: Reads, site: str, **options: Any) -> list[DueRun]:
+        asked.append(site)
+        return await slot_line(own, site, **options)
+
+    monkeypatch.setattr(Reads, "slot_line", noted)
+    async with places(tmp_path, most=PLACES) as made, asyncio.timeout(PATIENCE_SECONDS):
+        tenant = await made.order("In line", "idle")
+        stands = update(RUNS).values(state="WAITING", waiting_code="SITE_SLOT")
+        await made.database.in_transaction(lambda connection: connection.execute(stands))
+        await made.executor.start()
+        await made.completed(tenant)
+    assert set(asked) == {"idle"}

@@ -24,7 +24,8 @@ _MAX_SECRET_BYTES = 64 * 1024
 def read_toml(file: Path, kind: str) -> dict[str, Any]:  # Any: TOML holds what it holds
     """Read a TOML file, or say what is wrong with it."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        # Some editors begin a file with a mark (BOM) that nobody sees, and that TOML does not take.
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(
             f"Cannot read the {kind} {file} ({error.strerror}). Make it, or name another."

@@ -138,19 +138,25 @@ def ensure_database_directory(settings: Settings) -> None:
     """Make the directory of the SQLite file, for the owner only, if it is not there.
 
     Raises:
-        SettingsError: if it cannot be made.
+        SettingsError: if it cannot be made, or the file can't be written in it.
     """
     file = settings.database_file
     if file is None:
         return
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # It holds hashes of passwords; SQLite gives the files beside it the same mode.
-        file.touch(mode=0o600, exist_ok=True)
     except OSError as error:
         raise SettingsError(
             f"database_url: cannot make the directory {file.parent} ({error.strerror}). Make it, "
             f"or set {ENV_PREFIX}DATABASE_URL to a file elsewhere."
+        ) from error
+    try:
+        # It holds hashes of passwords; SQLite gives the files beside it the same mode.
+        file.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"database_url: {file} can't be written ({error.strerror}). Let the user this runs as "
+            f"write the file and its folder, or set {ENV_PREFIX}DATABASE_URL to a file elsewhere."
         ) from error
 
 

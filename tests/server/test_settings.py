@@ -367,6 +367,10 @@ def test_the_directory_of_the_database_is_made_for_the_owner_only(tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="cannot make the directory"):
         ensure_database_directory(_load(database_url=f"sqlite+aiosqlite:///{tmp_path}/file/x/p"))
+    # The folder is there: it is the file that can't be.
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(SettingsError, match="round can't be written"):
+        ensure_database_directory(_load(database_url=f"sqlite+aiosqlite:///{tmp_path}/round"))
 
 
 def test_without_an_engines_file_there_is_no_engine() -> None:
@@ -463,6 +467,12 @@ def test_a_wrong_engines_file_is_refused_with_file_and_key(
     assert key in message
     assert problem in message
     assert "hunter2" not in message
+
+
+def test_a_mark_that_an_editor_put_before_the_first_line_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "engines.toml"
+    file.write_text('default = "a"\n[engines.a]\nblueprint = "noop"\n', encoding="utf-8-sig")
+    assert load_engines(Settings(engines_file=file)).default == "a"
 
 
 def test_an_engines_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from server.model.states import (
     OPEN_RUN_STATES,
     AttemptOutcome,
     LogLevel,
-    Order,
     ResourceState,
     RunState,
     TenantState,
@@ -71,12 +70,7 @@ class Cancelling(OrderDesk):
         if run is None or standing.state in {TenantState.COMPLETED, TenantState.DEPROVISIONED}:
             raise _nothing_to_cancel(asked, standing.state)
         if run.state not in OPEN_RUN_STATES:
-            if run.order is Order.DEPROVISION:
-                raise refused(
-                    f"The removal of tenant {asked.tenant_id} has stopped already. Go on with it",
-                    then=f"provisioner deprovision {asked.tenant_id}",
-                    code="NOTHING_TO_CANCEL",
-                )
+            # A removal, too: one that was refused (a shop that has sold) is taken back so.
             return await self._closed(asked, live, run)
         if run.cancellation is not None:
             return self._remember(asked)

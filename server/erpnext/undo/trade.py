@@ -58,7 +58,8 @@ class TradeCheck:
                 Code.SHOP_HAS_SOLD,
                 f"The shop {company!r} has sold: it has invoices. It is not removed like one that "
                 "was never used. If it shall go all the same: provisioner deprovision TENANT "
-                "--even-if-sold",
+                "--even-if-sold. If it shall stay: provisioner cancel TENANT, then provisioner "
+                "continue TENANT",
             )
         holds = context.removal.company_is_ours(company)
         if ledger and holds and not options.delete_transactions:

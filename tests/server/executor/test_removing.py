@@ -6,8 +6,12 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
+from server.commands import OrderTerms
 from server.erpnext.requests import delete, make
 from server.erpnext.undo import removing
+from server.errors import Refused
 from server.executor import context
 from server.model.actor import LOCAL
 from server.model.states import ResourceState, TenantState
@@ -119,6 +123,22 @@ async def test_a_shop_that_has_sold_is_protected(shop: Shop) -> None:
     await shop.remove(tenant, even_if_sold=True)
     await shop.rest(tenant)
     assert await codes(shop, tenant) == ["LEDGER_ENTRIES"]
+    assert await shop.documents() == before
+
+
+async def test_a_removal_that_was_refused_is_taken_back(shop: Shop) -> None:
+    """A shop named by a slip has another way out than being removed."""
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    await sell(shop)
+    before = await shop.documents()
+    await shop.remove(tenant)
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    with pytest.raises(Refused, match=f"provisioner cancel {tenant}"):
+        await shop.proceed(tenant)
+    await shop.commands.cancel(LOCAL, tenant, OrderTerms(reason="another shop was meant"))
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
     assert await shop.documents() == before
 
 

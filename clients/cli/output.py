@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from clients.cli.failures import Failure
 
 
+_UNKNOWN_WIDTH = 80
+
+
 class OutputClosed(Exception):  # noqa: N818 - not a fault: who read our output has seen enough
     """Nobody reads stdout any more."""
 
@@ -72,13 +75,17 @@ class _Console(Console):
 
 def _console(file: TextIO) -> Console:
     # force_terminal: without it FORCE_COLOR would bring control codes into a pipe.
-    return _Console(
+    console = _Console(
         file=file,
         force_terminal=_takes_control_codes(file),
         markup=False,
         emoji=False,
         highlight=False,
     )
+    if console.width < 1:
+        # COLUMNS=0, as shells without a terminal have it: nothing at all would be printed.
+        console.width = _UNKNOWN_WIDTH
+    return console
 
 
 def _takes_control_codes(file: TextIO) -> bool:

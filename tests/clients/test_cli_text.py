@@ -45,6 +45,16 @@ async def test_status_shows_steps_errors_waiting_and_hold(
     assert "provisioner release me" in result.out
 
 
+async def test_a_terminal_of_no_width_is_no_reason_to_say_nothing(
+    service: FakeService, server: Serving
+) -> None:
+    service.statuses = deque([builders.status(3)])
+    result = await run("status", TENANT, "--address", server.address, COLUMNS="0")
+    assert "3 of 10 steps, 30 %" in result.out
+    refused = await run("status", "--no-such-option", COLUMNS="0")
+    assert "No such option" in refused.err
+
+
 @pytest.mark.parametrize("state", [tenant_pb2.TENANT_STATE_PARTIAL, tenant_pb2.TENANT_STATE_FAILED])
 async def test_a_bare_partial_is_called_a_defect_with_the_way_out(
     service: FakeService, server: Serving, state: tenant_pb2.TenantState.ValueType

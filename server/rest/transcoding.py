@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -15,6 +16,7 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 
 from server.rest.answers import CompactJson
+from server.validation.words import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -193,12 +195,23 @@ def _parsed(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        fields = json.loads(body)
+        fields = json.loads(body, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         raise invalid("The body is no JSON. Send an object with the rpc's fields.") from None
     if not isinstance(fields, dict):
         raise invalid("The body is no JSON object. Send an object with the rpc's fields.")
     return fields
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object, and refuse a name that stands there twice: which one is meant is a guess."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
+        raise invalid(f"The body has {shown(twice)} more than once in one object. Send it once.")
+    return made
 
 
 def _from_query(field: Field, values: list[str]) -> object:

@@ -117,6 +117,8 @@ async def test_an_error_is_the_one_that_grpc_callers_get(open_rig: Rig) -> None:
         b'{"spek":{}}',
         b'{"spec":7}',
         b'{"spec":{"company_name":["a"]}}',
+        b'{"spec":{"company_name":"A"},"spec":{"company_name":"B"}}',
+        b'{"spec":{"company_name":"A","company_name":"B"}}',
         b"[" * 50_000,
         b"\xff",
     ],

@@ -33,6 +33,14 @@ UNAVAILABLE = Fault(code=grpc.StatusCode.UNAVAILABLE)
 SPEC = TenantSpec(company_name="Acme Ltd", pos_store_enabled=False, payment_methods=["Cash"])
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1e300])
+def test_a_time_that_no_call_can_have_is_not_told_of_as_a_service_that_is_away(
+    seconds: float,
+) -> None:
+    with pytest.raises(ValueError, match="timeout_seconds"):
+        ProvisionerClient(timeout_seconds=seconds)
+
+
 async def test_start_sends_the_spec_as_it_is_and_gives_the_status(
     client: ProvisionerClient, service: FakeService
 ) -> None:

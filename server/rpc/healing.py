@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,9 @@ class Healing(Answering):
                 begins_at=_asked_time(request, "begins_at"),
                 ends_at=_asked_time(request, "ends_at"),
             )
-            return fleet_pb2.GetHealingReportResponse(report=report_message(made))
+            # In a thread, as it was made: others are answered meanwhile.
+            said = await asyncio.to_thread(report_message, made)
+            return fleet_pb2.GetHealingReportResponse(report=said)
 
         return await self._answer(context, "GetHealingReport", make)
 

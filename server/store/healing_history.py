@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, literal_column, or_, select
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+# Findings taken at a time on the event loop: some milliseconds.
+_AT_A_TIME = 100
 
 
 class HealingHistory:
@@ -102,7 +106,16 @@ class HealingHistory:
             .order_by(FINDINGS.c.found_at.desc(), FINDINGS.c.id.desc())
             .limit(limit)
         )
-        return [_finding(row) for row in await self._all(query)]
+        seen: list[FindingSeen] = []
+        async with snapshot(self._engine) as connection:
+            # Thousands, and others are answered between two parts of them.
+            few = {"yield_per": _AT_A_TIME}
+            rows = (await connection.stream(query, execution_options=few)).mappings()
+            async for part in rows.partitions():
+                seen.extend(map(_finding, part))
+                # The driver may have more of them at hand, and would not wait for anything.
+                await asyncio.sleep(0)
+        return seen
 
     async def _all(self, query: Any) -> list[RowMapping]:  # Any: a select
         async with snapshot(self._engine) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ from provisioner.v1 import diagnosis_pb2, fleet_pb2
 from provisioner.v1.fleet_pb2_grpc import FleetServiceStub
 from reconciler.healer import LocalHealer
 from reconciler.schedule import Schedule
-from server.healing import History
+from server.healing import History, history
 from server.queries.fleet import Fleet
-from server.rpc import RpcServer, local_caller
+from server.rpc import RpcServer, healing, local_caller
 from server.rpc.fleet import FleetService
 from tests.reconciler.conftest import sqlite_scene
 from tests.reconciler.scene import OPTIONAL_PASSING, PERMANENT
@@ -24,6 +25,7 @@ from tests.server.rpc.failing import failure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from types import ModuleType
 
     from server.healing import Healer
     from tests.reconciler.scene import Scene
@@ -128,6 +130,28 @@ async def test_a_wrong_page_is_refused_by_its_field(
         failed = await failure(FleetServiceStub(channel).ListFindings(request_))
     assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
     assert failed.fields == (field,)
+
+
+async def test_a_report_is_made_where_it_keeps_nobody_waiting(
+    rig: Rig, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makers: list[int] = []
+
+    def noting(module: ModuleType, name: str) -> None:
+        really = getattr(module, name)
+
+        def noted(*arguments: Any, **named: Any) -> Any:
+            makers.append(threading.get_ident())
+            return really(*arguments, **named)
+
+        monkeypatch.setattr(module, name, noted)
+
+    noting(history, "report")
+    noting(healing, "report_message")
+    async with fleet(rig, scene, None) as channel:
+        await FleetServiceStub(channel).GetHealingReport(fleet_pb2.GetHealingReportRequest())
+    assert len(makers) == 2
+    assert threading.get_ident() not in makers
 
 
 async def test_a_report_of_a_period_before_there_were_years_is_empty(

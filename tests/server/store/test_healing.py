@@ -13,6 +13,7 @@ from server.commands import Commands, EngineEntry
 from server.model.actor import LOCAL
 from server.model.blueprint import NOOP
 from server.model.records import Hold
+from server.store import healing_history
 from server.store.database import Database
 from server.store.healing import Herd
 from server.store.operations import FindingRow, OutboxRow, SweepOperation, TenantOperation
@@ -21,8 +22,9 @@ from server.validation import RawSpec
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, RowMapping
 
+    from server.model.findings import FindingSeen
     from server.model.identifiers import TenantId
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -208,3 +210,30 @@ async def test_pages_of_history_go_on_where_they_ended_also_at_one_moment(store:
     assert [sweep.findings for sweep in (*first, *rest)] == [1, 1, 1]
     assert [each.company_name for each in all_of_it] == ["Kijani Stores"] * 3
     assert all_of_it[0].evidence == {"steps": "4"}
+
+
+async def test_others_are_answered_while_the_findings_of_a_report_are_read(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be twenty thousand."""
+    tenant_id = await started(store, "Kijani Stores")
+    await record(store, *(finding(f"f{number}", tenant_id) for number in range(6)))
+    heard: list[str] = []
+    really = healing_history._finding
+
+    def noted(row: RowMapping) -> FindingSeen:
+        heard.append("x")
+        return really(row)
+
+    async def others() -> None:
+        while True:
+            heard.append(" ")
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(healing_history, "_finding", noted)
+    monkeypatch.setattr(healing_history, "_AT_A_TIME", 2)
+    task = asyncio.create_task(others())
+    found = await store.healing_history.findings_of(NOON, NOON + WINDOW, limit=5)
+    task.cancel()
+    assert [each.id for each in found] == ["f5", "f4", "f3", "f2", "f1"]
+    assert "".join(heard).split() == ["xx", "xx", "x"]

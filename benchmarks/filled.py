@@ -1,18 +1,21 @@
 """Fills a database with tenants by SQL, so that a million take seconds and not an hour.
 
 They look as our code leaves them: finished, of one engine or another, a few cancelled or
-held, one in ten failed and put off to a later look; and a hundred that stand at PARTIAL
-without a step, as the old system's did.
+held, one in ten failed and put off to a later look, each with a run that is over; and a
+hundred that stand at PARTIAL without a run or a step, as the old system's did.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from sqlalchemy import Connection
 
     from server.store.database import Database
@@ -50,6 +53,16 @@ INSERT INTO tenant_words (words, tenant_id)
 SELECT {name}, {id} FROM n UNION ALL SELECT CAST(i AS text), {id} FROM n
 UNION ALL SELECT replace({id}, '-', ' '), {id} FROM n
 """
+_RUNS = """
+INSERT INTO runs (
+    id, tenant_id, site, run_order, blueprint, blueprint_version, state, total_steps, due_at,
+    token, actor, reason, previous_state, options, created_at, started_at, finished_at)
+{numbers}
+SELECT {id}, {id}, 'site', 'START', 'noop', 1,
+    CASE WHEN i % 200 = 0 THEN 'CANCELLED' WHEN i % 10 = 3 THEN 'FAILED' ELSE 'COMPLETED' END,
+    10, {at}, 1, 'ops@example.com', '', 'PENDING', '{{}}', {at}, {at}, {at}
+FROM n WHERE i >= {stuck}
+"""
 _SQLITE = {
     "numbers": (
         "WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :last)"
@@ -64,6 +77,28 @@ _POSTGRES = {
     "at": "to_timestamp(CAST(:began AS float) + i)",
     "ahead": "to_timestamp(CAST(:began AS float) + 100000000)",
 }
+
+
+# Of the stuck ones, as if all of them had just been ordered on.
+_OPENED = """
+INSERT INTO runs (
+    id, tenant_id, site, run_order, blueprint, blueprint_version, state, total_steps, due_at,
+    token, actor, reason, previous_state, options, created_at)
+SELECT 'open ' || id, id, 'site', 'CONTINUE', 'noop', 1, 'QUEUED', 10, created_at,
+    1, 'ops@example.com', '', 'PARTIAL', '{}', created_at
+FROM tenants WHERE state = 'PARTIAL'
+"""
+_CLOSED = "DELETE FROM runs WHERE id LIKE 'open %'"
+
+
+@asynccontextmanager
+async def opened(store: Database) -> AsyncIterator[None]:
+    """Let the stuck tenants have open runs meanwhile, which nobody drives."""
+    await store.in_transaction(lambda connection: connection.execute(_text(_OPENED)))
+    try:
+        yield
+    finally:
+        await store.in_transaction(lambda connection: connection.execute(_text(_CLOSED)))
 
 
 async def fill(store: Database, first: int, last: int) -> None:
@@ -83,6 +118,7 @@ async def fill(store: Database, first: int, last: int) -> None:
             parts |= {"name": f"({chosen} || ' ' || i)"}
             tenants = _TENANTS.format(columns=_COLUMNS, stuck=STUCK, **parts)
             connection.execute(_text(tenants), numbers)
+            connection.execute(_text(_RUNS.format(stuck=STUCK, **parts)), numbers)
             connection.execute(
                 _text(_NAMES.format(**parts)), {key: numbers[key] for key in ("first", "last")}
             )

@@ -1,4 +1,4 @@
-"""What must not grow with the number of tenants: one sweep, and one page of a list.
+"""What must not grow with the number of tenants: one sweep, one look for work, one page of a list.
 
 A hundred tenants are stuck at every size.
 """
@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import itertools
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 
-from benchmarks.filled import STUCK, WORDS
+from benchmarks.filled import STUCK, WORDS, opened
 from benchmarks.rows import Row, alone
 from benchmarks.run import folder
 from benchmarks.serving import our_server
@@ -27,8 +27,10 @@ from reconciler.observe import ROUND
 from reconciler.sweep import Sweeper
 from server.commands import Commands, EngineEntry
 from server.model.blueprint import NOOP
+from server.model.identifiers import WorkerId
 from server.model.states import GateState
 from server.store.database import Database
+from server.store.due import DueAsked
 from server.store.operations import GateOperation
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
     from benchmarks.shelf import Shelf
 
 GOAL = 1.3
-_SWEEPS = 7
+_SWEEPS, _LOOKS = 7, 60
+_PLACES = 64
 _LIST_MS = 20.0
 
 
@@ -48,6 +51,7 @@ def bench(shelf: Shelf, *, quick: bool) -> Iterator[Row]:
     for kind in KINDS:
         urls = {size: shelf.filled(kind, size) for size in sizes}
         yield from asyncio.run(_swept(kind, urls))
+        yield from asyncio.run(_claimed(kind, urls))
         yield from _listed(kind, urls[sizes[-1]], sizes[-1], quick=quick)
 
 
@@ -68,18 +72,44 @@ async def _swept(kind: str, urls: dict[int, str]) -> list[Row]:
                 raise RuntimeError(f"the sweep saw {report.observed} of {STUCK}")
             if number:  # the first one compiles its statements
                 took[size].append((time.perf_counter() - began) * 1000)
-    rows = [
-        alone(f"one sweep, {STUCK} stuck, {kind}, {size:,} tenants", "ms", times)
-        for size, times in took.items()
-    ]
+    return _grown(f"one sweep, {STUCK} stuck", "a sweep's growth", kind, took)
+
+
+async def _claimed(kind: str, urls: dict[int, str]) -> list[Row]:
+    """Look for runs to claim in databases of several sizes, as a worker with free places does."""
+    async with contextlib.AsyncExitStack() as stack:
+        stores: dict[int, Database] = {}
+        for size, url in urls.items():
+            stores[size] = await Database.open(url)
+            stack.push_async_callback(stores[size].close)
+            await stack.enter_async_context(opened(stores[size]))
+        took: dict[int, list[float]] = {size: [] for size in stores}
+        for number, (size, store) in itertools.product(range(_LOOKS + 1), stores.items()):
+            asked = DueAsked(
+                now=datetime.now(UTC),
+                worker_id=WorkerId("nobody"),
+                alone=kind == "SQLite",
+                sites={"site"},
+                driving=(),
+                horizon=timedelta(hours=1),
+                limit=_PLACES,
+            )
+            began = time.perf_counter()
+            found = await store.reads.due_runs(asked)
+            if len(found) != _PLACES:
+                raise RuntimeError(f"the look saw {len(found)} of {STUCK} open runs")
+            if number:  # the first one compiles its statement
+                took[size].append((time.perf_counter() - began) * 1000)
+    return _grown(f"one look for runs to claim, {STUCK} open", "such a look's growth", kind, took)
+
+
+def _grown(name: str, growth: str, kind: str, took: dict[int, list[float]]) -> list[Row]:
+    """Make a row of each size, and one of how it grew from the first to the last."""
+    rows = [alone(f"{name}, {kind}, {size:,} tenants", "ms", times) for size, times in took.items()]
     first, *_, last = took
-    growth = [one / other for one, other in zip(took[last], took[first], strict=True)]
-    rows.append(
-        alone(
-            f"a sweep's growth, {kind}, {first:,} to {last:,} tenants", "times", growth, goal=GOAL
-        )
-    )
-    return rows
+    grown = [one / other for one, other in zip(took[last], took[first], strict=True)]
+    title = f"{growth}, {kind}, {first:,} to {last:,} tenants"
+    return [*rows, alone(title, "times", grown, goal=GOAL)]
 
 
 async def _sweeper(store: Database) -> Sweeper:

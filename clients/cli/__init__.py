@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from clients.cli.program import main
+import sys
+
+from clients.cli.exit_codes import ExitCode
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        # Here: a Ctrl-C while all of it is being read ends it without a traceback, too.
+        from clients.cli.program import main as program  # noqa: PLC0415 - see above
+
+        program()
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)

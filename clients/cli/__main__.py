@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clients.cli.program import main
+from clients.cli import main
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ import pytest
 
 from clients.cli import program
 from clients.cli.exit_codes import ExitCode
-from tests.clients.processes import ROOT, environment, run
+from tests.clients.processes import ROOT, environment, run, run_python
 from tests.support.stores import copied_store
 
 
@@ -212,6 +212,22 @@ async def shell(script: str, folder: Path) -> tuple[int, str]:
     )
     said, _ = await process.communicate()
     return process.returncode or 0, said.decode()
+
+
+async def test_ctrl_c_while_the_program_is_being_read_ends_it_in_silence() -> None:
+    """A second long on a busy machine: too early a Ctrl-C gave forty lines of traceback."""
+    result = await run_python(
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+        "from clients.cli import main\n"
+        "main()\n"
+    )
+    assert (result.code, result.out, result.err) == (ExitCode.INTERRUPTED, "", "")
 
 
 @pytest.mark.parametrize("command", ["db check", "db check --json", "users list", "--help"])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from server.erpnext.address import base_url, host_header, tls_context
+from server.erpnext.address import base_url, host_header, shared_tls_context
 from server.erpnext.check import Checked, check_site, clock_finding, engine_line
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
@@ -121,7 +121,7 @@ class ErpNextEngine:
         self._refused = RefusedDoctypes()
         self._now = now
         self._clock_ahead: timedelta | None = None
-        context = tls_context(self._base, ca_file)
+        context = shared_tls_context(self._base, ca_file)
         self._client = self._new_client(max_connections, context, transport)
         # Of its own, so that an outage is never read into a queue of ours.
         self._prober = self._new_client(_PROBER_CONNECTIONS, context, transport)

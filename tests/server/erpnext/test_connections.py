@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -62,23 +63,45 @@ async def test_a_private_authority_is_trusted_only_where_it_is_named(tmp_path: P
     await until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        stranger = ErpNextEngine(url=f"https://localhost:{port}", credentials=credentials())
-        with pytest.raises(EngineError) as caught:
-            await stranger.send(_UOM)
-        assert caught.value.code == Code.ENGINE_UNREACHABLE
-        assert "certificate" in caught.value.message
-        await stranger.close()
-
         friend = ErpNextEngine(
             url=f"https://localhost:{port}",
             credentials=credentials(),
             ca_file=tmp_path / "ca.pem",
         )
         assert (await friend.send(_UOM)).data["name"] == "Nos"
+        # Beside the one who trusts it: what sites share is not more than what each may trust.
+        stranger = ErpNextEngine(url=f"https://localhost:{port}", credentials=credentials())
+        with pytest.raises(EngineError) as caught:
+            await stranger.send(_UOM)
+        assert caught.value.code == Code.ENGINE_UNREACHABLE
+        assert "certificate" in caught.value.message
+        await stranger.close()
         await friend.close()
     finally:
         server.should_exit = True
         await serving
+
+
+async def test_many_sites_load_the_public_authorities_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fifty of them would keep a start waiting for seconds."""
+    loads: list[ssl.SSLContext] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *arguments: Any, **named: Any) -> None:
+        loads.append(context)
+        load(context, *arguments, **named)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    engines = [
+        ErpNextEngine(url=f"https://erp{number}.example.com", credentials=credentials())
+        for number in range(50)
+    ]
+    # Not once where a client of the test before is still in memory.
+    assert len(loads) <= 1
+    for engine in engines:
+        await engine.close()
 
 
 async def test_a_proxy_of_the_environment_is_used(

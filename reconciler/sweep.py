@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -32,7 +32,7 @@ from server.model.states import TenantState
 from server.store.operations import SweepOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import datetime
 
     from reconciler.drift import DriftCheck
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from server.store.database import Database
     from server.store.healing import HandedOver
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -163,14 +165,14 @@ class Sweeper:
             current.plans = await self._herds.plan(stuck, dry_run=dry_run)
             current.findings.extend(current.plans.findings)
             for seen in stuck:
-                await self._treat(current, seen)
+                await _whole(self._treat(current, seen))
         except BaseException:
             # Cut short or without a database: what was done shall be readable all the same.
             with suppress(StoreUnavailable):
                 await self._record(current)
             raise
-        recorded = await self._record(current)
-        recorded += await self._mark_called(current)
+        recorded = await _whole(self._record(current))
+        recorded += await _whole(self._mark_called(current))
         healed = 0
         if not dry_run:
             self._looked_at = current.started_at
@@ -220,7 +222,7 @@ class Sweeper:
                 if isinstance(seen, Unreadable):
                     self._note_error(current, seen.tenant_id, 0, seen.error)
                 elif failure_of(seen) is None:
-                    await self._treat(current, seen)
+                    await _whole(self._treat(current, seen))
                 else:
                     stuck.append(seen)
         return stuck
@@ -415,6 +417,23 @@ class Sweeper:
         if len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered.update(found.id for found in findings)
+
+
+async def _whole(work: Coroutine[Any, Any, T]) -> T:
+    """Let a part of a sweep end that has begun, also where the sweep is cut meanwhile.
+
+    Else an order that was given is in no finding: its answer, or the record of it, was cut off.
+
+    Raises:
+        CancelledError: when the part has ended, if the sweep was cut.
+        Exception: what the part raises.
+    """
+    part = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(part)
+    except asyncio.CancelledError:
+        await asyncio.gather(part, return_exceptions=True)
+        raise
 
 
 def _shared(seen: Observation, finding: Finding) -> Failure | None:

@@ -12,6 +12,7 @@ from reconciler.judge import judge
 from reconciler.remedies import RemedyOutcome
 from server.errors import StoreUnavailable
 from server.model.states import TenantState
+from server.store.operations import SweepOperation, TenantOperation
 from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT, moving, of_its_own
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.observation import Observation
     from server.model.records import Record
     from server.store.found import SweepMark
+    from server.store.operations import Operation, Outcome
     from tests.reconciler.scene import Scene
 
 
@@ -204,6 +206,34 @@ async def test_a_sweep_that_is_cut_short_records_what_it_did(
         await scene.sweeper().sweep()
 
     assert [row["outcome"] for row in await scene.findings(ids[0])] == ["ORDERED"]
+
+
+@pytest.mark.parametrize("held_up", [TenantOperation, SweepOperation])
+async def test_a_sweep_that_is_cut_while_it_orders_or_records_tells_of_each_order(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, held_up: type[Operation]
+) -> None:
+    tenant_id = await scene.stopped("Kijani Stores", PASSING)
+    submit, reached, go_on = scene.database.submit, asyncio.Event(), asyncio.Event()
+
+    async def held(operation: Operation) -> Outcome:
+        # The order is durable, and its answer on the way; of the record nothing is written yet.
+        outcome = await submit(operation) if isinstance(operation, TenantOperation) else None
+        if isinstance(operation, held_up):
+            reached.set()
+            await go_on.wait()
+        return outcome or await submit(operation)
+
+    monkeypatch.setattr(scene.database, "submit", held)
+    sweep = asyncio.create_task(scene.sweeper().sweep())
+    await reached.wait()
+    sweep.cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await sweep
+
+    assert [row["outcome"] for row in await scene.findings(tenant_id)] == ["ORDERED"]
 
 
 async def test_a_sweep_says_that_the_store_cannot_be_read(

@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 # Processes that share the tests: more than cores, as each waits a third of its time.
-WORKERS ?= 4
+WORKERS ?= 3
 # What is compiled once is kept: the tests start some hundred processes.
 unexport PYTHONDONTWRITEBYTECODE
 

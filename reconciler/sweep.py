@@ -432,7 +432,10 @@ async def _whole(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(part)
     except asyncio.CancelledError:
-        await asyncio.gather(part, return_exceptions=True)
+        (met,) = await asyncio.gather(part, return_exceptions=True)
+        if isinstance(met, Exception):
+            # The sweep is over all the same; its log is the only one to be told.
+            _log.warning("sweep.failed", error=f"{type(met).__name__}: {met}")
         raise
 
 

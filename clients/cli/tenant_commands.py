@@ -15,7 +15,7 @@ commands = typer.Typer(rich_markup_mode=None)
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_SECONDS = 10.0
 _MAX_INT64 = 2**63 - 1
-_DAY_OF_SECONDS = 86_400
+LONGEST_TIMEOUT_SECONDS = 86_400
 # Targets that gRPC resolves in its own way, without a port at the end.
 _SCHEMES = ("unix:", "unix-abstract:", "vsock:", "dns:", "ipv4:", "ipv6:", "xds:")
 
@@ -42,7 +42,7 @@ Timeout = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=0.1,
-        max=_DAY_OF_SECONDS,
+        max=LONGEST_TIMEOUT_SECONDS,
         help="Longest time to wait for an answer, in seconds.",
     ),
 ]

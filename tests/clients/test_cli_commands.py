@@ -256,6 +256,22 @@ async def test_client_commands_import_neither_the_server_nor_sqlalchemy(server: 
     assert result.err == "True 0 []\n"
 
 
+async def test_a_command_does_not_look_for_garbage_among_what_it_imports(server: Serving) -> None:
+    probe = (
+        "import gc, sys\n"
+        "seen = []\n"
+        "gc.callbacks.append(lambda phase, what: seen.append(what['generation']))\n"
+        "from clients import cli\n"
+        f"sys.argv[1:] = ['status', {TENANT!r}, '--json', '--address', {server.address!r}]\n"
+        "try:\n"
+        "    cli.main()\n"
+        "finally:\n"
+        "    print([each for each in seen if each], file=sys.stderr)\n"
+    )
+    result = await run_python(probe)
+    assert (result.code, result.err) == (0, "[]\n")
+
+
 async def test_a_token_of_the_environment_is_said_to_be_the_one_that_is_refused(
     service: FakeService, server: Serving
 ) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal_column, or_, select
+from sqlalchemy import func, literal, literal_column, select, tuple_, union
 
 from server.model.findings import FindingSeen, SweepSeen
 from server.store import values
@@ -14,13 +15,16 @@ from server.store.snapshot import snapshot
 from server.store.tables import FINDINGS, SWEEPS, TENANTS
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 # Findings taken at a time on the event loop: some milliseconds.
 _AT_A_TIME = 100
+# By how much a clock is set while a sweep is under way.
+_CLOCK_SET = timedelta(hours=1)
+_FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class HealingHistory:
@@ -31,25 +35,13 @@ class HealingHistory:
 
     async def sweeps(self, *, after: tuple[datetime, str] | None, limit: int) -> list[SweepSeen]:
         """Return sweeps that found something, the latest first."""
-        query = select(SWEEPS)
+        # Their ids begin with the time at which they did.
+        query = select(SWEEPS).order_by(SWEEPS.c.id.desc()).limit(limit)
         if after is not None:
-            at, own_id = after
-            query = query.where(
-                or_(
-                    SWEEPS.c.started_at < at,
-                    and_(SWEEPS.c.started_at == at, SWEEPS.c.id < own_id),
-                )
-            )
-        query = query.order_by(SWEEPS.c.started_at.desc(), SWEEPS.c.id.desc()).limit(limit)
+            query = query.where(SWEEPS.c.id < after[1])
         async with snapshot(self._engine) as connection:
             page = (await connection.execute(query)).mappings().all()
-            # Of all at once: no index has the sweep of a finding, so that each would read them all.
-            new = (
-                select(FINDINGS.c.sweep_id, func.count())
-                .where(FINDINGS.c.sweep_id.in_([row["id"] for row in page]))
-                .group_by(FINDINGS.c.sweep_id)
-            )
-            found = {row[0]: row[1] for row in await connection.execute(new)}
+            found = {row[0]: row[1] for row in await connection.execute(_new_of(page))}
         return [
             SweepSeen(
                 id=row["id"],
@@ -76,13 +68,9 @@ class HealingHistory:
         """Return findings, the latest first."""
         query = _findings()
         if after is not None:
-            at, own_id = after
-            query = query.where(
-                or_(
-                    FINDINGS.c.found_at < at,
-                    and_(FINDINGS.c.found_at == at, FINDINGS.c.id < own_id),
-                )
-            )
+            # One range of an index, which an OR would not be: all later ones would be read.
+            at, own_id = literal(after[0], FINDINGS.c.found_at.type), after[1]
+            query = query.where(tuple_(FINDINGS.c.found_at, FINDINGS.c.id) < tuple_(at, own_id))
         if tenant_id:
             query = query.where(FINDINGS.c.tenant_id == tenant_id)
         if open_only:
@@ -98,11 +86,16 @@ class HealingHistory:
         self, begins_at: datetime, ends_at: datetime, *, limit: int
     ) -> list[FindingSeen]:
         """Return the findings of tenants that were found or ended in a period."""
-        found = and_(FINDINGS.c.found_at >= begins_at, FINDINGS.c.found_at < ends_at)
-        ended = and_(FINDINGS.c.ended_at >= begins_at, FINDINGS.c.ended_at < ends_at)
+        # Each by an index of its own, which an OR would not be.
+        then = union(
+            *(
+                select(FINDINGS.c.id).where(time >= begins_at, time < ends_at)
+                for time in (FINDINGS.c.found_at, FINDINGS.c.ended_at)
+            )
+        )
         query = (
             _findings()
-            .where(or_(found, ended), FINDINGS.c.cause != "HERD")
+            .where(FINDINGS.c.id.in_(then), FINDINGS.c.cause != "HERD")
             .order_by(FINDINGS.c.found_at.desc(), FINDINGS.c.id.desc())
             .limit(limit)
         )
@@ -120,6 +113,26 @@ class HealingHistory:
     async def _all(self, query: Any) -> list[RowMapping]:  # Any: a select
         async with snapshot(self._engine) as connection:
             return list((await connection.execute(query)).mappings().all())
+
+
+def _new_of(page: Sequence[RowMapping]) -> Any:  # Any: a select
+    """Count the findings of some sweeps.
+
+    No index has the sweep of a finding. It was made between the sweep's begin and end, by a
+    clock that may have been set meanwhile.
+    """
+    # A time that is none, or none of ours, is of a row that was changed by hand.
+    times = [row[name] or EPOCH for row in page for name in ("started_at", "finished_at")]
+    begin = max(min(times, default=EPOCH), EPOCH) - _CLOCK_SET
+    end = min(max(times, default=EPOCH), _FAR) + _CLOCK_SET
+    return (
+        select(FINDINGS.c.sweep_id, func.count())
+        .where(
+            FINDINGS.c.sweep_id.in_([row["id"] for row in page]),
+            FINDINGS.c.found_at.between(begin, end),
+        )
+        .group_by(FINDINGS.c.sweep_id)
+    )
 
 
 def _findings() -> Any:  # Any: a select

@@ -425,7 +425,8 @@ class Reads:
 
     async def sweeps(self, *, limit: int) -> list[dict[str, Any]]:
         """Return the latest sweeps that found something, newest first."""
-        query = select(SWEEPS).order_by(SWEEPS.c.started_at.desc()).limit(limit)
+        # Their ids begin with the time at which they did.
+        query = select(SWEEPS).order_by(SWEEPS.c.id.desc()).limit(limit)
         async with self._snapshot() as connection:
             return [dict(row) for row in await _all(connection, query)]
 

@@ -359,12 +359,27 @@ FINDINGS = Table(
     Column("ended_as", Text),
     Index("ix_findings_tenant_id", "tenant_id"),
     Index("ix_findings_found_at", "found_at"),
-    # What is not settled yet: few rows, whatever the number of findings.
+    # What is not settled yet: few rows, whatever the number of findings. In the order in which
+    # they are read: by another column SQLite takes the index above, and reads those that ended.
     Index(
         "ix_findings_open",
-        "tenant_id",
+        "found_at",
+        "id",
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index(
+        "ix_findings_ended_at",
+        "ended_at",
+        sqlite_where=text("ended_at IS NOT NULL"),
+        postgresql_where=text("ended_at IS NOT NULL"),
+    ),
+    # Those of a herd, also the ones that ended.
+    Index(
+        "ix_findings_herd_id",
+        "herd_id",
+        sqlite_where=text("herd_id IS NOT NULL"),
+        postgresql_where=text("herd_id IS NOT NULL"),
     ),
 )
 

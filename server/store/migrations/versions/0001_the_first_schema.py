@@ -98,10 +98,24 @@ def upgrade() -> None:
         batch_op.create_index("ix_findings_tenant_id", ["tenant_id"], unique=False)
         batch_op.create_index(
             "ix_findings_open",
-            ["tenant_id"],
+            ["found_at", "id"],
             unique=False,
             sqlite_where=sa.text("ended_at IS NULL"),
             postgresql_where=sa.text("ended_at IS NULL"),
+        )
+        batch_op.create_index(
+            "ix_findings_ended_at",
+            ["ended_at"],
+            unique=False,
+            sqlite_where=sa.text("ended_at IS NOT NULL"),
+            postgresql_where=sa.text("ended_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_findings_herd_id",
+            ["herd_id"],
+            unique=False,
+            sqlite_where=sa.text("herd_id IS NOT NULL"),
+            postgresql_where=sa.text("herd_id IS NOT NULL"),
         )
 
     op.create_table(

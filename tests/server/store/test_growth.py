@@ -1,0 +1,82 @@
+"""The work of reads does not follow what is over: counted, never timed, on both databases.
+
+A table that holds twenty times as much may cost a level of an index, and nothing else.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.store.database import Database
+from tests.server.store.growing import SITE, at, fill, tenant, work_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sqlalchemy import URL
+
+FEW, MANY = 300, 6000
+PERIOD = timedelta(days=7)
+Calls = dict[str, "Callable[[], Awaitable[object]]"]
+
+
+@pytest.fixture
+async def store(store_url: URL) -> AsyncIterator[Database]:
+    database = await Database.open(store_url)
+    yield database
+    await database.close()
+
+
+def calls_of(store: Database) -> Calls:
+    """Return what is asked again and again, or by people who wait."""
+    return {**findings_of(store)}
+
+
+def findings_of(store: Database) -> Calls:
+    healing, history = store.healing, store.healing_history
+
+    def listed(
+        after: int | None = None, *, of: str = "", open_only: bool = False
+    ) -> Callable[[], Awaitable[object]]:
+        return lambda: history.findings(
+            after=None if after is None else (at(after), f"finding {after:06}"),
+            limit=5,
+            tenant_id=of,
+            open_only=open_only,
+            person_only=False,
+            include_members=False,
+        )
+
+    async def came_through() -> object:
+        (herd,) = (await healing.herds(["f"])).values()
+        return await healing.came_through(herd, but_by="reconciler", limit=5)
+
+    return {
+        "newest findings": listed(),
+        "findings of long ago": listed(50),
+        "open findings": listed(open_only=True),
+        "open findings, a later page": listed(50, open_only=True),
+        "findings of a tenant": listed(of=tenant(5)),
+        "a report": lambda: history.findings_of(at(40), at(50), limit=100),
+        "newest sweeps": lambda: history.sweeps(after=None, limit=5),
+        "sweeps of long ago": lambda: history.sweeps(after=(at(50), "sweep 000050"), limit=5),
+        "findings whose tenants came to rest": healing.settled,
+        "open herds": healing.open_herds,
+        "who came through of a herd": came_through,
+        "drift after a run": lambda: store.drift.repaired(SITE, claimed=PERIOD, limit=2),
+        "open drift of a tenant": lambda: store.drift.open_drifts(tenant(5)),  # type: ignore[arg-type]  # a text
+    }
+
+
+async def test_the_work_of_reads_does_not_follow_what_is_over(store: Database) -> None:
+    calls = calls_of(store)
+    await fill(store, 0, FEW)
+    few = {name: await work_of(store, call) for name, call in calls.items()}
+    await fill(store, FEW, MANY)
+    many = {name: await work_of(store, call) for name, call in calls.items()}
+
+    grown = {name: (few[name], many[name]) for name in calls if many[name] > 2 * few[name] + 40}
+    assert grown == {}

@@ -13,6 +13,12 @@ OPEN_SITE = "coalesce(runs.site, '')"
 # The state of a tenant in such a form, for what begins at the few findings that are open: by an
 # index of states all finished tenants would be read to find theirs.
 STATE_OF_FOUND = "coalesce(tenants.state, '')"
+# Likewise for those few that are held: by the index of the unsettled all would be read that are
+# put off to a later look.
+UNSETTLED_OF_HELD = (
+    "coalesce(tenants.state, '')"
+    " NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+)
 UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
 HELD = "hold_reason IS NOT NULL"
 # A word of state that somebody wrote into the table: none of ours.

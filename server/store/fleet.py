@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, func, literal_column, select
 
 from server.model.states import AttemptOutcome
-from server.store.conditions import OPEN, OPEN_SITE, UNSETTLED
+from server.store.conditions import HELD, OPEN, OPEN_SITE, UNSETTLED_OF_HELD
 from server.store.snapshot import snapshot
 from server.store.tables import ATTEMPTS, RUNS, TENANTS
 
@@ -79,7 +79,7 @@ async def count_held(engine: AsyncEngine, site: str) -> int:
     query = (
         select(func.count())
         .select_from(TENANTS)
-        .where(literal_column(UNSETTLED), TENANTS.c.site == site, TENANTS.c.hold_since.is_not(None))
+        .where(literal_column(HELD), literal_column(UNSETTLED_OF_HELD), TENANTS.c.site == site)
     )
     async with snapshot(engine) as connection:
         return int((await connection.execute(query)).scalar_one())

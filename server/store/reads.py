@@ -32,7 +32,7 @@ from server.model.states import (
 )
 from server.store import values
 from server.store.claims import read_claims, read_shared_names, record_of
-from server.store.conditions import OPEN, UNSETTLED
+from server.store.conditions import HELD, OPEN, UNSETTLED, UNSETTLED_OF_HELD
 from server.store.due import living_workers, read_due
 from server.store.found import (
     Binding,
@@ -312,10 +312,10 @@ class Reads:
     ) -> list[str]:
         """Return Companies that are gone, of tenants of a site held for that since a time."""
         query = select(TENANTS.c.company_name).where(
-            literal_column(UNSETTLED),
+            literal_column(HELD),
+            literal_column(UNSETTLED_OF_HELD),
             TENANTS.c.site == site,
             TENANTS.c.error_code == "COMPANY_VANISHED",
-            TENANTS.c.hold_since.is_not(None),
         )
         if since is not None:
             query = query.where(TENANTS.c.hold_since > since)

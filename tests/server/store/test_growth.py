@@ -32,7 +32,7 @@ async def store(store_url: URL) -> AsyncIterator[Database]:
 
 def calls_of(store: Database) -> Calls:
     """Return what is asked again and again, or by people who wait."""
-    return {**findings_of(store)}
+    return {**findings_of(store), **of_sites(store)}
 
 
 def findings_of(store: Database) -> Calls:
@@ -68,6 +68,15 @@ def findings_of(store: Database) -> Calls:
         "who came through of a herd": came_through,
         "drift after a run": lambda: store.drift.repaired(SITE, claimed=PERIOD, limit=2),
         "open drift of a tenant": lambda: store.drift.open_drifts(tenant(5)),  # type: ignore[arg-type]  # a text
+    }
+
+
+def of_sites(store: Database) -> Calls:
+    vanished = store.reads.vanished_companies
+    return {
+        "held for a Company that is gone": lambda: vanished(SITE, since=None, limit=5),
+        "held for that since a while": lambda: vanished(SITE, since=at(0), limit=5),
+        "how many are held": lambda: store.held_tenants(SITE),
     }
 
 

@@ -25,7 +25,7 @@ from server.probing.subject import Subject, demand_readable, subject_of
 from server.probing.survey import DocumentSeen, Stand, StepLook, Survey, Whose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from server.model.blueprint import Blueprint
@@ -103,8 +103,7 @@ class Prober:
             )
         demand_readable(tenant)
         engine = self._engine(tenant.spec.engine_id)
-        elsewhere = await self._database.bound_abbreviations(engine.site, but_of=tenant_id)
-        return await self._look(engine, subject_of(claim, elsewhere))
+        return await self._look(engine, subject_of(claim, self._bound(engine, but_of=tenant_id)))
 
     async def spec(self, spec: TenantSpec) -> Survey:
         """Look for a tenant that nobody has started yet.
@@ -113,8 +112,8 @@ class Prober:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
         """
         engine = self._engine(spec.engine_id)
-        elsewhere = await self._database.bound_abbreviations(engine.site)
-        survey = await self._look(engine, Subject(spec=spec, bound_elsewhere=elsewhere))
+        subject = Subject(spec=spec, is_bound_elsewhere=self._bound(engine))
+        survey = await self._look(engine, subject)
         holder = await self._database.reads.bound_to(engine.site, spec.company_name)
         return survey if holder is None else _name_taken(survey, holder)
 
@@ -132,12 +131,11 @@ class Prober:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
         """
         engine = self._engine(spec.engine_id)
-        elsewhere = await self._database.bound_abbreviations(engine.site)
         subject = Subject(
             spec=spec,
             passed_company_step=passed_company_step,
             only_tenant_of_name=only_tenant_of_name,
-            bound_elsewhere=elsewhere,
+            is_bound_elsewhere=self._bound(engine),
         )
         return await self._look(engine, subject)
 
@@ -182,6 +180,16 @@ class Prober:
                 code="ENGINE_NOT_CONFIGURED",
             )
         return engine
+
+    def _bound(self, engine: Engine, *, but_of: str = "") -> Callable[[str], Awaitable[bool]]:
+        """Return what tells whether a tenant but this one has an abbreviation at the site."""
+
+        async def is_bound(abbreviation: str) -> bool:
+            # One by its key: all of a site's would be as many as it has tenants.
+            holder = await self._database.reads.bound_abbreviation(engine.site, abbreviation)
+            return holder is not None and holder.tenant_id != but_of
+
+        return is_bound
 
     async def _look(self, engine: Engine, subject: Subject) -> Survey:
         await self.check_gate(engine.site)

@@ -11,7 +11,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError
-from server.model.naming import fold_name
 from server.model.ownership import CompanyRecord, resource_key
 from server.model.states import ErrorClass
 from server.model.undo import Removal
@@ -117,7 +116,7 @@ class LookingContext:
 
     async def bind_abbreviation(self, abbreviation: str) -> bool:
         """Tell whether no other tenant of the site has it; nothing is stored."""
-        if fold_name(abbreviation) in self._subject.bound_elsewhere:
+        if await self._subject.is_bound_elsewhere(abbreviation):
             return False
         self._abbreviation = abbreviation
         return True

@@ -10,12 +10,18 @@ from server.model.ownership import resource_key
 from server.model.unreadable import SPEC_UNREADABLE, say_again, why_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from server.model.ownership import Resource
     from server.model.records import Tenant
     from server.model.spec import TenantSpec
     from server.store.claims import Claim
+
+    IsBound = Callable[[str], Awaitable[bool]]
+
+
+async def _to_nobody(_abbreviation: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +35,7 @@ class Subject:
         passed_company_step: Whether any record says that step_2 was passed.
         completed_once: Whether the tenant was ever COMPLETED.
         only_tenant_of_name: Whether no other tenant of the site has that company name.
-        bound_elsewhere: Folded abbreviations that other tenants of the site are bound to.
+        is_bound_elsewhere: Tells whether another tenant of the site is bound to an abbreviation.
         left_out: Steps that a person ordered to leave out, with his words: nothing of theirs
             is missing.
     """
@@ -40,11 +46,11 @@ class Subject:
     passed_company_step: bool = False
     completed_once: bool = False
     only_tenant_of_name: bool = True
-    bound_elsewhere: Collection[str] = frozenset()
+    is_bound_elsewhere: IsBound = _to_nobody
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def subject_of(claim: Claim, bound_elsewhere: Collection[str]) -> Subject:
+def subject_of(claim: Claim, is_bound_elsewhere: IsBound) -> Subject:
     """Return a tenant as its record has it."""
     tenant = claim.record.tenant
     return Subject(
@@ -54,7 +60,7 @@ def subject_of(claim: Claim, bound_elsewhere: Collection[str]) -> Subject:
         passed_company_step=claim.passed_step,
         completed_once=tenant.first_completed_at is not None,
         only_tenant_of_name=claim.only_tenant_of_name,
-        bound_elsewhere=bound_elsewhere,
+        is_bound_elsewhere=is_bound_elsewhere,
         left_out={step.key: step.note for step in claim.record.steps if step.left_out_by_person},
     )
 

@@ -1,4 +1,4 @@
-"""Which abbreviations and company names of a site are bound to tenants."""
+"""Which company names of a site are bound to tenants."""
 
 from __future__ import annotations
 
@@ -11,26 +11,6 @@ from server.store.tables import BINDINGS
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-
-async def read_bound(engine: AsyncEngine, site: str, *, but_of: str = "") -> frozenset[str]:
-    """Return the folded abbreviations of a site that tenants are bound to.
-
-    Args:
-        engine: Of the store.
-        site: The site.
-        but_of: A tenant whose own does not count, or "".
-
-    Raises:
-        StoreUnavailable: if the database can't be read now.
-    """
-    query = select(BINDINGS.c.abbreviation_fold).where(
-        BINDINGS.c.site == site,
-        BINDINGS.c.abbreviation_fold.is_not(None),
-        BINDINGS.c.tenant_id != but_of,
-    )
-    async with snapshot(engine) as connection:
-        return frozenset((await connection.execute(query)).scalars())
 
 
 async def read_bound_companies(engine: AsyncEngine, site: str) -> frozenset[str]:

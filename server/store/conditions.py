@@ -16,8 +16,7 @@ STATE_OF_FOUND = "coalesce(tenants.state, '')"
 # Likewise for those few that are held: by the index of the unsettled all would be read that are
 # put off to a later look.
 UNSETTLED_OF_HELD = (
-    "coalesce(tenants.state, '')"
-    " NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
+    "coalesce(tenants.state, '') NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
 )
 UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
 HELD = "hold_reason IS NOT NULL"

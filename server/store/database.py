@@ -17,7 +17,7 @@ from server.store import postgres, schema, sqlite
 from server.store.apply import apply
 from server.store.at_once import AtOnce
 from server.store.auditing import submit_with_trail, trail
-from server.store.bound import read_bound, read_bound_companies
+from server.store.bound import read_bound_companies
 from server.store.drift import DriftStore
 from server.store.driver_lock import DriverLock
 from server.store.failures import DRIVER_ERRORS, ConnectionLost, detail, refusals
@@ -182,10 +182,6 @@ class Database:
     async def held_tenants(self, site: str) -> int:
         """Return how many tenants of a site are held, of those that are not settled."""
         return await count_held(self._engine, site)
-
-    async def bound_abbreviations(self, site: str, *, but_of: str = "") -> frozenset[str]:
-        """Return the folded abbreviations that tenants of a site are bound to."""
-        return await read_bound(self._engine, site, but_of=but_of)
 
     async def bound_companies(self, site: str) -> frozenset[str]:
         """Return the folded company names of a site that tenants are bound to."""

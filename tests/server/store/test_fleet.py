@@ -93,12 +93,3 @@ async def test_on_sqlite_the_newest_runs_of_a_site_are_read_from_an_index(tmp_pa
     assert "ix_runs_site (site=?)" in steps
     assert "ix_attempts_run_id (run_id=?)" in steps
     assert "TEMP B-TREE" not in steps
-
-
-async def test_abbreviations_bound_on_a_site_are_known_but_ones_own(scene: Scene) -> None:
-    made = creation("One")
-    assert made.binding is not None
-    await scene.database.submit(replace(made, binding=replace(made.binding, abbreviation="ÓNE")))
-    assert await scene.database.bound_abbreviations(SITE) == {"one"}
-    assert not await scene.database.bound_abbreviations(SITE, but_of=made.tenant_id)
-    assert not await scene.database.bound_abbreviations("http://elsewhere")

@@ -11,10 +11,10 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, literal_column, select, update
 
 from server.errors import SettingsError, StoreUnavailable
-from server.model.states import OPEN_RUN_STATES
+from server.store.conditions import OPEN
 from server.store.tables import RUNS, TENANTS, WORKERS
 
 if TYPE_CHECKING:
@@ -95,6 +95,5 @@ def leap(connection: Connection) -> int:
 
 def with_open_runs(connection: Connection) -> list[str]:
     """Return the tenants that have an open run."""
-    states = sorted(state.value for state in OPEN_RUN_STATES)
-    query = select(RUNS.c.tenant_id).where(RUNS.c.state.in_(states)).distinct()
-    return sorted(connection.execute(query.order_by(RUNS.c.tenant_id)).scalars())
+    query = select(RUNS.c.tenant_id).where(literal_column(OPEN))
+    return sorted(set(connection.execute(query).scalars()))

@@ -7,6 +7,8 @@ bound one scans the table.
 from __future__ import annotations
 
 OPEN = "state IN ('QUEUED','RUNNING','WAITING')"
+# The same where other tables are read as well.
+OPEN_RUN = f"runs.{OPEN}"
 # The site of an open run, in a form that no index has: SQLite would else read all runs that the
 # site ever had, by the index of these, rather than the few that are open.
 OPEN_SITE = "coalesce(runs.site, '')"

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, literal_column, select
 
 from server.model.forecast import StepTime, Waiting
 from server.model.states import AttemptOutcome, StepState
+from server.store.conditions import OPEN_RUN
 from server.store.snapshot import snapshot
 from server.store.tables import ATTEMPTS, RUNS, STEPS
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _LATEST = 500
 # More than that wait only while an engine is away, and then there is no estimate.
 _MOST_WAITING = 2048
-# Literal, so that SQLite uses the partial index of open runs.
-_OPEN: ColumnElement[bool] = literal_column("runs.state IN ('QUEUED','RUNNING','WAITING')")
+_OPEN: ColumnElement[bool] = literal_column(OPEN_RUN)
 _SUCCESSES = (AttemptOutcome.APPLIED.value, AttemptOutcome.ADOPTED.value)
 _DONE = (StepState.COMPLETED.value, StepState.SKIPPED.value, StepState.FAILED.value)
 

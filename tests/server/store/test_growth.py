@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from server.store import backup, retention
 from server.store.database import Database
-from tests.server.store.growing import SITE, at, fill, tenant, work_of
+from tests.server.store.growing import NOON, SITE, at, fill, tenant, work_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Connection
 
 FEW, MANY = 300, 6000
 PERIOD = timedelta(days=7)
@@ -32,7 +33,7 @@ async def store(store_url: URL) -> AsyncIterator[Database]:
 
 def calls_of(store: Database) -> Calls:
     """Return what is asked again and again, or by people who wait."""
-    return {**findings_of(store), **of_sites(store)}
+    return {**findings_of(store), **of_sites(store), **kept_of(store)}
 
 
 def findings_of(store: Database) -> Calls:
@@ -77,6 +78,20 @@ def of_sites(store: Database) -> Calls:
         "held for a Company that is gone": lambda: vanished(SITE, since=None, limit=5),
         "held for that since a while": lambda: vanished(SITE, since=at(0), limit=5),
         "how many are held": lambda: store.held_tenants(SITE),
+    }
+
+
+def kept_of(store: Database) -> Calls:
+    at_once = store.in_transaction
+
+    def look_for_workers(connection: Connection) -> None:
+        with connection.begin_nested() as part:
+            assert connection.execute(retention._old_workers(NOON)(connection)).rowcount > 0
+            part.rollback()
+
+    return {
+        "workers of long ago": lambda: at_once(look_for_workers),
+        "open runs after a restore": lambda: at_once(backup.with_open_runs),
     }
 
 

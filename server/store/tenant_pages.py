@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal_column, or_, select, union_all
+from sqlalchemy import and_, false, func, literal_column, or_, select, union_all
 
 from server.model.states import TenantState
 from server.store import values
@@ -126,7 +126,12 @@ def _page(
 ) -> tuple[int, list[ListedTenant]]:
     fits = _fits(wanted)
     total = connection.execute(select(func.count()).select_from(TENANTS).where(*fits)).scalar_one()
-    newest = union_all(*(_newest(one, fits, skip + limit) for one in _by_state())).subquery()
+    if wanted.ids is not None:
+        # A person is a member of few tenants: all of them, in no order of an index.
+        parts = [select(TENANTS.c.id, TENANTS.c.created_at).where(*fits)]
+    else:
+        parts = [_newest(one, fits, skip + limit) for one in _by_state(wanted)]
+    newest = union_all(*parts).subquery()
     keys = (
         select(newest.c.id)
         .order_by(newest.c.created_at.desc(), newest.c.id.desc())
@@ -145,8 +150,13 @@ def _page(
     ]
 
 
-def _by_state() -> list[ColumnElement[bool]]:
-    return [*(TENANTS.c.state == state.value for state in TenantState), _UNKNOWN_STATE]
+def _by_state(wanted: TenantFilter) -> list[ColumnElement[bool]]:
+    """Return a range of the index for each state that fits: others would be read to their end."""
+    states = wanted.free | wanted.held
+    ranges: list[ColumnElement[bool]] = [TENANTS.c.state == state.value for state in sorted(states)]
+    if not _is_filtered(wanted):
+        return [*ranges, _UNKNOWN_STATE]
+    return ranges or [false()]
 
 
 def _newest(one: ColumnElement[bool], fits: list[Any], limit: int) -> Select[Any]:
@@ -160,20 +170,35 @@ def _newest(one: ColumnElement[bool], fits: list[Any], limit: int) -> Select[Any
     return select(newest.c.id, newest.c.created_at)
 
 
+def _column(wanted: TenantFilter, name: str) -> ColumnElement[str]:
+    """Return a column, where some ids are asked for in a form that no index has.
+
+    SQLite would else read the whole index of a state or an engine, and not these few.
+    """
+    column: ColumnElement[str] = TENANTS.c[name]
+    return column if wanted.ids is None else func.coalesce(column, "")
+
+
+def _is_filtered(wanted: TenantFilter) -> bool:
+    """Tell whether some states do not fit; then no word that is none of ours does."""
+    everything = frozenset(TenantState)
+    return wanted.free != everything or wanted.held != everything
+
+
 def _fits(wanted: TenantFilter) -> list[Any]:  # Any: SQL conditions of several types
     fits: list[Any] = []
-    everything = frozenset(TenantState)
-    if wanted.free != everything or wanted.held != everything:
+    if _is_filtered(wanted):
+        state = _column(wanted, "state")
         fits.append(
             or_(
-                and_(TENANTS.c.hold_reason.is_(None), TENANTS.c.state.in_(sorted(wanted.free))),
-                and_(TENANTS.c.hold_reason.is_not(None), TENANTS.c.state.in_(sorted(wanted.held))),
+                and_(TENANTS.c.hold_reason.is_(None), state.in_(sorted(wanted.free))),
+                and_(TENANTS.c.hold_reason.is_not(None), state.in_(sorted(wanted.held))),
             )
         )
     if wanted.at_site is not None:
         fits.append(TENANTS.c.site != "" if wanted.at_site else TENANTS.c.site == "")
     if wanted.engine_id is not None:
-        fits.append(TENANTS.c.engine_id == wanted.engine_id)
+        fits.append(_column(wanted, "engine_id") == wanted.engine_id)
     if wanted.ids is not None:
         fits.append(TENANTS.c.id.in_(list(wanted.ids)))
     return fits

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from server.model.states import TenantState
 from server.store import backup, retention
 from server.store.database import Database
+from server.store.tenant_pages import TenantFilter, TenantPages
 from tests.server.store.growing import NOON, SITE, at, fill, tenant, work_of
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ async def store(store_url: URL) -> AsyncIterator[Database]:
 
 def calls_of(store: Database) -> Calls:
     """Return what is asked again and again, or by people who wait."""
-    return {**findings_of(store), **of_sites(store), **kept_of(store)}
+    return {**findings_of(store), **of_sites(store), **old_lists_of(store), **kept_of(store)}
 
 
 def findings_of(store: Database) -> Calls:
@@ -78,6 +80,24 @@ def of_sites(store: Database) -> Calls:
         "held for a Company that is gone": lambda: vanished(SITE, since=None, limit=5),
         "held for that since a while": lambda: vanished(SITE, since=at(0), limit=5),
         "how many are held": lambda: store.held_tenants(SITE),
+    }
+
+
+def old_lists_of(store: Database) -> Calls:
+    pages = TenantPages(store)
+    ids = [tenant(number) for number in (2, 5, 13)]
+    done, partial = frozenset({TenantState.COMPLETED}), frozenset({TenantState.PARTIAL})
+
+    def listed(wanted: TenantFilter) -> Callable[[], Awaitable[object]]:
+        return lambda: pages.page(wanted, skip=0, limit=5)
+
+    return {
+        "old list of a member's": listed(TenantFilter(ids=ids)),
+        "old list of a member's, of a word": listed(
+            TenantFilter(ids=ids, free=done, held=frozenset())
+        ),
+        "old list of a member's, of an engine": listed(TenantFilter(ids=ids, engine_id="main")),
+        "old list of a word that few have": listed(TenantFilter(free=partial, held=frozenset())),
     }
 
 

@@ -6,7 +6,18 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, exists, func, not_, or_, select
+from sqlalchemy import (
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    type_coerce,
+    union_all,
+)
+from sqlalchemy.types import NullType
 
 from server.model.naming import fold_name
 from server.model.records import Record
@@ -139,37 +150,43 @@ def record_of(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMap
 async def _passed(
     connection: AsyncConnection, tenant_ids: Collection[str], step_key: str
 ) -> set[str]:
+    mine = and_(RUNS.c.tenant_id.in_(tenant_ids), await _of_this_life(connection, tenant_ids))
     by_run = select(RUNS.c.tenant_id).where(
-        RUNS.c.tenant_id.in_(tenant_ids),
-        _of_this_life(),
-        or_(RUNS.c.state.in_(_PASSED), RUNS.c.previous_state.in_(_PASSED)),
+        mine, or_(RUNS.c.state.in_(_PASSED), RUNS.c.previous_state.in_(_PASSED))
     )
     by_step = (
         select(RUNS.c.tenant_id)
         .join(STEPS, STEPS.c.run_id == RUNS.c.id)
+        .where(mine, STEPS.c.key == step_key, STEPS.c.state == StepState.COMPLETED.value)
+    )
+    return set((await connection.execute(union_all(by_run, by_step))).scalars())
+
+
+async def _of_this_life(
+    connection: AsyncConnection, tenant_ids: Collection[str]
+) -> ColumnElement[bool]:
+    """Leave out what tenants did before everything made for them was removed.
+
+    When that was is read once a tenant. Asked of each run, each would read all of its tenant's.
+    """
+    # As the database holds it: a damaged time, too, lies before or after another.
+    when = type_coerce(RUNS.c.created_at, NullType())
+    removals = (
+        select(RUNS.c.tenant_id, func.max(when))
         .where(
             RUNS.c.tenant_id.in_(tenant_ids),
-            _of_this_life(),
-            STEPS.c.key == step_key,
-            STEPS.c.state == StepState.COMPLETED.value,
+            RUNS.c.run_order == Order.DEPROVISION.value,
+            RUNS.c.state == RunState.COMPLETED.value,
         )
+        .group_by(RUNS.c.tenant_id)
     )
-    found: set[str] = set()
-    for query in (by_run, by_step):
-        found.update((await connection.execute(query)).scalars())
-    return found
-
-
-def _of_this_life() -> ColumnElement[bool]:
-    """Leave out what a tenant did before everything made for it was removed."""
-    removal = RUNS.alias("removal")
-    return not_(
-        exists().where(
-            removal.c.tenant_id == RUNS.c.tenant_id,
-            removal.c.run_order == Order.DEPROVISION.value,
-            removal.c.state == RunState.COMPLETED.value,
-            removal.c.created_at >= RUNS.c.created_at,
-        )
+    removed = {row[0]: row[1] for row in await connection.execute(removals)}
+    return and_(
+        true(),
+        *(
+            or_(RUNS.c.tenant_id != tenant_id, when > literal(at, NullType()))
+            for tenant_id, at in removed.items()
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from server.store.tables import (
     FINDINGS,
     HERDS,
     RUNS,
+    STEPS,
     SWEEPS,
     TENANTS,
     WORKERS,
@@ -67,6 +68,18 @@ async def fill(store: Database, first: int, last: int) -> None:
     if not store.is_sqlite:
         # As autovacuum does; nobody does it to an SQLite file.
         await store.in_transaction(lambda connection: connection.execute(text("ANALYZE")))
+
+
+async def more_runs(store: Database, count: int) -> None:
+    """Add runs of the first tenant, each of which passed its Company."""
+    runs = [_run(0) | {"id": f"older {number:06}", "state": "FAILED"} for number in range(count)]
+    steps = [_step(str(run["id"])) for run in runs]
+
+    def write(connection: Connection) -> None:
+        connection.execute(RUNS.insert(), runs)
+        connection.execute(STEPS.insert(), steps)
+
+    await store.in_transaction(write)
 
 
 async def work_of(store: Database, call: Callable[[], Awaitable[object]]) -> int:
@@ -165,6 +178,23 @@ def _run(number: int) -> dict[str, Any]:
         "options": "{}",
         "created_at": at(number),
         "finished_at": at(number),
+    }
+
+
+def _step(run_id: str) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "key": "step_2_company",
+        "tenant_id": tenant(0),
+        "position": 2,
+        "required": True,
+        "state": "COMPLETED",
+        "adopted": False,
+        "tries": 1,
+        "races": 0,
+        "losses": 0,
+        "outputs": "{}",
+        "note": "",
     }
 
 

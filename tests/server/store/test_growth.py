@@ -14,7 +14,7 @@ from server.model.states import TenantState
 from server.store import backup, retention
 from server.store.database import Database
 from server.store.tenant_pages import TenantFilter, TenantPages
-from tests.server.store.growing import NOON, SITE, at, fill, tenant, work_of
+from tests.server.store.growing import NOON, SITE, at, fill, more_runs, tenant, work_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -113,6 +113,21 @@ def kept_of(store: Database) -> Calls:
         "workers of long ago": lambda: at_once(look_for_workers),
         "open runs after a restore": lambda: at_once(backup.with_open_runs),
     }
+
+
+async def test_a_claim_reads_each_run_of_its_tenant_once(store: Database) -> None:
+    """A tenant that was tried for months has hundreds, and claims are read on the event loop."""
+
+    async def claimed() -> None:
+        claims = await store.reads.claims([tenant(0)], passed_step="step_2_company")
+        assert claims[tenant(0)].passed_step
+
+    await fill(store, 0, 1)
+    await more_runs(store, 600)
+    work = await work_of(store, claimed)
+
+    # Where each read all others: 3000 steps a run, or 20 pages.
+    assert work < 600 * (50 if store.is_sqlite else 10)
 
 
 async def test_the_work_of_reads_does_not_follow_what_is_over(store: Database) -> None:

@@ -21,13 +21,16 @@ from server.executor.quarantine import InQuarantine, may_be_out
 from server.executor.settling import free_slot_of_seen
 from server.executor.slots import COMING_SECONDS, LineIsLong
 from server.model.budget import Move, after_a_look, after_error
+from server.model.derive import closed_state
 from server.model.made_often import replace
+from server.model.records import Hold
 from server.model.states import (
     DONE_STEP_STATES,
     ErrorClass,
     GateState,
     RunState,
     StepState,
+    TenantState,
     WaitingCode,
 )
 
@@ -111,7 +114,21 @@ class Drive:
                 return pause
             if self._driven.run.state is not RunState.RUNNING:
                 return None
-        await self._journal.close()
+        return await self._close()
+
+    async def _close(self, hold: Hold | None = None) -> float | None:
+        """Close the run by what its steps came to; one that was cancelled meanwhile, as that.
+
+        A run that stopped short by itself would be driven on by the reconciler, against the
+        order of a person that was acknowledged while its last attempt was under way.
+        """
+        driven = self._driven
+        if closed_state(tuple(driven.steps.values())) is not TenantState.COMPLETED:
+            # Ordered a moment ago, this drive may not have heard of it.
+            driven.run = replace(driven.run, cancellation=await driven.cancellation())
+            if self.cancelling:
+                return await self._cancelled()
+        await self._journal.close(hold)
         return None
 
     async def interrupted(self) -> None:
@@ -281,10 +298,13 @@ class Drive:
         if following.move is Move.WAIT_ENGINE:
             return await self._after(kind, mishaps.asking(error))
         if following.move is Move.STOP:
-            await self._journal.failed(kind, error, following.counts)
+            self._journal.failed(kind, error, following.counts)
             if error.hold:
+                hold = Hold(reason=error.told, by="run", since=self._driven.now())
+                pause = await self._close(hold)
                 # What only a person may mend may be the whole site's trouble.
                 await self._gates.look(self._driven.tenant.site)
+                return pause
             return None
         await self._journal.again(kind, error, following)
         if following.pause_seconds <= COMING_SECONDS:

@@ -16,7 +16,7 @@ from server.model.derive import closed_state
 from server.model.identifiers import AttemptId, new_id
 from server.model.left_behind import in_words
 from server.model.made_often import replace
-from server.model.records import Attempt, Hold, WaitingFor
+from server.model.records import Attempt, WaitingFor
 from server.model.states import (
     DONE_STEP_STATES,
     AttemptOutcome,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.budget import Next
     from server.model.identifiers import WorkerId
+    from server.model.records import Hold
     from server.model.states import ErrorClass
     from server.model.step_context import EngineHealth, Found
 
@@ -188,9 +189,9 @@ class Journal:
         )
         await driven.write()
 
-    async def failed(self, kind: StepType, error: EngineError, counts: Counts) -> None:
-        """Collect that a step failed for good; closes the run only where a person must decide."""
-        driven, now = self._driven, self._driven.now()
+    def failed(self, kind: StepType, error: EngineError, counts: Counts) -> None:
+        """Collect that a step failed for good."""
+        driven = self._driven
         self._blame(kind, error, counts, StepState.FAILED)
         self.end_with(AttemptOutcome.FAILED, error)
         driven.say(
@@ -202,8 +203,6 @@ class Journal:
             code=error.code,
             error_class=error.error_class.value,
         )
-        if error.hold:
-            await self.close(hold=Hold(reason=error.told, by="run", since=now))
 
     def end_with(self, outcome: AttemptOutcome, error: EngineError) -> None:
         """End the attempt under way with an error; written with the next write."""

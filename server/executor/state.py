@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from server.model.blueprint import Blueprint, StepType
     from server.model.ownership import Resource
-    from server.model.records import Attempt, Run, Step, Tenant
+    from server.model.records import Attempt, Cancellation, Run, Step, Tenant
     from server.store.database import Database
     from server.store.operations import Outcome, ResourceRow
 
@@ -138,6 +138,10 @@ class DrivenRun:
         if gate is None or gate.slot_tenant_id != self.tenant.id:
             return None
         return gate.slot_until(self.now())
+
+    async def cancellation(self) -> Cancellation | None:
+        """Return who ordered the run to stop, as the database has it now; None if nobody."""
+        return (await self._database.reads.cancellations([self.run.id])).get(self.run.id)
 
     async def holds_slot(self) -> bool:
         """Tell whether a request of this tenant was left out when its answer was lost."""

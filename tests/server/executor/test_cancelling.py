@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from server.commands import OrderTerms
 from server.erpnext.requests import make
 from server.erpnext.steps import step_2_company
 from server.errors import EngineError
 from server.executor import cancelling, context
+from server.executor.executor import Executor
 from server.executor.slots import SEATS
 from server.model.actor import LOCAL
 from server.model.budget import Pacing
@@ -19,8 +22,6 @@ from server.store.columns import time_text
 from tests.server.executor.scene import TILL, WHOLE, draft_of_till, now
 
 if TYPE_CHECKING:
-    import pytest
-
     from server.model.identifiers import TenantId
     from server.model.step_context import Answer, Request
     from tests.server.executor.scene import Shop
@@ -228,6 +229,45 @@ async def test_nothing_is_closed_while_the_engine_cant_be_asked(
     assert "Warehouse 'Main Store - KS'" in await told(shop, tenant)
 
 
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_run_that_fails_after_the_order_is_cancelled_and_not_driven_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    """The order was acknowledged: a run that stops by itself would be driven on by a sweep."""
+    if not heard:
+        # As where another process took the order a moment ago.
+        monkeypatch.setattr(Executor, "_pass_on_cancellations", _deaf)
+    entry = ("POST", "Company")
+    before = shop.site.arrivals(*entry)
+    await shop.faults({"method": entry[0], "doctype": entry[1], "status": 417, "hang_seconds": 60})
+    tenant = await shop.order(NAME)
+    await shop.site.arrived(*entry, before + 1)
+    await cancel(shop, tenant)
+    shop.site.hurry()
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    assert "Reason: the customer left" in await told(shop, tenant)
+    record = await shop.record(tenant)
+    assert record.run is not None
+    assert record.run.state is RunState.CANCELLED
+
+
+async def test_a_run_that_is_held_after_the_order_is_cancelled(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    shop.site.site.remove(shop.site.site.require("Company", NAME))
+    entry = ("GET", "Company")
+    await shop.faults({"method": entry[0], "doctype": entry[1], "hang_seconds": 60})
+    before = shop.site.arrivals(*entry)
+    await shop.again(tenant)
+    await shop.site.arrived(*entry, before + 1)
+    await cancel(shop, tenant)
+    shop.site.hurry()
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    # Driven on, it comes to the same word of a person's again.
+    await shop.proceed(tenant)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    assert (await shop.record(tenant)).tenant.hold is not None
+
+
 async def test_a_removal_can_be_stopped_half_way_and_gone_on_with(shop: Shop) -> None:
     tenant = await shop.completed(NAME)
     before = shop.site.arrivals("DELETE", "Customer")
@@ -245,6 +285,10 @@ async def test_a_removal_can_be_stopped_half_way_and_gone_on_with(shop: Shop) ->
     run = (await shop.record(tenant)).run
     assert run is not None
     assert run.state is RunState.COMPLETED
+
+
+async def _deaf(_executor: Executor) -> None:
+    """Hear of no order."""
 
 
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:

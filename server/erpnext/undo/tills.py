@@ -33,23 +33,23 @@ class Tills:
     async def probe(self, context: StepContext) -> Found:
         """Look for ours, and for those that others made at our profile."""
         removal = context.removal
-        ours = removal.ours(_DOCTYPE)
-        known = {fold_name(each.name) for each in (*ours, *removal.kept(_DOCTYPE))}
-        others = [
-            text(row, "name")
-            for row in await _at_our_profiles(context)
-            if fold_name(text(row, "name")) not in known
-        ]
+        others = await tills_of_others(context)
         if others:
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            # In a Company that is not ours that option deletes nothing.
+            way = (
+                ", or have ERPNext delete all transactions: provisioner deprovision TENANT "
+                "--delete-transactions"
+                if removal.company_is_ours(context.spec.company_name)
+                else ", then: provisioner deprovision TENANT"
+            )
             raise conflict(
                 Code.TILLS_OF_OTHERS,
                 f"{len(others)} POS Opening Entries at the tenant's POS Profile were made by "
-                f"people: {', '.join(others[:_NAMED])}{more}. Cancel and delete them in ERPNext, "
-                "or have ERPNext delete all transactions: provisioner deprovision TENANT "
-                "--delete-transactions",
+                f"people: {', '.join(others[:_NAMED])}{more}. Cancel and delete them in ERPNext"
+                f"{way}",
             )
-        return found_after(await look_for(context, ours), removal.kept(_DOCTYPE))
+        return found_after(await look_for(context, removal.ours(_DOCTYPE)), removal.kept(_DOCTYPE))
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Cancel what is submitted, delete all."""
@@ -62,6 +62,15 @@ class Tills:
                     cancel(_DOCTYPE, name, removing.REMOVE_SECONDS),
                 )
             await remove(context, _DOCTYPE, name)
+
+
+async def tills_of_others(context: StepContext) -> list[str]:
+    """Return the opening entries at our POS Profile that are not on record."""
+    removal = context.removal
+    on_record = (*removal.ours(_DOCTYPE), *removal.kept(_DOCTYPE))
+    known = {fold_name(each.name) for each in on_record}
+    names = [text(row, "name") for row in await _at_our_profiles(context)]
+    return [name for name in names if fold_name(name) not in known]
 
 
 async def _at_our_profiles(context: StepContext) -> list[JsonObject]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.requests import change, make, resource_path, rows
 from server.erpnext.seeing import conflict, rows_of, text
+from server.erpnext.undo.tills import tills_of_others
 from server.erpnext.undo.trade import has_ledger_entries, has_sold
 from server.model.difference import Difference
 from server.model.step_context import Found, Intent, Request
@@ -39,7 +40,12 @@ class Transactions:
         removal = context.removal
         if not removal.options.delete_transactions or not removal.company_is_ours(company):
             return Found(done=True)
-        left = await has_ledger_entries(context, company) or await has_sold(context, company)
+        left = (
+            await has_ledger_entries(context, company)
+            or await has_sold(context, company)
+            # Of a till that was opened and sold nothing there is neither.
+            or bool(await tills_of_others(context))
+        )
         open_one = await _open_record(context, company)
         if not left and open_one is None:
             return Found(done=True)

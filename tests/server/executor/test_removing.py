@@ -190,8 +190,8 @@ async def test_ordered_to_the_engine_deletes_transactions_first(shop: Shop) -> N
     assert not held.get("GL Entry")
 
 
-async def test_a_till_that_a_person_opened_stops_the_removal(shop: Shop) -> None:
-    tenant = await shop.completed(NAME)
+async def open_by_hand(shop: Shop) -> None:
+    """Open one more till at the tenant's POS Profile, as people do each day."""
     body = {
         "name": "POS-OPE-BY-HAND",
         "period_start_date": "2026-11-23 08:00:00",
@@ -202,11 +202,43 @@ async def test_a_till_that_a_person_opened_stops_the_removal(shop: Shop) -> None
         "balance_details": [{"mode_of_payment": "Cash", "opening_amount": 0}],
     }
     await shop.store.engine.send(make("POS Opening Entry", "POS-OPE-BY-HAND", body))
+
+
+async def test_a_till_that_a_person_opened_stops_the_removal(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    await open_by_hand(shop)
     before = await shop.documents()
     await shop.remove(tenant)
     assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
     assert await codes(shop, tenant) == ["TILLS_OF_OTHERS"]
     assert await shop.documents() == before
+    await shop.store.engine.send(delete("POS Opening Entry", "POS-OPE-BY-HAND"))
+    await removed(shop, tenant)
+
+
+async def test_tills_that_sold_nothing_go_with_the_transactions(shop: Shop) -> None:
+    """As the refusal says; nothing was booked, so the ledger does not tell of them."""
+    tenant = await shop.completed(NAME)
+    await open_by_hand(shop)
+    await shop.remove(tenant)
+    await shop.rest(tenant)
+    (failed,) = [step for step in (await shop.record(tenant)).steps if step.error_code]
+    assert f"provisioner deprovision {tenant} --delete-transactions" in str(failed.error_message)
+    await removed(shop, tenant, delete_transactions=True)
+    assert set(await made_by_tenant(shop)) == {"Transaction Deletion Record"}
+
+
+async def test_tills_in_a_company_that_is_not_ours_are_only_for_people_to_delete(
+    shop: Shop,
+) -> None:
+    tenant = await shop.completed(NAME)
+    shop.sql("UPDATE resources SET state = 'ADOPTED' WHERE doctype = 'Company'")
+    await open_by_hand(shop)
+    await shop.remove(tenant, delete_transactions=True)
+    await shop.rest(tenant)
+    (failed,) = [step for step in (await shop.record(tenant)).steps if step.error_code]
+    assert str(failed.error_code) == "TILLS_OF_OTHERS"
+    assert "--delete-transactions" not in str(failed.error_message)
     await shop.store.engine.send(delete("POS Opening Entry", "POS-OPE-BY-HAND"))
     await removed(shop, tenant)
 

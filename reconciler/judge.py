@@ -118,7 +118,11 @@ def _judge_at_rest(seen: Observation) -> Judgement:
 def _judge_in_motion(seen: Observation) -> Judgement:
     """Never move it; say so where nobody seems to."""
     findings = list(_difference(seen, Severity.MAY_CLEAR))
-    if not seen.record_lost and _is_abandoned(seen) and not _is_queueing(seen):
+    if not seen.engine_configured and _is_abandoned(seen):
+        # Workers that live do not help: none of them asks for runs of that site.
+        severity = Severity.PERSON if seen.other_site else Severity.MAY_CLEAR
+        findings.append(_finding(seen, Cause.ENGINE_NOT_CONFIGURED, severity, _why_no_engine(seen)))
+    elif not seen.record_lost and _is_abandoned(seen) and not _is_queueing(seen):
         findings.append(
             _finding(
                 seen,
@@ -222,9 +226,7 @@ def _move(seen: Observation, verdict: Verdict, *findings: Finding) -> Judgement:
 def _engine_waits(seen: Observation, reason: Finding) -> Finding | None:
     if not seen.engine_configured:
         cause, severity = Cause.ENGINE_NOT_CONFIGURED, Severity.PERSON
-        message = (
-            "Its engine is not configured here. Add it to PROVISIONER_ENGINES_FILE and start again."
-        )
+        message = _why_no_engine(seen)
     elif seen.gate is not GateState.UP:
         cause, severity = Cause.ENGINE_NOT_UP, Severity.MAY_CLEAR
         message = f"It shall be driven on once its engine takes work; the gate is {seen.gate}."
@@ -232,6 +234,12 @@ def _engine_waits(seen: Observation, reason: Finding) -> Finding | None:
         return None
     finding = _finding(seen, cause, severity, f"{message} {reason.message}")
     return replace(finding, evidence={**finding.evidence, "underlying": reason.cause.value})
+
+
+def _why_no_engine(seen: Observation) -> str:
+    if seen.other_site:
+        return seen.other_site
+    return "Its engine is not configured here. Add it to PROVISIONER_ENGINES_FILE and start again."
 
 
 def _due_at(seen: Observation, verdict: Verdict) -> datetime:

@@ -66,7 +66,9 @@ class Observation:
         run_lost: Whether the tenant names a run that is not there.
         look_at: `NEVER` where a person was called and nothing has changed since.
         stuck_since: When the tenant last changed.
-        engine_configured: Whether this process knows the tenant's engine.
+        engine_configured: Whether this process knows the tenant's engine, and that is the site
+            of the tenant.
+        other_site: Why it is not, where the engine is known; else "".
         workers_alive: Whether any worker was seen alive: then a run that is queued
             waits its turn.
         hold_by: Who holds it; "" where nobody does, or it is not known.
@@ -101,6 +103,7 @@ class Observation:
     hold_reason: str = ""
     hold_since: datetime | None = None
     mended_at: datetime | None = None
+    other_site: str = ""
 
     @property
     def stopped_at(self) -> datetime:

@@ -19,6 +19,7 @@ from reconciler.observation import FailedStep, LastRun, Observation
 from server.errors import StoreUnavailable
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
 from server.model.derive import derive
+from server.model.elsewhere import why_other_site
 from server.model.identifiers import TenantId
 from server.model.states import OPEN_RUN_STATES, GateState, RunState, StepState
 
@@ -163,6 +164,7 @@ class Observer:
         blueprint = entry.blueprint if entry else _blueprint_of(run)
         step_types = blueprint_of(run, blueprint).steps_for(tenant.spec)
         gate = scene.gates.get(tenant.site)
+        other_site = "" if entry is None else why_other_site(tenant, entry.site)
         return Observation(
             tenant_id=tenant.id,
             revision=tenant.revision,
@@ -187,7 +189,8 @@ class Observer:
             healed_at=tenant.healed_at,
             first_completed_at=tenant.first_completed_at,
             stuck_since=tenant.updated_at,
-            engine_configured=entry is not None,
+            engine_configured=entry is not None and not other_site,
+            other_site=other_site,
             gate=GateState.UP if gate is None else gate.state,
             gate_since=None if gate is None else gate.since_by(scene.now),
             workers_alive=bool(self._living),

@@ -68,6 +68,18 @@ def situations() -> list[Situation]:
         ),
         ("run queued, its turn has not come", _moving(RunState.QUEUED, workers_alive=True)),
         ("run queued, no worker lives", _moving(RunState.QUEUED)),
+        (
+            "run queued for long, its engine is not configured here",
+            replace(_moving(RunState.QUEUED, workers_alive=True), engine_configured=False),
+        ),
+        (
+            "run queued for long, its engine is another site here than its row names",
+            replace(
+                _moving(RunState.QUEUED, workers_alive=True),
+                engine_configured=False,
+                other_site="Said.",
+            ),
+        ),
         ("run under way, its worker lives", _moving(RunState.RUNNING, worker_alive=True)),
         ("run under way, its worker is dead for three leases", _moving(RunState.RUNNING)),
         (

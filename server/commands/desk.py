@@ -24,6 +24,7 @@ from server.model.elsewhere import (
     is_elsewhere,
     start_here,
     why_nothing_moves,
+    why_other_site,
 )
 from server.model.states import TenantState
 from server.store.operations import (
@@ -151,6 +152,12 @@ class OrderDesk:
                 code=ENGINE_ELSEWHERE,
             )
         if entry is not None:
+            if other := why_other_site(record.tenant, entry.site):
+                # Its run would wait for a worker for ever.
+                raise Refused(
+                    f"Tenant {record.tenant.id} can't be moved. {other}",
+                    code="ENGINE_NOT_CONFIGURED",
+                )
             return entry
         raise Refused(
             f"Engine {engine_id!r} of tenant {record.tenant.id} is not configured here. Add "

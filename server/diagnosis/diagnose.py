@@ -55,7 +55,9 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
     if is_elsewhere(picture.status.tenant):
         return [_elsewhere(picture)]
     # A finished tenant waits for no site; where its engine is not known, no order reaches it.
-    at_rest = state is TenantState.COMPLETED and picture.engine_configured
+    at_rest = (
+        state is TenantState.COMPLETED and picture.engine_configured and not picture.other_site
+    )
     site = [] if at_rest else _of_the_site(picture)
     own = [*_of_the_state(picture, state)]
     if picture.status.tenant.spec_damage and all(each.code != SPEC_UNREADABLE for each in own):
@@ -140,6 +142,18 @@ def _of_the_site(picture: Picture) -> list[DiagnosedCause]:
                 evidence=(Evidence(source="tenants", fact=f"engine_id is {engine_id!r}"),),
                 remedy=remedies.nothing(
                     f"Add [engines.{engine_id}] to PROVISIONER_ENGINES_FILE and start again."
+                ),
+            )
+        ]
+    if picture.other_site:
+        return [
+            DiagnosedCause(
+                code="ENGINE_NOT_CONFIGURED",
+                severity=Severity.PERSON,
+                message=picture.other_site,
+                evidence=(Evidence(source="tenants", fact=f"site is {tenant.site!r}"),),
+                remedy=remedies.nothing(
+                    "Set the engine's address back and start again, or correct the rows."
                 ),
             )
         ]

@@ -13,6 +13,7 @@ from server.diagnosis.picture import Asked, EngineLook, Picture
 from server.errors import EngineError, ProvisionerError
 from server.model.actor import Right
 from server.model.blueprint import BLUEPRINTS, ERPNEXT
+from server.model.elsewhere import why_other_site
 from server.model.states import TenantState
 from server.queries import status_of
 from server.validation import validate_tenant_id
@@ -89,7 +90,9 @@ class Diagnoser:
         if stored is None:
             raise unknown_tenant(checked)
         record = stored.live.record
-        configured = record.tenant.spec.engine_id in self._engines
+        entry = self._engines.get(record.tenant.spec.engine_id)
+        configured = entry is not None
+        other_site = "" if entry is None else why_other_site(record.tenant, entry.site)
         step_types = self._blueprint(record).steps_for(record.tenant.spec)
         status = status_of(stored.live, step_types, now, self._lease_seconds)
         if status.standing.state is TenantState.DEPROVISIONED:
@@ -97,6 +100,8 @@ class Diagnoser:
             unasked = "nothing there is this tenant's any more"
         elif not ask_engine:
             unasked = "by request"
+        elif other_site:
+            unasked = "it is another site than the tenant's"
         else:
             unasked = "" if configured and self._probe_all else "it can't be asked from here"
         engine = await self._ask(checked, unasked)
@@ -110,6 +115,7 @@ class Diagnoser:
                 lease_seconds=self._lease_seconds,
                 now=now,
                 names_others=actor.scope is None,
+                other_site=other_site,
             )
         )
 

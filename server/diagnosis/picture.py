@@ -69,6 +69,8 @@ class Picture:
     """One tenant at one moment, from all sides.
 
     Attributes:
+        engine_configured: Whether this server knows the tenant's engine.
+        other_site: Why no worker takes the tenant up though it does; else "".
         names_others: Whether who asks may know of other tenants.
     """
 
@@ -80,3 +82,4 @@ class Picture:
     lease_seconds: float
     now: datetime
     names_others: bool = True
+    other_site: str = ""

@@ -1,4 +1,4 @@
-"""Tenants that an old client registered for another kind of engine: no run here moves them."""
+"""Tenants that no worker here can drive: of another kind of engine, or of another site."""
 
 from __future__ import annotations
 
@@ -24,6 +24,27 @@ def why_nothing_moves(tenant: Tenant) -> str:
         f"It was registered for an engine of kind {tenant.spec.engine_id!r}, where this service "
         "makes nothing: no order moves it. To have the company on an engine of this service, "
         "start it there as another tenant"
+    )
+
+
+def why_other_site(tenant: Tenant, site: str) -> str:
+    """Say why no worker takes a tenant up though its engine is configured.
+
+    Args:
+        tenant: Where it lives is the site that its row names.
+        site: The site that its engine is here.
+
+    Returns:
+        What is wrong and what to do; "" where its row names that site, or none.
+    """
+    if tenant.site in {site, ""}:
+        return ""
+    return (
+        f"Its row names the site {tenant.site!r}, and engine {tenant.spec.engine_id!r} is the "
+        f"site {site!r} here, so no worker takes it up. Was the engine's address changed, set it "
+        "back in PROVISIONER_ENGINES_FILE and start again. Is it the same site at another "
+        'address, or was the row damaged, correct the rows by SQL: see "Another address" in '
+        "docs/operations.md."
     )
 
 

@@ -221,11 +221,22 @@ class Sweeper:
                 current.observed += 1
                 if isinstance(seen, Unreadable):
                     self._note_error(current, seen.tenant_id, 0, seen.error)
-                elif failure_of(seen) is None:
-                    await _whole(self._treat(current, seen))
                 else:
-                    stuck.append(seen)
+                    await self._sort(current, seen, stuck)
         return stuck
+
+    async def _sort(self, current: _Pass, seen: Observation, stuck: list[Observation]) -> None:
+        """Put a tenant with those that stand still, or treat it; note one that can't be told."""
+        try:
+            stands_still = failure_of(seen) is not None
+        except Exception as error:  # noqa: BLE001 - one poisoned tenant must not stop the sweep
+            said = f"{type(error).__name__}: {error}"
+            self._note_error(current, seen.tenant_id, seen.revision, said)
+            return
+        if stands_still:
+            stuck.append(seen)
+        else:
+            await _whole(self._treat(current, seen))
 
     async def _treat(self, current: _Pass, seen: Observation) -> None:
         """Judge one tenant and act; whatever it throws is its own finding."""

@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 from server.errors import StoreUnavailable
 from server.store.failures import DRIVER_ERRORS, detail
 from server.store.snapshot import snapshot
+from server.store.sqlite import read_any_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,6 +38,7 @@ class AtOnce:
             poolclass=StaticPool,
             connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
         )
+        read_any_text(self._engine)
         self._otherwise = otherwise
         self._connection: Connection | None = None
         self._in_use = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,44 @@ class UtcTime(TypeDecorator[datetime]):
             return value.astimezone(UTC)
         try:
             read = datetime.fromisoformat(str(value))
-        except ValueError:
+            return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+        except (ValueError, OverflowError):
+            # No time, or one whose hour in UTC lies before the year 1 or after 9999.
             return None
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+# PostgreSQL's own form of a time: microseconds since then.
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_EARLIEST = (datetime.min.replace(tzinfo=UTC) - _POSTGRES_EPOCH) // _MICROSECOND
+_LATEST = (datetime.max.replace(tzinfo=UTC) - _POSTGRES_EPOCH) // _MICROSECOND
+
+
+async def read_damaged_times(driver: Any) -> None:  # Any: asyncpg has no types
+    """Let a connection to PostgreSQL read a time that is none of Python's as None.
+
+    PostgreSQL knows `infinity`, years before 1 and after 9999. The driver gives the first without
+    a time zone and raises at the others, so that one damaged row hid all that were read with it.
+
+    Args:
+        driver: asyncpg's connection.
+    """
+    await driver.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        encoder=_as_postgres,
+        decoder=_from_postgres,
+        format="tuple",
+    )
+
+
+def _as_postgres(value: datetime) -> tuple[int]:
+    since = value.astimezone(UTC) - _POSTGRES_EPOCH
+    return ((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds,)
+
+
+def _from_postgres(stored: tuple[int]) -> datetime | None:
+    number = stored[0]
+    if _EARLIEST <= number <= _LATEST:
+        return _POSTGRES_EPOCH + timedelta(0, 0, number)
+    return None

@@ -60,7 +60,9 @@ async def read_loads(engine: AsyncEngine, sites: Collection[str]) -> dict[str, S
         for site in sites:
             seconds[site] = defaultdict(list)
             for key, began, ended in (await connection.execute(measured(site))).all():
-                seconds[site][key].append((ended - began).total_seconds())
+                # A time that was damaged from outside reads as none.
+                if began is not None and ended is not None:
+                    seconds[site][key].append((ended - began).total_seconds())
     return {
         site: SiteLoad(
             open_runs=runs.get(site, {}),

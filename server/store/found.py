@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from server.model.states import GateState
+from server.store import values
 from server.store.tables import ENGINES, WORKERS
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ def gate_of(row: RowMapping) -> Gate:
     return Gate(
         site=row["site"],
         state=GateState.parse(row["gate"]) or GateState.UP,
-        code=row["gate_code"],
-        message=row["gate_message"],
+        code=values.words(row["gate_code"]),
+        message=values.words(row["gate_message"]),
         since=row["gate_since"] or EPOCH,
         next_probe_at=row["next_probe_at"],
         slot_tenant_id=row["slot_tenant_id"],

@@ -24,6 +24,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.errors import StoreUnavailable
+from server.store.columns import read_damaged_times
 from server.store.failures import DRIVER_ERRORS, CommitUnknown, ConnectionLost, detail, is_lost
 
 if TYPE_CHECKING:
@@ -127,6 +128,9 @@ def engine(
     @event.listens_for(made.sync_engine, "connect")
     def remember(connection: Any, _record: Any) -> None:
         opened.add(connection.driver_connection)
+        connection.run_async(
+            _read_times_in_one_transaction if is_pooled(url) else read_damaged_times
+        )
         if settings and not is_pooled(url):
             connection.run_async(lambda driver: driver.execute(_select(settings, local=False)))
 
@@ -137,6 +141,12 @@ def engine(
             raise DisconnectionError
 
     return made
+
+
+async def _read_times_in_one_transaction(driver: Any) -> None:  # Any: asyncpg has no types
+    # It asks the server about the type, with a statement that a pooler could lead elsewhere.
+    async with driver.transaction(readonly=True):
+        await read_damaged_times(driver)
 
 
 def _select(settings: Sequence[str], *, local: bool) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from server.store.locks import Locking
@@ -93,7 +94,43 @@ def reading_engine(url: URL) -> AsyncEngine:
     return engine
 
 
+def read_any_text(engine: Engine) -> None:
+    """Let an engine read text that is no UTF-8, with a mark for what can't be read.
+
+    The driver raises at it, and one damaged row would hide all that are read with it. To decode
+    each text here takes twice as long, so it is done from the first such text on: the read that
+    met it fails, the next one does not.
+
+    Args:
+        engine: Of an SQLite file.
+    """
+    met = False
+
+    @event.listens_for(engine, "handle_error")
+    def notice(context: ExceptionContext) -> None:
+        nonlocal met
+        if _NO_UTF_8 in str(context.original_exception) and context.connection is not None:
+            met = True
+            driver: Any = context.connection.connection.driver_connection
+            driver.text_factory = _any_text
+
+    @event.listens_for(engine, "checkout")
+    def prepare(connection: Any, _record: Any, _proxy: Any) -> None:
+        if met:
+            # aiosqlite's stands behind an adapter, sqlite3's does not.
+            getattr(connection, "driver_connection", connection).text_factory = _any_text
+
+
+_NO_UTF_8 = "Could not decode to UTF-8"
+
+
+def _any_text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace")
+
+
 def _read_only(engine: Engine) -> None:
+    read_any_text(engine)
+
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
@@ -116,6 +153,7 @@ def _writing_engine(url: URL) -> Engine:
         # A batch's statements come in sizes (`rowset`): the driver keeps them all prepared.
         connect_args={"cached_statements": _KEPT_STATEMENTS},
     )
+    read_any_text(engine)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,16 +35,38 @@ from server.store.spec_row import read_spec
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
+# A day: no lease is longer, and arithmetic with times must not overflow.
+_LONGEST_LEASE = 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def json_object(text: object) -> dict[str, Any]:
     """Read a stored JSON object; anything else reads as empty."""
+    stored = str(text)
     try:
-        read = json.loads(str(text))
-    except ValueError:
-        return {}
-    return read if isinstance(read, dict) else {}
+        read = json.loads(stored)
+        if isinstance(read, dict):
+            return _storable(read) if _ODD.search(stored) else read
+    except (ValueError, RecursionError):
+        # No JSON, or nested so deep that nobody can have meant it.
+        pass
+    return {}
+
+
+# How JSON says what no database and no message takes: a zero, half of a character.
+_ODD = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+
+
+def _storable(value: Any) -> Any:  # Any: what JSON may hold
+    """Return what was read with a mark for each character that could not be written again."""
+    if isinstance(value, str):
+        whole_characters = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole_characters.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {_storable(key): _storable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_storable(each) for each in value]
+    return value
 
 
 def whole(value: object) -> int:
@@ -51,24 +74,35 @@ def whole(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
+def words(value: Any) -> str:  # Any: what a column of SQLite may hold
+    """Read a text; SQLite lets anybody write bytes or a number into its column."""
+    if isinstance(value, str):
+        return value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _words_or_none(value: Any) -> str | None:  # Any: see `words`
+    return None if value is None else words(value)
+
+
 def tenant(row: RowMapping) -> Tenant:
     """Read a tenant."""
     hold = None
     if row["hold_reason"] is not None:
         hold = Hold(
-            reason=row["hold_reason"],
-            by=row["hold_by"] or "unknown",
+            reason=words(row["hold_reason"]),
+            by=words(row["hold_by"]) or "unknown",
             since=row["hold_since"] or row["updated_at"] or _EPOCH,
         )
     spec, damage = read_spec(
         json_object(row["spec"]),
-        company_name=row["company_name"],
-        engine_id=str(row["engine_id"]),
+        company_name=words(row["company_name"]),
+        engine_id=words(row["engine_id"]),
     )
     return Tenant(
         id=row["id"],
         spec=spec,
-        site=row["site"],
+        site=words(row["site"]),
         state=TenantState.parse(row["state"]),
         run_id=row["run_id"],
         fencing_token=whole(row["fencing_token"]),
@@ -92,23 +126,23 @@ def run(row: RowMapping) -> Run:
     if waiting_code is not None:
         waiting = WaitingFor(
             code=waiting_code,
-            message=row["waiting_message"] or "",
+            message=words(row["waiting_message"]),
             until=row["waiting_until"],
         )
     return Run(
         id=row["id"],
         tenant_id=row["tenant_id"],
         order=Order.parse(row["run_order"]) or Order.CONTINUE,
-        blueprint=row["blueprint"],
+        blueprint=words(row["blueprint"]),
         blueprint_version=whole(row["blueprint_version"]),
         state=RunState.parse(row["state"]),
         total_steps=whole(row["total_steps"]),
         due_at=row["due_at"] or _EPOCH,
         worker_id=row["worker_id"],
         token=whole(row["token"]),
-        actor=row["actor"],
-        reason=row["reason"],
-        previous_state=row["previous_state"],
+        actor=words(row["actor"]),
+        reason=words(row["reason"]),
+        previous_state=words(row["previous_state"]),
         waiting_for=waiting,
         created_at=row["created_at"] or _EPOCH,
         started_at=row["started_at"],
@@ -122,8 +156,8 @@ def _cancellation(row: RowMapping) -> Cancellation | None:
     if row["cancelled_at"] is None:
         return None
     return Cancellation(
-        by=row["cancelled_by"] or "unknown",
-        reason=row["cancel_reason"] or "",
+        by=words(row["cancelled_by"]) or "unknown",
+        reason=words(row["cancel_reason"]),
         at=row["cancelled_at"],
     )
 
@@ -132,7 +166,7 @@ def step(row: RowMapping) -> Step:
     """Read a step."""
     return Step(
         run_id=row["run_id"],
-        key=row["key"],
+        key=words(row["key"]),
         position=whole(row["position"]),
         required=bool(row["required"]),
         state=StepState.parse(row["state"]) or StepState.PENDING,
@@ -141,14 +175,14 @@ def step(row: RowMapping) -> Step:
         races=whole(row["races"]),
         losses=whole(row["losses"]),
         carried_from=row["carried_from"],
-        error_code=row["error_code"],
+        error_code=_words_or_none(row["error_code"]),
         error_class=ErrorClass.parse(row["error_class"]),
-        error_message=row["error_message"],
+        error_message=_words_or_none(row["error_message"]),
         error_at=row["error_at"],
         started_at=row["started_at"],
         completed_at=row["completed_at"],
         outputs={key: str(value) for key, value in json_object(row["outputs"]).items()},
-        note=row["note"] or "",
+        note=words(row["note"]),
     )
 
 
@@ -158,7 +192,7 @@ def attempt(row: RowMapping) -> Attempt:
         id=row["id"],
         tenant_id=row["tenant_id"],
         run_id=row["run_id"],
-        step_key=row["step_key"],
+        step_key=words(row["step_key"]),
         number=whole(row["number"]),
         worker_id=row["worker_id"],
         started_at=row["started_at"] or _EPOCH,
@@ -166,8 +200,8 @@ def attempt(row: RowMapping) -> Attempt:
         ended_at=row["ended_at"],
         outcome=AttemptOutcome.parse(row["outcome"]),
         error_class=ErrorClass.parse(row["error_class"]),
-        error_code=row["error_code"],
-        message=row["message"],
+        error_code=_words_or_none(row["error_code"]),
+        message=_words_or_none(row["message"]),
         evidence={key: str(value) for key, value in json_object(row["evidence"]).items()},
     )
 
@@ -175,8 +209,8 @@ def attempt(row: RowMapping) -> Attempt:
 def resource(row: RowMapping) -> Resource:
     """Read a resource; an unknown word reads as ADOPTED, which is never deleted."""
     return Resource(
-        doctype=row["doctype"],
-        name=row["name"],
+        doctype=words(row["doctype"]),
+        name=words(row["name"]),
         state=ResourceState.parse(row["state"]) or ResourceState.ADOPTED,
         intended_at=row["intended_at"] or _EPOCH,
         shared=bool(row["shared"]),
@@ -191,12 +225,17 @@ def log_entry(row: RowMapping) -> LogEntry:
         cursor=whole(row["cursor"]),
         time=row["time"] or _EPOCH,
         level=LogLevel.parse(row["level"]) or LogLevel.INFO,
-        run_id=row["run_id"],
-        step_key=row["step_key"],
+        run_id=words(row["run_id"]),
+        step_key=words(row["step_key"]),
         attempt=whole(row["attempt"]),
-        message=row["message"],
+        message=words(row["message"]),
         fields={key: str(value) for key, value in json_object(row["fields"]).items()},
     )
+
+
+def _lease(value: object) -> float:
+    """Read how long a lease is; what can't be one is over at once."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= _LONGEST_LEASE else 0.0
 
 
 def worker(row: RowMapping) -> Worker:
@@ -205,7 +244,7 @@ def worker(row: RowMapping) -> Worker:
         id=row["id"],
         started_at=row["started_at"] or _EPOCH,
         heartbeat_at=row["heartbeat_at"] or _EPOCH,
-        lease_seconds=row["lease_seconds"],
+        lease_seconds=_lease(row["lease_seconds"]),
         stopped_at=row["stopped_at"],
         read_at=row.get("read_at"),
     )

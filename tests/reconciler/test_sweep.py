@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler import observe
+from reconciler.herd import failure_of
 from reconciler.judge import judge
 from reconciler.remedies import RemedyOutcome
 from server.errors import StoreUnavailable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from reconciler.judge import Judgement
     from reconciler.observation import Observation
+    from server.model.fingerprint import Failure
     from server.model.records import Record
     from server.store.found import SweepMark
     from server.store.operations import Operation, Outcome
@@ -37,6 +39,42 @@ def poison(scene: Scene, monkeypatch: pytest.MonkeyPatch, tenant_id: str) -> Non
         return await read(ids)
 
     monkeypatch.setattr(scene.database.reads, "records", poisoned)
+
+
+async def test_a_tenant_whose_error_can_not_be_compared_is_noted_and_the_others_get_their_turn(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To tell which tenants stand at one error, each is looked at before any of them is moved."""
+    odd = await scene.stopped("Odd", of_its_own(1))
+    other = await scene.stopped("Other", of_its_own(2))
+
+    def fails(seen: Observation) -> Failure | None:
+        if seen.tenant_id == odd:
+            raise TypeError("an error that is no text")
+        return failure_of(seen)
+
+    monkeypatch.setattr("reconciler.sweep.failure_of", fails)
+    await scene.sweeper().sweep()
+
+    assert await scene.state(other) is TenantState.IN_PROGRESS
+    assert [row["cause"] for row in await scene.findings(odd)] == ["SWEEP_ERROR"]
+
+
+async def test_bytes_where_a_text_should_be_stop_no_sweep(sqlite_scene: Scene) -> None:
+    scene = sqlite_scene
+    odd = await scene.stopped("Odd", of_its_own(1))
+    other = await scene.stopped("Other", of_its_own(2))
+    await scene.sql(
+        "UPDATE steps SET error_message = x'00ff', error_code = x'4142', note = 7 "
+        "WHERE tenant_id = :id",
+        id=odd,
+    )
+    await scene.sweeper().sweep()
+
+    assert await scene.state(other) is TenantState.IN_PROGRESS
+    assert await scene.state(odd) is TenantState.IN_PROGRESS
+    message = (await scene.findings(odd))[0]["message"]
+    assert "step_4_warehouses (AB)" in message
 
 
 async def test_a_healthy_sweep_writes_nothing(scene: Scene) -> None:

@@ -1,9 +1,9 @@
 """Deletes what is older than it is kept: quietly, in pages, on any number of processes.
 
 Whatever still matters stays, however old: a run that is open, and the log and attempts of
-the last run of a tenant that stands short of its end, for they say why. A log loses
-entries at its front only, so that a follower below them is told (DATA_LOSS) and never
-reads over a gap.
+the last run of a tenant that stands short of its end, for they say why; and a finding that
+is not over. A log loses entries at its front only, so that a follower below them is told
+(DATA_LOSS) and never reads over a gap.
 
 Each page is a short transaction of its own. Two processes that delete the same rows do no
 harm; on PostgreSQL they pass each other by.
@@ -30,7 +30,9 @@ from server.store.tables import (
     ATTEMPTS,
     AUDIT,
     FINDINGS,
+    HERDS,
     LOG_ENTRIES,
+    OUTBOX,
     QUOTAS,
     REQUESTS,
     RUNS,
@@ -64,6 +66,9 @@ _ROUND_SECONDS = 3600.0
 LEAST_REQUEST_DAYS = 7
 # A worker's row is needed while a run points to it, and by people for some days.
 _WORKER_DAYS = 7
+# A day longer than the courier keeps its messages (`server.webhook`): where one is set, it says
+# what it gives up. Where none is set any more, nobody else deletes them.
+_MESSAGE_DAYS = 31
 
 _OPEN = tuple(state.value for state in OPEN_RUN_STATES)
 _AT_END = tuple(
@@ -133,10 +138,12 @@ class Retention:
         if kept.finding_days:
             before = self._before(kept.finding_days)
             deleted["findings"] = await self._by_page(_old_findings(before))
+            deleted["herds"] = await self._by_page(_old_herds(before))
             deleted["sweeps"] = await self._by_page(_old_sweeps(before))
         if kept.audit_days:
             deleted["audit"] = await self._by_page(_old_audit(self._before(kept.audit_days)))
         deleted["workers"] = await self._by_page(_old_workers(self._before(_WORKER_DAYS)))
+        deleted["outbox"] = await self._by_page(_old_messages(self._before(_MESSAGE_DAYS)))
         if not self._database.is_sqlite:
             deleted["quotas"] = await self._by_page(_old_counts())
         return {table: count for table, count in deleted.items() if count}
@@ -283,14 +290,21 @@ def _old_requests(before: datetime) -> Callable[[Connection], Delete]:
 
 def _old_findings(before: datetime) -> Callable[[Connection], Delete]:
     finding = FINDINGS.c
-    # Deleted, it would be found again by the next sweep.
-    stands = exists().where(
-        TENANTS.c.id == finding.tenant_id, TENANTS.c.revision == finding.revision
-    )
-    return _by_id(
-        FINDINGS.c.id,
-        select(finding.id).where(finding.found_at < before, ~stands).order_by(finding.found_at),
-    )
+    # What is open still stands: a herd and an engine that is shut are known by theirs, and a
+    # tenant's would be found, and told of, again.
+    old = select(finding.id).where(finding.found_at < before, finding.ended_at < before)
+    return _by_id(finding.id, old.order_by(finding.found_at))
+
+
+def _old_herds(before: datetime) -> Callable[[Connection], Delete]:
+    herd, finding = HERDS.c, FINDINGS.c
+    mine = or_(finding.id == herd.finding_id, finding.herd_id == herd.finding_id)
+    # Literal text, or SQLite would not use the index of those that are open.
+    stands = exists().where(literal_column("ended_at IS NULL"), mine)
+    # Until it is over it says who was driven on first, and how often: `released_at` alone does
+    # not end it, those that follow may be under way.
+    last = func.coalesce(herd.released_at, herd.ordered_at, herd.opened_at)
+    return _by_id(herd.fingerprint, select(herd.fingerprint).where(last < before, ~stands))
 
 
 def _old_sweeps(before: datetime) -> Callable[[Connection], Delete]:
@@ -310,6 +324,15 @@ def _old_workers(before: datetime) -> Callable[[Connection], Delete]:
     # As the partial index has it: by bound words all runs would be read for each worker.
     needed = exists().where(RUNS.c.worker_id == worker.id, literal_column(OPEN_RUN))
     return _by_id(worker.id, select(worker.id).where(worker.heartbeat_at < before, ~needed))
+
+
+def _old_messages(before: datetime) -> Callable[[Connection], Delete]:
+    message = OUTBOX.c
+    old = or_(
+        message.delivered_at < before,
+        and_(message.delivered_at.is_(None), message.created_at < before),
+    )
+    return _by_id(message.id, select(message.id).where(old))
 
 
 def _old_counts() -> Callable[[Connection], Delete]:

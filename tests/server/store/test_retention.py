@@ -20,6 +20,7 @@ from server.store import retention
 from server.store.operations import (
     AuditOperation,
     FindingRow,
+    OutboxRow,
     RequestKey,
     RequestOperation,
     RunRow,
@@ -28,7 +29,7 @@ from server.store.operations import (
 )
 from server.store.postgres import COMMITS
 from server.store.retention import Kept, Retention
-from server.store.tables import LOG_ENTRIES, QUOTAS, TENANTS, WORKERS
+from server.store.tables import HERDS, LOG_ENTRIES, QUOTAS, TENANTS, WORKERS
 from tests.server.store.scene import NOON, SITE, later, logs, run_of
 
 if TYPE_CHECKING:
@@ -177,24 +178,27 @@ async def test_request_ids_are_kept_for_seven_days_at_the_least(scene: Scene) ->
     assert known == [False, False, True]
 
 
-async def test_findings_go_but_for_those_that_still_stand(scene: Scene) -> None:
-    moved, stands = await scene.tenant("Moved"), await scene.tenant("Stands")
-    found = tuple(
-        FindingRow(
-            id=new_id(NOON),
-            tenant_id=tenant_id,
-            revision=1,
-            cause="NO_WORKER",
-            severity="PERSON",
-            message="",
-            evidence={},
-            verdict="DRIVE_ON",
-            outcome="ORDERED",
-            stuck_since=None,
-            found_at=NOON,
-        )
-        for tenant_id in (moved, stands)
+def found(
+    tenant_id: str, *, cause: str = "NO_WORKER", ended_days: float | None = None
+) -> FindingRow:
+    return FindingRow(
+        id=new_id(NOON),
+        tenant_id=tenant_id,
+        revision=1,
+        cause=cause,
+        severity="PERSON",
+        message="",
+        evidence={},
+        verdict="DRIVE_ON",
+        outcome="ORDERED",
+        stuck_since=None,
+        found_at=NOON,
+        ended_at=None if ended_days is None else later(days=ended_days),
+        ended_as=None if ended_days is None else "HEALED",
     )
+
+
+async def swept(scene: Scene, *findings: FindingRow, messages: tuple[OutboxRow, ...] = ()) -> None:
     await scene.written(
         SweepOperation(
             id=new_id(NOON),
@@ -203,14 +207,72 @@ async def test_findings_go_but_for_those_that_still_stand(scene: Scene) -> None:
             observed=2,
             acted=0,
             skipped_passes=0,
-            findings=found,
+            findings=findings,
+            outbox=messages,
         )
     )
-    await scene.written(TenantOperation(tenant_id=moved, at=NOON))
+
+
+async def test_findings_go_a_time_after_they_ended_and_never_before(scene: Scene) -> None:
+    tenant = await scene.tenant("Moved")
+    # Of a tenant that moved on, and of what is no tenant: neither's revision says that it is over.
+    moved, shut = found(tenant), found("engine:main", cause="ENGINE_SHUT")
+    over, lately = found("t", ended_days=0.5), found("t", ended_days=30)
+    await swept(scene, moved, shut, over, lately)
+    await scene.written(TenantOperation(tenant_id=tenant, at=NOON))
     only = replace(KEPT, log_days=0, attempt_days=0)
     assert await job(scene, later(days=61), only).round() == {"findings": 1, "sweeps": 1}
-    left = await scene.database.reads.findings(limit=10)
-    assert [row["tenant_id"] for row in left] == [stands]
+    left = {row["id"] for row in await scene.sql("SELECT id FROM findings")}
+    assert left == {moved.id, shut.id, lately.id}
+
+
+async def test_herds_go_when_they_are_over_and_none_is_left_in_them(scene: Scene) -> None:
+    finding, member = found("a", cause="HERD"), replace(found("b"), herd_id="f-member")
+    await swept(scene, finding, member)
+
+    def herd(fingerprint: str, finding_id: str, released_days: float | None) -> dict[str, object]:
+        released = None if released_days is None else later(days=released_days)
+        return {
+            "fingerprint": fingerprint,
+            "finding_id": finding_id,
+            "released_at": released,
+            "tenants": 3,
+            "opened_at": NOON,
+            "tries": 1,
+        }
+
+    await scene.execute(
+        insert(HERDS).values(
+            [
+                herd("over", "f-gone", 0.5),
+                herd("lately", "f-gone-too", 30),
+                herd("stands", finding.id, None),
+                herd("one is left", "f-member", 0.5),
+                # Whoever opened it died before its finding was written.
+                herd("never told", "f-never", None),
+            ]
+        )
+    )
+    assert await job(scene, later(days=61), replace(KEPT, log_days=0)).round() == {
+        "herds": 2,
+        "sweeps": 1,
+    }
+    left = {row["fingerprint"] for row in await scene.sql("SELECT fingerprint FROM herds")}
+    assert left == {"lately", "stands", "one is left"}
+
+
+async def test_messages_go_though_no_webhook_is_set_any_more(scene: Scene) -> None:
+    rows = [
+        OutboxRow(id=f"m{number}", kind="healed", body={}, created_at=later(days=days))
+        for number, days in enumerate((0, 0, 0, 5))
+    ]
+    await swept(scene, messages=tuple(rows))
+    for own_id, days in (("m1", 0.5), ("m2", 20)):
+        await scene.database.outbox.delivered(own_id, later(days=days))
+    assert await job(scene, later(days=30)).round() == {}, "the courier's own time"
+    assert await job(scene, later(days=32)).round() == {"outbox": 2}
+    left = {row["id"] for row in await scene.sql("SELECT id FROM outbox")}
+    assert left == {"m2", "m3"}
 
 
 async def test_who_ordered_what_is_kept_for_its_days_and_goes_in_pages(

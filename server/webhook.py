@@ -79,6 +79,7 @@ class Courier:
         now: Callable[[], datetime],
         poll_seconds: float = POLL_SECONDS,
         first_pause_seconds: float = _FIRST_PAUSE_SECONDS,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
         """Take what to send, and where.
 
@@ -88,12 +89,14 @@ class Courier:
             now: The clock.
             poll_seconds: From one look for messages to the next.
             first_pause_seconds: After the first failure; doubles with each.
+            timeout_seconds: For one delivery, all of it.
         """
         self._outbox = outbox
         self._target = target
         self._now = now
         self._poll_seconds = poll_seconds
         self._first_pause_seconds = first_pause_seconds
+        self._timeout_seconds = timeout_seconds
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -118,11 +121,17 @@ class Courier:
             return 0
         # Anew each time, as an operator may have brought other certificates; in a thread, as it
         # takes as long as fifty calls.
-        context = await asyncio.to_thread(tls_context, self._target.url)
+        try:
+            context = await asyncio.to_thread(tls_context, self._target.url)
+        except OSError as error:
+            # It names files, never the url. What was claimed is let go of: held, it would come
+            # two minutes late, and the next look would claim the next ones for nothing.
+            await self._put_all_off(messages, f"the certificates to trust can't be read: {error}")
+            return 0
         arrived = 0
         # No redirects: they would carry a signed message to whoever is named there.
         async with httpx.AsyncClient(
-            timeout=_TIMEOUT_SECONDS, follow_redirects=False, verify=context
+            timeout=self._timeout_seconds, follow_redirects=False, verify=context
         ) as client:
             while messages:
                 taken = [await self._deliver(client, message) for message in messages]
@@ -164,17 +173,26 @@ class Courier:
 
     async def _deliver(self, client: httpx.AsyncClient, message: Message) -> bool:
         error = await self._send(client, message)
-        now = self._now()
-        if not error:
-            await self._outbox.delivered(message.id, now)
-            return True
+        if error:
+            await self._put_off(message, error)
+            return False
+        await self._outbox.delivered(message.id, self._now())
+        return True
+
+    async def _put_all_off(self, messages: Sequence[Message], error: str) -> None:
+        for message in messages:
+            await self._put_off(message, error)
+
+    async def _put_off(self, message: Message, error: str) -> None:
+        """Remember why a message did not arrive, and send it again after its pause."""
         pause = min(
             self._first_pause_seconds * 2.0 ** min(message.tries - 1, _MOST_DOUBLINGS),
             _LONGEST_PAUSE_SECONDS,
         )
         # Half of it is jitter, so that many do not come back at once.
         pause *= 0.5 + random.random() / 2  # noqa: S311 - jitter, no secret
-        await self._outbox.failed(message.id, due_at=now + timedelta(seconds=pause), error=error)
+        due_at = self._now() + timedelta(seconds=pause)
+        await self._outbox.failed(message.id, due_at=due_at, error=error)
         _log.warning(
             "webhook.not_delivered",
             delivery=message.id,
@@ -183,29 +201,29 @@ class Courier:
             error=error,
             again_in_seconds=round(pause, 1),
         )
-        return False
 
     async def _send(self, client: httpx.AsyncClient, message: Message) -> str:
         """Send one message; return why it did not arrive, or ""."""
         body = message.body.encode()
         timestamp = str(int(self._now().timestamp()))
         secret = self._target.secret.get_secret_value()
+        headers = {
+            "Content-Type": "application/json",
+            ID_HEADER: message.id,
+            KIND_HEADER: message.kind,
+            TIME_HEADER: timestamp,
+            SIGNATURE_HEADER: signature(secret, timestamp, body),
+        }
         try:
-            answer = await client.post(
-                self._target.url,
-                content=body,
-                headers={
-                    "Content-Type": "application/json",
-                    ID_HEADER: message.id,
-                    KIND_HEADER: message.kind,
-                    TIME_HEADER: timestamp,
-                    SIGNATURE_HEADER: signature(secret, timestamp, body),
-                },
-            )
-        except httpx.HTTPError as error:
+            # The client's own time limit is of each read: an answer that comes a byte at a time
+            # would hold up all messages, and outlive the claim. Its body is nobody's: not read.
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                client.stream("POST", self._target.url, content=body, headers=headers) as answer,
+            ):
+                status = answer.status_code
+        except (httpx.HTTPError, TimeoutError) as error:
             # Its words may hold the url, and that a token.
             host = urlsplit(self._target.url).hostname
             return f"{type(error).__name__} at {host}"
-        if answer.status_code in _OK:
-            return ""
-        return f"answered {answer.status_code}"
+        return "" if status in _OK else f"answered {status}"

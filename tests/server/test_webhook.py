@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -28,6 +29,7 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from sqlalchemy import URL
 
@@ -200,6 +202,77 @@ async def test_a_courier_that_died_lets_go_of_what_it_took(store: Database) -> N
         assert await sender.deliver_due() == 0
         clock.time += timedelta(seconds=61)
         assert await sender.deliver_due() == 1
+
+
+async def test_what_no_certificate_can_be_read_for_waits_its_pause_and_says_why(
+    store: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Held as if it were out, each ten messages would come two minutes late, without a word."""
+    await write(store, *(f"m{number:02}" for number in range(12)))
+    broken = tmp_path / "authorities.pem"
+    broken.write_text("no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(broken))
+    target = WebhookTarget(url=f"https://127.0.0.1:9/hook?token={SECRET}", secret=SecretStr(SECRET))
+    clock = Clock()
+    sender = Courier(store.outbox, target, now=clock, first_pause_seconds=5.0)
+    with capture_logs() as logs:
+        assert await sender.deliver_due() == 0
+    assert [log["event"] for log in logs] == ["webhook.not_delivered"] * 10
+    rows = await waiting(store)
+    assert [error for _, error in rows if "certificates to trust" in error] != []
+    assert SECRET not in repr((rows, logs))
+
+    monkeypatch.delenv("SSL_CERT_FILE")
+    clock.time += timedelta(seconds=5)
+    async with receiving() as receiver:
+        assert await courier(store, receiver.port, clock).deliver_due() == 12
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 20", b"HTTP/1.1 500 X\r\nX-Long: "])
+async def test_an_answer_that_comes_a_byte_at_a_time_holds_nobody_up(
+    store: Database, answer: bytes
+) -> None:
+    """No single read takes long, so no time limit of one would end it."""
+    await write(store, "m1")
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            writer.write(answer)
+            while not writer.is_closing():
+                writer.write(b"0")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        target = WebhookTarget(url=f"http://127.0.0.1:{port}", secret=SecretStr(SECRET))
+        sender = Courier(store.outbox, target, now=Clock(), timeout_seconds=0.3)
+        async with asyncio.timeout(30):
+            assert await sender.deliver_due() == 0
+    ((tries, error),) = await waiting(store)
+    assert (tries, error.endswith("at 127.0.0.1")) == (1, True)
+
+
+async def test_the_body_of_an_answer_is_not_waited_for(store: Database) -> None:
+    await write(store, "m1")
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 999999999999\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(b"0" * 65536)
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(30):
+            assert await courier(store, port, Clock()).deliver_due() == 1
+    assert await waiting(store) == []
 
 
 async def test_no_secret_is_in_a_log_line_or_a_row(store: Database) -> None:

@@ -45,6 +45,12 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
         database = Database(settings.database_url)
         try:
             before = await database.administer(schema.current)
+            # What it keeps in memory, and writes, is of the schema that was.
+            if before not in {None, schema.head()} and await _is_driven(database):
+                raise StoreUnavailable(
+                    "A server drives on this database, or did until a moment ago. Stop every "
+                    "server and reconciler, then repeat this."
+                )
             after = await database.administer(schema.upgrade)
         finally:
             await database.dispose()
@@ -81,7 +87,7 @@ def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool
         )
         report(
             {"database": settings.safe_database_url, "schema": found, "needs": wanted, "ok": fits},
-            text if fits else f"{text}. Run: provisioner db upgrade",
+            text if fits else f"{text}. {schema.remedy(found)}",
             as_json=as_json,
         )
         return EXIT_DONE if fits else EXIT_NOT_WELL

@@ -2,7 +2,7 @@
 
 An empty database is set up when a server starts. Any other revision than the one this
 version was built for is refused with the command that mends it, since guessing would
-damage records.
+damage records. A migration that was released is never changed: databases are at it.
 
 Alembic is imported only where there is something to change: a server that finds its schema
 as it should be starts without it.
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # The last of the migrations; a test compares it.
-_HEAD = "0001"
+_HEAD = "0002"
+# A host at work takes seconds to set a database up.
+_PATIENCE = "12s"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -42,13 +44,12 @@ def upgrade(connection: Connection) -> str:
     from alembic import command  # noqa: PLC0415 - see the module's docstring
 
     found = current(connection)
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if found is not None and found not in known:
-        raise SchemaMismatch(
-            f"The database has schema {found}, which this version does not know: it was "
-            "upgraded by a newer version. Start that version, or restore a backup made "
-            "before the upgrade."
-        )
+    if not _is_known(found):
+        raise SchemaMismatch(_told(found))
+    if connection.dialect.name == "postgresql":
+        # Who does the same at this moment is waited for, longer than for anybody's forgotten lock.
+        wait = f"SELECT set_config('lock_timeout', '{_PATIENCE}', true)"
+        connection.exec_driver_sql(wait)
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
@@ -69,10 +70,7 @@ def prepare(connection: Connection) -> None:
         # Another server may have set it up between the two looks: tables and revision came at once.
         found = current(connection)
     if found != head():
-        raise SchemaMismatch(
-            f"The database has schema {found or 'none'}, this version needs {head()}. "
-            "Back it up, then run: provisioner db upgrade"
-        )
+        raise SchemaMismatch(_told(found))
 
 
 def is_empty(connection: Connection) -> bool:
@@ -91,6 +89,25 @@ def current(connection: Connection) -> str | None:
 def head() -> str:
     """Return the revision this version was built for."""
     return _HEAD
+
+
+def remedy(found: str | None) -> str:
+    """Say what to do about a database that has another schema than this version's."""
+    if _is_known(found):
+        return "Stop every server, back the database up, then run: provisioner db upgrade"
+    return (
+        "It was upgraded by a newer version. Start that version, or restore a backup made before "
+        "the upgrade."
+    )
+
+
+def _told(found: str | None) -> str:
+    has = f"The database has schema {found or 'none'}, this version needs {head()}."
+    return f"{has} {remedy(found)}"
+
+
+def _is_known(found: str | None) -> bool:
+    return found is None or found in {each.revision for each in _scripts().walk_revisions()}
 
 
 def _config() -> Config:

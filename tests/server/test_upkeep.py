@@ -7,12 +7,13 @@ import sqlite3
 import stat
 import tempfile
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text, update
 
 from server import administration as office
 from server.__main__ import reconcile
@@ -23,7 +24,9 @@ from server.program import (
     EXIT_WRONG_USE,
     report,
 )
+from server.store import schema
 from server.store.database import Database
+from server.store.tables import WORKERS
 from server.upkeep import accept_site, db_backup, db_restored, db_upgrade, import_legacy
 from tests.server.legacy.old import make_old
 from tests.support import postgres
@@ -199,3 +202,32 @@ async def refused_while_a_worker_lives(address: URL) -> None:
 
 def changed(statement: str, connection: Connection) -> None:
     connection.execute(text(statement))
+
+
+async def test_what_a_server_drives_on_is_not_upgraded_under_its_hands(
+    database_url: URL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = await Database.open(database_url)
+    old = "UPDATE alembic_version SET version_num = '0001'"
+    await database.in_transaction(lambda connection: connection.execute(text(old)))
+    if database.driver_lock is not None:
+        assert database.driver_lock.acquire()
+    else:
+        now = datetime.now(UTC)
+        row = insert(WORKERS).values(
+            id="w", started_at=now, heartbeat_at=now, lease_seconds=600.0, stopped_at=None
+        )
+        await database.in_transaction(lambda connection: connection.execute(row))
+    url = database_url.render_as_string(hide_password=False)
+
+    def upgraded() -> int:
+        return db_upgrade(config=None, overrides=overrides(url), as_json=False)
+
+    assert await asyncio.to_thread(upgraded) == EXIT_NOT_REACHABLE
+    assert "Stop every server" in capsys.readouterr().err
+
+    ended = update(WORKERS).values(stopped_at=datetime.now(UTC))
+    await database.in_transaction(lambda connection: connection.execute(ended))
+    await database.close()
+    assert await asyncio.to_thread(upgraded) == EXIT_DONE
+    assert f"0001 -> {schema.head()}" in capsys.readouterr().out

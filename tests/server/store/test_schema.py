@@ -81,14 +81,17 @@ async def test_servers_may_set_up_one_empty_database_at_once(database_url: URL) 
     assert [(out, err) for out, err in answers] == [(b"opened\n", b"")] * 3
 
 
-@pytest.mark.parametrize("revision", ["9999", "0000"])
-async def test_a_schema_of_another_version_is_refused_with_the_command_that_mends_it(
-    database_url: URL, revision: str
+@pytest.mark.parametrize(
+    ("revision", "remedy"),
+    [("9999", "newer version. Start that version"), ("0001", "run: provisioner db upgrade")],
+)
+async def test_a_schema_of_another_version_is_refused_with_what_mends_it(
+    database_url: URL, revision: str, remedy: str
 ) -> None:
     database = await Database.open(database_url)
     await Scene(database=database).sql("UPDATE alembic_version SET version_num = :r", r=revision)
     await database.close()
-    with pytest.raises(SchemaMismatch, match=f"{revision}.*provisioner db upgrade"):
+    with pytest.raises(SchemaMismatch, match=f"{revision}.*{remedy}"):
         await Database.open(database_url)
 
 

@@ -60,10 +60,7 @@ def upgrade() -> None:
         sa.Column("gate_message", sa.Text(), nullable=False),
         sa.Column("gate_since", UtcTime(), nullable=False),
         sa.Column("next_probe_at", UtcTime(), nullable=True),
-        sa.Column("wave", sa.Integer(), nullable=True),
-        sa.Column("paused_until", UtcTime(), nullable=True),
         sa.Column("identity", sa.Text(), nullable=True),
-        sa.Column("accepted_at", UtcTime(), nullable=True),
         sa.Column("slot_tenant_id", sa.Text(), nullable=True),
         sa.Column("slot_token", sa.BigInteger(), nullable=True),
         sa.Column("slot_doctype", sa.Text(), nullable=True),
@@ -86,79 +83,11 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("stuck_since", UtcTime(), nullable=True),
         sa.Column("found_at", UtcTime(), nullable=False),
-        sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
-        sa.Column("herd_id", sa.Text(), nullable=True),
-        sa.Column("tenants", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("ended_at", UtcTime(), nullable=True),
-        sa.Column("ended_as", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_findings")),
     )
     with op.batch_alter_table("findings", schema=None) as batch_op:
         batch_op.create_index("ix_findings_found_at", ["found_at"], unique=False)
         batch_op.create_index("ix_findings_tenant_id", ["tenant_id"], unique=False)
-        batch_op.create_index(
-            "ix_findings_open",
-            ["found_at", "id"],
-            unique=False,
-            sqlite_where=sa.text("ended_at IS NULL"),
-            postgresql_where=sa.text("ended_at IS NULL"),
-        )
-        batch_op.create_index(
-            "ix_findings_ended_at",
-            ["ended_at"],
-            unique=False,
-            sqlite_where=sa.text("ended_at IS NOT NULL"),
-            postgresql_where=sa.text("ended_at IS NOT NULL"),
-        )
-        batch_op.create_index(
-            "ix_findings_herd_id",
-            ["herd_id"],
-            unique=False,
-            sqlite_where=sa.text("herd_id IS NOT NULL"),
-            postgresql_where=sa.text("herd_id IS NOT NULL"),
-        )
-
-    op.create_table(
-        "herds",
-        sa.Column("fingerprint", sa.Text(), nullable=False),
-        sa.Column("finding_id", sa.Text(), nullable=False),
-        sa.Column("tenants", sa.Integer(), nullable=False),
-        sa.Column("opened_at", UtcTime(), nullable=False),
-        sa.Column("canary_tenant_id", sa.Text(), nullable=True),
-        sa.Column("canary_revision", sa.BigInteger(), nullable=True),
-        sa.Column("ordered_at", UtcTime(), nullable=True),
-        sa.Column("tries", sa.Integer(), nullable=False),
-        sa.Column("alerted_at", UtcTime(), nullable=True),
-        sa.Column("released_at", UtcTime(), nullable=True),
-        sa.PrimaryKeyConstraint("fingerprint", name=op.f("pk_herds")),
-    )
-    op.create_table(
-        "quotas",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("since", UtcTime(), nullable=False),
-        sa.Column("used", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_quotas")),
-    )
-    op.create_table(
-        "outbox",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("created_at", UtcTime(), nullable=False),
-        sa.Column("due_at", UtcTime(), nullable=False),
-        sa.Column("tries", sa.Integer(), nullable=False),
-        sa.Column("delivered_at", UtcTime(), nullable=True),
-        sa.Column("last_error", sa.Text(), server_default="", nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
-    )
-    with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_outbox_due",
-            ["due_at"],
-            unique=False,
-            sqlite_where=sa.text("delivered_at IS NULL"),
-            postgresql_where=sa.text("delivered_at IS NULL"),
-        )
 
     op.create_table(
         "log_entries",
@@ -197,7 +126,6 @@ def upgrade() -> None:
         sa.Column("step_key", sa.Text(), nullable=False),
         sa.Column("intended_at", UtcTime(), nullable=False),
         sa.Column("settled_at", UtcTime(), nullable=True),
-        sa.Column("busy_until", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "doctype", "name", name=op.f("pk_resources")),
     )
     op.create_table(
@@ -217,10 +145,6 @@ def upgrade() -> None:
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("previous_state", sa.Text(), nullable=False),
-        sa.Column("options", sa.Text(), nullable=False),
-        sa.Column("cancelled_by", sa.Text(), nullable=True),
-        sa.Column("cancel_reason", sa.Text(), nullable=True),
-        sa.Column("cancelled_at", UtcTime(), nullable=True),
         sa.Column("waiting_code", sa.Text(), nullable=True),
         sa.Column("waiting_message", sa.Text(), nullable=True),
         sa.Column("waiting_until", UtcTime(), nullable=True),
@@ -237,7 +161,6 @@ def upgrade() -> None:
             sqlite_where=sa.text("state IN ('QUEUED','RUNNING','WAITING')"),
             postgresql_where=sa.text("state IN ('QUEUED','RUNNING','WAITING')"),
         )
-        batch_op.create_index("ix_runs_site", ["site", "id"], unique=False)
         batch_op.create_index("ix_runs_tenant_id", ["tenant_id"], unique=False)
 
     op.create_table(
@@ -299,81 +222,13 @@ def upgrade() -> None:
         sa.Column("first_completed_at", UtcTime(), nullable=True),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
-        sa.Column(
-            "state_since",
-            UtcTime(),
-            server_default="1970-01-01 00:00:00.000000+00:00",
-            nullable=False,
-        ),
-        sa.Column("unsettled_since", UtcTime(), nullable=True),
-        sa.Column("verify_at", UtcTime(), nullable=True),
-        sa.Column("words", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
     )
     with op.batch_alter_table("tenants", schema=None) as batch_op:
         batch_op.create_index("ix_tenants_company_fold", ["company_fold"], unique=False)
         batch_op.create_index(
-            "ix_tenants_state_created_at", ["state", "created_at", "id"], unique=False
-        )
-        batch_op.create_index(
-            "ix_tenants_state_state_since", ["state", "state_since", "id"], unique=False
-        )
-        batch_op.create_index(
-            "ix_tenants_state_company_fold", ["state", "company_fold", "id"], unique=False
-        )
-        batch_op.create_index(
-            "ix_tenants_engine_id_state_created_at",
-            ["engine_id", "state", "created_at", "id"],
-            unique=False,
-        )
-        batch_op.create_index(
-            "ix_tenants_held",
-            ["id"],
-            unique=False,
-            sqlite_where=sa.text("hold_reason IS NOT NULL"),
-            postgresql_where=sa.text("hold_reason IS NOT NULL"),
-        )
-        batch_op.create_index(
-            "ix_tenants_unsettled_since",
-            ["unsettled_since", "id"],
-            unique=False,
-            sqlite_where=sa.text(
-                "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-            ),
-            postgresql_where=sa.text(
-                "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-            ),
-        )
-        batch_op.create_index(
-            "ix_tenants_never_verified",
-            ["site", "state_since", "id"],
-            unique=False,
-            sqlite_where=sa.text("state = 'COMPLETED' AND verify_at IS NULL"),
-            postgresql_where=sa.text("state = 'COMPLETED' AND verify_at IS NULL"),
-        )
-        batch_op.create_index(
-            "ix_tenants_verify_at",
-            ["site", "verify_at", "id"],
-            unique=False,
-            sqlite_where=sa.text("state = 'COMPLETED' AND verify_at IS NOT NULL"),
-            postgresql_where=sa.text("state = 'COMPLETED' AND verify_at IS NOT NULL"),
-        )
-        batch_op.create_index(
-            "ix_tenants_unknown_state",
-            ["state"],
-            unique=False,
-            sqlite_where=sa.text(
-                "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
-                "'DEPROVISIONING','DEPROVISIONED')"
-            ),
-            postgresql_where=sa.text(
-                "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
-                "'DEPROVISIONING','DEPROVISIONED')"
-            ),
-        )
-        batch_op.create_index(
             "ix_tenants_unsettled",
-            ["look_at", "id"],
+            ["id", "look_at"],
             unique=False,
             sqlite_where=sa.text(
                 "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
@@ -383,17 +238,6 @@ def upgrade() -> None:
             ),
         )
 
-    op.create_table(
-        "tenant_words",
-        sa.Column(
-            "words",
-            sa.Text().with_variant(sa.Text(collation="C"), "postgresql"),
-            nullable=False,
-        ),
-        sa.Column("tenant_id", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("words", "tenant_id", name=op.f("pk_tenant_words")),
-        sqlite_with_rowid=False,
-    )
     op.create_table(
         "workers",
         sa.Column("id", sa.Text(), nullable=False),
@@ -403,79 +247,4 @@ def upgrade() -> None:
         sa.Column("stopped_at", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
     )
-    op.create_table(
-        "users",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("code", sa.Text(), nullable=False),
-        sa.Column("email", sa.Text(), nullable=False),
-        sa.Column("email_fold", sa.Text(), nullable=False),
-        sa.Column("full_name", sa.Text(), nullable=True),
-        sa.Column("password_hash", sa.Text(), nullable=True),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("all_tenants", sa.Boolean(), nullable=False),
-        sa.Column("kyc_tier", sa.Text(), nullable=False),
-        sa.Column("token_epoch", sa.Integer(), nullable=False),
-        sa.Column("disabled_at", UtcTime(), nullable=True),
-        sa.Column("created_at", UtcTime(), nullable=False),
-        sa.Column("updated_at", UtcTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
-        sa.UniqueConstraint("code", name=op.f("uq_users_code")),
-        sa.UniqueConstraint("email_fold", name=op.f("uq_users_email_fold")),
-    )
-    op.create_table(
-        "memberships",
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("tenant_id", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("invitation_code", sa.Text(), nullable=True),
-        sa.Column("created_at", UtcTime(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "tenant_id", name=op.f("pk_memberships")),
-    )
-    with op.batch_alter_table("memberships", schema=None) as batch_op:
-        batch_op.create_index("ix_memberships_tenant_id", ["tenant_id"], unique=False)
-
-    op.create_table(
-        "api_keys",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("secret_hash", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("tenants", sa.Text(), nullable=True),
-        sa.Column("created_by", sa.Text(), nullable=False),
-        sa.Column("created_at", UtcTime(), nullable=False),
-        sa.Column("expires_at", UtcTime(), nullable=False),
-        sa.Column("revoked_at", UtcTime(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
-    )
-    with op.batch_alter_table("api_keys", schema=None) as batch_op:
-        batch_op.create_index("ix_api_keys_name", ["name"], unique=False)
-
-    op.create_table(
-        "imports",
-        sa.Column("tenant_id", sa.Text(), nullable=False),
-        sa.Column("imported_at", UtcTime(), nullable=False),
-        sa.Column("recorded", sa.Text(), nullable=False),
-        sa.Column("decision", sa.Text(), nullable=False),
-        sa.Column("legacy", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_imports")),
-    )
-    op.create_table(
-        "audit",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("at", UtcTime(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("origin", sa.Text(), nullable=False),
-        sa.Column("action", sa.Text(), nullable=False),
-        sa.Column("target", sa.Text(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("request_id", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
-    )
-    with op.batch_alter_table("audit", schema=None) as batch_op:
-        batch_op.create_index("ix_audit_at", ["at"], unique=False)
-        batch_op.create_index("ix_audit_target", ["target", "at"], unique=False)
-
     # ### end Alembic commands ###

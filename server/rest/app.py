@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from server.rest import description, engines, provisioning, service, sign_in, tenants, v1
 from server.rest.answers import CompactJson, Refusal
@@ -73,6 +74,7 @@ def create_app(
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(ClientDisconnect, _gone)
     return Built(app=front, metrics=metrics)
 
 
@@ -99,3 +101,8 @@ async def _no_route(_request: Request, error: Exception) -> CompactJson:
     if status in {404, 405}:
         return CompactJson({"detail": "Not Found"}, 404)
     return CompactJson({"detail": str(getattr(error, "detail", ""))}, status)
+
+
+async def _gone(_request: Request, _error: Exception) -> CompactJson:
+    """Answer nobody: he hung up before all of his request was read. No bug, so no traceback."""
+    return CompactJson({"detail": "Client Closed Request"}, 499)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
+    from starlette.types import ASGIApp
 
     from server.model.identifiers import TenantId
     from server.model.states import GateState
@@ -77,6 +78,7 @@ class Rig:
     port: int
     service: ProvisioningService
     fleet: FleetService
+    app: ASGIApp
 
     async def get(self, path: str, **options: Any) -> httpx.Response:  # Any: httpx's
         return await self.http.get(path, **options)
@@ -278,6 +280,7 @@ def serve(
                 port=server.port,
                 service=service,
                 fleet=fleet,
+                app=built.app,
             )
 
     return served

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from tests.server.rest.conftest import Rig
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -165,3 +168,21 @@ async def test_head_is_answered_as_get_without_its_body_and_never_as_a_stream(ri
         assert (await rig.http.head(path, headers=monitor)).status_code == 404
     assert rig.counts() == before
     assert rig.service.streams.count == 0
+
+
+async def test_who_hangs_up_before_his_request_is_read_is_no_bug(rig: Rig) -> None:
+    """A client whose patience is over is met every day: a traceback each time hides real bugs."""
+    asked = {"type": "http", "method": "GET", "path": f"/v1/tenants/{UNKNOWN}", "raw_path": None}
+    scope = asked | {"scheme": "http", "http_version": "1.1", "query_string": b"", "headers": []}
+    sent: list[int] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message.get("status", 0))
+
+    with capture_logs() as logs:
+        await rig.app(scope, receive, send)
+    assert [log for log in logs if log["log_level"] == "error"] == []
+    assert 500 not in sent

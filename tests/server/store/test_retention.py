@@ -12,7 +12,7 @@ from sqlalchemy import insert, update
 
 from server.access.trail import entry
 from server.model.actor import LOCAL
-from server.model.identifiers import AttemptId, WorkerId, new_id
+from server.model.identifiers import AttemptId, TenantId, WorkerId, new_id
 from server.model.records import Attempt
 from server.model.states import AttemptOutcome, RunState, TenantState
 from server.queries.log_pages import CursorCut, LogPages
@@ -33,7 +33,6 @@ from server.store.tables import HERDS, LOG_ENTRIES, QUOTAS, TENANTS, WORKERS
 from tests.server.store.scene import NOON, SITE, later, logs, run_of
 
 if TYPE_CHECKING:
-    from server.model.identifiers import TenantId
     from tests.server.store.scene import Scene
 
 KEPT = Kept(log_days=30, attempt_days=60, request_days=7, finding_days=60, audit_days=60)
@@ -183,7 +182,7 @@ def found(
 ) -> FindingRow:
     return FindingRow(
         id=new_id(NOON),
-        tenant_id=tenant_id,
+        tenant_id=TenantId(tenant_id),
         revision=1,
         cause=cause,
         severity="PERSON",

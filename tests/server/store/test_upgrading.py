@@ -58,13 +58,13 @@ def rows_of_0_1_0(connection: Connection) -> None:
         placed = {"engine_id": "main", "site": "s", "state": state, "run_id": own_id}
         counted = {"fencing_token": 1, "log_seq": 0, "revision": 1}
         times = {"first_completed_at": completed, "created_at": MADE, "updated_at": CHANGED}
-        row = {"id": own_id} | named | placed | counted | times
+        row = {"id": own_id, **named, **placed, **counted, **times}
         connection.execute(insert(TENANTS).values(row))
     ordered = {"run_order": "START", "actor": "a", "reason": "", "previous_state": "PENDING"}
     made_of = {"blueprint": "erpnext", "blueprint_version": 1, "total_steps": 10}
     waits = {"state": "WAITING", "due_at": MADE, "created_at": MADE, "token": 1}
-    row = {"id": TENANT, "tenant_id": TENANT, "site": "s"} | ordered | made_of | waits
-    connection.execute(insert(RUNS).values(row))
+    run = {"id": TENANT, "tenant_id": TENANT, "site": "s", **ordered, **made_of, **waits}
+    connection.execute(insert(RUNS).values(run))
 
 
 async def at_0_1_0(url: URL) -> Database:

@@ -31,6 +31,12 @@ def as_text(restored: Restored) -> str:
         f"{restored.tenants} tenants: nothing that a worker or a caller knew before fits any more.",
         f"{len(restored.probed)} open runs look at everything in ERPNext before they go on.",
     ]
+    if restored.probed:
+        # Nothing here tells it from a Company that somebody else made: a person does.
+        lines.append(
+            "One of these that stops at COMPANY_NOT_OURS had its Company made after the backup: "
+            "see that it is its own, then `provisioner adopt TENANT`."
+        )
     lines.extend(
         f"Tenant {tenant}: its engine is not configured here; nothing was done about its run."
         for tenant in restored.left

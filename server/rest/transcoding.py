@@ -47,7 +47,6 @@ _HTTP = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 _DETAILS_KEY = "grpc-status-details-bin"
-_INVALID = "INVALID_ARGUMENT"
 
 
 class CallFailed(Exception):  # noqa: N818 - it is how a call ends; it never leaves the room

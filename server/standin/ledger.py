@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from server.standin.site import Site
 
 RECORD = "Transaction Deletion Record"
-ENTRIES = ("GL Entry", "Payment Ledger Entry")
 QUEUED, RUNNING, COMPLETED = "Queued", "Running", "Completed"
 _SUBMITTED = 1
 # What a deletion record leaves, in ERPNext's own order.

@@ -32,7 +32,7 @@ from server.model.states import (
 )
 from server.store import values
 from server.store.claims import read_claims, read_shared_names, record_of
-from server.store.conditions import HELD, OPEN, UNSETTLED, UNSETTLED_OF_HELD
+from server.store.conditions import HELD, UNSETTLED, UNSETTLED_OF_HELD
 from server.store.due import living_workers, read_due
 from server.store.found import (
     Binding,
@@ -334,15 +334,6 @@ class Reads:
         async with self._single() as connection:
             row = await _one(connection, select(RUNS).where(RUNS.c.id == run_id))
         return None if row is None else values.run(row)
-
-    async def next_due_at(self) -> datetime | None:
-        """Return when the next waiting run is due, or None."""
-        query = select(func.min(RUNS.c.due_at)).where(
-            literal_column(OPEN), RUNS.c.state.in_(("QUEUED", "WAITING"))
-        )
-        async with self._snapshot() as connection:
-            due: datetime | None = (await connection.execute(query)).scalar()
-        return due
 
     async def gates(self) -> dict[str, Gate]:
         """Return every site's gate."""

@@ -265,14 +265,6 @@ async def test_the_longest_due_come_first_and_no_more_than_asked_for(scene: Scen
     assert await due(scene, limit=2) == [ids[3], ids[2]]
 
 
-async def test_the_next_due_time_is_that_of_the_first_run_that_waits(scene: Scene) -> None:
-    assert await scene.database.reads.next_due_at() is None
-    await with_run(scene, RunState.RUNNING, due_at=NOON)
-    await with_run(scene, RunState.WAITING, due_at=later(minutes=2))
-    await with_run(scene, RunState.QUEUED, due_at=later(minutes=1))
-    assert await scene.database.reads.next_due_at() == later(minutes=1)
-
-
 async def unsettled(scene: Scene) -> list[TenantId]:
     marks = await scene.database.reads.unsettled(NOON, after=None, limit=100)
     return [mark.id for mark in marks]
@@ -477,7 +469,6 @@ async def explained(scene: Scene, table: str, how: str) -> list[Row[Any]]:
         await reads.slot_line(SITE, driving=[], limit=5, before=NOON)
         await reads.lines()
         await reads.driven_elsewhere(NOON, [SITE], worker_id=ME)
-        await reads.next_due_at()
         await scene.database.site_loads([])
     elif table == "tenants that wait":
         await scene.database.healing.handed_over(never=later(days=9999), limit=10)

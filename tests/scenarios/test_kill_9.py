@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 TENANTS = int(os.environ.get("KILL_9_TENANTS", "12"))
 KILLS = int(os.environ.get("KILL_9_KILLS", "5"))
 STEPS = 10
-# The goal is two seconds on a machine of its own; tests share theirs.
-MOST_SECONDS_TO_RESUME = 10.0
+# Longer than a test waits: whoever waited for the end of the dead one's lease would be seen. How
+# long it takes is measured by the benchmark, on a machine of its own.
+LEASE_SECONDS = 600
 
 
 def attempts(shop: Installation) -> int:
@@ -52,6 +53,7 @@ async def test_tenants_survive_kills_at_random_moments(shop: Installation) -> No
     seed = int(os.environ.get("KILL_9_SEED", "0")) or secrets.randbelow(1_000_000)
     print(f"KILL_9_SEED={seed} KILL_9_TENANTS={TENANTS} KILL_9_KILLS={KILLS}")
     chance = random.Random(seed)
+    shop.settings["PROVISIONER_LEASE_SECONDS"] = str(LEASE_SECONDS)
     await shop.start_site()
     await shop.site_faults({"latency_ms": 15})
     await shop.start_server()
@@ -70,7 +72,6 @@ async def test_tenants_survive_kills_at_random_moments(shop: Installation) -> No
         under_way = shop.sql("SELECT count(*) FROM attempts WHERE outcome IS NULL")[0][0]
         resumed = await restart(shop)
         print(f"kill -9 at {mark} attempts, {under_way} under way: resumed after {resumed:.2f} s")
-        assert resumed < MOST_SECONDS_TO_RESUME
 
     tenants = await asyncio.gather(*orders)
     assert len(set(tenants)) == TENANTS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,9 +131,8 @@ async def test_a_stop_does_not_wait_for_an_answer_that_never_comes(still: Shop) 
     first = await still.drive(drain_seconds=0.3)
     tenant = await hang(still, "Company")
 
-    began = time.monotonic()
-    await first.executor.stop()
-    assert time.monotonic() - began < 0.3 + 2.0
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await first.executor.stop()
 
     record = await still.record(tenant)
     assert record.run is not None

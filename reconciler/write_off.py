@@ -49,7 +49,7 @@ async def write_off(database: Database, *, notify: bool, now: datetime) -> int:
     for _, of_tenant in by_tenant:
         findings = list(of_tenant)
         ended_as = _ended_as(findings)
-        at = max(findings[0].run_ended_at or now, findings[-1].found_at)
+        at = max(findings[0].run_ended_at or now, findings[-1].found_at or now)
         told = notify and ended_as in {"HEALED", "MENDED"}
         ended = await database.healing.end(
             [finding.id for finding in findings],
@@ -79,7 +79,7 @@ def _healed(findings: list[OpenFinding], ended_as: str, at: datetime) -> OutboxR
     return healed_message(
         first.id,
         at,
-        since=first.found_at,
+        since=first.found_at or at,
         tenant_id=first.tenant_id,
         company_name=first.company_name,
         cause=first.cause,

@@ -82,7 +82,7 @@ class OpenFinding:
     fingerprint: str
     herd_id: str | None
     tenants: int
-    found_at: datetime
+    found_at: datetime | None
     stuck_since: datetime | None
     state: str
     run_actor: str

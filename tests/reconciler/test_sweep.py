@@ -77,6 +77,17 @@ async def test_bytes_where_a_text_should_be_stop_no_sweep(sqlite_scene: Scene) -
     assert "step_4_warehouses (AB)" in message
 
 
+async def test_a_finding_whose_time_is_none_is_written_off_like_any_other(scene: Scene) -> None:
+    odd = await scene.completed("Odd")
+    await scene.sql(
+        "INSERT INTO findings (id, sweep_id, tenant_id, revision, cause, severity, message, "
+        "evidence, verdict, outcome, found_at) SELECT 'f', 's', id, 1, 'STALLED', 'PERSON', 'm', "
+        "'{}', 'NOTHING_YET', 'NOTHING', 'infinity' FROM tenants"
+    )
+    await scene.sweeper(notify=True).sweep()
+    assert [row["ended_as"] for row in await scene.findings(odd)] == ["CLEARED"]
+
+
 async def test_a_healthy_sweep_writes_nothing(scene: Scene) -> None:
     for number in range(3):
         await scene.completed(f"Done {number}")

@@ -206,8 +206,10 @@ def _was_asked_for(record: CompanyRecord, seen: CompanySeen, api_user: str) -> b
 
 
 def _judge_missing(record: CompanyRecord) -> CompanyVerdict:
-    was_there = record.completed_once or (
-        record.resource is not None and record.resource.state in _WAS_THERE
+    state = None if record.resource is None else record.resource.state
+    # A removal that was taken back: the tenant was COMPLETED, and we know where its Company went.
+    was_there = state in _WAS_THERE or (
+        record.completed_once and state is not ResourceState.REMOVED
     )
     if was_there and not record.ordered_to_make_again:
         return CompanyVerdict.VANISHED

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.commands import OrderTerms
+from server.erpnext.codes import Code
 from server.erpnext.requests import delete, make
+from server.erpnext.seeing import conflict
 from server.erpnext.undo import removing
+from server.erpnext.undo.final_check import NothingIsLeft
 from server.errors import Refused
 from server.executor import context
 from server.model.actor import LOCAL
@@ -21,6 +24,7 @@ from tests.server.executor.scene import PATIENCE_SECONDS, TILL_USER, WHOLE, now
 
 if TYPE_CHECKING:
     from server.model.identifiers import TenantId
+    from server.model.step_context import Found
     from tests.server.executor.scene import Shop
 
 NAME = "Kijani Stores"
@@ -157,6 +161,27 @@ async def test_a_removal_that_stopped_half_way_is_taken_back(shop: Shop) -> None
     await shop.proceed(tenant)
     await shop.must_complete(tenant)
     # But the till: people open those of a shop that was in use.
+    assert await shop.belongings(NAME) == WHOLE - Counter(["POS Opening Entry"])
+
+
+async def test_a_removal_is_taken_back_though_the_company_is_gone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we removed ourselves did not vanish: nobody need look where it went."""
+
+    async def stops(_step: NothingIsLeft, _context: object) -> Found:
+        raise conflict(Code.STILL_LINKED, "Something is left.")
+
+    tenant = await shop.completed(NAME)
+    with monkeypatch.context() as patched:
+        patched.setattr(NothingIsLeft, "probe", stops)
+        await shop.remove(tenant)
+        assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    assert not await made_by_tenant(shop)
+    await shop.commands.cancel(LOCAL, tenant, OrderTerms(reason="another shop was meant"))
+    assert await shop.rest(tenant) == [TenantState.CANCELLED]
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
     assert await shop.belongings(NAME) == WHOLE - Counter(["POS Opening Entry"])
 
 

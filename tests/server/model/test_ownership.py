@@ -131,6 +131,12 @@ def test_a_company_that_was_there_and_is_gone_is_made_again_for_a_person_only(
     assert judge(about, None) is expected
 
 
+@pytest.mark.parametrize(("passed", "completed_once"), list(product(BOTH, BOTH)))
+def test_a_company_that_we_removed_did_not_vanish(passed: bool, completed_once: bool) -> None:
+    about = record(state=ResourceState.REMOVED, passed=passed, completed_once=completed_once)
+    assert judge(about, None) is CompanyVerdict.MAKE
+
+
 @pytest.mark.parametrize(
     ("state", "maker", "passed", "only", "agrees"),
     list(

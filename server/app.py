@@ -280,8 +280,7 @@ class App:
             tls=self._tls,
         )
         await rpc.start()
-        if (pulse := self.core.database.pulse) is not None:
-            pulse.on_change(rpc.serving)
+        self.core.database.pulse.on_change(rpc.serving)
         # Closed first: callers get their answers before the executor drains.
         self._stack.push_async_callback(rpc.stop, 5.0)
         self.grpc_port = rpc.port

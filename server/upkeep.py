@@ -28,6 +28,7 @@ from server.program import (
 from server.settings import ensure_database_directory, load_engines, load_settings
 from server.store import backup, schema
 from server.store.database import Database
+from server.store.failures import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -65,23 +66,27 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
 
 
 def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
-    """Tell whether the database has the schema this version needs."""
+    """Tell whether the database has the schema this version needs, and takes writes."""
 
     async def check() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
         file = settings.database_file
         if file is not None and not file.exists():
             raise StoreUnavailable(
-                f"There is no database at {file}. `provisioner serve` makes it, or: "
+                f"There is no database at {file}. Was there one: put it back, before anything "
+                "makes an empty one in its place. A new one is made by `provisioner serve`, or: "
                 "provisioner db upgrade"
             )
         database = Database(settings.database_url)
         try:
             found = await database.administer(schema.current)
+            wanted = schema.head()
+            fits = found == wanted
+            if fits:
+                with refusals(f"The database {settings.safe_database_url} can't be written"):
+                    await database.in_transaction(schema.try_to_write)
         finally:
             await database.dispose()
-        wanted = schema.head()
-        fits = found == wanted
         text = (
             f"{settings.safe_database_url}: schema {found or 'none'}, this version needs {wanted}"
         )

@@ -68,7 +68,7 @@ def create_app(
             lambda: description.openapi(app, routes_of(parts.services)),
             metrics,
             parts.admit_monitor,
-            parts.access.store.demand_there,
+            parts.access.store.demand_writes,
         )
     )
     app.add_exception_handler(Refusal, _refused)

@@ -29,7 +29,7 @@ def routes(
     openapi: Callable[[], dict[str, Any]],
     metrics: Metrics,
     admit: Callable[[Request], Awaitable[None]],
-    demand_there: Callable[[], None],
+    demand_writes: Callable[[], None],
 ) -> APIRouter:
     """Return the routes.
 
@@ -37,7 +37,7 @@ def routes(
         openapi: Returns the API's description.
         metrics: What is known of the service.
         admit: Refuses who may not read them.
-        demand_there: Refuses while the database is away.
+        demand_writes: Refuses while the database is away, or takes no writes.
     """
     router = APIRouter(tags=["service"])
 
@@ -48,9 +48,12 @@ def routes(
 
     @router.get("/ready", **documented.READY)
     async def ready() -> CompactJson:
-        """Tell whether orders and questions can be answered now: not while the database is away."""
+        """Tell whether orders and questions can be answered now.
+
+        Not while the database is away, its disk is full, or its file may not be written.
+        """
         try:
-            demand_there()
+            demand_writes()
         except StoreUnavailable as error:
             return refusal_of(error, kind="health_error").answer()
         return CompactJson({"status": "ready"})

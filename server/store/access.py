@@ -57,6 +57,14 @@ class AccessStore:
         """
         self._database.demand_there()
 
+    def demand_writes(self) -> None:
+        """Refuse while the database can write nothing.
+
+        Raises:
+            StoreUnavailable: with the reason.
+        """
+        self._database.demand_writes()
+
     async def user(self, user_id: str) -> User | None:
         """Return a user by id, or None."""
         return await self._user(USERS.c.id == user_id)

@@ -16,13 +16,15 @@ from sqlalchemy.pool import StaticPool
 from server.errors import StoreUnavailable
 from server.store.failures import DRIVER_ERRORS, detail
 from server.store.snapshot import snapshot
-from server.store.sqlite import read_any_text
+from server.store.sqlite import only_this, read_any_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sqlalchemy import URL, Connection, CursorResult, Dialect, Executable
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from server.store.sqlite_file import SqliteFile
 
 # WAL makes a reader wait only while a file is set up again after a crash.
 _BUSY_SECONDS = 0.25
@@ -31,7 +33,7 @@ _BUSY_SECONDS = 0.25
 class AtOnce:
     """One connection, used on the event loop."""
 
-    def __init__(self, url: URL, otherwise: AsyncEngine) -> None:
+    def __init__(self, url: URL, file: SqliteFile, otherwise: AsyncEngine) -> None:
         """Take the file, and the engine for whoever comes while the connection is in use."""
         self._engine = create_engine(
             url.set(drivername="sqlite"),
@@ -39,6 +41,7 @@ class AtOnce:
             connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
         )
         read_any_text(self._engine)
+        only_this(self._engine, file)
         self._otherwise = otherwise
         self._connection: Connection | None = None
         self._in_use = False

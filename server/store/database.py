@@ -35,6 +35,7 @@ from server.store.pulse import Pulse
 from server.store.reads import Reads
 from server.store.sites import ensure_engine
 from server.store.snapshot import snapshot
+from server.store.sqlite_file import FilePulse, SqliteFile
 from server.store.wakeups import Wakeups
 from server.store.writer import PATIENCE_SECONDS, Writer
 
@@ -70,15 +71,20 @@ class Database:
         self.driver_lock: DriverLock | None = None
         self._transactions: sqlite.Transactions | postgres.Transactions
         self._snapshots: sqlite.Snapshots | None = None
-        if self.is_sqlite:
-            self._transactions = sqlite.Transactions(self.url)
-            self._snapshots = sqlite.Snapshots(self.url)
-            self._engine = sqlite.reading_engine(self.url)
-            self.driver_lock = DriverLock(Path(self.url.database or ""))
+        self._at_once: AtOnce | None = None
+        self.pulse: Pulse | FilePulse
+        file = SqliteFile(Path(self.url.database or "")) if self.is_sqlite else None
+        if file is not None:
+            self._transactions = sqlite.Transactions(self.url, file)
+            self._snapshots = sqlite.Snapshots(self.url, file)
+            self._engine = sqlite.reading_engine(self.url, file)
+            self._at_once = AtOnce(self.url, file, self._engine)
+            self.pulse = FilePulse(file)
+            self.driver_lock = DriverLock(file.path)
         else:
             self._transactions = postgres.Transactions(self.url)
             self._engine = postgres.engine(self.url, connections=_READERS, overflow=_MORE_READERS)
-        self._at_once = AtOnce(self.url, self._engine) if self.is_sqlite else None
+            self.pulse = Pulse(self.url)
         self.reads = Reads(self._engine, self._at_once, one_statement=self._by_statement())
         self.healing_history = HealingHistory(self._engine)
         self.outbox = Outbox(self.in_transaction)
@@ -86,17 +92,18 @@ class Database:
             self._engine, self.in_transaction, one_statement=self._by_statement()
         )
         self.drift = DriftStore(self._engine, self.in_transaction)
-        looks = SqliteGlances if self.is_sqlite else PostgresGlances
-        self.glances: Glances = looks(self.url, self.reads)
+        self.glances: Glances = (
+            PostgresGlances(self.url, self.reads)
+            if file is None
+            else SqliteGlances(file, self.reads)
+        )
         self.lists = TenantLists(self.in_snapshot)
         self.history = History(self._engine)
         # There is no server of SQLite's that could be away for a moment.
         patience = 0.0 if self.is_sqlite else PATIENCE_SECONDS
         self._writer = Writer(self._commit, patience_seconds=patience)
         self.on_applied = self._writer.on_applied
-        self.pulse = None if self.is_sqlite else Pulse(self.url)
-        if self.pulse is not None:
-            self.pulse.on_change(self._changed)
+        self.pulse.on_change(self._changed)
         self._wakeups: Wakeups | None = None
         if not self.is_sqlite and not postgres.is_pooled(self.url):
             self._wakeups = Wakeups(self.url)
@@ -128,8 +135,7 @@ class Database:
         database._writer.start()
         if database._wakeups is not None:
             database._wakeups.start()
-        if database.pulse is not None:
-            database.pulse.start()
+        database.pulse.start()
         return database
 
     def demand_there(self) -> None:
@@ -138,8 +144,15 @@ class Database:
         Raises:
             StoreUnavailable: with the reason.
         """
-        if self.pulse is not None:
-            self.pulse.demand()
+        self.pulse.demand()
+
+    def demand_writes(self) -> None:
+        """Refuse while nothing can be written: it is away, its disk is full, it is read-only.
+
+        Raises:
+            StoreUnavailable: with the reason.
+        """
+        self.pulse.demand_writes()
 
     async def close(self) -> None:
         """Write what waits, then close every connection."""
@@ -258,8 +271,7 @@ class Database:
 
     async def dispose(self) -> None:
         """Close every connection; for a database that was made but not opened."""
-        if self.pulse is not None:
-            await self.pulse.stop()
+        await self.pulse.stop()
         await self.glances.close()
         if self._at_once is not None:
             self._at_once.close()
@@ -280,7 +292,7 @@ class Database:
         return self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def _changed(self, there: bool) -> None:  # noqa: FBT001 - a listener's signature
-        if not there:
+        if not there and not self.is_sqlite:
             # Who reads would wait on for an answer that does not come. The writer has rules of
             # its own for what it had sent.
             postgres.cut(self._engine)

@@ -34,7 +34,10 @@ class DriverLock:
             StoreUnavailable: if its file can't be made.
         """
         if self._descriptor is not None:
-            return True
+            if self._is_there(self._descriptor):
+                return True
+            # Deleted, or moved with its folder: another process may hold the one that is there.
+            self.release()
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -55,6 +58,12 @@ class DriverLock:
             _log.info("driver.taken_over", tenant="", file=str(self._path))
         self._descriptor = descriptor
         return True
+
+    def _is_there(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self._path))  # noqa: PTH116 - its like
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""

@@ -35,6 +35,10 @@ _REMEDIES = (
         "Let the user this runs as write the file and its folder, or the database take writes.",
     ),
     (
+        ("disk i/o error",),
+        "See that its disk has room, is not read-only and does not fail (dmesg, mount, df).",
+    ),
+    (
         ("connect call failed", "refused", "not known", "no such file or directory"),
         "See that it runs, and that host and port in PROVISIONER_DATABASE_URL are right.",
     ),

@@ -27,11 +27,10 @@ from server.store.glances import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable
 
-    from sqlalchemy import URL
-
     from server.model.identifiers import TenantId
     from server.store.found import Gate, Live
     from server.store.reads import Reads
+    from server.store.sqlite_file import SqliteFile
 
 # Half a millisecond of reads, before others get their turn.
 _AT_A_TIME = 8
@@ -44,8 +43,8 @@ _SQLITE_GATE = (
 class SqliteGlances:
     """Looks at an SQLite file, on the event loop."""
 
-    def __init__(self, url: URL, reads: Reads) -> None:
-        self._path = url.database or ""
+    def __init__(self, file: SqliteFile, reads: Reads) -> None:
+        self._file = file
         self._reads = reads
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int] | None = None
@@ -139,7 +138,8 @@ class SqliteGlances:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = _connected(self._path)
+            self._file.demand()
+            self._connection = _connected(str(self._file.path))
         return self._connection
 
     def _row(self, tenant_id: str) -> tuple[Any, ...] | None:  # Any: what the columns hold

@@ -78,6 +78,14 @@ class Pulse:
         if self._why:
             raise StoreUnavailable(f"The database does not answer: {self._why} Nothing was done.")
 
+    def demand_writes(self) -> None:
+        """Refuse likewise: whether PostgreSQL takes writes, it says with each of them.
+
+        Raises:
+            StoreUnavailable: with the reason.
+        """
+        self.demand()
+
     def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:
         """Call `listener` when it went away (False), and when it is back (True)."""
         self._listeners.append(listener)

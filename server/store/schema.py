@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from server.errors import SchemaMismatch
+from server.errors import SchemaMismatch, StoreUnavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -71,6 +71,24 @@ def prepare(connection: Connection) -> None:
         found = current(connection)
     if found != head():
         raise SchemaMismatch(_told(found))
+
+
+def try_to_write(connection: Connection) -> None:
+    """Write something that changes nothing, so that a full disk or a read-only one shows.
+
+    Raises:
+        StoreUnavailable: PostgreSQL takes no writes now.
+        sqlalchemy.exc.SQLAlchemyError: SQLite's own refusal, here or at the commit.
+    """
+    if connection.dialect.name == "sqlite":
+        # A number that is ours to use, and that we do not: its page goes to the disk all the same.
+        number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA user_version = {int(number)}")
+    elif connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() != "off":
+        raise StoreUnavailable(
+            "PostgreSQL takes no writes: it is a standby, or default_transaction_read_only is on. "
+            "Name the primary in PROVISIONER_DATABASE_URL, or switch that off."
+        )
 
 
 def is_empty(connection: Connection) -> bool:

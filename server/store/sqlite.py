@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from server.store.failures import DRIVER_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from server.store.locks import Locking
+    from server.store.sqlite_file import SqliteFile
 
     T = TypeVar("T")
 
@@ -33,16 +35,18 @@ _KEPT_STATEMENTS = 256
 class Transactions:
     """Writing transactions, one after the other, on a thread of their own."""
 
-    def __init__(self, url: URL) -> None:
-        folder = Path(url.database or "").parent
+    def __init__(self, url: URL, file: SqliteFile) -> None:
+        folder = file.path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._engine = _writing_engine(url)
+        self._file = file
 
     async def run(self, work: Callable[[Connection], T], *, locking: Locking | None = None) -> T:  # noqa: ARG002 - PostgreSQL's
         """Run synchronous work in one transaction and commit it.
 
         Raises:
+            StoreUnavailable: the file is not the one at its path; nothing was written.
             sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
@@ -53,8 +57,22 @@ class Transactions:
         self._thread.shutdown()
 
     def _run(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.begin() as connection:
-            return work(connection)
+        try:
+            with self._engine.begin() as connection:
+                self._file.remember()
+                driver: Any = connection.connection.driver_connection
+                before = driver.total_changes
+                result = work(connection)
+                # A transaction that changed nothing writes nothing, and needs no room.
+                changed = driver.total_changes > before
+                # Last before the commit: what lies elsewhere then is rolled back.
+                self._file.demand()
+        except DRIVER_ERRORS as error:
+            self._file.refused(error)
+            raise
+        if changed:
+            self._file.wrote()
+        return result
 
 
 class Snapshots:
@@ -64,10 +82,10 @@ class Snapshots:
     takes longer than the short ones themselves.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, file: SqliteFile) -> None:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store-reader")
         self._engine = create_engine(url.set(drivername="sqlite"), pool_size=4, max_overflow=0)
-        _read_only(self._engine)
+        _read_only(self._engine, file)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run synchronous reads in one snapshot.
@@ -87,10 +105,10 @@ class Snapshots:
             return work(connection)
 
 
-def reading_engine(url: URL) -> AsyncEngine:
+def reading_engine(url: URL, file: SqliteFile) -> AsyncEngine:
     """Make an engine whose connections can't write."""
     engine = create_async_engine(url, pool_size=4, max_overflow=4)
-    _read_only(engine.sync_engine)
+    _read_only(engine.sync_engine, file)
     return engine
 
 
@@ -128,8 +146,21 @@ def _any_text(stored: bytes) -> str:
     return stored.decode("utf-8", "replace")
 
 
-def _read_only(engine: Engine) -> None:
+def only_this(engine: Engine, file: SqliteFile) -> None:
+    """Let an engine connect to the file that was opened first, and to no other in its place.
+
+    A connection is kept: one to an empty file that SQLite made anew would know no table for as
+    long as the process lives, also when the right file is back.
+    """
+
+    @event.listens_for(engine, "do_connect")
+    def demand(*_arguments: Any) -> None:
+        file.demand()
+
+
+def _read_only(engine: Engine, file: SqliteFile) -> None:
     read_any_text(engine)
+    only_this(engine, file)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

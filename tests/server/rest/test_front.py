@@ -25,6 +25,20 @@ async def test_health_answers_exactly_what_old_scripts_compare(rig: Rig, path: s
     assert answer.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize("path", ["/ready", "/api/ready"])
+async def test_ready_says_that_nothing_can_be_written_until_it_can(rig: Rig, path: str) -> None:
+    """It goes unseen else: who only asks might be answered for long."""
+    assert (await rig.get(path)).json() == {"status": "ready"}
+    away = rig.file.rename(rig.file.with_name("away"))
+    answer = await rig.get(path)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["detail"]["type"] == "store_unavailable"
+    assert "moved or deleted" in answer.text
+    assert (await rig.get("/health")).json() == {"status": "healthy"}
+    away.rename(rig.file)
+    assert (await rig.get(path)).json() == {"status": "ready"}
+
+
 async def test_the_root_says_what_this_is(rig: Rig) -> None:
     for path in ("/", "/api", "/api/"):
         answer = await rig.get(path)

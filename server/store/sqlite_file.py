@@ -1,0 +1,170 @@
+"""Whether SQLite's file is still the one at its path, and whether it takes writes.
+
+An open file outlives its name: moved, deleted or replaced it takes every write, and what was
+acknowledged is gone with the process. The file beside it (`-wal`), with the newest writes,
+is no better off. So the two are compared with what lies at their paths before each commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import structlog
+
+from server.errors import StoreUnavailable
+from server.store.failures import detail
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+_log = structlog.get_logger(__name__)
+
+_LOOK_SECONDS = 1.0
+# SQLite's READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB. A lock that another process holds
+# passes by itself, and says nothing of the file.
+_NO_WRITES = frozenset({8, 10, 11, 13, 14, 26})
+
+_Identity = tuple[int, int]
+
+
+class SqliteFile:
+    """What is known of one database's file; used on the writer's thread and on the loop."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._newest = path.with_name(f"{path.name}-wal")
+        self._known: tuple[_Identity | None, _Identity | None] | None = None
+        # What the last write met; "" after one that went through.
+        self._refused = ""
+
+    def demand(self) -> None:
+        """Refuse what would be read from, or written to, a file that nobody finds again.
+
+        Raises:
+            StoreUnavailable: with what happened to the file, and what to do.
+        """
+        if self._known is None:
+            return
+        file, newest = self._known
+        for path, known in ((self.path, file), (self._newest, newest)):
+            found = _identity(path)
+            if known is not None and found != known:
+                raise StoreUnavailable(self._lost(path, gone=found is None))
+
+    def demand_writes(self) -> None:
+        """Refuse while the file is not there, or took no write when it was last asked to.
+
+        Raises:
+            StoreUnavailable: with the reason.
+        """
+        self.demand()
+        if self._refused:
+            raise StoreUnavailable(f"The database can't write now: {self._refused}")
+
+    def remember(self) -> None:
+        """Take what lies at the paths for ours; within a transaction, where both are there."""
+        if self._known is None:
+            self._known = (_identity(self.path), _identity(self._newest))
+
+    def wrote(self) -> None:
+        """Note that a write went through."""
+        self._refused = ""
+
+    def refused(self, error: BaseException) -> None:
+        """Note what a write met, where that is the file's or the disk's fault."""
+        code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+        if isinstance(code, int) and code & 0xFF in _NO_WRITES:
+            self._refused = detail(error)
+
+    def _lost(self, path: Path, *, gone: bool) -> str:
+        what = "is not there any more: it was moved or deleted" if gone else "was replaced"
+        part = "database file" if path == self.path else "file of the database's newest writes"
+        return (
+            f"The {part}, {path}, {what} while this process has it open, so nothing is written. "
+            "Put it back as it was, and it goes on by itself. If that can't be, see `The database "
+            "file was moved, deleted or replaced` in docs/operations.md before you stop this "
+            "process: it may hold the only copy."
+        )
+
+
+class FilePulse:
+    """Looks at the file again and again, so that health says when it is away."""
+
+    def __init__(self, file: SqliteFile, *, seconds: float = _LOOK_SECONDS) -> None:
+        self._file = file
+        self._seconds = seconds
+        self._task: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[bool], Awaitable[None]]] = []
+        self._why = ""
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._run(), name="store-pulse")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    @property
+    def there(self) -> bool:
+        """Whether it is there and takes writes, as far as is known."""
+        return not self._why
+
+    def demand(self) -> None:
+        """Refuse what needs the file while it is away; who only reads needs no room on a disk.
+
+        Raises:
+            StoreUnavailable: with the reason.
+        """
+        self._file.demand()
+
+    def demand_writes(self) -> None:
+        """Refuse while nothing can be written.
+
+        Raises:
+            StoreUnavailable: with the reason.
+        """
+        self._file.demand_writes()
+
+    def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:
+        """Call `listener` when it went away (False), and when it is back (True)."""
+        self._listeners.append(listener)
+
+    async def look(self) -> None:
+        """Look once, and tell who listens of a change."""
+        try:
+            self._file.demand_writes()
+            why = ""
+        except StoreUnavailable as error:
+            why = error.message
+        before, self._why = self._why, why
+        if bool(before) == bool(why):
+            return
+        if why:
+            _log.error("store.away", problem=why)
+        else:
+            _log.info("store.back")
+        for listener in self._listeners:
+            await listener(not why)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 - it must go on looking; recorded
+                _log.exception("store.pulse_bug")
+            await asyncio.sleep(self._seconds)
+
+
+def _identity(path: Path) -> _Identity | None:
+    # Never opened to be looked at: closing it would end SQLite's locks on it (POSIX).
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a third of Path.stat's time, before each commit
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -19,7 +19,7 @@ from server.rest.routes_v1 import routes_of
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
@@ -73,7 +73,7 @@ def create_app(
     )
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(HTTPException, _no_route(v1.no_route(parts.services)))
     app.add_exception_handler(ClientDisconnect, _gone)
     return Built(app=front, metrics=metrics)
 
@@ -95,12 +95,23 @@ async def _invalid(_request: Request, error: Exception) -> CompactJson:
     ).answer()
 
 
-async def _no_route(_request: Request, error: Exception) -> CompactJson:
-    """Say that there is nothing here; a known path with another method is "not found" too."""
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    if status in {404, 405}:
-        return CompactJson({"detail": "Not Found"}, 404)
-    return CompactJson({"detail": str(getattr(error, "detail", ""))}, status)
+def _no_route(
+    of_v1: Callable[[str], CompactJson | None],
+) -> Callable[[Request, Exception], Awaitable[CompactJson]]:
+    """Return what says that there is nothing here, or that it takes another method.
+
+    Of the old API, a known path with another method is "not found" too: its clients know no other
+    words.
+    """
+
+    async def answer(request: Request, error: Exception) -> CompactJson:
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        if status in {404, 405}:
+            found = of_v1(request.scope["path"])
+            return found or CompactJson({"detail": "Not Found"}, 404)
+        return CompactJson({"detail": str(getattr(error, "detail", ""))}, status)
+
+    return answer
 
 
 async def _gone(_request: Request, _error: Exception) -> CompactJson:

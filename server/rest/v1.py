@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import compile_path
 
 from server.limits import MAX_LOG_AT_ONCE
 from server.rest.answers import CompactJson, compact
@@ -22,7 +23,7 @@ from server.rest.routes_v1 import Route, routes_of
 from server.rest.transcoding import Call, CallFailed, as_json, invalid, request_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 
     from google.protobuf.message import Message
 
@@ -37,6 +38,7 @@ _COME_AGAIN_MS = 2000
 _MAX_DIGITS = 18
 
 
+_PATH = "/v1"
 # Refusals come within a read or two of the database.
 _REFUSED_SECONDS = 0.5
 
@@ -57,6 +59,32 @@ def routes(parts: Parts) -> APIRouter:
             route.path, answer, methods=[route.verb], name=route.rpc, **documented(route)
         )
     return router
+
+
+def no_route(services: Collection[str]) -> Callable[[str], CompactJson | None]:
+    """Return what says that nothing is at a path of `/v1`, or which methods it takes.
+
+    Its answer is None for any other path.
+
+    Args:
+        services: Those that are served.
+    """
+    known = [(compile_path(route.path)[0], route.verb) for route in routes_of(services)]
+
+    def answer(path: str) -> CompactJson | None:
+        if path != _PATH and not path.startswith(f"{_PATH}/"):
+            return None
+        methods = ", ".join(sorted({verb for pattern, verb in known if pattern.match(path)}))
+        if methods:
+            code, status, headers = "UNIMPLEMENTED", 405, {"Allow": methods}
+            said = f"This path takes {methods} only."
+        else:
+            code, status, headers = "NOT_FOUND", 404, {}
+            said = "Nothing is at this path."
+        message = f"{said} The paths of /v1, and their methods: /docs"
+        return CompactJson({"code": code, "message": message, "details": []}, status, headers)
+
+    return answer
 
 
 def _unary(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Response]]:

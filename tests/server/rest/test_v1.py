@@ -140,6 +140,31 @@ async def test_a_wrong_query_is_400_and_an_unknown_one_is_passed_over(
     assert (await open_rig.get("/v1/tenants?nonsense=1&held=false")).status_code == 200
 
 
+@pytest.mark.parametrize("prefix", ["", "/api"])
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1", None),
+        ("GET", "/v1/nope", None),
+        ("POST", f"/v1/tenants/{UNKNOWN}/nope", None),
+        ("DELETE", "/v1/tenants", "GET, POST"),
+        ("PUT", f"/v1/tenants/{UNKNOWN}", "GET"),
+    ],
+)
+async def test_what_is_no_route_is_told_in_the_form_of_all_errors(
+    open_rig: Rig, prefix: str, method: str, path: str, allowed: str | None
+) -> None:
+    answer = await open_rig.http.request(method, f"{prefix}{path}")
+    told = answer.json()
+    assert list(told) == ["code", "message", "details"]
+    assert "/docs" in told["message"]
+    assert answer.headers.get("allow") == allowed
+    expected = (404, "NOT_FOUND") if allowed is None else (405, "UNIMPLEMENTED")
+    assert (answer.status_code, told["code"]) == expected
+    if allowed is not None:
+        assert allowed in told["message"]
+
+
 async def test_v1_needs_a_token_also_where_old_clients_need_none(rig: Rig) -> None:
     tenant_id = await rig.begun()
     for path in ("", "/logs", "/watch"):

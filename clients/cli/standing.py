@@ -54,7 +54,10 @@ def next_command(status: TenantStatus) -> str:
     if status.next_command:
         return status.next_command
     tenant = shlex.quote(status.tenant_id)
-    if status.state in _IN_MOTION and not status.HasField("hold"):
+    if status.state == tenant_pb2.TENANT_STATE_DEPROVISIONING or (
+        status.state in _IN_MOTION and not status.HasField("hold")
+    ):
+        # A removal takes no Continue, also of a tenant that is held.
         return f"provisioner status {tenant} --watch"
     if status.state in _DONE_FOR_GOOD and not status.HasField("hold"):
         return ""

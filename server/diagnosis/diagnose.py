@@ -19,6 +19,7 @@ from server.model.causes import Severity
 from server.model.elsewhere import ENGINE_ELSEWHERE, is_elsewhere, why_nothing_moves
 from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import OPEN_RUN_STATES, GateState, TenantState
+from server.model.undo import UndoOptions
 from server.model.unreadable import SPEC_UNREADABLE, why_unreadable
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def _of_the_state(picture: Picture, state: TenantState) -> list[DiagnosedCause]:
 
 def _half_removed(picture: Picture, cause: DiagnosedCause) -> DiagnosedCause:
     """Turn the remedy of a removal that stopped: no reconciler touches it, Continue neither."""
+    run = picture.status.run
+    given = UndoOptions.read({} if run is None else run.options)
     says = (
         f"{cause.remedy.says} Then give the removal again: it goes on where it stopped."
         if cause.severity is Severity.PERSON
@@ -125,7 +128,7 @@ def _half_removed(picture: Picture, cause: DiagnosedCause) -> DiagnosedCause:
     return replace(
         cause,
         severity=Severity.PERSON,
-        remedy=remedies.deprovision(picture.status.tenant, says),
+        remedy=remedies.deprovision(picture.status.tenant, says, given.after({cause.code})),
     )
 
 

@@ -12,6 +12,7 @@ from server.model.unreadable import SPEC_UNREADABLE, say_again
 
 if TYPE_CHECKING:
     from server.model.records import Tenant
+    from server.model.undo import UndoOptions
 
 _REASON = "diagnosed"
 
@@ -93,13 +94,13 @@ def accept_site(tenant: Tenant, says: str) -> Remedy:
     )
 
 
-def deprovision(tenant: Tenant, says: str) -> Remedy:
+def deprovision(tenant: Tenant, says: str, options: UndoOptions) -> Remedy:
     """Return the order to go on with a removal that stopped half-way."""
     return Remedy(
         says=says,
         method="Deprovision",
-        request=_terms(tenant),
-        command=f"provisioner deprovision {_quoted(tenant)} --watch",
+        request={**_terms(tenant), **dict.fromkeys(options.stored(), True)},
+        command=f"provisioner deprovision {_quoted(tenant)}{options.flags} --watch",
     )
 
 

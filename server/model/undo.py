@@ -10,11 +10,14 @@ from server.model.ownership import resource_key
 from server.model.states import ResourceState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from server.model.ownership import Resource
 
 _YES = "yes"
+# Errors of a removal that only another order gets past.
+_NEEDS_EVEN_IF_SOLD = frozenset({"SHOP_HAS_SOLD"})
+_NEEDS_DELETION = frozenset({"LEDGER_ENTRIES"})
 # The option of a removal that says since when nothing more was sent for the tenant, where the
 # run before left a request without an answer.
 UNSETTLED_AT = "unsettled_at"
@@ -49,6 +52,18 @@ class UndoOptions:
             )
             if said
         }
+
+    def after(self, codes: Collection[str]) -> UndoOptions:
+        """Return what to order after these errors: the same again would meet them again."""
+        return UndoOptions(
+            even_if_sold=self.even_if_sold or not _NEEDS_EVEN_IF_SOLD.isdisjoint(codes),
+            delete_transactions=self.delete_transactions or not _NEEDS_DELETION.isdisjoint(codes),
+        )
+
+    @property
+    def flags(self) -> str:
+        """The options of the command line, each behind a blank."""
+        return "".join(f" --{name.replace('_', '-')}" for name in self.stored())
 
     @classmethod
     def read(cls, stored: Mapping[str, str]) -> UndoOptions:

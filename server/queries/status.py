@@ -30,6 +30,7 @@ from server.model.states import (
     TenantState,
     WaitingCode,
 )
+from server.model.undo import UndoOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,6 +127,7 @@ def status_of(
             tenant,
             standing,
             live.gate,
+            run,
             moves=run is not None and run.state in OPEN_RUN_STATES,
             stalled=stalled is not None,
         ),
@@ -289,12 +291,20 @@ def _elsewhere(tenant: Tenant) -> StepError:
 
 
 def _next_command(
-    tenant: Tenant, standing: Standing, gate: Gate | None, *, moves: bool, stalled: bool
+    tenant: Tenant,
+    standing: Standing,
+    gate: Gate | None,
+    run: Run | None,
+    *,
+    moves: bool,
+    stalled: bool,
 ) -> str:
     if is_elsewhere(tenant):
         return start_here(tenant)
     if standing.state is TenantState.DEPROVISIONING and not moves:
-        return f"provisioner deprovision {tenant.id}"
+        given = UndoOptions.read({} if run is None else run.options)
+        wanted = given.after({error.code for error in standing.errors})
+        return f"provisioner deprovision {tenant.id}{wanted.flags}"
     look_on = f"provisioner status {tenant.id} --watch" if stalled else ""
     if standing.state is TenantState.DEPROVISIONED and tenant.hold is not None:
         # Continue is refused; the hold would stay on lists of what waits for a person.

@@ -142,6 +142,13 @@ def held() -> TenantStatus:
     return result
 
 
+def held_while_removed() -> TenantStatus:
+    """A held tenant whose removal is under way."""
+    result = held()
+    result.state = tenant_pb2.TENANT_STATE_DEPROVISIONING
+    return result
+
+
 def stalled() -> TenantStatus:
     """A tenant under way that does not move."""
     return status(3, errors=(error("STALLED", step=""),))

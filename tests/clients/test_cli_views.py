@@ -61,6 +61,8 @@ def test_a_watch_is_over_when_only_an_order_can_move_the_tenant(
         (DEPROVISIONED, ""),
         (builders.status(3), f"provisioner status {builders.TENANT} --watch"),
         (builders.held(), f"provisioner continue {builders.TENANT}"),
+        # Continue is refused while it is removed.
+        (builders.held_while_removed(), f"provisioner status {builders.TENANT} --watch"),
         (builders.failed(), f"provisioner continue {builders.TENANT}"),
         (CANCELLED, f"provisioner continue {builders.TENANT}"),
         (tenant_pb2.TenantStatus(next_command="provisioner fix x"), "provisioner fix x"),

@@ -236,6 +236,32 @@ def test_a_held_tenants_error_names_who_held_it_why_and_since_when() -> None:
     assert error.occurred_at == HOLD.since
 
 
+@pytest.mark.parametrize(
+    ("code", "given", "flags"),
+    [
+        ("STILL_LINKED", (), ""),
+        ("STILL_LINKED", ("even_if_sold",), " --even-if-sold"),
+        ("SHOP_HAS_SOLD", (), " --even-if-sold"),
+        ("LEDGER_ENTRIES", (), " --delete-transactions"),
+        ("LEDGER_ENTRIES", ("even_if_sold",), " --even-if-sold --delete-transactions"),
+        # Tills can be taken away in ERPNext; in a Company that is not ours the option is refused.
+        ("TILLS_OF_OTHERS", (), ""),
+    ],
+)
+def test_a_removal_that_stopped_names_the_order_that_gets_past_its_error(
+    code: str, given: tuple[str, ...], flags: str
+) -> None:
+    """The same order again would meet the same error again."""
+    seen = live(RunState.FAILED, step_states=(StepState.FAILED,) * len(KINDS))
+    assert seen.record.run is not None
+    run = replace(seen.record.run, order=Order.DEPROVISION, options=dict.fromkeys(given, "yes"))
+    steps = tuple(replace(step, error_code=code) for step in seen.record.steps)
+    seen = replace(seen, record=replace(seen.record, run=run, steps=steps))
+    status = status_of(seen, KINDS, NOW, LEASE)
+    assert status.standing.state is TenantState.DEPROVISIONING
+    assert status.next_command == f"provisioner deprovision {TENANT}{flags}"
+
+
 def test_a_held_tenant_that_was_removed_names_an_order_that_is_not_refused() -> None:
     removed = live(RunState.COMPLETED, step_states=DONE, hold=HOLD)
     assert removed.record.run is not None

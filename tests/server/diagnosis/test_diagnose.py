@@ -251,6 +251,18 @@ CASES = [
 ]
 
 
+async def test_a_removal_that_a_sold_shop_stopped_is_given_with_the_option(scene: Scene) -> None:
+    tenant_id = await half_removed(scene)
+    await scene.sql(
+        "UPDATE steps SET error_code = 'SHOP_HAS_SOLD' "
+        "WHERE tenant_id = :id AND error_code IS NOT NULL",
+        id=tenant_id,
+    )
+    remedy = (await diagnosed(scene, tenant_id)).causes[0].remedy
+    assert remedy.command == f"provisioner deprovision {tenant_id} --even-if-sold --watch"
+    assert remedy.request["even_if_sold"] is True
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.make.__name__)
 async def test_each_situation_has_its_causes_the_likeliest_first(scene: Scene, case: Case) -> None:
     tenant_id = await case.make(scene)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import grpc
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def _listening(authority: trustme.CA | None) -> AsyncIterator[str]:
+async def _listening(
+    authority: trustme.CA | None, *, until: datetime | None = None
+) -> AsyncIterator[str]:
     server = grpc.aio.server()
     if authority is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:
-        issued = authority.issue_cert("127.0.0.1")
+        issued = authority.issue_cert("127.0.0.1", not_after=until)
         chain = b"".join(each.bytes() for each in issued.cert_chain_pems)
         pair = (issued.private_key_pem.bytes(), chain)
         port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
@@ -67,6 +70,19 @@ async def test_a_server_that_runs_is_not_said_to_be_down(
     assert said in words
     assert "Is it running?" not in words
     assert next_command in words
+
+
+async def test_a_certificate_that_is_over_is_told_from_one_that_is_not_trusted(
+    tmp_path: Path,
+) -> None:
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    async with _listening(authority, until=datetime(2020, 1, 2, tzinfo=UTC)) as address:
+        code, words = await _listing(address, PROVISIONER_TLS_CA=str(file))
+    assert code == 3
+    assert f"The certificate of {address} is over" in words
+    # Another authority would not help.
+    assert "--tls-ca" not in words
 
 
 def test_a_profile_keeps_whom_to_trust_for_commands_in_every_folder(

@@ -16,7 +16,12 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
-from clients.sdk.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, ProvisionerClient
+from clients.sdk.client import (
+    DEFAULT_ADDRESS,
+    DEFAULT_TIMEOUT_SECONDS,
+    ProvisionerClient,
+    not_open,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -47,6 +52,9 @@ def _waits(
 
     @wraps(method)
     def call(self: BlockingClient, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        # Before a loop is made, which nobody would close.
+        if not self._client.is_open:
+            raise not_open()
         return self._runner.run(method(self._client, *args, **kwargs))
 
     return call
@@ -59,6 +67,8 @@ def _iterates(
 
     @wraps(method)
     def call(self: BlockingClient, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Item_co]:
+        if not self._client.is_open:
+            raise not_open()
         with self._open(method(self._client, *args, **kwargs)) as stream:
             items = stream.__aiter__()
             while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from clients.sdk.access import AccessCalls
 from clients.sdk.channel import SignedChannel, Tls, open_channel
@@ -46,6 +46,21 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 # The service ends a stream after an hour; a minute more leaves it the last word.
 _FOLLOW_TIMEOUT_SECONDS = 3660.0
 LONGEST_TIMEOUT_SECONDS = 86_400
+
+
+def not_open() -> RuntimeError:
+    """Return what a call meets before there is a connection, or after it."""
+    return RuntimeError(
+        "This client is not open. Use it as a context manager, and call it inside: "
+        "`async with ProvisionerClient(address) as client:` (`with` for a BlockingClient)."
+    )
+
+
+class _NotOpen:
+    """Stands where the calls of an open connection are."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise not_open()
 
 
 class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
@@ -90,8 +105,14 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         self._make_request_id = make_request_id
         self._pause = pause
         self._channel: grpc.aio.Channel | None = None
+        self._shut()
 
     async def __aenter__(self) -> Self:
+        if self._channel is not None:
+            raise RuntimeError(
+                "This client is open already: leaving the inner block would close it for the "
+                "outer one. Use the one that is open, or make another."
+            )
         self._channel = channel = open_channel(self.address, self._tls)
         if self._token:
             channel = cast("grpc.aio.Channel", SignedChannel(channel, self._token))
@@ -107,8 +128,19 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         trace: TracebackType | None,
     ) -> None:
         channel, self._channel = self._channel, None
+        self._shut()
         if channel is not None:
             await channel.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can be made: not before it is entered, nor after it is left."""
+        return self._channel is not None
+
+    def _shut(self) -> None:
+        """Let each call say that the client is not open."""
+        closed: Any = _NotOpen()
+        self._stub, self._fleet, self._access = closed, closed, closed
 
     async def start_provisioning(
         self, spec: TenantSpec, *, tenant_id: str | None = None, request_id: str | None = None

@@ -9,12 +9,14 @@ import pytest
 
 from clients.sdk import (
     AlreadyExists,
+    BlockingClient,
     Conflict,
     CursorOutOfRange,
     CursorTooOld,
     FailedPrecondition,
     FieldViolation,
     InvalidArgument,
+    LogStream,
     NotAllowed,
     NotFound,
     PermissionDenied,
@@ -39,6 +41,44 @@ def test_a_time_that_no_call_can_have_is_not_told_of_as_a_service_that_is_away(
 ) -> None:
     with pytest.raises(ValueError, match="timeout_seconds"):
         ProvisionerClient(timeout_seconds=seconds)
+
+
+async def _all_of(stream: LogStream) -> None:
+    async with stream as entries:
+        async for _ in entries:
+            pass
+
+
+async def test_a_client_that_is_not_open_says_how_to_open_it(server: Serving) -> None:
+    client = ProvisionerClient(server.address)
+
+    async def each_is_told() -> None:
+        for call in (
+            client.get_status(builders.TENANT),
+            client.list_engines(),
+            client.get_caller(),
+            _all_of(client.stream_logs(builders.TENANT)),
+        ):
+            with pytest.raises(RuntimeError, match="async with ProvisionerClient"):
+                await call
+
+    await each_is_told()
+    async with client:
+        # An inner block would close it for the outer one.
+        with pytest.raises(RuntimeError, match="open already"):
+            await client.__aenter__()
+        await client.list_tenants()
+    await each_is_told()
+    async with client:
+        await client.list_tenants()
+
+
+def test_a_blocking_client_that_is_not_open_says_how_to_open_it(server: Serving) -> None:
+    client = BlockingClient(server.address)
+    with pytest.raises(RuntimeError, match="`with` for a BlockingClient"):
+        client.get_status(builders.TENANT)
+    with pytest.raises(RuntimeError, match="`with` for a BlockingClient"):
+        next(client.stream_logs(builders.TENANT))
 
 
 async def test_start_sends_the_spec_as_it_is_and_gives_the_status(

@@ -82,11 +82,15 @@ def error_object(error: ProvisionerError) -> dict[str, Any]:  # Any: JSON values
 
 
 def stop_signals() -> asyncio.Event:
-    """Return what SIGTERM or SIGINT sets from now on."""
+    """Return what SIGTERM, SIGINT or SIGHUP sets from now on.
+
+    A terminal that goes away ends no run in the middle either. Under `nohup` nothing comes of it.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping.set)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if name is not signal.SIGHUP or signal.getsignal(name) is not signal.SIG_IGN:
+            loop.add_signal_handler(name, stopping.set)
     return stopping
 
 

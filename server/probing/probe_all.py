@@ -131,7 +131,11 @@ def _stand(found: Found) -> Stand:
 
 
 def _words(found: Found) -> str:
-    return "" if found.done else f"Missing: {'; '.join(str(each) for each in found.missing)}."
+    if found.done:
+        return ""
+    if not found.missing:
+        return " ".join(("It is not done.", *found.notes))
+    return f"Missing: {'; '.join(str(each) for each in found.missing)}."
 
 
 def _conflict(kind: StepType, error: EngineError, requests: int) -> StepLook:

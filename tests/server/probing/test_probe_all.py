@@ -202,6 +202,16 @@ async def test_a_company_that_vanished_is_missing_with_a_code(
     assert (found.stand, found.code) == (Stand.MISSING, "COMPANY_VANISHED")
 
 
+async def test_a_step_that_names_nothing_missing_still_says_something(
+    engine: ErpNextEngine,
+) -> None:
+    """Cash needs no account of its own: before there is a Company the step has none to name."""
+    context = MemoryContext(engine=engine, spec=kenyan(payment_methods=("Cash",)))
+    survey = await look(engine, subject(context))
+    (accounts,) = [step for step in survey.steps if step.key == "step_3_chart_of_accounts"]
+    assert (accounts.missing, accounts.message) == ((), "It is not done.")
+
+
 async def test_a_till_of_a_live_shop_is_never_missing(site: StandIn, engine: ErpNextEngine) -> None:
     context = await finished(engine)
     for entry in site.site.every("POS Opening Entry"):

@@ -143,8 +143,13 @@ def clone(connection: Connection, source: str, tenant_id: str) -> None:
     for name, owner in OWNER.items():
         table = METADATA.tables[name]
         given = ", ".join(_cloned(table, column, owner) for column in table.columns)
+        # By their names: an upgraded table has its columns in another order.
+        columns = ", ".join(column.name for column in table.columns)
         connection.execute(
-            text(f"INSERT INTO {name} SELECT {given} FROM {name} WHERE {owner} = :source"),  # noqa: S608 - our own names
+            text(
+                f"INSERT INTO {name} ({columns}) "  # noqa: S608 - our own names
+                f"SELECT {given} FROM {name} WHERE {owner} = :source"
+            ),
             {"source": source, "id": tenant_id, "mark": mark},
         )
 

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from server.model.records import Record, Step
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-SITE = "http://site"
+URL_OF_SITE = "http://site"
+# As the engines file makes it.
+SITE = f"{URL_OF_SITE} host=site"
 LEASE = 10.0
 ENGINES = {"main": EngineEntry(site=SITE, blueprint=ERPNEXT)}
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.reconciler.scene import PERMANENT, SITE, of_its_own, open_scene
+from tests.reconciler.scene import PERMANENT, URL_OF_SITE, of_its_own, open_scene
 from tests.support import postgres
 from tests.support.stores import postgres_store
 from tests.support.waiting import until
@@ -134,7 +134,7 @@ async def pair(postgres_cluster: PostgresServer, tmp_path: Path) -> AsyncIterato
                 )
             )
             engines = folder / "engines.toml"
-            engines.write_text(engines.read_text().replace(member.site_url, SITE))
+            engines.write_text(engines.read_text().replace(member.site_url, URL_OF_SITE))
             await member.start_reconciler()
             members[name] = member
         made = Pair(scene, members)

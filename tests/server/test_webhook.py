@@ -228,6 +228,29 @@ async def test_what_no_certificate_can_be_read_for_waits_its_pause_and_says_why(
         assert await courier(store, receiver.port, clock).deliver_due() == 12
 
 
+@contextlib.asynccontextmanager
+async def answering(head: bytes, more: bytes, *, pause: float = 0) -> AsyncIterator[int]:
+    """Give the port of a receiver whose answer never ends; afterwards its one caller is gone."""
+    hung_up = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, EOFError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            while not writer.is_closing():
+                writer.write(more)
+                await writer.drain()
+                await asyncio.sleep(pause)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        hung_up.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        await hung_up.wait()
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 20", b"HTTP/1.1 500 X\r\nX-Long: "])
 async def test_an_answer_that_comes_a_byte_at_a_time_holds_nobody_up(
     store: Database, answer: bytes
@@ -235,19 +258,7 @@ async def test_an_answer_that_comes_a_byte_at_a_time_holds_nobody_up(
     """No single read takes long, so no time limit of one would end it."""
     await write(store, "m1")
 
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
-            writer.write(answer)
-            while not writer.is_closing():
-                writer.write(b"0")
-                await writer.drain()
-                await asyncio.sleep(0.02)
-        writer.close()
-
-    server = await asyncio.start_server(drip, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with answering(answer, b"0", pause=0.02) as port:
         target = WebhookTarget(url=f"http://127.0.0.1:{port}", secret=SecretStr(SECRET))
         sender = Courier(store.outbox, target, now=Clock(), timeout_seconds=0.3)
         async with asyncio.timeout(30):
@@ -259,17 +270,8 @@ async def test_an_answer_that_comes_a_byte_at_a_time_holds_nobody_up(
 async def test_the_body_of_an_answer_is_not_waited_for(store: Database) -> None:
     await write(store, "m1")
 
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
-            writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 999999999999\r\n\r\n")
-            while not writer.is_closing():
-                writer.write(b"0" * 65536)
-                await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    head = b"HTTP/1.1 200 X\r\nContent-Length: 999999999999\r\n\r\n"
+    async with answering(head, b"0" * 65536) as port:
         async with asyncio.timeout(30):
             assert await courier(store, port, Clock()).deliver_due() == 1
     assert await waiting(store) == []

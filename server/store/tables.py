@@ -38,6 +38,12 @@ METADATA = MetaData(
 _FIXED = {"fixed": True}
 _LONG_AGO = "1970-01-01 00:00:00.000000+00:00"
 
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """Return an index of the rows that a condition names, on both databases."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 TENANTS = Table(
     "tenants",
     METADATA,
@@ -80,53 +86,29 @@ TENANTS = Table(
     Index("ix_tenants_state_state_since", "state", "state_since", "id"),
     Index("ix_tenants_state_company_fold", "state", "company_fold", "id"),
     Index("ix_tenants_engine_id_state_created_at", "engine_id", "state", "created_at", "id"),
-    Index(
-        "ix_tenants_held",
-        "id",
-        sqlite_where=text(HELD),
-        postgresql_where=text(HELD),
-    ),
-    Index(
-        "ix_tenants_unsettled_since",
-        "unsettled_since",
-        "id",
-        sqlite_where=text(UNSETTLED),
-        postgresql_where=text(UNSETTLED),
-    ),
+    _partial("ix_tenants_held", "id", where=HELD),
+    _partial("ix_tenants_unsettled_since", "unsettled_since", "id", where=UNSETTLED),
     # Whose drift is to be looked for, the longest waiting first; each finished tenant is in
     # one of the two. Neither has a column that a step changes.
-    Index(
+    _partial(
         "ix_tenants_never_verified",
         "site",
         "state_since",
         "id",
-        sqlite_where=text("state = 'COMPLETED' AND verify_at IS NULL"),
-        postgresql_where=text("state = 'COMPLETED' AND verify_at IS NULL"),
+        where="state = 'COMPLETED' AND verify_at IS NULL",
     ),
-    Index(
+    _partial(
         "ix_tenants_verify_at",
         "site",
         "verify_at",
         "id",
-        sqlite_where=text("state = 'COMPLETED' AND verify_at IS NOT NULL"),
-        postgresql_where=text("state = 'COMPLETED' AND verify_at IS NOT NULL"),
+        where="state = 'COMPLETED' AND verify_at IS NOT NULL",
     ),
     # Words of state that are none of ours: few, if somebody wrote into the table.
-    Index(
-        "ix_tenants_unknown_state",
-        "state",
-        sqlite_where=text(UNKNOWN_STATE),
-        postgresql_where=text(UNKNOWN_STATE),
-    ),
+    _partial("ix_tenants_unknown_state", "state", where=UNKNOWN_STATE),
     # What a sweep reads: few rows, whatever the number of tenants. On `state`, so that
     # a state changed by SQL is seen. By `look_at` first: who is put off is passed over.
-    Index(
-        "ix_tenants_unsettled",
-        "look_at",
-        "id",
-        sqlite_where=text(UNSETTLED),
-        postgresql_where=text(UNSETTLED),
-    ),
+    _partial("ix_tenants_unsettled", "look_at", "id", where=UNSETTLED),
 )
 
 # Each tenant under its id and under its company's name from each word on, to be found by
@@ -190,13 +172,7 @@ RUNS = Table(
     # The newest runs of one site, whatever the others do.
     Index("ix_runs_site", "site", "id"),
     # What workers claim from: open runs only.
-    Index(
-        "ix_runs_open",
-        "due_at",
-        "id",
-        sqlite_where=text(OPEN),
-        postgresql_where=text(OPEN),
-    ),
+    _partial("ix_runs_open", "due_at", "id", where=OPEN),
 )
 
 STEPS = Table(
@@ -361,26 +337,10 @@ FINDINGS = Table(
     Index("ix_findings_found_at", "found_at"),
     # What is not settled yet: few rows, whatever the number of findings. In the order in which
     # they are read: by another column SQLite takes the index above, and reads those that ended.
-    Index(
-        "ix_findings_open",
-        "found_at",
-        "id",
-        sqlite_where=text("ended_at IS NULL"),
-        postgresql_where=text("ended_at IS NULL"),
-    ),
-    Index(
-        "ix_findings_ended_at",
-        "ended_at",
-        sqlite_where=text("ended_at IS NOT NULL"),
-        postgresql_where=text("ended_at IS NOT NULL"),
-    ),
+    _partial("ix_findings_open", "found_at", "id", where="ended_at IS NULL"),
+    _partial("ix_findings_ended_at", "ended_at", where="ended_at IS NOT NULL"),
     # Those of a herd, also the ones that ended.
-    Index(
-        "ix_findings_herd_id",
-        "herd_id",
-        sqlite_where=text("herd_id IS NOT NULL"),
-        postgresql_where=text("herd_id IS NOT NULL"),
-    ),
+    _partial("ix_findings_herd_id", "herd_id", where="herd_id IS NOT NULL"),
 )
 
 # Many tenants at one error: who was driven on first, and what came of it.
@@ -420,12 +380,7 @@ OUTBOX = Table(
     Column("tries", Integer, nullable=False),
     Column("delivered_at", UtcTime),
     Column("last_error", Text, nullable=False, server_default=""),
-    Index(
-        "ix_outbox_due",
-        "due_at",
-        sqlite_where=text("delivered_at IS NULL"),
-        postgresql_where=text("delivered_at IS NULL"),
-    ),
+    _partial("ix_outbox_due", "due_at", where="delivered_at IS NULL"),
 )
 
 USERS = Table(

@@ -12,6 +12,11 @@ from importlib import import_module
 
 def main() -> None:
     """Sweep until a signal comes."""
+    refused = import_module("server.program").takes_no_options(
+        sys.argv[1:], "provisioner reconcile"
+    )
+    if refused:
+        sys.exit(refused)
     root = import_module("server.__main__")
     sys.exit(root.reconcile(config=None, overrides={}, once=False, dry_run=False, as_json=False))
 

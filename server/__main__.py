@@ -37,6 +37,7 @@ from server.program import (
     report,
     run,
     stop_signals,
+    takes_no_options,
 )
 from server.settings import load_engines, load_settings, read_secret_file
 from server.webhook import Courier, WebhookTarget
@@ -274,4 +275,7 @@ def _healer(core: Core, settings: Settings) -> LocalHealer:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(config=None, overrides={}, with_reconciler=True, demo=False))
+    sys.exit(
+        takes_no_options(sys.argv[1:], "provisioner serve")
+        or serve(config=None, overrides={}, with_reconciler=True, demo=False)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from server.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 EXIT_DONE = 0
 EXIT_NOT_WELL = 1
@@ -79,6 +80,25 @@ def error_object(error: ProvisionerError) -> dict[str, Any]:  # Any: JSON values
             "fields": [{"field": each.field, "description": each.description} for each in fields],
         }
     }
+
+
+def takes_no_options(arguments: Sequence[str], command: str) -> int:
+    """Refuse options of `python -m`, which would pass unread.
+
+    `python -m reconciler --dry-run` must not heal. Asked by the modules that run so.
+
+    Args:
+        arguments: what stood behind the module's name.
+        command: what takes them.
+
+    Returns:
+        EXIT_DONE if there are none, else EXIT_WRONG_USE; why is said on stderr.
+    """
+    if not arguments:
+        return EXIT_DONE
+    given = plain(shlex.join(arguments))
+    complain(f"python -m takes no options here, and was given {given}.\nNext: {command} --help")
+    return EXIT_WRONG_USE
 
 
 def stop_signals() -> asyncio.Event:

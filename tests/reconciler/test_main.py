@@ -1,7 +1,8 @@
-"""`python -m reconciler` is the composition root's `reconcile`, and nothing else."""
+"""`python -m reconciler` and `python -m server` do one thing each, and take no options."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.__main__ import main
+from server.program import EXIT_WRONG_USE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def root(reconcile: Callable[..., Any]) -> ModuleType:
@@ -30,6 +33,7 @@ def test_it_sweeps_with_the_settings_of_the_environment(
         return 3
 
     monkeypatch.setitem(sys.modules, "server.__main__", root(reconcile))
+    monkeypatch.setattr(sys, "argv", ["reconciler"])
 
     with pytest.raises(SystemExit) as ended:
         main()
@@ -38,3 +42,23 @@ def test_it_sweeps_with_the_settings_of_the_environment(
     assert called == [
         {"config": None, "overrides": {}, "once": False, "dry_run": False, "as_json": False}
     ]
+
+
+@pytest.mark.parametrize(("module", "command"), [("reconciler", "reconcile"), ("server", "serve")])
+def test_options_are_refused_and_not_passed_over(module: str, command: str, tmp_path: Path) -> None:
+    """A `--dry-run` that nobody reads would heal."""
+    ended = subprocess.run(
+        [sys.executable, "-m", module, "--once", "--dry-run"],
+        env={"HOME": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == EXIT_WRONG_USE
+    assert ended.stderr == (
+        "provisioner: python -m takes no options here, and was given --once --dry-run.\n"
+        f"Next: provisioner {command} --help\n"
+    )
+    assert not list(tmp_path.iterdir())

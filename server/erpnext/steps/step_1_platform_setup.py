@@ -31,6 +31,8 @@ from server.model.spec import PAYMENT_METHOD_TYPES
 from server.model.step_context import AnswerKind, Found, Intent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from server.erpnext.requests import JsonObject
     from server.erpnext.site import Site
     from server.model.ownership import Document
@@ -174,50 +176,13 @@ async def _look_for_years(context: StepContext, site: Site, look: _Look) -> None
     )
     found = rows_of(answer)
     today = site.today(context.now())
-    # Rows name the Companies a year is for; none means all (05-fiscal-year-colliding).
-    ahead = [text(row, "name") for row in found if text(row, "year_end_date") >= str(today)]
-    bound: dict[str, set[str]] = {}
-    if ahead:
-        answer = await context.read(
-            rows(
-                "Fiscal Year Company",
-                ("parent", "in", ahead),
-                fields=("parent", "company"),
-                parent="Fiscal Year",
-            )
-        )
-        for row in rows_of(answer):
-            bound.setdefault(text(row, "parent"), set()).add(fold_name(text(row, "company")))
-    ours = fold_name(context.spec.company_name)
-    years = [
-        FiscalYear(
-            name=text(row, "name"),
-            start=date.fromisoformat(text(row, "year_start_date")),
-            end=date.fromisoformat(text(row, "year_end_date")),
-            usable=not flag(row, "disabled") and ours in bound.get(text(row, "name"), {ours}),
-        )
-        for row in found
-    ]
+    years = await _years_of(context, found, today)
     plan = plan_years(years, today)
     if plan.blocked_today is not None:
-        raise conflict(
-            Code.FISCAL_YEAR_OVERLAPS,
-            f"No Fiscal Year holds for {today} and all Companies, and {plan.blocked_today.name!r}, "
-            "which is disabled or only for some Companies, stands in the way. Enable it, or take "
-            "its Companies out.",
-            differences=(
-                Difference(
-                    doctype="Fiscal Year",
-                    name=plan.blocked_today.name,
-                    field="holds for",
-                    have="nobody, or some Companies",
-                    want="all Companies",
-                ),
-            ),
-        )
+        raise _no_year_today(plan.blocked_today, today)
     for year in plan.blocked_later:
         look.notes.append(f"A later Fiscal Year was not made: {year.name!r} is in its way.")
-    usable = {year.name for year in years if year.usable and str(year.end) >= str(today)}
+    usable = {year.name for year in years if year.usable and year.end >= today}
     look.documents.extend(
         seen("Fiscal Year", row, site.zone, shared=True)
         for row in found
@@ -236,6 +201,35 @@ async def _look_for_years(context: StepContext, site: Site, look: _Look) -> None
         )
         for year in plan.missing
     )
+
+
+async def _years_of(
+    context: StepContext, found: Sequence[JsonObject], today: date
+) -> list[FiscalYear]:
+    # Rows name the Companies a year is for; none means all (05-fiscal-year-colliding).
+    ahead = [text(row, "name") for row in found if text(row, "year_end_date") >= str(today)]
+    bound: dict[str, set[str]] = {}
+    if ahead:
+        answer = await context.read(
+            rows(
+                "Fiscal Year Company",
+                ("parent", "in", ahead),
+                fields=("parent", "company"),
+                parent="Fiscal Year",
+            )
+        )
+        for row in rows_of(answer):
+            bound.setdefault(text(row, "parent"), set()).add(fold_name(text(row, "company")))
+    ours = fold_name(context.spec.company_name)
+    return [
+        FiscalYear(
+            name=text(row, "name"),
+            start=date.fromisoformat(text(row, "year_start_date")),
+            end=date.fromisoformat(text(row, "year_end_date")),
+            usable=not flag(row, "disabled") and ours in bound.get(text(row, "name"), {ours}),
+        )
+        for row in found
+    ]
 
 
 async def _look_for_payments(context: StepContext, site: Site, look: _Look) -> None:
@@ -266,4 +260,22 @@ def _not_set_up(doctype: str, name: str) -> EngineError:
         f"The site has no {doctype} {name!r}, which ERPNext's setup wizard makes. Finish the "
         "setup wizard, then continue the tenant.",
         differences=(Difference(doctype=doctype, name=name),),
+    )
+
+
+def _no_year_today(blocking: FiscalYear, today: date) -> EngineError:
+    return conflict(
+        Code.FISCAL_YEAR_OVERLAPS,
+        f"No Fiscal Year holds for {today} and all Companies, and {blocking.name!r}, "
+        "which is disabled or only for some Companies, stands in the way. Enable it, or take "
+        "its Companies out.",
+        differences=(
+            Difference(
+                doctype="Fiscal Year",
+                name=blocking.name,
+                field="holds for",
+                have="nobody, or some Companies",
+                want="all Companies",
+            ),
+        ),
     )

@@ -269,10 +269,12 @@ def accept_site(
                 report(_site_facts(seen), "Nothing was changed.", as_json=as_json)
                 return EXIT_DONE if dry_run else EXIT_WRONG_USE
             done = await core.commands.accept_site(LOCAL, engine, reason=reason)
+        # A Company that is gone is not made by Continue: the third one would shut the gate again.
+        then = "diagnose" if done.code == "COMPANIES_VANISHED" else "continue"
         report(
             _site_facts(done),
             f"{done.site} is accepted as it is. Its gate opens within 15 s if nothing else is "
-            "wrong. Tenants that are held stay held: provisioner list --held, then continue each.",
+            f"wrong. Tenants that are held stay held: provisioner list --held, then {then} each.",
             as_json=as_json,
         )
         return EXIT_DONE

@@ -49,12 +49,14 @@ def told(done: dict[str, Any], output: Output) -> ExitCode:  # Any: JSON values
     if output.as_json:
         output.json(done)
     else:
+        # A Company that is gone is not made by Continue: the third one would shut the gate again.
+        then = "diagnose" if done["gate_code"] == "COMPANIES_VANISHED" else "continue"
         output.lines(
             [
                 Text(
                     f"{plain(done['site'])} is accepted as it is. Its gate opens within 15 s if "
                     "nothing else is wrong. Tenants that are held stay held: provisioner list "
-                    "--held, then continue each."
+                    f"--held, then {then} each."
                 )
             ]
         )

@@ -35,6 +35,7 @@ class StepSeen:
         skipped: Why the step would be left out, or "".
         error: Why the probe could not tell, or "".
         by_hand: Whether only a person mends what is not right: a run would stop at it.
+        code: Of the error that a run would stop at; else "".
     """
 
     key: str
@@ -44,6 +45,7 @@ class StepSeen:
     skipped: str = ""
     error: str = ""
     by_hand: bool = False
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from server.model.undo import UndoOptions
 
 _REASON = "diagnosed"
+COMPANY_STEP = "step_2_company"
 
 # Permanent errors of one step that only that step, looked at again, gets over: Continue
 # carries done steps over and would come to the same end.
 _RETRY_STEP = {
-    Code.COMPANY_MISSING: "step_2_company",
+    Code.COMPANY_MISSING: COMPANY_STEP,
     # It names what is wrong of steps that are done: all are looked at again.
     Code.FINAL_CHECK_FAILED: "",
 }
@@ -132,6 +133,46 @@ def after_permanent(tenant: Tenant, code: str) -> Remedy:
     if step_key is not None:
         return retry(tenant, says, step_key=step_key)
     return continue_(tenant, says)
+
+
+def after_passing(tenant: Tenant, code: str, again: str) -> Remedy:
+    """Return what to do about an error that may have passed, and what if it has not.
+
+    Args:
+        tenant: Whose run stopped at it.
+        code: The error.
+        again: A sentence on when it is driven on by itself, or "".
+    """
+    says = f"Continue it now, with fresh tries.{again}"
+    known = MEANINGS.get(Code(code)) if code in Code.__members__ else None
+    if known is not None and not known.remedy.startswith("Nothing:"):
+        says += f" If it stops there again: {known.remedy}"
+    return continue_(tenant, says, alone=True)
+
+
+def after_vanished(tenant: Tenant, *, there: bool | None) -> Remedy:
+    """Return what a person does about a Company that is gone, by what the engine says now.
+
+    Where it is still gone Continue would stop at the same error, and a third such tenant of a
+    site shuts its gate. What makes an empty one is a command only, nothing that `fix` gives.
+
+    Args:
+        tenant: Whose Company it was.
+        there: Whether the engine has it again; None where it did not say.
+    """
+    if there is None:
+        return after_permanent(tenant, Code.COMPANY_VANISHED)
+    if there:
+        return continue_(tenant, "It is there again: continue, which lifts the hold.")
+    tenant_id = _quoted(tenant)
+    return Remedy(
+        says=(
+            "Look where it went: a restored backup, the wrong site, deleted by hand? Shall it come "
+            f"back, restore it from a backup of the site, then: provisioner continue {tenant_id}. "
+            "Only if it shall stay away: the next command makes a new and empty one."
+        ),
+        command=f"provisioner retry {tenant_id} --step {COMPANY_STEP} --watch",
+    )
 
 
 def _terms(tenant: Tenant) -> dict[str, Any]:  # Any: JSON values

@@ -16,10 +16,12 @@ from server.model.states import DONE_STEP_STATES, ErrorClass, StepState
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from server.diagnosis.causes import Remedy
     from server.diagnosis.picture import Picture
     from server.model.records import Attempt, Step
 
 _WORKER_LOST = "WORKER_LOST"
+_VANISHED = "COMPANY_VANISHED"
 
 
 def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
@@ -144,7 +146,7 @@ def _failed(picture: Picture, step: Step) -> DiagnosedCause:
             message=f"{title} stopped at an error that trying again does not mend: {said}",
             step_key=step.key,
             evidence=evidence,
-            remedy=remedies.after_permanent(tenant, code),
+            remedy=_after_permanent(picture, code),
         )
     due = _next_drive(picture)
     again = f" By itself it is driven on at {due:%H:%M:%S} UTC." if due else ""
@@ -154,8 +156,17 @@ def _failed(picture: Picture, step: Step) -> DiagnosedCause:
         message=f"{title} stopped at an error that may have passed: {said}",
         step_key=step.key,
         evidence=evidence,
-        remedy=remedies.continue_(tenant, f"Continue it now, with fresh tries.{again}", alone=True),
+        remedy=remedies.after_passing(tenant, code, again),
     )
+
+
+def _after_permanent(picture: Picture, code: str) -> Remedy:
+    tenant = picture.status.tenant
+    if code != _VANISHED:
+        return remedies.after_permanent(tenant, code)
+    seen = picture.engine.step(remedies.COMPANY_STEP)
+    there = None if seen is None or seen.done is None else seen.code != _VANISHED
+    return remedies.after_vanished(tenant, there=there)
 
 
 def _not_done(picture: Picture) -> DiagnosedCause:

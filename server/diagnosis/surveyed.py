@@ -42,5 +42,6 @@ def _seen(look: StepLook) -> StepSeen:
         ),
         skipped=look.message if look.stand is Stand.SKIPPED else "",
         error=look.message if look.stand is Stand.UNKNOWN else "",
+        code=look.code,
         by_hand=look.stand in {Stand.FOREIGN, Stand.DIFFERENT},
     )

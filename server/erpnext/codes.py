@@ -151,7 +151,8 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.ENGINE_LINK_RACE: _row(
         "A document of another tenant was missed: it was being made at that moment, or is gone.",
-        "Nothing at first; if it stays, take rows that lead nowhere out of the Mode of Payment.",
+        "A document in the making is there moments later. What stays is a row of a Mode of Payment "
+        "whose Company or account is gone: take it out in ERPNext, then continue.",
     ),
     Code.DOCUMENT_CHANGED: _row(
         "Somebody else changed the document at the same moment; nothing was stored.", _AGAIN

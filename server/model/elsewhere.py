@@ -48,6 +48,25 @@ def why_other_site(tenant: Tenant, site: str) -> str:
     )
 
 
+def why_not_here(tenant: Tenant, site: str | None) -> str:
+    """Say why neither an order nor a worker of this server reaches a tenant.
+
+    Args:
+        tenant: Whose engine is looked for.
+        site: The site of the engine of that name here; None where there is no such engine.
+
+    Returns:
+        What is wrong and what to do; "" where it is reached.
+    """
+    if site is not None:
+        return why_other_site(tenant, site)
+    engine_id = tenant.spec.engine_id
+    return (
+        f"Its engine {engine_id!r} is not configured at this server: no order given here reaches "
+        f"it. Add [engines.{engine_id}] to PROVISIONER_ENGINES_FILE and start the server again."
+    )
+
+
 def start_here(tenant: Tenant) -> str:
     """Return the command that starts the company on the default engine, as a new tenant."""
     spec = tenant.spec

@@ -12,6 +12,7 @@ from server.access.policy import demand, demand_any, unknown_tenant
 from server.errors import CursorOutOfRange
 from server.model.actor import Right
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
+from server.model.elsewhere import why_not_here
 from server.queries.board import Answer, StatusBoard
 from server.queries.listing import TenantPage, list_tenants
 from server.queries.log_hub import POLL_SECONDS, LogHub
@@ -65,6 +66,7 @@ class Queries:
         self._board = StatusBoard(
             database.glances,
             self._steps_for,
+            not_here=self._not_here,
             now=now,
             lease_seconds=lease_seconds,
             outlooks=Outlooks(database.history),
@@ -218,6 +220,10 @@ class Queries:
 
     def _steps_for(self, record: Record) -> Sequence[StepType]:
         return self._blueprint(record).steps_for(record.tenant.spec)
+
+    def _not_here(self, record: Record) -> str:
+        entry = self._engines.get(record.tenant.spec.engine_id)
+        return why_not_here(record.tenant, None if entry is None else entry.site)
 
     def _blueprint(self, record: Record) -> Blueprint:
         """Return the blueprint of a tenant, also of one whose engine is configured no more."""

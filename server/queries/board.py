@@ -59,6 +59,7 @@ class StatusBoard:
         glances: Glances,
         steps_for: Callable[[Record], Sequence[StepType]],
         *,
+        not_here: Callable[[Record], str] = lambda _: "",
         now: Callable[[], datetime],
         lease_seconds: float,
         outlooks: Outlooks | None = None,
@@ -66,6 +67,7 @@ class StatusBoard:
         self._outlooks = outlooks
         self._glances = glances
         self._steps_for = steps_for
+        self._not_here = not_here
         self._now = now
         self._lease_seconds = lease_seconds
         self._kept: OrderedDict[TenantId, Answer] = OrderedDict()
@@ -125,7 +127,8 @@ class StatusBoard:
             # An estimate is as good as what it was made of.
             stale = now + timedelta(seconds=WAITING_SECONDS)
             until = stale if until is None else min(until, stale)
-        status = status_of(live, kinds, now, self._lease_seconds)
+        not_here = self._not_here(live.record)
+        status = status_of(live, kinds, now, self._lease_seconds, not_here=not_here)
         return Answer(status=replace(status, eta=eta), mark=mark, until=until)
 
     async def _eta(self, live: Live, kinds: Sequence[StepType]) -> datetime | None:

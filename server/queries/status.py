@@ -9,7 +9,7 @@ motion moves, or says what it waits for, or is STALLED.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 HELD = "HELD"
 STALLED = "STALLED"
+ENGINE_NOT_CONFIGURED = "ENGINE_NOT_CONFIGURED"
 
 # Promise 3: within three lease times a lost worker's run has been taken over.
 _LEASES_UNTIL_STALLED = 3
@@ -84,7 +85,12 @@ class Status:
 
 
 def status_of(
-    live: Live, step_types: Sequence[StepType], now: datetime, lease_seconds: float
+    live: Live,
+    step_types: Sequence[StepType],
+    now: datetime,
+    lease_seconds: float,
+    *,
+    not_here: str = "",
 ) -> Status:
     """Tell where a tenant stands.
 
@@ -94,6 +100,7 @@ def status_of(
         now: The time.
         lease_seconds: A worker's lease; after three of them without motion or a wait an
             open run is STALLED.
+        not_here: Why no order given here reaches the tenant, and what to do; else "".
     """
     record = live.record
     tenant, run = record.tenant, record.run
@@ -104,16 +111,23 @@ def status_of(
         step_types=step_types,
         at=tenant.updated_at,
     )
-    waiting_for = _waiting_for(live, now)
+    if is_elsewhere(tenant):
+        not_here = ""
+    moves = run is not None and run.state in OPEN_RUN_STATES
+    waiting_for = _with_why(_waiting_for(live, now), not_here)
     stalled = _stalled(live, waiting_for, standing.current_step, now, lease_seconds)
     errors = standing.errors
     if stalled is not None:
         errors = (*errors, stalled)
     if tenant.hold is not None and not errors:
-        moves = run is not None and run.state in OPEN_RUN_STATES
         errors = (_held(tenant, tenant.hold, standing.state, moves=moves),)
     if is_elsewhere(tenant) and not errors:
         errors = (_elsewhere(tenant),)
+    waits_for_an_order = _waits_for_an_order(tenant, standing.state, moves=moves)
+    if not_here and waits_for_an_order:
+        errors = (*errors, _not_here(tenant, not_here))
+    # Any order would be refused. The engines file comes first, and that is no command.
+    look_first = waits_for_an_order or stalled is not None or (moves and standing.record_lost)
     return Status(
         tenant=tenant,
         run=run,
@@ -123,13 +137,10 @@ def status_of(
         errors=errors,
         waiting_for=waiting_for,
         hold=tenant.hold,
-        next_command=_next_command(
-            tenant,
-            standing,
-            live.gate,
-            run,
-            moves=run is not None and run.state in OPEN_RUN_STATES,
-            stalled=stalled is not None,
+        next_command=_diagnose(tenant)
+        if not_here and look_first
+        else _next_command(
+            tenant, standing, live.gate, run, moves=moves, stalled=stalled is not None
         ),
         eta=None,
         started_at=None if run is None else run.started_at,
@@ -204,6 +215,13 @@ def _own_wait(run: Run, now: datetime) -> WaitingFor:
     if run.waiting_for is not None:
         return run.waiting_for
     return WaitingFor(code=WaitingCode.RETRY, message="Waiting for its next try.", until=until)
+
+
+def _with_why(waiting_for: WaitingFor | None, not_here: str) -> WaitingFor | None:
+    """Say why no worker of this server is the one that is waited for."""
+    if waiting_for is None or waiting_for.code is not WaitingCode.WORKER or not not_here:
+        return waiting_for
+    return replace(waiting_for, message=f"{waiting_for.message} {not_here}")
 
 
 def _for_a_worker(since: datetime) -> WaitingFor:
@@ -290,6 +308,21 @@ def _elsewhere(tenant: Tenant) -> StepError:
     )
 
 
+def _waits_for_an_order(tenant: Tenant, state: TenantState, *, moves: bool) -> bool:
+    """Tell whether only an order moves a tenant: one in motion may be driven by another server."""
+    if moves:
+        return False
+    if state is TenantState.DEPROVISIONED:
+        return False  # a hold is lifted without its engine
+    return state is not TenantState.COMPLETED or tenant.hold is not None
+
+
+def _not_here(tenant: Tenant, why: str) -> StepError:
+    return StepError(
+        step_key="", code=ENGINE_NOT_CONFIGURED, message=why, occurred_at=tenant.updated_at
+    )
+
+
 def _next_command(
     tenant: Tenant,
     standing: Standing,
@@ -317,11 +350,15 @@ def _next_command(
         # A run in motion refuses orders; a stalled one is taken over by the next worker.
         order = look_on
     elif any(error.code in LOOK_FIRST for error in standing.errors):
-        order = f"provisioner diagnose {tenant.id}"
+        order = _diagnose(tenant)
     else:
         order = f"provisioner continue {tenant.id}"
     # Whatever is ordered waits until somebody says whether this is the right site.
     return order if not _is_in_question(gate) else _accept_site(tenant)
+
+
+def _diagnose(tenant: Tenant) -> str:
+    return f"provisioner diagnose {tenant.id}"
 
 
 def _release(tenant: Tenant) -> str:

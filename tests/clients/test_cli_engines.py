@@ -99,8 +99,25 @@ async def test_a_site_is_accepted_only_when_somebody_says_so(
     done = await run("accept-site", "main", "--yes", "--reason", "moved", *there)
     assert done.code == 0, done.err
     assert "Its gate opens" in done.out
+    assert done.out.rstrip().endswith("provisioner list --held, then continue each.")
     order = service.requests["AcceptSite"][-1]
     assert (order.engine_id, order.reason, order.validate_only) == ("main", "moved", False)
+
+
+async def test_who_lost_his_company_is_not_said_to_be_continued(
+    service: FakeService, server: Serving
+) -> None:
+    """It would stop at the same error, and the third one would shut the gate again."""
+    service.site = engines_pb2.SiteInQuestion(
+        engine_id="main",
+        site="https://erp.example.com",
+        gate=engines_pb2.ENGINE_GATE_MISCONFIGURED,
+        gate_code="COMPANIES_VANISHED",
+        gate_message="3 Companies are gone.",
+        held_tenants=3,
+    )
+    done = await run("accept-site", "main", "--yes", "--address", server.address)
+    assert done.out.rstrip().endswith("provisioner list --held, then diagnose each.")
 
 
 async def test_without_a_server_it_says_how_to_accept_a_site_in_the_database() -> None:

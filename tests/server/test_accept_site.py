@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from server.model.states import GateState
 from server.program import EXIT_NOT_FOUND, EXIT_WRONG_USE
+from server.store.database import Database
+from server.store.operations import GateOperation
 from server.upkeep import accept_site
 from tests.support.stores import copied_store
 
@@ -29,11 +33,12 @@ def settings(folder: Path) -> dict[str, str]:
         "engines_file": str(folder / "engines.toml"),
         "auth": "off",
     }
-    asyncio.run(copied_store(folder / "provisioner.db"))
+    if not (folder / "provisioner.db").exists():
+        asyncio.run(copied_store(folder / "provisioner.db"))
     return given
 
 
-def give(engine: str, folder: Path, *, yes: bool = True) -> int:
+def give(engine: str, folder: Path, *, yes: bool = True, as_json: bool = True) -> int:
     async def confirm(_seen: object) -> bool:
         return yes
 
@@ -44,7 +49,7 @@ def give(engine: str, folder: Path, *, yes: bool = True) -> int:
         reason="",
         confirm=confirm,
         dry_run=False,
-        as_json=True,
+        as_json=as_json,
     )
 
 
@@ -53,6 +58,35 @@ def test_stdout_holds_json_only(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = json.loads(capsys.readouterr().out)
     assert (said["engine"], said["accepted"]) == ("main", True)
     assert said["site"].startswith("http://127.0.0.1:1 ")
+
+
+def test_who_lost_his_company_is_not_said_to_be_continued(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would stop at the same error, and the third one would shut the gate again."""
+
+    async def shut(site: str) -> None:
+        database = await Database.open(settings(tmp_path)["database_url"])
+        try:
+            await database.submit(
+                GateOperation(
+                    site=site,
+                    at=datetime.now(UTC),
+                    gate=GateState.MISCONFIGURED,
+                    code="COMPANIES_VANISHED",
+                    message="3 Companies are gone.",
+                )
+            )
+        finally:
+            await database.close()
+
+    assert give("main", tmp_path) == 0
+    site = json.loads(capsys.readouterr().out)["site"]
+    assert give("main", tmp_path, as_json=False) == 0
+    assert capsys.readouterr().out.rstrip().endswith("list --held, then continue each.")
+    asyncio.run(shut(site))
+    assert give("main", tmp_path, as_json=False) == 0
+    assert capsys.readouterr().out.rstrip().endswith("list --held, then diagnose each.")
 
 
 def test_nothing_is_accepted_that_a_person_did_not_agree_to(

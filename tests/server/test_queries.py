@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import delete
 
-from server.commands import Commands, EngineEntry
+from server.commands import Commands, EngineEntry, OrderTerms
 from server.errors import (
     CursorOutOfRange,
     CursorTooOld,
     InvalidInput,
     NotFound,
+    Refused,
     StoreUnavailable,
 )
 from server.model.actor import LOCAL
@@ -225,6 +227,73 @@ def test_a_status_says_how_a_tenant_stands_why_and_what_to_do(
     assert [error.code for error in status.errors] == codes
     assert all(error.message and error.occurred_at.tzinfo for error in status.errors)
     assert status.next_command == command
+
+
+NOT_HERE = "Its engine 'main' is not configured at this server. Add [engines.main]."
+DIAGNOSE = f"provisioner diagnose {TENANT}"
+LOOK_ON = f"provisioner status {TENANT} --watch"
+UNKNOWN_ENGINE = ["ENGINE_NOT_CONFIGURED"]
+WITHOUT_ENGINE = [
+    pytest.param(
+        live(None, stored=TenantState.PENDING), UNKNOWN_ENGINE, CONTINUE, DIAGNOSE, id="pending"
+    ),
+    pytest.param(
+        live(RunState.FAILED, step_states=BROKEN),
+        ["BROKEN", *UNKNOWN_ENGINE],
+        CONTINUE,
+        DIAGNOSE,
+        id="failed",
+    ),
+    pytest.param(live(RunState.CANCELLED), UNKNOWN_ENGINE, CONTINUE, DIAGNOSE, id="cancelled"),
+    pytest.param(
+        live(RunState.COMPLETED, step_states=DONE, hold=HOLD),
+        [HELD, *UNKNOWN_ENGINE],
+        CONTINUE,
+        DIAGNOSE,
+        id="a live shop, held",
+    ),
+    pytest.param(
+        live(RunState.QUEUED, step_states=DONE[:3]),
+        ["STEP_RECORD_LOST"],
+        CONTINUE,
+        DIAGNOSE,
+        id="record lost in motion",
+    ),
+    pytest.param(
+        live(
+            RunState.RUNNING,
+            updated_at=before(600),
+            heartbeat_at=before(600),
+            deadline_at=before(600),
+        ),
+        [STALLED],
+        LOOK_ON,
+        DIAGNOSE,
+        id="stalled",
+    ),
+    # Another server may have the engine, and drive it.
+    pytest.param(live(RunState.QUEUED), [], "", "", id="queued"),
+    pytest.param(live(RunState.COMPLETED, step_states=DONE), [], "", "", id="a live shop"),
+]
+
+
+@pytest.mark.parametrize(("seen", "codes", "known", "unknown"), WITHOUT_ENGINE)
+def test_where_the_engine_is_not_known_no_order_is_named_as_each_would_be_refused(
+    seen: Live, codes: list[str], known: str, unknown: str
+) -> None:
+    assert status_of(seen, KINDS, NOW, LEASE).next_command == known
+    status = status_of(seen, KINDS, NOW, LEASE, not_here=NOT_HERE)
+    assert [error.code for error in status.errors] == codes
+    if UNKNOWN_ENGINE[0] in codes:
+        assert status.errors[-1].message == NOT_HERE
+    assert status.next_command == unknown
+
+
+def test_a_queued_run_says_that_no_worker_of_this_server_takes_it_up() -> None:
+    status = status_of(live(RunState.QUEUED), KINDS, NOW, LEASE, not_here=NOT_HERE)
+    assert status.waiting_for is not None
+    assert status.waiting_for.code is WaitingCode.WORKER
+    assert status.waiting_for.message.endswith(NOT_HERE)
 
 
 def test_a_held_tenants_error_names_who_held_it_why_and_since_when() -> None:
@@ -518,6 +587,32 @@ async def test_the_status_of_a_tenant_whose_engine_is_no_longer_configured_can_b
     status = await orphaned.status(LOCAL, tenant)
     assert [step.key for step in status.steps] == [kind.key for kind in NOOP.steps]
     assert status.titles["step_1_noop"] == "No-op 1"
+
+
+@pytest.mark.parametrize(
+    ("engines", "says"),
+    [
+        ({}, "Add [engines.main] to PROVISIONER_ENGINES_FILE"),
+        ({"main": EngineEntry(site="other", blueprint=NOOP)}, "Its row names the site 'site'"),
+    ],
+)
+async def test_a_tenant_whose_engine_is_not_known_here_says_so_and_names_no_order(
+    database: Database, tenant: TenantId, engines: dict[str, EngineEntry], says: str
+) -> None:
+    queries = Queries(database, engines=engines, now=lambda: NOW, lease_seconds=LEASE)
+    queued = await queries.status(LOCAL, tenant)
+    assert queued.waiting_for is not None
+    assert says in queued.waiting_for.message
+    known = Commands(database, engines=ENGINES, default_engine="main", now=lambda: NOW)
+    await known.cancel(LOCAL, tenant, OrderTerms())
+    cancelled = await queries.status(LOCAL, tenant)
+    assert [error.code for error in cancelled.errors] == ["ENGINE_NOT_CONFIGURED"]
+    assert says in cancelled.errors[0].message
+    assert cancelled.next_command == f"provisioner diagnose {tenant}"
+    # What was named before is refused here.
+    here = Commands(database, engines=engines, default_engine=None, now=lambda: NOW)
+    with pytest.raises(Refused, match=re.escape(says)):
+        await here.continue_(LOCAL, tenant, OrderTerms())
 
 
 async def test_a_follower_gets_what_is_written_here_at_once_and_ends_when_all_is_at_rest(

@@ -29,6 +29,7 @@ from tests.reconciler.scene import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from server.diagnosis.causes import Remedy
     from server.model.identifiers import TenantId
     from tests.reconciler.scene import Failures
 
@@ -364,6 +365,54 @@ async def test_of_a_removed_tenant_the_engine_is_not_asked(scene: Scene) -> None
     found = await diagnosed(scene, tenant_id, probe_all=seeing(*ALL_THERE))
 
     assert found.engine.startswith("The engine was not asked")
+
+
+async def vanished(scene: Scene) -> TenantId:
+    tenant_id = await scene.stopped(
+        "Kijani Stores", {"step_2_company": (ErrorClass.PERMANENT, "COMPANY_VANISHED")}
+    )
+    reason = (await diagnosed(scene, tenant_id)).causes[0].message.partition(": ")[2]
+    hold = Hold(reason=reason, by="provisioner", since=scene.clock())
+    await scene.database.submit(TenantOperation(tenant_id=tenant_id, at=scene.clock(), hold=hold))
+    return tenant_id
+
+
+async def test_continue_is_named_for_a_vanished_company_only_where_it_is_back(
+    scene: Scene,
+) -> None:
+    """Continue makes none: it would stop there again, and the third one shuts the site's gate."""
+    tenant_id = await vanished(scene)
+    company = "step_2_company"
+    gone = StepSeen(key=company, done=False, missing=("gone",), code="COMPANY_VANISHED")
+    back = StepSeen(key=company, done=True, holds=("Company 'Kijani Stores'",))
+    unknown = StepSeen(key=company, done=None, error="not looked at")
+
+    async def remedy(*seen: StepSeen) -> Remedy:
+        found = await diagnosed(scene, tenant_id, probe_all=seeing(*seen))
+        assert [cause.code for cause in found.causes] == ["COMPANY_VANISHED", "HELD"]
+        return found.causes[0].remedy
+
+    wanted = f"provisioner retry {tenant_id} --step {company} --watch"
+    # `fix` gives orders that have a call; an empty Company in a live shop is a person's to order.
+    assert ((await remedy(gone)).command, (await remedy(gone)).call) == (wanted, "")
+    assert f"provisioner continue {tenant_id}. Only" in (await remedy(gone)).says
+    for seen in (back, unknown):
+        assert (await remedy(seen)).command == f"provisioner continue {tenant_id} --watch"
+
+
+async def test_a_race_over_a_row_that_leads_nowhere_says_what_to_do_if_it_stays(
+    scene: Scene,
+) -> None:
+    tenant_id = await scene.stopped(
+        "Baraka Stores", {"step_8_pos_profile": (ErrorClass.RACE, "ENGINE_LINK_RACE")}
+    )
+    (cause,) = (await diagnosed(scene, tenant_id)).causes
+    assert cause.remedy.says.startswith("Continue it now, with fresh tries.")
+    assert "If it stops there again" in cause.remedy.says
+    assert "Mode of Payment" in cause.remedy.says
+    assert cause.remedy.alone
+    passed = (await diagnosed(scene, await passing(scene))).causes[0].remedy
+    assert "stops there again" not in passed.says
 
 
 async def test_what_a_finished_tenant_lacks_at_the_engine_is_named(scene: Scene) -> None:

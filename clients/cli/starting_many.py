@@ -19,6 +19,7 @@ from clients.cli import exit_codes, render, standing, templates
 from clients.cli.exit_codes import ExitCode
 from clients.cli.failures import Failure
 from clients.cli.json_view import as_object
+from clients.cli.pasting import pasted
 from clients.cli.render import STATE_STYLES
 from clients.cli.wire_text import plain, tenant_word
 from clients.sdk.errors import FieldViolation, NotFound, ProvisionerError, Unreachable
@@ -147,10 +148,8 @@ async def _follow(client: ProvisionerClient, rows: list[_Row], file: str, output
                 drawing.cancel()
     except asyncio.CancelledError:
         if not output.as_json:
-            output.note(
-                "Stopped watching; the tenants go on. Look again with:"
-                f" provisioner start -f {plain(shlex.quote(file))} --watch"
-            )
+            again = pasted(f"provisioner start -f {shlex.quote(file)} --watch")
+            output.note(f"Stopped watching; the tenants go on. Look again with: {plain(again)}")
         raise
 
 
@@ -216,7 +215,7 @@ def _reasons(rows: list[_Row]) -> Iterator[Text]:
             yield Text(f"{name}: {render.error(error)}", "red")
         if row.status.HasField("hold"):
             yield Text(f"{name}: held {render.hold(row.status)}", "red")
-        yield Text(f"Next: {plain(standing.next_command(row.status))}")
+        yield Text(f"Next: {plain(pasted(standing.next_command(row.status)))}")
 
 
 def _exit_code(rows: list[_Row], *, watched: bool) -> ExitCode:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand, demand_any
 from server.commands.asked import request_key
 from server.commands.audited import audited
-from server.commands.desk import MAX_LOOKS, OrderDesk, refuse_in_motion
+from server.commands.desk import MAX_LOOKS, OrderDesk, refuse_in_motion, refused
 from server.commands.opening import open_run, started_entry
 from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
 from server.model.actor import Right
 from server.model.elsewhere import is_elsewhere, start_here
 from server.model.identifiers import TenantId, canonical_uuid, new_id
-from server.model.states import LogLevel, Order, TenantState
+from server.model.states import OPEN_RUN_STATES, LogLevel, Order, TenantState
 from server.model.unreadable import as_said_again
 from server.store.operations import (
     BindingRow,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from server.model.access import Household
     from server.model.actor import Actor
+    from server.model.derive import Standing
     from server.model.records import Record, Tenant
     from server.model.spec import TenantSpec
     from server.store.operations import Outcome, RequestKey
@@ -77,7 +78,8 @@ class Starting(OrderDesk):
         Raises:
             InvalidInput: a field is wrong, or the request id names another order.
             AlreadyExists: the id has another spec, or the company name is taken.
-            Refused: what can't be read of the tenant's spec is said again, and a run is open.
+            Refused: the tenant is being removed; or what can't be read of its spec is said again,
+                and a run is open.
             NotAllowed: not the caller's to order.
             StoreUnavailable: nothing was written.
         """
@@ -207,15 +209,17 @@ class Starting(OrderDesk):
         """Return what is to be written where the tenant is there; None for nothing.
 
         Raises:
-            Refused: its spec is damaged, and a run of it is open, which has read it.
+            Refused: it is being removed; or its spec is damaged, and a run of it is open, which
+                has read it.
         """
-        tenant = there.tenant
+        tenant, standing = there.tenant, self._standing(there, self._entry(there))
         if not tenant.spec_damage:
+            _refuse_while_removed(there, standing)
             if key is None:
                 return None
             # Remembered, so that this id with other fields is told to be used (promise 10).
             return RequestOperation(tenant_id=tenant.id, at=now, request=key)
-        refuse_in_motion(there, self._standing(there, self._entry(there)))
+        refuse_in_motion(there, standing)
         fields = ", ".join(tenant.spec_damage)
         return TenantOperation(
             tenant_id=tenant.id,
@@ -307,6 +311,28 @@ class Starting(OrderDesk):
 def _key(actor: Actor, spec: TenantSpec, tenant_id: str, request_id: str) -> RequestKey | None:
     body = {"spec": repr(spec), "tenant_id": tenant_id}
     return request_key(actor, "StartProvisioning", request_id, body)
+
+
+def _refuse_while_removed(there: Record, standing: Standing) -> None:
+    """Refuse what would be answered as if the tenant stayed, which it does not.
+
+    Raises:
+        Refused: what was made for it is being removed, or its removal stopped half-way.
+    """
+    if standing.state is not TenantState.DEPROVISIONING:
+        return
+    tenant, moves = there.tenant, there.run is not None and there.run.state in OPEN_RUN_STATES
+    if moves:
+        how_far, then = "See how far that is", f"provisioner status {tenant.id} --watch"
+    else:
+        how_far, then = "What stopped that half-way", f"provisioner status {tenant.id}"
+    raise refused(
+        f"Tenant {tenant.id} is being removed, so it was not started. To keep it: provisioner "
+        f"cancel {tenant.id}, then provisioner continue {tenant.id}. To have it made anew: start "
+        f"it again once it is removed. {how_far}",
+        then=then,
+        code="TENANT_DEPROVISIONED",
+    )
 
 
 def _way_on(tenant: Tenant) -> str:

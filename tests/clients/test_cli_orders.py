@@ -157,7 +157,8 @@ async def test_a_file_is_watched_by_streams_until_each_is_at_rest(
     assert len(service.requests["GetStatus"]) == len(service.requests["WatchStatus"]) == 2
     assert "COMPLETED" in result.out
     assert "FAILED" in result.out
-    assert f"Next: provisioner continue {TENANT}" in result.out
+    next_command = f"provisioner continue {TENANT} --address {server.address}"
+    assert f"Next: {next_command}" in result.out.splitlines()
     assert any(line.startswith(("Acme: step_", "Bidii: step_")) for line in result.out.splitlines())
 
 

@@ -441,6 +441,31 @@ async def test_another_spec_is_refused_with_an_order_that_fits_where_the_tenant_
     assert (await _differs(desk, tenant_id)).startswith("send the same one to make the tenant anew")
 
 
+async def test_a_tenant_that_is_being_removed_is_not_started_and_it_is_said_how_to_keep_it(
+    desk: Desk,
+) -> None:
+    """An answer as if nothing were let its caller wait for a shop that was going."""
+    spec, named = RawSpec(company_name="Amani"), "a-sign-up"
+    tenant_id = await desk.commands.start(JANE, spec, request_id=named)
+    await desk.end(tenant_id, {REQUIRED: StepState.FAILED})
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+    look = f"provisioner status {tenant_id}"
+    for then in (f"{look} --watch", look):
+        with pytest.raises(Refused) as caught:
+            await desk.commands.start(JANE, spec, tenant_id=tenant_id)
+        assert caught.value.code == "TENANT_DEPROVISIONED"
+        assert caught.value.facts["next_command"] == then
+        assert f"provisioner cancel {tenant_id}, then provisioner continue" in caught.value.message
+        # The order that was given before is that order, whatever became of the tenant.
+        assert await desk.commands.start(JANE, spec, request_id=named) == tenant_id
+        if then != look:
+            await desk.end(tenant_id, {"undo_4_pos_profile": StepState.FAILED})
+    # As it says.
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    await desk.commands.continue_(JANE, tenant_id, WHY)
+    assert await desk.commands.start(JANE, spec, tenant_id=tenant_id) == tenant_id
+
+
 async def _differs(desk: Desk, tenant_id: str) -> str:
     """Return what a Start with another spec is told to do."""
     with pytest.raises(AlreadyExists) as caught:

@@ -135,7 +135,9 @@ class ProvisioningServiceServicer:
     def StartProvisioning(self, request, context):
         """Registers a tenant and opens its first run. On an existing `tenant_id` with
         the same spec it answers the status and changes nothing; with another spec,
-        or when the company name is taken on that site, it is ALREADY_EXISTS.
+        or when the company name is taken on that site, it is ALREADY_EXISTS. One
+        that is DEPROVISIONED begins anew; one that is DEPROVISIONING is
+        FAILED_PRECONDITION with reason TENANT_DEPROVISIONED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

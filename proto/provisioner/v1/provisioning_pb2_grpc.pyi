@@ -28,7 +28,9 @@ class ProvisioningServiceStub:
     StartProvisioning: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.StartProvisioningRequest, _provisioning_pb2.StartProvisioningResponse]
     """Registers a tenant and opens its first run. On an existing `tenant_id` with
     the same spec it answers the status and changes nothing; with another spec,
-    or when the company name is taken on that site, it is ALREADY_EXISTS.
+    or when the company name is taken on that site, it is ALREADY_EXISTS. One
+    that is DEPROVISIONED begins anew; one that is DEPROVISIONING is
+    FAILED_PRECONDITION with reason TENANT_DEPROVISIONED.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetStatusRequest, _provisioning_pb2.GetStatusResponse]
     """Tells where a tenant stands. Never waits for the engine."""
@@ -118,7 +120,9 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_provisioning_pb2.StartProvisioningResponse]:
         """Registers a tenant and opens its first run. On an existing `tenant_id` with
         the same spec it answers the status and changes nothing; with another spec,
-        or when the company name is taken on that site, it is ALREADY_EXISTS.
+        or when the company name is taken on that site, it is ALREADY_EXISTS. One
+        that is DEPROVISIONED begins anew; one that is DEPROVISIONING is
+        FAILED_PRECONDITION with reason TENANT_DEPROVISIONED.
         """
 
     @_abc_1.abstractmethod

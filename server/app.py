@@ -30,12 +30,13 @@ from server.queries.fleet import Fleet
 from server.queries.surveys import Surveys
 from server.rest import HttpServer
 from server.rest.lazy import LazyApp
+from server.rpc.certificates import demand_taken
 from server.rpc.fleet import FleetService
 from server.rpc.identity import by_token
 from server.rpc.server import RpcServer
 from server.rpc.service import ProvisioningService
 from server.rpc.signing_in import AccessService
-from server.settings import ensure_database_directory, load_tls
+from server.settings import TlsFiles, ensure_database_directory, load_tls
 from server.store.database import Database
 from server.store.operations import GateOperation
 from server.store.retention import Kept, Retention
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from server.healing import Healer
     from server.model.step_context import Engine
     from server.rpc.answering import Answering
-    from server.settings import EngineConfig, EnginesConfig, Settings, Tls
+    from server.settings import EngineConfig, EnginesConfig, Settings
 
 
 def utc_now() -> datetime:
@@ -149,7 +150,7 @@ class App:
         self._stack = AsyncExitStack()
         self.core: Core
         self.access: Access
-        self._tls: Tls | None = None
+        self.tls_files: TlsFiles | None = None
         self.grpc_port = 0
         self.http_port = 0
 
@@ -185,7 +186,9 @@ class App:
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
         # Before anything is opened: a wrong file is told at once.
-        self._tls = load_tls(settings)
+        tls = load_tls(settings)
+        if tls is not None:
+            self.tls_files = TlsFiles(tls, now=utc_now, try_out=demand_taken)
         self.core = await open_core(settings, self._config, stack)
         self.access = await open_access(settings, self.core.database, stack, now=utc_now)
         self.healer = None if self._healer_of is None else self._healer_of(self.core)
@@ -195,6 +198,9 @@ class App:
         service, fleet, doors = self._services(queries)
         await self._serve_http(queries, {"ProvisioningService": service, "FleetService": fleet})
         await self._serve_grpc(service, fleet, doors)
+        if self.tls_files is not None:
+            self.tls_files.start()
+            stack.push_async_callback(self.tls_files.stop)
 
     async def _start_queries(self) -> Queries:
         queries = Queries(
@@ -277,9 +283,11 @@ class App:
             str(self._settings.grpc_address),
             fleet=fleet,
             access=doors,
-            tls=self._tls,
+            tls=None if self.tls_files is None else self.tls_files.served,
         )
         await rpc.start()
+        if self.tls_files is not None:
+            self.tls_files.on_change(rpc.take)
         self.core.database.pulse.on_change(rpc.serving)
         # Closed first: callers get their answers before the executor drains.
         self._stack.push_async_callback(rpc.stop, 5.0)
@@ -301,12 +309,16 @@ class App:
                 engines=self.core.entries,
                 default_engine=self._config.default or None,
                 swept_seconds_ago=self._seconds_since_sweep,
+                tls_files=self.tls_files,
             ).app
 
         app = door_for(LazyApp(build), settings)
         address = settings.http_address
-        http = HttpServer(app, address.host, address.port, tls=self._tls)
+        tls = None if self.tls_files is None else self.tls_files.served
+        http = HttpServer(app, address.host, address.port, tls=tls)
         await http.start()
+        if self.tls_files is not None:
+            self.tls_files.on_change(http.take)
         self._stack.push_async_callback(http.stop)
         self.http_port = http.port
 

@@ -30,8 +30,8 @@ def why(address: str, words: str) -> tuple[str, str]:
     if "certificate has expired" in words:
         return (
             f"The certificate of {address} is over. Whoever runs the service puts a new one into "
-            "the files of PROVISIONER_TLS_CERT_FILE and PROVISIONER_TLS_KEY_FILE, and starts it "
-            "again. Is the clock of this machine right?",
+            "the files of PROVISIONER_TLS_CERT_FILE and PROVISIONER_TLS_KEY_FILE; it is served "
+            "within seconds. Is the clock of this machine right?",
             "",
         )
     if "CERTIFICATE_VERIFY_FAILED" in words or "Hostname Verification" in words:

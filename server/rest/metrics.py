@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from server.queries.gates import EngineGates
+    from server.settings import TlsFiles
     from server.store.tenant_pages import TenantPages
 
 # A table of a million tenants takes some hundred milliseconds to count.
@@ -33,6 +34,7 @@ class Metrics:
         grpc: Calls answered, by rpc and code.
         swept_seconds_ago: How long ago the last full sweep of this process ended; None where
             there was none.
+        tls_files: The certificate of this process; None where it speaks no TLS.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Metrics:
         self.http = http
         self.grpc = grpc
         self.swept_seconds_ago: Callable[[], float | None] = lambda: None
+        self.tls_files: TlsFiles | None = None
         self._pages = pages
         self._gates = gates
         self._clock = clock
@@ -111,6 +114,17 @@ class Metrics:
                 "provisioner_last_full_sweep_age_seconds",
                 "How long ago this process's reconciler ended its last full sweep.",
                 value=ago,
+            )
+        if self.tls_files is not None:
+            yield GaugeMetricFamily(
+                "provisioner_tls_certificate_not_after_timestamp_seconds",
+                "When the certificate that is served ends.",
+                value=self.tls_files.served.ends.timestamp(),
+            )
+            yield GaugeMetricFamily(
+                "provisioner_tls_files_refused",
+                "1 while the TLS files are wrong and what they held before is served.",
+                value=float(bool(self.tls_files.refused)),
             )
         http = CounterMetricFamily(
             "provisioner_http_requests", "HTTP requests answered.", labels=["method", "status"]

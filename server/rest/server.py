@@ -14,6 +14,7 @@ from server.limits import MAX_HEADER_BYTES
 from server.rest.malformed import Http11
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from starlette.types import ASGIApp
@@ -51,6 +52,12 @@ class HttpServer:
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         await self._server.ready.wait()
 
+    def take(self, tls: Tls) -> None:
+        """Show a renewed certificate to who connects from now on."""
+        self._tls = tls
+        if self._server is not None:
+            self._server.take(tls)
+
     async def stop(self) -> None:
         """Finish the requests under way, and close."""
         if self._server is not None and self._serving is not None:
@@ -74,12 +81,31 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-                ssl_certfile=None if tls is None else tls.certificate_file,
-                ssl_keyfile=None if tls is None else tls.key_file,
+                ssl_context_factory=None if tls is None else lambda _config, _own: self._door(tls),
             )
         )
+        self._newest: ssl.SSLContext | None = None
         self.ready = asyncio.Event()
         self.leaving = asyncio.Event()
+
+    def take(self, tls: Tls) -> None:
+        """Show this to who connects from now on."""
+        self._newest = tls.context()
+
+    def _door(self, tls: Tls) -> ssl.SSLContext:
+        """Make the context that the listener has for good; it hands on to the newest one.
+
+        A second certificate put into it (`load_cert_chain`) would leave the first in use beside
+        it where their keys are of two kinds, RSA and EC.
+        """
+        door = tls.context()
+        # Called for each connection, also where the client names no server.
+        door.sni_callback = self._hand_on
+        return door
+
+    def _hand_on(self, connection: ssl.SSLObject, _name: str, _door: ssl.SSLContext) -> None:
+        if self._newest is not None:
+            connection.context = self._newest
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

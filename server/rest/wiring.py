@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from server.commands import Commands, EngineEntry
     from server.queries import Queries
     from server.rpc.answering import Answering
-    from server.settings import Settings
+    from server.settings import Settings, TlsFiles
     from server.store.database import Database
 
 
@@ -36,6 +36,7 @@ def open_rest(
     engines: Mapping[str, EngineEntry],
     default_engine: str | None,
     swept_seconds_ago: Callable[[], float | None] = lambda: None,
+    tls_files: TlsFiles | None = None,
 ) -> Built:
     """Build the application.
 
@@ -49,6 +50,7 @@ def open_rest(
         engines: Those that are configured.
         default_engine: The one for tenants that name none, or None.
         swept_seconds_ago: How long ago the last full sweep of this process ended.
+        tls_files: Its certificate; None where it speaks no TLS.
     """
     parts = Parts(
         commands=commands,
@@ -69,6 +71,7 @@ def open_rest(
     calls = next((each.calls for each in services.values()), Counter())
     built = create_app(parts, origins=allowed_origins(settings), calls=calls)
     built.metrics.swept_seconds_ago = swept_seconds_ago
+    built.metrics.tls_files = tls_files
     return built
 
 

@@ -17,6 +17,7 @@ from provisioner.v1.fleet_pb2_grpc import add_FleetServiceServicer_to_server
 from provisioner.v1.provisioning_pb2_grpc import add_ProvisioningServiceServicer_to_server
 from server.errors import SettingsError
 from server.limits import MAX_HEADER_BYTES, MAX_REQUEST_BYTES
+from server.rpc.certificates import Certificates, demand_taken
 from server.rpc.malformed import Registry
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class RpcServer:
         self.port = 0
         self._access = access
         self._tls = tls
+        self._certificates = None if tls is None else Certificates(tls)
         self._address = address
         self._service = service
         self._fleet = fleet
@@ -82,7 +84,7 @@ class RpcServer:
         """Listen, answer calls, and report healthy.
 
         Raises:
-            SettingsError: the address can't be listened at.
+            SettingsError: the address can't be listened at, or the certificate not shown.
         """
         server = grpc.aio.server(options=_OPTIONS)
         registry = cast("grpc.aio.Server", Registry(server))
@@ -104,6 +106,8 @@ class RpcServer:
             self.port = self._bind(server)
         except RuntimeError as error:
             await server.stop(None)
+            if self._tls is not None:
+                await demand_taken(self._tls)
             raise SettingsError(
                 f"PROVISIONER_GRPC_ADDRESS: cannot listen at {self._address}: it is in use, or "
                 "no address of this machine. Stop what listens there, or choose another, such "
@@ -126,15 +130,15 @@ class RpcServer:
         for service in self._served:
             await self._health.set(service, status)
 
+    def take(self, tls: Tls) -> None:
+        """Show a renewed certificate to who connects from now on."""
+        if self._certificates is not None:
+            self._certificates.take(tls)
+
     def _bind(self, server: grpc.aio.Server) -> int:
-        if self._tls is None:
+        if self._certificates is None:
             return server.add_insecure_port(self._address)
-        credentials = grpc.ssl_server_credentials(
-            [(self._tls.key, self._tls.certificate)],
-            root_certificates=self._tls.client_ca,
-            require_client_auth=self._tls.client_ca is not None,
-        )
-        return server.add_secure_port(self._address, credentials)
+        return server.add_secure_port(self._address, self._certificates.credentials)
 
     async def stop(self, grace: float = 5.0) -> None:
         """Report unhealthy, send followers away, let calls under way finish, then close.

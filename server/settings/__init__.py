@@ -10,6 +10,7 @@ from server.settings.engines import EngineConfig, EnginesConfig, load_engines
 from server.settings.files import read_secret_file
 from server.settings.load import ensure_database_directory, load_settings
 from server.settings.tls import Tls, load_tls
+from server.settings.tls_files import TlsFiles
 from server.settings.values import ENV_PREFIX, Address, Settings
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "EnginesConfig",
     "Settings",
     "Tls",
+    "TlsFiles",
     "ensure_database_directory",
     "load_engines",
     "load_settings",

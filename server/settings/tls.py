@@ -1,11 +1,17 @@
-"""The certificate and key of the server: read once, and refused where they are no pair."""
+"""The certificate and key of the server: read as one, and refused where they are no pair.
+
+What was checked is what is served: the bytes are read once, and no library reads the files again.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import ssl
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from server.errors import SettingsError
 from server.settings.files import demand_private
@@ -16,6 +22,11 @@ if TYPE_CHECKING:
     from server.settings.values import Settings
 
 _MAX_BYTES = 1024 * 1024
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for: when it ends is asked here.
+_AT_ANY_TIME = ssl.VerifyFlags(0x200000)
+# Each side's part of a handshake in memory: two messages each, and one to spare.
+_TURNS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +35,48 @@ class Tls:
 
     Attributes:
         client_ca: PEM; None: any client may connect.
+        client_ca_ends: When the last of those authorities ends; None where that is not known.
+        names: Whom the certificate names.
+        begins: From when on it is good.
+        ends: Until when.
     """
 
     certificate: bytes
     key: bytes = field(repr=False)
     client_ca: bytes | None
+    client_ca_ends: datetime | None
+    names: tuple[str, ...]
+    begins: datetime
+    ends: datetime
     certificate_file: Path
     key_file: Path
+    client_ca_file: Path | None
+
+    def context(self) -> ssl.SSLContext:
+        """Make what an HTTP server needs to show it."""
+        return _context(self.certificate, self.key)
+
+    def lapse(self, now: datetime) -> str:
+        """Say what of it is not good at this time, and the remedy; "" where all is."""
+        if now >= self.ends:
+            return (
+                f"PROVISIONER_TLS_CERT_FILE: the certificate in {self.certificate_file} is over "
+                f"since {self.ends:%Y-%m-%d %H:%M} UTC. Put a renewed one there, and its key into "
+                f"{self.key_file}; a running server takes it within seconds."
+            )
+        if now < self.begins:
+            return (
+                f"PROVISIONER_TLS_CERT_FILE: the certificate in {self.certificate_file} is good "
+                f"only from {self.begins:%Y-%m-%d %H:%M} UTC on. See whether this machine's clock "
+                "is right; else it is taken then."
+            )
+        if self.client_ca_ends is not None and now >= self.client_ca_ends:
+            return (
+                f"PROVISIONER_TLS_CLIENT_CA_FILE: every authority in {self.client_ca_file} is over "
+                f"since {self.client_ca_ends:%Y-%m-%d %H:%M} UTC, so no client is let in. Put one "
+                "there that is good; a running server takes it within seconds."
+            )
+        return ""
 
 
 def load_tls(settings: Settings) -> Tls | None:
@@ -42,39 +88,132 @@ def load_tls(settings: Settings) -> Tls | None:
     certificate_file, key_file = settings.tls_cert_file, settings.tls_key_file
     if certificate_file is None or key_file is None:
         return None
+    return read_tls(certificate_file, key_file, settings.tls_client_ca_file)
+
+
+def read_tls(certificate_file: Path, key_file: Path, client_ca_file: Path | None) -> Tls:
+    """Read the files; whether they are good at this time is `Tls.lapse`.
+
+    Raises:
+        SettingsError: a file can't be read, is no PEM, or others can read the key.
+    """
     certificate = _read(certificate_file, "PROVISIONER_TLS_CERT_FILE")
     key = _read(key_file, "PROVISIONER_TLS_KEY_FILE", private=True)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            certificate_file,
-            key_file,
-            # Asked on a terminal otherwise, where nobody sits.
-            password=lambda: "",
-        )
+        shown = _shown(certificate, key)
     except (ssl.SSLError, OSError, ValueError) as error:
-        raise SettingsError(
-            f"PROVISIONER_TLS_CERT_FILE: {certificate_file} and {key_file} are not a certificate "
-            f"and its key without a password, in PEM ({_reason(error)}). Check both files."
-        ) from error
-    ca = settings.tls_client_ca_file
+        raise _no_pair(certificate_file, key_file, error) from error
+    client_ca, client_ca_ends = None, None
+    if client_ca_file is not None:
+        client_ca, client_ca_ends = _authorities(client_ca_file)
     return Tls(
         certificate=certificate,
         key=key,
-        client_ca=None if ca is None else _authority(ca),
+        client_ca=client_ca,
+        client_ca_ends=client_ca_ends,
+        names=_names(shown),
+        begins=_time(shown["notBefore"]),
+        ends=_time(shown["notAfter"]),
         certificate_file=certificate_file,
         key_file=key_file,
+        client_ca_file=client_ca_file,
     )
 
 
-def _authority(file: Path) -> bytes:
+def _shown(certificate: bytes, key: bytes) -> dict[str, Any]:  # Any: as the ssl module types it
+    """Return what a client sees that connects, by connecting one in memory.
+
+    It proves the pair by using it, and is the ssl module's one public way to read a certificate.
+    """
+    first = _CERTIFICATE.search(certificate)
+    server = _context(certificate, key)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Who signed it is for real clients to judge.
+    client.check_hostname = False
+    client.load_verify_locations(cadata=_ascii(first.group() if first else b""))
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _AT_ANY_TIME
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    caller = client.wrap_bio(back, there)
+    sides = (caller, server.wrap_bio(there, back, server_side=True))
+    for _ in range(_TURNS):
+        for side in sides:
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    shown = caller.getpeercert()
+    if not shown:
+        raise ValueError("the handshake did not end")
+    return shown
+
+
+def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:
+    """Make a server's context of what was read; OpenSSL takes names of files only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with ExitStack() as stack:
+        names = []
+        for content in (certificate, key):
+            # In memory: a key on disk would be one more copy to guard.
+            file = stack.enter_context(os.fdopen(os.memfd_create("tls"), "wb"))
+            file.write(content)
+            file.flush()
+            names.append(f"/proc/self/fd/{file.fileno()}")
+        # A password would be asked for on a terminal, where nobody sits.
+        context.load_cert_chain(names[0], names[1], password=lambda: "")
+    return context
+
+
+def _names(shown: dict[str, Any]) -> tuple[str, ...]:  # Any: as the ssl module types it
+    named = tuple(str(name) for _, name in shown.get("subjectAltName", ()))
+    subject = [part for group in shown["subject"] for part in group]
+    return named or tuple(str(value) for kind, value in subject if kind == "commonName")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
+
+
+def _no_pair(certificate_file: Path, key_file: Path, error: Exception) -> SettingsError:
+    both = f"PROVISIONER_TLS_CERT_FILE: {certificate_file} and {key_file}"
+    # Of OpenSSL's errors only the name: the rest is of no use to a reader.
+    reason = getattr(error, "verify_message", None) or getattr(error, "reason", None)
+    if reason == "KEY_VALUES_MISMATCH":
+        return SettingsError(
+            f"{both} do not belong together: the key is not that of the file's first certificate. "
+            "Put both files of one issue there, the server's own certificate before those that "
+            "signed it."
+        )
+    if reason and getattr(error, "library", "") == "SSL":
+        return SettingsError(
+            f"{both} are a certificate and its key, but clients do not take it ({reason}). Have "
+            "one issued for servers, for a key of RSA with 2048 bits or more, or of P-256."
+        )
+    return SettingsError(
+        f"{both} are not a certificate and its key without a password, in PEM "
+        f"({reason or type(error).__name__}). Check both files."
+    )
+
+
+def _authorities(file: Path) -> tuple[bytes, datetime | None]:
     content = _read(file, "PROVISIONER_TLS_CLIENT_CA_FILE")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode())
+        context.load_verify_locations(cadata=_ascii(content))
     except (ssl.SSLError, ValueError) as error:
         raise SettingsError(
-            f"PROVISIONER_TLS_CLIENT_CA_FILE: {file} holds no certificate in PEM. Check the file."
+            f"PROVISIONER_TLS_CLIENT_CA_FILE: {file} holds no certificate in PEM, or one that is "
+            "not whole. Check the file."
         ) from error
-    return content
+    # Of authorities only: a client's own certificate that is trusted by itself is not listed.
+    listed = context.get_ca_certs()
+    ends = [_time(str(each["notAfter"])) for each in listed]
+    only_authorities = len(ends) == context.cert_store_stats()["x509"]
+    return content, max(ends) if ends and only_authorities else None
+
+
+def _ascii(pem: bytes) -> str:
+    # Comments between the certificates may be in any language; Python takes ASCII only.
+    return pem.decode("ascii", errors="replace").replace("\ufffd", "?")
 
 
 def _read(file: Path, what: str, *, private: bool = False) -> bytes:
@@ -88,8 +227,3 @@ def _read(file: Path, what: str, *, private: bool = False) -> bytes:
             f"{what}: cannot read {file} ({error.strerror}). Name a PEM file that the user of this "
             "process can read."
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    # Of OpenSSL's errors only the name: the rest is of no use to a reader.
-    return getattr(error, "reason", None) or type(error).__name__

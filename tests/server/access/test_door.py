@@ -114,7 +114,7 @@ def test_tls_files_that_others_can_read_or_that_are_no_pair_are_refused(
         load_tls(Settings(**named))
     named["tls_key_file"].chmod(0o600)
     named["tls_key_file"].write_bytes(trustme.CA().issue_cert("x").private_key_pem.bytes())
-    with pytest.raises(SettingsError, match="not a certificate and its key"):
+    with pytest.raises(SettingsError, match="do not belong together"):
         load_tls(Settings(**named))
     with pytest.raises(ValidationError, match="go together"):
         Settings(tls_cert_file=named["tls_cert_file"])

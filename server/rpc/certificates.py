@@ -1,0 +1,81 @@
+"""What gRPC shows to who connects: the newest certificate, without listening anew.
+
+gRPC asks at each new connection whether there is a newer one. What is asked only hands over
+what somebody else has read and checked: the answer is awaited in the middle of a handshake.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+from server.errors import SettingsError
+
+if TYPE_CHECKING:
+    from server.settings import Tls
+
+
+class Certificates:
+    """The credentials of one port, and what its next connection is shown.
+
+    Attributes:
+        credentials: For `add_secure_port`; gRPC does not keep them alive by itself.
+    """
+
+    def __init__(self, tls: Tls) -> None:
+        self._newer: Tls | None = None
+        self.credentials = grpc.dynamic_ssl_server_credentials(
+            _configuration(tls),
+            self._fetch,  # type: ignore[arg-type]  # its stubs leave out None, "nothing newer"
+            require_client_authentication=tls.client_ca is not None,
+        )
+
+    def take(self, tls: Tls) -> None:
+        """Show this to who connects from now on; who is connected stays."""
+        self._newer = tls
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Give what is newer, once; on a thread of gRPC's, one at a time for a port."""
+        newer, self._newer = self._newer, None
+        return None if newer is None else _configuration(newer)
+
+
+async def demand_taken(tls: Tls) -> None:
+    """Refuse what gRPC's own TLS does not take, though Python's does: it knows fewer kinds of keys.
+
+    It would go on to show the old one, with a line of its own on stderr.
+
+    Raises:
+        SettingsError: with the kinds that it takes.
+    """
+    address = f"unix-abstract:provisioner-{secrets.token_hex(16)}"
+    if not await _listens(address, Certificates(tls)) and await _listens(address, None):
+        raise SettingsError(
+            f"PROVISIONER_TLS_CERT_FILE: gRPC does not take {tls.certificate_file} with the key "
+            f"{tls.key_file}: of keys it takes RSA, and the curves P-256, P-384 and P-521. Have "
+            "a certificate issued for such a key."
+        )
+
+
+async def _listens(address: str, certificates: Certificates | None) -> bool:
+    server = grpc.aio.server()
+    try:
+        if certificates is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, certificates.credentials)
+    except RuntimeError:
+        return False
+    finally:
+        await server.stop(None)
+    return True
+
+
+def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
+    # A new one each time: gRPC takes it over, and a second use would find it empty.
+    return grpc.ssl_server_certificate_configuration(
+        [(tls.key, tls.certificate)], root_certificates=tls.client_ca
+    )

@@ -25,8 +25,16 @@ if TYPE_CHECKING:
 _LONGEST_PAGE = 500
 _HEADINGS = ("STATE", "STEPS", "SINCE", "TENANT", "COMPANY", "WHY")
 _GAP = 2
-# What may be cut where the terminal is narrow, the first one first, and how short.
-_CUT = ((5, 8), (4, 12), (5, 0))
+_COMPANY = 4
+_SHORTEST_COMPANY = 12
+
+# Which columns stand in each line of a tenant, the widest layout first.
+Layout = tuple[tuple[int, ...], ...]
+_LAYOUTS: tuple[Layout, ...] = (
+    ((0, 1, 2, 3, 4, 5),),
+    ((0, 1, 2, 3, 4), (5,)),
+    ((0, 1, 2, 4), (3,), (5,)),
+)
 
 
 async def show(client: ProvisionerClient, request: ListTenants, output: Output) -> ExitCode:
@@ -80,17 +88,21 @@ def table(tenants: Sequence[TenantSummary], *, now: datetime, width: int | None)
     Args:
         tenants: Its rows; at least one.
         now: The time that ages are counted to.
-        width: Columns of the terminal, or None where nothing needs to be cut.
+        width: Columns of the terminal, or None where nothing needs to be cut. What does not fit
+            beside the rest stands below it: an id is pasted whole, and half a reason is none.
     """
     rows = [_HEADINGS, *(_row(tenant, now) for tenant in tenants)]
     widths = [max(cell_len(row[at]) for row in rows) for at in range(len(_HEADINGS))]
+    layout = _LAYOUTS[0] if width is None else _layout(widths, width)
     if width is not None:
-        widths = _fitted(widths, width)
-    yield Text(_line(rows[0], widths, width), style="dim")
+        widths[_COMPANY] -= max(0, min(_over(layout[0], widths, width), _spare(widths)))
+    yield from (Text(line, style="dim") for line in _lines(rows[0], widths, layout, width))
     for row, tenant in zip(rows[1:], tenants, strict=True):
-        line = Text(_line(row, widths, width))
+        first, *below = _lines(row, widths, layout, width)
+        line = Text(first)
         line.stylize(STATE_STYLES.get(tenant.state, ""), 0, widths[0])
         yield line
+        yield from map(Text, below)
 
 
 def _row(tenant: TenantSummary, now: datetime) -> tuple[str, ...]:
@@ -116,20 +128,33 @@ def age(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
-def _fitted(widths: list[int], width: int) -> list[int]:
-    """Shorten what may be shortened until a line fits."""
-    fitted = list(widths)
-    for at, least in _CUT:
-        over = sum(fitted) + _GAP * (len(fitted) - 1) - width
-        if over > 0:
-            fitted[at] = max(min(least, fitted[at]), fitted[at] - over)
-    return fitted
+def _layout(widths: Sequence[int], width: int) -> Layout:
+    """Return the fewest lines a tenant in which everything but a long company's name is whole."""
+    spare = _spare(widths)
+    return next((each for each in _LAYOUTS if _over(each[0], widths, width) <= spare), _LAYOUTS[-1])
 
 
-def _line(row: Sequence[str], widths: Sequence[int], width: int | None) -> str:
-    cells = (_cell(text, size) for text, size in zip(row, widths, strict=True))
-    line = (" " * _GAP).join(cells).rstrip()
-    return line if width is None else _cell(line, width).rstrip()
+def _over(columns: Sequence[int], widths: Sequence[int], width: int) -> int:
+    """Return by how much a line of these columns is too long."""
+    return sum(widths[at] for at in columns) + _GAP * (len(columns) - 1) - width
+
+
+def _spare(widths: Sequence[int]) -> int:
+    """Return by how much the companies' names may be cut."""
+    return max(0, widths[_COMPANY] - _SHORTEST_COMPANY)
+
+
+def _lines(
+    row: Sequence[str], widths: Sequence[int], layout: Layout, width: int | None
+) -> Iterator[str]:
+    gap = " " * _GAP
+    for number, columns in enumerate(layout):
+        line = gap.join(_cell(row[at], widths[at]) for at in columns).rstrip()
+        if number and not line:
+            continue  # no reason to tell
+        if number:
+            line = gap + line
+        yield line if width is None else _cell(line, width).rstrip()
 
 
 def _cell(text: str, size: int) -> str:

@@ -116,22 +116,46 @@ async def test_a_span_that_is_none_is_wrong_use(server: Serving, span: str) -> N
     assert "must be like 90s" in result.err
 
 
-@pytest.mark.parametrize("width", [20, 60, 80, 100, 200])
+HOLD = tenant_pb2.Hold(reason="gone", by="reconciler", since=moment())
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 60, 80, 100, 200])
 def test_a_table_fits_the_terminal(width: int) -> None:
-    hold = tenant_pb2.Hold(reason="gone", by="reconciler", since=moment())
     tenants = [
         summary(1, company_name="株式会社サンプル" * 6),
-        summary(2, hold=hold),
+        summary(2, hold=HOLD),
         summary(3, company_name="a\x1b[31mb\nc", state=tenant_pb2.TENANT_STATE_COMPLETED),
     ]
     lines = list(listing.table(tenants, now=EPOCH, width=width))
-    assert len(lines) == 4
     assert all(line.cell_len <= width for line in lines)
     assert all("\x1b" not in line.plain and "\n" not in line.plain for line in lines)
-    if width >= 80:
-        assert all(
-            tenant.tenant_id in line.plain for tenant, line in zip(tenants, lines[1:], strict=True)
-        )
+
+
+@pytest.mark.parametrize(("width", "lines_each"), [(40, 3), (60, 3), (80, 2), (120, 1), (200, 1)])
+def test_ids_and_reasons_are_whole_however_narrow_the_terminal_is(
+    width: int, lines_each: int
+) -> None:
+    """At 80 columns a reason was "COMPANY…", and below 66 columns there was none."""
+    tenants = [summary(1, company_name="Mama Njeri Traders of Nairobi"), summary(2, hold=HOLD)]
+    heading, *shown = (line.plain for line in listing.table(tenants, now=EPOCH, width=width))
+    assert heading.split()[:3] == ["STATE", "STEPS", "SINCE"]
+    shown = shown[lines_each - 1 :]  # the rest of the heading
+    assert len(shown) == 2 * lines_each
+    for at, tenant in enumerate(tenants):
+        of_one = shown[at * lines_each : (at + 1) * lines_each]
+        assert of_one[0].startswith("FAILED")
+        assert all(line.startswith("  ") for line in of_one[1:])
+        assert tenant.tenant_id in "\n".join(of_one)
+        assert of_one[-1].endswith("COMPANY_NOT_OURS")
+    assert "held by reconciler, COMPANY_NOT_OURS" in "\n".join(shown)
+
+
+def test_a_tenant_without_a_reason_takes_no_line_for_it() -> None:
+    lines = list(listing.table([summary(1, error_code="")], now=EPOCH, width=60))
+    assert [line.plain.split()[0] for line in lines] == [
+        *("STATE", "TENANT", "WHY"),
+        *("FAILED", TENANT),
+    ]
 
 
 def test_a_table_in_a_pipe_is_not_cut() -> None:

@@ -139,7 +139,7 @@ def findings(
         str, typer.Argument(metavar="[TENANT]", help="Only this tenant's.", show_default=False)
     ] = "",
     open_only: Annotated[
-        bool, typer.Option("--open", help="Only those that are not over.")
+        bool, typer.Option("--open", help="Only those that are not over: how it is now.")
     ] = False,
     person_only: Annotated[
         bool, typer.Option("--person", help="Only those for which a person must act.")

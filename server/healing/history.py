@@ -86,7 +86,7 @@ class History:
             page_size: Most of them; 0 for the default.
             page_token: Where the page before ended, or "".
             tenant_id: Only this tenant's, or "".
-            open_only: Only those that are not over.
+            open_only: Only those that are not over; of a standstill the latest.
             person_only: Only those for which a person must act.
             include_members: Also those that another finding stands for.
 

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, literal, literal_column, select, tuple_, union
+from sqlalchemy import and_, func, literal, literal_column, or_, select, tuple_, union
 
 from server.model.findings import FindingSeen, SweepSeen
 from server.store import values
@@ -25,6 +25,12 @@ _AT_A_TIME = 100
 # By how much a clock is set while a sweep is under way.
 _CLOCK_SET = timedelta(hours=1)
 _FAR = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+# Not about how a tenant stands still: each is over by itself.
+_ALONE = ("DRIFT", "ENGINE_SHUT", "HERD", "SWEEP_ERROR")
+_SPENT = "HEALING_BUDGET_SPENT"
+_SPENT_ON = ("PASSING_ERROR", "STEP_NOT_DONE", "STEP_RECORD_LOST")
 
 
 class HealingHistory:
@@ -74,7 +80,7 @@ class HealingHistory:
         if tenant_id:
             query = query.where(FINDINGS.c.tenant_id == tenant_id)
         if open_only:
-            query = query.where(literal_column("findings.ended_at IS NULL"))
+            query = query.where(literal_column("findings.ended_at IS NULL"), ~_superseded())
         if person_only:
             query = query.where(FINDINGS.c.severity == "PERSON")
         if not include_members:
@@ -138,6 +144,34 @@ def _new_of(page: Sequence[RowMapping]) -> Any:  # Any: a select
 def _findings() -> Any:  # Any: a select
     return select(FINDINGS, TENANTS.c.company_name).outerjoin(
         TENANTS, TENANTS.c.id == FINDINGS.c.tenant_id
+    )
+
+
+def _superseded() -> Any:  # Any: an EXISTS
+    """Tell whether a later finding says how the tenant of a finding stands still now.
+
+    Each look at a tenant says all that keeps it, and all it said ends at once, when the tenant
+    comes to rest: until then one that was driven on five times has six of them or more.
+    """
+    later = FINDINGS.alias("later")
+    return (
+        select(literal_column("1"))
+        .where(
+            later.c.tenant_id == FINDINGS.c.tenant_id,
+            literal_column("later.ended_at IS NULL"),
+            FINDINGS.c.cause.not_in(_ALONE),
+            later.c.cause.not_in(_ALONE),
+            or_(
+                later.c.revision > FINDINGS.c.revision,
+                # Its message has the error that the budget was spent on.
+                and_(
+                    later.c.revision == FINDINGS.c.revision,
+                    later.c.cause == _SPENT,
+                    FINDINGS.c.cause.in_(_SPENT_ON),
+                ),
+            ),
+        )
+        .exists()
     )
 
 

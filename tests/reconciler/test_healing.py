@@ -243,6 +243,15 @@ async def test_a_passing_error_is_driven_on_at_once_and_then_after_the_pauses(
     assert record.tenant.heal_count == 5
     assert record.tenant.look_at == NEVER
     assert len(await scene.runs(tenant_id)) == 6
+    open_now = await scene.database.healing_history.findings(
+        after=None,
+        limit=10,
+        tenant_id="",
+        open_only=True,
+        person_only=False,
+        include_members=False,
+    )
+    assert [each.cause for each in open_now] == ["HEALING_BUDGET_SPENT"], "one standstill"
 
 
 async def test_a_persons_order_gives_the_budget_back(scene: Scene) -> None:

@@ -166,7 +166,9 @@ class ListFindingsRequest(_message.Message):
     tenant_id: _builtins.str
     """Only this tenant's; empty for all."""
     open_only: _builtins.bool
-    """Only those that are not over."""
+    """Only those that are not over; of a tenant that stands still only those of the
+    latest revision that was judged: earlier ones say how it stood before.
+    """
     person_only: _builtins.bool
     """Only those for which a person must act."""
     include_members: _builtins.bool

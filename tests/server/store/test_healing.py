@@ -179,6 +179,44 @@ async def test_a_herd_knows_how_many_of_its_tenants_are_not_settled(store: Datab
     assert not await store.healing.has_finding("h2")
 
 
+async def test_of_a_standstill_only_the_latest_open_findings_are_listed(store: Database) -> None:
+    """Driven on five times it was six lines, and the one for a person not the only one."""
+    shop, other = [await started(store, name) for name in ("Shop", "Other")]
+    await record(
+        store,
+        *(finding(f"again {number}", shop, revision=number) for number in range(1, 4)),
+        finding("spent", shop, revision=3, cause="HEALING_BUDGET_SPENT", severity="PERSON"),
+        # Said of the same look, and something else.
+        finding("word", shop, revision=3, cause="STATE_DIFFERS"),
+        # Not about the standstill: each is over by itself.
+        finding("drift", shop, cause="DRIFT"),
+        finding("herd", shop, cause="HERD", tenants=3),
+        finding("sweep", shop, revision=0, cause="SWEEP_ERROR"),
+        finding("before", other, revision=1, severity="PERSON"),
+        finding("now", other, revision=2),
+        finding("over", other, revision=3, ended_at=NOON, ended_as="MENDED"),
+    )
+
+    async def listed(
+        *, tenant_id: str = "", open_only: bool = True, person_only: bool = False
+    ) -> list[str]:
+        found = await store.healing_history.findings(
+            after=None,
+            limit=50,
+            tenant_id=tenant_id,
+            open_only=open_only,
+            person_only=person_only,
+            include_members=True,
+        )
+        return sorted(each.id for each in found)
+
+    assert await listed() == ["drift", "herd", "now", "spent", "sweep", "word"]
+    assert await listed(tenant_id=other) == ["now"]
+    # What needed a person before, and was driven on since, does not any more.
+    assert await listed(person_only=True) == ["spent"]
+    assert len(await listed(open_only=False)) == 11
+
+
 async def test_who_waits_for_a_person_is_listed(store: Database) -> None:
     held, called, _moving = [await started(store, name) for name in ("Held", "Called", "Moving")]
     hold = Hold(reason="The Company is gone.", by="run", since=NOON)

@@ -14,7 +14,7 @@ from server.executor.settling import settle_documents
 from server.model.budget import Counts
 from server.model.derive import closed_state
 from server.model.identifiers import AttemptId, new_id
-from server.model.left_behind import in_words
+from server.model.left_behind import in_words, unaccounted
 from server.model.made_often import replace
 from server.model.records import Attempt, WaitingFor
 from server.model.states import (
@@ -333,7 +333,10 @@ class Journal:
         done = sum(step.state in DONE_STEP_STATES for step in driven.steps.values())
         completed = state is TenantState.COMPLETED
         removes = driven.run.order is Order.DEPROVISION
-        left = f" {in_words(driven.resources.values())}" if removes else ""
+        left = ""
+        if removes:
+            told = (in_words(driven.resources.values()), unaccounted(driven.steps.values()))
+            left = "".join(f" {each}" for each in told if each)
         driven.say(
             f"The run ended {state.value}: {done} of {len(driven.steps)} steps are done.{left}",
             event="run.closed",

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from server.model.ownership import Resource
+    from server.model.records import Step
+
+# The output of a step that removes: documents that were not there though we did not delete them.
+UNACCOUNTED = "unaccounted_for"
 
 # How many names a log line holds; the whole list is in the answer to the order.
 _NAMED = 12
@@ -60,6 +64,17 @@ def _document(resource: Resource, *, company_goes: bool) -> TenantDocument:
         state=resource.state,
         removed=along or not stays,
         why="goes with the Company" if along else _WHY[resource.state],
+    )
+
+
+def unaccounted(steps: Iterable[Step]) -> str:
+    """Say in a sentence which documents a removal missed, and can't tell what became of; or ""."""
+    named = ", ".join(lost for step in steps if (lost := step.outputs.get(UNACCOUNTED)))
+    if not named:
+        return ""
+    return (
+        f"Not there, and not deleted by us: {named}. Somebody deleted or renamed them in ERPNext; "
+        "what was renamed is still there."
     )
 
 

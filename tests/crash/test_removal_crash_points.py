@@ -66,6 +66,9 @@ class RemovalWorld(World):
             assert shop.sql("SELECT slot_tenant_id FROM engines") == [(None,)]
             assert shop.sql("SELECT id FROM attempts WHERE ended_at IS NULL") == []
             assert shop.sql("SELECT count(*) FROM runs") == [(2,)]
+            # What a process that died has deleted was not somebody else.
+            last = (await shop.lines(self.acknowledged))[-1]
+            assert last.endswith("Nothing of it is left at the engine."), last
         finally:
             await shop.leave(store)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.requests import rows
 from server.erpnext.seeing import rows_of, text
 from server.erpnext.undo.removing import found_after, look_for, remove
-from server.model.step_context import Found
 
 if TYPE_CHECKING:
     from server.erpnext.requests import JsonObject
-    from server.model.step_context import StepContext
+    from server.model.step_context import Found, StepContext
 
 _PRICE = "Item Price"
 # As server.erpnext.steps.step_6_items names a price in the record.
@@ -30,7 +30,7 @@ class DemoItems:
         if not found.done:
             return found
         prices = tuple((each.doctype, each.name) for each in removal.ours(_PRICE))
-        return Found(done=True, gone=(*found.gone, *prices), notes=found.notes)
+        return replace(found, gone=(*found.gone, *prices))
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Delete the prices we made, then the items."""

@@ -16,6 +16,7 @@ from server.erpnext.seeing import document_of, seen
 from server.erpnext.site import site_of
 from server.errors import EngineError
 from server.model.difference import Difference
+from server.model.left_behind import UNACCOUNTED
 from server.model.ownership import settle
 from server.model.states import ErrorClass, ResourceState
 from server.model.step_context import AnswerKind, Found, Intent
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 # A DELETE of a Company took 3.6 s on a site with few (recording 00-undo-path).
 REMOVE_SECONDS = 60.0
 
+# What belongs to a Company is found by it, or goes with it.
+_OF_NO_COMPANY = frozenset({"Customer", "Price List", "Item", "Item Group"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
@@ -38,11 +42,14 @@ class Looked:
         there: Ours, and still there.
         gone: Ours, and not there any more.
         foreign: There, and made by somebody else after all.
+        lost: Of those that are gone the ones that nobody can account for: we did not delete
+            them, nor does anything take them along. Somebody deleted or renamed them.
     """
 
     there: tuple[Resource, ...]
     gone: tuple[Resource, ...]
     foreign: tuple[Resource, ...]
+    lost: tuple[Resource, ...] = ()
 
 
 async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looked:
@@ -64,7 +71,12 @@ async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looke
         document = seen(resource.doctype, document_of(answer), site.zone)
         ours = settle(resource, document, site.api_user) is ResourceState.CREATED
         (there if ours else foreign).append(resource)
-    return Looked(there=tuple(there), gone=tuple(gone), foreign=tuple(foreign))
+    return Looked(
+        there=tuple(there),
+        gone=tuple(gone),
+        foreign=tuple(foreign),
+        lost=tuple(each for each in gone if _is_lost(each)),
+    )
 
 
 async def remove(context: StepContext, doctype: str, name: str, *, on_record: str = "") -> None:
@@ -96,8 +108,10 @@ def found_after(looked: Looked, kept: Iterable[Resource] = ()) -> Found:
         f"{each.doctype} {each.name!r} was made by somebody else; it stays."
         for each in looked.foreign
     ]
+    lost = ", ".join(f"{each.doctype} {each.name!r}" for each in looked.lost)
     return Found(
         done=not looked.there,
+        outputs={UNACCOUNTED: lost} if lost else {},
         missing=tuple(
             Difference(doctype=each.doctype, name=each.name, field="it", have="there", want="gone")
             for each in looked.there
@@ -127,6 +141,20 @@ class RemoveDocuments:
             for each in found.missing:
                 if each.doctype == doctype:
                     await remove(context, doctype, each.name)
+
+
+def _is_lost(gone: Resource) -> bool:
+    """Tell whether a document that is gone was neither deleted by us nor taken along.
+
+    It was made by us, and stands as that in the record: a deletion that was answered is written
+    down, and one that was not has its mark there. Nothing of its own tells where a renamed one
+    is: its maker made those of all tenants, and nothing else of it need be as it was.
+    """
+    return (
+        gone.doctype in _OF_NO_COMPANY
+        and gone.state is ResourceState.CREATED
+        and gone.busy_until is None
+    )
 
 
 def _wait_for_late_one(context: StepContext, resource: Resource) -> None:

@@ -86,6 +86,7 @@ async def test_what_we_made_is_removed_and_the_same_spec_makes_it_anew(shop: Sho
     assert shop.sql("SELECT count(*) FROM bindings") == [(0,)]
     states = {row[0] for row in shop.sql("SELECT state FROM resources WHERE NOT shared")}
     assert states == {ResourceState.REMOVED}
+    assert (await shop.lines(tenant))[-1].endswith("Nothing of it is left at the engine.")
     raw = RawSpec(company_name=NAME, include_demo_data=True, till_user=TILL_USER)
     assert await shop.commands.start(LOCAL, raw, tenant_id=tenant) == tenant
     await shop.must_complete(tenant)
@@ -203,6 +204,23 @@ async def test_a_company_that_was_renamed_is_not_told_of_as_gone(shop: Shop) -> 
     assert not await made_by_tenant(shop)
 
 
+async def test_what_a_removal_can_not_account_for_is_named(shop: Shop) -> None:
+    """A Customer that a person renamed stays; by its own name it reads as gone, as if we had."""
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    customers = shop.site.site.documents["Customer"]
+    (key,) = (key for key, each in customers.items() if each["name"] == "Walk-In Customer - KS")
+    customers["Counter"] = {**customers.pop(key), "name": "Counter"}
+    await shop.store.engine.send(delete("Item", "DEMO-KS-002"))
+    await removed(shop, tenant)
+    *_, last = await shop.lines(tenant)
+    assert last.endswith(
+        "Nothing of it is left at the engine. Not there, and not deleted by us: Item "
+        "'DEMO-KS-002', Customer 'Walk-In Customer - KS'. Somebody deleted or renamed them in "
+        "ERPNext; what was renamed is still there."
+    )
+    assert not await made_by_tenant(shop)
+
+
 async def test_ordered_to_the_engine_deletes_transactions_first(shop: Shop) -> None:
     tenant = await shop.completed(NAME, include_demo_data=True)
     await sell(shop)
@@ -213,6 +231,7 @@ async def test_ordered_to_the_engine_deletes_transactions_first(shop: Shop) -> N
     (record,) = held["Transaction Deletion Record"]
     assert record["status"] == "Completed"
     assert not held.get("GL Entry")
+    assert (await shop.lines(tenant))[-1].endswith("Nothing of it is left at the engine.")
 
 
 async def open_by_hand(shop: Shop) -> None:
@@ -320,6 +339,8 @@ async def test_a_removal_goes_on_where_a_dead_worker_left_it(still: Shop) -> Non
     await still.rest(tenant)
     assert await still.state(tenant) is TenantState.DEPROVISIONED
     assert not await made_by_tenant(still)
+    # What the dead worker may have deleted was not somebody else.
+    assert (await still.lines(tenant))[-1].endswith("Nothing of it is left at the engine.")
 
 
 async def test_a_removal_that_stands_in_line_has_nothing_out(shop: Shop) -> None:

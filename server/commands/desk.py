@@ -157,12 +157,14 @@ class OrderDesk:
                 raise Refused(
                     f"Tenant {record.tenant.id} can't be moved. {other}",
                     code="ENGINE_NOT_CONFIGURED",
+                    facts={"next_command": f"provisioner diagnose {record.tenant.id}"},
                 )
             return entry
         raise Refused(
             f"Engine {engine_id!r} of tenant {record.tenant.id} is not configured here. Add "
             f"[engines.{engine_id}] to PROVISIONER_ENGINES_FILE and start the server again.",
             code="ENGINE_NOT_CONFIGURED",
+            facts={"next_command": f"provisioner diagnose {record.tenant.id}"},
         )
 
     def _standing(self, record: Record, entry: EngineEntry) -> Standing:

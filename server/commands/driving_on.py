@@ -16,9 +16,10 @@ from server.commands.opening import (
     opened_entry,
     previous_state,
 )
-from server.errors import Refused
 from server.model.records import STEP_ORDERED
-from server.model.states import LogLevel, Order, TenantState
+from server.model.states import OPEN_RUN_STATES, LogLevel, Order, TenantState
+from server.model.undo import UndoOptions
+from server.model.unreadable import say_again
 from server.store.operations import (
     BindingRow,
     Healing,
@@ -151,20 +152,29 @@ class DrivingOn(OrderDesk):
 
 
 def _refuse_if_gone(record: Record, standing: Standing) -> None:
-    tenant = record.tenant
+    tenant, run = record.tenant, record.run
     if standing.state is TenantState.DEPROVISIONED:
-        raise Refused(
-            f"Tenant {tenant.id} was removed. To make it anew: start it with the same values "
-            f"(provisioner start NAME --tenant-id {tenant.id}).",
-            code="TENANT_DEPROVISIONED",
-        )
-    if standing.state is TenantState.DEPROVISIONING:
         raise refused(
-            f"Tenant {tenant.id} is being removed. To stop that: provisioner cancel {tenant.id}. "
-            "To go on with it",
-            then=f"provisioner deprovision {tenant.id}",
+            f"Tenant {tenant.id} was removed. To make it anew, start it with the same values",
+            then=say_again(tenant),
             code="TENANT_DEPROVISIONED",
         )
+    if standing.state is not TenantState.DEPROVISIONING:
+        return
+    stop = f"Tenant {tenant.id} is being removed. To stop that: provisioner cancel {tenant.id}"
+    if run is not None and run.state in OPEN_RUN_STATES:
+        raise refused(
+            f"{stop}. To see how far it is",
+            then=f"provisioner status {tenant.id} --watch",
+            code="TENANT_DEPROVISIONED",
+        )
+    given = UndoOptions.read({} if run is None else run.options)
+    wanted = given.after({error.code for error in standing.errors})
+    raise refused(
+        f"{stop}. To go on with it",
+        then=f"provisioner deprovision {tenant.id}{wanted.flags}",
+        code="TENANT_DEPROVISIONED",
+    )
 
 
 def _lift_hold(asked: Asked, record: Record, now: datetime) -> TenantOperation:

@@ -52,7 +52,8 @@ def diagnose(picture: Picture) -> Diagnosis:
 def _causes(picture: Picture) -> list[DiagnosedCause]:
     state = picture.status.standing.state
     if state is TenantState.DEPROVISIONED:
-        return [_deprovisioned(picture)]
+        held = _held(picture)
+        return [*((held,) if held is not None else ()), _deprovisioned(picture)]
     if is_elsewhere(picture.status.tenant):
         return [_elsewhere(picture)]
     # A finished tenant waits for no site; where its engine is not known, no order reaches it.
@@ -67,7 +68,10 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
     if hold is not None:
         # Where the hold only repeats a step's error, that error comes first.
         own.insert(len(own) if _says_the_same(picture) else 0, hold)
-    return [*site, *own, *_differences(picture), *engine_causes(picture)]
+    own += [*_differences(picture), *engine_causes(picture)]
+    if not picture.engine_configured or picture.other_site:
+        own = [replace(each, remedy=remedies.once_reached(each.remedy)) for each in own]
+    return [*site, *own]
 
 
 def _elsewhere(picture: Picture) -> DiagnosedCause:
@@ -210,7 +214,7 @@ def _for_the_gate(picture: Picture, gate: Gate) -> Remedy:
 
 
 def _held(picture: Picture) -> DiagnosedCause | None:
-    hold, tenant = picture.status.hold, picture.status.tenant
+    hold = picture.status.hold
     if hold is None:
         return None
     return DiagnosedCause(
@@ -218,8 +222,29 @@ def _held(picture: Picture) -> DiagnosedCause | None:
         severity=Severity.PERSON,
         message=f"It is held by {hold.by}: {hold.reason.rstrip('. ')}. Only a person moves it.",
         evidence=(Evidence(source="tenants", fact=f"hold by {hold.by}", at=hold.since),),
-        remedy=remedies.continue_(tenant, "Settle the reason, then continue: that lifts the hold."),
+        remedy=_for_the_hold(picture),
     )
+
+
+def _for_the_hold(picture: Picture) -> Remedy:
+    """Return what a held tenant takes as it stands: Continue is refused where one is removed."""
+    tenant, standing, run = picture.status.tenant, picture.status.standing, picture.status.run
+    if standing.state is TenantState.DEPROVISIONED:
+        return remedies.release(tenant, "It was removed. Only its hold is left: lift it.")
+    if run is not None and run.state in OPEN_RUN_STATES and not standing.record_lost:
+        return remedies.watch(
+            tenant,
+            "The run under way goes on; after it only a person moves the tenant. To lift the hold "
+            f"now: provisioner release {tenant.id}",
+        )
+    if standing.state is TenantState.DEPROVISIONING:
+        given = UndoOptions.read({} if run is None else run.options)
+        return remedies.deprovision(
+            tenant,
+            "Settle the reason, then give the removal again: it goes on where it stopped.",
+            given.after({error.code for error in standing.errors}),
+        )
+    return remedies.continue_(tenant, "Settle the reason, then continue: that lifts the hold.")
 
 
 def _says_the_same(picture: Picture) -> bool:
@@ -269,7 +294,9 @@ def _deprovisioned(picture: Picture) -> DiagnosedCause:
         severity=Severity.PERSON,
         message="What was made for it was removed, by order.",
         evidence=(Evidence(source="tenants", fact="state", at=tenant.updated_at),),
-        remedy=remedies.nothing("Start a tenant with the same spec, if it shall be made again."),
+        remedy=remedies.make_anew(
+            tenant, "Nothing. If it shall be made again: start it with the same spec."
+        ),
     )
 
 

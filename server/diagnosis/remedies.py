@@ -95,6 +95,28 @@ def accept_site(tenant: Tenant, says: str) -> Remedy:
     )
 
 
+def release(tenant: Tenant, says: str) -> Remedy:
+    """Return the order that lifts a hold and drives nothing."""
+    return Remedy(
+        says=says,
+        method="Release",
+        request=_terms(tenant),
+        command=f"provisioner release {_quoted(tenant)}",
+    )
+
+
+def make_anew(tenant: Tenant, says: str) -> Remedy:
+    """Return the command that starts a removed tenant with the same spec."""
+    return Remedy(says=says, command=say_again(tenant))
+
+
+def once_reached(remedy: Remedy) -> Remedy:
+    """Return a remedy for where this server has not the tenant's engine: its order is refused."""
+    if not remedy.command or remedy.command.startswith("provisioner status "):
+        return remedy
+    return Remedy(says=f"First have its engine here, as said above. Then: {remedy.command}")
+
+
 def deprovision(tenant: Tenant, says: str, options: UndoOptions) -> Remedy:
     """Return the order to go on with a removal that stopped half-way."""
     return Remedy(
@@ -114,6 +136,8 @@ def after_permanent(tenant: Tenant, code: str) -> Remedy:
             tenant,
             f"{says} If it is this tenant's after all, adopt it: the checks are shown first.",
         )
+    if code == SPEC_UNREADABLE and not tenant.spec_damage:
+        return continue_(tenant, "Its spec was said again: continue drives it on by that.")
     if code == SPEC_UNREADABLE:
         return Remedy(
             says=(

@@ -17,6 +17,7 @@ from server.model.elsewhere import (
     ENGINE_ELSEWHERE,
     is_elsewhere,
     start_here,
+    why_not_here,
     why_nothing_moves,
 )
 from server.model.states import GateState
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from server.model.blueprint import Blueprint
     from server.model.identifiers import TenantId
     from server.model.legacy import CompanyEvidence, CompanyTraced
+    from server.model.records import Tenant
     from server.model.spec import TenantSpec
     from server.model.step_context import Engine
     from server.store.database import Database
@@ -102,7 +104,7 @@ class Prober:
                 facts={"next_command": start_here(tenant)},
             )
         demand_readable(tenant)
-        engine = self._engine(tenant.spec.engine_id)
+        engine = self._engine_of(tenant)
         return await self._look(engine, subject_of(claim, self._bound(engine, but_of=tenant_id)))
 
     async def spec(self, spec: TenantSpec) -> Survey:
@@ -178,6 +180,18 @@ class Prober:
                 f"Engine {engine_id!r} is not configured here. Add [engines.{engine_id}] to "
                 "PROVISIONER_ENGINES_FILE and start the server again.",
                 code="ENGINE_NOT_CONFIGURED",
+            )
+        return engine
+
+    def _engine_of(self, tenant: Tenant) -> Engine:
+        """Return a tenant's engine; another site's documents say nothing of it."""
+        engine = self._engines.get(tenant.spec.engine_id)
+        why = why_not_here(tenant, None if engine is None else engine.site)
+        if engine is None or why:
+            raise Refused(
+                f"Tenant {tenant.id} can't be looked at. {why}",
+                code="ENGINE_NOT_CONFIGURED",
+                facts={"next_command": f"provisioner diagnose {tenant.id}"},
             )
         return engine
 

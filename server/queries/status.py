@@ -349,7 +349,7 @@ def _next_command(
     if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
         # A run in motion refuses orders; a stalled one is taken over by the next worker.
         order = look_on
-    elif any(error.code in LOOK_FIRST for error in standing.errors):
+    elif tenant.spec_damage or any(error.code in LOOK_FIRST for error in standing.errors):
         order = _diagnose(tenant)
     else:
         order = f"provisioner continue {tenant.id}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -426,6 +427,39 @@ async def test_stopped_half_way_a_removal_is_gone_on_with_by_the_same_order(desk
         await desk.commands.continue_(JANE, tenant_id, TERMS)
     await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
     assert await desk.runs(tenant_id) == 3
+
+
+async def test_who_orders_a_half_removed_tenant_on_hears_what_gets_past_its_error(
+    desk: Desk,
+) -> None:
+    """The order without the option, or without the one given before, would stop there again."""
+    tenant_id = await desk.stopped()
+    sold = UndoOptions(even_if_sold=True)
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=sold)
+    assert await _next_of_continue(desk, tenant_id) == f"provisioner status {tenant_id} --watch"
+    await desk.end(tenant_id, {"undo_1_trade_check": StepState.FAILED})
+    await desk.scene.sql("UPDATE steps SET error_code = 'LEDGER_ENTRIES' WHERE state = 'FAILED'")
+    assert await _next_of_continue(desk, tenant_id) == (
+        f"provisioner deprovision {tenant_id} --even-if-sold --delete-transactions"
+    )
+
+
+async def test_who_orders_a_removed_tenant_on_hears_how_it_is_made_anew(desk: Desk) -> None:
+    tenant_id = await desk.stopped()
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+    await desk.end(tenant_id)
+    spec = (await desk.record(tenant_id)).tenant.spec
+    assert (await _next_of_continue(desk, tenant_id)).startswith(
+        f"provisioner start {shlex.quote(spec.company_name)} --tenant-id {tenant_id} --engine main"
+    )
+
+
+async def _next_of_continue(desk: Desk, tenant_id: str) -> str:
+    with pytest.raises(Refused) as caught:
+        await desk.commands.continue_(JANE, tenant_id, TERMS)
+    command = caught.value.facts["next_command"]
+    assert caught.value.message.endswith(command)
+    return command
 
 
 async def test_another_spec_is_refused_with_an_order_that_fits_where_the_tenant_stands(

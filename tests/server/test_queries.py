@@ -229,6 +229,14 @@ def test_a_status_says_how_a_tenant_stands_why_and_what_to_do(
     assert status.next_command == command
 
 
+def test_a_spec_that_can_not_be_read_is_said_again_before_anything_is_continued() -> None:
+    """The run would stop at it, and hold the tenant."""
+    seen = live(RunState.FAILED, step_states=BROKEN)
+    tenant = replace(seen.record.tenant, spec_damage=("currency",))
+    seen = replace(seen, record=replace(seen.record, tenant=tenant))
+    assert status_of(seen, KINDS, NOW, LEASE).next_command == f"provisioner diagnose {TENANT}"
+
+
 NOT_HERE = "Its engine 'main' is not configured at this server. Add [engines.main]."
 DIAGNOSE = f"provisioner diagnose {TENANT}"
 LOOK_ON = f"provisioner status {TENANT} --watch"

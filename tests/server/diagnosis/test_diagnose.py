@@ -301,6 +301,14 @@ async def test_a_finished_tenant_whose_spec_can_not_be_read_says_how_to_say_it_a
     assert f"--tenant-id {tenant_id}" in cause.remedy.command
 
 
+async def test_a_spec_that_was_said_again_is_not_asked_for_once_more(scene: Scene) -> None:
+    tenant_id = await scene.stopped(
+        "Kijani Stores", {"step_2_company": (ErrorClass.PERMANENT, "SPEC_UNREADABLE")}
+    )
+    (cause,) = (await diagnosed(scene, tenant_id)).causes
+    assert cause.remedy.command == f"provisioner continue {tenant_id} --watch"
+
+
 async def test_the_order_of_a_remedy_can_be_given_as_it_stands(scene: Scene) -> None:
     tenant_id = await lost(scene)
     remedy = (await diagnosed(scene, tenant_id)).causes[0].remedy

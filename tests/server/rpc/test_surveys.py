@@ -111,6 +111,22 @@ async def test_a_shut_gate_refuses_a_look_without_asking_the_engine(
     assert not site_log(site)
 
 
+async def test_a_tenant_of_another_site_is_not_looked_at_here(shop: Rig, site: StandIn) -> None:
+    """What that site lacks it was called to lack, and told to be retried, which is refused."""
+    tenant = (await shop.start("Acme")).tenant_id
+    await shop.database.in_transaction(
+        lambda connection: connection.exec_driver_sql("UPDATE tenants SET site = 'http://gone'")
+    )
+    failed = await failure(shop.stub.Plan(pb.PlanRequest(tenant_id=tenant)))
+    assert (failed.code, failed.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "ENGINE_NOT_CONFIGURED",
+    )
+    assert "Its row names the site 'http://gone'" in failed.message
+    assert failed.metadata["next_command"] == f"provisioner diagnose {tenant}"
+    assert not site_log(site)
+
+
 async def test_a_tenant_in_motion_is_planned_but_not_verified(shop: Rig) -> None:
     tenant = (await shop.start("Acme")).tenant_id
     plan = await shop.stub.Plan(pb.PlanRequest(tenant_id=tenant))

@@ -153,7 +153,7 @@ def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: b
 async def _is_driven(database: Database) -> bool:
     if database.driver_lock is not None:
         return not database.driver_lock.acquire()
-    return await database.in_transaction(backup.is_driven)
+    return await database.administer(backup.is_driven)
 
 
 def import_legacy(

@@ -253,11 +253,11 @@ class Database:
         """
         try:
             try:
-                return await self.in_transaction(work)
+                return await self._transactions.run(work, any_schema=True)
             except (IntegrityError, ProgrammingError, ConnectionLost):
                 # Another server set the same empty PostgreSQL up at the same moment; or this host
                 # stood still within the transaction, and the server hung up (5 s, `postgres`).
-                return await self.in_transaction(work)
+                return await self._transactions.run(work, any_schema=True)
         except (*DRIVER_ERRORS, StoreUnavailable) as error:
             raise StoreUnavailable(
                 f"The database {self.url.render_as_string()} can't be opened: {detail(error)}"

@@ -74,6 +74,10 @@ _REMEDIES = (
 )
 
 
+class OtherSchema(StoreUnavailable):
+    """Another version changed the schema under this process; nothing was written."""
+
+
 class ConnectionLost(StoreUnavailable):
     """The connection went before anything was written: sent again, it does no harm."""
 

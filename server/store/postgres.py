@@ -24,6 +24,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.errors import StoreUnavailable
+from server.store import schema
 from server.store.columns import read_damaged_times
 from server.store.failures import DRIVER_ERRORS, CommitUnknown, ConnectionLost, detail, is_lost
 
@@ -71,16 +72,17 @@ _BY_KEY = tuple(
 # One round trip opens a writing transaction: it gives its number, to ask for when its end was
 # not heard, and locks the tenants that are about to change and are nobody else's now. It also
 # counts the transactions of this writer: after a crash a number that no record on disk bears is
-# given out again, to another transaction, and the count is what tells the two apart.
-_OPENING = """
+# given out again, to another transaction, and the count is what tells the two apart. And it reads
+# which schema there is: that may be another one than when this process began.
+_OPENING = f"""
 WITH counted AS (
     INSERT INTO quotas (name, since, used) VALUES ($2, clock_timestamp(), $3)
     ON CONFLICT (name) DO UPDATE SET since = excluded.since, used = excluded.used
 )
 SELECT CAST(pg_current_xact_id() AS text), ARRAY(
     SELECT id FROM tenants WHERE id = ANY(CAST($1 AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
-)
-"""
+), {schema.FOUND}
+"""  # noqa: S608 - our own words
 _OF_THE_FUTURE = "22023"
 _ENDED = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
 _COUNTED = text("SELECT used FROM quotas WHERE name = :name")
@@ -210,15 +212,23 @@ class Transactions:
         self._pooled = is_pooled(url)
         self._count = 0
 
-    async def run(self, work: Callable[[Connection], T], *, locking: Locking | None = None) -> T:
+    async def run(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        locking: Locking | None = None,
+        any_schema: bool = False,
+    ) -> T:
         """Run synchronous work in one transaction and commit it.
 
         Args:
             work: What to do.
             locking: Tenants it changes, whose rows are locked before; it finds all its rows by
                 their keys.
+            any_schema: Whether another version's schema will do, or none.
 
         Raises:
+            OtherSchema: the schema is another version's; nothing was written.
             ConnectionLost: nothing was written, and not by the work's fault.
             CommitUnknown: it may have been written; ask. Of the writer's only.
             StoreUnavailable: another's may have been written, which nobody can tell.
@@ -230,6 +240,9 @@ class Transactions:
             async with engine.connect() as connection:
                 if self._pooled:
                     await connection.exec_driver_sql(_select(settings, local=True))
+                if locking is None and not any_schema:
+                    found = await connection.exec_driver_sql(f"SELECT {schema.FOUND}")
+                    schema.demand(found.scalar_one())
                 began = None if locking is None else await self._began(connection, locking)
                 result = await connection.run_sync(work)
                 try:
@@ -246,8 +259,8 @@ class Transactions:
 
     async def dispose(self) -> None:
         """Close the connections."""
-        await hang_up(self._writer)
-        await hang_up(self._engine)
+        for each in (self._writer, self._engine):
+            await hang_up(each)
 
     async def _began(self, connection: AsyncConnection, locking: Locking) -> _Begun:
         """Open a transaction of the writer."""
@@ -256,7 +269,8 @@ class Transactions:
         self._count = (self._count + 1) % _COUNTS
         given = (locking.tenant_ids, name, self._count)
         opened: Any = (await connection.exec_driver_sql(_OPENING, given)).one()
-        number, locking.locked = opened
+        number, locking.locked, found = opened
+        schema.demand(found)
         return _Begun(str(number), name, self._count)
 
     def _unknown(self, began: _Begun | None, result: object, error: Exception) -> StoreUnavailable:

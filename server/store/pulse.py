@@ -4,7 +4,8 @@ A server that is gone refuses connections, and a call fails by itself. One that 
 network that drops packets, answers nothing: each call would wait its whole time and could
 not say why. So a question is asked again and again on a connection of its own. A restart
 takes a second or two, and nobody need hear of it; after that calls are refused with the
-reason, and those that wait already are cut off.
+reason, and those that wait already are cut off. What is asked for is the revision of the
+schema: a process must not go on beside a version that upgraded it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.errors import StoreUnavailable
-from server.store import postgres
-from server.store.failures import DRIVER_ERRORS, detail
+from server.store import postgres, schema
+from server.store.failures import DRIVER_ERRORS, OtherSchema, detail
 from server.store.watch import Watch
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_QUESTION = f"SELECT {schema.FOUND}"
 _PAUSE_SECONDS = 1.0
 _AGAIN_SECONDS = 0.25
 _ANSWER_SECONDS = 1.5
@@ -63,7 +65,7 @@ class Pulse(Watch):
             StoreUnavailable: with the reason.
         """
         if self._why:
-            raise StoreUnavailable(f"The database does not answer: {self._why} Nothing was done.")
+            raise StoreUnavailable(f"{self._why} Nothing was done.")
 
     def demand_writes(self) -> None:
         """Refuse likewise: whether PostgreSQL takes writes, it says with each of them.
@@ -77,7 +79,12 @@ class Pulse(Watch):
         while True:
             asked_at = self._clock()
             try:
-                await self._ask()
+                schema.demand(await self._ask())
+            except OtherSchema as error:
+                # It answered: that is no doubt of ours which passes.
+                self._failing_since = None
+                await self._learn(error.message)
+                await asyncio.sleep(_PAUSE_SECONDS)
             except (*DRIVER_ERRORS, StoreUnavailable) as error:
                 await self._failed(detail(error), asked_at)
                 await asyncio.sleep(_AGAIN_SECONDS)
@@ -89,10 +96,12 @@ class Pulse(Watch):
                 await self._answered()
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> str | None:
+        """Return the revision of the schema: as quick an answer as any, and worth knowing."""
         async with self._engine.connect() as connection:
             try:
-                await connection.exec_driver_sql("SELECT 1")
+                answer = await connection.exec_driver_sql(_QUESTION)
+                return answer.scalar_one()  # type: ignore[no-any-return]  # one text
             except BaseException:
                 # A connection that does not answer is no good to the next question, and would
                 # not answer a farewell either.
@@ -111,4 +120,4 @@ class Pulse(Watch):
             return
         if self._clock() - self._failing_since < self._patience_seconds:
             return
-        await self._learn(why)
+        await self._learn(f"The database does not answer: {why}")

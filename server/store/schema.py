@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 from server.errors import SchemaMismatch, StoreUnavailable
+from server.store.failures import OtherSchema
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -27,6 +28,8 @@ _HEAD = "0002"
 # A host at work takes seconds to set a database up.
 _PATIENCE = "12s"
 _MIGRATIONS = Path(__file__).parent / "migrations"
+# Within PostgreSQL's statements. SQLite has no such function before 3.44, nor needs one.
+FOUND = "(SELECT string_agg(version_num, ', ' ORDER BY version_num) FROM alembic_version)"
 
 
 def upgrade(connection: Connection) -> str:
@@ -71,6 +74,26 @@ def prepare(connection: Connection) -> None:
         found = current(connection)
     if found != head():
         raise SchemaMismatch(_told(found))
+
+
+def demand(found: str | None) -> None:
+    """Refuse to go on with a database that has another schema than when it was opened.
+
+    A process that was suspended, or forgotten, while another version upgraded it would write
+    rows of a shape that is over.
+
+    Args:
+        found: The revision it has now.
+
+    Raises:
+        OtherSchema: with what to do.
+    """
+    if found != _HEAD:
+        raise OtherSchema(
+            f"The database has schema {found or 'none'} by now, this version needs {_HEAD}: it was "
+            "upgraded or restored while this process runs. Stop this process, and start the "
+            "version whose `provisioner db check` says that the schema fits."
+        )
 
 
 def try_to_write(connection: Connection) -> None:

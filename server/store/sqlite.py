@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from server.store.failures import DRIVER_ERRORS
+from server.store import schema
+from server.store.failures import DRIVER_ERRORS, OtherSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,37 +43,59 @@ class Transactions:
         self._engine = _writing_engine(url)
         self._file = file
 
-    async def run(self, work: Callable[[Connection], T], *, locking: Locking | None = None) -> T:  # noqa: ARG002 - PostgreSQL's
+    async def run(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        locking: Locking | None = None,  # noqa: ARG002 - PostgreSQL's
+        any_schema: bool = False,
+    ) -> T:
         """Run synchronous work in one transaction and commit it.
 
+        Args:
+            work: What to do.
+            locking: PostgreSQL's.
+            any_schema: Whether another version's schema will do, or none.
+
         Raises:
+            OtherSchema: the schema is another version's; nothing was written.
             StoreUnavailable: the file is not the one at its path; nothing was written.
             sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._run, work, any_schema
+        )
 
     async def dispose(self) -> None:
         """Close the connection, on the thread that made it and may close it."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
         self._thread.shutdown()
 
-    def _run(self, work: Callable[[Connection], T]) -> T:
+    def _run(self, work: Callable[[Connection], T], any_schema: bool) -> T:  # noqa: FBT001 - for the thread
         try:
             with self._engine.begin() as connection:
                 self._file.remember()
                 driver: Any = connection.connection.driver_connection
+                if not any_schema:
+                    # By the driver: a tenth of the time, in each transaction.
+                    schema.demand(_revision(driver))
                 before = driver.total_changes
                 result = work(connection)
                 # A transaction that changed nothing writes nothing, and needs no room.
                 changed = driver.total_changes > before
                 # Last before the commit: what lies elsewhere then is rolled back.
                 self._file.demand()
-        except DRIVER_ERRORS as error:
+        except (*DRIVER_ERRORS, OtherSchema) as error:
             self._file.refused(error)
             raise
         if changed:
             self._file.wrote()
         return result
+
+
+def _revision(driver: Any) -> str | None:  # Any: sqlite3's connection
+    found = driver.execute("SELECT version_num FROM alembic_version").fetchall()
+    return ", ".join(sorted(number for (number,) in found)) or None
 
 
 class Snapshots:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.errors import StoreUnavailable
-from server.store.failures import detail
+from server.store.failures import OtherSchema, detail
 from server.store.watch import Watch
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ class SqliteFile:
         self._refused = ""
 
     def refused(self, error: BaseException) -> None:
-        """Note what a write met, where that is the file's or the disk's fault."""
+        """Note what a write met, where that is the file's, the disk's or the schema's fault."""
+        if isinstance(error, OtherSchema):
+            self._refused = error.message
+            return
         code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
         if isinstance(code, int) and code & 0xFF in _NO_WRITES:
             self._refused = detail(error)

@@ -225,7 +225,7 @@ async def test_what_a_server_drives_on_is_not_upgraded_under_its_hands(
         row = insert(WORKERS).values(
             id="w", started_at=now, heartbeat_at=now, lease_seconds=600.0, stopped_at=None
         )
-        await database.in_transaction(lambda connection: connection.execute(row))
+        await database.administer(lambda connection: connection.execute(row))
     url = database_url.render_as_string(hide_password=False)
 
     def upgraded() -> int:
@@ -235,7 +235,7 @@ async def test_what_a_server_drives_on_is_not_upgraded_under_its_hands(
     assert "Stop every server" in capsys.readouterr().err
 
     ended = update(WORKERS).values(stopped_at=datetime.now(UTC))
-    await database.in_transaction(lambda connection: connection.execute(ended))
+    await database.administer(lambda connection: connection.execute(ended))
     await database.close()
     assert await asyncio.to_thread(upgraded) == EXIT_DONE
     assert f"0001 -> {schema.head()}" in capsys.readouterr().out

@@ -14,15 +14,16 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from server.errors import SchemaMismatch
+from server.errors import SchemaMismatch, StoreUnavailable
 from server.model.identifiers import TenantId
 from server.model.states import RunState
 from server.store import schema
 from server.store.database import Database
 from server.store.tables import METADATA, RUNS, TENANTS
-from tests.server.store.scene import Scene
+from tests.server.store.scene import Scene, creation
 from tests.server.store.test_schema import _postgres_indexes, _sqlite_indexes
 from tests.support import postgres
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,3 +206,35 @@ async def test_who_sets_the_same_database_up_is_waited_for_longer_than_a_forgott
         assert await database.in_transaction(schema.current) == schema.head()
         await database.close()
         await engine.dispose()
+
+
+async def test_who_runs_on_beside_an_upgrade_writes_nothing_more(database_url: URL) -> None:
+    """A server that was suspended, or a reconciler that was forgotten, while all others stopped."""
+    database = await Database.open(database_url)
+    other = Database(database_url)
+    first, second = creation("First"), creation("Second")
+    assert (await database.submit(first)).applied
+    await other.administer(lambda connection: _called(connection, "9999"))
+    told = "schema 9999 by now, this version needs .*Stop this process"
+    with pytest.raises(StoreUnavailable, match=told):
+        await database.submit(second)
+    with pytest.raises(StoreUnavailable, match=told):
+        await database.in_transaction(lambda connection: connection.execute(text("SELECT 1")))
+    # Callers hear it, and health says it.
+    await until(lambda: not database.pulse.there)
+    with pytest.raises(StoreUnavailable, match=told):
+        database.demand_writes()
+
+    await other.administer(lambda connection: _called(connection, schema.head()))
+    assert (await database.submit(second)).applied
+    await until(lambda: database.pulse.there)
+    there = await database.in_transaction(
+        lambda connection: set(connection.execute(select(TENANTS.c.id)).scalars())
+    )
+    assert there == {first.tenant_id, second.tenant_id}
+    await other.dispose()
+    await database.close()
+
+
+def _called(connection: Connection, revision: str) -> None:
+    connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})

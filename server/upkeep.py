@@ -52,7 +52,7 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
                     "A server drives on this database, or did until a moment ago. Stop every "
                     "server and reconciler, then repeat this."
                 )
-            after = await database.administer(schema.upgrade)
+            after = await database.administer(schema.upgrade, slow=True)
         finally:
             await database.dispose()
         report(

@@ -244,8 +244,12 @@ class Database:
         except DRIVER_ERRORS as error:
             raise StoreUnavailable(f"The database can't be read now: {detail(error)}") from error
 
-    async def administer(self, work: Callable[[Connection], T]) -> T:
+    async def administer(self, work: Callable[[Connection], T], *, slow: bool = False) -> T:
         """Run work on the schema, also in a database that was made but not opened.
+
+        Args:
+            work: What to do.
+            slow: Whether it goes through all rows: its answers are waited for without an end.
 
         Raises:
             SchemaMismatch: what `server.store.schema` raises.
@@ -253,11 +257,11 @@ class Database:
         """
         try:
             try:
-                return await self._transactions.run(work, any_schema=True)
+                return await self._transactions.run(work, any_schema=True, slow=slow)
             except (IntegrityError, ProgrammingError, ConnectionLost):
                 # Another server set the same empty PostgreSQL up at the same moment; or this host
                 # stood still within the transaction, and the server hung up (5 s, `postgres`).
-                return await self._transactions.run(work, any_schema=True)
+                return await self._transactions.run(work, any_schema=True, slow=slow)
         except (*DRIVER_ERRORS, StoreUnavailable) as error:
             raise StoreUnavailable(
                 f"The database {self.url.render_as_string()} can't be opened: {detail(error)}"

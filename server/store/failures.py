@@ -64,8 +64,16 @@ _REMEDIES = (
         "Raise max_connections, or put a pooler in between.",
     ),
     (
-        ("password authentication", "no password supplied", "does not exist", "permission denied"),
+        ("permission denied",),
+        "Let the owner of what it names GRANT it to the user in PROVISIONER_DATABASE_URL.",
+    ),
+    (
+        ("password authentication", "no password supplied", "does not exist"),
         "See user, password and database name in PROVISIONER_DATABASE_URL.",
+    ),
+    (
+        ("must be owner",),
+        "Give this command as the role that owns the tables: name it in PROVISIONER_DATABASE_URL.",
     ),
     (
         ("lock timeout", "lock_timeout"),

@@ -98,6 +98,7 @@ def engine(
     connections: int,
     overflow: int = 0,
     seconds: float | None = None,
+    slow: bool = False,
     settings: Sequence[str] = (),
 ) -> AsyncEngine:
     """Make an engine whose pool gives no connection that is known to be dead.
@@ -107,11 +108,12 @@ def engine(
         connections: Connections that are kept.
         overflow: Further ones, under load.
         seconds: Longest time to connect, and for an answer; None: those of the database's work.
+        slow: Whether an answer may take as long as it takes.
         settings: What is set for each connection, once; nothing behind a pooler.
     """
     arguments: dict[str, Any] = {
         "timeout": seconds or _CONNECT_SECONDS,
-        "command_timeout": seconds or _ANSWER_SECONDS,
+        "command_timeout": None if slow else seconds or _ANSWER_SECONDS,
     }
     if is_pooled(url):
         # A statement prepared on one of the pooler's connections is not known on the next.
@@ -209,6 +211,8 @@ class Transactions:
         # The writer's; and one for what need not wait behind it: setting up, retention.
         self._writer = engine(url, connections=1, settings=(*_SETTINGS, *_BY_KEY))
         self._engine = engine(url, connections=1, overflow=1, settings=_SETTINGS)
+        # An upgrade's: one statement of it changes each row of a table, or builds an index of all.
+        self._slow = engine(url, connections=1, slow=True, settings=_SETTINGS)
         self._pooled = is_pooled(url)
         self._count = 0
 
@@ -218,6 +222,7 @@ class Transactions:
         *,
         locking: Locking | None = None,
         any_schema: bool = False,
+        slow: bool = False,
     ) -> T:
         """Run synchronous work in one transaction and commit it.
 
@@ -226,6 +231,7 @@ class Transactions:
             locking: Tenants it changes, whose rows are locked before; it finds all its rows by
                 their keys.
             any_schema: Whether another version's schema will do, or none.
+            slow: Whether its statements may take as long as they take.
 
         Raises:
             OtherSchema: the schema is another version's; nothing was written.
@@ -234,7 +240,7 @@ class Transactions:
             StoreUnavailable: another's may have been written, which nobody can tell.
             sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
         """
-        engine = self._engine if locking is None else self._writer
+        engine = self._writer if locking is not None else self._slow if slow else self._engine
         settings = _SETTINGS if locking is None else (*_SETTINGS, *_BY_KEY)
         try:
             async with engine.connect() as connection:
@@ -259,7 +265,7 @@ class Transactions:
 
     async def dispose(self) -> None:
         """Close the connections."""
-        for each in (self._writer, self._engine):
+        for each in (self._writer, self._engine, self._slow):
             await hang_up(each)
 
     async def _began(self, connection: AsyncConnection, locking: Locking) -> _Begun:

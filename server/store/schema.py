@@ -17,6 +17,7 @@ from sqlalchemy import inspect, text
 
 from server.errors import SchemaMismatch, StoreUnavailable
 from server.store.failures import OtherSchema
+from server.store.tables import METADATA
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HEAD = "0002"
 # A host at work takes seconds to set a database up.
 _PATIENCE = "12s"
+_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Within PostgreSQL's statements. SQLite has no such function before 3.44, nor needs one.
 FOUND = "(SELECT string_agg(version_num, ', ' ORDER BY version_num) FROM alembic_version)"
@@ -100,7 +102,7 @@ def try_to_write(connection: Connection) -> None:
     """Write something that changes nothing, so that a full disk or a read-only one shows.
 
     Raises:
-        StoreUnavailable: PostgreSQL takes no writes now.
+        StoreUnavailable: PostgreSQL takes no writes now, or none of this user's.
         sqlalchemy.exc.SQLAlchemyError: SQLite's own refusal, here or at the commit.
     """
     if connection.dialect.name == "sqlite":
@@ -111,6 +113,21 @@ def try_to_write(connection: Connection) -> None:
         raise StoreUnavailable(
             "PostgreSQL takes no writes: it is a standby, or default_transaction_read_only is on. "
             "Name the primary in PROVISIONER_DATABASE_URL, or switch that off."
+        )
+    else:
+        _demand_rights(connection)
+
+
+def _demand_rights(connection: Connection) -> None:
+    """Refuse a user that may not change all tables: those an upgrade made are their maker's."""
+    names = ", ".join(f"('{name}')" for name in METADATA.tables)
+    asked = " AND ".join(f"has_table_privilege(name, '{right}')" for right in _RIGHTS)
+    query = f"SELECT name FROM (VALUES {names}) AS ours (name) WHERE NOT ({asked}) ORDER BY name"  # noqa: S608 - our own names
+    if lacking := connection.execute(text(query)).scalars().all():
+        raise StoreUnavailable(
+            f"The user in PROVISIONER_DATABASE_URL may not read and change {', '.join(lacking)}. "
+            f"Let the tables' owner: GRANT {', '.join(_RIGHTS)} ON ALL TABLES IN SCHEMA public TO "
+            "that user"
         )
 
 

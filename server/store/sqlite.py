@@ -49,6 +49,7 @@ class Transactions:
         *,
         locking: Locking | None = None,  # noqa: ARG002 - PostgreSQL's
         any_schema: bool = False,
+        slow: bool = False,  # noqa: ARG002 - PostgreSQL's
     ) -> T:
         """Run synchronous work in one transaction and commit it.
 
@@ -56,6 +57,7 @@ class Transactions:
             work: What to do.
             locking: PostgreSQL's.
             any_schema: Whether another version's schema will do, or none.
+            slow: PostgreSQL's.
 
         Raises:
             OtherSchema: the schema is another version's; nothing was written.

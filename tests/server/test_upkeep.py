@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import sys
 import tempfile
+import uuid
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -280,3 +281,29 @@ async def _checked(url: str, *, longest_file: int = 2**40) -> tuple[int | None, 
     )
     told, _ = await process.communicate()
     return process.returncode, told.decode()
+
+
+@pytest.mark.postgres
+async def test_a_check_says_which_tables_its_user_may_not_change(
+    postgres_cluster: PostgresServer,
+) -> None:
+    """An upgrade by another user than the servers' leaves its new tables to that user only."""
+    user = f"clerk_{uuid.uuid4().hex}"
+    async with postgres.database(postgres_cluster) as url:
+        database = await Database.open(url)
+        await database.in_transaction(partial(changed, f"CREATE ROLE {user} LOGIN"))
+        rights = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {{}} TO {user}"
+        try:
+            for tables, code, words in (
+                ("tenants", EXIT_NOT_REACHABLE, "can't be opened: permission denied"),
+                ("alembic_version", EXIT_NOT_REACHABLE, "may not read and change api_keys, att"),
+                ("ALL TABLES IN SCHEMA public", EXIT_DONE, "this version needs"),
+            ):
+                await database.in_transaction(partial(changed, rights.format(tables)))
+                theirs = url.set(username=user).render_as_string(hide_password=False)
+                found, told = await _checked(theirs)
+                assert (found, words in told) == (code, True), told
+        finally:
+            await database.in_transaction(partial(changed, f"DROP OWNED BY {user}"))
+            await database.in_transaction(partial(changed, f"DROP ROLE {user}"))
+            await database.close()

@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from server.errors import SchemaMismatch, StoreUnavailable
 from server.model.identifiers import TenantId
 from server.model.states import RunState
+from server.store import postgres as store_postgres
 from server.store import schema
 from server.store.database import Database
 from server.store.tables import METADATA, RUNS, TENANTS
+from server.upkeep import db_upgrade
 from tests.server.store.scene import Scene, creation
 from tests.server.store.test_schema import _postgres_indexes, _sqlite_indexes
 from tests.support import postgres
@@ -238,3 +240,29 @@ async def test_who_runs_on_beside_an_upgrade_writes_nothing_more(database_url: U
 
 def _called(connection: Connection, revision: str) -> None:
     connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+
+
+@pytest.mark.postgres
+async def test_an_upgrade_takes_as_long_as_its_rows_need(
+    postgres_cluster: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement of it changes a million rows; a server gives up an answer much sooner."""
+    async with postgres.database(postgres_cluster) as url:
+        database = await at_0_1_0(url)
+        await database.administer(_slow_to_change)
+        await database.dispose()
+        monkeypatch.setattr(store_postgres, "_ANSWER_SECONDS", 1.0)
+        given = {"database_url": url.render_as_string(hide_password=False)}
+        code = await asyncio.to_thread(
+            lambda: db_upgrade(config=None, overrides=given, as_json=False)
+        )
+        assert code == 0
+
+
+def _slow_to_change(connection: Connection) -> None:
+    for statement in (
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$",
+        "CREATE TRIGGER slowly BEFORE UPDATE ON tenants EXECUTE FUNCTION slowly()",
+    ):
+        connection.execute(text(statement))

@@ -25,7 +25,8 @@ def at_rest(status: TenantStatus) -> bool:
     if status.state == tenant_pb2.TENANT_STATE_DEPROVISIONING:
         # Stopped half-way it stays so; its run has an end then.
         return status.HasField("completed_at")
-    return status.HasField("hold") or status.state not in _IN_MOTION
+    # Who is held can be under way: a hold ends no run, and Retry opens one and leaves the hold.
+    return status.state not in _IN_MOTION
 
 
 def exit_code(status: TenantStatus) -> ExitCode:
@@ -54,10 +55,8 @@ def next_command(status: TenantStatus) -> str:
     if status.next_command:
         return status.next_command
     tenant = shlex.quote(status.tenant_id)
-    if status.state == tenant_pb2.TENANT_STATE_DEPROVISIONING or (
-        status.state in _IN_MOTION and not status.HasField("hold")
-    ):
-        # A removal takes no Continue, also of a tenant that is held.
+    if status.state in _IN_MOTION:
+        # What is under way takes no Continue, also of a tenant that is held.
         return f"provisioner status {tenant} --watch"
     if status.state in _DONE_FOR_GOOD and not status.HasField("hold"):
         return ""

@@ -79,7 +79,6 @@ async def told(
         async for status in statuses:
             yield status
             if standing.at_rest(status):
-                # What is held may have a run under way, and the stream goes on with that.
                 return
 
 

@@ -85,6 +85,19 @@ def _of_what_lacks(picture: Picture, lacking: list[StepSeen]) -> Remedy:
     )
 
 
+def made_and_lost(picture: Picture) -> list[StepSeen]:
+    """Return the steps that the record says are done and of which a run makes again what lacks."""
+    once = {kind.key for kind in picture.step_types if kind.once}
+    return [
+        step
+        for step in picture.engine.steps
+        if step.done is False
+        and not (step.skipped or step.code or step.by_hand)
+        and step.key not in once
+        and _done(picture, step)
+    ]
+
+
 def what_the_engine_adds(picture: Picture) -> str:
     """Return one sentence on how much of the tenant the engine holds, or ""."""
     if picture.engine.asked is not Asked.ANSWERED or not picture.engine.steps:

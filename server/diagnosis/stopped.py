@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.diagnosis import remedies
 from server.diagnosis.causes import DiagnosedCause, Evidence
-from server.diagnosis.engine_side import engine_evidence, what_the_engine_adds
+from server.diagnosis.engine_side import engine_evidence, made_and_lost, what_the_engine_adds
 from server.model.budget import HEALING_PAUSES_SECONDS
 from server.model.causes import PERSON_CODES, Severity
 from server.model.records import FOR_OPERATORS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _WORKER_LOST = "WORKER_LOST"
 _VANISHED = "COMPANY_VANISHED"
+_REFERENCE = "REFERENCE_MISSING"
 
 
 def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
@@ -162,6 +163,13 @@ def _failed(picture: Picture, step: Step) -> DiagnosedCause:
 
 def _after_permanent(picture: Picture, code: str) -> Remedy:
     tenant = picture.status.tenant
+    if code == _REFERENCE and (lost := made_and_lost(picture)):
+        return remedies.retry(
+            tenant,
+            f"The engine lacks what an earlier step made: {', '.join(lost[0].missing)}. Continue "
+            "takes that step for done; a retry looks at it again, and makes what is missing.",
+            step_key=lost[0].key if len(lost) == 1 else "",
+        )
     if code != _VANISHED:
         return remedies.after_permanent(tenant, code)
     seen = picture.engine.step(remedies.COMPANY_STEP)

@@ -41,8 +41,8 @@ class Severity(Enum):
 # stored: that another tenant came through says nothing.
 PERSON_CODES = frozenset({"COMPANY_NOT_OURS", "COMPANY_VANISHED", SPEC_UNREADABLE})
 
-# Errors of a step (server.erpnext.codes) that no Continue gets over, however much was mended:
-# what comes next depends on what a diagnosis shows.
+# Errors of a step (server.erpnext.codes) that no Continue gets over, however much was mended, or
+# may not: what comes next depends on what a diagnosis shows.
 LOOK_FIRST = frozenset(
     {
         "COMPANY_MISSING",
@@ -51,5 +51,6 @@ LOOK_FIRST = frozenset(
         "COMPANY_VANISHED",
         "FINAL_CHECK_FAILED",
         "NAME_REFUSED",
+        "REFERENCE_MISSING",
     }
 )

@@ -41,7 +41,8 @@ def test_only_a_tenant_that_is_not_well_ends_with_1(
         (builders.status(3), False),
         (builders.stalled(), False),
         (builders.status(3, tenant_pb2.TENANT_STATE_DEPROVISIONING), False),
-        (builders.held(), True),
+        # Its run goes on: a Retry leaves the hold, and its watch ended before it had begun.
+        (builders.held(), False),
         (builders.completed(), True),
         (builders.failed(), True),
         (CANCELLED, True),
@@ -60,8 +61,8 @@ def test_a_watch_is_over_when_only_an_order_can_move_the_tenant(
         (builders.completed(), ""),
         (DEPROVISIONED, ""),
         (builders.status(3), f"provisioner status {builders.TENANT} --watch"),
-        (builders.held(), f"provisioner continue {builders.TENANT}"),
-        # Continue is refused while it is removed.
+        # Continue is refused while a run is open.
+        (builders.held(), f"provisioner status {builders.TENANT} --watch"),
         (builders.held_while_removed(), f"provisioner status {builders.TENANT} --watch"),
         (builders.failed(), f"provisioner continue {builders.TENANT}"),
         (CANCELLED, f"provisioner continue {builders.TENANT}"),

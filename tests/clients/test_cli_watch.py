@@ -14,6 +14,7 @@ import pytest
 from clients.cli.screens import SilentScreen
 from clients.cli.watch import watch
 from clients.sdk import ProvisionerClient, Unreachable
+from provisioner.v1 import tenant_pb2
 from tests.clients import builders
 from tests.clients.builders import TENANT, entries
 from tests.clients.fake_service import FakeService, Fault, Hang, Serving
@@ -27,7 +28,6 @@ from tests.clients.processes import (
 )
 
 if TYPE_CHECKING:
-    from provisioner.v1 import tenant_pb2
     from tests.clients.conftest import Pauses
 
 HOSTILE = "Acme \x1b[31mred\x1b]0;title\x07 [bold]x[/bold]\r\n\u202eevil"
@@ -220,12 +220,15 @@ async def test_a_watch_asks_once_and_is_told(
     assert service.requests["GetStatus"] == []
 
 
-async def test_a_watch_ends_at_a_hold_though_the_stream_goes_on(
+async def test_a_watch_goes_on_under_a_hold_while_a_run_is_under_way(
     client: ProvisionerClient, service: FakeService
 ) -> None:
-    service.watches = deque([[builders.held(), Hang()]])
-    last = await watch(client, builders.status(1), RecordingScreen(), with_log=False)
-    assert last == builders.held()
+    """A Retry leaves the hold: its watch ended before the run had begun, with 1."""
+    over = builders.held()
+    over.state = tenant_pb2.TENANT_STATE_COMPLETED
+    service.watches = deque([[builders.held(), over, Hang()]])
+    last = await watch(client, builders.held(), RecordingScreen(), with_log=False)
+    assert last == over
 
 
 async def test_a_watch_gives_up_on_a_service_that_stays_away(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -406,6 +406,30 @@ async def test_continue_is_named_for_a_vanished_company_only_where_it_is_back(
     assert f"provisioner continue {tenant_id}. Only" in (await remedy(gone)).says
     for seen in (back, unknown):
         assert (await remedy(seen)).command == f"provisioner continue {tenant_id} --watch"
+
+
+async def test_what_an_earlier_step_made_and_is_gone_is_made_again_by_a_retry(
+    scene: Scene,
+) -> None:
+    """Continue takes the step for done, and stops at the same reference again."""
+    tenant_id = await scene.stopped(
+        "Kijani Stores", {"step_8_pos_profile": (ErrorClass.PERMANENT, "REFERENCE_MISSING")}
+    )
+
+    async def command(*seen: StepSeen) -> str:
+        found = await diagnosed(scene, tenant_id, probe_all=seeing(*seen))
+        return found.causes[0].remedy.command
+
+    customer = StepSeen(key="step_7_customer", done=False, missing=("Customer 'Walk-In'",))
+    prices = StepSeen(key="step_5_settings", done=False, missing=("Price List 'Retail KS'",))
+    profile = StepSeen(key="step_8_pos_profile", done=False, missing=("POS Profile 'POS KS'",))
+    differs = replace(prices, by_hand=True)
+    retry = f"provisioner retry {tenant_id}"
+    assert await command(customer, profile) == f"{retry} --step step_7_customer --watch"
+    assert await command(prices, customer, profile) == f"{retry} --watch"
+    # What nobody made yet, or only a person mends, is made by hand; then the run goes on.
+    assert await command(profile, differs) == f"provisioner continue {tenant_id} --watch"
+    assert await command() == f"provisioner continue {tenant_id} --watch"
 
 
 async def test_a_race_over_a_row_that_leads_nowhere_says_what_to_do_if_it_stays(

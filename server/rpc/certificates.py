@@ -26,7 +26,7 @@ class Certificates:
     """
 
     def __init__(self, tls: Tls) -> None:
-        self._newer: Tls | None = None
+        self._newest = self._shown = tls
         self.credentials = grpc.dynamic_ssl_server_credentials(
             _configuration(tls),
             self._fetch,  # type: ignore[arg-type]  # its stubs leave out None, "nothing newer"
@@ -35,12 +35,16 @@ class Certificates:
 
     def take(self, tls: Tls) -> None:
         """Show this to who connects from now on; who is connected stays."""
-        self._newer = tls
+        self._newest = tls
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Give what is newer, once; on a thread of gRPC's, one at a time for a port."""
-        newer, self._newer = self._newer, None
-        return None if newer is None else _configuration(newer)
+        # Read once, and `take` alone writes it: it may be called at this very moment.
+        newest = self._newest
+        if newest is self._shown:
+            return None
+        self._shown = newest
+        return _configuration(newest)
 
 
 async def demand_taken(tls: Tls) -> None:
@@ -70,6 +74,8 @@ async def _listens(address: str, certificates: Certificates | None) -> bool:
     except RuntimeError:
         return False
     finally:
+        # Begun first: a server that never was keeps its socket when it is stopped.
+        await server.start()
         await server.stop(None)
     return True
 

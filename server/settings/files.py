@@ -61,6 +61,36 @@ def demand_private(file: Path, mode: int, what: str) -> None:
         )
 
 
+def read_regular(file: Path, what: str, *, most: int, private: bool, remedy: str) -> bytes:
+    """Read a file that is one, and not a pipe or a device that would hold up the reader for ever.
+
+    Args:
+        file: The file; a symbolic link to one will do.
+        what: What the messages call it, such as "PROVISIONER_ADMIN_PASSWORD_FILE".
+        most: How many bytes are read at most.
+        private: Whether only its owner may read or change it.
+        remedy: What to do where it can't be read.
+
+    Raises:
+        SettingsError: if it cannot be read, is no regular file, or others can read what is private.
+    """
+    try:
+        # Not blocking: a pipe would hold us here before we could see that it is one.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            # Looked at through the open file, so that what was checked is what is read.
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise SettingsError(f"{what}: {file} is not a regular file. Name a file.")
+            if private:
+                demand_private(file, status.st_mode, what)
+            return os.read(descriptor, most)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise SettingsError(f"{what}: cannot read {file} ({error.strerror}). {remedy}") from error
+
+
 def shown(text: str) -> str:
     """Show a value in a message: escaped, and not too long."""
     # repr escapes whatever a terminal or a log would act upon.
@@ -80,23 +110,13 @@ def read_secret_file(file: Path, what: str) -> SecretStr:
     Raises:
         SettingsError: if it cannot be read, others can read it, or it is no line of text.
     """
-    try:
-        # Not blocking: a pipe would hold us here before we could see that it is one.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise SettingsError(
-            f"{what}: cannot read {file} ({error.strerror}). Make the file, mode 0600, owned by "
-            "the user of this process."
-        ) from error
-    try:
-        # Looked at through the open file, so that what was checked is what is read.
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SettingsError(f"{what}: {file} is not a regular file. Name a file.")
-        demand_private(file, status.st_mode, what)
-        content = os.read(descriptor, _MAX_SECRET_BYTES + 1)
-    finally:
-        os.close(descriptor)
+    content = read_regular(
+        file,
+        what,
+        most=_MAX_SECRET_BYTES + 1,
+        private=True,
+        remedy="Make the file, mode 0600, owned by the user of this process.",
+    )
     try:
         text = content.decode().strip()
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from server.errors import SettingsError
-from server.settings.files import demand_private
+from server.settings.files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -217,13 +217,14 @@ def _ascii(pem: bytes) -> str:
 
 
 def _read(file: Path, what: str, *, private: bool = False) -> bytes:
-    try:
-        with file.open("rb") as handle:
-            if private:
-                demand_private(file, os.fstat(handle.fileno()).st_mode, what)
-            return handle.read(_MAX_BYTES)
-    except OSError as error:
-        raise SettingsError(
-            f"{what}: cannot read {file} ({error.strerror}). Name a PEM file that the user of this "
-            "process can read."
-        ) from error
+    content = read_regular(
+        file,
+        what,
+        most=_MAX_BYTES + 1,
+        private=private,
+        remedy="Name a PEM file that the user of this process can read.",
+    )
+    # Half of what it holds would be served, or half of the authorities let in.
+    if len(content) > _MAX_BYTES:
+        raise SettingsError(f"{what}: {file} is larger than 1 MiB. Check that it is the file.")
+    return content

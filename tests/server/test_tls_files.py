@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from structlog.testing import capture_logs
 
 from server.app import App
 from server.errors import SettingsError
-from server.rpc.certificates import demand_taken
+from server.rpc.certificates import Certificates, demand_taken
 from server.settings import Address, EnginesConfig, Settings, TlsFiles, load_tls
 from tests.support.certificates import (
     FAR_OFF,
@@ -38,6 +39,9 @@ from tests.support.certificates import replace as replace_file
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from server.settings import Tls
+
+_TRIES = 50
 _FREE = Address(host="127.0.0.1", port=0)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
@@ -202,6 +206,18 @@ def _open_to_all(files: ServerFiles, good: Pair, _: trustme.CA) -> None:
     files.key.chmod(0o644)
 
 
+def _a_pipe(files: ServerFiles, good: Pair, _: trustme.CA) -> None:
+    files.put_certificate(good.certificate)
+    files.key.unlink()
+    # Nobody ever writes into it.
+    os.mkfifo(files.key, 0o600)
+
+
+def _too_large(files: ServerFiles, good: Pair, _: trustme.CA) -> None:
+    files.put_key(good.key)
+    files.put_certificate(good.certificate + b"#" * 1024 * 1024)
+
+
 def _unknown_kind(files: ServerFiles, _: Pair, __: trustme.CA) -> None:
     files.put(_unknown_to_grpc())
 
@@ -216,6 +232,8 @@ def _unknown_kind(files: ServerFiles, _: Pair, __: trustme.CA) -> None:
         (_early, _CERT, ("is good only from 2900-01-02", "it is taken then")),
         (_gone, _KEY, ("cannot read", "Name a PEM file")),
         (_open_to_all, _KEY, ("has mode 0644", "chmod 600")),
+        (_a_pipe, _KEY, ("is not a regular file", "Name a file")),
+        (_too_large, _CERT, ("is larger than 1 MiB", "Check that it is the file")),
         (_unknown_kind, _CERT, ("gRPC does not take", "P-256")),
     ],
 )
@@ -413,6 +431,56 @@ async def test_a_key_that_grpc_does_not_take_is_not_told_as_an_address_in_use(
     with pytest.raises(SettingsError, match=r"PROVISIONER_TLS_CERT_FILE: gRPC does not take"):
         async with serving(tmp_path, ServerFiles.of(tmp_path, _unknown_to_grpc())):
             raise AssertionError("it started")
+
+
+async def test_trying_a_pair_out_leaves_no_socket(tmp_path: Path, authority: trustme.CA) -> None:
+    """One a look, every five seconds, and after hours nobody could connect any more."""
+    good = load_tls(Settings(**ServerFiles.of(tmp_path, pair(authority)).settings))
+    bad = load_tls(Settings(**ServerFiles.of(tmp_path, _unknown_to_grpc()).settings))
+    assert good is not None
+    assert bad is not None
+    await demand_taken(good)
+    before = _open_files()
+    for _ in range(_TRIES):
+        await demand_taken(good)
+        with pytest.raises(SettingsError):
+            await demand_taken(bad)
+    # gRPC closes them on threads of its own: the last ones may still be there.
+    assert _open_files() - before < _TRIES
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class _TakenAgain(Certificates):
+    """Is given another certificate just when gRPC has read what there is."""
+
+    again: Tls | None = None
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name == "_newest" and self.again is not None:
+            again, self.again = self.again, None
+            self.take(again)
+        return found
+
+
+async def test_a_certificate_taken_while_grpc_asks_is_given_at_the_next_question(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    first, second, third = (
+        load_tls(Settings(**ServerFiles.of(tmp_path, pair(authority)).settings)) for _ in range(3)
+    )
+    assert first is not None
+    assert second is not None
+    certificates = _TakenAgain(first)
+    assert certificates._fetch() is None
+    certificates.take(second)
+    certificates.again = third
+    assert certificates._fetch() is not None
+    assert certificates._fetch() is not None
+    assert certificates._fetch() is None
 
 
 def _for_clients_only() -> Pair:

@@ -245,9 +245,8 @@ def _after_failure(
     since = herd.ordered_at or now
     if canary is not None:
         since = max(since, canary.stopped_at)
-    due = since + timedelta(seconds=pause)
-    if since > now:
-        due = now  # the clock was set back: nobody waits for the old time to come again
+    # The clock was set back, or the time is damaged: nobody waits for it to come again.
+    due = now if since > now else since + timedelta(seconds=pause)
     ready = next((member for member in ordered if member.ready), None)
     if due > now or ready is None:
         return Decision(

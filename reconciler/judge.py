@@ -100,6 +100,10 @@ def judge(seen: Observation) -> Judgement:
     if seen.held:
         # Never moved; but that it waits for a person must not be forgotten.
         return Judgement(verdict=Verdict.NOTHING_YET, findings=(_held(seen),))
+    if seen.damage and state is not TenantState.COMPLETED:
+        # No order gets through, or no worker finds the run: it would wait for ever.
+        finding = _finding(seen, Cause.ROW_DAMAGED, Severity.PERSON, seen.damage)
+        return Judgement(verdict=Verdict.NOTHING_YET, findings=(finding,))
     if state is TenantState.IN_PROGRESS and not (seen.record_lost and _is_abandoned(seen)):
         return _judge_in_motion(seen)
     if seen.record_lost:

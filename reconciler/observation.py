@@ -72,6 +72,7 @@ class Observation:
         workers_alive: Whether any worker was seen alive: then a run that is queued
             waits its turn.
         hold_by: Who holds it; "" where nobody does, or it is not known.
+        damage: Why its rows keep it from being moved (`server.model.damaged`); else "".
         mended_at: When another tenant that stood still at the same error came through, so
             that its cause is mended; None where none did.
     """
@@ -104,6 +105,7 @@ class Observation:
     hold_since: datetime | None = None
     mended_at: datetime | None = None
     other_site: str = ""
+    damage: str = ""
 
     @property
     def stopped_at(self) -> datetime:

@@ -18,6 +18,7 @@ from reconciler.judge import QUIET_LEASES
 from reconciler.observation import FailedStep, LastRun, Observation
 from server.errors import StoreUnavailable
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
+from server.model.damaged import why_damaged
 from server.model.derive import derive
 from server.model.elsewhere import why_other_site
 from server.model.identifiers import TenantId
@@ -204,6 +205,7 @@ class Observer:
             hold_by="" if tenant.hold is None else tenant.hold.by,
             hold_reason="" if tenant.hold is None else tenant.hold.reason,
             hold_since=None if tenant.hold is None else tenant.hold.since,
+            damage=why_damaged(record, driven=run is not None and scene.alive(run.worker_id)),
         )
 
     async def _with_deadline(self, seen: Observation, record: Record) -> Observation:

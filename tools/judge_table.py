@@ -80,6 +80,10 @@ def situations() -> list[Situation]:
                 other_site="Said.",
             ),
         ),
+        (
+            "run queued, and its row is damaged so that no worker finds it",
+            replace(_moving(RunState.QUEUED, workers_alive=True), damage="Said."),
+        ),
         ("run under way, its worker lives", _moving(RunState.RUNNING, worker_alive=True)),
         ("run under way, its worker is dead for three leases", _moving(RunState.RUNNING)),
         (

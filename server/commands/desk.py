@@ -18,6 +18,7 @@ from server.errors import (
     Violation,
 )
 from server.model.blueprint import blueprint_of
+from server.model.damaged import ROW_DAMAGED, why_unwritable
 from server.model.derive import Standing, derive
 from server.model.elsewhere import (
     ENGINE_ELSEWHERE,
@@ -116,6 +117,8 @@ class OrderDesk:
         live = await self._database.reads.live(tenant_id)
         if live is None:
             raise unknown_tenant(tenant_id)
+        if why := why_unwritable(live.record):
+            raise Refused(why, code=ROW_DAMAGED)
         return live
 
     async def _replayed(self, key: RequestKey | None) -> TenantId | None:

@@ -16,17 +16,20 @@ from server.diagnosis.engine_side import engine_causes, engine_evidence
 from server.diagnosis.in_motion import causes_in_motion
 from server.diagnosis.stopped import causes_of_stop
 from server.model.causes import Severity
+from server.model.damaged import ROW_DAMAGED, why_damaged, why_unwritable
 from server.model.elsewhere import ENGINE_ELSEWHERE, is_elsewhere, why_nothing_moves
 from server.model.site_identity import OPENED_BY_ACCEPTING
-from server.model.states import OPEN_RUN_STATES, GateState, TenantState
+from server.model.states import OPEN_RUN_STATES, GateState, TenantState, WaitingCode
 from server.model.undo import UndoOptions
 from server.model.unreadable import SPEC_UNREADABLE, why_unreadable
+from server.queries import STALLED
 
 if TYPE_CHECKING:
     from server.diagnosis.causes import Remedy
     from server.diagnosis.picture import Picture
     from server.store.found import Gate
 
+_WAITS = frozenset({WaitingCode.WORKER.value, "NO_WORKER", "STEP_RUNNING", STALLED})
 _ENDED = frozenset({TenantState.DEPROVISIONING, TenantState.DEPROVISIONED})
 
 
@@ -62,6 +65,10 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
     )
     site = [] if at_rest else _of_the_site(picture)
     own = [*_of_the_state(picture, state)]
+    damage = _damaged(picture)
+    if damage is not None:
+        # Nothing it was said to wait for ever comes.
+        own = [damage, *(each for each in own if each.code not in _WAITS)]
     if picture.status.tenant.spec_damage and all(each.code != SPEC_UNREADABLE for each in own):
         own.insert(0, _unreadable(picture))
     hold = _held(picture)
@@ -84,6 +91,30 @@ def _elsewhere(picture: Picture) -> DiagnosedCause:
         remedy=remedies.start_here(
             tenant, "Nothing, where its own engine has it. Else start it here."
         ),
+    )
+
+
+def _damaged(picture: Picture) -> DiagnosedCause | None:
+    """Return the damage that keeps the tenant from being moved at all."""
+    status, record, worker = picture.status, picture.stored.live.record, picture.stored.live.worker
+    why = why_damaged(record, driven=worker is not None and worker.is_alive(picture.now))
+    if not why:
+        return None
+    return DiagnosedCause(
+        code=ROW_DAMAGED,
+        severity=Severity.PERSON,
+        message=why,
+        evidence=tuple(
+            Evidence(
+                source=column.partition(".")[0],
+                fact=f"column {column.partition('.')[2]} is not what was written there",
+                at=status.tenant.updated_at,
+            )
+            for column in record.damage
+        ),
+        remedy=remedies.nothing("Correct the row by SQL, as the message says.")
+        if why_unwritable(record)
+        else remedies.cancel(status.tenant, "Cancel its run; then give the order again."),
     )
 
 

@@ -54,6 +54,16 @@ def continue_(tenant: Tenant, says: str, *, alone: bool = False) -> Remedy:
     )
 
 
+def cancel(tenant: Tenant, says: str) -> Remedy:
+    """Return the order to close a run that nobody takes up; what comes next a person orders."""
+    return Remedy(
+        says=says,
+        method="Cancel",
+        request=_terms(tenant),
+        command=f"provisioner cancel {_quoted(tenant)} --reason {_REASON}",
+    )
+
+
 def retry(tenant: Tenant, says: str, *, step_key: str = "", alone: bool = False) -> Remedy:
     """Return the order to look at steps again."""
     step = f" --step {step_key}" if step_key else ""

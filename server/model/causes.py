@@ -26,6 +26,7 @@ class Cause(Enum):
     HERD = "HERD"
     DRIFT = "DRIFT"
     SWEEP_ERROR = "SWEEP_ERROR"
+    ROW_DAMAGED = "ROW_DAMAGED"
 
 
 @unique

@@ -15,6 +15,7 @@ from datetime import timedelta
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
+from server.model.calendar import moved
 from server.model.states import DONE_STEP_STATES, OPEN_RUN_STATES, RunState, StepState
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ class Outlook:
             for kind in left
         ]
         if serial is None:
-            return start + timedelta(seconds=sum(seconds))
+            return moved(start, timedelta(seconds=sum(seconds)))
         queue = self._before(run, site) * usual[left[serial].key]
         until_served = max(sum(seconds[:serial]), queue)
-        return start + timedelta(seconds=until_served + sum(seconds[serial:]))
+        return moved(start, timedelta(seconds=until_served + sum(seconds[serial:])))
 
     def knows(self, run: Run | None, steps: Iterable[Step], kinds: Sequence[StepType]) -> bool:
         """Tell whether the run was there when it was looked who waits."""

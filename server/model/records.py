@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from server.model.calendar import moved
 from server.model.made_often import made_often
 from server.model.states import StepState
 
@@ -253,14 +254,19 @@ class Worker:
     def last_sign(self, now: datetime) -> datetime:
         """Return when it was last heard of, by the reader's clock."""
         sign = self.stopped_at or self.heartbeat_at
-        return sign if self.read_at is None else now - (self.read_at - sign)
+        return sign if self.read_at is None else moved(now, sign - self.read_at)
 
 
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Everything stored that decides where one tenant stands."""
+    """Everything stored that decides where one tenant stands.
+
+    Attributes:
+        damage: Columns that keep the tenant from being moved (`server.model.damaged`).
+    """
 
     tenant: Tenant
     run: Run | None
     steps: tuple[Step, ...]
+    damage: tuple[str, ...] = ()

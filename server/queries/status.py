@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
+from server.model.calendar import moved
 from server.model.causes import LOOK_FIRST
+from server.model.damaged import ROW_DAMAGED, why_damaged
 from server.model.derive import derive
 from server.model.elsewhere import (
     ENGINE_ELSEWHERE,
@@ -117,6 +119,11 @@ def status_of(
     waiting_for = _with_why(_waiting_for(live, now), not_here)
     stalled = _stalled(live, waiting_for, standing.current_step, now, lease_seconds)
     errors = standing.errors
+    damage = why_damaged(record, driven=_worker_lives(live, now))
+    if damage:
+        # It waits for nobody: no worker comes, and no order.
+        waiting_for = stalled = None
+        errors = (*errors, _damaged(tenant, damage))
     if stalled is not None:
         errors = (*errors, stalled)
     if tenant.hold is not None and not errors:
@@ -138,7 +145,7 @@ def status_of(
         waiting_for=waiting_for,
         hold=tenant.hold,
         next_command=_diagnose(tenant)
-        if not_here and look_first
+        if damage or (not_here and look_first)
         else _next_command(
             tenant, standing, live.gate, run, moves=moves, stalled=stalled is not None
         ),
@@ -170,8 +177,9 @@ def turns_at(live: Live, now: datetime, lease_seconds: float) -> datetime | None
         worker, ahead = live.worker, now - (live.worker.read_at or now)
         lease = timedelta(seconds=worker.lease_seconds)
         signs.append(worker.last_sign(now))
-        times += [worker.heartbeat_at + ahead + lease, worker.heartbeat_at + ahead - lease]
-    times += [sign + patience for sign in signs]
+        beat = moved(worker.heartbeat_at, ahead)
+        times += [moved(beat, lease), moved(beat, -lease)]
+    times += [moved(sign, patience) for sign in signs]
     return min((time for time in times if time > now), default=None)
 
 
@@ -297,6 +305,10 @@ def _held(tenant: Tenant, hold: Hold, state: TenantState, *, moves: bool) -> Ste
         message=f"Held by {hold.by}: {hold.reason.rstrip('. ')}. {remedy}",
         occurred_at=hold.since,
     )
+
+
+def _damaged(tenant: Tenant, why: str) -> StepError:
+    return StepError(step_key="", code=ROW_DAMAGED, message=why, occurred_at=tenant.updated_at)
 
 
 def _elsewhere(tenant: Tenant) -> StepError:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
+from server.model.calendar import moved
 from server.model.naming import fold_name
 from server.model.records import Record
 from server.model.states import Order, RunState, StepState, TenantState
@@ -26,7 +27,7 @@ from server.store import values
 from server.store.tables import ATTEMPTS, BINDINGS, RESOURCES, RUNS, STEPS, TENANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, RowMapping, Select
@@ -71,7 +72,7 @@ class Claim:
         return tuple(
             resource
             if resource.busy_until is None
-            else replace(resource, busy_until=resource.busy_until - behind)
+            else replace(resource, busy_until=moved(resource.busy_until, -behind))
             for resource in self.resources
         )
 
@@ -90,7 +91,7 @@ async def read_claims(
         Claims by tenant id.
     """
     tenants = await _all(connection, select(TENANTS).where(TENANTS.c.id.in_(tenant_ids)))
-    run_ids = [tenant["run_id"] for tenant in tenants if tenant["run_id"]]
+    run_ids = run_ids_of(tenants)
     runs = {
         row["id"]: row for row in await _all(connection, select(RUNS).where(RUNS.c.id.in_(run_ids)))
     }
@@ -137,6 +138,11 @@ def _select_resources(connection: AsyncConnection) -> Select[Any]:
     return select(RESOURCES)
 
 
+def run_ids_of(tenants: Sequence[RowMapping]) -> list[str]:
+    """Return the runs that tenants name; bytes name none, and no query takes them among texts."""
+    return [run_id for row in tenants if (run_id := row["run_id"]) and isinstance(run_id, str)]
+
+
 def record_of(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMapping]) -> Record:
     """Put a tenant's rows together."""
     ordered = sorted((values.step(row) for row in steps), key=lambda step: step.position)
@@ -144,7 +150,28 @@ def record_of(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMap
         tenant=values.tenant(tenant),
         run=None if run is None else values.run(run),
         steps=tuple(ordered),
+        damage=tuple(_damage_of(tenant, run)),
     )
+
+
+def _damage_of(tenant: RowMapping, run: RowMapping | None) -> Iterator[str]:
+    """Name the columns by which nobody finds the tenant's run, or can't write for it."""
+    for name, least in _COUNTED:
+        count = tenant[name]
+        if not isinstance(count, int) or not least <= count <= _MOST_COUNTED:
+            yield f"tenants.{name}"
+    if run is not None:
+        if run["tenant_id"] != tenant["id"]:
+            yield "runs.tenant_id"
+        # Nobody looks for the run of a tenant without a site.
+        if run["site"] != tenant["site"] and tenant["site"]:
+            yield "runs.site"
+
+
+# What each write counts up, with the least that may stand there. Half of what the databases hold
+# nobody comes to by counting.
+_COUNTED = (("log_seq", 0), ("revision", 0), ("fencing_token", 0))
+_MOST_COUNTED = 2**62
 
 
 async def _passed(

@@ -55,6 +55,11 @@ _REMEDIES = (
         "The file is damaged or none of ours: restore a backup.",
     ),
     (
+        ("log_entries",),
+        "The tenant's log_seq is behind its log, so its row was damaged from outside: correct it "
+        'by SQL, see "A damaged row" in docs/operations.md.',
+    ),
+    (
         ("prepared statement",),
         "If a pooler in transaction mode is in between, add pooler=transaction to "
         "PROVISIONER_DATABASE_URL's query.",

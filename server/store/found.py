@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from server.model.calendar import moved
 from server.model.states import GateState
 from server.store import values
 from server.store.tables import ENGINES, WORKERS
@@ -50,13 +51,13 @@ class Gate:
 
     def since_by(self, now: datetime) -> datetime:
         """Return since when it is as it is, by the reader's clock."""
-        return now - ((self.read_at or now) - self.since)
+        return moved(now, self.since - (self.read_at or now))
 
     def slot_until(self, now: datetime) -> datetime | None:
         """Return until when the request may be out that holds the slot, by the reader's clock."""
         if self.slot_tenant_id is None or self.slot_expires_at is None:
             return None
-        return now + (self.slot_expires_at - (self.read_at or now))
+        return moved(now, self.slot_expires_at - (self.read_at or now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

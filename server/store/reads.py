@@ -31,7 +31,7 @@ from server.model.states import (
     TenantState,
 )
 from server.store import values
-from server.store.claims import read_claims, read_shared_names, record_of
+from server.store.claims import read_claims, read_shared_names, record_of, run_ids_of
 from server.store.conditions import HELD, UNSETTLED, UNSETTLED_OF_HELD
 from server.store.due import living_workers, read_due
 from server.store.found import (
@@ -157,7 +157,7 @@ class Reads:
         """
         async with self._snapshot() as connection:
             tenants = await _all(connection, select(TENANTS).where(TENANTS.c.id.in_(tenant_ids)))
-            run_ids = [tenant["run_id"] for tenant in tenants if tenant["run_id"]]
+            run_ids = run_ids_of(tenants)
             runs: Sequence[RowMapping] = ()
             steps: Sequence[RowMapping] = ()
             if run_ids:
@@ -380,7 +380,10 @@ class Reads:
             if end is None:
                 return None
             begin = (await connection.execute(first)).scalar()
-        return LogTail(first=end + 1 if begin is None else begin, last=end)
+        last_cursor = values.whole(end)
+        return LogTail(
+            first=last_cursor + 1 if begin is None else values.whole(begin), last=last_cursor
+        )
 
     async def log_ends(self, tenant_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
         """Return, for many followed tenants at once, last cursor and whether it is in motion."""
@@ -390,7 +393,8 @@ class Reads:
                 rows = await _all(connection, _ENDS.bindparams(ids=json.dumps(ids)))
             else:
                 rows = await _all(connection, _ENDS_POSTGRES.bindparams(ids=ids))
-        return {row["id"]: (row["log_seq"], _in_motion(row)) for row in rows}
+        # All who follow are told by one look: a word in one row must not end it for the others.
+        return {row["id"]: (values.whole(row["log_seq"]), _in_motion(row)) for row in rows}
 
     async def known_finding(self, tenant_id: str, revision: int, cause: str) -> bool:
         """Tell whether a sweep recorded this cause for this revision already."""

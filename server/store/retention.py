@@ -71,6 +71,8 @@ _WORKER_DAYS = 7
 _MESSAGE_DAYS = 31
 
 _OPEN = tuple(state.value for state in OPEN_RUN_STATES)
+# A damaged one may be as large as the column takes.
+_LAST_CURSOR = 2**63 - 1
 _AT_END = tuple(
     state.value
     for state in (TenantState.COMPLETED, TenantState.CANCELLED, TenantState.DEPROVISIONED)
@@ -247,9 +249,13 @@ def _shorten(connection: Connection, tenant: Any, before: datetime, limit: int) 
     mine = entry.tenant_id == tenant.id
     end = connection.execute(select(func.min(entry.cursor)).where(mine, stays)).scalar()
     begin = connection.execute(select(func.min(entry.cursor)).where(mine)).scalar()
-    if begin is None or (end is not None and end <= begin):
+    if not isinstance(begin, int):
+        return 0  # none is left, or a word stands there, which nothing goes by
+    upto = min(begin + limit, _LAST_CURSOR)
+    if isinstance(end, int):
+        upto = min(upto, end)
+    if upto <= begin:
         return 0
-    upto = begin + limit if end is None else min(end, begin + limit)
     return _rowcount(connection.execute(delete(LOG_ENTRIES).where(mine, entry.cursor < upto)))
 
 

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from server.model.identifiers import WorkerId
 from server.model.ownership import Resource
 from server.model.records import (
     Attempt,
@@ -85,6 +86,10 @@ def _words_or_none(value: Any) -> str | None:  # Any: see `words`
     return None if value is None else words(value)
 
 
+def _id_or_none(value: Any) -> Any:  # Any: each kind of id is a type of its own
+    return _words_or_none(value)
+
+
 def tenant(row: RowMapping) -> Tenant:
     """Read a tenant."""
     hold = None
@@ -104,7 +109,7 @@ def tenant(row: RowMapping) -> Tenant:
         spec=spec,
         site=words(row["site"]),
         state=TenantState.parse(row["state"]),
-        run_id=row["run_id"],
+        run_id=_id_or_none(row["run_id"]),
         fencing_token=whole(row["fencing_token"]),
         log_seq=whole(row["log_seq"]),
         revision=whole(row["revision"]),
@@ -130,15 +135,15 @@ def run(row: RowMapping) -> Run:
             until=row["waiting_until"],
         )
     return Run(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
+        id=_id_or_none(row["id"]),
+        tenant_id=_id_or_none(row["tenant_id"]),
         order=Order.parse(row["run_order"]) or Order.CONTINUE,
         blueprint=words(row["blueprint"]),
         blueprint_version=whole(row["blueprint_version"]),
         state=RunState.parse(row["state"]),
         total_steps=whole(row["total_steps"]),
         due_at=row["due_at"] or _EPOCH,
-        worker_id=row["worker_id"],
+        worker_id=_id_or_none(row["worker_id"]),
         token=whole(row["token"]),
         actor=words(row["actor"]),
         reason=words(row["reason"]),
@@ -165,7 +170,7 @@ def _cancellation(row: RowMapping) -> Cancellation | None:
 def step(row: RowMapping) -> Step:
     """Read a step."""
     return Step(
-        run_id=row["run_id"],
+        run_id=_id_or_none(row["run_id"]),
         key=words(row["key"]),
         position=whole(row["position"]),
         required=bool(row["required"]),
@@ -174,7 +179,7 @@ def step(row: RowMapping) -> Step:
         tries=whole(row["tries"]),
         races=whole(row["races"]),
         losses=whole(row["losses"]),
-        carried_from=row["carried_from"],
+        carried_from=_id_or_none(row["carried_from"]),
         error_code=_words_or_none(row["error_code"]),
         error_class=ErrorClass.parse(row["error_class"]),
         error_message=_words_or_none(row["error_message"]),
@@ -189,12 +194,12 @@ def step(row: RowMapping) -> Step:
 def attempt(row: RowMapping) -> Attempt:
     """Read an attempt."""
     return Attempt(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        run_id=row["run_id"],
+        id=_id_or_none(row["id"]),
+        tenant_id=_id_or_none(row["tenant_id"]),
+        run_id=_id_or_none(row["run_id"]),
         step_key=words(row["step_key"]),
         number=whole(row["number"]),
-        worker_id=row["worker_id"],
+        worker_id=WorkerId(words(row["worker_id"])),
         started_at=row["started_at"] or _EPOCH,
         deadline_at=row["deadline_at"] or _EPOCH,
         ended_at=row["ended_at"],

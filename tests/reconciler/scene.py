@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, text
 from reconciler.sweep import Sweeper
 from server.commands import Commands, EngineEntry, OrderTerms
 from server.model.actor import LOCAL
-from server.model.blueprint import ERPNEXT
+from server.model.blueprint import ERPNEXT, blueprint_of
 from server.model.derive import derive
 from server.model.identifiers import WorkerId
 from server.model.states import (
@@ -147,7 +147,7 @@ class Scene:
                     stored=None,
                     run=run,
                     steps=steps,
-                    step_types=ERPNEXT.steps_for(record.tenant.spec),
+                    step_types=blueprint_of(record.run, ERPNEXT).steps_for(record.tenant.spec),
                     at=self.clock(),
                 ),
                 healing=Healing(count=0, at=None) if done else None,

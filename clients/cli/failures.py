@@ -181,7 +181,7 @@ def _typed_as(field: str, request: Request) -> str:
     return f"{option} ({field})"
 
 
-def _not_reachable(error: ProvisionerError, request: Request) -> str:
+def _not_reachable(error: Unreachable, request: Request) -> str:
     if error.code == "DEADLINE_EXCEEDED":
         message = f"No answer from {request.address} within {request.timeout_seconds:g} s."
         if isinstance(request, Start | Continue | Retry | Order):
@@ -190,7 +190,7 @@ def _not_reachable(error: ProvisionerError, request: Request) -> str:
                 f" {request.request_id} it is the same order."
             )
         return message
-    message, _ = unreachable.why(request.address, error.message)
+    message, _ = unreachable.why(request.address, error.cause)
     return message
 
 
@@ -210,8 +210,8 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
     return told or ("provisioner db check" if error.reason == _NO_DATABASE else "")
 
 
-def _without_a_server(error: ProvisionerError, request: Request) -> str:
-    _, command = unreachable.why(request.address, error.message)
+def _without_a_server(error: Unreachable, request: Request) -> str:
+    _, command = unreachable.why(request.address, error.cause)
     if command == unreachable.SERVE and isinstance(request, AcceptSite):
         return f"provisioner accept-site {shlex.quote(request.engine)} --local"
     return command

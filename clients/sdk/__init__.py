@@ -33,12 +33,14 @@ from clients.sdk.errors import (
 )
 from clients.sdk.log_stream import LogStream
 from clients.sdk.status_stream import StatusStream
+from clients.sdk.unreachable import Cause
 
 __all__ = [
     "DEFAULT_ADDRESS",
     "DEFAULT_TIMEOUT_SECONDS",
     "AlreadyExists",
     "BlockingClient",
+    "Cause",
     "Conflict",
     "CursorOutOfRange",
     "CursorTooOld",

@@ -11,6 +11,8 @@ from clients.sdk.errors import from_rpc_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from clients.sdk.channel import Tls
+
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
@@ -19,6 +21,7 @@ class Calling:
     """What all calls have in common."""
 
     _timeout_seconds: float
+    _tls: Tls | None
     _make_request_id: Callable[[], str]
 
     def _order_id(self, request_id: str | None) -> str:
@@ -30,4 +33,4 @@ class Calling:
         try:
             return await method(request, timeout=self._timeout_seconds)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise from_rpc_error(error, tls=self._tls is not None) from error

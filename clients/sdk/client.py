@@ -288,6 +288,7 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
             tenant_id,
             pause=self._pause,
             max_failures=max_failures,
+            tls=self._tls is not None,
             on_lost=on_lost,
         )
 
@@ -320,4 +321,5 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
             follow=follow,
             pause=self._pause,
             max_failures=max_failures,
+            tls=self._tls is not None,
         )

@@ -29,6 +29,8 @@ from google.rpc import (
     status_pb2,
 )
 
+from clients.sdk.unreachable import Cause, cause_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -122,7 +124,13 @@ class PermissionDenied(NotAllowed):
 
 
 class Unreachable(ProvisionerError):
-    """No answer in time, or the service can't answer now."""
+    """No answer in time, or the service can't answer now.
+
+    Attributes:
+        cause: Why, as far as gRPC's own words tell; they stand at the end of the message.
+    """
+
+    cause: Cause = Cause.UNKNOWN
 
 
 _CLASS_BY_CODE: dict[str, type[ProvisionerError]] = {
@@ -140,8 +148,13 @@ _CLASS_BY_CODE: dict[str, type[ProvisionerError]] = {
 }
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> ProvisionerError:
-    """Turn gRPC's error, with the details the service packed into it, into one of ours."""
+def from_rpc_error(error: grpc.aio.AioRpcError, *, tls: bool) -> ProvisionerError:
+    """Turn gRPC's error, with the details the service packed into it, into one of ours.
+
+    Args:
+        error: As gRPC raised it.
+        tls: Whether TLS was spoken.
+    """
     code = error.code().name
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
@@ -150,10 +163,15 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ProvisionerError:
         for known in (info, bad_request, retry_info):
             if detail.Is(known.DESCRIPTOR):
                 detail.Unpack(known)
-    return _CLASS_BY_CODE.get(code, ProvisionerError)(
+    message, cause = error.details() or "", Cause.UNKNOWN
+    if code == "UNAVAILABLE" and not info.reason:
+        # Nobody of the service said this: gRPC did, in words for those who know it.
+        cause = cause_of(message, tls=tls)
+        message = f"{cause.value} ({message})" if cause.value else message
+    made = _CLASS_BY_CODE.get(code, ProvisionerError)(
         code,
         info.reason,
-        error.details() or "",
+        message,
         field_violations=tuple(
             FieldViolation(field=violation.field, description=violation.description)
             for violation in bad_request.field_violations
@@ -165,6 +183,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ProvisionerError:
         ),
         metadata=info.metadata,
     )
+    if isinstance(made, Unreachable):
+        made.cause = cause
+    return made
 
 
 def _rich_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:

@@ -39,8 +39,11 @@ class LogStream(ResumingStream[StreamLogsRequest, StreamLogsResponse]):
         follow: bool,
         pause: Callable[[float], Awaitable[object]],
         max_failures: int = MAX_FAILURES,
+        tls: bool = False,
     ) -> None:
-        super().__init__(open_stream, StreamLogsResponse, pause=pause, max_failures=max_failures)
+        super().__init__(
+            open_stream, StreamLogsResponse, pause=pause, max_failures=max_failures, tls=tls
+        )
         self.cursor = after_cursor
         self._tenant_id = tenant_id
         self._follow = follow

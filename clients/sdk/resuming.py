@@ -41,6 +41,7 @@ class ResumingStream(ABC, Generic[RequestT, AnswerT]):
         *,
         pause: Callable[[float], Awaitable[object]],
         max_failures: int,
+        tls: bool = False,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
         """Open nothing yet.
@@ -50,12 +51,14 @@ class ResumingStream(ABC, Generic[RequestT, AnswerT]):
             answers: What comes over it.
             pause: Waits before the next connection.
             max_failures: Failures in a row before it gives up.
+            tls: Whether TLS is spoken; an error tells more of it then.
             on_lost: Called once an outage, when it begins.
         """
         self._open_stream = open_stream
         self._answers = answers
         self._pause = pause
         self._max_failures = max_failures
+        self._tls = tls
         self._on_lost = on_lost
         self._failures = 0
         self._call: grpc.aio.UnaryStreamCall[RequestT, AnswerT] | None = None
@@ -110,7 +113,7 @@ class ResumingStream(ABC, Generic[RequestT, AnswerT]):
 
     async def _recover(self, error: grpc.aio.AioRpcError) -> None:
         """Wait before the next connection; raise if there is no point in one."""
-        failure = from_rpc_error(error)
+        failure = from_rpc_error(error, tls=self._tls)
         if failure.reason != TIME_OVER:
             self._failures += 1
         if not isinstance(failure, Unreachable) or self._failures > self._max_failures:

@@ -32,6 +32,7 @@ class StatusStream(ResumingStream[WatchStatusRequest, WatchStatusResponse]):
         *,
         pause: Callable[[float], Awaitable[object]],
         max_failures: int = MAX_FAILURES,
+        tls: bool = False,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(
@@ -39,6 +40,7 @@ class StatusStream(ResumingStream[WatchStatusRequest, WatchStatusResponse]):
             WatchStatusResponse,
             pause=pause,
             max_failures=max_failures,
+            tls=tls,
             on_lost=on_lost,
         )
         self._tenant_id = tenant_id

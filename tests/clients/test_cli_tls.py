@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    authority: trustme.CA | None, *, until: datetime | None = None
+    authority: trustme.CA | None, *, name: str = "127.0.0.1", **dates: Any
 ) -> AsyncIterator[str]:
     server = grpc.aio.server()
     if authority is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:
-        issued = authority.issue_cert("127.0.0.1", not_after=until)
+        issued = authority.issue_cert(name, **dates)
         chain = b"".join(each.bytes() for each in issued.cert_chain_pems)
         pair = (issued.private_key_pem.bytes(), chain)
         port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
@@ -77,11 +77,30 @@ async def test_a_certificate_that_is_over_is_told_from_one_that_is_not_trusted(
 ) -> None:
     authority, file = trustme.CA(), tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(file))
-    async with _listening(authority, until=datetime(2020, 1, 2, tzinfo=UTC)) as address:
+    async with _listening(authority, not_after=datetime(2020, 1, 2, tzinfo=UTC)) as address:
         code, words = await _listing(address, PROVISIONER_TLS_CA=str(file))
     assert code == 3
     assert f"The certificate of {address} is over" in words
     # Another authority would not help.
+    assert "--tls-ca" not in words
+
+
+@pytest.mark.parametrize(
+    ("name", "dates", "said"),
+    [
+        ("else.example.com", {}, "names other hosts. Call the service by a name that is in it"),
+        ("127.0.0.1", {"not_before": datetime(2900, 1, 2, tzinfo=UTC)}, "is not good yet"),
+    ],
+)
+async def test_what_another_authority_would_not_mend_does_not_ask_for_one(
+    tmp_path: Path, name: str, dates: dict[str, datetime], said: str
+) -> None:
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    async with _listening(authority, name=name, **dates) as address:
+        code, words = await _listing(address, PROVISIONER_TLS_CA=str(file))
+    assert code == 3
+    assert said in words
     assert "--tls-ca" not in words
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from reconciler.judge import QUIET_LEASES
 from reconciler.observation import FailedStep, LastRun, Observation
 from server.errors import StoreUnavailable
+from server.executor.clock import CommonClock
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
 from server.model.damaged import why_damaged
 from server.model.derive import derive
@@ -74,7 +75,7 @@ class Observer:
     ) -> None:
         self._reads = database.reads
         self._engines = engines
-        self._now = now
+        self._now = CommonClock.of(now)
         self._lease_seconds = lease_seconds
         self._place = ""
         # Whose worker was alive last time: a queue is only long while one of them lives.
@@ -117,7 +118,7 @@ class Observer:
         return ids
 
     async def _observe(self, ids: Sequence[TenantId]) -> list[Observation | Unreadable]:
-        gates = await self._reads.gates()
+        gates = await self._gates()
         observed: list[Observation | Unreadable] = []
         records = await self._records(ids)
         readable = [record for record in records if not isinstance(record, Unreadable)]
@@ -134,6 +135,18 @@ class Observer:
             except Exception as error:  # noqa: BLE001 - one damaged tenant must not hide the others
                 observed.append(_unreadable(record.tenant.id, error))
         return observed
+
+    async def _gates(self) -> dict[str, Gate]:
+        """Read the gates, and with them what time it is.
+
+        A host that is minutes ahead of the workers' would take each attempt for long past its
+        deadline, and call a person for all that are under way.
+        """
+        asked_at = self._now()
+        gates = await self._reads.gates()
+        told = next((gate.read_at for gate in gates.values() if gate.read_at is not None), None)
+        self._now.heard(told, asked_at=asked_at)
+        return gates
 
     async def _records(self, ids: Sequence[TenantId]) -> list[Record | Unreadable]:
         try:

@@ -25,6 +25,7 @@ from reconciler.observe import Observer, Unreadable
 from reconciler.remedies import ACTED, Carried, Remedies, RemedyOutcome, opens_run
 from reconciler.write_off import write_off
 from server.errors import StoreUnavailable
+from server.executor.clock import CommonClock
 from server.model.causes import Cause, Severity
 from server.model.fingerprint import Failure, normalised
 from server.model.identifiers import new_id
@@ -120,7 +121,7 @@ class Sweeper:
             database: To read from and to record in.
             commands: The orders people have.
             engines: Configured engines by id.
-            now: The clock.
+            now: The clock; it is set right by the database's with each look.
             lease_seconds: After three of these without a sign of life nobody drives.
             limit: Most orders in one sweep.
             window_seconds: The limit holds for all reconcilers of the database together in
@@ -129,11 +130,14 @@ class Sweeper:
             skipped_passes: How many passes were skipped so far, for the record.
             drift: Looks at a few finished tenants after each sweep that is no dry run.
         """
+        # It reads gates' times moved to this host's clock.
+        self._engine_watch = EngineWatch(database, engines=engines, now=now, notify=notify)
+        # By one clock all that workers wrote is judged, and what other reconcilers put off.
+        now = CommonClock.of(now)
         self._database = database
         self._observer = Observer(database, engines=engines, now=now, lease_seconds=lease_seconds)
         self._remedies = Remedies(database, commands, now=now)
         self._herds = Herds(database.healing, self._observer, now=now, notify=notify)
-        self._engine_watch = EngineWatch(database, engines=engines, now=now, notify=notify)
         self._now = now
         self._limit = limit
         self._window = timedelta(seconds=window_seconds)

@@ -18,6 +18,7 @@ from server.diagnosis import Diagnoser
 from server.diagnosis.surveyed import SurveyedTenant
 from server.erpnext.client import Credentials, ErpNextEngine
 from server.erpnext.timeouts import Timeouts
+from server.executor.clock import CommonClock
 from server.executor.executor import Executor, ExecutorOptions
 from server.healing import History
 from server.model.blueprint import ENGINE_BLUEPRINTS, NOOP
@@ -145,6 +146,8 @@ class App:
         self._settings = settings
         self._healer_of = healer_of
         self.healer: Healer | None = None
+        # The executor sets it right by the database's; what it says is then judged by it, too.
+        self._clock = CommonClock(utc_now)
         self._config = config
         self._pacing = pacing or Pacing()
         self._stack = AsyncExitStack()
@@ -206,7 +209,7 @@ class App:
         queries = Queries(
             self.core.database,
             engines=self.core.entries,
-            now=utc_now,
+            now=self._clock,
             lease_seconds=self._settings.lease_seconds,
         )
         await queries.start()
@@ -218,7 +221,7 @@ class App:
         executor = Executor(
             self.core.database,
             self.core.engines,
-            now=utc_now,
+            now=self._clock,
             options=ExecutorOptions(
                 lease_seconds=settings.lease_seconds,
                 max_runs=settings.max_runs,
@@ -350,7 +353,7 @@ class App:
         return Diagnoser(
             self.core.database,
             engines=self.core.entries,
-            now=utc_now,
+            now=self._clock,
             lease_seconds=self._settings.lease_seconds,
             probe_all=SurveyedTenant(self.core.prober),
         )

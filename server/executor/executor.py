@@ -71,7 +71,7 @@ class Executor:
     ) -> None:
         self._database = database
         self._engines = {engine.site: engine for engine in engines.values()}
-        now = CommonClock(now)
+        now = CommonClock.of(now)
         self._now = now
         self._options = options
         self._lease = Lease(database, seconds=options.lease_seconds, now=now)

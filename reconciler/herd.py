@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.observation import Observation
-    from server.store.healing import Herd
+    from server.store.herd_row import Herd
 
 # Two tenants at one error may be chance; from three on the error is likely the engine's or
 # ours, and driving all of them on at once would only repeat it.

@@ -12,7 +12,7 @@ from reconciler.observation import NEVER
 from reconciler.remedies import Carried, RemedyOutcome, opens_run
 from server.model.actor import RECONCILER_NAME
 from server.model.causes import Cause, Severity
-from server.store.healing import Herd
+from server.store.herd_row import Herd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

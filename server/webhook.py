@@ -172,7 +172,11 @@ class Courier:
             await asyncio.sleep(self._poll_seconds)
 
     async def _deliver(self, client: httpx.AsyncClient, message: Message) -> bool:
-        error = await self._send(client, message)
+        try:
+            error = await self._send(client, message)
+        except (AttributeError, TypeError, ValueError) as damaged:
+            # What its row holds is no message; those behind it are sent all the same.
+            error = f"its row in outbox is damaged ({type(damaged).__name__})"
         if error:
             await self._put_off(message, error)
             return False

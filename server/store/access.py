@@ -24,7 +24,7 @@ from server.model.access import (
     fold_email,
 )
 from server.model.actor import Role
-from server.store import rows
+from server.store import rows, values
 from server.store.failures import refusals
 from server.store.rowset import add, put
 from server.store.tables import API_KEYS, AUDIT, MEMBERSHIPS, TENANTS, USERS
@@ -271,10 +271,7 @@ class AccessStore:
                 query = query.where(AUDIT.c.target == target)
             if actor is not None:
                 query = query.where(AUDIT.c.actor == actor)
-            return [
-                AuditEntry(**{**row, "at": row["at"] or _NEVER})
-                for row in connection.execute(query).mappings()
-            ]
+            return [_entry_of(row) for row in connection.execute(query).mappings()]
 
         return await self._database.in_snapshot(read)
 
@@ -306,18 +303,23 @@ def _note(connection: Connection, entry: AuditEntry | None) -> None:
         put(connection, AUDIT, [rows.audit_row(entry)])
 
 
+def _entry_of(row: RowMapping) -> AuditEntry:
+    said: dict[str, Any] = {name: values.words(value) for name, value in row.items()}
+    return AuditEntry(**(said | {"at": row["at"] or _NEVER}))
+
+
 def _user_of(row: RowMapping) -> User:
     role = Role.parse(row["role"])
     return User(
         id=row["id"],
-        code=row["code"],
-        email=row["email"],
+        code=values.words(row["code"]),
+        email=values.words(row["email"]),
         full_name=row["full_name"],
         has_password=row["password_hash"] is not None,
         role=role or Role.VIEWER,
         # A role nobody knows is one for nothing.
         all_tenants=bool(row["all_tenants"]) and role is not None,
-        kyc_tier=row["kyc_tier"],
+        kyc_tier=values.words(row["kyc_tier"]),
         token_epoch=row["token_epoch"],
         disabled_at=row["disabled_at"],
         created_at=row["created_at"] or _NEVER,
@@ -339,10 +341,10 @@ def _key_of(row: RowMapping) -> ApiKey:
     role = Role.parse(row["role"])
     return ApiKey(
         id=row["id"],
-        name=row["name"],
+        name=values.words(row["name"]),
         role=role or Role.VIEWER,
         tenants=_tenants(row["tenants"]) if role is not None else frozenset(),
-        created_by=row["created_by"],
+        created_by=values.words(row["created_by"]),
         created_at=row["created_at"] or _NEVER,
         expires_at=row["expires_at"] or _NEVER,
         revoked_at=row["revoked_at"],
@@ -354,5 +356,5 @@ def _tenants(text: str | None) -> frozenset[str] | None:
         return None
     try:
         return frozenset(str(each) for each in json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return frozenset()

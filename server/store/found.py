@@ -160,6 +160,11 @@ def due_run_of(row: RowMapping) -> DueRun:
     )
 
 
+def _wave_of(stored: object) -> int | None:
+    """Read a wave; one of nobody is none of ours, and would keep the site shut for ever."""
+    return stored if isinstance(stored, int) and stored > 0 else None
+
+
 def gate_of(row: RowMapping) -> Gate:
     """Read a site's gate and slot."""
     return Gate(
@@ -174,7 +179,7 @@ def gate_of(row: RowMapping) -> Gate:
         slot_name=row["slot_name"],
         slot_sent_at=row["slot_sent_at"],
         slot_expires_at=row["slot_expires_at"],
-        wave=row["wave"] if isinstance(row["wave"], int) else None,
+        wave=_wave_of(row["wave"]),
         paused_until=row["paused_until"],
         identity=row["identity"],
         accepted_at=row["accepted_at"],

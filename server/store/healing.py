@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Text, and_, func, literal_column, or_, select, update
+from sqlalchemy import Text, func, literal_column, or_, select, update
 
 from server.errors import StoreUnavailable
 from server.store import rows
 from server.store.conditions import STATE_OF_FOUND
 from server.store.failures import refusals
+from server.store.found import EPOCH
+from server.store.herd_row import MARKS, changed, herd_of, values_of
 from server.store.rowset import add
 from server.store.snapshot import snapshot, statement
 from server.store.tables import FINDINGS, HERDS, OUTBOX, QUOTAS, RUNS, TENANTS
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from server.store.herd_row import Herd
     from server.store.operations import OutboxRow
 
 T = TypeVar("T")
@@ -36,31 +39,6 @@ _OPEN = "ended_at IS NULL"
 _SETTLED = ("COMPLETED", "CANCELLED", "DEPROVISIONED")
 _MOST_SETTLED = 500
 _UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Herd:
-    """Many tenants at one error, and the one of them that was driven on first.
-
-    Attributes:
-        finding_id: The one finding that stands for all of them.
-        canary_tenant_id: Who goes first; None where nobody may (a permanent error).
-        canary_revision: The revision it was judged at: the order can be given again.
-        tries: How many canaries were driven on since it was opened.
-        alerted_at: When a person was told; None where nobody was.
-        released_at: When it was over: the canary came through, or nobody is left.
-    """
-
-    fingerprint: str
-    finding_id: str
-    tenants: int
-    opened_at: datetime
-    canary_tenant_id: str | None = None
-    canary_revision: int | None = None
-    ordered_at: datetime | None = None
-    tries: int = 0
-    alerted_at: datetime | None = None
-    released_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +109,10 @@ class HealingStore:
 
     async def herds(self, fingerprints: Collection[str]) -> dict[str, Herd]:
         """Return the herds of these fingerprints, those that are over too."""
-        query = select(HERDS).where(HERDS.c.fingerprint.in_(fingerprints))
+        query = select(HERDS, *MARKS).where(HERDS.c.fingerprint.in_(fingerprints))
         async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
-        return {row["fingerprint"]: Herd(**row) for row in found}
+        return {row["fingerprint"]: herd_of(row) for row in found}
 
     async def open_by_fingerprint(self, fingerprints: Collection[str]) -> dict[str, set[str]]:
         """Return the tenants that have open findings of these fingerprints."""
@@ -167,7 +145,7 @@ class HealingStore:
         )
         async with self._reading() as connection:
             rows_found = (await connection.execute(query)).all()
-        return [(row.id, row.tenant_id, row.found_at) for row in rows_found]
+        return [(row.id, row.tenant_id, row.found_at or EPOCH) for row in rows_found]
 
     async def has_finding(self, finding_id: str) -> bool:
         """Tell whether a finding was recorded."""
@@ -216,7 +194,7 @@ class HealingStore:
         )
 
         def write(connection: Connection) -> bool:
-            if not _changed(connection, herd, seen):
+            if not changed(connection, herd, seen):
                 return False
             connection.execute(
                 update(TENANTS)
@@ -244,9 +222,9 @@ class HealingStore:
                 there = select(HERDS.c.fingerprint).where(HERDS.c.fingerprint == herd.fingerprint)
                 if connection.execute(there).first() is not None:
                     return False
-                add(connection, HERDS, [_values(herd)])
+                add(connection, HERDS, [values_of(herd)])
                 return True
-            return _changed(connection, herd, seen)
+            return changed(connection, herd, seen)
 
         try:
             return await self._write(write)
@@ -362,16 +340,13 @@ class HealingStore:
             .correlate(HERDS)
             .scalar_subquery()
         )
-        query = select(HERDS, members.label("open_members")).join(
+        query = select(HERDS, *MARKS, members.label("open_members")).join(
             FINDINGS, FINDINGS.c.id == HERDS.c.finding_id
         )
         query = query.where(literal_column(f"findings.{_OPEN}"))
         async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
-        return [
-            (Herd(**{name: row[name] for name in Herd.__slots__}), row["open_members"])
-            for row in found
-        ]
+        return [(herd_of(row), row["open_members"]) for row in found]
 
     async def mark_finding(
         self,
@@ -447,30 +422,6 @@ class HealingStore:
         return result
 
 
-def _values(herd: Herd) -> dict[str, Any]:
-    return {name: getattr(herd, name) for name in herd.__slots__}
-
-
-def _changed(connection: Connection, herd: Herd, seen: Herd) -> bool:
-    """Write a herd if it still stands as it was seen."""
-    same = [HERDS.c[name].is_not_distinct_from(getattr(seen, name)) for name in _JUDGED]
-    changed = connection.execute(
-        update(HERDS)
-        .where(HERDS.c.fingerprint == herd.fingerprint, and_(*same))
-        .values(**_values(herd))
-    )
-    return changed.rowcount == 1
-
-
-# What must not have changed since a herd was judged.
-_JUDGED = (
-    "finding_id",
-    "canary_tenant_id",
-    "canary_revision",
-    "tries",
-    "alerted_at",
-    "released_at",
-)
 _OF_FINDING = (
     "id",
     "tenant_id",

@@ -50,7 +50,7 @@ class HealingHistory:
             found = {row[0]: row[1] for row in await connection.execute(_new_of(page))}
         return [
             SweepSeen(
-                id=row["id"],
+                id=values.words(row["id"]),
                 started_at=row["started_at"] or EPOCH,
                 finished_at=row["finished_at"] or EPOCH,
                 observed=values.whole(row["observed"]),
@@ -134,7 +134,8 @@ def _new_of(page: Sequence[RowMapping]) -> Any:  # Any: a select
     return (
         select(FINDINGS.c.sweep_id, func.count())
         .where(
-            FINDINGS.c.sweep_id.in_([row["id"] for row in page]),
+            # Bytes name none, and no query takes them among texts.
+            FINDINGS.c.sweep_id.in_([row["id"] for row in page if isinstance(row["id"], str)]),
             FINDINGS.c.found_at.between(begin, end),
         )
         .group_by(FINDINGS.c.sweep_id)
@@ -177,21 +178,21 @@ def _superseded() -> Any:  # Any: an EXISTS
 
 def _finding(row: RowMapping) -> FindingSeen:
     return FindingSeen(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        company_name=row["company_name"] or "",
+        id=values.words(row["id"]),
+        tenant_id=values.words(row["tenant_id"]),
+        company_name=values.words(row["company_name"]),
         revision=values.whole(row["revision"]),
-        cause=row["cause"],
-        severity=row["severity"],
-        message=row["message"],
+        cause=values.words(row["cause"]),
+        severity=values.words(row["severity"]),
+        message=values.words(row["message"]),
         evidence={key: str(value) for key, value in values.json_object(row["evidence"]).items()},
-        verdict=row["verdict"],
-        outcome=row["outcome"],
+        verdict=values.words(row["verdict"]),
+        outcome=values.words(row["outcome"]),
         stuck_since=row["stuck_since"],
         found_at=row["found_at"] or EPOCH,
-        fingerprint=row["fingerprint"],
+        fingerprint=values.words(row["fingerprint"]),
         tenants=values.whole(row["tenants"]),
-        herd_id=row["herd_id"] or "",
+        herd_id=values.words(row["herd_id"]),
         ended_at=row["ended_at"],
-        ended_as=row["ended_as"] or "",
+        ended_as=values.words(row["ended_as"]),
     )

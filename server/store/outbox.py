@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, literal_column, select, update
+from sqlalchemy import case, delete, literal_column, or_, select, update
 
 from server.store.failures import refusals
 from server.store.tables import OUTBOX
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _WAITING = "delivered_at IS NULL"
 _MOST_ERROR = 400
+# PostgreSQL counts no further than the column holds, and of all that were claimed none was sent.
+_MOST_TRIES = 1_000_000
+_ONE_MORE = case((OUTBOX.c.tries < _MOST_TRIES, OUTBOX.c.tries + 1), else_=_MOST_TRIES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,13 @@ class Outbox:
             taken = connection.execute(
                 update(OUTBOX)
                 # Asked again under the row's lock: another courier may have been faster.
-                .where(OUTBOX.c.id.in_(ids), OUTBOX.c.due_at <= now, literal_column(_WAITING))
-                .values(due_at=now + hold, tries=OUTBOX.c.tries + 1)
+                # One by one: what SQLite holds may be bytes, which no list takes among texts.
+                .where(
+                    or_(*(OUTBOX.c.id == each for each in ids)),
+                    OUTBOX.c.due_at <= now,
+                    literal_column(_WAITING),
+                )
+                .values(due_at=now + hold, tries=_ONE_MORE)
                 .returning(OUTBOX.c.id, OUTBOX.c.kind, OUTBOX.c.body, OUTBOX.c.tries)
             )
             return [

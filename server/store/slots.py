@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 # Further ahead than a clock runs ahead before it is set right.
 _CLOCK_SET_BACK = timedelta(seconds=60)
+# Longer than any request is waited for: an end that is none, or beyond it, was damaged.
+_LONGEST_HELD = timedelta(days=1)
+_HELD_BY_DAMAGE = timedelta(hours=1)
 
 
 def take_slots(
@@ -97,6 +100,17 @@ def _take_statement(dialect: str, *, repeatable: bool, in_order: bool) -> Update
         ENGINES.c.slot_expires_at < now,
         # Sent in the future: the clock was set back since.
         ENGINES.c.slot_sent_at > lately,
+        # A damaged end never comes: what was sent an hour ago is over.
+        and_(
+            or_(
+                ENGINES.c.slot_expires_at.is_(None),
+                ENGINES.c.slot_expires_at > _now(dialect, ahead="longest"),
+            ),
+            or_(
+                ENGINES.c.slot_sent_at.is_(None),
+                ENGINES.c.slot_sent_at < _now(dialect, ahead="ago"),
+            ),
+        ),
     )
     if in_order:
         free = and_(free, not_(_somebody_first()))
@@ -136,7 +150,12 @@ def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
         "doctype": slot.doctype,
         "name": slot.name,
     }
-    ahead = {"set_back": _CLOCK_SET_BACK, "held": timedelta(seconds=slot.seconds)}
+    ahead = {
+        "set_back": _CLOCK_SET_BACK,
+        "held": timedelta(seconds=slot.seconds),
+        "longest": _LONGEST_HELD,
+        "ago": -_HELD_BY_DAMAGE,
+    }
     if _hosts_share(dialect):
         values |= {f"now_{name}": much for name, much in ahead.items()}
     else:
@@ -180,7 +199,9 @@ _TENANT, _TOKEN = bindparam("tenant", type_=Text), bindparam("token", type_=BigI
 _DRIVES = exists().where(TENANTS.c.id == _TENANT, TENANTS.c.fencing_token == _TOKEN)
 _IS_REPLACED = select(not_(_DRIVES))
 # The oldest heartbeat of a worker that lives.
-_LEASE_AGO = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, WORKERS.c.lease_seconds)
+# No lease is longer than a day: of more PostgreSQL makes no interval, and no slot was taken.
+_LEASE = func.least(func.greatest(WORKERS.c.lease_seconds, 0), 86_400)
+_LEASE_AGO = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, _LEASE)
 _FREE = (
     update(ENGINES)
     .where(ENGINES.c.site == bindparam("of_site", type_=Text), ENGINES.c.slot_tenant_id == _TENANT)

@@ -137,6 +137,48 @@ def _numbers(column: Column[Any]) -> dict[str, str]:
     return {"negative": "-1", "zero": "0", "most": f"{2**bits - 1}", "least": f"-{2**bits - 1}"}
 
 
+# Tables whose rows are no tenant's, with the column that tells one row from the others.
+SHARED = {
+    "workers": "id",
+    "requests": "request_id",
+    "sweeps": "id",
+    "findings": "id",
+    "herds": "fingerprint",
+    "quotas": "name",
+    "outbox": "id",
+    "users": "id",
+    "memberships": "user_id",
+    "api_keys": "id",
+    "audit": "id",
+}
+
+
+def shared_damages(name: str, key: str, *, sqlite: bool) -> Iterator[Damage]:
+    """Give every damage of one column of a shared row; `:id` is the row's key."""
+    table = METADATA.tables[name]
+    for column in table.columns:
+        for kind, said, values in _written(column, sqlite=sqlite):
+            yield Damage(
+                f"{name}.{column.name}: {kind}",
+                f"UPDATE {name} SET {column.name} = {said} WHERE {key} = :id",  # noqa: S608 - our own names
+                values,
+            )
+
+
+def copy_row(connection: Connection, name: str, key: str, own: str) -> None:
+    """Make another row as the only one that is marked `base`."""
+    unique = {key, "code", "email_fold"}
+    columns = [column.name for column in METADATA.tables[name].columns]
+    given = ["CAST(:own AS text)" if each in unique else each for each in columns]
+    connection.execute(
+        text(
+            f"INSERT INTO {name} ({', '.join(columns)}) "  # noqa: S608 - our own names
+            f"SELECT {', '.join(given)} FROM {name} WHERE {key} = 'base'"
+        ),
+        {"own": own},
+    )
+
+
 def clone(connection: Connection, source: str, tenant_id: str) -> None:
     """Make another tenant with rows as one that is there; ids get its number behind."""
     mark = f"~{tenant_id}"

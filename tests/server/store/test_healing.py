@@ -15,7 +15,7 @@ from server.model.blueprint import NOOP
 from server.model.records import Hold
 from server.store import healing_history
 from server.store.database import Database
-from server.store.healing import Herd
+from server.store.herd_row import Herd
 from server.store.operations import FindingRow, OutboxRow, SweepOperation, TenantOperation
 from server.validation import RawSpec
 

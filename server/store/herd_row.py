@@ -1,0 +1,99 @@
+"""A herd's row: read whatever stands there, and changed only where it still stands so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Text, and_, cast, update
+
+from server.store import values
+from server.store.found import EPOCH
+from server.store.tables import HERDS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection, RowMapping
+
+# What must not have changed since a herd was judged.
+_JUDGED = (
+    "finding_id",
+    "canary_tenant_id",
+    "canary_revision",
+    "tries",
+    "alerted_at",
+    "released_at",
+)
+MARKS = [cast(HERDS.c[name], Text).label(f"mark_{name}") for name in _JUDGED]
+_MOST_TRIES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Herd:
+    """Many tenants at one error, and the one of them that was driven on first.
+
+    Attributes:
+        finding_id: The one finding that stands for all of them.
+        canary_tenant_id: Who goes first; None where nobody may (a permanent error).
+        canary_revision: The revision it was judged at: the order can be given again.
+        tries: How many canaries were driven on since it was opened.
+        alerted_at: When a person was told; None where nobody was.
+        released_at: When it was over: the canary came through, or nobody is left.
+        mark: What must not have changed of the row, as it stands there, damaged or not.
+    """
+
+    fingerprint: str
+    finding_id: str
+    tenants: int
+    opened_at: datetime
+    canary_tenant_id: str | None = None
+    canary_revision: int | None = None
+    ordered_at: datetime | None = None
+    tries: int = 0
+    alerted_at: datetime | None = None
+    released_at: datetime | None = None
+    mark: tuple[str | None, ...] | None = field(default=None, compare=False, repr=False)
+
+
+def values_of(herd: Herd) -> dict[str, Any]:
+    """Return what is written of a herd, by column."""
+    return {column.name: getattr(herd, column.name) for column in HERDS.columns}
+
+
+def herd_of(row: RowMapping) -> Herd:
+    """Read a herd; damage may let it begin anew, and stops no sweep."""
+    canary, revision = row["canary_tenant_id"], row["canary_revision"]
+    return Herd(
+        fingerprint=row["fingerprint"],
+        finding_id=values.words(row["finding_id"]),
+        tenants=values.whole(row["tenants"]),
+        opened_at=row["opened_at"] or EPOCH,
+        canary_tenant_id=None if canary is None else values.words(canary),
+        canary_revision=revision if isinstance(revision, int) else None,
+        ordered_at=row["ordered_at"],
+        # A count that nobody comes to would be beyond its column at the next one.
+        tries=min(max(values.whole(row["tries"]), 0), _MOST_TRIES),
+        alerted_at=row["alerted_at"],
+        released_at=row["released_at"],
+        mark=tuple(row[mark.name] for mark in MARKS),
+    )
+
+
+def changed(connection: Connection, herd: Herd, seen: Herd) -> bool:
+    """Write a herd if it still stands as it was seen."""
+    if seen.mark is None:
+        same = [HERDS.c[name].is_not_distinct_from(getattr(seen, name)) for name in _JUDGED]
+    else:
+        # As texts: a damaged time reads as none, and equals none that is read.
+        stored = [cast(HERDS.c[name], Text) for name in _JUDGED]
+        same = [
+            column.is_not_distinct_from(mark)
+            for column, mark in zip(stored, seen.mark, strict=True)
+        ]
+    changed = connection.execute(
+        update(HERDS)
+        .where(HERDS.c.fingerprint == herd.fingerprint, and_(*same))
+        .values(**values_of(herd))
+    )
+    return changed.rowcount == 1

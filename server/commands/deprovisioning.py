@@ -17,7 +17,7 @@ from server.commands.desk import OrderDesk, check_revision, refused
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
 from server.model.actor import Right
 from server.model.blueprint import blueprint_of
-from server.model.left_behind import TenantDocument, documents_of
+from server.model.left_behind import UNACCOUNTED, TenantDocument, documents_of, missed
 from server.model.states import OPEN_RUN_STATES, ErrorClass, Order, StepState, TenantState
 from server.model.undo import UNSETTLED_AT, UndoOptions
 from server.store.operations import Healing, RunRow, TenantOperation
@@ -115,7 +115,7 @@ class Deprovisioning(OrderDesk):
             reason=asked.terms.reason,
             previous_state=previous_state(record),
             now=now,
-            options={**removal.options.stored(), **_unsettled(record, now)},
+            options={**removal.options.stored(), **_unsettled(record, now), **_missed(record)},
         )
         return TenantOperation(
             tenant_id=tenant.id,
@@ -142,3 +142,11 @@ def _unsettled(record: Record, now: datetime) -> dict[str, str]:
     lost = {ErrorClass.UNKNOWN_OUTCOME, ErrorClass.LOST}
     left = any(step.error_class in lost or step.state is StepState.RUNNING for step in record.steps)
     return {UNSETTLED_AT: now.isoformat()} if left else {}
+
+
+def _missed(record: Record) -> dict[str, str]:
+    """Say again what the removal that this one goes on with could not account for."""
+    if record.run is None or record.run.order is not Order.DEPROVISION:
+        return {}
+    names = missed(record.run, record.steps)
+    return {UNACCOUNTED: names} if names else {}

@@ -14,7 +14,7 @@ from server.executor.settling import settle_documents
 from server.model.budget import Counts
 from server.model.derive import closed_state
 from server.model.identifiers import AttemptId, new_id
-from server.model.left_behind import in_words, unaccounted
+from server.model.left_behind import in_words, missed, unaccounted
 from server.model.made_often import replace
 from server.model.records import Attempt, WaitingFor
 from server.model.states import (
@@ -335,7 +335,8 @@ class Journal:
         removes = driven.run.order is Order.DEPROVISION
         left = ""
         if removes:
-            told = (in_words(driven.resources.values()), unaccounted(driven.steps.values()))
+            lost = unaccounted(missed(driven.run, driven.steps.values()))
+            told = (in_words(driven.resources.values()), lost)
             left = "".join(f" {each}" for each in told if each)
         driven.say(
             f"The run ended {state.value}: {done} of {len(driven.steps)} steps are done.{left}",

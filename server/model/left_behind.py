@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from server.model.ownership import Resource
-    from server.model.records import Step
+    from server.model.records import Run, Step
 
 # The output of a step that removes: documents that were not there though we did not delete them.
+# Also the option of a removal that says which ones the removal before it missed.
 UNACCOUNTED = "unaccounted_for"
 
 # How many names a log line holds; the whole list is in the answer to the order.
@@ -67,13 +68,21 @@ def _document(resource: Resource, *, company_goes: bool) -> TenantDocument:
     )
 
 
-def unaccounted(steps: Iterable[Step]) -> str:
-    """Say in a sentence which documents a removal missed, and can't tell what became of; or ""."""
-    named = ", ".join(lost for step in steps if (lost := step.outputs.get(UNACCOUNTED)))
-    if not named:
+def missed(run: Run, steps: Iterable[Step]) -> str:
+    """Name the documents that a removal missed, and those before it whose work it went on with.
+
+    The record has them as gone since, so that no later look of a removal meets them.
+    """
+    told = [run.options.get(UNACCOUNTED), *(step.outputs.get(UNACCOUNTED) for step in steps)]
+    return ", ".join(names for names in told if names)
+
+
+def unaccounted(names: str) -> str:
+    """Say in a sentence that nobody can tell what became of these documents; "" of none."""
+    if not names:
         return ""
     return (
-        f"Not there, and not deleted by us: {named}. Somebody deleted or renamed them in ERPNext; "
+        f"Not there, and not deleted by us: {names}. Somebody deleted or renamed them in ERPNext; "
         "what was renamed is still there."
     )
 

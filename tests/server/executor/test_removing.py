@@ -221,6 +221,26 @@ async def test_what_a_removal_can_not_account_for_is_named(shop: Shop) -> None:
     assert not await made_by_tenant(shop)
 
 
+async def test_a_removal_given_again_names_what_the_one_before_it_missed_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at what is left only, and its last line said that there is nothing."""
+
+    async def stops(_step: NothingIsLeft, _context: object) -> Found:
+        raise conflict(Code.STILL_LINKED, "Something is left.")
+
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    await shop.store.engine.send(delete("Item", "DEMO-KS-002"))
+    with monkeypatch.context() as patched:
+        patched.setattr(NothingIsLeft, "probe", stops)
+        for _ in range(2):
+            await shop.remove(tenant)
+            assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+            assert "not deleted by us: Item 'DEMO-KS-002'. " in (await shop.lines(tenant))[-1]
+    await removed(shop, tenant)
+    assert "not deleted by us: Item 'DEMO-KS-002'. " in (await shop.lines(tenant))[-1]
+
+
 async def test_ordered_to_the_engine_deletes_transactions_first(shop: Shop) -> None:
     tenant = await shop.completed(NAME, include_demo_data=True)
     await sell(shop)

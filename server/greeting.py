@@ -118,6 +118,8 @@ def _signing_in(
     settings: Settings, address: str, database_options: str, *, has_users: bool
 ) -> list[str]:
     tls = "" if settings.tls_cert_file is None else " --tls-ca FILE"
+    if settings.tls_client_ca_file is not None:
+        tls += " --client-cert FILE --client-key FILE"
     lines = ["Authentication is on."]
     if not has_users:
         add = f"provisioner users add EMAIL --role admin{database_options}"

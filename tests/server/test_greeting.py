@@ -46,6 +46,15 @@ def test_what_is_served_to_all_is_called_by_an_address_and_with_tls() -> None:
     assert lines[-1].endswith(" --watch --address '[::1]:50051'")
 
 
+def test_where_clients_show_certificates_the_sign_in_says_so() -> None:
+    """The one that was named was hung up on."""
+    lines = said(
+        tls_cert_file="server.pem", tls_key_file="server.key", tls_client_ca_file="clients.pem"
+    )
+    login = "Sign in: provisioner login EMAIL --tls-ca FILE --client-cert FILE --client-key FILE"
+    assert login in lines
+
+
 def test_an_address_of_ipv6_is_said_as_it_must_be_given() -> None:
     lines = said(grpc_address="[::1]:50052", http_address="[::1]:0", auth=False)
     assert lines[0] == "Tenant provisioner: gRPC at [::1]:50051, HTTP at [::1]:4000."

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,8 +65,8 @@ class Pooler:
         with (self._folder / "log").open("ab") as log:
             command = as_user(user, BINARY, str(self._file))
             self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-        process, socket = self._process, self._folder / f".s.PGSQL.{_PORT}"
-        await until(lambda: socket.exists() or process.returncode is not None)
+        process, door = self._process, self._folder / f".s.PGSQL.{_PORT}"
+        await until(lambda: _accepts(door) or process.returncode is not None)
         assert process.returncode is None, (self._folder / "log").read_text()
 
     async def kill(self) -> None:
@@ -73,6 +74,12 @@ class Pooler:
         self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
         (self._folder / f".s.PGSQL.{_PORT}").unlink(missing_ok=True)
+
+
+def _accepts(door: Path) -> bool:
+    """Tell whether somebody listens: the socket's file is there a moment before that."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        return caller.connect_ex(str(door)) == 0
 
 
 @contextlib.asynccontextmanager

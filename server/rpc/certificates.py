@@ -7,6 +7,7 @@ what somebody else has read and checked: the answer is awaited in the middle of 
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -16,6 +17,13 @@ from server.errors import SettingsError
 
 if TYPE_CHECKING:
     from server.settings import Tls
+
+# A call within this process; on a machine that is as slow as that, nothing is refused.
+_PATIENCE_SECONDS = 10.0
+_OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
+# What a client of gRPC's says to whom nothing was shown. Who was shown a certificate and does not
+# like it (it is over, or names others) says something else: that is for others to judge.
+_HUNG_UP = ("Socket closed", "Connection reset")
 
 
 class Certificates:
@@ -48,20 +56,26 @@ class Certificates:
 
 
 async def demand_taken(tls: Tls) -> None:
-    """Refuse what gRPC's own TLS does not take, though Python's does: it knows fewer kinds of keys.
+    """Refuse what gRPC does not take, though Python does, by calling a server that shows it.
 
-    It would go on to show the old one, with a line of its own on stderr.
+    Its server knows fewer kinds of keys, and its clients fewer again: a certificate whose key is
+    of Ed25519 or P-521 is served to clients that all hang up. A newer one of a kind that the
+    server does not know would be left out, with a line of its own on stderr.
 
     Raises:
         SettingsError: with the kinds that it takes.
     """
     address = f"unix-abstract:provisioner-{secrets.token_hex(16)}"
-    if not await _listens(address, Certificates(tls)) and await _listens(address, None):
-        raise SettingsError(
-            f"PROVISIONER_TLS_CERT_FILE: gRPC does not take {tls.certificate_file} with the key "
-            f"{tls.key_file}: of keys it takes RSA, and the curves P-256, P-384 and P-521. Have "
-            "a certificate issued for such a key."
-        )
+    if not await _listens(address, Certificates(tls)):
+        if not await _listens(address, None):
+            return  # there are no such sockets here, so nothing can be told
+    elif await _is_shown(address, tls):
+        return
+    raise SettingsError(
+        f"PROVISIONER_TLS_CERT_FILE: gRPC does not take {tls.certificate_file} with the key "
+        f"{tls.key_file}: of keys it takes RSA, and the curves P-256 and P-384. Have a "
+        "certificate issued for such a key."
+    )
 
 
 async def _listens(address: str, certificates: Certificates | None) -> bool:
@@ -76,6 +90,28 @@ async def _listens(address: str, certificates: Certificates | None) -> bool:
     finally:
         # Begun first: a server that never was keeps its socket when it is stopped.
         await server.start()
+        await server.stop(None)
+    return True
+
+
+async def _is_shown(address: str, tls: Tls) -> bool:
+    """Tell whether a client of gRPC's gets to see it, whatever he thinks of it."""
+    server = grpc.aio.server()
+    # Who else hangs up is one who wants a client's certificate.
+    server.add_secure_port(address, Certificates(replace(tls, client_ca=None)).credentials)
+    await server.start()
+    name = tls.names[0].replace("*", "any") if tls.names else "localhost"
+    options = (*_OWN_CONNECTION, ("grpc.ssl_target_name_override", name))
+    trusts = grpc.ssl_channel_credentials(tls.certificate)
+    try:
+        async with grpc.aio.secure_channel(address, trusts, options=options) as channel:
+            call = channel.unary_unary(
+                "/provisioner/Try", request_serializer=bytes, response_deserializer=bytes
+            )
+            await call(b"", timeout=_PATIENCE_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        return not any(words in (error.details() or "") for words in _HUNG_UP)
+    finally:
         await server.stop(None)
     return True
 

@@ -86,6 +86,8 @@ class RpcServer:
         Raises:
             SettingsError: the address can't be listened at, or the certificate not shown.
         """
+        if self._tls is not None:
+            await demand_taken(self._tls)
         server = grpc.aio.server(options=_OPTIONS)
         registry = cast("grpc.aio.Server", Registry(server))
         add_ProvisioningServiceServicer_to_server(self._service, registry)
@@ -106,8 +108,6 @@ class RpcServer:
             self.port = self._bind(server)
         except RuntimeError as error:
             await server.stop(None)
-            if self._tls is not None:
-                await demand_taken(self._tls)
             raise SettingsError(
                 f"PROVISIONER_GRPC_ADDRESS: cannot listen at {self._address}: it is in use, or "
                 "no address of this machine. Stop what listens there, or choose another, such "

@@ -18,7 +18,7 @@ import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
@@ -149,6 +149,14 @@ def _unknown_to_grpc() -> Pair:
     return _self_signed(key, algorithm=None)
 
 
+def _ed25519() -> Pair:
+    return _self_signed(ed25519.Ed25519PrivateKey.generate(), algorithm=None)
+
+
+def _p521() -> Pair:
+    return _self_signed(ec.generate_private_key(ec.SECP521R1()), algorithm=hashes.SHA256())
+
+
 def _self_signed(
     key: Any, *more: x509.ExtensionType, ends: datetime = FAR_OFF, algorithm: Any
 ) -> Pair:
@@ -222,6 +230,10 @@ def _unknown_kind(files: ServerFiles, _: Pair, __: trustme.CA) -> None:
     files.put(_unknown_to_grpc())
 
 
+def _unknown_to_clients(files: ServerFiles, _: Pair, __: trustme.CA) -> None:
+    files.put(_ed25519())
+
+
 @pytest.mark.parametrize(
     ("spoil", "setting", "says"),
     [
@@ -235,6 +247,7 @@ def _unknown_kind(files: ServerFiles, _: Pair, __: trustme.CA) -> None:
         (_a_pipe, _KEY, ("is not a regular file", "Name a file")),
         (_too_large, _CERT, ("is larger than 1 MiB", "Check that it is the file")),
         (_unknown_kind, _CERT, ("gRPC does not take", "P-256")),
+        (_unknown_to_clients, _CERT, ("gRPC does not take", "P-256")),
     ],
 )
 async def test_what_is_wrong_is_refused_and_told_and_taken_as_soon_as_it_is_right(
@@ -425,12 +438,42 @@ async def test_a_server_starts_with_a_certificate_that_is_over_and_says_so(
         assert server.told() == ["tls.served", "tls.over"]
 
 
-async def test_a_key_that_grpc_does_not_take_is_not_told_as_an_address_in_use(
-    tmp_path: Path,
+@pytest.mark.parametrize("make", [_unknown_to_grpc, _ed25519, _p521])
+async def test_a_key_that_grpc_does_not_take_is_told_at_the_start(
+    tmp_path: Path, make: Callable[[], Pair]
 ) -> None:
+    """Of one kind as an address in use; of the others not at all, and every client hung up."""
     with pytest.raises(SettingsError, match=r"PROVISIONER_TLS_CERT_FILE: gRPC does not take"):
-        async with serving(tmp_path, ServerFiles.of(tmp_path, _unknown_to_grpc())):
+        async with serving(tmp_path, ServerFiles.of(tmp_path, make())):
             raise AssertionError("it started")
+
+
+def _p384() -> Pair:
+    return _self_signed(ec.generate_private_key(ec.SECP384R1()), algorithm=hashes.SHA256())
+
+
+def _rsa() -> Pair:
+    return _self_signed(rsa.generate_private_key(65537, 2048), algorithm=hashes.SHA256())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _p384,
+        _rsa,
+        # Who judges it is not we.
+        lambda: pair(trustme.CA(), not_after=LONG_AGO),
+        lambda: pair(trustme.CA(), "*.example.com"),
+        lambda: pair(trustme.CA().create_child_ca(), "10.0.0.1"),
+        lambda: pair(trustme.CA(), "x@example.com", common_name="Größe"),
+    ],
+)
+async def test_what_a_client_of_grpc_is_shown_is_taken_whatever_he_thinks_of_it(
+    tmp_path: Path, make: Callable[[], Pair]
+) -> None:
+    tls = load_tls(Settings(**ServerFiles.of(tmp_path, make()).settings))
+    assert tls is not None
+    await demand_taken(tls)
 
 
 async def test_trying_a_pair_out_leaves_no_socket(tmp_path: Path, authority: trustme.CA) -> None:

@@ -254,7 +254,7 @@ async def test_a_record_damaged_by_hand_is_answered_not_an_internal_error(rig: R
     assert [error.code for error in status.errors] == ["STEP_RECORD_LOST"]
     assert status.total_steps == 10
     assert status.spec.company_name == "\N{REPLACEMENT CHARACTER}"
-    assert status.next_command == f"provisioner continue {TENANT}"
+    assert status.next_command == f"provisioner diagnose {TENANT}"
 
 
 async def raw(rig: Rig, method: str, body: bytes) -> object:

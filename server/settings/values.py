@@ -109,6 +109,26 @@ def _check_sqlite(scheme: str, rest: str) -> None:
         raise ValueError("names no file, and a database in memory is lost with the process")
 
 
+# What may stand in the query of a url: what the driver takes as text, and our own word.
+POSTGRESQL_QUERY = frozenset(
+    {
+        *("host", "port", "user", "password", "passfile", "database", "target_session_attrs"),
+        *("ssl", "krbsrvname", "gsslib"),
+        *("statement_cache_size", "prepared_statement_cache_size", "pooler"),
+    }
+)
+# What libpq calls otherwise, and urls for psql have.
+_OF_LIBPQ = {
+    "sslmode": "write ssl= with the same word",
+    "sslrootcert": "set PGSSLROOTCERT in the environment",
+    "sslcert": "set PGSSLCERT in the environment",
+    "sslkey": "set PGSSLKEY in the environment",
+    "sslcrl": "set PGSSLCRL in the environment",
+    "options": "ALTER ROLE ... SET it, such as search_path",
+    "application_name": "ALTER ROLE ... SET it, or set PGAPPNAME in the environment",
+}
+
+
 def _check_postgresql(scheme: str, value: str) -> None:
     if scheme != "postgresql+asyncpg":
         raise ValueError("must name the driver: postgresql+asyncpg://…")
@@ -120,9 +140,17 @@ def _check_postgresql(scheme: str, value: str) -> None:
             "has a host or a port that cannot be one; write odd characters of the password "
             "percent-encoded, such as %40 for @"
         ) from None
-    pooler = parse_qs(parts.query, keep_blank_values=True).get("pooler", ["transaction"])
-    if pooler != ["transaction"]:
+    query = parse_qs(parts.query, keep_blank_values=True)
+    for name in query:
+        if name not in POSTGRESQL_QUERY:
+            remedy = _OF_LIBPQ.get(name, "leave it out")
+            raise ValueError(f"has {name}= in its query, which this driver does not know: {remedy}")
+    if query.get("pooler", ["transaction"]) != ["transaction"]:
         raise ValueError("has a pooler that is not pooler=transaction, the only one it can be")
+    hosts = ",".join(query.get("host", [])).split(",")
+    ports = ",".join(query.get("port", [])).split(",")
+    if len(hosts) > 1 and len(ports) != len(hosts) and not all(":" in host for host in hosts):
+        raise ValueError("has several hosts without a port each: ?host=one:5432&host=two:5432")
 
 
 def _number(value: object) -> object:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import stat
 from pathlib import Path
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
+from sqlalchemy import make_url
 
 from server.errors import SettingsError
 from server.settings import (
@@ -22,6 +25,7 @@ from server.settings import (
     load_settings,
     read_secret_file,
 )
+from server.settings.values import POSTGRESQL_QUERY
 
 _KEYS = 'api_key_file = "key"\napi_secret_file = "secret"\n'
 
@@ -205,6 +209,11 @@ def test_other_variables_and_those_a_cluster_sets_for_its_services_are_passed_ov
         ("database_url", "postgresql://u@h/d", "postgresql+asyncpg://"),
         ("database_url", "postgresql+psycopg://u@h/d", "postgresql+asyncpg://"),
         ("database_url", "postgresql+asyncpg://u@h:x/d", "a host or a port that cannot be one"),
+        ("database_url", "postgresql+asyncpg://u@h/d?sslmode=require", "write ssl= with the same"),
+        ("database_url", "postgresql+asyncpg://u@h/d?sslrootcert=/x", "PGSSLROOTCERT"),
+        ("database_url", "postgresql+asyncpg://u@h/d?options=-csearch_path%3Dx", "ALTER ROLE"),
+        ("database_url", "postgresql+asyncpg://u@h/d?connect_timeout=3", "leave it out"),
+        ("database_url", "postgresql+asyncpg://u@/d?host=/a&host=/b", "without a port each"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_a_remedy(
@@ -231,10 +240,25 @@ def test_all_wrong_values_are_told_at_once() -> None:
         "postgresql+asyncpg://u:p%40@db.example.com:5432/provisioner",
         "postgresql+asyncpg://postgres@/postgres?host=/run/postgresql",
         "postgresql+asyncpg:///postgres?host=/run/postgresql",
+        "postgresql+asyncpg://u@[::1]:5432/d?ssl=verify-full&pooler=transaction",
+        "postgresql+asyncpg://u@/d?host=one:5432&host=two:5432&target_session_attrs=read-write",
+        "postgresql+asyncpg://u@/d?host=/a,/b&port=5432,5432",
     ],
 )
 def test_a_good_database_url_is_kept_as_it_is(url: str) -> None:
     assert _load(database_url=url).database_url == url
+    made = make_url(url)
+    if made.get_backend_name() == "postgresql":
+        # What the driver would fall over is refused.
+        asked = made.difference_update_query(["pooler"])
+        _, arguments = asked.get_dialect()().create_connect_args(asked)
+        inspect.signature(asyncpg.connect).bind(**arguments)
+
+
+def test_what_a_url_may_have_in_its_query_is_what_the_driver_knows() -> None:
+    # `prepared_…` is SQLAlchemy's, `pooler` our own.
+    driver = set(inspect.signature(asyncpg.connect).parameters)
+    assert driver | {"prepared_statement_cache_size", "pooler"} >= POSTGRESQL_QUERY
 
 
 @pytest.mark.parametrize(

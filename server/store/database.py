@@ -83,7 +83,12 @@ class Database:
             self.driver_lock = DriverLock(file.path)
         else:
             self._transactions = postgres.Transactions(self.url)
-            self._engine = postgres.engine(self.url, connections=_READERS, overflow=_MORE_READERS)
+            self._engine = postgres.engine(
+                self.url,
+                connections=_READERS,
+                overflow=_MORE_READERS,
+                settings=postgres.READERS,
+            )
             self.pulse = Pulse(self.url)
         self.reads = Reads(self._engine, self._at_once, one_statement=self._by_statement())
         self.healing_history = HealingHistory(self._engine)
@@ -93,7 +98,7 @@ class Database:
         )
         self.drift = DriftStore(self._engine, self.in_transaction)
         self.glances: Glances = (
-            PostgresGlances(self.url, self.reads)
+            PostgresGlances(self.url, self.reads, spare=self._engine)
             if file is None
             else SqliteGlances(file, self.reads)
         )
@@ -296,6 +301,7 @@ class Database:
         return self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def _changed(self, there: bool) -> None:  # noqa: FBT001 - a listener's signature
+        there = there or self.pulse.answers
         if not there and not self.is_sqlite:
             # Who reads would wait on for an answer that does not come. The writer has rules of
             # its own for what it had sent.

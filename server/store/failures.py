@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 # What a driver raises; asyncpg's refused connections come as an OSError.
 DRIVER_ERRORS = (SQLAlchemyError, OSError)
 
+_FULL = "53300"
+# What a standby says, and a primary that was told to take no writes.
+_READ_ONLY = "25006"
+_LOCKED = "55P03"
 # PostgreSQL's classes and codes of a connection that ends, or of a transaction that was
 # rolled back for no fault of its own: sent again, it may well go through.
-_LOST = ("08", "57P", "53300", "25P03", "40001", "40P01")
+_LOST = ("08", "57P", _FULL, "25P03", "40001", "40P01", _READ_ONLY)
+
+READ_ONLY = (
+    "It is a standby, or default_transaction_read_only is on. Name the primary in "
+    "PROVISIONER_DATABASE_URL, or switch that off; it goes on by itself then."
+)
 
 # First match wins. The words are SQLite's and PostgreSQL's own.
 _REMEDIES = (
@@ -31,9 +40,10 @@ _REMEDIES = (
         "Free space on the disk the database is on; it goes on by itself then.",
     ),
     (
-        ("readonly database", "read-only transaction", "unable to open database file"),
-        "Let the user this runs as write the file and its folder, or the database take writes.",
+        ("readonly database", "unable to open database file"),
+        "Let the user this runs as write the file and its folder.",
     ),
+    (("read-only transaction",), READ_ONLY),
     (
         ("disk i/o error",),
         "See that its disk has room, is not read-only and does not fail (dmesg, mount, df).",
@@ -55,18 +65,42 @@ _REMEDIES = (
         "The file is damaged or none of ours: restore a backup.",
     ),
     (
-        ("log_entries",),
-        "The tenant's log_seq is behind its log, so its row was damaged from outside: correct it "
-        'by SQL, see "A damaged row" in docs/operations.md.',
-    ),
-    (
         ("prepared statement",),
         "If a pooler in transaction mode is in between, add pooler=transaction to "
         "PROVISIONER_DATABASE_URL's query.",
     ),
     (
+        ("too many connections for role", "too many connections for database"),
+        "Raise its limit (ALTER ROLE or ALTER DATABASE ... CONNECTION LIMIT), or put a pooler in "
+        "between.",
+    ),
+    (
         ("too many clients", "too many connections", "remaining connection slots"),
         "Raise max_connections, or put a pooler in between.",
+    ),
+    (
+        ("has no equivalent in encoding",),
+        "Move the database, by pg_dump, into one made with ENCODING 'UTF8' TEMPLATE template0.",
+    ),
+    (
+        ("no schema has been selected",),
+        "No schema of the user's search_path exists, or it may not use it: CREATE SCHEMA, GRANT "
+        "USAGE, CREATE on it, or ALTER ROLE ... SET search_path.",
+    ),
+    (
+        ("rejected ssl upgrade",),
+        "That server speaks no TLS: switch ssl on there, or leave ssl= out of "
+        "PROVISIONER_DATABASE_URL.",
+    ),
+    (
+        ("no pg_hba.conf entry",),
+        "Let pg_hba.conf admit this host, user and database; where it says `no encryption`, only "
+        "with TLS: add ssl=require or ssl=verify-full to PROVISIONER_DATABASE_URL's query.",
+    ),
+    (
+        ("certificate verify failed", "root certificate file"),
+        "Name the file of the authority that signed PostgreSQL's certificate in the environment's "
+        "PGSSLROOTCERT.",
     ),
     (
         ("permission denied",),
@@ -81,8 +115,18 @@ _REMEDIES = (
         "Give this command as the role that owns the tables: name it in PROVISIONER_DATABASE_URL.",
     ),
     (
+        ("statement timeout",),
+        "Give the user in PROVISIONER_DATABASE_URL a longer statement_timeout (ALTER ROLE ... "
+        "SET), or see in pg_stat_activity what makes the database slow.",
+    ),
+    (
         ("lock timeout", "lock_timeout"),
         "Another transaction holds a lock: see pg_stat_activity and pg_locks for who it is.",
+    ),
+    (
+        ("log_entries",),
+        "The tenant's log_seq is behind its log, so its row was damaged from outside: correct it "
+        'by SQL, see "A damaged row" in docs/operations.md.',
     ),
 )
 
@@ -123,7 +167,7 @@ def detail(error: BaseException) -> str:
     if isinstance(source, DBAPIError) and source.orig is not None:
         # The adapter prints its own class before the driver's words.
         source = source.orig.__cause__ or source.orig
-    elif not isinstance(source, (*DRIVER_ERRORS, StoreUnavailable)):
+    elif not isinstance(source, (*DRIVER_ERRORS, StoreUnavailable)) and not _code(source):
         # A bug of ours: its words may hold what a caller sent.
         return type(source).__name__
     # Further lines quote the statement and its values.
@@ -163,5 +207,25 @@ def is_lost(error: BaseException) -> bool:
         return True
     if not isinstance(error, DBAPIError):
         return False
-    code = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or code.startswith(_LOST)
+    return error.connection_invalidated or _code(error).startswith(_LOST)
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Tell whether PostgreSQL takes no writes, on this connection at least."""
+    return _code(error) == _READ_ONLY
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether PostgreSQL gives no further connection."""
+    return _code(error) == _FULL
+
+
+def is_locked(error: BaseException) -> bool:
+    """Tell whether somebody holds a lock that was not given in time."""
+    return _code(error) == _LOCKED
+
+
+def _code(error: BaseException) -> str:
+    """Return PostgreSQL's code of an error, SQLAlchemy's or the driver's."""
+    found = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return found if isinstance(found, str) else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.errors import StoreUnavailable
 from server.store import glances, postgres
-from server.store.failures import detail
+from server.store.failures import detail, is_full, is_locked
 from server.store.glances import JOINS, MOST_FRESH, STEP_COLUMNS, columns, live_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sqlalchemy import URL
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from server.model.identifiers import TenantId
     from server.store.found import Gate, Live
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # A server that hangs answers nothing at all.
 _ANSWER_SECONDS = 15.0
+_NOT_NOW = "The database can't be read now"
+# To be refused costs PostgreSQL a process each time.
+_FULL_SECONDS = 1.0
 # `xmin` changes with every change of a row, by whomsoever. The gate by its words: its row
 # holds the slot, too.
 _POSTGRES = f"""
@@ -68,8 +71,19 @@ _PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off
 class PostgresGlances:
     """Looks at a PostgreSQL: one query at a time, for all who wait."""
 
-    def __init__(self, url: URL, reads: Reads) -> None:
-        self._engine = postgres.engine(url, connections=1)
+    def __init__(self, url: URL, reads: Reads, *, spare: AsyncEngine) -> None:
+        """Take what to look at.
+
+        Args:
+            url: Of the database.
+            reads: Reads what a look does not.
+            spare: The readers' connections, of which one is borrowed for a look where PostgreSQL
+                gives no further one.
+        """
+        self._engine = postgres.engine(url, connections=1, settings=postgres.READERS)
+        self._spare = spare
+        # In the loop's time: when to try for a connection of our own again.
+        self._full_until = 0.0
         # Behind a pooler a statement must be prepared and run on one connection.
         self._in_transaction = postgres.is_pooled(url)
         self._reads = reads
@@ -99,7 +113,10 @@ class PostgresGlances:
             return await self._asked(tenant_id)
         try:
             return await self._look_alone(tenant_id)
-        except Exception:  # noqa: BLE001 - the driver's own; the next look says what it is
+        except Exception as error:
+            if is_locked(error):
+                # It waited for long already.
+                raise StoreUnavailable(f"{_NOT_NOW}: {detail(error)}") from error
             # The connection may have been lost long ago.
             return await self._asked(tenant_id)
 
@@ -207,14 +224,33 @@ class PostgresGlances:
         tenant_ids: Sequence[TenantId],
         fetch: Callable[[Sequence[TenantId]], Awaitable[Mapping[str, T]]],
     ) -> Mapping[str, T]:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._full_until:
+            return await self._borrowed(tenant_ids, fetch)
         try:
             return await fetch(tenant_ids)
-        except Exception:
+        except Exception as error:
             await self._drop()
-            if not self._there:
+            if is_full(error):
+                self._full_until = loop.time() + _FULL_SECONDS
+                return await self._borrowed(tenant_ids, fetch)
+            if not self._there or is_locked(error):
                 raise
             # The connection may have been lost long ago: once more.
             return await fetch(tenant_ids)
+
+    async def _borrowed(
+        self,
+        tenant_ids: Sequence[TenantId],
+        fetch: Callable[[Sequence[TenantId]], Awaitable[Mapping[str, T]]],
+    ) -> Mapping[str, T]:
+        """Look on a reader's connection, and give it back: it may be the only one there is."""
+        async with self._spare.connect() as connection:
+            self._driver = (await connection.get_raw_connection()).driver_connection
+            try:
+                return await fetch(tenant_ids)
+            finally:
+                await self._drop()
 
     async def _fetch_rows(self, tenant_ids: Sequence[TenantId]) -> dict[str, Sequence[Any]]:
         driver = self._driver or await self._connected()
@@ -267,6 +303,6 @@ class PostgresGlances:
 def _fail(waiting: Sequence[asyncio.Future[Any]], why: str) -> None:
     for future in waiting:
         if not future.done():
-            future.set_exception(StoreUnavailable(f"The database can't be read now: {why}"))
+            future.set_exception(StoreUnavailable(f"{_NOT_NOW}: {why}"))
             # Nobody may be waiting any more.
             future.exception()

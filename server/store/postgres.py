@@ -16,24 +16,36 @@ import asyncio
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import event, text
+from sqlalchemy import AsyncAdaptedQueuePool, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.errors import StoreUnavailable
 from server.store import schema
 from server.store.columns import read_damaged_times
-from server.store.failures import DRIVER_ERRORS, CommitUnknown, ConnectionLost, detail, is_lost
+from server.store.failures import (
+    DRIVER_ERRORS,
+    READ_ONLY,
+    CommitUnknown,
+    ConnectionLost,
+    detail,
+    is_full,
+    is_lost,
+    is_read_only,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from typing import TypeVar
 
     from sqlalchemy import URL, Connection
+    from sqlalchemy.engine.interfaces import IsolationLevel
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from server.store.locks import Locking
 
@@ -62,6 +74,9 @@ _SETTINGS = (
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, {local})",
 )
+# Who reads is told of a lock (VACUUM FULL, REINDEX, a forgotten LOCK TABLE) while his caller still
+# listens.
+READERS = ("set_config('lock_timeout', '2s', {local})",)
 # The writer finds its rows by their keys. While tables are small PostgreSQL would read them, or
 # an index of theirs, whole, in plans whose cost grows with each row until it thinks again (+20 %
 # at 64 open runs; counting a batch's steps alone took a fifth of its time).
@@ -84,7 +99,12 @@ SELECT CAST(pg_current_xact_id() AS text), ARRAY(
 ), {schema.FOUND}
 """  # noqa: S608 - our own words
 _OF_THE_FUTURE = "22023"
-_ENDED = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
+# A standby may not have heard yet of what its primary committed.
+_STANDBY = "standby"
+_ENDED = text(
+    f"SELECT CASE WHEN pg_is_in_recovery() THEN '{_STANDBY}'"
+    " ELSE pg_xact_status(CAST(CAST(:number AS text) AS xid8)) END"
+)
 _COUNTED = text("SELECT used FROM quotas WHERE name = :name")
 # What a writer's count is called among the things that are counted by name.
 COMMITS = "commits of "
@@ -100,6 +120,7 @@ def engine(
     seconds: float | None = None,
     slow: bool = False,
     settings: Sequence[str] = (),
+    isolation: IsolationLevel | None = None,
 ) -> AsyncEngine:
     """Make an engine whose pool gives no connection that is known to be dead.
 
@@ -110,6 +131,7 @@ def engine(
         seconds: Longest time to connect, and for an answer; None: those of the database's work.
         slow: Whether an answer may take as long as it takes.
         settings: What is set for each connection, once; nothing behind a pooler.
+        isolation: Of its transactions; None: as the database has it.
     """
     arguments: dict[str, Any] = {
         "timeout": seconds or _CONNECT_SECONDS,
@@ -124,6 +146,8 @@ def engine(
         max_overflow=overflow,
         pool_timeout=_CONNECT_SECONDS,
         connect_args=arguments,
+        poolclass=_Patient,
+        **({} if isolation is None else {"isolation_level": isolation}),
     )
 
     opened: WeakSet[Any] = WeakSet()
@@ -145,6 +169,22 @@ def engine(
             raise DisconnectionError
 
     return made
+
+
+class _Patient(AsyncAdaptedQueuePool):
+    """A pool that makes do with the connections it has, where PostgreSQL gives no further one."""
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        try:
+            return super()._do_get()
+        except Exception as error:
+            if not is_full(error) or not self.checkedout():
+                raise
+            try:
+                # Those who have one give it back in a moment.
+                return self._pool.get(block=True, timeout=self._timeout)
+            except Empty:
+                raise error from None
 
 
 async def _read_times_in_one_transaction(driver: Any) -> None:  # Any: asyncpg has no types
@@ -189,6 +229,21 @@ def is_pooled(url: URL) -> bool:
     return url.query.get(POOLER) == "transaction"
 
 
+@asynccontextmanager
+async def _dropped_if_read_only(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Drop a connection that takes no writes.
+
+    The next one may lead to the new primary; and what a role's default was when this one was made
+    holds for as long as it lives.
+    """
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        if is_read_only(error):
+            await connection.invalidate()
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class _Begun:
     """A transaction of the writer that was opened.
@@ -209,10 +264,17 @@ class Transactions:
 
     def __init__(self, url: URL) -> None:
         # The writer's; and one for what need not wait behind it: setting up, retention.
-        self._writer = engine(url, connections=1, settings=(*_SETTINGS, *_BY_KEY))
-        self._engine = engine(url, connections=1, overflow=1, settings=_SETTINGS)
+        # Whatever a role's default is: beside others, anything stricter is refused by chance.
+        self._writer = engine(
+            url, connections=1, settings=(*_SETTINGS, *_BY_KEY), isolation="READ COMMITTED"
+        )
+        self._engine = engine(
+            url, connections=1, overflow=1, settings=_SETTINGS, isolation="READ COMMITTED"
+        )
         # An upgrade's: one statement of it changes each row of a table, or builds an index of all.
-        self._slow = engine(url, connections=1, slow=True, settings=_SETTINGS)
+        self._slow = engine(
+            url, connections=1, slow=True, settings=_SETTINGS, isolation="READ COMMITTED"
+        )
         self._pooled = is_pooled(url)
         self._count = 0
 
@@ -246,11 +308,12 @@ class Transactions:
             async with engine.connect() as connection:
                 if self._pooled:
                     await connection.exec_driver_sql(_select(settings, local=True))
-                if locking is None and not any_schema:
-                    found = await connection.exec_driver_sql(f"SELECT {schema.FOUND}")
-                    schema.demand(found.scalar_one())
-                began = None if locking is None else await self._began(connection, locking)
-                result = await connection.run_sync(work)
+                async with _dropped_if_read_only(connection):
+                    if locking is None and not any_schema:
+                        found = await connection.exec_driver_sql(f"SELECT {schema.FOUND}")
+                        schema.demand(found.scalar_one())
+                    began = None if locking is None else await self._began(connection, locking)
+                    result = await connection.run_sync(work)
                 try:
                     await connection.commit()
                 except Exception as error:
@@ -305,11 +368,16 @@ class Transactions:
                     state = (await connection.execute(_ENDED, {"number": began.number})).scalar()
                     # In this order: a transaction that has ended counts no more.
                     count = (await connection.execute(_COUNTED, {"name": began.name})).scalar()
+                    if state == _STANDBY:
+                        # The next connection may lead to the new primary.
+                        await connection.invalidate()
             except DRIVER_ERRORS as error:
                 if getattr(getattr(error, "orig", None), "sqlstate", "") == _OF_THE_FUTURE:
                     # This is another server than the one we wrote to, and never saw it.
                     return False
                 raise ConnectionLost(f"The database can't tell yet: {detail(error)}") from error
+            if state == _STANDBY:
+                raise ConnectionLost(f"The database can't tell yet. {READ_ONLY}")
             if state != "in progress":
                 return bool(state == "committed" and count == began.count)
             # Its session does not know yet that we are gone.

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from server.errors import StoreUnavailable
 from server.store import postgres, schema
-from server.store.failures import DRIVER_ERRORS, OtherSchema, detail
+from server.store.failures import DRIVER_ERRORS, READ_ONLY, OtherSchema, detail
 from server.store.watch import Watch
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_QUESTION = f"SELECT {schema.FOUND}"
+_QUESTION = f"SELECT {schema.FOUND}, current_setting('transaction_read_only')"
 _PAUSE_SECONDS = 1.0
 _AGAIN_SECONDS = 0.25
 _ANSWER_SECONDS = 1.5
@@ -64,22 +64,25 @@ class Pulse(Watch):
         Raises:
             StoreUnavailable: with the reason.
         """
-        if self._why:
+        if not self.answers:
             raise StoreUnavailable(f"{self._why} Nothing was done.")
 
     def demand_writes(self) -> None:
-        """Refuse likewise: whether PostgreSQL takes writes, it says with each of them.
+        """Refuse likewise, and while it is read-only. Of a full disk it says with each write.
 
         Raises:
             StoreUnavailable: with the reason.
         """
         self.demand()
+        if self._why:
+            raise StoreUnavailable(f"The database can't write now: {self._why}")
 
     async def _run(self) -> None:
         while True:
             asked_at = self._clock()
             try:
-                schema.demand(await self._ask())
+                found, writes = await self._ask()
+                schema.demand(found)
             except OtherSchema as error:
                 # It answered: that is no doubt of ours which passes.
                 self._failing_since = None
@@ -93,25 +96,30 @@ class Pulse(Watch):
                 await self._failed(type(error).__name__, asked_at)
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
-                await self._answered()
+                await self._answered(writes=writes)
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _ask(self) -> str | None:
-        """Return the revision of the schema: as quick an answer as any, and worth knowing."""
+    async def _ask(self) -> tuple[str | None, bool]:
+        """Return the revision of the schema, and whether writes are taken."""
         async with self._engine.connect() as connection:
             try:
-                answer = await connection.exec_driver_sql(_QUESTION)
-                return answer.scalar_one()  # type: ignore[no-any-return]  # one text
+                answer: Any = (await connection.exec_driver_sql(_QUESTION)).one()
+                found, read_only = answer
+                if read_only != "off":
+                    # The next connection may lead to the new primary, and has the role's new
+                    # default: this one keeps its own for as long as it lives.
+                    await connection.invalidate()
             except BaseException:
                 # A connection that does not answer is no good to the next question, and would
                 # not answer a farewell either.
                 postgres.cut(self._engine)
                 await connection.invalidate()
                 raise
+            return found, read_only == "off"
 
-    async def _answered(self) -> None:
+    async def _answered(self, *, writes: bool) -> None:
         self._failing_since = None
-        await self._learn("")
+        await self._learn("" if writes else READ_ONLY, answers=True)
 
     async def _failed(self, why: str, asked_at: float) -> None:
         if self._failing_since is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 from server.errors import SchemaMismatch, StoreUnavailable
-from server.store.failures import OtherSchema
+from server.store.failures import READ_ONLY, OtherSchema
 from server.store.tables import METADATA
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def upgrade(connection: Connection) -> str:
 
     Raises:
         SchemaMismatch: if the database is of a newer version.
+        StoreUnavailable: if an empty one could not hold every name.
     """
     from alembic import command  # noqa: PLC0415 - see the module's docstring
 
@@ -52,6 +53,8 @@ def upgrade(connection: Connection) -> str:
     if not _is_known(found):
         raise SchemaMismatch(_told(found))
     if connection.dialect.name == "postgresql":
+        if found is None:
+            _demand_every_letter(connection)
         # Who does the same at this moment is waited for, longer than for anybody's forgotten lock.
         wait = f"SELECT set_config('lock_timeout', '{_PATIENCE}', true)"
         connection.exec_driver_sql(wait)
@@ -110,10 +113,7 @@ def try_to_write(connection: Connection) -> None:
         number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         connection.exec_driver_sql(f"PRAGMA user_version = {int(number)}")
     elif connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() != "off":
-        raise StoreUnavailable(
-            "PostgreSQL takes no writes: it is a standby, or default_transaction_read_only is on. "
-            "Name the primary in PROVISIONER_DATABASE_URL, or switch that off."
-        )
+        raise StoreUnavailable(f"PostgreSQL takes no writes. {READ_ONLY}")
     else:
         _demand_rights(connection)
 
@@ -162,6 +162,16 @@ def remedy(found: str | None) -> str:
 def _told(found: str | None) -> str:
     has = f"The database has schema {found or 'none'}, this version needs {head()}."
     return f"{has} {remedy(found)}"
+
+
+def _demand_every_letter(connection: Connection) -> None:
+    """Refuse to set up what could not hold every name; bytes (SQL_ASCII) can."""
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding not in {"UTF8", "SQL_ASCII"}:
+        raise StoreUnavailable(
+            f"The database's encoding {encoding} has no room for every letter of a name. Make one "
+            "with ENCODING 'UTF8' TEMPLATE template0."
+        )
 
 
 def _is_known(found: str | None) -> bool:

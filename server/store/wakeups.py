@@ -105,7 +105,13 @@ class Wakeups:
                     # What was said meanwhile nobody heard.
                     self._pass_on(None, queued=True, freed=True)
                     await self._tell(connection)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (
+                OSError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                # Where target_session_attrs asks for a primary, and there is none yet.
+                asyncpg.InternalClientError,
+            ) as error:
                 if not failing:
                     failing = True
                     _log.info("wakeups.lost", tenant="", error=str(error))

@@ -22,6 +22,8 @@ class Watch(ABC):
         self._listeners: list[Callable[[bool], Awaitable[None]]] = []
         # Why it is away; "" while it is there.
         self._why = ""
+        # Whether it answers questions, where it may be that it takes no writes.
+        self._answers = True
 
     def start(self) -> None:
         """Begin to look."""
@@ -38,18 +40,24 @@ class Watch(ABC):
         """Whether it is there, as far as is known."""
         return not self._why
 
+    @property
+    def answers(self) -> bool:
+        """Whether it answers questions, as far as is known; it may take no writes all the same."""
+        return self._answers
+
     def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:
-        """Call `listener` when it went away (False), and when it is back (True)."""
+        """Call `listener` when it went away (False), when it is back (True), or answers again."""
         self._listeners.append(listener)
 
     @abstractmethod
     async def _run(self) -> None:
         """Look until it is stopped."""
 
-    async def _learn(self, why: str) -> None:
+    async def _learn(self, why: str, *, answers: bool = False) -> None:
         """Take what a look found, "" for nothing wrong; who listens hears of changes only."""
-        before, self._why = self._why, why
-        if bool(before) == bool(why):
+        before = (bool(self._why), self._answers)
+        self._why, self._answers = why, answers or not why
+        if before == (bool(why), self._answers):
             return
         if why:
             _log.error("store.away", problem=why)

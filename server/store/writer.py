@@ -21,8 +21,14 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from server.errors import StoreUnavailable
-from server.store.failures import CommitUnknown, ConnectionLost, detail
-from server.store.operations import GateOperation, Outcome, Refusal, TenantOperation
+from server.store.failures import CommitUnknown, ConnectionLost, detail, is_locked
+from server.store.operations import (
+    GateOperation,
+    Outcome,
+    Refusal,
+    TenantOperation,
+    WorkerOperation,
+)
 from server.store.site_operations import SiteOperation
 
 if TYPE_CHECKING:
@@ -55,6 +61,8 @@ _MOMENT_SECONDS = 0.003
 # process of ours.
 _BUSY_PAUSE_SECONDS = 0.01
 _BUSY_SECONDS = 5.0
+# So many in a row are no chance.
+_HELD_IN_A_ROW = 2
 
 _REFUSALS = (
     ("company_fold", Refusal.NAME_TAKEN),
@@ -210,29 +218,46 @@ class Writer:
                 item.fail(error)
         except Exception:  # noqa: BLE001 - not the database's errors only, see _write_alone
             # Whose fault it was shows when each runs alone.
-            for item in batch:
-                await self._write_alone(item)
+            await self._write_each(batch)
         else:
             self._answer_all(batch, outcomes)
 
-    async def _write_alone(self, item: _Waiting) -> None:
+    async def _write_each(self, batch: list[_Waiting]) -> None:
+        """Write each alone; heartbeats first, so that a lease does not end behind the others.
+
+        Where one after the other waits for a lock in vain, somebody holds a whole table: the rest
+        is told so now, not after two seconds more for each that is in front of it.
+        """
+        clock, told, held = asyncio.get_running_loop().time, None, 0
+        for item in sorted(batch, key=lambda item: not isinstance(item.operation, WorkerOperation)):
+            late = item.since + _BUSY_SECONDS < clock()
+            if told is not None and (late or held == _HELD_IN_A_ROW):
+                item.fail(told)
+                continue
+            told = await self._write_alone(item)
+            held = 0 if told is None else held + 1
+
+    async def _write_alone(self, item: _Waiting) -> StoreUnavailable | None:
+        """Write one; return what it was told, where it waited for a lock in vain."""
         try:
             outcomes = await self._persist([item])
         except IntegrityError as error:
             refusal = _refusal(error)
             if refusal is None:
                 item.fail(StoreUnavailable(f"The store refused a row: {detail(error)}"))
-                return
+                return None
             outcomes = [Outcome(refusal=refusal)]
         except ConnectionLost as error:
             item.fail(error)
-            return
+            return None
         except Exception as error:  # noqa: BLE001 - the writer must outlive its operations
             # A text that can't be encoded comes as a ValueError: it may not end all later
             # writes either.
-            item.fail(StoreUnavailable(f"The database can't write now: {detail(error)}"))
-            return
+            told = StoreUnavailable(f"The database can't write now: {detail(error)}")
+            item.fail(told)
+            return told if is_locked(error) else None
         self._answer_all([item], outcomes)
+        return None
 
     async def _persist(self, batch: list[_Waiting]) -> list[Outcome]:
         """Commit a batch, whatever becomes of the connection.

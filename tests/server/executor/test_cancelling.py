@@ -94,10 +94,7 @@ async def test_a_run_in_line_for_the_sites_slot_stops_at_once(shop: Shop) -> Non
 
 async def test_who_never_got_the_slot_has_nothing_out_and_leaves_nothing(shop: Shop) -> None:
     """Seated in the line, or called up later as all seats are taken: nothing was asked for."""
-    shop.sql(
-        "UPDATE engines SET slot_tenant_id = 'somebody', slot_doctype = 'Company',"
-        " slot_name = 'Other', slot_expires_at = '2100-01-01 00:00:00.000000'"
-    )
+    shop.somebody_holds_the_slot()
     tenants = [await shop.order(f"Branch {number} Traders") for number in range(SEATS + 3)]
     for tenant in tenants:
         await shop.until_waiting(tenant, "SITE_SLOT")

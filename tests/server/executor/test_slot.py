@@ -14,7 +14,7 @@ from server.model.budget import MAX_TRIES
 from server.model.states import ErrorClass, TenantState
 from server.store.apply import apply
 from server.store.operations import Refusal, SlotFree, SlotTake, TenantOperation
-from tests.server.executor.scene import COMPANY, INSERT, PROFILE, now
+from tests.server.executor.scene import COMPANY, INSERT, PROFILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,11 +97,7 @@ async def test_the_slot_goes_from_one_to_the_next_in_one_commit(
 
 async def test_a_run_waits_while_another_process_holds_the_slot(shop: Shop) -> None:
     """The slot outlives its holder until the time of what was out is over."""
-    shop.sql(
-        "UPDATE engines SET slot_tenant_id = 'somebody', slot_doctype = 'Company',"
-        " slot_name = 'Other', slot_expires_at = ?",
-        now().replace(year=2100).strftime("%Y-%m-%d %H:%M:%S.%f"),
-    )
+    shop.somebody_holds_the_slot()
     tenant = await shop.order()
     await shop.until_waiting(tenant, "SITE_SLOT")
     assert shop.site.arrivals("POST", "Company") == 0

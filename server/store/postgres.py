@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import AsyncAdaptedQueuePool, event, text
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.errors import StoreUnavailable
@@ -39,7 +39,7 @@ from server.store.failures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from typing import TypeVar
 
     from sqlalchemy import URL, Connection
@@ -156,11 +156,12 @@ def engine(
     @event.listens_for(made.sync_engine, "connect")
     def remember(connection: Any, _record: Any) -> None:
         opened.add(connection.driver_connection)
-        connection.run_async(
-            _read_times_in_one_transaction if is_pooled(url) else read_damaged_times
-        )
-        if settings and not is_pooled(url):
-            connection.run_async(lambda driver: driver.execute(_select(settings, local=False)))
+        with _told_as_by_the_adapter(connection.driver_connection):
+            connection.run_async(
+                _read_times_in_one_transaction if is_pooled(url) else read_damaged_times
+            )
+            if settings and not is_pooled(url):
+                connection.run_async(lambda driver: driver.execute(_select(settings, local=False)))
 
     @event.listens_for(made.sync_engine, "checkout")
     def refuse_dead(connection: Any, _record: Any, _proxy: Any) -> None:
@@ -185,6 +186,27 @@ class _Patient(AsyncAdaptedQueuePool):
                 return self._pool.get(block=True, timeout=self._timeout)
             except Empty:
                 raise error from None
+
+
+@contextmanager
+def _told_as_by_the_adapter(driver: Any) -> Iterator[None]:  # Any: asyncpg has no types
+    """Raise the driver's errors as SQLAlchemy's: here its adapter is not in between.
+
+    A session that is ended while it is set up (a restart, an administrator) is lost like any other.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: instead of the driver's error; the connection is given up.
+    """
+    import asyncpg  # noqa: PLC0415 - on SQLite nobody needs it
+
+    kinds = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    try:
+        yield
+    except kinds as error:
+        driver.terminate()
+        # What PostgreSQL itself said has a code, which tells whether the connection went.
+        unsaid = not isinstance(error, asyncpg.PostgresError)
+        raise DBAPIError(None, None, error, connection_invalidated=unsaid) from error
 
 
 async def _read_times_in_one_transaction(driver: Any) -> None:  # Any: asyncpg has no types

@@ -20,10 +20,12 @@ from server.model.identifiers import WorkerId
 from server.model.states import LogLevel
 from server.store import postgres as store_postgres
 from server.store import wakeups
+from server.store.columns import read_damaged_times
 from server.store.database import Database
-from server.store.failures import CommitUnknown, ConnectionLost
+from server.store.failures import CommitUnknown, ConnectionLost, is_lost
 from server.store.locks import Locking
 from server.store.operations import LogDraft, TenantOperation, WorkerOperation
+from server.store.snapshot import snapshot
 from tests.server.store.scene import NOON, Scene
 from tests.support import postgres
 from tests.support.proxy import proxied
@@ -348,3 +350,46 @@ async def test_the_ear_tries_again_while_no_server_is_what_the_url_asks_for(
         await until(lambda: len(tries) > 1)
     finally:
         await ear.stop()
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is going on"),
+        asyncpg.AdminShutdownError("terminating connection due to administrator command"),
+        asyncpg.InterfaceError("connection is closed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_session_that_ends_while_it_is_set_up_is_no_error_of_ours(
+    postgres_url: URL, monkeypatch: pytest.MonkeyPatch, ended: Exception
+) -> None:
+    """A follower was told of a bug, in a storm: the adapter is not asked while it is set up."""
+    engine = store_postgres.engine(postgres_url, connections=1)
+    drivers: list[Any] = []
+
+    async def fails(driver: Any) -> None:
+        drivers.append(driver)
+        raise ended
+
+    monkeypatch.setattr(store_postgres, "read_damaged_times", fails)
+    with pytest.raises(StoreUnavailable) as told:
+        async with snapshot(engine):
+            pass
+    assert is_lost(cast("BaseException", told.value.__cause__))
+    assert drivers[0].is_closed()
+
+    monkeypatch.setattr(store_postgres, "read_damaged_times", read_damaged_times)
+    async with snapshot(engine) as connection:
+        assert (await connection.exec_driver_sql("SELECT 1")).scalar_one() == 1
+    await engine.dispose()
+
+
+async def test_a_session_that_is_really_ended_while_it_is_set_up_is_lost(postgres_url: URL) -> None:
+    ends = "pg_terminate_backend(pg_backend_pid())"
+    engine = store_postgres.engine(postgres_url, connections=1, settings=[ends])
+    with pytest.raises(StoreUnavailable) as told:
+        async with snapshot(engine):
+            pass
+    assert is_lost(cast("BaseException", told.value.__cause__))
+    await engine.dispose()

@@ -118,21 +118,20 @@ def status_of(
     moves = run is not None and run.state in OPEN_RUN_STATES
     waiting_for = _with_why(_waiting_for(live, now), not_here)
     stalled = _stalled(live, waiting_for, standing.current_step, now, lease_seconds)
-    errors = standing.errors
     damage = why_damaged(record, driven=_worker_lives(live, now))
     if damage:
         # It waits for nobody: no worker comes, and no order.
         waiting_for = stalled = None
-        errors = (*errors, _damaged(tenant, damage))
-    if stalled is not None:
-        errors = (*errors, stalled)
-    if tenant.hold is not None and not errors:
-        errors = (_held(tenant, tenant.hold, standing.state, moves=moves),)
-    if is_elsewhere(tenant) and not errors:
-        errors = (_elsewhere(tenant),)
     waits_for_an_order = _waits_for_an_order(tenant, standing.state, moves=moves)
+    errors = list(standing.errors)
+    if damage:
+        errors.append(_damaged(tenant, damage))
+    if stalled is not None:
+        errors.append(stalled)
+    if not errors:
+        errors.extend(_why_at_rest(tenant, standing.state, moves=moves))
     if not_here and waits_for_an_order:
-        errors = (*errors, _not_here(tenant, not_here))
+        errors.append(_not_here(tenant, not_here))
     # Any order would be refused. The engines file comes first, and that is no command.
     look_first = waits_for_an_order or stalled is not None or (moves and standing.record_lost)
     return Status(
@@ -141,7 +140,7 @@ def status_of(
         steps=tuple(sorted(record.steps, key=lambda step: step.position)),
         titles={step.key: step.title for step in step_types},
         standing=standing,
-        errors=errors,
+        errors=tuple(errors),
         waiting_for=waiting_for,
         hold=tenant.hold,
         next_command=_diagnose(tenant)
@@ -153,6 +152,13 @@ def status_of(
         started_at=None if run is None else run.started_at,
         completed_at=None if run is None else run.finished_at,
     )
+
+
+def _why_at_rest(tenant: Tenant, state: TenantState, *, moves: bool) -> tuple[StepError, ...]:
+    """Say of a tenant without errors what keeps it where it is."""
+    if tenant.hold is not None:
+        return (_held(tenant, tenant.hold, state, moves=moves),)
+    return (_elsewhere(tenant),) if is_elsewhere(tenant) else ()
 
 
 def turns_at(live: Live, now: datetime, lease_seconds: float) -> datetime | None:

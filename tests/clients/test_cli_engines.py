@@ -75,17 +75,21 @@ async def test_an_engine_is_checked_without_a_server(tmp_path: Path) -> None:
     assert "Fix: Check the engine's url, its network and certificate" in gone.out
 
 
-async def test_a_site_is_accepted_only_when_somebody_says_so(
-    service: FakeService, server: Serving
-) -> None:
-    service.site = engines_pb2.SiteInQuestion(
+def in_question(code: str, message: str) -> engines_pb2.SiteInQuestion:
+    return engines_pb2.SiteInQuestion(
         engine_id="main",
         site="https://erp.example.com",
         gate=engines_pb2.ENGINE_GATE_MISCONFIGURED,
-        gate_code="SITE_CHANGED",
-        gate_message="Another site.\x1b[2J",
+        gate_code=code,
+        gate_message=message,
         held_tenants=3,
     )
+
+
+async def test_a_site_is_accepted_only_when_somebody_says_so(
+    service: FakeService, server: Serving
+) -> None:
+    service.site = in_question("SITE_CHANGED", "Another site.\x1b[2J")
     there = ("--address", server.address)
     unasked = await run("accept-site", "main", *there)
     assert unasked.code == 2
@@ -108,14 +112,7 @@ async def test_who_lost_his_company_is_not_said_to_be_continued(
     service: FakeService, server: Serving
 ) -> None:
     """It would stop at the same error, and the third one would shut the gate again."""
-    service.site = engines_pb2.SiteInQuestion(
-        engine_id="main",
-        site="https://erp.example.com",
-        gate=engines_pb2.ENGINE_GATE_MISCONFIGURED,
-        gate_code="COMPANIES_VANISHED",
-        gate_message="3 Companies are gone.",
-        held_tenants=3,
-    )
+    service.site = in_question("COMPANIES_VANISHED", "3 Companies are gone.")
     done = await run("accept-site", "main", "--yes", "--address", server.address)
     assert done.out.rstrip().endswith("provisioner list --held, then diagnose each.")
 

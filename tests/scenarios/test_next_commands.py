@@ -194,10 +194,13 @@ async def _removed(here: Service) -> TenantId:
     return tenant_id
 
 
-async def _unreadable(here: Service) -> TenantId:
-    tenant_id = await _failed(here)
-    await here.scene.sql("UPDATE tenants SET spec = '{}' WHERE id = :id", id=tenant_id)
+async def _changed(here: Service, tenant_id: TenantId, columns: str) -> TenantId:
+    await here.scene.sql(f"UPDATE tenants SET {columns} WHERE id = :id", id=tenant_id)  # noqa: S608 - our own words
     return tenant_id
+
+
+async def _unreadable(here: Service) -> TenantId:
+    return await _changed(here, await _failed(here), "spec = '{}'")
 
 
 async def _elsewhere(here: Service) -> TenantId:
@@ -207,21 +210,15 @@ async def _elsewhere(here: Service) -> TenantId:
 
 
 async def _not_configured(here: Service) -> TenantId:
-    tenant_id = await _failed(here)
-    await here.scene.sql("UPDATE tenants SET engine_id = 'gone' WHERE id = :id", id=tenant_id)
-    return tenant_id
+    return await _changed(here, await _failed(here), "engine_id = 'gone'")
 
 
 async def _finished_and_not_configured(here: Service) -> TenantId:
-    tenant_id = await _completed(here)
-    await here.scene.sql("UPDATE tenants SET engine_id = 'gone' WHERE id = :id", id=tenant_id)
-    return tenant_id
+    return await _changed(here, await _completed(here), "engine_id = 'gone'")
 
 
 async def _of_another_site(here: Service) -> TenantId:
-    tenant_id = await _failed(here)
-    await here.scene.sql("UPDATE tenants SET site = 'http://gone' WHERE id = :id", id=tenant_id)
-    return tenant_id
+    return await _changed(here, await _failed(here), "site = 'http://gone'")
 
 
 STANDS = [

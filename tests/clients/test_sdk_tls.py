@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import trustme
-from pydantic import SecretStr
 
 from clients.sdk import Cause, ProvisionerClient, Tls, Unreachable
 from clients.sdk.unreachable import cause_of
 from provisioner.v1 import tenant_pb2
 from provisioner.v1.tenant_pb2 import TenantSpec
 from server.app import App
-from server.model.identifiers import SiteKey
-from server.settings import Address, EngineConfig, EnginesConfig, Settings
+from server.settings import Address, EnginesConfig, Settings
 from tests.support.certificates import FAR_OFF, LONG_AGO, ServerFiles, pair
+from tests.support.site import engines_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,12 +91,7 @@ async def test_followers_outlive_a_restart_with_a_renewed_certificate(
 ) -> None:
     files = ServerFiles.of(tmp_path, pair(authority, not_after=FAR_OFF))
     # Nobody answers there: the tenant waits for its engine until it is cancelled.
-    url = f"http://127.0.0.1:{_port_of_nobody()}"
-    key = SecretStr("key")
-    engine = EngineConfig(
-        id="main", blueprint="erpnext", site=SiteKey(url), url=url, api_key=key, api_secret=key
-    )
-    engines = EnginesConfig(default="main", engines={"main": engine})
+    engines = engines_at(f"http://127.0.0.1:{_port_of_nobody()}")
     grpc = Address(host="127.0.0.1", port=_port_of_nobody())
     more = {**files.settings, "auth": False, "grpc": grpc, "engines": engines}
     tls = Tls(authorities=authority.cert_pem.bytes())

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
 from server.app import App, utc_now
 from server.commands import OrderTerms
 from server.model.actor import LOCAL
-from server.model.identifiers import SiteKey, WorkerId
+from server.model.identifiers import WorkerId
 from server.model.records import Hold
 from server.model.states import ErrorClass
 from server.model.undo import UndoOptions
-from server.settings import EngineConfig, EnginesConfig, load_settings
+from server.settings import load_settings
 from server.standin.app import StandIn
 from server.store.operations import TenantOperation, WorkerOperation
 from tests.reconciler.scene import OPTIONAL_PASSING, PASSING, PERMANENT, Scene
+from tests.support.site import engines_at
 from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
@@ -257,15 +257,7 @@ async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servic
             },
             environ={},
         )
-        engine = EngineConfig(
-            id="main",
-            blueprint="erpnext",
-            site=SiteKey(site.url),
-            url=site.url,
-            api_key=SecretStr("key"),
-            api_secret=SecretStr("secret"),
-        )
-        app = App(settings, EnginesConfig(default="main", engines={"main": engine}))
+        app = App(settings, engines_at(site.url))
         core = (await stack.enter_async_context(app)).core
         program = await asyncio.create_subprocess_exec(
             sys.executable, "-c", PROGRAM,

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import text
 
 from clients.sdk import ProvisionerClient, Unreachable
@@ -15,13 +14,12 @@ from reconciler.sweep import Sweeper
 from server.app import App, utc_now
 from server.errors import StoreUnavailable
 from server.model.actor import LOCAL
-from server.model.identifiers import SiteKey
-from server.settings import EngineConfig, EnginesConfig, Settings
+from server.settings import Settings
 from server.standin.app import StandIn
 from server.validation import RawSpec
 from tests.scenarios.fleet import check_each_once
 from tests.support import postgres
-from tests.support.site import look
+from tests.support.site import engines_at, look
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -114,15 +112,7 @@ async def house(postgres_cluster: PostgresServer, tmp_path: Path) -> AsyncIterat
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(postgres.database(postgres_cluster))
         site = await stack.enter_async_context(StandIn())
-        engine = EngineConfig(
-            id="main",
-            blueprint="erpnext",
-            site=SiteKey(site.url),
-            url=site.url,
-            api_key=SecretStr("key"),
-            api_secret=SecretStr("secret"),
-        )
-        engines = EnginesConfig(default="main", engines={"main": engine})
+        engines = engines_at(site.url)
         settings: dict[str, Any] = {
             "database_url": url.render_as_string(hide_password=False),
             "grpc_address": "127.0.0.1:0",

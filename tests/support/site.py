@@ -1,13 +1,30 @@
-"""What a stand-in site is told to do wrong, and what it holds."""
+"""How a stand-in site is named as an engine, what it is told to do wrong, and what it holds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
+from server.model.identifiers import SiteKey
+from server.settings import EngineConfig, EnginesConfig
 from tools.plain_http import plain_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def engines_at(url: str) -> EnginesConfig:
+    """Name a site as the one engine, "main"; a stand-in takes any key."""
+    engine = EngineConfig(
+        id="main",
+        blueprint="erpnext",
+        site=SiteKey(url),
+        url=url,
+        api_key=SecretStr("key"),
+        api_secret=SecretStr("secret"),
+    )
+    return EnginesConfig(default="main", engines={"main": engine})
 
 
 async def set_faults(url: str, *faults: Mapping[str, object], **more: object) -> None:

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
 from sqlalchemy import text
 
 from reconciler.sweep import Sweeper
@@ -18,12 +17,11 @@ from server.diagnosis.surveyed import SurveyedTenant
 from server.executor.executor import Executor, ExecutorOptions
 from server.model.actor import LOCAL
 from server.model.budget import Pacing
-from server.model.identifiers import SiteKey
 from server.model.states import TenantState
-from server.settings import EngineConfig, EnginesConfig, load_settings
+from server.settings import load_settings
 from server.standin.app import StandIn
 from server.validation import RawSpec
-from tests.support.site import look, set_faults
+from tests.support.site import engines_at, look, set_faults
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -193,15 +191,7 @@ async def town(url: URL) -> AsyncIterator[Town]:
             },
             environ={},
         )
-        engine = EngineConfig(
-            id="main",
-            blueprint="erpnext",
-            site=SiteKey(site.url),
-            url=site.url,
-            api_key=SecretStr("key"),
-            api_secret=SecretStr("secret"),
-        )
-        config = EnginesConfig(default="main", engines={"main": engine})
+        config = engines_at(site.url)
         opened = Town(site, await open_core(settings, config, stack))
         await opened.open_worker()
         stack.push_async_callback(opened.close_worker)

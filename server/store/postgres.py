@@ -16,13 +16,13 @@ import asyncio
 import uuid
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from queue import Empty
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import AsyncAdaptedQueuePool, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.util.queue import Empty
 
 from server.errors import StoreUnavailable
 from server.store import schema

@@ -179,6 +179,21 @@ async def test_a_role_that_gets_no_connection_at_all_is_refused_with_its_limit(
         await Database.open(role_url)
 
 
+async def test_who_waits_in_vain_for_the_one_connection_is_told_of_the_limit(
+    role_url: URL, postgres_cluster: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await postgres.administer(
+        postgres_cluster, f"ALTER ROLE {role_url.username} CONNECTION LIMIT 1"
+    )
+    engine = store_postgres.engine(role_url, connections=2)
+    monkeypatch.setattr(engine.pool, "_timeout", 0.05)
+    async with snapshot(engine):
+        with pytest.raises(StoreUnavailable, match="Raise its limit"):
+            async with snapshot(engine):
+                pass
+    await engine.dispose()
+
+
 async def test_who_reads_a_locked_table_is_told_of_the_lock(
     postgres_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

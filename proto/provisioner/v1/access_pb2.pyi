@@ -29,37 +29,37 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     """Never sent."""
     ROLE_VIEWER: _Role.ValueType  # 1
-    """See."""
+    """May read."""
     ROLE_OPERATOR: _Role.ValueType  # 2
-    """Give orders."""
+    """May also give orders."""
     ROLE_ADMIN: _Role.ValueType  # 3
-    """Manage users and keys too."""
+    """May also manage users and keys."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """What a caller may do, each all that the one before may."""
+    """What a caller may do. Each role includes the one before it."""
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """Never sent."""
 ROLE_VIEWER: Role.ValueType  # 1
-"""See."""
+"""May read."""
 ROLE_OPERATOR: Role.ValueType  # 2
-"""Give orders."""
+"""May also give orders."""
 ROLE_ADMIN: Role.ValueType  # 3
-"""Manage users and keys too."""
+"""May also manage users and keys."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class SignInRequest(_message.Message):
-    """Asks for a token."""
+    """Asks for an access token."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     email: _builtins.str
-    """Address of the user; case does not matter."""
+    """The user's e-mail address; case does not matter."""
     password: _builtins.str
-    """His password."""
+    """The user's password."""
     def __init__(
         self,
         *,
@@ -76,7 +76,7 @@ Global___SignInRequest: _TypeAlias = SignInRequest  # noqa: Y015
 
 @_typing.final
 class SignInResponse(_message.Message):
-    """A token."""
+    """An access token."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -84,14 +84,14 @@ class SignInResponse(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
-    """To be sent as `authorization: Bearer <token>`. A secret."""
+    """Send it as `authorization: Bearer <token>`. It is a secret."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """When it ends. It may count no more before: a new password, another role, a disabled user."""
+        """When it expires. A new password, a changed role or disabling the user ends it earlier."""
 
     @_builtins.property
     def caller(self) -> Global___Caller:
-        """Whom it stands for."""
+        """Who it identifies."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ Global___SignInResponse: _TypeAlias = SignInResponse  # noqa: Y015
 
 @_typing.final
 class GetCallerRequest(_message.Message):
-    """Asks who one is."""
+    """Asks who the caller is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -127,7 +127,7 @@ Global___GetCallerRequest: _TypeAlias = GetCallerRequest  # noqa: Y015
 
 @_typing.final
 class GetCallerResponse(_message.Message):
-    """Who one is."""
+    """Says who the caller is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -151,7 +151,7 @@ Global___GetCallerResponse: _TypeAlias = GetCallerResponse  # noqa: Y015
 
 @_typing.final
 class Caller(_message.Message):
-    """Who calls, as this server sees him."""
+    """The caller, as this server sees them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -160,14 +160,16 @@ class Caller(_message.Message):
     ALL_TENANTS_FIELD_NUMBER: _builtins.int
     TENANT_IDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """His address, `key:NAME` of a machine, `local` where authentication is off."""
+    """A user's e-mail address, `key:NAME` for a machine's key, or `local` where authentication is
+    off.
+    """
     role: Global___Role.ValueType
-    """What he may do: with all tenants, or at most with those below."""
+    """What the caller may do, for the tenants they may see."""
     all_tenants: _builtins.bool
-    """Whether he sees all tenants."""
+    """Whether the caller may see every tenant."""
     @_builtins.property
     def tenant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Otherwise ids of those he sees."""
+        """Where `all_tenants` is false, the ids of the tenants the caller may see."""
 
     def __init__(
         self,

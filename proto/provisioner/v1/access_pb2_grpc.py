@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AccessServiceStub:
-    """Lets callers in. All calls but SignIn carry a token in the metadata:
-    `authorization: Bearer <token>`, a person's token or a machine's key.
+    """Authentication. Every call except SignIn carries a credential in its metadata: `authorization:
+    Bearer <token>`, where the token is a person's access token or a machine's key.
     """
 
     def __init__(self, channel):
@@ -49,21 +49,22 @@ class AccessServiceStub:
 
 
 class AccessServiceServicer:
-    """Lets callers in. All calls but SignIn carry a token in the metadata:
-    `authorization: Bearer <token>`, a person's token or a machine's key.
+    """Authentication. Every call except SignIn carries a credential in its metadata: `authorization:
+    Bearer <token>`, where the token is a person's access token or a machine's key.
     """
 
     def SignIn(self, request, context):
-        """Gives a token for an address and a password. Changes nothing. Unknown address and wrong
-        password get the same answer: UNAUTHENTICATED `BAD_CREDENTIALS`. Too many tries of one
-        account or address: RESOURCE_EXHAUSTED `TOO_MANY_TRIES` with RetryInfo.
+        """Exchanges an e-mail address and a password for an access token. Changes nothing. An unknown
+        address and a wrong password get the same answer: UNAUTHENTICATED with reason BAD_CREDENTIALS.
+        Too many tries for one account or from one network address: RESOURCE_EXHAUSTED with reason
+        TOO_MANY_TRIES and a RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCaller(self, request, context):
-        """Tells who the caller is to this server, and what he may see.
+        """Returns who the caller is to this server, and which tenants they may see.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,8 +92,8 @@ def add_AccessServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AccessService:
-    """Lets callers in. All calls but SignIn carry a token in the metadata:
-    `authorization: Bearer <token>`, a person's token or a machine's key.
+    """Authentication. Every call except SignIn carries a credential in its metadata: `authorization:
+    Bearer <token>`, where the token is a person's access token or a machine's key.
     """
 
     @staticmethod

@@ -13,22 +13,23 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccessServiceStub:
-    """Lets callers in. All calls but SignIn carry a token in the metadata:
-    `authorization: Bearer <token>`, a person's token or a machine's key.
+    """Authentication. Every call except SignIn carries a credential in its metadata: `authorization:
+    Bearer <token>`, where the token is a person's access token or a machine's key.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignIn: _aio.UnaryUnaryMultiCallable[_access_pb2.SignInRequest, _access_pb2.SignInResponse]
-    """Gives a token for an address and a password. Changes nothing. Unknown address and wrong
-    password get the same answer: UNAUTHENTICATED `BAD_CREDENTIALS`. Too many tries of one
-    account or address: RESOURCE_EXHAUSTED `TOO_MANY_TRIES` with RetryInfo.
+    """Exchanges an e-mail address and a password for an access token. Changes nothing. An unknown
+    address and a wrong password get the same answer: UNAUTHENTICATED with reason BAD_CREDENTIALS.
+    Too many tries for one account or from one network address: RESOURCE_EXHAUSTED with reason
+    TOO_MANY_TRIES and a RetryInfo.
     """
     GetCaller: _aio.UnaryUnaryMultiCallable[_access_pb2.GetCallerRequest, _access_pb2.GetCallerResponse]
-    """Tells who the caller is to this server, and what he may see."""
+    """Returns who the caller is to this server, and which tenants they may see."""
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Lets callers in. All calls but SignIn carry a token in the metadata:
-    `authorization: Bearer <token>`, a person's token or a machine's key.
+    """Authentication. Every call except SignIn carries a credential in its metadata: `authorization:
+    Bearer <token>`, where the token is a person's access token or a machine's key.
     """
 
     @_abc_1.abstractmethod
@@ -37,9 +38,10 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.SignInRequest,
         context: _aio.ServicerContext[_access_pb2.SignInRequest, _abc.Awaitable[_access_pb2.SignInResponse]],
     ) -> _abc.Awaitable[_access_pb2.SignInResponse]:
-        """Gives a token for an address and a password. Changes nothing. Unknown address and wrong
-        password get the same answer: UNAUTHENTICATED `BAD_CREDENTIALS`. Too many tries of one
-        account or address: RESOURCE_EXHAUSTED `TOO_MANY_TRIES` with RetryInfo.
+        """Exchanges an e-mail address and a password for an access token. Changes nothing. An unknown
+        address and a wrong password get the same answer: UNAUTHENTICATED with reason BAD_CREDENTIALS.
+        Too many tries for one account or from one network address: RESOURCE_EXHAUSTED with reason
+        TOO_MANY_TRIES and a RetryInfo.
         """
 
     @_abc_1.abstractmethod
@@ -48,6 +50,6 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.GetCallerRequest,
         context: _aio.ServicerContext[_access_pb2.GetCallerRequest, _abc.Awaitable[_access_pb2.GetCallerResponse]],
     ) -> _abc.Awaitable[_access_pb2.GetCallerResponse]:
-        """Tells who the caller is to this server, and what he may see."""
+        """Returns who the caller is to this server, and which tenants they may see."""
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _aio.Server) -> None: ...

@@ -29,28 +29,28 @@ class _SeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Severity.Val
     SEVERITY_UNSPECIFIED: _Severity.ValueType  # 0
     """Never sent."""
     SEVERITY_MOVING: _Severity.ValueType  # 1
-    """It moves on by itself."""
+    """Work is going on; nothing to do."""
     SEVERITY_MAY_CLEAR: _Severity.ValueType  # 2
-    """It may clear by itself."""
+    """It may clear without anybody's help."""
     SEVERITY_PERSON: _Severity.ValueType  # 3
-    """A person must act."""
+    """A person has to act."""
 
 class Severity(_Severity, metaclass=_SeverityEnumTypeWrapper):
-    """Whether somebody must act."""
+    """Whether somebody has to act."""
 
 SEVERITY_UNSPECIFIED: Severity.ValueType  # 0
 """Never sent."""
 SEVERITY_MOVING: Severity.ValueType  # 1
-"""It moves on by itself."""
+"""Work is going on; nothing to do."""
 SEVERITY_MAY_CLEAR: Severity.ValueType  # 2
-"""It may clear by itself."""
+"""It may clear without anybody's help."""
 SEVERITY_PERSON: Severity.ValueType  # 3
-"""A person must act."""
+"""A person has to act."""
 Global___Severity: _TypeAlias = Severity  # noqa: Y015
 
 @_typing.final
 class Evidence(_message.Message):
-    """One fact a cause was concluded from."""
+    """One fact that a cause was inferred from."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -58,12 +58,12 @@ class Evidence(_message.Message):
     FACT_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """Where it stands: a table ("steps", "attempts", "runs", ...) or "engine"."""
+    """Where it was found: a table ("steps", "attempts", "runs", ...) or "engine"."""
     fact: _builtins.str
-    """In plain words."""
+    """What was found, in plain words."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
-        """When it happened or was written; unset where that is not known."""
+        """When it happened or was written; unset if not known."""
 
     def __init__(
         self,
@@ -92,19 +92,17 @@ class Remedy(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     ALONE_FIELD_NUMBER: _builtins.int
     says: _builtins.str
-    """In plain words. What a person must mend first stands here."""
+    """What to do, in plain words, including anything a person has to fix first."""
     call: _builtins.str
-    """The rpc that carries it out, such as
-    "provisioner.v1.ProvisioningService/Continue"; empty where no order helps.
+    """The rpc that carries it out, such as "provisioner.v1.ProvisioningService/Continue"; empty if no
+    order helps.
     """
     request: _builtins.str
-    """The request of that rpc as JSON; empty without a call."""
+    """The request for that rpc, as JSON; empty if `call` is."""
     command: _builtins.str
-    """The same as a command line; empty where nothing is to be given."""
+    """The same as a command line; empty if there is no command to give."""
     alone: _builtins.bool
-    """Whether the order mends it by itself; where false, something must be mended
-    by hand before.
-    """
+    """Whether the order alone is enough. If false, something has to be fixed by hand first."""
     def __init__(
         self,
         *,
@@ -124,7 +122,7 @@ Global___Remedy: _TypeAlias = Remedy  # noqa: Y015
 
 @_typing.final
 class Cause(_message.Message):
-    """One reason why a tenant stands where it stands."""
+    """One reason why a tenant is where it is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -135,16 +133,16 @@ class Cause(_message.Message):
     REMEDY_FIELD_NUMBER: _builtins.int
     STEP_KEY_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """Stable; every code is documented."""
+    """Stable code; docs/errors.md lists them all."""
     severity: Global___Severity.ValueType
-    """Whether somebody must act."""
+    """Whether somebody has to act."""
     message: _builtins.str
-    """In plain words."""
+    """What was found, in plain words."""
     step_key: _builtins.str
-    """The step it is about; may be empty."""
+    """The step it is about; empty if it is about the tenant as a whole."""
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
-        """What it was concluded from."""
+        """What it was inferred from."""
 
     @_builtins.property
     def remedy(self) -> Global___Remedy:
@@ -170,7 +168,7 @@ Global___Cause: _TypeAlias = Cause  # noqa: Y015
 
 @_typing.final
 class Diagnosis(_message.Message):
-    """Why a tenant stands where it stands, at one moment."""
+    """Why a tenant is where it is, at one moment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -185,22 +183,22 @@ class Diagnosis(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     company_name: _builtins.str
-    """Its company."""
+    """Its company's name."""
     revision: _builtins.int
-    """The tenant's revision that was looked at."""
+    """The revision of the tenant that was examined."""
     state: _builtins.str
     """Its derived state, as a word."""
     progress: _builtins.str
-    """Such as "7 of 10 steps"."""
+    """For people, such as "7 of 10 steps"."""
     engine: _builtins.str
-    """What came of asking the engine, in plain words."""
+    """What the engine answered when it was asked, in plain words."""
     @_builtins.property
     def causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cause]:
-        """The likeliest first; empty where nothing is wrong."""
+        """Most likely first; empty if nothing is wrong."""
 
     @_builtins.property
     def diagnosed_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was looked at."""
+        """When it was examined."""
 
     def __init__(
         self,

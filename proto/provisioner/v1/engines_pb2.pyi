@@ -29,28 +29,28 @@ class _EngineGateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EngineGate
     ENGINE_GATE_UNSPECIFIED: _EngineGate.ValueType  # 0
     """Never sent."""
     ENGINE_GATE_UP: _EngineGate.ValueType  # 1
-    """It takes work."""
+    """The site accepts work."""
     ENGINE_GATE_DOWN: _EngineGate.ValueType  # 2
-    """It does not answer, or is in maintenance; it is asked again by itself."""
+    """The site does not answer or is in maintenance; it is probed again automatically."""
     ENGINE_GATE_MISCONFIGURED: _EngineGate.ValueType  # 3
-    """It answers and can't be used: credentials, host, version or roles."""
+    """The site answers but can't be used: credentials, host, version or roles."""
 
 class EngineGate(_EngineGate, metaclass=_EngineGateEnumTypeWrapper):
-    """Whether a site takes work."""
+    """Whether a site accepts work."""
 
 ENGINE_GATE_UNSPECIFIED: EngineGate.ValueType  # 0
 """Never sent."""
 ENGINE_GATE_UP: EngineGate.ValueType  # 1
-"""It takes work."""
+"""The site accepts work."""
 ENGINE_GATE_DOWN: EngineGate.ValueType  # 2
-"""It does not answer, or is in maintenance; it is asked again by itself."""
+"""The site does not answer or is in maintenance; it is probed again automatically."""
 ENGINE_GATE_MISCONFIGURED: EngineGate.ValueType  # 3
-"""It answers and can't be used: credentials, host, version or roles."""
+"""The site answers but can't be used: credentials, host, version or roles."""
 Global___EngineGate: _TypeAlias = EngineGate  # noqa: Y015
 
 @_typing.final
 class EngineSlot(_message.Message):
-    """The request that is out and holds a site's one slot for tree documents."""
+    """The request in flight that holds a site's only slot for tree documents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -60,18 +60,18 @@ class EngineSlot(_message.Message):
     SENT_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant it is made for."""
+    """The tenant it was sent for."""
     doctype: _builtins.str
-    """What is asked for, such as "Company"."""
+    """The doctype it creates or changes, such as "Company"."""
     name: _builtins.str
-    """Its name."""
+    """The document's name."""
     @_builtins.property
     def sent_at(self) -> _timestamp_pb2.Timestamp:
         """When it was sent."""
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """When the slot is free by itself."""
+        """When the slot becomes free even if no answer comes."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ Global___EngineSlot: _TypeAlias = EngineSlot  # noqa: Y015
 
 @_typing.final
 class StepTime(_message.Message):
-    """How long one step took on an engine of late."""
+    """How long a step recently took on an engine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -103,11 +103,11 @@ class StepTime(_message.Message):
     step_key: _builtins.str
     """Key of the step."""
     attempts: _builtins.int
-    """Attempts it was measured in."""
+    """How many attempts were measured."""
     median_seconds: _builtins.float
-    """Half of them took no longer, in seconds."""
+    """The median, in seconds."""
     longest_seconds: _builtins.float
-    """The longest of them, in seconds."""
+    """The longest, in seconds."""
     def __init__(
         self,
         *,
@@ -148,40 +148,42 @@ class EngineStatus(_message.Message):
     engine_id: _builtins.str
     """Its id in the engines file."""
     site: _builtins.str
-    """Url and host."""
+    """Its URL and host header."""
     blueprint: _builtins.str
-    """Name of the blueprint its tenants are built by."""
+    """The name of the blueprint its tenants are built from."""
     is_default: _builtins.bool
-    """Whether tenants that name no engine go there."""
+    """Whether tenants that name no engine are placed here."""
     gate: Global___EngineGate.ValueType
-    """Whether it takes work."""
+    """Whether the site accepts work."""
     gate_code: _builtins.str
-    """Why not: a stable code; empty while UP."""
+    """Why it does not, as a stable code; empty while UP."""
     gate_message: _builtins.str
-    """Why not, in plain words, with what to do."""
+    """Why it does not and what to do, in plain words."""
     queued_runs: _builtins.int
-    """Runs that wait for a worker."""
+    """Runs waiting for a worker."""
     running_runs: _builtins.int
-    """Runs that a worker drives now."""
+    """Runs a worker is driving now."""
     waiting_runs: _builtins.int
-    """Runs that wait for a time, the gate or the slot."""
+    """Runs waiting for a retry time, the gate or the slot."""
     max_runs: _builtins.int
-    """Most runs at once in one process; 0: as many as the process drives."""
+    """The most runs that one process drives at once on this engine; 0 means no limit but the
+    process's own.
+    """
     @_builtins.property
     def gate_since(self) -> _timestamp_pb2.Timestamp:
-        """Since when the gate is as it is."""
+        """When the gate last changed."""
 
     @_builtins.property
     def next_probe_at(self) -> _timestamp_pb2.Timestamp:
-        """When it is asked again; unset while UP."""
+        """When the site is probed next; unset while UP."""
 
     @_builtins.property
     def slot(self) -> Global___EngineSlot:
-        """The request that holds the slot; unset while it is free."""
+        """The request that holds the slot; unset while the slot is free."""
 
     @_builtins.property
     def step_times(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepTime]:
-        """Steps measured of late, in the blueprint's order."""
+        """Recently measured steps, in the blueprint's order."""
 
     def __init__(
         self,
@@ -212,7 +214,7 @@ Global___EngineStatus: _TypeAlias = EngineStatus  # noqa: Y015
 
 @_typing.final
 class SiteInQuestion(_message.Message):
-    """A site that a person accepts as it is, as it stood before."""
+    """A site whose identity is in question, as it was before a person accepted it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -223,18 +225,18 @@ class SiteInQuestion(_message.Message):
     GATE_MESSAGE_FIELD_NUMBER: _builtins.int
     HELD_TENANTS_FIELD_NUMBER: _builtins.int
     engine_id: _builtins.str
-    """Its engine's id in the engines file."""
+    """The engine's id in the engines file."""
     site: _builtins.str
-    """Url and host."""
+    """Its URL and host header."""
     gate: Global___EngineGate.ValueType
-    """Whether it takes work; UP where nothing is in question."""
+    """Whether the site accepts work; UP if nothing is in question."""
     gate_code: _builtins.str
-    """Why not: SITE_CHANGED, COMPANIES_VANISHED or another code; empty while UP."""
+    """Why it does not: SITE_CHANGED, COMPANIES_VANISHED or another code; empty while UP."""
     gate_message: _builtins.str
-    """Why not, in plain words."""
+    """Why it does not, in plain words."""
     held_tenants: _builtins.int
-    """Tenants of the site that are held. Accepting leaves them held: each is
-    continued by itself.
+    """How many of the site's tenants are held. Accepting the site leaves them held; each has to be
+    continued on its own.
     """
     def __init__(
         self,

@@ -23,13 +23,13 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SweepRequest(_message.Message):
-    """Asks for one sweep."""
+    """Asks for a sweep."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DRY_RUN_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
-    """Say what would be done, and change nothing."""
+    """Report what would be done, and change nothing."""
     def __init__(
         self,
         *,
@@ -55,20 +55,20 @@ class SweepResponse(_message.Message):
     HEALED_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     healed: _builtins.int
-    """Tenants whose healing was noticed to be complete."""
+    """How many tenants this sweep found to be healed."""
     dry_run: _builtins.bool
-    """Whether nothing was changed."""
+    """Whether this was a dry run, which changes nothing."""
     @_builtins.property
     def sweep(self) -> _healing_pb2.SweepRecord:
         """The sweep."""
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_healing_pb2.Finding]:
-        """What it found, also what was known before; at most 1000."""
+        """What it found, including what was already known; at most 1000."""
 
     @_builtins.property
     def handed_over(self) -> _containers.RepeatedCompositeFieldContainer[_healing_pb2.HandedOver]:
-        """Who waits for a person since before; a dry run lists them, at most 1000."""
+        """Tenants that were already waiting for a person; listed by a dry run only, at most 1000."""
 
     def __init__(
         self,
@@ -96,9 +96,9 @@ class ListSweepsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most sweeps of the answer; 0: 50; at most 1000."""
+    """The most sweeps to return, up to 1000; 0 means 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first."""
+    """The `next_page_token` of the page before; empty for the first page."""
     def __init__(
         self,
         *,
@@ -123,14 +123,14 @@ class ListSweepsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WATCH_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Where the next page begins; empty where there is none."""
+    """Where the next page begins; empty on the last page."""
     @_builtins.property
     def sweeps(self) -> _containers.RepeatedCompositeFieldContainer[_healing_pb2.SweepRecord]:
-        """The latest first."""
+        """Newest first."""
 
     @_builtins.property
     def watch(self) -> _healing_pb2.SweepWatch:
-        """How the reconciler of the answering process is; unset where it has none."""
+        """The health of the answering process's reconciler; unset if it runs none."""
 
     def __init__(
         self,
@@ -160,19 +160,19 @@ class ListFindingsRequest(_message.Message):
     PERSON_ONLY_FIELD_NUMBER: _builtins.int
     INCLUDE_MEMBERS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most findings of the answer; 0: 50; at most 1000."""
+    """The most findings to return, up to 1000; 0 means 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first."""
+    """The `next_page_token` of the page before; empty for the first page."""
     tenant_id: _builtins.str
-    """Only this tenant's; empty for all."""
+    """Only this tenant's findings; empty means every tenant's."""
     open_only: _builtins.bool
-    """Only those that are not over; of a tenant that stands still only those of the
-    latest revision that was judged: earlier ones say how it stood before.
+    """Only findings that are not over. Of a stuck tenant, only those about the latest revision that
+    was judged; earlier ones describe how it was before.
     """
     person_only: _builtins.bool
-    """Only those for which a person must act."""
+    """Only findings that a person has to act on."""
     include_members: _builtins.bool
-    """Also those that another finding stands for."""
+    """Include the findings that another finding (their herd's) stands for."""
     def __init__(
         self,
         *,
@@ -200,10 +200,10 @@ class ListFindingsResponse(_message.Message):
     FINDINGS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Where the next page begins; empty where there is none."""
+    """Where the next page begins; empty on the last page."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_healing_pb2.Finding]:
-        """The latest first."""
+        """Newest first."""
 
     def __init__(
         self,
@@ -229,11 +229,11 @@ class GetHealingReportRequest(_message.Message):
     ENDS_AT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def begins_at(self) -> _timestamp_pb2.Timestamp:
-        """The period's begin; unset: 24 hours before its end."""
+        """The start of the period; unset means 24 hours before its end."""
 
     @_builtins.property
     def ends_at(self) -> _timestamp_pb2.Timestamp:
-        """The period's end; unset: now."""
+        """The end of the period; unset means now."""
 
     def __init__(
         self,
@@ -275,7 +275,7 @@ Global___GetHealingReportResponse: _TypeAlias = GetHealingReportResponse  # noqa
 
 @_typing.final
 class ListEnginesRequest(_message.Message):
-    """Asks for all configured engines."""
+    """Asks for every configured engine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -299,7 +299,7 @@ class ListEnginesResponse(_message.Message):
     ENGINES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def engines(self) -> _containers.RepeatedCompositeFieldContainer[_engines_pb2.EngineStatus]:
-        """Every configured engine, by id."""
+        """Every configured engine, ordered by id."""
 
     def __init__(
         self,
@@ -316,7 +316,7 @@ Global___ListEnginesResponse: _TypeAlias = ListEnginesResponse  # noqa: Y015
 
 @_typing.final
 class AcceptSiteRequest(_message.Message):
-    """Says that a site is right as it is."""
+    """Confirms that a site is right as it is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -327,12 +327,12 @@ class AcceptSiteRequest(_message.Message):
     engine_id: _builtins.str
     """Id of the engine in the engines file."""
     reason: _builtins.str
-    """Why, for the audit; at most 500 characters."""
+    """Why, for the audit log; at most 500 characters."""
     validate_only: _builtins.bool
-    """Only say what it would be about; nothing is changed."""
+    """Only show what is in question; change nothing."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; empty: given again it is
-    a new word, about the site as it is then.
+    """1 to 128 printable characters that identify this order. If empty, a repeated call is a new
+    confirmation, of the site as it is then.
     """
     def __init__(
         self,
@@ -359,10 +359,10 @@ class AcceptSiteResponse(_message.Message):
     SITE_FIELD_NUMBER: _builtins.int
     ACCEPTED_FIELD_NUMBER: _builtins.int
     accepted: _builtins.bool
-    """Whether it is accepted now; false with `validate_only`."""
+    """Whether the site is accepted now; false with `validate_only`."""
     @_builtins.property
     def site(self) -> _engines_pb2.SiteInQuestion:
-        """The site as it stood before; of a repeated order as it stands now."""
+        """The site as it was before the order; for a repeated order, as it is now."""
 
     def __init__(
         self,

@@ -26,8 +26,7 @@ if _version_not_supported:
 
 
 class FleetServiceStub:
-    """What concerns the whole fleet rather than one tenant. Errors are as in
-    ProvisioningService.
+    """Calls about the whole fleet rather than one tenant. Errors are as in ProvisioningService.
     """
 
     def __init__(self, channel):
@@ -69,57 +68,55 @@ class FleetServiceStub:
 
 
 class FleetServiceServicer:
-    """What concerns the whole fleet rather than one tenant. Errors are as in
-    ProvisioningService.
+    """Calls about the whole fleet rather than one tenant. Errors are as in ProvisioningService.
     """
 
     def Sweep(self, request, context):
-        """Makes one sweep now: looks at every tenant that needs a look, judges it, and
-        gives the orders that help. With `dry_run` it says what would be done, and
-        changes nothing.
+        """Runs one sweep now: examines every tenant that is due for a look, judges it, and gives the
+        orders that help. With `dry_run` it reports what it would do and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSweeps(self, request, context):
-        """Lists sweeps that found something, the latest first, and says how the
-        reconciler of this process is.
+        """Lists the sweeps that found something, newest first, and reports the health of this process's
+        reconciler.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFindings(self, request, context):
-        """Lists what sweeps found, the latest first.
+        """Lists what sweeps found, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetHealingReport(self, request, context):
-        """Says what stood still in a period and what became of it: causes, remedies,
-        times to notice and to heal.
+        """Reports which tenants got stuck in a period and what became of them: causes, remedies, and how
+        long it took to notice and to heal them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEngines(self, request, context):
-        """Tells of each configured engine: its gate and since when, who holds its slot
-        and how long, how many runs wait, and how long its steps took. Reads the
-        database only; the engine is not asked.
+        """Describes every configured engine: its gate and when that last changed, who holds its slot and
+        for how long, how many runs are waiting, and how long its steps take. Reads the database only;
+        the engine is not asked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptSite(self, request, context):
-        """Says, as a person, that an engine's site is right as it is, though it was set
-        up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
-        gate opens within seconds if nothing else is wrong. For administrators; in
-        the audit. Repeated with its `request_id` it is the same word, about the site
-        as it was: what happened to the site since is not accepted.
+        """Confirms, as a person, that an engine's site is right as it is although it looks like a
+        different installation (SITE_CHANGED) or has lost Companies (COMPANIES_VANISHED). If nothing
+        else is wrong, its gate opens within seconds. For administrators only, and written to the audit
+        log. Repeated with the same `request_id` it confirms the site as it was at the first call:
+        whatever happened to the site since is not accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,8 +164,7 @@ def add_FleetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FleetService:
-    """What concerns the whole fleet rather than one tenant. Errors are as in
-    ProvisioningService.
+    """Calls about the whole fleet rather than one tenant. Errors are as in ProvisioningService.
     """
 
     @staticmethod

@@ -13,43 +13,38 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FleetServiceStub:
-    """What concerns the whole fleet rather than one tenant. Errors are as in
-    ProvisioningService.
-    """
+    """Calls about the whole fleet rather than one tenant. Errors are as in ProvisioningService."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Sweep: _aio.UnaryUnaryMultiCallable[_fleet_pb2.SweepRequest, _fleet_pb2.SweepResponse]
-    """Makes one sweep now: looks at every tenant that needs a look, judges it, and
-    gives the orders that help. With `dry_run` it says what would be done, and
-    changes nothing.
+    """Runs one sweep now: examines every tenant that is due for a look, judges it, and gives the
+    orders that help. With `dry_run` it reports what it would do and changes nothing.
     """
     ListSweeps: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListSweepsRequest, _fleet_pb2.ListSweepsResponse]
-    """Lists sweeps that found something, the latest first, and says how the
-    reconciler of this process is.
+    """Lists the sweeps that found something, newest first, and reports the health of this process's
+    reconciler.
     """
     ListFindings: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListFindingsRequest, _fleet_pb2.ListFindingsResponse]
-    """Lists what sweeps found, the latest first."""
+    """Lists what sweeps found, newest first."""
     GetHealingReport: _aio.UnaryUnaryMultiCallable[_fleet_pb2.GetHealingReportRequest, _fleet_pb2.GetHealingReportResponse]
-    """Says what stood still in a period and what became of it: causes, remedies,
-    times to notice and to heal.
+    """Reports which tenants got stuck in a period and what became of them: causes, remedies, and how
+    long it took to notice and to heal them.
     """
     ListEngines: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListEnginesRequest, _fleet_pb2.ListEnginesResponse]
-    """Tells of each configured engine: its gate and since when, who holds its slot
-    and how long, how many runs wait, and how long its steps took. Reads the
-    database only; the engine is not asked.
+    """Describes every configured engine: its gate and when that last changed, who holds its slot and
+    for how long, how many runs are waiting, and how long its steps take. Reads the database only;
+    the engine is not asked.
     """
     AcceptSite: _aio.UnaryUnaryMultiCallable[_fleet_pb2.AcceptSiteRequest, _fleet_pb2.AcceptSiteResponse]
-    """Says, as a person, that an engine's site is right as it is, though it was set
-    up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
-    gate opens within seconds if nothing else is wrong. For administrators; in
-    the audit. Repeated with its `request_id` it is the same word, about the site
-    as it was: what happened to the site since is not accepted.
+    """Confirms, as a person, that an engine's site is right as it is although it looks like a
+    different installation (SITE_CHANGED) or has lost Companies (COMPANIES_VANISHED). If nothing
+    else is wrong, its gate opens within seconds. For administrators only, and written to the audit
+    log. Repeated with the same `request_id` it confirms the site as it was at the first call:
+    whatever happened to the site since is not accepted.
     """
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What concerns the whole fleet rather than one tenant. Errors are as in
-    ProvisioningService.
-    """
+    """Calls about the whole fleet rather than one tenant. Errors are as in ProvisioningService."""
 
     @_abc_1.abstractmethod
     def Sweep(
@@ -57,9 +52,8 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.SweepRequest,
         context: _aio.ServicerContext[_fleet_pb2.SweepRequest, _abc.Awaitable[_fleet_pb2.SweepResponse]],
     ) -> _abc.Awaitable[_fleet_pb2.SweepResponse]:
-        """Makes one sweep now: looks at every tenant that needs a look, judges it, and
-        gives the orders that help. With `dry_run` it says what would be done, and
-        changes nothing.
+        """Runs one sweep now: examines every tenant that is due for a look, judges it, and gives the
+        orders that help. With `dry_run` it reports what it would do and changes nothing.
         """
 
     @_abc_1.abstractmethod
@@ -68,8 +62,8 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.ListSweepsRequest,
         context: _aio.ServicerContext[_fleet_pb2.ListSweepsRequest, _abc.Awaitable[_fleet_pb2.ListSweepsResponse]],
     ) -> _abc.Awaitable[_fleet_pb2.ListSweepsResponse]:
-        """Lists sweeps that found something, the latest first, and says how the
-        reconciler of this process is.
+        """Lists the sweeps that found something, newest first, and reports the health of this process's
+        reconciler.
         """
 
     @_abc_1.abstractmethod
@@ -78,7 +72,7 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.ListFindingsRequest,
         context: _aio.ServicerContext[_fleet_pb2.ListFindingsRequest, _abc.Awaitable[_fleet_pb2.ListFindingsResponse]],
     ) -> _abc.Awaitable[_fleet_pb2.ListFindingsResponse]:
-        """Lists what sweeps found, the latest first."""
+        """Lists what sweeps found, newest first."""
 
     @_abc_1.abstractmethod
     def GetHealingReport(
@@ -86,8 +80,8 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.GetHealingReportRequest,
         context: _aio.ServicerContext[_fleet_pb2.GetHealingReportRequest, _abc.Awaitable[_fleet_pb2.GetHealingReportResponse]],
     ) -> _abc.Awaitable[_fleet_pb2.GetHealingReportResponse]:
-        """Says what stood still in a period and what became of it: causes, remedies,
-        times to notice and to heal.
+        """Reports which tenants got stuck in a period and what became of them: causes, remedies, and how
+        long it took to notice and to heal them.
         """
 
     @_abc_1.abstractmethod
@@ -96,9 +90,9 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.ListEnginesRequest,
         context: _aio.ServicerContext[_fleet_pb2.ListEnginesRequest, _abc.Awaitable[_fleet_pb2.ListEnginesResponse]],
     ) -> _abc.Awaitable[_fleet_pb2.ListEnginesResponse]:
-        """Tells of each configured engine: its gate and since when, who holds its slot
-        and how long, how many runs wait, and how long its steps took. Reads the
-        database only; the engine is not asked.
+        """Describes every configured engine: its gate and when that last changed, who holds its slot and
+        for how long, how many runs are waiting, and how long its steps take. Reads the database only;
+        the engine is not asked.
         """
 
     @_abc_1.abstractmethod
@@ -107,11 +101,11 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.AcceptSiteRequest,
         context: _aio.ServicerContext[_fleet_pb2.AcceptSiteRequest, _abc.Awaitable[_fleet_pb2.AcceptSiteResponse]],
     ) -> _abc.Awaitable[_fleet_pb2.AcceptSiteResponse]:
-        """Says, as a person, that an engine's site is right as it is, though it was set
-        up at another time (SITE_CHANGED) or lost Companies (COMPANIES_VANISHED): its
-        gate opens within seconds if nothing else is wrong. For administrators; in
-        the audit. Repeated with its `request_id` it is the same word, about the site
-        as it was: what happened to the site since is not accepted.
+        """Confirms, as a person, that an engine's site is right as it is although it looks like a
+        different installation (SITE_CHANGED) or has lost Companies (COMPANIES_VANISHED). If nothing
+        else is wrong, its gate opens within seconds. For administrators only, and written to the audit
+        log. Repeated with the same `request_id` it confirms the site as it was at the first call:
+        whatever happened to the site since is not accepted.
         """
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _aio.Server) -> None: ...

@@ -22,9 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Finding(_message.Message):
-    """What a sweep found about a tenant, or about many with one cause, and what came
-    of it.
-    """
+    """What a sweep found about a tenant, or about many tenants with one cause, and what came of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -70,43 +68,42 @@ class Finding(_message.Message):
     finding_id: _builtins.str
     """Its id."""
     tenant_id: _builtins.str
-    """UUID of the tenant; of many, the one that goes first. `engine:ID` where it
-    is about a whole engine.
+    """UUID of the tenant; if there are many, of the one that is tried first. `engine:ID` if it is
+    about a whole engine.
     """
     company_name: _builtins.str
-    """Its company; empty where it is not known."""
+    """Its company's name; empty if not known."""
     revision: _builtins.int
-    """The tenant's revision that was judged."""
+    """The revision of the tenant that was judged."""
     cause: _builtins.str
     """Stable code."""
     severity: _diagnosis_pb2.Severity.ValueType
-    """Whether somebody must act."""
+    """Whether somebody has to act."""
     message: _builtins.str
-    """In plain words."""
+    """What is wrong, in plain words."""
     verdict: _builtins.str
-    """What was decided, as a word."""
+    """What was decided, as one word."""
     outcome: _builtins.str
-    """What came of that, as a word."""
+    """What came of the decision, as one word."""
     fingerprint: _builtins.str
-    """What the failure has in common with other tenants' failures; may be empty."""
+    """Identifies failures of the same kind across tenants; may be empty."""
     tenants: _builtins.int
     """How many tenants it is about."""
     herd_id: _builtins.str
-    """The finding that stands for the herd it belongs to; empty for none."""
+    """The finding that stands for the whole herd this one belongs to; empty if it belongs to none."""
     ended_as: _builtins.str
-    """How it ended: HEALED (by the reconciler), MENDED (by a person who was
-    called), CLEARED (by itself), ENDED (the tenant was cancelled or removed);
-    empty while it has not.
+    """How it ended: HEALED (by the reconciler), MENDED (by a person who was called), CLEARED (by
+    itself), ENDED (the tenant was cancelled or removed); empty until then.
     """
     detail: _builtins.str
-    """Why it waits or was refused, where it does or was."""
+    """Why it is waiting, or why the order was refused; empty otherwise."""
     @_builtins.property
     def evidence(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What it was concluded from."""
+        """What it was inferred from."""
 
     @_builtins.property
     def stuck_since(self) -> _timestamp_pb2.Timestamp:
-        """Since when the tenant stands still; unset where that is not known."""
+        """Since when the tenant has been stuck; unset if not known."""
 
     @_builtins.property
     def found_at(self) -> _timestamp_pb2.Timestamp:
@@ -114,11 +111,11 @@ class Finding(_message.Message):
 
     @_builtins.property
     def not_before(self) -> _timestamp_pb2.Timestamp:
-        """When the tenant will be moved, where it is not yet time."""
+        """When the tenant will be re-driven, if it is too early now."""
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was over; unset while it is not."""
+        """When it was over; unset until then."""
 
     def __init__(
         self,
@@ -153,7 +150,7 @@ Global___Finding: _TypeAlias = Finding  # noqa: Y015
 
 @_typing.final
 class HandedOver(_message.Message):
-    """A tenant that waits for a person since before."""
+    """A tenant that was already waiting for a person."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -168,20 +165,20 @@ class HandedOver(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     company_name: _builtins.str
-    """Its company."""
+    """Its company's name."""
     state: _builtins.str
-    """Its stored state, as a word."""
+    """Its stored state, as one word."""
     error_code: _builtins.str
     """Code of its first error; may be empty."""
     held: _builtins.bool
-    """Whether it is held; otherwise a person was called."""
+    """Whether it is held; if not, a person was called."""
     reason: _builtins.str
-    """Why it is held."""
+    """Why it is held; empty if it is not."""
     command: _builtins.str
-    """What to do next."""
+    """The command to give next."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Since when it waits."""
+        """Since when it has been waiting."""
 
     def __init__(
         self,
@@ -205,7 +202,7 @@ Global___HandedOver: _TypeAlias = HandedOver  # noqa: Y015
 
 @_typing.final
 class SweepRecord(_message.Message):
-    """One sweep that found something, or the one that was just ordered."""
+    """A sweep that found something, or the one just ordered."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -219,13 +216,13 @@ class SweepRecord(_message.Message):
     sweep_id: _builtins.str
     """Its id."""
     observed: _builtins.int
-    """Tenants looked at."""
+    """How many tenants were examined."""
     acted: _builtins.int
-    """Tenants changed: orders given, persons called, words corrected."""
+    """How many tenants were acted on: an order given, a person called, or a stored state corrected."""
     findings: _builtins.int
-    """Findings that were new."""
+    """How many findings were new."""
     skipped_passes: _builtins.int
-    """Passes that were skipped before it because one was still running."""
+    """How many sweeps were skipped before it because one was still running."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -255,7 +252,7 @@ Global___SweepRecord: _TypeAlias = SweepRecord  # noqa: Y015
 
 @_typing.final
 class SweepWatch(_message.Message):
-    """How the reconciler of the answering process is; unset where it has none."""
+    """The health of the answering process's reconciler."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -269,24 +266,24 @@ class SweepWatch(_message.Message):
     SKIPPED_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     age_seconds: _builtins.float
-    """How long ago that is, in seconds; counted from its start before the first."""
+    """How long ago that was, in seconds; before the first, how long ago the reconciler started."""
     interval_seconds: _builtins.float
-    """From the beginning of one sweep to the beginning of the next, in seconds."""
+    """The configured time from the start of one sweep to the start of the next, in seconds."""
     healthy: _builtins.bool
-    """Whether sweeps come as they should."""
+    """Whether sweeps complete on schedule."""
     full: _builtins.int
-    """Sweeps that ended by themselves."""
+    """How many sweeps completed."""
     failed: _builtins.int
-    """Sweeps that failed."""
+    """How many sweeps failed."""
     cut: _builtins.int
-    """Sweeps that hung and were cut."""
+    """How many sweeps hung and were cut off."""
     skipped: _builtins.int
-    """Sweeps that did not begin because one was running."""
+    """How many sweeps were skipped because one was still running."""
     last_error: _builtins.str
-    """What the last failed or cut sweep said; empty after a full one."""
+    """The error of the last sweep that failed or was cut off; empty once one has completed."""
     @_builtins.property
     def last_full_sweep_at(self) -> _timestamp_pb2.Timestamp:
-        """When the last full sweep ended; unset before the first."""
+        """When the last complete sweep ended; unset before the first."""
 
     def __init__(
         self,
@@ -311,7 +308,7 @@ Global___SweepWatch: _TypeAlias = SweepWatch  # noqa: Y015
 
 @_typing.final
 class HealingCase(_message.Message):
-    """One time a tenant stood still, from when it was noticed to its end."""
+    """One time a tenant got stuck, from when that was noticed to its end."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -330,26 +327,26 @@ class HealingCase(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     company_name: _builtins.str
-    """Its company."""
+    """Its company's name."""
     cause: _builtins.str
-    """Why it stood still: the first cause that was found."""
+    """Why it was stuck: the first cause that was found."""
     message: _builtins.str
-    """In plain words."""
+    """What is wrong, in plain words."""
     remedy: _builtins.str
     """What was done, in plain words."""
     orders: _builtins.int
     """How many orders the reconciler gave for it."""
     outcome: _builtins.str
-    """HEALED, MENDED, CLEARED, ENDED as in Finding.ended_as; HANDED_OVER: it waits
-    for a person; OPEN: it is under way.
+    """HEALED, MENDED, CLEARED or ENDED as in Finding.ended_as; HANDED_OVER while it waits for a
+    person; OPEN while it is being healed.
     """
     seconds_to_notice: _builtins.float
-    """From standing still to being noticed, in seconds."""
+    """From getting stuck to being noticed, in seconds."""
     seconds_to_heal: _builtins.float
-    """From being noticed to its end, in seconds; 0 while it is not over."""
+    """From being noticed to its end, in seconds; 0 until then."""
     @_builtins.property
     def stuck_since(self) -> _timestamp_pb2.Timestamp:
-        """Since when; unset where that is not known."""
+        """Since when it was stuck; unset if not known."""
 
     @_builtins.property
     def noticed_at(self) -> _timestamp_pb2.Timestamp:
@@ -357,7 +354,7 @@ class HealingCase(_message.Message):
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was over; unset while it is not."""
+        """When it was over; unset until then."""
 
     def __init__(
         self,
@@ -385,7 +382,7 @@ Global___HealingCase: _TypeAlias = HealingCase  # noqa: Y015
 
 @_typing.final
 class Spread(_message.Message):
-    """How long something took, over many cases, in seconds; all 0 without a case."""
+    """The distribution of a duration over many cases, in seconds; all 0 if there were none."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -395,13 +392,13 @@ class Spread(_message.Message):
     P99_FIELD_NUMBER: _builtins.int
     MAX_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """How many cases it is about."""
+    """How many cases were measured."""
     p50: _builtins.float
-    """Half took no longer."""
+    """The median."""
     p90: _builtins.float
-    """Nine of ten took no longer."""
+    """The 90th percentile."""
     p99: _builtins.float
-    """99 of 100 took no longer."""
+    """The 99th percentile."""
     max: _builtins.float
     """The longest."""
     def __init__(
@@ -423,7 +420,7 @@ Global___Spread: _TypeAlias = Spread  # noqa: Y015
 
 @_typing.final
 class CauseTotal(_message.Message):
-    """How many cases had one cause, and how they ended."""
+    """How many cases had this cause, and how they ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -434,11 +431,11 @@ class CauseTotal(_message.Message):
     cause: _builtins.str
     """The cause."""
     cases: _builtins.int
-    """All of them."""
+    """How many there were."""
     healed: _builtins.int
-    """Healed by the reconciler."""
+    """How many the reconciler healed."""
     handed_over: _builtins.int
-    """Waiting for a person now."""
+    """How many are waiting for a person now."""
     def __init__(
         self,
         *,
@@ -457,7 +454,7 @@ Global___CauseTotal: _TypeAlias = CauseTotal  # noqa: Y015
 
 @_typing.final
 class HealingReport(_message.Message):
-    """What stood still in a period, and what became of it."""
+    """Which tenants got stuck in a period, and what became of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -493,34 +490,34 @@ class HealingReport(_message.Message):
     truncated: _builtins.bool
     """Whether there were more cases than are listed and counted here."""
     markdown: _builtins.str
-    """The same for people, as Markdown."""
+    """The same report for people, as Markdown."""
     @_builtins.property
     def begins_at(self) -> _timestamp_pb2.Timestamp:
-        """The period's begin."""
+        """The start of the period."""
 
     @_builtins.property
     def ends_at(self) -> _timestamp_pb2.Timestamp:
-        """The period's end."""
+        """The end of the period."""
 
     @_builtins.property
     def outcomes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Cases by outcome, as words."""
+        """The number of cases by HealingCase.outcome."""
 
     @_builtins.property
     def causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CauseTotal]:
-        """Cases by cause, the most frequent first."""
+        """The number of cases by cause, most frequent first."""
 
     @_builtins.property
     def time_to_notice(self) -> Global___Spread:
-        """From standing still to being noticed."""
+        """From getting stuck to being noticed."""
 
     @_builtins.property
     def time_to_heal(self) -> Global___Spread:
-        """From being noticed to being healed, of those the reconciler healed."""
+        """From being noticed to being healed, for the cases the reconciler healed."""
 
     @_builtins.property
     def cases(self) -> _containers.RepeatedCompositeFieldContainer[Global___HealingCase]:
-        """Each case, the latest noticed first."""
+        """Every case, the most recently noticed first."""
 
     def __init__(
         self,

@@ -28,36 +28,36 @@ class _ListOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ListOrder.V
     LIST_ORDER_UNSPECIFIED: _ListOrder.ValueType  # 0
     """The same as NEWEST."""
     LIST_ORDER_NEWEST: _ListOrder.ValueType  # 1
-    """Last registered first."""
+    """Most recently registered first."""
     LIST_ORDER_OLDEST: _ListOrder.ValueType  # 2
-    """First registered first."""
+    """Earliest registered first."""
     LIST_ORDER_UPDATED: _ListOrder.ValueType  # 3
-    """Latest change of state first: begun, completed, failed, … Steps and log lines of a run
+    """Most recent change of state first: begun, completed, failed, … Steps and log lines within a run
     do not count.
     """
     LIST_ORDER_NAME: _ListOrder.ValueType  # 4
-    """By company name, without case and accents."""
+    """By company name, ignoring case and accents."""
 
 class ListOrder(_ListOrder, metaclass=_ListOrderEnumTypeWrapper):
-    """In which order tenants are listed. Tenants of equal rank are ordered by id."""
+    """The order in which tenants are listed. Ties are ordered by id."""
 
 LIST_ORDER_UNSPECIFIED: ListOrder.ValueType  # 0
 """The same as NEWEST."""
 LIST_ORDER_NEWEST: ListOrder.ValueType  # 1
-"""Last registered first."""
+"""Most recently registered first."""
 LIST_ORDER_OLDEST: ListOrder.ValueType  # 2
-"""First registered first."""
+"""Earliest registered first."""
 LIST_ORDER_UPDATED: ListOrder.ValueType  # 3
-"""Latest change of state first: begun, completed, failed, … Steps and log lines of a run
+"""Most recent change of state first: begun, completed, failed, … Steps and log lines within a run
 do not count.
 """
 LIST_ORDER_NAME: ListOrder.ValueType  # 4
-"""By company name, without case and accents."""
+"""By company name, ignoring case and accents."""
 Global___ListOrder: _TypeAlias = ListOrder  # noqa: Y015
 
 @_typing.final
 class TenantSummary(_message.Message):
-    """One tenant of a list: what is stored about it. GetStatus tells more, and looks closer."""
+    """One tenant of a list, as it is stored. GetStatus returns more and derives the state afresh."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -84,17 +84,17 @@ class TenantSummary(_message.Message):
     engine_id: _builtins.str
     """The engine it lives on."""
     state: _tenant_pb2.TenantState.ValueType
-    """Its state; UNSPECIFIED where somebody wrote a word of his own into the database."""
+    """Its state; UNSPECIFIED if somebody wrote an unknown word into the database."""
     current_step: _builtins.str
-    """The step under way or next; where it stands still, the one to blame; empty when COMPLETED."""
+    """The step under way or next; if the tenant has stopped, the one to blame; empty when COMPLETED."""
     progress_percent: _builtins.float
-    """Done steps of its last run in percent, 0 to 100."""
+    """How much of its last run is done, in percent of its steps, 0 to 100."""
     steps_completed: _builtins.int
-    """Steps done, adopted or skipped."""
+    """How many steps are done, adopted or skipped."""
     total_steps: _builtins.int
-    """Steps of its last run."""
+    """How many steps its last run has."""
     error_code: _builtins.str
-    """Code of its first error; empty if it has none."""
+    """The code of its first error; empty if it has none."""
     revision: _builtins.int
     """Grows at every change."""
     run_id: _builtins.str
@@ -109,17 +109,17 @@ class TenantSummary(_message.Message):
 
     @_builtins.property
     def state_since(self) -> _timestamp_pb2.Timestamp:
-        """Since when it has this state."""
+        """Since when it has been in this state."""
 
     @_builtins.property
     def unsettled_since(self) -> _timestamp_pb2.Timestamp:
-        """Since when it is neither COMPLETED nor ended by a person, across all its runs since; unset
-        where it is.
+        """Since when it has been neither COMPLETED nor ended by a person, counted across all its runs
+        since; unset if it is either.
         """
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When anything of it changed last."""
+        """When anything about it last changed."""
 
     def __init__(
         self,

@@ -27,28 +27,28 @@ class _DocumentOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Docume
     DOCUMENT_ORIGIN_UNSPECIFIED: _DocumentOrigin.ValueType  # 0
     """Never sent."""
     DOCUMENT_ORIGIN_INTENDED: _DocumentOrigin.ValueType  # 1
-    """Asked for by us; it is not known yet whether it was made."""
+    """This service asked for it; whether it was made is not known yet."""
     DOCUMENT_ORIGIN_CREATED: _DocumentOrigin.ValueType  # 2
-    """Made by us."""
+    """This service made it."""
     DOCUMENT_ORIGIN_ADOPTED: _DocumentOrigin.ValueType  # 3
-    """There, and used, but not provably made by us; never deleted by us."""
+    """It was there and is used, but can't be proved to be ours; this service never deletes it."""
 
 class DocumentOrigin(_DocumentOrigin, metaclass=_DocumentOriginEnumTypeWrapper):
-    """Who made a document of a tenant at the engine."""
+    """How a tenant's document came to be at the engine."""
 
 DOCUMENT_ORIGIN_UNSPECIFIED: DocumentOrigin.ValueType  # 0
 """Never sent."""
 DOCUMENT_ORIGIN_INTENDED: DocumentOrigin.ValueType  # 1
-"""Asked for by us; it is not known yet whether it was made."""
+"""This service asked for it; whether it was made is not known yet."""
 DOCUMENT_ORIGIN_CREATED: DocumentOrigin.ValueType  # 2
-"""Made by us."""
+"""This service made it."""
 DOCUMENT_ORIGIN_ADOPTED: DocumentOrigin.ValueType  # 3
-"""There, and used, but not provably made by us; never deleted by us."""
+"""It was there and is used, but can't be proved to be ours; this service never deletes it."""
 Global___DocumentOrigin: _TypeAlias = DocumentOrigin  # noqa: Y015
 
 @_typing.final
 class TenantDocument(_message.Message):
-    """One document of a tenant at the engine, as the record knows it."""
+    """One document of a tenant at the engine, according to the tenant's record."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -58,15 +58,15 @@ class TenantDocument(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     doctype: _builtins.str
-    """The engine's kind, such as "Company"."""
+    """Its doctype, such as "Company"."""
     name: _builtins.str
-    """Its name there."""
+    """Its name at the engine."""
     origin: Global___DocumentOrigin.ValueType
-    """Who made it."""
+    """How it came to be there."""
     removed: _builtins.bool
-    """Whether a Deprovision deletes it, if it is there."""
+    """Whether Deprovision deletes it, if it is there."""
     note: _builtins.str
-    """Why, in plain words."""
+    """Why it is deleted or kept, in plain words."""
     def __init__(
         self,
         *,
@@ -86,7 +86,7 @@ Global___TenantDocument: _TypeAlias = TenantDocument  # noqa: Y015
 
 @_typing.final
 class CompanyCheck(_message.Message):
-    """One thing a Company must agree in before a tenant may have it."""
+    """One property a Company must match before a tenant may adopt it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -97,11 +97,11 @@ class CompanyCheck(_message.Message):
     field: _builtins.str
     """What is compared, such as "currency"."""
     want: _builtins.str
-    """What the tenant should have; empty where anything will do."""
+    """What the tenant should have; empty if anything will do."""
     have: _builtins.str
-    """What the engine holds."""
+    """What the Company at the engine has."""
     agrees: _builtins.bool
-    """Whether the Company may be adopted with that."""
+    """Whether the Company may be adopted with this value."""
     def __init__(
         self,
         *,
@@ -120,7 +120,7 @@ Global___CompanyCheck: _TypeAlias = CompanyCheck  # noqa: Y015
 
 @_typing.final
 class LeaseHolder(_message.Message):
-    """A worker whose right to drive a tenant's run is recorded."""
+    """The worker recorded as entitled to drive a tenant's run."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -128,12 +128,12 @@ class LeaseHolder(_message.Message):
     HEARTBEAT_AT_FIELD_NUMBER: _builtins.int
     ALIVE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
-    """The worker."""
+    """The worker's id."""
     alive: _builtins.bool
-    """Whether it may still drive; only a dead one's lease can be released."""
+    """Whether it is alive and may still drive; only a dead worker's lease can be released."""
     @_builtins.property
     def heartbeat_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was last heard of; unset if never."""
+        """Its last heartbeat; unset if there never was one."""
 
     def __init__(
         self,

@@ -35,25 +35,25 @@ class _LogLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogLevel.Val
     LOG_LEVEL_UNSPECIFIED: _LogLevel.ValueType  # 0
     """Never sent."""
     LOG_LEVEL_DEBUG: _LogLevel.ValueType  # 1
-    """Detail for those who look for a fault."""
+    """Detail for debugging."""
     LOG_LEVEL_INFO: _LogLevel.ValueType  # 2
-    """What happens, as planned."""
+    """Something happened as planned."""
     LOG_LEVEL_WARNING: _LogLevel.ValueType  # 3
-    """Something went wrong and will be tried again, or can be lived with."""
+    """Something went wrong and will be retried, or can be tolerated."""
     LOG_LEVEL_ERROR: _LogLevel.ValueType  # 4
     """Something went wrong and stopped the tenant."""
 
 class LogLevel(_LogLevel, metaclass=_LogLevelEnumTypeWrapper):
-    """Weight of a log entry."""
+    """The severity of a log entry."""
 
 LOG_LEVEL_UNSPECIFIED: LogLevel.ValueType  # 0
 """Never sent."""
 LOG_LEVEL_DEBUG: LogLevel.ValueType  # 1
-"""Detail for those who look for a fault."""
+"""Detail for debugging."""
 LOG_LEVEL_INFO: LogLevel.ValueType  # 2
-"""What happens, as planned."""
+"""Something happened as planned."""
 LOG_LEVEL_WARNING: LogLevel.ValueType  # 3
-"""Something went wrong and will be tried again, or can be lived with."""
+"""Something went wrong and will be retried, or can be tolerated."""
 LOG_LEVEL_ERROR: LogLevel.ValueType  # 4
 """Something went wrong and stopped the tenant."""
 Global___LogLevel: _TypeAlias = LogLevel  # noqa: Y015
@@ -68,10 +68,10 @@ class StartProvisioningRequest(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """UUID of the tenant; unset or empty: the server makes one."""
+    """UUID of the tenant; if unset or empty, the server makes one."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; empty: the order can't
-    be recognised when repeated (the tenant id still makes it safe).
+    """1 to 128 printable characters that identify this order. If empty, a repetition can't be
+    recognised by it (but a `tenant_id` still makes one safe).
     """
     @_builtins.property
     def spec(self) -> _tenant_pb2.TenantSpec:
@@ -96,14 +96,14 @@ Global___StartProvisioningRequest: _TypeAlias = StartProvisioningRequest  # noqa
 
 @_typing.final
 class StartProvisioningResponse(_message.Message):
-    """Answers StartProvisioning."""
+    """The answer to StartProvisioning."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands; IN_PROGRESS at first."""
+        """The tenant's status; IN_PROGRESS at first."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ Global___StartProvisioningResponse: _TypeAlias = StartProvisioningResponse  # no
 
 @_typing.final
 class GetStatusRequest(_message.Message):
-    """Asks where a tenant stands."""
+    """Asks for a tenant's status."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -142,14 +142,14 @@ Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
 
 @_typing.final
 class GetStatusResponse(_message.Message):
-    """Answers GetStatus."""
+    """The answer to GetStatus."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands."""
+        """The tenant's status."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
 
 @_typing.final
 class WatchStatusRequest(_message.Message):
-    """Asks to be told where a tenant stands, again and again."""
+    """Asks to follow a tenant's status."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -188,14 +188,14 @@ Global___WatchStatusRequest: _TypeAlias = WatchStatusRequest  # noqa: Y015
 
 @_typing.final
 class WatchStatusResponse(_message.Message):
-    """Where a tenant stands now."""
+    """One status of the stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands."""
+        """The tenant's status."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ Global___WatchStatusResponse: _TypeAlias = WatchStatusResponse  # noqa: Y015
 
 @_typing.final
 class ListTenantsRequest(_message.Message):
-    """Asks for one page of tenants. Only those are listed that fit every filter that is set."""
+    """Asks for one page of tenants. Lists those that match every filter that is set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,29 +225,29 @@ class ListTenantsRequest(_message.Message):
     STUCK_LONGER_THAN_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most tenants of the page; 0: 50. Above 500 it is 500."""
+    """The most tenants to return; 0 means 50, and more than 500 means 500."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty: the first page. It holds only for the same
-    caller, filters and order.
+    """The `next_page_token` of the page before; empty for the first page. It is valid only for the
+    same caller, filters and order.
     """
     engine_id: _builtins.str
-    """On this engine; empty: on any."""
+    """On this engine; empty means any."""
     text: _builtins.str
-    """Company name in which a word begins with this text (several words: one after the other),
-    without case, accents and punctuation; or tenant id that begins with it. Empty: any.
+    """A word of the company name begins with this text (several words must follow one another),
+    ignoring case, accents and punctuation; or the tenant id begins with it. Empty means any.
     """
     held: _builtins.bool
-    """True: held ones; false: those that are not; unset: any."""
+    """True for held tenants, false for those that are not; unset means any."""
     order_by: _listing_pb2.ListOrder.ValueType
-    """Which come first."""
+    """Which tenants come first."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_tenant_pb2.TenantState.ValueType]:
-        """In one of these states; empty: in any."""
+        """In one of these states; empty means any."""
 
     @_builtins.property
     def stuck_longer_than(self) -> _duration_pb2.Duration:
-        """Neither COMPLETED nor ended by a person for longer than this, whatever was tried in
-        between. Unset: any.
+        """Neither COMPLETED nor ended by a person for longer than this, whatever was tried in between.
+        Unset means any.
         """
 
     def __init__(
@@ -281,11 +281,11 @@ class ListTenantsResponse(_message.Message):
     TENANTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Where the next page begins; empty: this is the last one."""
+    """Where the next page begins; empty on the last page."""
     @_builtins.property
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[_listing_pb2.TenantSummary]:
-        """In the order asked for. May be fewer than the page size, even none, though more follow:
-        only an empty `next_page_token` is the end.
+        """In the order asked for. There may be fewer than the page size, or even none, although more
+        follow: only an empty `next_page_token` marks the end.
         """
 
     def __init__(
@@ -314,11 +314,11 @@ class StreamLogsRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     after_cursor: _builtins.int
-    """Send entries after this cursor; 0 is from the beginning. Beyond the end of
-    the log: OUT_OF_RANGE; older than what is kept: DATA_LOSS.
+    """Send the entries after this cursor; 0 starts at the beginning. Beyond the end of the log it is
+    OUT_OF_RANGE; older than what is kept, DATA_LOSS.
     """
     follow: _builtins.bool
-    """Go on as the log grows."""
+    """Continue as the log grows."""
     def __init__(
         self,
         *,
@@ -343,7 +343,7 @@ class StreamLogsResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     cursor: _builtins.int
-    """Cursor of the last entry: resume from here."""
+    """The cursor of the last entry; resume from here."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogEntry]:
         """Entries in order, without gaps."""
@@ -397,15 +397,15 @@ class LogEntry(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     cursor: _builtins.int
-    """Position: the first is 1, each next one greater, no gaps."""
+    """Its position: 1 for the first, then one more each, without gaps."""
     level: Global___LogLevel.ValueType
-    """Its weight."""
+    """Its severity."""
     run_id: _builtins.str
     """The run it belongs to; may be empty."""
     step_key: _builtins.str
     """The step it belongs to; may be empty."""
     attempt: _builtins.int
-    """The attempt of the step it belongs to; 0 if none."""
+    """The attempt of the step it belongs to; 0 if it belongs to none."""
     message: _builtins.str
     """What happened, in plain words."""
     @_builtins.property
@@ -414,7 +414,7 @@ class LogEntry(_message.Message):
 
     @_builtins.property
     def fields(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The same as facts: "event" is always there, "tenant" too."""
+        """The same as structured facts; "event" and "tenant" are always set."""
 
     def __init__(
         self,
@@ -438,7 +438,7 @@ Global___LogEntry: _TypeAlias = LogEntry  # noqa: Y015
 
 @_typing.final
 class ContinueRequest(_message.Message):
-    """Orders that the steps not done be done."""
+    """Orders that the steps that are not done be resumed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -449,9 +449,9 @@ class ContinueRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; may be empty."""
+    """1 to 128 printable characters that identify this order; may be empty."""
     expected_revision: _builtins.int
-    """Carry out the order only if the tenant still has this revision; otherwise
+    """Carry out the order only if the tenant still has this revision; otherwise it fails with
     ABORTED.
     """
     reason: _builtins.str
@@ -476,14 +476,14 @@ Global___ContinueRequest: _TypeAlias = ContinueRequest  # noqa: Y015
 
 @_typing.final
 class ContinueResponse(_message.Message):
-    """Answers Continue."""
+    """The answer to Continue."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands now."""
+        """The tenant's status now."""
 
     def __init__(
         self,
@@ -500,7 +500,7 @@ Global___ContinueResponse: _TypeAlias = ContinueResponse  # noqa: Y015
 
 @_typing.final
 class RetryRequest(_message.Message):
-    """Orders that steps be looked at again."""
+    """Orders that steps be checked again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -512,15 +512,15 @@ class RetryRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; may be empty."""
+    """1 to 128 printable characters that identify this order; may be empty."""
     expected_revision: _builtins.int
-    """Carry out the order only if the tenant still has this revision; otherwise
+    """Carry out the order only if the tenant still has this revision; otherwise it fails with
     ABORTED.
     """
     reason: _builtins.str
     """Why, for the record; at most 500 characters."""
     step_key: _builtins.str
-    """This step and those that need it; empty: all steps."""
+    """Check this step and those that depend on it; empty means every step."""
     def __init__(
         self,
         *,
@@ -542,14 +542,14 @@ Global___RetryRequest: _TypeAlias = RetryRequest  # noqa: Y015
 
 @_typing.final
 class RetryResponse(_message.Message):
-    """Answers Retry."""
+    """The answer to Retry."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands now."""
+        """The tenant's status now."""
 
     def __init__(
         self,
@@ -566,7 +566,7 @@ Global___RetryResponse: _TypeAlias = RetryResponse  # noqa: Y015
 
 @_typing.final
 class DiagnoseRequest(_message.Message):
-    """Asks why a tenant stands where it stands."""
+    """Asks why a tenant is where it is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -575,7 +575,7 @@ class DiagnoseRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     skip_engine: _builtins.bool
-    """Look at the database only, and leave the engine alone."""
+    """Examine the database only, and do not ask the engine."""
     def __init__(
         self,
         *,
@@ -592,7 +592,7 @@ Global___DiagnoseRequest: _TypeAlias = DiagnoseRequest  # noqa: Y015
 
 @_typing.final
 class DiagnoseResponse(_message.Message):
-    """Answers Diagnose."""
+    """The answer to Diagnose."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -616,8 +616,8 @@ Global___DiagnoseResponse: _TypeAlias = DiagnoseResponse  # noqa: Y015
 
 @_typing.final
 class SkipStepRequest(_message.Message):
-    """Orders that a step be left out for good. Only demo items (step_6_items) and,
-    by an operator, the till (step_9_pos_session) may be.
+    """Orders that a step be left out for good. Only the demo items (step_6_items) and, by an operator,
+    the till (step_9_pos_session) can be.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -630,13 +630,13 @@ class SkipStepRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; may be empty."""
+    """1 to 128 printable characters that identify this order; may be empty."""
     expected_revision: _builtins.int
-    """Carry out the order only if the tenant still has this revision; otherwise
+    """Carry out the order only if the tenant still has this revision; otherwise it fails with
     ABORTED.
     """
     reason: _builtins.str
-    """Why, for the record; needed, at most 500 characters."""
+    """Why, for the record; required, at most 500 characters."""
     step_key: _builtins.str
     """The step to leave out."""
     def __init__(
@@ -660,14 +660,14 @@ Global___SkipStepRequest: _TypeAlias = SkipStepRequest  # noqa: Y015
 
 @_typing.final
 class SkipStepResponse(_message.Message):
-    """Answers SkipStep."""
+    """The answer to SkipStep."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands now."""
+        """The tenant's status now."""
 
     def __init__(
         self,
@@ -684,7 +684,7 @@ Global___SkipStepResponse: _TypeAlias = SkipStepResponse  # noqa: Y015
 
 @_typing.final
 class CancelRequest(_message.Message):
-    """Orders that the open run be stopped."""
+    """Orders that a tenant be stopped."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -695,9 +695,9 @@ class CancelRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; may be empty."""
+    """1 to 128 printable characters that identify this order; may be empty."""
     expected_revision: _builtins.int
-    """Carry out the order only if the tenant still has this revision; otherwise
+    """Carry out the order only if the tenant still has this revision; otherwise it fails with
     ABORTED.
     """
     reason: _builtins.str
@@ -722,7 +722,7 @@ Global___CancelRequest: _TypeAlias = CancelRequest  # noqa: Y015
 
 @_typing.final
 class CancelResponse(_message.Message):
-    """Answers Cancel."""
+    """The answer to Cancel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -730,13 +730,11 @@ class CancelResponse(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands now: CANCELLED, or still in motion and waiting for
-        CANCELLING.
-        """
+        """The tenant's status now: CANCELLED, or still in motion with `waiting_for` CANCELLING."""
 
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[_orders_pb2.TenantDocument]:
-        """What is left behind at the engine, as the record knows it now."""
+        """What is left at the engine, according to the tenant's record."""
 
     def __init__(
         self,
@@ -768,9 +766,9 @@ class DeprovisionRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; may be empty."""
+    """1 to 128 printable characters that identify this order; may be empty."""
     expected_revision: _builtins.int
-    """Carry out the order only if the tenant still has this revision; otherwise
+    """Carry out the order only if the tenant still has this revision; otherwise it fails with
     ABORTED.
     """
     reason: _builtins.str
@@ -778,10 +776,10 @@ class DeprovisionRequest(_message.Message):
     validate_only: _builtins.bool
     """Only show what would be removed; change nothing."""
     even_if_sold: _builtins.bool
-    """Remove a shop that has sold something. Without it such a shop is protected."""
+    """Remove the tenant even if its shop has sold something. Without it such a shop is protected."""
     delete_transactions: _builtins.bool
-    """Have the engine delete the Company's transactions and ledger entries by its
-    own Transaction Deletion Record. Without it ledger entries stop the removal.
+    """Have the engine delete the Company's transactions and ledger entries with its own Transaction
+    Deletion Record. Without it, ledger entries stop the removal.
     """
     def __init__(
         self,
@@ -806,7 +804,7 @@ Global___DeprovisionRequest: _TypeAlias = DeprovisionRequest  # noqa: Y015
 
 @_typing.final
 class DeprovisionResponse(_message.Message):
-    """Answers Deprovision."""
+    """The answer to Deprovision."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -814,11 +812,11 @@ class DeprovisionResponse(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands now."""
+        """The tenant's status now."""
 
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[_orders_pb2.TenantDocument]:
-        """What the record says is at the engine, and what becomes of it."""
+        """What is at the engine according to the tenant's record, and what becomes of it."""
 
     def __init__(
         self,
@@ -836,7 +834,7 @@ Global___DeprovisionResponse: _TypeAlias = DeprovisionResponse  # noqa: Y015
 
 @_typing.final
 class AdoptCompanyRequest(_message.Message):
-    """Orders that the Company which is there under the tenant's name be the tenant's."""
+    """Orders that the Company that exists under the tenant's name become the tenant's own."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -848,9 +846,9 @@ class AdoptCompanyRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; may be empty."""
+    """1 to 128 printable characters that identify this order; may be empty."""
     expected_revision: _builtins.int
-    """Carry out the order only if the tenant still has this revision; otherwise
+    """Carry out the order only if the tenant still has this revision; otherwise it fails with
     ABORTED.
     """
     reason: _builtins.str
@@ -878,7 +876,7 @@ Global___AdoptCompanyRequest: _TypeAlias = AdoptCompanyRequest  # noqa: Y015
 
 @_typing.final
 class AdoptCompanyResponse(_message.Message):
-    """Answers AdoptCompany."""
+    """The answer to AdoptCompany."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -887,12 +885,12 @@ class AdoptCompanyResponse(_message.Message):
     COMPANY_OWNER_FIELD_NUMBER: _builtins.int
     COMPANY_CREATED_FIELD_NUMBER: _builtins.int
     company_owner: _builtins.str
-    """The engine's user who made the Company; empty where there is none."""
+    """The ERPNext user who made the Company; empty if there is no Company."""
     company_created: _builtins.str
     """When it was made, by the site's clock, as the engine writes it."""
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands now."""
+        """The tenant's status now."""
 
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[_orders_pb2.CompanyCheck]:
@@ -916,7 +914,7 @@ Global___AdoptCompanyResponse: _TypeAlias = AdoptCompanyResponse  # noqa: Y015
 
 @_typing.final
 class ReleaseRequest(_message.Message):
-    """Orders that a hold be lifted, or a run taken from a worker that is dead."""
+    """Orders that a hold be lifted, or a run taken from a dead worker."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -928,15 +926,15 @@ class ReleaseRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     request_id: _builtins.str
-    """1 to 128 printable characters that name this order; may be empty."""
+    """1 to 128 printable characters that identify this order; may be empty."""
     expected_revision: _builtins.int
-    """Carry out the order only if the tenant still has this revision; otherwise
+    """Carry out the order only if the tenant still has this revision; otherwise it fails with
     ABORTED.
     """
     reason: _builtins.str
     """Why, for the record; at most 500 characters."""
     validate_only: _builtins.bool
-    """Only show who holds it and since when; change nothing."""
+    """Only show who holds it, and since when; change nothing."""
     def __init__(
         self,
         *,
@@ -958,7 +956,7 @@ Global___ReleaseRequest: _TypeAlias = ReleaseRequest  # noqa: Y015
 
 @_typing.final
 class ReleaseResponse(_message.Message):
-    """Answers Release."""
+    """The answer to Release."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -967,7 +965,7 @@ class ReleaseResponse(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _tenant_pb2.TenantStatus:
-        """Where the tenant stands now."""
+        """The tenant's status now."""
 
     @_builtins.property
     def hold(self) -> _tenant_pb2.Hold:
@@ -994,7 +992,7 @@ Global___ReleaseResponse: _TypeAlias = ReleaseResponse  # noqa: Y015
 
 @_typing.final
 class PlanRequest(_message.Message):
-    """Asks what a run would find and make. Exactly one of the two is set."""
+    """Asks what a run would find and make. Exactly one of the two fields is set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1022,17 +1020,17 @@ Global___PlanRequest: _TypeAlias = PlanRequest  # noqa: Y015
 
 @_typing.final
 class PlanResponse(_message.Message):
-    """Answers Plan."""
+    """The answer to Plan."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SURVEY_FIELD_NUMBER: _builtins.int
     FEASIBLE_FIELD_NUMBER: _builtins.int
     feasible: _builtins.bool
-    """Whether nothing stands in a run's way."""
+    """Whether a run could succeed: nothing is in its way."""
     @_builtins.property
     def survey(self) -> _survey_pb2.Survey:
-        """What is there and what would be made."""
+        """What exists and what would be made."""
 
     def __init__(
         self,
@@ -1072,7 +1070,7 @@ Global___VerifyRequest: _TypeAlias = VerifyRequest  # noqa: Y015
 
 @_typing.final
 class VerifyResponse(_message.Message):
-    """Answers Verify."""
+    """The answer to Verify."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1082,12 +1080,10 @@ class VerifyResponse(_message.Message):
     clean: _builtins.bool
     """Whether nothing differs."""
     next_command: _builtins.str
-    """The command that has a run mend what it can; empty when clean, or where only
-    a person can mend it.
-    """
+    """The command that makes a run fix what it can; empty when clean, or if only a person can fix it."""
     @_builtins.property
     def survey(self) -> _survey_pb2.Survey:
-        """What is there, and what differs."""
+        """What exists, and what differs."""
 
     def __init__(
         self,

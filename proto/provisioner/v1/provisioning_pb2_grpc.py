@@ -26,15 +26,13 @@ if _version_not_supported:
 
 
 class ProvisioningServiceStub:
-    """Provisions tenants. Every order is acknowledged only when it is durable, and an
-    order repeated with the same `request_id` (per caller and method, for at least
-    seven days) is the same order: it answers with the same tenant and run and
-    their present status. The same id with another body is INVALID_ARGUMENT with
-    reason REQUEST_ID_REUSED.
+    """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
+    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
+    the same tenant and run, with their current status. The same id with a different body is
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
-    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain
-    "provisioner"), a BadRequest where a field is wrong, and a RetryInfo where
-    waiting helps.
+    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a
+    BadRequest if a field is wrong, and a RetryInfo if waiting helps.
     """
 
     def __init__(self, channel):
@@ -121,148 +119,144 @@ class ProvisioningServiceStub:
 
 
 class ProvisioningServiceServicer:
-    """Provisions tenants. Every order is acknowledged only when it is durable, and an
-    order repeated with the same `request_id` (per caller and method, for at least
-    seven days) is the same order: it answers with the same tenant and run and
-    their present status. The same id with another body is INVALID_ARGUMENT with
-    reason REQUEST_ID_REUSED.
+    """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
+    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
+    the same tenant and run, with their current status. The same id with a different body is
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
-    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain
-    "provisioner"), a BadRequest where a field is wrong, and a RetryInfo where
-    waiting helps.
+    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a
+    BadRequest if a field is wrong, and a RetryInfo if waiting helps.
     """
 
     def StartProvisioning(self, request, context):
-        """Registers a tenant and opens its first run. On an existing `tenant_id` with
-        the same spec it answers the status and changes nothing; with another spec,
-        or when the company name is taken on that site, it is ALREADY_EXISTS. One
-        that is DEPROVISIONED begins anew; one that is DEPROVISIONING is
-        FAILED_PRECONDITION with reason TENANT_DEPROVISIONED.
+        """Registers a tenant and opens its first run. For an existing `tenant_id` with the same spec it
+        returns the status and changes nothing; with a different spec, or if the company name is taken
+        on that site, it fails with ALREADY_EXISTS. A tenant that is DEPROVISIONED starts afresh; one
+        that is DEPROVISIONING is refused with FAILED_PRECONDITION and reason TENANT_DEPROVISIONED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """Tells where a tenant stands. Never waits for the engine.
+        """Returns the status of a tenant. Never waits for the engine.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchStatus(self, request, context):
-        """Sends where a tenant stands: at once, then at each change, also at those that raise no
-        revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is at rest;
-        after an hour with UNAVAILABLE and reason STREAM_TIME_OVER: ask again. A caller that
-        reads slowly misses what was in between, never the last.
+        """Streams the status of a tenant: once immediately, then at every change, including those that do
+        not raise the revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is
+        at rest. After an hour it ends with UNAVAILABLE and reason STREAM_TIME_OVER: call again. A slow
+        reader may miss intermediate statuses, but never the latest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTenants(self, request, context):
-        """Lists tenants by page, as far as the caller may see them.
+        """Lists the tenants the caller may see, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamLogs(self, request, context):
-        """Sends a tenant's log in order, each entry once, from after a cursor. With
-        `follow` it goes on as the log grows and ends with OK once the tenant is at
-        rest and all is sent; after an hour it ends with UNAVAILABLE and reason
-        STREAM_TIME_OVER: go on from the last cursor.
+        """Streams a tenant's log in order, starting after a cursor, each entry once. With `follow` it
+        continues as the log grows, and ends with OK once the tenant is at rest and everything has been
+        sent. After an hour it ends with UNAVAILABLE and reason STREAM_TIME_OVER: resume from the last
+        cursor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Continue(self, request, context):
-        """Drives on the steps that are not done, with fresh budgets, from PENDING,
-        PARTIAL, FAILED, CANCELLED or any damaged record. On COMPLETED it answers
-        the status and does nothing; on a tenant in motion FAILED_PRECONDITION.
-        Lifts a hold when a person orders it.
+        """Resumes the steps that are not done, with fresh retry budgets, from PENDING, PARTIAL, FAILED,
+        CANCELLED or any damaged record. For a COMPLETED tenant it returns the status and does nothing;
+        for a tenant in motion it fails with FAILED_PRECONDITION. Lifts a hold if a person gives the
+        order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Retry(self, request, context):
-        """Looks again at all steps, or at one and those that need it, and makes what
-        is missing or wrong, with fresh budgets. On a tenant in motion
-        FAILED_PRECONDITION.
+        """Checks every step again, or one step and those that depend on it, and makes what is missing or
+        wrong, with fresh retry budgets. For a tenant in motion it fails with FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SkipStep(self, request, context):
-        """Leaves a step out for good; where the tenant stands is derived again, so that
-        PARTIAL may become COMPLETED. On a tenant in motion FAILED_PRECONDITION.
+        """Leaves a step out for good. The tenant's state is derived again, so PARTIAL may become
+        COMPLETED. For a tenant in motion it fails with FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Cancel(self, request, context):
-        """Stops a tenant. An open run is closed once it is known what became of every
-        request that was sent: at once where nothing is out, else the status says
-        `waiting_for` CANCELLING until then. A FAILED or PARTIAL tenant becomes
-        CANCELLED too: nobody but a person drives it on.
+        """Stops a tenant. An open run is closed once the outcome of every request it sent is known:
+        immediately if none is in flight, otherwise the status says `waiting_for` CANCELLING until
+        then. A FAILED or PARTIAL tenant becomes CANCELLED too: from then on only a person can resume
+        it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Deprovision(self, request, context):
-        """Opens a run that removes what we made for a tenant, and nothing else. Done,
-        the tenant is DEPROVISIONED and its company name is free. A shop that has
-        sold, and ledger entries, stop it unless the order says otherwise. Stopped
-        half-way the tenant stays DEPROVISIONING: the same order goes on.
+        """Opens a run that removes what this service made for a tenant, and nothing else. When it is
+        done, the tenant is DEPROVISIONED and its company name is free again. Sales and ledger entries
+        stop it unless the order says otherwise. If it stops half-way, the tenant stays DEPROVISIONING
+        and the same order resumes it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AdoptCompany(self, request, context):
-        """Makes the Company that is there under the tenant's name the tenant's own,
-        where nothing speaks against it, lifts a hold, and drives on.
+        """Makes the Company that already exists under the tenant's name the tenant's own if every check
+        allows it, lifts a hold, and resumes the run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Lifts a hold, or takes the run from a worker that is dead. Never from one
-        that is alive: FAILED_PRECONDITION with reason LEASE_ALIVE.
+        """Lifts a hold, or takes the run from a dead worker. Never from a live one: that is
+        FAILED_PRECONDITION with reason LEASE_ALIVE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Diagnose(self, request, context):
-        """Says why a tenant stands where it stands, in any state, also while it runs or
-        waits: causes with evidence and the order that mends them, the likeliest
-        first. Reads only. Asks the engine what it really holds, unless told not to.
+        """Explains why a tenant is where it is, in any state, even while it runs or waits: the causes,
+        most likely first, with their evidence and the order that fixes each. Read-only. Asks the
+        engine what it really holds, unless told not to.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Plan(self, request, context):
-        """Looks at the engine and says, step by step, what is there, what would be made
-        with which names, and what stands in the way; for a spec that is nobody's yet
-        or for an existing tenant. Nothing is written, here or there. UNAVAILABLE with
-        the engine's code where its gate is shut or it can't be asked.
+        """Examines the engine and reports, step by step, what exists, what a run would make under which
+        names, and what is in the way; for a new spec or an existing tenant. Writes nothing, neither
+        here nor at the engine. UNAVAILABLE with the engine's code if its gate is shut or it can't be
+        reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Verify(self, request, context):
-        """Looks at the engine and says how a tenant at rest differs from what it should
-        have. Nothing is written, here or there; Retry mends what a run can mend, and
-        never opens a till again. On a tenant in motion FAILED_PRECONDITION.
+        """Examines the engine and reports how a tenant at rest differs from what it should have. Writes
+        nothing, neither here nor at the engine. Retry fixes what a run can fix, and never reopens a
+        till. For a tenant in motion it fails with FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -355,15 +349,13 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProvisioningService:
-    """Provisions tenants. Every order is acknowledged only when it is durable, and an
-    order repeated with the same `request_id` (per caller and method, for at least
-    seven days) is the same order: it answers with the same tenant and run and
-    their present status. The same id with another body is INVALID_ARGUMENT with
-    reason REQUEST_ID_REUSED.
+    """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
+    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
+    the same tenant and run, with their current status. The same id with a different body is
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
-    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain
-    "provisioner"), a BadRequest where a field is wrong, and a RetryInfo where
-    waiting helps.
+    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a
+    BadRequest if a field is wrong, and a RetryInfo if waiting helps.
     """
 
     @staticmethod

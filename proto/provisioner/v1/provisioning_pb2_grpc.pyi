@@ -13,103 +13,97 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ProvisioningServiceStub:
-    """Provisions tenants. Every order is acknowledged only when it is durable, and an
-    order repeated with the same `request_id` (per caller and method, for at least
-    seven days) is the same order: it answers with the same tenant and run and
-    their present status. The same id with another body is INVALID_ARGUMENT with
-    reason REQUEST_ID_REUSED.
+    """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
+    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
+    the same tenant and run, with their current status. The same id with a different body is
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
-    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain
-    "provisioner"), a BadRequest where a field is wrong, and a RetryInfo where
-    waiting helps.
+    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a
+    BadRequest if a field is wrong, and a RetryInfo if waiting helps.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartProvisioning: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.StartProvisioningRequest, _provisioning_pb2.StartProvisioningResponse]
-    """Registers a tenant and opens its first run. On an existing `tenant_id` with
-    the same spec it answers the status and changes nothing; with another spec,
-    or when the company name is taken on that site, it is ALREADY_EXISTS. One
-    that is DEPROVISIONED begins anew; one that is DEPROVISIONING is
-    FAILED_PRECONDITION with reason TENANT_DEPROVISIONED.
+    """Registers a tenant and opens its first run. For an existing `tenant_id` with the same spec it
+    returns the status and changes nothing; with a different spec, or if the company name is taken
+    on that site, it fails with ALREADY_EXISTS. A tenant that is DEPROVISIONED starts afresh; one
+    that is DEPROVISIONING is refused with FAILED_PRECONDITION and reason TENANT_DEPROVISIONED.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetStatusRequest, _provisioning_pb2.GetStatusResponse]
-    """Tells where a tenant stands. Never waits for the engine."""
+    """Returns the status of a tenant. Never waits for the engine."""
     WatchStatus: _aio.UnaryStreamMultiCallable[_provisioning_pb2.WatchStatusRequest, _provisioning_pb2.WatchStatusResponse]
-    """Sends where a tenant stands: at once, then at each change, also at those that raise no
-    revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is at rest;
-    after an hour with UNAVAILABLE and reason STREAM_TIME_OVER: ask again. A caller that
-    reads slowly misses what was in between, never the last.
+    """Streams the status of a tenant: once immediately, then at every change, including those that do
+    not raise the revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is
+    at rest. After an hour it ends with UNAVAILABLE and reason STREAM_TIME_OVER: call again. A slow
+    reader may miss intermediate statuses, but never the latest.
     """
     ListTenants: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListTenantsRequest, _provisioning_pb2.ListTenantsResponse]
-    """Lists tenants by page, as far as the caller may see them."""
+    """Lists the tenants the caller may see, page by page."""
     StreamLogs: _aio.UnaryStreamMultiCallable[_provisioning_pb2.StreamLogsRequest, _provisioning_pb2.StreamLogsResponse]
-    """Sends a tenant's log in order, each entry once, from after a cursor. With
-    `follow` it goes on as the log grows and ends with OK once the tenant is at
-    rest and all is sent; after an hour it ends with UNAVAILABLE and reason
-    STREAM_TIME_OVER: go on from the last cursor.
+    """Streams a tenant's log in order, starting after a cursor, each entry once. With `follow` it
+    continues as the log grows, and ends with OK once the tenant is at rest and everything has been
+    sent. After an hour it ends with UNAVAILABLE and reason STREAM_TIME_OVER: resume from the last
+    cursor.
     """
     Continue: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ContinueRequest, _provisioning_pb2.ContinueResponse]
-    """Drives on the steps that are not done, with fresh budgets, from PENDING,
-    PARTIAL, FAILED, CANCELLED or any damaged record. On COMPLETED it answers
-    the status and does nothing; on a tenant in motion FAILED_PRECONDITION.
-    Lifts a hold when a person orders it.
+    """Resumes the steps that are not done, with fresh retry budgets, from PENDING, PARTIAL, FAILED,
+    CANCELLED or any damaged record. For a COMPLETED tenant it returns the status and does nothing;
+    for a tenant in motion it fails with FAILED_PRECONDITION. Lifts a hold if a person gives the
+    order.
     """
     Retry: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.RetryRequest, _provisioning_pb2.RetryResponse]
-    """Looks again at all steps, or at one and those that need it, and makes what
-    is missing or wrong, with fresh budgets. On a tenant in motion
-    FAILED_PRECONDITION.
+    """Checks every step again, or one step and those that depend on it, and makes what is missing or
+    wrong, with fresh retry budgets. For a tenant in motion it fails with FAILED_PRECONDITION.
     """
     SkipStep: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.SkipStepRequest, _provisioning_pb2.SkipStepResponse]
-    """Leaves a step out for good; where the tenant stands is derived again, so that
-    PARTIAL may become COMPLETED. On a tenant in motion FAILED_PRECONDITION.
+    """Leaves a step out for good. The tenant's state is derived again, so PARTIAL may become
+    COMPLETED. For a tenant in motion it fails with FAILED_PRECONDITION.
     """
     Cancel: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CancelRequest, _provisioning_pb2.CancelResponse]
-    """Stops a tenant. An open run is closed once it is known what became of every
-    request that was sent: at once where nothing is out, else the status says
-    `waiting_for` CANCELLING until then. A FAILED or PARTIAL tenant becomes
-    CANCELLED too: nobody but a person drives it on.
+    """Stops a tenant. An open run is closed once the outcome of every request it sent is known:
+    immediately if none is in flight, otherwise the status says `waiting_for` CANCELLING until
+    then. A FAILED or PARTIAL tenant becomes CANCELLED too: from then on only a person can resume
+    it.
     """
     Deprovision: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeprovisionRequest, _provisioning_pb2.DeprovisionResponse]
-    """Opens a run that removes what we made for a tenant, and nothing else. Done,
-    the tenant is DEPROVISIONED and its company name is free. A shop that has
-    sold, and ledger entries, stop it unless the order says otherwise. Stopped
-    half-way the tenant stays DEPROVISIONING: the same order goes on.
+    """Opens a run that removes what this service made for a tenant, and nothing else. When it is
+    done, the tenant is DEPROVISIONED and its company name is free again. Sales and ledger entries
+    stop it unless the order says otherwise. If it stops half-way, the tenant stays DEPROVISIONING
+    and the same order resumes it.
     """
     AdoptCompany: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.AdoptCompanyRequest, _provisioning_pb2.AdoptCompanyResponse]
-    """Makes the Company that is there under the tenant's name the tenant's own,
-    where nothing speaks against it, lifts a hold, and drives on.
+    """Makes the Company that already exists under the tenant's name the tenant's own if every check
+    allows it, lifts a hold, and resumes the run.
     """
     Release: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ReleaseRequest, _provisioning_pb2.ReleaseResponse]
-    """Lifts a hold, or takes the run from a worker that is dead. Never from one
-    that is alive: FAILED_PRECONDITION with reason LEASE_ALIVE.
+    """Lifts a hold, or takes the run from a dead worker. Never from a live one: that is
+    FAILED_PRECONDITION with reason LEASE_ALIVE.
     """
     Diagnose: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DiagnoseRequest, _provisioning_pb2.DiagnoseResponse]
-    """Says why a tenant stands where it stands, in any state, also while it runs or
-    waits: causes with evidence and the order that mends them, the likeliest
-    first. Reads only. Asks the engine what it really holds, unless told not to.
+    """Explains why a tenant is where it is, in any state, even while it runs or waits: the causes,
+    most likely first, with their evidence and the order that fixes each. Read-only. Asks the
+    engine what it really holds, unless told not to.
     """
     Plan: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.PlanRequest, _provisioning_pb2.PlanResponse]
-    """Looks at the engine and says, step by step, what is there, what would be made
-    with which names, and what stands in the way; for a spec that is nobody's yet
-    or for an existing tenant. Nothing is written, here or there. UNAVAILABLE with
-    the engine's code where its gate is shut or it can't be asked.
+    """Examines the engine and reports, step by step, what exists, what a run would make under which
+    names, and what is in the way; for a new spec or an existing tenant. Writes nothing, neither
+    here nor at the engine. UNAVAILABLE with the engine's code if its gate is shut or it can't be
+    reached.
     """
     Verify: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.VerifyRequest, _provisioning_pb2.VerifyResponse]
-    """Looks at the engine and says how a tenant at rest differs from what it should
-    have. Nothing is written, here or there; Retry mends what a run can mend, and
-    never opens a till again. On a tenant in motion FAILED_PRECONDITION.
+    """Examines the engine and reports how a tenant at rest differs from what it should have. Writes
+    nothing, neither here nor at the engine. Retry fixes what a run can fix, and never reopens a
+    till. For a tenant in motion it fails with FAILED_PRECONDITION.
     """
 
 class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Provisions tenants. Every order is acknowledged only when it is durable, and an
-    order repeated with the same `request_id` (per caller and method, for at least
-    seven days) is the same order: it answers with the same tenant and run and
-    their present status. The same id with another body is INVALID_ARGUMENT with
-    reason REQUEST_ID_REUSED.
+    """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
+    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
+    the same tenant and run, with their current status. The same id with a different body is
+    INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
-    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain
-    "provisioner"), a BadRequest where a field is wrong, and a RetryInfo where
-    waiting helps.
+    Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a
+    BadRequest if a field is wrong, and a RetryInfo if waiting helps.
     """
 
     @_abc_1.abstractmethod
@@ -118,11 +112,10 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.StartProvisioningRequest,
         context: _aio.ServicerContext[_provisioning_pb2.StartProvisioningRequest, _abc.Awaitable[_provisioning_pb2.StartProvisioningResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.StartProvisioningResponse]:
-        """Registers a tenant and opens its first run. On an existing `tenant_id` with
-        the same spec it answers the status and changes nothing; with another spec,
-        or when the company name is taken on that site, it is ALREADY_EXISTS. One
-        that is DEPROVISIONED begins anew; one that is DEPROVISIONING is
-        FAILED_PRECONDITION with reason TENANT_DEPROVISIONED.
+        """Registers a tenant and opens its first run. For an existing `tenant_id` with the same spec it
+        returns the status and changes nothing; with a different spec, or if the company name is taken
+        on that site, it fails with ALREADY_EXISTS. A tenant that is DEPROVISIONED starts afresh; one
+        that is DEPROVISIONING is refused with FAILED_PRECONDITION and reason TENANT_DEPROVISIONED.
         """
 
     @_abc_1.abstractmethod
@@ -131,7 +124,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.GetStatusRequest,
         context: _aio.ServicerContext[_provisioning_pb2.GetStatusRequest, _abc.Awaitable[_provisioning_pb2.GetStatusResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.GetStatusResponse]:
-        """Tells where a tenant stands. Never waits for the engine."""
+        """Returns the status of a tenant. Never waits for the engine."""
 
     @_abc_1.abstractmethod
     def WatchStatus(
@@ -139,10 +132,10 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.WatchStatusRequest,
         context: _aio.ServicerContext[_provisioning_pb2.WatchStatusRequest, _abc.AsyncIterator[_provisioning_pb2.WatchStatusResponse]],
     ) -> _abc.AsyncIterator[_provisioning_pb2.WatchStatusResponse]:
-        """Sends where a tenant stands: at once, then at each change, also at those that raise no
-        revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is at rest;
-        after an hour with UNAVAILABLE and reason STREAM_TIME_OVER: ask again. A caller that
-        reads slowly misses what was in between, never the last.
+        """Streams the status of a tenant: once immediately, then at every change, including those that do
+        not raise the revision (`waiting_for`, STALLED, the estimate). Ends with OK once the tenant is
+        at rest. After an hour it ends with UNAVAILABLE and reason STREAM_TIME_OVER: call again. A slow
+        reader may miss intermediate statuses, but never the latest.
         """
 
     @_abc_1.abstractmethod
@@ -151,7 +144,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.ListTenantsRequest,
         context: _aio.ServicerContext[_provisioning_pb2.ListTenantsRequest, _abc.Awaitable[_provisioning_pb2.ListTenantsResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.ListTenantsResponse]:
-        """Lists tenants by page, as far as the caller may see them."""
+        """Lists the tenants the caller may see, page by page."""
 
     @_abc_1.abstractmethod
     def StreamLogs(
@@ -159,10 +152,10 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.StreamLogsRequest,
         context: _aio.ServicerContext[_provisioning_pb2.StreamLogsRequest, _abc.AsyncIterator[_provisioning_pb2.StreamLogsResponse]],
     ) -> _abc.AsyncIterator[_provisioning_pb2.StreamLogsResponse]:
-        """Sends a tenant's log in order, each entry once, from after a cursor. With
-        `follow` it goes on as the log grows and ends with OK once the tenant is at
-        rest and all is sent; after an hour it ends with UNAVAILABLE and reason
-        STREAM_TIME_OVER: go on from the last cursor.
+        """Streams a tenant's log in order, starting after a cursor, each entry once. With `follow` it
+        continues as the log grows, and ends with OK once the tenant is at rest and everything has been
+        sent. After an hour it ends with UNAVAILABLE and reason STREAM_TIME_OVER: resume from the last
+        cursor.
         """
 
     @_abc_1.abstractmethod
@@ -171,10 +164,10 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.ContinueRequest,
         context: _aio.ServicerContext[_provisioning_pb2.ContinueRequest, _abc.Awaitable[_provisioning_pb2.ContinueResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.ContinueResponse]:
-        """Drives on the steps that are not done, with fresh budgets, from PENDING,
-        PARTIAL, FAILED, CANCELLED or any damaged record. On COMPLETED it answers
-        the status and does nothing; on a tenant in motion FAILED_PRECONDITION.
-        Lifts a hold when a person orders it.
+        """Resumes the steps that are not done, with fresh retry budgets, from PENDING, PARTIAL, FAILED,
+        CANCELLED or any damaged record. For a COMPLETED tenant it returns the status and does nothing;
+        for a tenant in motion it fails with FAILED_PRECONDITION. Lifts a hold if a person gives the
+        order.
         """
 
     @_abc_1.abstractmethod
@@ -183,9 +176,8 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.RetryRequest,
         context: _aio.ServicerContext[_provisioning_pb2.RetryRequest, _abc.Awaitable[_provisioning_pb2.RetryResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.RetryResponse]:
-        """Looks again at all steps, or at one and those that need it, and makes what
-        is missing or wrong, with fresh budgets. On a tenant in motion
-        FAILED_PRECONDITION.
+        """Checks every step again, or one step and those that depend on it, and makes what is missing or
+        wrong, with fresh retry budgets. For a tenant in motion it fails with FAILED_PRECONDITION.
         """
 
     @_abc_1.abstractmethod
@@ -194,8 +186,8 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.SkipStepRequest,
         context: _aio.ServicerContext[_provisioning_pb2.SkipStepRequest, _abc.Awaitable[_provisioning_pb2.SkipStepResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.SkipStepResponse]:
-        """Leaves a step out for good; where the tenant stands is derived again, so that
-        PARTIAL may become COMPLETED. On a tenant in motion FAILED_PRECONDITION.
+        """Leaves a step out for good. The tenant's state is derived again, so PARTIAL may become
+        COMPLETED. For a tenant in motion it fails with FAILED_PRECONDITION.
         """
 
     @_abc_1.abstractmethod
@@ -204,10 +196,10 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.CancelRequest,
         context: _aio.ServicerContext[_provisioning_pb2.CancelRequest, _abc.Awaitable[_provisioning_pb2.CancelResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.CancelResponse]:
-        """Stops a tenant. An open run is closed once it is known what became of every
-        request that was sent: at once where nothing is out, else the status says
-        `waiting_for` CANCELLING until then. A FAILED or PARTIAL tenant becomes
-        CANCELLED too: nobody but a person drives it on.
+        """Stops a tenant. An open run is closed once the outcome of every request it sent is known:
+        immediately if none is in flight, otherwise the status says `waiting_for` CANCELLING until
+        then. A FAILED or PARTIAL tenant becomes CANCELLED too: from then on only a person can resume
+        it.
         """
 
     @_abc_1.abstractmethod
@@ -216,10 +208,10 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.DeprovisionRequest,
         context: _aio.ServicerContext[_provisioning_pb2.DeprovisionRequest, _abc.Awaitable[_provisioning_pb2.DeprovisionResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.DeprovisionResponse]:
-        """Opens a run that removes what we made for a tenant, and nothing else. Done,
-        the tenant is DEPROVISIONED and its company name is free. A shop that has
-        sold, and ledger entries, stop it unless the order says otherwise. Stopped
-        half-way the tenant stays DEPROVISIONING: the same order goes on.
+        """Opens a run that removes what this service made for a tenant, and nothing else. When it is
+        done, the tenant is DEPROVISIONED and its company name is free again. Sales and ledger entries
+        stop it unless the order says otherwise. If it stops half-way, the tenant stays DEPROVISIONING
+        and the same order resumes it.
         """
 
     @_abc_1.abstractmethod
@@ -228,8 +220,8 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.AdoptCompanyRequest,
         context: _aio.ServicerContext[_provisioning_pb2.AdoptCompanyRequest, _abc.Awaitable[_provisioning_pb2.AdoptCompanyResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.AdoptCompanyResponse]:
-        """Makes the Company that is there under the tenant's name the tenant's own,
-        where nothing speaks against it, lifts a hold, and drives on.
+        """Makes the Company that already exists under the tenant's name the tenant's own if every check
+        allows it, lifts a hold, and resumes the run.
         """
 
     @_abc_1.abstractmethod
@@ -238,8 +230,8 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.ReleaseRequest,
         context: _aio.ServicerContext[_provisioning_pb2.ReleaseRequest, _abc.Awaitable[_provisioning_pb2.ReleaseResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.ReleaseResponse]:
-        """Lifts a hold, or takes the run from a worker that is dead. Never from one
-        that is alive: FAILED_PRECONDITION with reason LEASE_ALIVE.
+        """Lifts a hold, or takes the run from a dead worker. Never from a live one: that is
+        FAILED_PRECONDITION with reason LEASE_ALIVE.
         """
 
     @_abc_1.abstractmethod
@@ -248,9 +240,9 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.DiagnoseRequest,
         context: _aio.ServicerContext[_provisioning_pb2.DiagnoseRequest, _abc.Awaitable[_provisioning_pb2.DiagnoseResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.DiagnoseResponse]:
-        """Says why a tenant stands where it stands, in any state, also while it runs or
-        waits: causes with evidence and the order that mends them, the likeliest
-        first. Reads only. Asks the engine what it really holds, unless told not to.
+        """Explains why a tenant is where it is, in any state, even while it runs or waits: the causes,
+        most likely first, with their evidence and the order that fixes each. Read-only. Asks the
+        engine what it really holds, unless told not to.
         """
 
     @_abc_1.abstractmethod
@@ -259,10 +251,10 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.PlanRequest,
         context: _aio.ServicerContext[_provisioning_pb2.PlanRequest, _abc.Awaitable[_provisioning_pb2.PlanResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.PlanResponse]:
-        """Looks at the engine and says, step by step, what is there, what would be made
-        with which names, and what stands in the way; for a spec that is nobody's yet
-        or for an existing tenant. Nothing is written, here or there. UNAVAILABLE with
-        the engine's code where its gate is shut or it can't be asked.
+        """Examines the engine and reports, step by step, what exists, what a run would make under which
+        names, and what is in the way; for a new spec or an existing tenant. Writes nothing, neither
+        here nor at the engine. UNAVAILABLE with the engine's code if its gate is shut or it can't be
+        reached.
         """
 
     @_abc_1.abstractmethod
@@ -271,9 +263,9 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.VerifyRequest,
         context: _aio.ServicerContext[_provisioning_pb2.VerifyRequest, _abc.Awaitable[_provisioning_pb2.VerifyResponse]],
     ) -> _abc.Awaitable[_provisioning_pb2.VerifyResponse]:
-        """Looks at the engine and says how a tenant at rest differs from what it should
-        have. Nothing is written, here or there; Retry mends what a run can mend, and
-        never opens a till again. On a tenant in motion FAILED_PRECONDITION.
+        """Examines the engine and reports how a tenant at rest differs from what it should have. Writes
+        nothing, neither here nor at the engine. Retry fixes what a run can fix, and never reopens a
+        till. For a tenant in motion it fails with FAILED_PRECONDITION.
         """
 
 def add_ProvisioningServiceServicer_to_server(servicer: ProvisioningServiceServicer, server: _aio.Server) -> None: ...

@@ -30,35 +30,35 @@ class _StepStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepStan
     STEP_STANDING_UNSPECIFIED: _StepStanding.ValueType  # 0
     """Never sent."""
     STEP_STANDING_OK: _StepStanding.ValueType  # 1
-    """Everything is there and right."""
+    """Everything exists and is right."""
     STEP_STANDING_MISSING: _StepStanding.ValueType  # 2
-    """Something is not there, or not right in a way the step mends itself."""
+    """Something does not exist, or is wrong in a way the step fixes itself."""
     STEP_STANDING_FOREIGN: _StepStanding.ValueType  # 3
-    """A document of the name is somebody else's; a run would stop here."""
+    """A document of that name belongs to somebody else; a run would stop here."""
     STEP_STANDING_DIFFERENT: _StepStanding.ValueType  # 4
-    """It is the tenant's own and not as wanted; a person must mend it."""
+    """It is the tenant's own but not as wanted; a person has to fix it."""
     STEP_STANDING_SKIPPED: _StepStanding.ValueType  # 5
-    """The tenant has no need of it."""
+    """The tenant does not need this step."""
     STEP_STANDING_UNKNOWN: _StepStanding.ValueType  # 6
-    """Not looked at, because a step it needs is not as it should be."""
+    """Not examined, because a step it depends on is not as it should be."""
 
 class StepStanding(_StepStanding, metaclass=_StepStandingEnumTypeWrapper):
-    """How a step stands at the engine."""
+    """How the engine's documents compare with what a step wants."""
 
 STEP_STANDING_UNSPECIFIED: StepStanding.ValueType  # 0
 """Never sent."""
 STEP_STANDING_OK: StepStanding.ValueType  # 1
-"""Everything is there and right."""
+"""Everything exists and is right."""
 STEP_STANDING_MISSING: StepStanding.ValueType  # 2
-"""Something is not there, or not right in a way the step mends itself."""
+"""Something does not exist, or is wrong in a way the step fixes itself."""
 STEP_STANDING_FOREIGN: StepStanding.ValueType  # 3
-"""A document of the name is somebody else's; a run would stop here."""
+"""A document of that name belongs to somebody else; a run would stop here."""
 STEP_STANDING_DIFFERENT: StepStanding.ValueType  # 4
-"""It is the tenant's own and not as wanted; a person must mend it."""
+"""It is the tenant's own but not as wanted; a person has to fix it."""
 STEP_STANDING_SKIPPED: StepStanding.ValueType  # 5
-"""The tenant has no need of it."""
+"""The tenant does not need this step."""
 STEP_STANDING_UNKNOWN: StepStanding.ValueType  # 6
-"""Not looked at, because a step it needs is not as it should be."""
+"""Not examined, because a step it depends on is not as it should be."""
 Global___StepStanding: _TypeAlias = StepStanding  # noqa: Y015
 
 class _DocumentWhose:
@@ -72,30 +72,30 @@ class _DocumentWhoseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Documen
     DOCUMENT_WHOSE_CREATED: _DocumentWhose.ValueType  # 1
     """This service made it for the tenant."""
     DOCUMENT_WHOSE_ADOPTED: _DocumentWhose.ValueType  # 2
-    """It was there and was taken over; it is never deleted by this service."""
+    """It existed before and was taken over; this service never deletes it."""
     DOCUMENT_WHOSE_UNRECORDED: _DocumentWhose.ValueType  # 3
-    """It is there and right and in no record: a run would take it over."""
+    """It exists and is right but is in no record; a run would take it over."""
     DOCUMENT_WHOSE_SHARED: _DocumentWhose.ValueType  # 4
     """It belongs to the whole site."""
 
 class DocumentWhose(_DocumentWhose, metaclass=_DocumentWhoseEnumTypeWrapper):
-    """Whose a document is, by the tenant's record."""
+    """Whose a document is, according to the tenant's record."""
 
 DOCUMENT_WHOSE_UNSPECIFIED: DocumentWhose.ValueType  # 0
 """Never sent."""
 DOCUMENT_WHOSE_CREATED: DocumentWhose.ValueType  # 1
 """This service made it for the tenant."""
 DOCUMENT_WHOSE_ADOPTED: DocumentWhose.ValueType  # 2
-"""It was there and was taken over; it is never deleted by this service."""
+"""It existed before and was taken over; this service never deletes it."""
 DOCUMENT_WHOSE_UNRECORDED: DocumentWhose.ValueType  # 3
-"""It is there and right and in no record: a run would take it over."""
+"""It exists and is right but is in no record; a run would take it over."""
 DOCUMENT_WHOSE_SHARED: DocumentWhose.ValueType  # 4
 """It belongs to the whole site."""
 Global___DocumentWhose: _TypeAlias = DocumentWhose  # noqa: Y015
 
 @_typing.final
 class SurveyedDocument(_message.Message):
-    """A document that is there."""
+    """A document that exists at the engine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -105,16 +105,16 @@ class SurveyedDocument(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     doctype: _builtins.str
-    """The engine's kind, such as "Warehouse"."""
+    """Its doctype, such as "Warehouse"."""
     name: _builtins.str
     """Its name."""
     whose: Global___DocumentWhose.ValueType
     """Whose it is."""
     owner: _builtins.str
-    """The user who made it; empty if not asked."""
+    """The ERPNext user who made it; empty if not asked for."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was made; unset if not asked."""
+        """When it was made; unset if not asked for."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ Global___SurveyedDocument: _TypeAlias = SurveyedDocument  # noqa: Y015
 
 @_typing.final
 class Difference(_message.Message):
-    """One thing that is not as the tenant needs it."""
+    """One way in which the engine is not as the tenant needs it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -145,15 +145,15 @@ class Difference(_message.Message):
     HAVE_FIELD_NUMBER: _builtins.int
     WANT_FIELD_NUMBER: _builtins.int
     doctype: _builtins.str
-    """The engine's kind."""
+    """The document's doctype."""
     name: _builtins.str
-    """Name of the document."""
+    """The document's name."""
     field: _builtins.str
-    """The field that differs; empty: the whole document is not there."""
+    """The field that differs; empty if the whole document is missing."""
     have: _builtins.str
-    """What the field has."""
+    """The value it has."""
     want: _builtins.str
-    """What it should have."""
+    """The value it should have."""
     def __init__(
         self,
         *,
@@ -173,7 +173,7 @@ Global___Difference: _TypeAlias = Difference  # noqa: Y015
 
 @_typing.final
 class StepSurvey(_message.Message):
-    """One step as the engine has it."""
+    """One step, as found at the engine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -190,36 +190,36 @@ class StepSurvey(_message.Message):
     EXPECTED_REQUESTS_FIELD_NUMBER: _builtins.int
     EXPECTED_SECONDS_FIELD_NUMBER: _builtins.int
     step_key: _builtins.str
-    """Key of the step in the blueprint."""
+    """The step's key in the blueprint."""
     title: _builtins.str
     """The step's name for people."""
     required: _builtins.bool
     """Whether the tenant is unusable without it."""
     standing: Global___StepStanding.ValueType
-    """How it stands, in one word."""
+    """How the engine compares with what the step wants."""
     code: _builtins.str
     """Stable code of a conflict that stops a run here; empty if there is none."""
     message: _builtins.str
-    """In plain words, with what to do; empty where all is well."""
+    """What is wrong and what to do, in plain words; empty if all is well."""
     expected_requests: _builtins.int
-    """About how many requests a run would send for this step."""
+    """Roughly how many requests a run would send for this step."""
     expected_seconds: _builtins.float
-    """About how long it would take, in seconds, on an engine with nothing else to do."""
+    """Roughly how long the step would take on an otherwise idle engine, in seconds."""
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___SurveyedDocument]:
-        """What is there."""
+        """What exists."""
 
     @_builtins.property
     def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
-        """What a run would make (no field) or change (with a field)."""
+        """What a run would make (`field` empty) or change (`field` set)."""
 
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
-        """What a person must mend, field by field."""
+        """What a person has to fix, field by field."""
 
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What a person may want to know besides."""
+        """What else a person may want to know."""
 
     def __init__(
         self,
@@ -247,8 +247,8 @@ Global___StepSurvey: _TypeAlias = StepSurvey  # noqa: Y015
 
 @_typing.final
 class Survey(_message.Message):
-    """A whole tenant as the engine has it. The final check (step_10) is no part of
-    it: it repeats these looks.
+    """A whole tenant, as found at the engine. The final check (step_10) is not part of it, since it
+    repeats these checks.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -263,26 +263,24 @@ class Survey(_message.Message):
     EXPECTED_REQUESTS_FIELD_NUMBER: _builtins.int
     EXPECTED_SECONDS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant; empty if the spec is nobody's yet."""
+    """The tenant's id; empty for a new spec."""
     engine_id: _builtins.str
     """The engine that was asked."""
     engine: _builtins.str
     """The engine's versions, user and time zone, such as "ERPNext 15.65.4 …"."""
     seconds: _builtins.float
-    """How long it took, in seconds."""
+    """How long the survey took, in seconds."""
     expected_requests: _builtins.int
-    """About how many requests a run would send."""
+    """Roughly how many requests a run would send."""
     expected_seconds: _builtins.float
-    """About how long a run would take, in seconds, on an engine with nothing else
-    to do.
-    """
+    """Roughly how long a run would take on an otherwise idle engine, in seconds."""
     @_builtins.property
     def spec(self) -> _tenant_pb2.TenantSpec:
-        """What was looked for, with all defaults filled in."""
+        """The spec that was checked, with all defaults filled in."""
 
     @_builtins.property
     def looked_at(self) -> _timestamp_pb2.Timestamp:
-        """When the look began."""
+        """When the survey began."""
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepSurvey]:

@@ -29,14 +29,14 @@ class _TenantStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TenantSta
     TENANT_STATE_UNSPECIFIED: _TenantState.ValueType  # 0
     """Never sent."""
     TENANT_STATE_PENDING: _TenantState.ValueType  # 1
-    """Known, but no run was opened yet."""
+    """Registered, but no run was opened yet."""
     TENANT_STATE_IN_PROGRESS: _TenantState.ValueType  # 2
     """A run is open: queued, running or waiting."""
     TENANT_STATE_COMPLETED: _TenantState.ValueType  # 3
     """Every step is done, adopted or skipped."""
     TENANT_STATE_PARTIAL: _TenantState.ValueType  # 4
-    """Stopped; every required step is done, an optional one is not: usable, with
-    warnings. `errors` says which.
+    """Stopped; every required step is done but an optional one is not. Usable, with warnings;
+    `errors` says which.
     """
     TENANT_STATE_FAILED: _TenantState.ValueType  # 5
     """Stopped; a required step failed. `errors` says which."""
@@ -53,14 +53,14 @@ class TenantState(_TenantState, metaclass=_TenantStateEnumTypeWrapper):
 TENANT_STATE_UNSPECIFIED: TenantState.ValueType  # 0
 """Never sent."""
 TENANT_STATE_PENDING: TenantState.ValueType  # 1
-"""Known, but no run was opened yet."""
+"""Registered, but no run was opened yet."""
 TENANT_STATE_IN_PROGRESS: TenantState.ValueType  # 2
 """A run is open: queued, running or waiting."""
 TENANT_STATE_COMPLETED: TenantState.ValueType  # 3
 """Every step is done, adopted or skipped."""
 TENANT_STATE_PARTIAL: TenantState.ValueType  # 4
-"""Stopped; every required step is done, an optional one is not: usable, with
-warnings. `errors` says which.
+"""Stopped; every required step is done but an optional one is not. Usable, with warnings;
+`errors` says which.
 """
 TENANT_STATE_FAILED: TenantState.ValueType  # 5
 """Stopped; a required step failed. `errors` says which."""
@@ -81,15 +81,15 @@ class _StepStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepState.V
     STEP_STATE_UNSPECIFIED: _StepState.ValueType  # 0
     """Never sent."""
     STEP_STATE_PENDING: _StepState.ValueType  # 1
-    """Not begun."""
+    """Not started."""
     STEP_STATE_RUNNING: _StepState.ValueType  # 2
-    """Begun; between two tries too."""
+    """Started, including the time between two tries."""
     STEP_STATE_COMPLETED: _StepState.ValueType  # 3
     """Done: made, adopted, or carried over from an earlier run."""
     STEP_STATE_FAILED: _StepState.ValueType  # 4
     """Stopped with an error."""
     STEP_STATE_SKIPPED: _StepState.ValueType  # 5
-    """Left out, with a reason."""
+    """Left out; `note` says why."""
 
 class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper):
     """The state of one step of a run."""
@@ -97,21 +97,21 @@ class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper):
 STEP_STATE_UNSPECIFIED: StepState.ValueType  # 0
 """Never sent."""
 STEP_STATE_PENDING: StepState.ValueType  # 1
-"""Not begun."""
+"""Not started."""
 STEP_STATE_RUNNING: StepState.ValueType  # 2
-"""Begun; between two tries too."""
+"""Started, including the time between two tries."""
 STEP_STATE_COMPLETED: StepState.ValueType  # 3
 """Done: made, adopted, or carried over from an earlier run."""
 STEP_STATE_FAILED: StepState.ValueType  # 4
 """Stopped with an error."""
 STEP_STATE_SKIPPED: StepState.ValueType  # 5
-"""Left out, with a reason."""
+"""Left out; `note` says why."""
 Global___StepState: _TypeAlias = StepState  # noqa: Y015
 
 @_typing.final
 class TenantSpec(_message.Message):
-    """What a tenant should have. Compared after validation and defaults, so a field
-    left out and a field sent with its default are the same spec.
+    """What a tenant should have. Specs are compared after validation and defaults, so leaving a field
+    out and sending its default are the same spec.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -127,37 +127,35 @@ class TenantSpec(_message.Message):
     PAYMENT_METHODS_FIELD_NUMBER: _builtins.int
     OPENING_AMOUNT_FIELD_NUMBER: _builtins.int
     company_name: _builtins.str
-    """Legal name of the company: 1 to 127 characters, no `<`, `>` or control
-    characters. Compared with other tenants of the site as ERPNext compares
-    names: without case, accents, emoji and outer blanks.
+    """Legal name of the company: 1 to 127 characters, no `<`, `>` or control characters. Compared
+    with other tenants of the site as ERPNext compares names: ignoring case, accents, emoji, and
+    leading and trailing blanks.
     """
     country_code: _builtins.str
     """ISO 3166-1 alpha-2 code. Default "KE"."""
     currency: _builtins.str
     """ISO 4217 code. Default: the currency of the country."""
     chart_template: _builtins.str
-    """Chart of accounts. Default "Standard". An unknown name is mapped to
-    "Standard" by the run, which says so in the log.
+    """Chart of accounts. Default "Standard". The run replaces an unknown name by "Standard" and says
+    so in the log.
     """
     include_demo_data: _builtins.bool
-    """Whether the run makes demo items (step_6_items). Default false."""
+    """Whether to make demo items (step_6_items). Default false."""
     pos_store_enabled: _builtins.bool
-    """Whether the tenant gets a warehouse "POS Store" of its own. Default true."""
+    """Whether the tenant gets its own warehouse "POS Store". Default true."""
     till_user: _builtins.str
-    """ERPNext user (e-mail address) who opens the till. Default: none; then the
-    till is left to a person and step_9_pos_session is skipped.
+    """The ERPNext user (e-mail address) who opens the till. Default: none; then step_9_pos_session is
+    skipped and a person opens the till.
     """
     engine_id: _builtins.str
-    """Id of the engine the tenant lives on. Default: the configured one."""
+    """Id of the engine the tenant lives on. Default: the configured default engine."""
     opening_amount: _builtins.float
-    """Cash in the till when it is opened, for each means of payment, in the
-    tenant's currency. Not negative. Default 0.
+    """Amount in the till when it is opened, for each payment method, in the tenant's currency. Not
+    negative. Default 0.
     """
     @_builtins.property
     def payment_methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Means of payment at the till, the default one first.
-        Default (an empty list): "Cash", "M-Pesa".
-        """
+        """Payment methods at the till, the default one first. An empty list means "Cash", "M-Pesa"."""
 
     def __init__(
         self,
@@ -230,17 +228,17 @@ class StepStatus(_message.Message):
     key: _builtins.str
     """Key of the step in the blueprint, such as "step_2_company"."""
     state: Global___StepState.ValueType
-    """Where the step stands."""
+    """The state of the step."""
     adopted: _builtins.bool
-    """True if everything the step wants was there already and was taken over."""
+    """True if everything the step wants already existed and was taken over."""
     attempts: _builtins.int
-    """Tries so far. Waiting for the engine, races and lost workers are not tries."""
+    """Tries so far. Waiting for the engine, lost races and lost workers do not count."""
     title: _builtins.str
     """The step's name for people, such as "Company"."""
     required: _builtins.bool
     """Whether the tenant is unusable without this step."""
     note: _builtins.str
-    """Why the step was skipped, or what it waits for; may be empty."""
+    """Why the step was skipped, or what it is waiting for; may be empty."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When the first attempt began; unset while PENDING."""
@@ -272,7 +270,7 @@ Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
 @_typing.final
 class StepError(_message.Message):
-    """One reason why a tenant does not stand as it should."""
+    """One reason why a tenant is not as it should be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -283,7 +281,7 @@ class StepError(_message.Message):
     step_key: _builtins.str
     """The step it belongs to; empty if it belongs to the tenant as a whole."""
     code: _builtins.str
-    """Stable code; `docs/errors.md` has them all."""
+    """Stable code; docs/errors.md lists them all."""
     message: _builtins.str
     """What happened and what to do, in plain words."""
     @_builtins.property
@@ -308,7 +306,7 @@ Global___StepError: _TypeAlias = StepError  # noqa: Y015
 
 @_typing.final
 class WaitingFor(_message.Message):
-    """What an open run waits for."""
+    """What an open run is waiting for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -318,10 +316,10 @@ class WaitingFor(_message.Message):
     code: _builtins.str
     """Stable code, such as "ENGINE_DOWN", "RETRY", "SITE_SLOT", "WORKER"."""
     message: _builtins.str
-    """In plain words."""
+    """What it is waiting for, in plain words."""
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """When it will look again; unset if that is not known."""
+        """When it will look again; unset if not known."""
 
     def __init__(
         self,
@@ -340,7 +338,7 @@ Global___WaitingFor: _TypeAlias = WaitingFor  # noqa: Y015
 
 @_typing.final
 class Hold(_message.Message):
-    """A mark that this tenant is moved by a person only."""
+    """Marks a tenant that only a person may move."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -350,7 +348,7 @@ class Hold(_message.Message):
     reason: _builtins.str
     """Why."""
     by: _builtins.str
-    """Who set it: a user's name, or "reconciler", or "run"."""
+    """Who set it: a user's name, "reconciler" or "run"."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """When it was set."""
@@ -372,7 +370,7 @@ Global___Hold: _TypeAlias = Hold  # noqa: Y015
 
 @_typing.final
 class TenantStatus(_message.Message):
-    """Everything a caller needs to know about where a tenant stands."""
+    """Everything a caller needs to know about the state of a tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -395,32 +393,32 @@ class TenantStatus(_message.Message):
     NEXT_COMMAND_FIELD_NUMBER: _builtins.int
     LAST_CURSOR_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant."""
+    """The tenant's id."""
     run_id: _builtins.str
-    """The last run; empty while PENDING, or if its record was lost."""
+    """The id of the last run; empty while PENDING, or if its record was lost."""
     revision: _builtins.int
-    """Grows at every change. Orders can say which revision they judged."""
+    """Grows at every change. An order can name the revision it was based on."""
     state: Global___TenantState.ValueType
     """Derived from the step records, never set by hand."""
     current_step: _builtins.str
-    """Key of the step that is under way or comes next; the step that failed if
-    the tenant stands still; empty when COMPLETED.
+    """Key of the step that is under way or next; if the tenant has stopped, of the step that failed;
+    empty when COMPLETED.
     """
     progress_percent: _builtins.float
-    """Done steps of this run in percent, 0 to 100."""
+    """How much of this run is done, in percent of its steps, 0 to 100."""
     steps_completed: _builtins.int
-    """Steps done, adopted or skipped."""
+    """How many steps are done, adopted or skipped."""
     total_steps: _builtins.int
-    """Steps of this run; of the blueprint, if the record was lost."""
+    """How many steps this run has; if its record was lost, how many the blueprint has."""
     next_command: _builtins.str
-    """The next command an operator would give, such as
-    "provisioner continue 0190…"; empty when there is nothing to do.
+    """The command an operator would give next, such as "provisioner continue 0190…"; empty if there
+    is nothing to do.
     """
     last_cursor: _builtins.int
-    """Cursor of the last entry of the tenant's log; 0 where it is empty."""
+    """The cursor of the last entry of the tenant's log; 0 if the log is empty."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepStatus]:
-        """The steps in order; empty if the record was lost, and then `errors` says so."""
+        """The steps in order; empty if their record was lost, which `errors` then says."""
 
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepError]:
@@ -436,11 +434,11 @@ class TenantStatus(_message.Message):
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When the run began to work; unset before."""
+        """When the run started work; unset until then."""
 
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
-        """When the run was closed; unset before."""
+        """When the run was closed; unset until then."""
 
     @_builtins.property
     def estimated_completion_at(self) -> _timestamp_pb2.Timestamp:

@@ -103,8 +103,16 @@ class OrderDesk:
             if known is not None:
                 return known
             live = await self._live(asked.tenant_id)
-            check_revision(live.record, asked.terms)
-            operation = await judge(live)
+            try:
+                check_revision(live.record, asked.terms)
+                operation = await judge(live)
+            except (Refused, RevisionChanged):
+                # What stands in its way may be the order itself, sent again while the first was
+                # on its way: carried out after the look at request ids, before that at the tenant.
+                known = await self._replayed(asked.key)
+                if known is None:
+                    raise
+                return known
             if operation is None:
                 return asked.tenant_id
             outcome = await self._database.submit(operation)

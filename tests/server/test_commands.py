@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from server.model.identifiers import TenantId
     from server.model.records import Record, Step
+    from server.store.found import KnownRequest
+    from server.store.reads import Reads
 
 ENGINES = {
     "main": EngineEntry(site=SITE, blueprint=ERPNEXT),
@@ -431,6 +433,28 @@ async def test_a_continue_repeated_with_its_request_id_opens_one_run(desk: Desk)
     assert await desk.runs(tenant_id) == 2
     await desk.end(tenant_id, {REQUIRED: StepState.FAILED})
     assert await desk.commands.continue_(JANE, tenant_id, terms) == tenant_id
+    assert await desk.runs(tenant_id) == 2
+
+
+@pytest.mark.parametrize("judged", [True, False])
+async def test_an_order_sent_again_while_the_first_is_on_its_way_is_the_same_order(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, judged: bool
+) -> None:
+    """The first one is carried out between the looks at request ids and at the tenant."""
+    tenant_id = await desk.stopped({REQUIRED: StepState.FAILED})
+    revision = (await desk.record(tenant_id)).tenant.revision
+    terms = OrderTerms(request_id="one", expected_revision=revision if judged else None)
+    reads = type(desk.scene.database.reads)
+    look = reads.request
+
+    async def overtaken(self: Reads, *asked: str) -> KnownRequest | None:
+        monkeypatch.undo()
+        known = await look(self, *asked)
+        await desk.commands.retry(JANE, tenant_id, terms)
+        return known
+
+    monkeypatch.setattr(reads, "request", overtaken)
+    assert await desk.commands.retry(JANE, tenant_id, terms) == tenant_id
     assert await desk.runs(tenant_id) == 2
 
 

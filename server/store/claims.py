@@ -174,8 +174,24 @@ _COUNTED = (("log_seq", 0), ("revision", 0), ("fencing_token", 0))
 _MOST_COUNTED = 2**62
 
 
+# Each removal is one level of what SQLite compares a row with, and it takes a thousand levels: a
+# process may claim more than that at once.
+_REMOVALS_AT_ONCE = 250
+
+
 async def _passed(
     connection: AsyncConnection, tenant_ids: Collection[str], step_key: str
+) -> set[str]:
+    ids = list(tenant_ids)
+    passed: set[str] = set()
+    for first in range(0, len(ids), _REMOVALS_AT_ONCE):
+        some = ids[first : first + _REMOVALS_AT_ONCE]
+        passed |= await _passed_of(connection, some, step_key)
+    return passed
+
+
+async def _passed_of(
+    connection: AsyncConnection, tenant_ids: Sequence[str], step_key: str
 ) -> set[str]:
     mine = and_(RUNS.c.tenant_id.in_(tenant_ids), await _of_this_life(connection, tenant_ids))
     by_run = select(RUNS.c.tenant_id).where(

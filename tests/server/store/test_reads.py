@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, Insert, Text, cast, event, insert, literal, select, true
 
 from reconciler.observe import PAGE
 from server.model.derive import derive
@@ -20,6 +20,7 @@ from server.store import due as runs_due
 from server.store.due import DueAsked
 from server.store.found import SweepMark
 from server.store.operations import SweepOperation, TenantOperation
+from server.store.tables import RUNS
 from tests.server.store.scene import (
     KINDS,
     LEASE,
@@ -599,6 +600,47 @@ async def test_who_passed_a_step_is_told_by_runs_and_by_rows(scene: Scene) -> No
     await scene.change_run(tenant_id, state="FAILED")
     await scene.change_tenant(tenant_id, first_completed_at=NOON)
     assert (await claim(scene, tenant_id)).passed_step
+
+
+# More than the levels that SQLite compares a row with, and than most processes claim at once.
+_REMOVED = 1100
+
+
+def _many_removals() -> Insert:
+    """Return what writes, by an existing run, that many other tenants were removed before."""
+    number = select(literal(1).label("number")).cte("many", recursive=True)
+    number = number.union_all(
+        select(number.c.number + 1).where(number.c.number < literal(_REMOVED))
+    )
+    text = cast(number.c.number, Text)
+    theirs = {
+        "id": "removal " + text,
+        "tenant_id": "removed " + text,
+        "run_order": literal("DEPROVISION"),
+        "state": literal("COMPLETED"),
+    }
+    one = select(RUNS).limit(1).subquery()
+    rows = select(*(theirs.get(column.name, column) for column in one.c)).select_from(
+        one.join(number, true())
+    )
+    return insert(RUNS).from_select([column.name for column in one.c], rows)
+
+
+async def test_any_number_of_tenants_that_were_removed_before_are_claimed_at_once(
+    scene: Scene,
+) -> None:
+    again, before = await scene.tenant("Again"), await scene.tenant("Before")
+    await scene.change_run(again, state="PARTIAL")
+    await scene.change_run(before, state="COMPLETED", run_order="DEPROVISION")
+    await scene.execute(_many_removals())
+    claims = await scene.database.reads.claims(
+        [again, *(f"removed {number}" for number in range(1, _REMOVED + 1)), before],
+        passed_step="step_2_company",
+    )
+    assert {tenant_id: claim.passed_step for tenant_id, claim in claims.items()} == {
+        again: True,
+        before: False,
+    }
 
 
 async def test_a_claim_brings_all_that_driving_a_run_needs(scene: Scene) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shlex
-import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import typer
+
+from clients.cli.private_files import demand_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,12 +164,8 @@ def tls_of(files: TlsFiles) -> Tls | None:
 def _pem(file: str, what: str, option: str, name: str, *, private: bool = False) -> bytes:
     try:
         with Path(file).open("rb") as handle:
-            mode = os.fstat(handle.fileno()).st_mode
-            if private and mode & 0o077:
-                raise typer.BadParameter(
-                    f"The {what} {file!r} has mode {stat.S_IMODE(mode):04o}, so others may read "
-                    f"it. Run: chmod 600 {shlex.quote(file)}"
-                )
+            if private:
+                demand_private(Path(file), os.fstat(handle.fileno()), f"The {what} {file!r}")
             text = handle.read()
     except OSError as error:
         raise typer.BadParameter(
@@ -185,12 +181,7 @@ def _read() -> dict[str, Any]:  # Any: JSON holds what it holds
     file = directory() / _FILE
     try:
         with file.open(encoding="utf-8") as handle:
-            mode = os.fstat(handle.fileno()).st_mode
-            if mode & 0o077:
-                raise typer.BadParameter(
-                    f"{file} has mode {stat.S_IMODE(mode):04o}, so others may read the token. "
-                    f"Run: chmod 600 {file}"
-                )
+            demand_private(file, os.fstat(handle.fileno()), f"{file}, which holds the token,")
             stored = json.load(handle)
     except FileNotFoundError:
         return {}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import stat
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import Annotated
@@ -12,6 +10,7 @@ from typing import Annotated
 import typer
 
 from clients.cli import connection, requests
+from clients.cli.private_files import demand_private
 from clients.cli.tenant_commands import Address, Json, Timeout  # noqa: TC001 - typer reads them
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -127,13 +126,9 @@ def _password_in(file: Path) -> str:
     """Read a file that its owner alone can read, as every file with a secret must be."""
     try:
         with file.open(encoding="utf-8") as handle:
-            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
             # A pipe or a terminal is nobody else's; `<(pass show …)` is such a one.
-            if mode & 0o077 and file.is_file():
-                raise typer.BadParameter(
-                    f"{file} has mode {mode:04o}, so others may read the password. "
-                    f"Run: chmod 600 {shlex.quote(str(file))}"
-                )
+            if file.is_file():
+                demand_private(file, os.fstat(handle.fileno()), str(file))
             return handle.read()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"

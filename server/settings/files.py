@@ -52,12 +52,31 @@ def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     return f"Known are {', '.join(prefix + choice for choice in choices)}."
 
 
-def demand_private(file: Path, mode: int, what: str) -> None:
-    """Refuse a file that others than its owner can read or change."""
-    if mode & 0o077:
+def demand_private(file: Path, status: os.stat_result, what: str) -> None:
+    """Refuse a file that others than this process's user could read or change.
+
+    A file of root that reaches another user through its group is private too, with mode 0440 or
+    0640: so Kubernetes mounts a secret (fsGroup) and systemd hands over a credential. PostgreSQL
+    has the same rule for its clients' keys (its manual, "SSL Support", "Client Certificates").
+
+    Args:
+        file: What the message calls the file.
+        status: How the open file is owned, and its mode.
+        what: What the message calls its purpose.
+
+    Raises:
+        SettingsError: if others may read or change it.
+    """
+    handed_over = status.st_uid == 0 and os.geteuid() != 0
+    if status.st_mode & (0o037 if handed_over else 0o077):
+        remedy = (
+            f"Have root run: chmod 640 {file} (a mounted secret: give it mode 0440)"
+            if handed_over
+            else f"Run: chmod 600 {file}"
+        )
         raise SettingsError(
-            f"{what}: {file} has mode {stat.S_IMODE(mode):04o}, so others may read or change the "
-            f"secret. Run: chmod 600 {file}"
+            f"{what}: {file} has mode {stat.S_IMODE(status.st_mode):04o}, so others may read or "
+            f"change the secret. {remedy}"
         )
 
 
@@ -68,7 +87,7 @@ def read_regular(file: Path, what: str, *, most: int, private: bool, remedy: str
         file: The file; a symbolic link to one will do.
         what: What the messages call it, such as "PROVISIONER_ADMIN_PASSWORD_FILE".
         most: How many bytes are read at most.
-        private: Whether only its owner may read or change it.
+        private: Whether it must be private, as `demand_private` says.
         remedy: What to do where it can't be read.
 
     Raises:
@@ -83,7 +102,7 @@ def read_regular(file: Path, what: str, *, most: int, private: bool, remedy: str
             if not stat.S_ISREG(status.st_mode):
                 raise SettingsError(f"{what}: {file} is not a regular file. Name a file.")
             if private:
-                demand_private(file, status.st_mode, what)
+                demand_private(file, status, what)
             return os.read(descriptor, most)
         finally:
             os.close(descriptor)
@@ -98,7 +117,7 @@ def shown(text: str) -> str:
 
 
 def read_secret_file(file: Path, what: str) -> SecretStr:
-    """Read a key or a password from a file that only its owner can read.
+    """Read a key or a password from a private file.
 
     Args:
         file: The file; a symbolic link to one will do.

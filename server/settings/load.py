@@ -170,7 +170,7 @@ def _from_file(config: Path) -> _Layer:
             raise SettingsError(f"{label}: must be a text, a number or true/false, nothing else.")
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if name == "admin_password":
-            demand_private(config, config.stat().st_mode, label)
+            demand_private(config, config.stat(), label)
         is_path = name in _PATHS and text.strip() != ""
         layer[name] = (label, config.parent / text if is_path else text)
     return layer

@@ -130,7 +130,8 @@ class Api:
         made = documents.draft(self.site, kind, body)
         ticket = Ticket(
             doctype=doctype,
-            name=made.document["name"],
+            # Nobody else asks for a name that a series gives.
+            name=self.site.stamp() if made.numbered else made.document["name"],
             abbr=made.document["abbr"] if doctype == "Company" else "",
         )
         stored = await self.write(call, ticket, lambda: documents.insert(self.site, made))

@@ -1,7 +1,8 @@
 """What each recorded answer means: judged by hand from the recordings' notes and README.
 
-The key is the kind of answer, or class and code of the error, with "ask" where the prober is
-asked first. Recorded calls that are not listed are successes. Judgements that need a word:
+The key is the kind of answer, or class and code of the error, with "ask" where the prober is asked
+first, with when to come again and whether that is for the whole site. Recorded calls that are not
+listed are successes. Judgements that need a word:
 
 - 01-unknown-method 2: a method that may not be called says "login", as without a token; the
   prober tells the two apart.
@@ -240,9 +241,11 @@ EXPECTED: dict[str, dict[str, tuple[int, ...]]] = {
     "TRANSIENT ENGINE_MAINTENANCE ask": {
         "11-accept-star": (7,),
         "11-maintenance-mode": (0, 1, 2),
+    },
+    "TRANSIENT ENGINE_MAINTENANCE ask after 60 s": {
         "11-maintenance-mode-reads-allowed": (1,),
     },
-    "TRANSIENT ENGINE_RATE_LIMITED": {
+    "TRANSIENT ENGINE_RATE_LIMITED after 60 s for the site": {
         "11-accept-star": (8,),
         "11-rate-limit": (1, 2, 3),
     },

@@ -41,7 +41,10 @@ def outcome_of(judgement: Judgement) -> str:
     if isinstance(judgement, Answer):
         return judgement.kind.name
     asks = " ask" if judgement.ask_prober else ""
-    return f"{judgement.error_class} {judgement.code}{asks}"
+    wish = judgement.retry_after_seconds
+    waits = "" if wish is None else f" after {wish:g} s"
+    site = " for the site" if judgement.whole_site else ""
+    return f"{judgement.error_class} {judgement.code}{asks}{waits}{site}"
 
 
 def judged(request: Request, status: int, body: object, **headers: str) -> Judgement:
@@ -65,6 +68,18 @@ def test_a_recorded_answer_means_what_was_judged_by_hand(case: str) -> None:
     for each, reply in replies_of(case):
         wanted = WANTED.get((case, each.index), "OK")
         assert outcome_of(judge_reply(each.request, reply)) == wanted, (each.index, each.note)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_recorded_success_gives_what_the_body_holds(case: str) -> None:
+    for each, reply in replies_of(case):
+        judgement = judge_reply(each.request, reply)
+        if isinstance(judgement, Answer) and judgement.kind is AnswerKind.OK:
+            body = json.loads(reply.body)
+            (held,) = [value for name, value in body.items() if name != "_server_messages"] or [
+                None
+            ]
+            assert (judgement.data, judgement.status) == (held, reply.status), each.index
 
 
 def test_every_judgement_by_hand_is_of_a_recorded_failure() -> None:

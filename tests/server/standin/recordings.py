@@ -1,7 +1,8 @@
 """Reads recorded exchanges and compares an answer with a recorded one.
 
-Compared are status, type and text of an error, every field of a document and every row of a list;
-not compared are times, names that are random, and what was cut when it was recorded.
+Compared are status, what a client reads the answer by (content type, when to come again, which
+keys), type and text of an error, messages of a success, every field of a document and every row
+of a list; not compared are times, names that are random, and what was cut when it was recorded.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?")
 _RANDOM = re.compile(r"[0-9a-z]{10}")
 # Entries of the ledger are made with no answer that would tell their names.
 _ENTRY = re.compile(r"GL Entry/[0-9a-z]{10}(\\?\")>[0-9a-z]{10}<")
+# What tells a client how to read an answer, and when to come again.
+_COMPARED_HEADERS = ("content-type", "retry-after", "allow")
 _UNCOMPARED = {"creation", "modified", "lft", "rgt", "__unsaved", "__islocal", "userid"}
 
 
@@ -66,6 +69,7 @@ class Replay:
         if answer.status_code != recorded["status"]:
             yield f"status {answer.status_code}, recorded {recorded['status']}: {answer.text[:300]}"
             return
+        yield from _header_differences(answer, recorded)
         if recorded["body_kind"] != "json":
             if "trimmed" not in recorded["body"] and answer.text != recorded["body"]:
                 yield f"text {answer.text!r}, recorded {recorded['body']!r}"
@@ -74,6 +78,10 @@ class Replay:
         if answer.status_code >= 400:
             yield from _error_differences(got, json.loads(self._renamed(json.dumps(wanted))))
             return
+        if not fewer and got.keys() != wanted.keys():
+            yield f"keys {sorted(got)}, recorded {sorted(wanted)}"
+        if not fewer and (one := _messages(got)) != (other := _messages(wanted)):
+            yield f"messages {one}, recorded {other}"
         wanted = wanted.get("data", wanted.get("message"))
         got = got.get("data", got.get("message"))
         if fewer:
@@ -106,6 +114,19 @@ class Replay:
             self.names[wanted] = got
         elif wanted not in ({}, got):
             yield f"{where}: {got!r}, recorded {wanted!r}"
+
+
+def _header_differences(
+    answer: httpx.Response,
+    recorded: dict[str, Any],  # Any: JSON
+) -> Iterator[str]:
+    for name in _COMPARED_HEADERS:
+        one, other = (
+            headers.get(name, "").partition(";")[0]
+            for headers in (answer.headers, recorded["headers"])
+        )
+        if one != other:
+            yield f"{name} {one!r}, recorded {other!r}"
 
 
 def _content(recorded: dict[str, Any]) -> bytes | None:  # Any: JSON

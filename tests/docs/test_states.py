@@ -41,7 +41,7 @@ _SECTIONS: tuple[tuple[str, type[Word]], ...] = (
     ("What a run waits for", WaitingCode),
     ("Gate of an engine", GateState),
     ("Document at the engine", ResourceState),
-    ("Weight of a log entry", LogLevel),
+    ("Log level", LogLevel),
 )
 
 
@@ -65,7 +65,7 @@ def test_the_open_runs_are_the_open_ones() -> None:
 def test_the_required_steps_are_those_that_are_named() -> None:
     required = [position for position, step in enumerate(ERPNEXT.steps) if step.required]
     assert required == [0, 1, 2, 3, 4, 5, 7, 8]
-    assert "Required are steps 0 to 5, 7 and 8." in _STATES.read_text(encoding="utf-8")
+    assert "Steps 0 to 5, 7 and 8 are required." in _STATES.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring import processor_seconds, resident_mb, shipped_times
 from benchmarks.rows import Row, alone
@@ -14,7 +15,7 @@ from benchmarks.run import folder
 from tools.installation import Installation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 # What is done after a start is done by then.
@@ -84,7 +85,7 @@ async def _requests(place: Path) -> list[str]:
     await shop.start_site()
     await shop.start_server()
     await asyncio.sleep(1.0)  # the prober has looked at the site
-    before = len((await shop.site_state())["requests"])
+    before = (await shop.site_state())["requests"]
     code, _, err = await shop.call("start", "Baraka Stores", "--till-user", "till@example.com")
     if code != 0:
         raise RuntimeError(err)
@@ -92,7 +93,24 @@ async def _requests(place: Path) -> list[str]:
         await asyncio.sleep(0.05)
     state = await shop.site_state()
     await shop.close()
-    return [str(each["method"]) for each in state["requests"][before:]]
+    return methods_sent(before, state["requests"])
+
+
+def methods_sent(
+    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+) -> list[str]:  # Any: JSON of the stand-in
+    """Return the method of each request that a stand-in site got between two looks at its state.
+
+    Args:
+        before: `requests` of `GET /standin/state`: a row for each kind, with how many there were.
+        after: The same, later.
+    """
+    sent: Counter[str] = Counter()
+    for each in after:
+        sent[str(each["method"])] += int(each["count"])
+    for each in before:
+        sent[str(each["method"])] -= int(each["count"])
+    return list(sent.elements())
 
 
 def _counted(methods: list[str]) -> str:

@@ -88,7 +88,7 @@ def _row(meaning: str, remedy: str) -> Meaning:
 
 _WAIT = "Nothing: work goes on by itself once the engine answers."
 _AGAIN = "Nothing: the step looks again and repeats what is missing."
-_OPERATOR = "Compare the named documents in ERPNext, mend or rename them, then continue the tenant."
+_OPERATOR = "Compare the named documents in ERPNext, correct or rename them, then continue."
 
 MEANINGS: dict[Code, Meaning] = {
     Code.ENGINE_UNREACHABLE: _row(
@@ -104,24 +104,24 @@ MEANINGS: dict[Code, Meaning] = {
         "End the maintenance (bench set-maintenance-mode off); work goes on by itself.",
     ),
     Code.ENGINE_CREDENTIALS_REFUSED: _row(
-        "The engine does not take the API key and secret.",
+        "The engine refuses the API key and secret.",
         "Put a valid key and secret of the API user into the engine's key files.",
     ),
     Code.ENGINE_WRONG_HOST: _row(
-        "What answers at the url is not the wanted ERPNext site.",
-        "Set the engine's url and host so that the Host header names the site.",
+        "Whatever answers at the url is not the ERPNext site we expect.",
+        "Set the engine's url and host so that the Host header selects the site.",
     ),
     Code.ENGINE_VERSION_UNSUPPORTED: _row(
         "The site has no ERPNext, or one older than version 14.",
-        "Install or upgrade ERPNext; version 15 is what this service was made for.",
+        "Install or upgrade ERPNext; this service was made for version 15.",
     ),
     Code.ENGINE_TIME_ZONE_UNKNOWN: _row(
         "The site's time zone is not in this machine's time zone database.",
         "Set a time zone by its IANA name in System Settings, or install tzdata here.",
     ),
     Code.ENGINE_CLOCK_OFF: _row(
-        "The site's clock differs from ours, so what we made may not be known as ours.",
-        "Keep the clocks of the site and of this service right with NTP.",
+        "The site's clock differs from ours, so we may not recognise what we made.",
+        "Keep the clocks of the site and of this service in step with NTP.",
     ),
     Code.ENGINE_RATE_LIMITED: _row(
         "The site's rate limit is used up.",
@@ -132,71 +132,71 @@ MEANINGS: dict[Code, Meaning] = {
         "Give the API user the named role in ERPNext, then continue.",
     ),
     Code.SITE_NOT_SET_UP: _row(
-        "A master that ERPNext's setup wizard makes is not there.",
-        "Finish the setup wizard of the site, then continue the tenant.",
+        "A master record that ERPNext's setup wizard makes is missing.",
+        "Finish the site's setup wizard, then continue the tenant.",
     ),
     Code.OUTCOME_UNKNOWN: _row(
-        "A write was sent and no usable answer came: it may have been done or not.", _AGAIN
+        "A write was sent and no usable answer came; it may or may not have been carried out.",
+        _AGAIN,
     ),
-    Code.ENGINE_NO_ANSWER: _row("A question was sent and no answer came in time.", _WAIT),
+    Code.ENGINE_NO_ANSWER: _row("A read was sent and no answer came in time.", _WAIT),
     Code.CONNECTIONS_EXHAUSTED: _row(
         "All our connections to the engine were in use for too long, so nothing was sent.", _AGAIN
     ),
     Code.REQUEST_TOO_LONG: _row(
-        "The request line would be longer than web servers take, so nothing was sent.",
+        "The request line would be longer than web servers accept, so nothing was sent.",
         "Report it: a step asks for too much at once.",
     ),
     Code.ENGINE_DEADLOCK: _row(
-        "Two writers locked each other in the database; this one was rolled back whole.", _AGAIN
+        "Two writers deadlocked in the engine's database; this one was rolled back completely.",
+        _AGAIN,
     ),
     Code.ENGINE_LINK_RACE: _row(
-        "A document of another tenant was missed: it was being made at that moment, or is gone.",
-        "A document in the making is there moments later. What stays is a row of a Mode of Payment "
-        "whose Company or account is gone: take it out in ERPNext, then continue.",
+        "The engine missed another tenant's document: it was just being made, or it is gone.",
+        "A document that is being made appears moments later. If the error stays, a row of a Mode "
+        "of Payment has lost its Company or account: remove the row in ERPNext, then continue.",
     ),
     Code.DOCUMENT_CHANGED: _row(
         "Somebody else changed the document at the same moment; nothing was stored.", _AGAIN
     ),
-    Code.DOCUMENT_MISSING: _row("A document that should be changed is gone.", _AGAIN),
+    Code.DOCUMENT_MISSING: _row("A document that was to be changed is gone.", _AGAIN),
     Code.REFERENCE_MISSING: _row(
         "A document that the request names does not exist at the engine.",
-        "Make the named document in ERPNext, then continue. Is the spec wrong (a till's user)? It "
-        "stays as it is: deprovision, then start another tenant with the right one.",
+        "Make the named document in ERPNext, then continue. If the spec is wrong (a till's user), "
+        "it can't be changed: deprovision, then start another tenant with the right one.",
     ),
     Code.STILL_LINKED: _row(
-        "The document cannot go because another one points to it.",
+        "The document can't be removed because another one points to it.",
         "Remove the named document first.",
     ),
     Code.NAME_REFUSED: _row(
-        "The engine does not take this name (< and > are not allowed).",
-        "Start another tenant with a name ERPNext takes: a spec is not changed afterwards.",
+        "The engine does not accept this name (< and > are not allowed).",
+        "Start another tenant with a name that ERPNext accepts: a spec can't be changed later.",
     ),
-    Code.NAME_TAKEN: _row(
-        "Another document of this name stood in the way of the one asked for.", _OPERATOR
-    ),
+    Code.NAME_TAKEN: _row("Another document with this name is in the way.", _OPERATOR),
     Code.NAMED_OTHERWISE: _row(
-        "The engine gave a new document another name than the one asked for.",
-        "Switch the site's naming rule or series for the doctype off, delete the document; then "
+        "The engine gave a new document a different name from the one asked for.",
+        "Turn off the site's naming rule or series for the doctype and delete the document, then "
         "continue.",
     ),
     Code.ENGINE_REFUSED: _row(
-        "The engine checked the request and said no; its words are in the message.",
-        "Mend what the engine's words name, then continue.",
+        "The engine checked the request and refused it; its own words are in the message.",
+        "Fix what the engine's words name, then continue.",
     ),
     Code.ENGINE_FAULT: _row(
-        "The engine ran into a fault of its own on this request, and would again.",
-        "Read the site's Error Log for the named error type; report it if the spec is right.",
+        "This request makes the engine fail with an error of its own, and would again.",
+        "Look up the named error type in the site's Error Log; if the spec is right, report it.",
     ),
     Code.ENGINE_UNEXPECTED_ANSWER: _row(
         "The engine gave an answer that this service does not know.",
-        "See the attempt's evidence, check proxies in front of the site, and report it.",
+        "See the attempt's evidence, check any proxies in front of the site, and report it.",
     ),
     Code.ABBREVIATION_TAKEN: _row(
         "Another Company has the abbreviation; the step chooses the next one.", _AGAIN
     ),
     Code.FISCAL_YEAR_OVERLAPS: _row(
-        "A Fiscal Year that is disabled or only for some Companies covers the needed dates.",
-        "Enable that Fiscal Year, or take its Companies out, or make one for the dates.",
+        "A Fiscal Year that is disabled or only for some Companies covers the dates needed.",
+        "Enable that Fiscal Year, remove its list of Companies, or make another one for the dates.",
     ),
     Code.DEFAULT_PROFILE_TAKEN: _row(
         "The till user has another default POS Profile; ours is made without the default.", _AGAIN
@@ -205,36 +205,36 @@ MEANINGS: dict[Code, Meaning] = {
         "A Mode of Payment lost its account for the Company while the step ran.", _AGAIN
     ),
     Code.COUNTRY_UNKNOWN: _row(
-        "The engine has no Country of the tenant's country code.",
+        "The engine has no Country with the tenant's country code.",
         "Add the Country in ERPNext, then continue.",
     ),
     Code.COMPANY_NOT_OURS: _row(
-        "A Company of this name is there, and nothing proves that it is this tenant's.",
-        "Find out whose it is. Rename or remove it in ERPNext if nobody needs it, then continue; "
+        "A Company of this name exists, and nothing proves that it is this tenant's.",
+        "Find out whose it is. If nobody needs it, rename or remove it in ERPNext, then continue; "
         "or start another tenant with another company name.",
     ),
     Code.COMPANY_VANISHED: _row(
-        "The tenant's Company was there once and is gone; it is not made again by itself.",
-        "Look where it went: restore it from a backup of the site, then continue. Only a retry "
+        "The tenant's Company existed once and is gone; it is not made again automatically.",
+        "Find out where it went: restore it from a backup of the site, then continue. Only a retry "
         "with --step step_2_company, given by a person, makes a new and empty one.",
     ),
     Code.COMPANY_DIFFERS: _row(
-        "The tenant's Company has another abbreviation, country or currency than the tenant.",
+        "The Company's abbreviation, country or currency is not the tenant's.",
         _OPERATOR,
     ),
     Code.COMPANY_NAME_TOO_LONG: _row(
-        "Company name, dash and abbreviation are longer than the 140 characters ERPNext takes.",
-        "Start another tenant with a shorter company name: a spec is not changed afterwards.",
+        "Company name, dash and abbreviation exceed the 140 characters that ERPNext allows.",
+        "Start another tenant with a shorter company name: a spec can't be changed later.",
     ),
     Code.COMPANY_MISSING: _row(
-        "The Company that this step builds on is not there.", "Retry step_2_company first."
+        "The Company that this step depends on is missing.", "Retry step_2_company first."
     ),
     Code.COMPANY_DEFAULT_MISSING: _row(
         "The Company lacks a default account or cost center that a shop needs.",
         "Set the named defaults in the Company, then continue.",
     ),
     Code.ABBREVIATIONS_EXHAUSTED: _row(
-        "No free abbreviation was found for the company's name.",
+        "No free abbreviation was found for the company name.",
         "Free one in ERPNext, then continue; or start a tenant with another company name.",
     ),
     Code.CHART_MISSING: _row(
@@ -245,41 +245,41 @@ MEANINGS: dict[Code, Meaning] = {
         "A document of the computed name belongs to another Company.", _OPERATOR
     ),
     Code.DOCUMENT_DIFFERS: _row(
-        "A document of the computed name is there, but not as the tenant needs it.", _OPERATOR
+        "A document of the computed name exists, but not as the tenant needs it.", _OPERATOR
     ),
     Code.POS_PROFILE_DIFFERS: _row(
-        "The POS Profile is there, but not as the tenant needs it.", _OPERATOR
+        "The POS Profile exists, but not as the tenant needs it.", _OPERATOR
     ),
     Code.PAYMENT_ACCOUNT_WRONG: _row(
-        "A Mode of Payment names a wrong account for the Company (a group, or not Cash or Bank).",
+        "A Mode of Payment has the wrong account for the Company (a group, or not Cash or Bank).",
         "Set a leaf account of the Company in the Mode of Payment, then continue.",
     ),
     Code.FINAL_CHECK_FAILED: _row(
-        "The last look found steps that do not agree with what the tenant should have.",
-        "Retry: every step is looked at again, and what is missing is made.",
+        "The final check found steps that do not match what the tenant should have.",
+        "Retry: every step is checked again, and what is missing is made.",
     ),
     Code.SHOP_HAS_SOLD: _row(
-        "The tenant to be removed is a shop that has sold: it has invoices.",
-        "If it shall go all the same, give the order with --even-if-sold.",
+        "The tenant to be removed is a shop that has sold something: it has invoices.",
+        "To remove it all the same, give the order with --even-if-sold.",
     ),
     Code.COMPANY_RENAMED: _row(
-        "The Company of the tenant to be removed has another name in ERPNext now.",
-        "Give it its name back there, then give the order again.",
+        "The Company of the tenant to be removed now has another name in ERPNext.",
+        "Rename it back there, then give the order again.",
     ),
     Code.LEDGER_ENTRIES: _row(
-        "The Company has ledger entries; ERPNext does not delete it with them.",
+        "The Company has ledger entries, and ERPNext does not delete a Company that has any.",
         "To have ERPNext delete its transactions, give the order with --delete-transactions.",
     ),
     Code.TILLS_OF_OTHERS: _row(
-        "People opened tills at the POS Profile that is to be removed.",
+        "People have opened tills with the POS Profile that is to be removed.",
         "Cancel and delete them in ERPNext, or give the order with --delete-transactions.",
     ),
     Code.TRANSACTION_DELETION_FAILED: _row(
-        "ERPNext's Transaction Deletion Record did not come to its end.",
-        "Read its error log in ERPNext, mend it or cancel the record, then give the order again.",
+        "ERPNext's Transaction Deletion Record did not finish.",
+        "See its error log in ERPNext, fix the cause or cancel it, then give the order again.",
     ),
     Code.MAY_STILL_COME: _row(
-        "A document was asked for without an answer; it is not there, and may still be made.",
-        "Nothing: it is looked for again when the request's time is over.",
+        "A request for a document got no answer; the document isn't there, but may still be made.",
+        "Nothing: the service looks for it again once the request's time is over.",
     ),
 }

@@ -197,7 +197,7 @@ async def test_step_0_tells_all_that_is_wrong_at_once_and_shuts_the_gate(
         "role Accounts Manager: missing. Give the API user the role Accounts Manager in ERPNext.",
         "role Sales Master Manager or Sales Manager: missing.",
         "role Item Manager: missing.",
-        "set up: no Item Group All Item Groups. Finish the setup wizard",
+        "set up: no Item Group All Item Groups. Finish the site's setup wizard",
         "right: reachable, right site, token valid, version",
         "time zone, charts for KE",
     ):

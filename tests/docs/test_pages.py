@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from importlib.metadata import packages_distributions
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, inline_code, name_of, table, words
+from tests.docs.pages import PAGES, ROOT, inline_code, modules, name_of, table, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,16 +69,40 @@ def test_every_runtime_dependency_has_its_line() -> None:
     assert all(all(row.values()) for row in rows)
 
 
+def test_every_runtime_dependency_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split(r"[\[<>=~! ]", line)[0] for line in project["dependencies"]}
+    imported = {
+        name
+        for _, module in modules("server", "reconciler", "clients", "proto")
+        for node in ast.walk(module)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
+    }
+    found = {
+        distribution.lower().replace("_", "-")
+        for top, distributions in packages_distributions().items()
+        if any(name == top or name.startswith(f"{top}.") for name in imported)
+        for distribution in distributions
+    }
+    # SQLAlchemy, httpcore and zoneinfo import these.
+    assert wanted - found == {"aiosqlite", "sniffio", "tzdata"}
+
+
 def test_every_room_of_the_server_is_on_the_map() -> None:
     rows = table(ROOT / "docs" / "ARCHITECTURE.md", "room")
     rooms = {words(row["room"])[0].rstrip("/") for row in rows}
-    modules = {
+    there = {
         f"server/{path.name}"
         for path in (ROOT / "server").iterdir()
         if path.name not in {"__init__.py", "__pycache__", "logs.py"}
         and (path.suffix == ".py" or (path / "__init__.py").exists())
     }
-    assert not modules - rooms
+    assert not there - rooms
 
 
 def test_the_changelog_names_the_version_of_the_project() -> None:

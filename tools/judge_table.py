@@ -1,4 +1,4 @@
-"""Writes docs/judge.md: what the reconciler's judge says about each situation, from the judge.
+"""Writes docs/judge.md: what the reconciler's judge says about each situation, by asking it.
 
 `python -m tools.judge_table` writes the page; with `--check` it writes nothing and exits 1
 if the page is stale.
@@ -28,12 +28,13 @@ _LONG_AGO = _NOW - timedelta(days=1)
 
 _HEAD = """# What the reconciler's judge says
 
-Generated from the judge itself by `tools/judge_table.py`; a test compares. The judge is one pure
-function of what the database says about one tenant. It never has a run opened for a tenant that
-moves, that a person cancelled or holds, that is over its budget, or whose engine takes no work.
+Generated from the judge itself by `tools/judge_table.py`; a test compares. The judge is a pure
+function of what the database says about one tenant. It never opens a run for a tenant that is in
+motion, that a person has cancelled or that is held, that has used up its healing budget, or whose
+engine takes no work.
 
-A tenant is driven on {times} times at most: at once, then after {pauses} minutes; a person's order
-or COMPLETED gives the budget back. Many tenants at one error: see
+A tenant is driven on at most {times} times: at once, then after {pauses} minutes. A person's order
+or reaching COMPLETED restores the budget. If many tenants stop at the same error, see
 `docs/decisions/0031-herds-and-canaries.md`.
 
 | situation | verdict | opens a run | cause | severity |
@@ -50,11 +51,11 @@ class Situation:
 
 
 def situations() -> list[Situation]:
-    """Return the situations the page shows, in the order in which the judge asks."""
+    """Return the situations the page shows, in the order in which the judge checks for them."""
     stopped = _observation()
     lost = replace(stopped, standing=_standing(TenantState.PARTIAL, lost=True), steps_found=0)
     made: list[tuple[str, Observation]] = [
-        (f"{state}, by word or by rows", _in(state))
+        (f"{state}, as stored or as derived from the rows", _in(state))
         for state in (
             TenantState.CANCELLED,
             TenantState.DEPROVISIONING,
@@ -66,14 +67,14 @@ def situations() -> list[Situation]:
             "held, whatever else is wrong",
             replace(lost, held=True, hold_by="run", hold_reason="The Company is gone."),
         ),
-        ("run queued, its turn has not come", _moving(RunState.QUEUED, workers_alive=True)),
-        ("run queued, no worker lives", _moving(RunState.QUEUED)),
+        ("run queued, not its turn yet", _moving(RunState.QUEUED, workers_alive=True)),
+        ("run queued, no worker alive", _moving(RunState.QUEUED)),
         (
-            "run queued for long, its engine is not configured here",
+            "run queued for a long time, its engine not configured here",
             replace(_moving(RunState.QUEUED, workers_alive=True), engine_configured=False),
         ),
         (
-            "run queued for long, its engine is another site here than its row names",
+            "run queued for a long time, its engine here another site than its row names",
             replace(
                 _moving(RunState.QUEUED, workers_alive=True),
                 engine_configured=False,
@@ -81,41 +82,41 @@ def situations() -> list[Situation]:
             ),
         ),
         (
-            "run queued, and its row is damaged so that no worker finds it",
+            "run queued, its row damaged so that no worker finds it",
             replace(_moving(RunState.QUEUED, workers_alive=True), damage="Said."),
         ),
-        ("run under way, its worker lives", _moving(RunState.RUNNING, worker_alive=True)),
-        ("run under way, its worker is dead for three leases", _moving(RunState.RUNNING)),
+        ("run under way, its worker alive", _moving(RunState.RUNNING, worker_alive=True)),
+        ("run under way, its worker dead for more than three leases", _moving(RunState.RUNNING)),
         (
-            "run under way, its worker lives, the attempt is past its deadline",
+            "run under way, its worker alive, the attempt past its deadline",
             _moving(RunState.RUNNING, worker_alive=True, deadline_at=_NOW - timedelta(minutes=1)),
         ),
         (
-            "run waits for a closed gate",
+            "run waiting for a shut gate",
             replace(
                 _moving(RunState.WAITING, waiting_code=WaitingCode.ENGINE_DOWN),
                 gate=GateState.DOWN,
             ),
         ),
         (
-            "run open, its step rows are gone, nobody drives it",
+            "run open, its step rows gone, nobody drives it",
             replace(
                 _moving(RunState.QUEUED, workers_alive=True),
                 standing=_standing(TenantState.IN_PROGRESS, lost=True),
             ),
         ),
-        ("PARTIAL or FAILED, step rows are gone (PARTIAL, 0 of 10)", lost),
-        ("the run it names is gone", replace(lost, run=None, run_lost=True)),
+        ("PARTIAL or FAILED, its step rows gone (PARTIAL, 0 of 10)", lost),
+        ("the run that the tenant names is gone", replace(lost, run=None, run_lost=True)),
         (
-            "COMPLETED once, the record is gone",
+            "COMPLETED before, its record gone",
             replace(lost, stored=TenantState.COMPLETED, first_completed_at=_LONG_AGO),
         ),
-        ("record gone, its engine's gate is shut", replace(lost, gate=GateState.DOWN)),
-        ("record gone, the budget is spent", replace(lost, heal_count=5)),
-        ("PENDING: never ordered", replace(_in(TenantState.PENDING), run=None)),
+        ("record gone, its engine's gate shut", replace(lost, gate=GateState.DOWN)),
+        ("record gone, the budget spent", replace(lost, heal_count=5)),
+        ("PENDING: no run was ever opened", replace(_in(TenantState.PENDING), run=None)),
         ("COMPLETED", _in(TenantState.COMPLETED)),
         (
-            "every step done, the stored word is another",
+            "every step done, but another state stored",
             replace(_in(TenantState.COMPLETED), stored=TenantState.FAILED),
         ),
     ]
@@ -127,38 +128,38 @@ def situations() -> list[Situation]:
     made += [
         ("stopped at an error of class PERMANENT", _failed(ErrorClass.PERMANENT)),
         (
-            "the same, and one at the same error came through since, by a person's order",
+            "the same, but a person's order has since brought another tenant past the same error",
             replace(_failed(ErrorClass.PERMANENT), mended_at=_NOW),
         ),
         (
-            "the same, a person was called before",
+            "the same, a person was called already",
             replace(_failed(ErrorClass.PERMANENT), look_at=NEVER),
         ),
         (
-            "stopped at COMPANY_NOT_OURS or COMPANY_VANISHED, whatever the class",
+            "stopped at COMPANY_NOT_OURS or COMPANY_VANISHED, of any class",
             _failed(ErrorClass.TRANSIENT, "COMPANY_NOT_OURS"),
         ),
         (
-            "stopped at WORKER_LOST, whatever the class",
+            "stopped at WORKER_LOST, of any class",
             _failed(ErrorClass.PERMANENT, "WORKER_LOST"),
         ),
         ("closed without an error", replace(stopped, failed=())),
         (
-            "stopped at a passing error, the word is another too",
+            "stopped at a passing error, and another state stored",
             replace(stopped, stored=TenantState.COMPLETED),
         ),
         (
             "stopped at a passing error, driven on a moment ago",
             replace(stopped, heal_count=1, healed_at=_NOW),
         ),
-        ("stopped at a passing error, the gate is shut", replace(stopped, gate=GateState.DOWN)),
+        ("stopped at a passing error, the gate shut", replace(stopped, gate=GateState.DOWN)),
         (
-            "stopped at a passing error, its engine is not configured here",
+            "stopped at a passing error, its engine not configured here",
             replace(stopped, engine_configured=False),
         ),
-        ("stopped at a passing error, the budget is spent", replace(stopped, heal_count=5)),
+        ("stopped at a passing error, the budget spent", replace(stopped, heal_count=5)),
         (
-            "the same, a person was called before",
+            "the same, a person was called already",
             replace(stopped, heal_count=5, look_at=NEVER),
         ),
     ]

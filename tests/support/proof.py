@@ -29,9 +29,10 @@ PASSED, FAILED, BEGUN, NOT_RUN = "passed", "**FAILED**", "**did not end**", "**n
 
 HEAD = """# Proof
 
-What is too slow for `make test`. Written by the run itself, do not edit: `make prove` renews
-every row, `make prove ARGS="-k storm"` or `ARGS=tests/crash` the rows of what it ran. What a
-test does stands at its head. A commit with a + had changes that were not committed.
+Tests that are too slow for `make test`, and how they went. The tests write this page themselves;
+do not edit it. `make prove` renews every row, `make prove ARGS="-k storm"` or `ARGS=tests/crash`
+the rows of the tests it ran. What a test does is described at its top. A + after a commit means
+that the working tree had uncommitted changes.
 """
 COLUMNS = "| proof | result | counted | date | commit | seconds | machine |"
 

@@ -24,6 +24,7 @@ from server.model.states import (
     LogLevel,
     ResourceState,
     RunState,
+    StepState,
     TenantState,
 )
 from server.store.operations import LogDraft, RunRow, TenantOperation
@@ -99,6 +100,11 @@ class Cancelling(OrderDesk):
             finished_at=run.finished_at or now,
             cancellation=_cancellation(asked, run, now),
         )
+        # Of a step that was between two tries nothing is out, and nobody goes on with it.
+        steps = tuple(
+            replace(step, state=StepState.PENDING) if step.state is StepState.RUNNING else step
+            for step in live.record.steps
+        )
         left = in_words(await self._database.reads.resources(tenant.id))
         why = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
         return TenantOperation(
@@ -110,11 +116,12 @@ class Cancelling(OrderDesk):
             standing=derive(
                 stored=None,
                 run=closed,
-                steps=live.record.steps,
+                steps=steps,
                 step_types=self._step_types(live, closed),
                 at=now,
             ),
             runs=(RunRow(run=closed, site=tenant.site),),
+            steps=steps,
             attempts=await self._ended_attempts(run),
             log=(
                 LogDraft(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from provisioner.v1 import listing_pb2, provisioning_pb2, tenant_pb2
+from server.model.states import StepState
 from server.validation import RawSpec
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ def _step(step: Step, titles: Mapping[str, str]) -> tenant_pb2.StepStatus:
         state=_STEP_STATES[step.state],
         adopted=step.adopted,
         attempts=int32_of(step.tries),
-        started_at=time_of(step.started_at),
+        # A step that a cancelled run broke off has begun once, which the record keeps for those
+        # who look up what it sent.
+        started_at=None if step.state is StepState.PENDING else time_of(step.started_at),
         completed_at=time_of(step.completed_at),
         title=text_of(titles.get(step.key, step.key)),
         required=step.required,

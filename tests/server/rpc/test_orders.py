@@ -368,3 +368,14 @@ async def test_an_order_is_carried_out_though_its_caller_left(
     await asyncio.wait_for(written.wait(), 10)
     status = (await rig.stub.GetStatus(pb.GetStatusRequest(tenant_id=TENANT))).status
     assert status.state == tenant_pb2.TENANT_STATE_IN_PROGRESS
+
+
+async def test_a_step_that_a_cancelled_run_broke_off_is_not_under_way(rig: Rig) -> None:
+    """Begun, and between two tries: the run that it belongs to goes on no more."""
+    await rig.start("Acme", tenant_id=TENANT)
+    begun = "UPDATE steps SET state = 'RUNNING', started_at = ? WHERE key = 'step_0_noop'"
+    rig.damage(begun, "2026-11-24 12:00:00.000000+00:00")
+    answer = await rig.stub.Cancel(pb.CancelRequest(tenant_id=TENANT))
+    assert answer.status.state == tenant_pb2.TENANT_STATE_CANCELLED
+    assert {step.state for step in answer.status.steps} == {tenant_pb2.STEP_STATE_PENDING}
+    assert not any(step.HasField("started_at") for step in answer.status.steps)

@@ -8,13 +8,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from server.limits import CALLS_PER_SECOND
+from server.settings.postgresql_url import check_postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,7 +94,9 @@ def _database_url(value: object) -> object:
     if kind == "sqlite":
         _check_sqlite(scheme, rest)
     elif kind in {"postgres", "postgresql"}:
-        _check_postgresql(scheme, value.strip())
+        if scheme != "postgresql+asyncpg":
+            raise ValueError("must name the driver: postgresql+asyncpg://…")
+        check_postgresql(value.strip())
     else:
         raise ValueError("is neither SQLite nor PostgreSQL")
     return value.strip()
@@ -107,50 +110,6 @@ def _check_sqlite(scheme: str, rest: str) -> None:
         raise ValueError("needs a third slash before the file's path: sqlite+aiosqlite:///…")
     if path in {"/", "/:memory:"}:
         raise ValueError("names no file, and a database in memory is lost with the process")
-
-
-# What may stand in the query of a url: what the driver takes as text, and our own word.
-POSTGRESQL_QUERY = frozenset(
-    {
-        *("host", "port", "user", "password", "passfile", "database", "target_session_attrs"),
-        *("ssl", "krbsrvname", "gsslib"),
-        *("statement_cache_size", "prepared_statement_cache_size", "pooler"),
-    }
-)
-# What libpq calls otherwise, and urls for psql have.
-_OF_LIBPQ = {
-    "sslmode": "write ssl= with the same word",
-    "sslrootcert": "set PGSSLROOTCERT in the environment",
-    "sslcert": "set PGSSLCERT in the environment",
-    "sslkey": "set PGSSLKEY in the environment",
-    "sslcrl": "set PGSSLCRL in the environment",
-    "options": "ALTER ROLE ... SET it, such as search_path",
-    "application_name": "ALTER ROLE ... SET it, or set PGAPPNAME in the environment",
-}
-
-
-def _check_postgresql(scheme: str, value: str) -> None:
-    if scheme != "postgresql+asyncpg":
-        raise ValueError("must name the driver: postgresql+asyncpg://…")
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise ValueError(
-            "has a host or a port that cannot be one; write odd characters of the password "
-            "percent-encoded, such as %40 for @"
-        ) from None
-    query = parse_qs(parts.query, keep_blank_values=True)
-    for name in query:
-        if name not in POSTGRESQL_QUERY:
-            remedy = _OF_LIBPQ.get(name, "leave it out")
-            raise ValueError(f"has {name}= in its query, which this driver does not know: {remedy}")
-    if query.get("pooler", ["transaction"]) != ["transaction"]:
-        raise ValueError("has a pooler that is not pooler=transaction, the only one it can be")
-    hosts = ",".join(query.get("host", [])).split(",")
-    ports = ",".join(query.get("port", [])).split(",")
-    if len(hosts) > 1 and len(ports) != len(hosts) and not all(":" in host for host in hosts):
-        raise ValueError("has several hosts without a port each: ?host=one:5432&host=two:5432")
 
 
 def _number(value: object) -> object:

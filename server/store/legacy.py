@@ -18,13 +18,15 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.errors import SettingsError, StoreUnavailable
 from server.model.legacy import CompanyEvidence, LegacyStep, LegacyTenant
+from server.settings.postgresql_url import check_postgresql
+from server.store import postgres
 from server.store.failures import DRIVER_ERRORS, detail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from sqlalchemy import URL, Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _TENANTS, _ONBOARDING = "tenants", "tenant_onboarding"
@@ -73,7 +75,7 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
     if kind not in _DRIVERS:
         raise SettingsError(f"--from names a database of kind {kind}; say sqlite or postgresql.")
     parsed = parsed.set(drivername=_DRIVERS[kind])
-    engine = create_async_engine(_only_reading(parsed) if kind == "sqlite" else parsed)
+    engine = _engine_of(parsed, url)
     try:
         async with engine.connect() as connection:
             if kind == "sqlite":
@@ -91,6 +93,16 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
         raise StoreUnavailable(f"The old database can't be read: {words}") from error
     finally:
         await engine.dispose()
+
+
+def _engine_of(parsed: URL, url: str) -> AsyncEngine:
+    if parsed.get_backend_name() == "sqlite":
+        return create_async_engine(_only_reading(parsed))
+    try:
+        check_postgresql(url)
+    except ValueError as error:
+        raise SettingsError(f"--from {error}.") from None
+    return postgres.engine(parsed, connections=1, slow=True)
 
 
 def _text_or_bytes(value: bytes) -> str | bytes:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from asyncpg.connect_utils import SessionAttribute, SSLMode
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import make_url
 
-from server.errors import SettingsError
+from server.errors import SettingsError, StoreUnavailable
 from server.settings import (
     ENV_PREFIX,
     Address,
@@ -25,7 +26,8 @@ from server.settings import (
     load_settings,
     read_secret_file,
 )
-from server.settings.values import POSTGRESQL_QUERY
+from server.settings.postgresql_url import CHOICES, QUERY
+from server.store.database import Database
 
 _KEYS = 'api_key_file = "key"\napi_secret_file = "secret"\n'
 
@@ -214,6 +216,17 @@ def test_other_variables_and_those_a_cluster_sets_for_its_services_are_passed_ov
         ("database_url", "postgresql+asyncpg://u@h/d?options=-csearch_path%3Dx", "ALTER ROLE"),
         ("database_url", "postgresql+asyncpg://u@h/d?connect_timeout=3", "leave it out"),
         ("database_url", "postgresql+asyncpg://u@/d?host=/a&host=/b", "without a port each"),
+        ("database_url", "postgresql+asyncpg://u@/d?host=a:1&host=b:1&port=1", "a port each"),
+        ("database_url", "postgresql+asyncpg://u@/d?host=a,b:5432", "without a port each"),
+        ("database_url", "postgresql+asyncpg://u@h/d?port=x", "a port in its query"),
+        ("database_url", "postgresql+asyncpg://u@/d?host=a:x&host=b:1", "a port in its query"),
+        ("database_url", "postgresql+asyncpg://u@h/d?port=65536", "a port in its query"),
+        ("database_url", "postgresql+asyncpg://u@h/d?ssl=true", "not ssl=disable or allow"),
+        ("database_url", "postgresql+asyncpg://u@h/d?ssl=", "not ssl=disable or allow"),
+        ("database_url", "postgresql+asyncpg://u@h/d?user=a&user=b", "user= more than once"),
+        ("database_url", "postgresql+asyncpg://u@h/d?statement_cache_size=0", "pooler=transac"),
+        ("database_url", "postgresql+asyncpg://u@h/d?prepared_statement_cache_size=x", "no number"),
+        ("database_url", "postgresql+asyncpg://u@h/d?target_session_attrs=rw", "=any or primary"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_a_remedy(
@@ -258,7 +271,19 @@ def test_a_good_database_url_is_kept_as_it_is(url: str) -> None:
 def test_what_a_url_may_have_in_its_query_is_what_the_driver_knows() -> None:
     # `prepared_…` is SQLAlchemy's, `pooler` our own.
     driver = set(inspect.signature(asyncpg.connect).parameters)
-    assert driver | {"prepared_statement_cache_size", "pooler"} >= POSTGRESQL_QUERY
+    assert driver | {"prepared_statement_cache_size", "pooler"} >= QUERY
+    assert set(CHOICES["ssl"]) == {each.name.replace("_", "-") for each in SSLMode}
+    assert set(CHOICES["target_session_attrs"]) == {each.value for each in SessionAttribute}
+
+
+async def test_nothing_that_a_url_may_have_makes_the_driver_fall_over() -> None:
+    """It raised a TypeError at a number, which it gets as text."""
+    words = {**dict.fromkeys(QUERY, "1"), **{name: kind[0] for name, kind in CHOICES.items()}}
+    query = "&".join(f"{name}={word}" for name, word in words.items() if name != "host")
+    url = f"postgresql+asyncpg://u@/d?host=/nowhere&{query}"
+    assert _load(database_url=url).database_url == url
+    with pytest.raises(StoreUnavailable, match="No such file"):
+        await Database.open(url)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +343,7 @@ def test_settings_that_do_not_fit_are_named_as_the_operator_set_them(
     [
         "postgresql+asyncpg://u:hunter2@h/d",
         "postgresql+asyncpg://u:hun@ter2@h/d",
-        "postgresql+asyncpg://u@h/d?password=hunter2&ssl=on",
+        "postgresql+asyncpg://u@h/d?password=hunter2&ssl=require",
     ],
 )
 def test_no_password_is_shown(url: str) -> None:

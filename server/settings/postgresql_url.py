@@ -1,0 +1,81 @@
+"""What may stand in a PostgreSQL url: what the driver would fall over is refused before it does."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+_MAX_PORT = 65535
+# What may stand in the query: what the driver takes as text, and our own word.
+QUERY = frozenset(
+    {
+        *("host", "port", "user", "password", "passfile", "database", "target_session_attrs"),
+        *("ssl", "krbsrvname", "gsslib", "prepared_statement_cache_size", "pooler"),
+    }
+)
+CHOICES = {
+    "ssl": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": (
+        *("any", "primary", "standby", "prefer-standby", "read-write", "read-only"),
+    ),
+    "gsslib": ("gssapi", "sspi"),
+    "pooler": ("transaction",),
+}
+# What libpq and other programs call otherwise, and urls made for them have.
+_OF_OTHERS = {
+    "sslmode": "write ssl= with the same word",
+    "sslrootcert": "set PGSSLROOTCERT in the environment",
+    "sslcert": "set PGSSLCERT in the environment",
+    "sslkey": "set PGSSLKEY in the environment",
+    "sslcrl": "set PGSSLCRL in the environment",
+    "options": "ALTER ROLE ... SET it, such as search_path",
+    "application_name": "ALTER ROLE ... SET it",
+    # It takes a number, and a url has words only.
+    "statement_cache_size": "behind a pooler write pooler=transaction",
+}
+
+
+def check_postgresql(url: str) -> None:
+    """Refuse a url that the driver can't take.
+
+    Args:
+        url: With any word for PostgreSQL before `://`.
+
+    Raises:
+        ValueError: saying what it has, without its words: one of them is a password.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "has a host or a port that cannot be one; write odd characters of the password "
+            "percent-encoded, such as %40 for @"
+        ) from None
+    query = parse_qs(parts.query, keep_blank_values=True)
+    for name, given in query.items():
+        if name not in QUERY:
+            remedy = _OF_OTHERS.get(name, "leave it out")
+            raise ValueError(f"has {name}= in its query, which this driver does not know: {remedy}")
+        if len(given) > 1 and name not in {"host", "port"}:
+            raise ValueError(f"has {name}= more than once in its query")
+        if name in CHOICES and given[0] not in CHOICES[name]:
+            raise ValueError(f"has a {name}= that is not {name}={' or '.join(CHOICES[name])}")
+    if not all(map(_is_number, query.get("prepared_statement_cache_size", []))):
+        raise ValueError("has a prepared_statement_cache_size= that is no number")
+    _check_hosts(query.get("host", []), query.get("port", []))
+
+
+def _check_hosts(hosts: list[str], ports: list[str]) -> None:
+    """Refuse hosts and ports of a query that are none, or do not fit each other."""
+    several = len(hosts) > 1
+    named = hosts if several else "".join(hosts).split(",")
+    given = [each.rpartition(":")[2] for each in hosts if ":" in each] if several else []
+    given += ",".join(filter(None, ports)).split(",") if any(ports) else []
+    if not all(_is_number(each) and int(each) <= _MAX_PORT for each in given):
+        raise ValueError(f"has a port in its query that is not a number from 0 to {_MAX_PORT}")
+    if len(named) > 1 and (len(given) != len(named) or (several and any(ports))):
+        raise ValueError("has several hosts without a port each: ?host=one:5432&host=two:5432")
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from server.errors import Replaced
 from server.executor.context import CompanyFacts
 from server.executor.drive import Drive
 from server.executor.state import DrivenRun
@@ -108,6 +109,9 @@ class Claims:
         record, run, now = claim.record, claim.record.run, self._now()
         if run.state not in OPEN_RUN_STATES:
             return None
+        if run.token != due.token:
+            # Claimed between the two looks, by somebody who lives: nothing of it is lost.
+            raise Replaced(f"run {run.id} is driven by somebody else now")
         blueprint = BLUEPRINTS.get(run.blueprint)
         if blueprint is None:
             _log.error("run.unknown_blueprint", tenant=due.tenant_id, name=run.blueprint)

@@ -56,6 +56,7 @@ class Newcomers:
                 tenant_id=run.tenant_id,
                 site=claim.record.tenant.site,
                 since=run.created_at,
+                token=run.token,
             )
             for _, claim in self._written.values()
             if (run := claim.record.run) is not None

@@ -86,7 +86,9 @@ def _query(asked: DueAsked, others: Collection[str]) -> Select[Any]:
         nobodys = or_(run.worker_id.is_(None), run.worker_id.not_in(others))
         due = or_(due, and_(under_way, nobodys))
     query = (
-        select(run.id, run.tenant_id, run.site, run.created_at, run.state, run.worker_id)
+        select(
+            *(run.id, run.tenant_id, run.site, run.created_at, run.state, run.worker_id, run.token)
+        )
         .where(literal_column(OPEN), literal_column(OPEN_SITE, Text).in_(asked.sites), due)
         .order_by(run.created_at if asked.begun else run.due_at, run.id)
     )

@@ -115,12 +115,14 @@ class DueRun:
 
     Attributes:
         since: When it was ordered: its place in the site's line.
+        token: The tenant's when it was last claimed: another one was claimed since by somebody.
     """
 
     run_id: RunId
     tenant_id: TenantId
     site: str
     since: datetime
+    token: int
 
 
 def select_gates(connection: AsyncConnection) -> Select[Any]:
@@ -157,6 +159,7 @@ def due_run_of(row: RowMapping) -> DueRun:
         tenant_id=row["tenant_id"],
         site=row["site"],
         since=row["created_at"] or EPOCH,
+        token=values.whole(row["token"]),
     )
 
 

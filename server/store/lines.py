@@ -47,7 +47,7 @@ async def read_lines(connection: AsyncConnection) -> set[str]:
 
 # Made once: with every step of a line it is asked who stands first.
 _LINE = (
-    select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at)
+    select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at, RUNS.c.token)
     .where(
         _OPEN,
         bindparam("of_site", type_=Text) == _SITE,

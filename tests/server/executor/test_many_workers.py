@@ -140,6 +140,55 @@ async def test_of_workers_that_claim_at_once_each_run_has_one_and_none_waits(
     ) == [(0,)]
 
 
+async def test_what_a_living_worker_claimed_between_two_looks_is_not_taken_from_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each order wakes all workers: one of twenty runs was taken from the one who had just begun.
+
+    Who looked when nobody had it read what its claim needs a moment later, and the attempt that
+    was under way was told to be that of a lost worker.
+    """
+    first = await fleet.worker(lease_seconds=60.0)
+    second = await fleet.worker(lease_seconds=60.0)
+    goes_on = asyncio.Event()
+    apply = NoopStep.apply
+
+    async def wait(step: NoopStep, context: StepContext, found: Found) -> None:
+        await goes_on.wait()
+        await apply(step, context, found)
+
+    async def begun() -> bool:
+        return bool(await fleet.sql("SELECT 1 FROM attempts WHERE outcome IS NULL"))
+
+    reads = fleet.stores[1].reads
+    claims, choose, looks = reads.claims, second._choosing.choose, list[int]()
+
+    async def late(*arguments: Any, **named: Any) -> Any:
+        # It knows that a run is due, and not yet what is stored of it.
+        if not looks:
+            await first.start()
+            await until(begun)
+        return await claims(*arguments, **named)
+
+    async def counted(*arguments: Any, **named: Any) -> Any:
+        if await begun():
+            looks.append(1)
+        return await choose(*arguments, **named)
+
+    monkeypatch.setattr(NoopStep, "apply", wait)
+    monkeypatch.setattr(reads, "claims", late)
+    monkeypatch.setattr(second._choosing, "choose", counted)
+    await fleet.order(1)
+    await second.start()
+    # What came of the first look is written by then.
+    await until(lambda: len(looks) > 1)
+    goes_on.set()
+    await fleet.completed(1)
+    assert await fleet.sql("SELECT DISTINCT fencing_token FROM tenants") == [(2,)]
+    ends = await fleet.sql("SELECT outcome, count(*) FROM attempts GROUP BY outcome")
+    assert [tuple(row) for row in ends] == [("APPLIED", STEPS)]
+
+
 async def test_what_a_dead_worker_left_takes_no_place_in_a_wave(fleet: Fleet) -> None:
     """A killed server had the one run of the first wave: nobody would ever have gone on."""
     living = await fleet.worker(lease_seconds=5.0)

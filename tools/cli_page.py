@@ -24,23 +24,23 @@ _COLUMNS = "96"
 _HEAD = """\
 # The command line
 
-Made by `make generate` from the program itself; do not edit. A test compares.
+Generated from the program by `make generate`; do not edit. A test compares the two.
 
-TENANT, a UUID, is the first argument wherever a command is about one.
+TENANT, a UUID, is the first argument of every command that is about one tenant.
 The commands about tenants call the service at `PROVISIONER_GRPC_ADDRESS`; `serve`, `reconcile`, `standin`,
-`db` and `import-legacy` are programs of their own. Options that mean the same have the same name everywhere:
+`db` and `import-legacy` are programs of their own. An option has the same meaning wherever it appears:
 
 | option | means |
 | --- | --- |
-| `--json` | stdout holds JSON only, errors too |
+| `--json` | print only JSON on stdout, for errors too |
 | `--watch`, `-w` | stay until the tenant is at rest |
-| `--yes`, `-y` | do not ask; without it nothing that takes something away is done where nobody can be asked |
-| `--dry-run` | only show |
+| `--yes`, `-y` | do not ask; without it, and with nobody to ask, nothing is removed |
+| `--dry-run` | only show what would be done |
 | `--reason` | why, kept in the tenant's log and on the run |
-| `--request-id` | names the order: given again with the same id it is the same order, for at least 7 days |
-| `--expected-revision` | carry the order out only if nobody changed the tenant since |
+| `--request-id` | names the order: repeated with the same id, it is carried out only once; for at least 7 days |
+| `--expected-revision` | carry the order out only if nobody has changed the tenant since |
 
-Completion of commands and options in bash, zsh, fish and PowerShell; then open a new shell:
+To complete commands and options in bash, zsh, fish or PowerShell, run this and open a new shell:
 
 ```text
 provisioner --install-completion
@@ -51,32 +51,32 @@ provisioner --install-completion
 | job | command |
 | --- | --- |
 | see one tenant | `provisioner status ID` |
-| say why it stands still | `provisioner diagnose ID` |
+| find out why it stands still | `provisioner diagnose ID` |
 | find stuck tenants | `provisioner list --stuck 1h` |
-| watch a run, with an exit code by outcome | `provisioner watch ID` |
+| watch a run, with an exit code that tells the outcome | `provisioner watch ID` |
 | repair a lost record, one tenant or all | `provisioner fix ID`, `provisioner fix --all-stuck` |
-| drive on what is not done | `provisioner continue ID` |
-| look again at one step and those that need it, or at all | `provisioner retry ID --step step_8_pos_profile`, `provisioner retry ID` |
+| do the steps that are not done | `provisioner continue ID` |
+| check again one step and those that depend on it, or all steps | `provisioner retry ID --step step_8_pos_profile`, `provisioner retry ID` |
 | start one, start many | `provisioner start NAME`, `provisioner start -f tenants.yaml` |
-| see before the start what would be made | `provisioner plan NAME`, `provisioner start NAME --plan` |
-| leave demo data or the till out | `provisioner skip ID --step step_6_items --reason why` |
+| see what would be made, before the start | `provisioner plan NAME`, `provisioner start NAME --plan` |
+| skip the demo data or the till | `provisioner skip ID --step step_6_items --reason why` |
 | compare a tenant with ERPNext | `provisioner verify ID` |
 | accept what was made by hand | `provisioner adopt ID` |
-| say that a site is right though it changed | `provisioner accept-site ENGINE` |
+| accept a site although it has changed | `provisioner accept-site ENGINE` |
 | stop a run | `provisioner cancel ID` |
 | delete a tenant and what was made for it | `provisioner deprovision ID` |
 | lift a hold, unlock a dead worker's run | `provisioner release ID` |
 | read who ordered what, when | `provisioner logs ID` |
-| see what the healer found and did | `provisioner findings`, `provisioner report` |
-| bring tenants of the old system over | `provisioner import-legacy --from postgresql+asyncpg://reader@old/app --dry-run` |
-| database up, down for a copy, checked | `provisioner db upgrade`, `provisioner db backup FILE`, `provisioner db check` |
+| see what the reconciler found and did | `provisioner findings`, `provisioner report` |
+| import the tenants of the old system | `provisioner import-legacy --from postgresql+asyncpg://reader@old/app --dry-run` |
+| upgrade, back up or check the database | `provisioner db upgrade`, `provisioner db backup FILE`, `provisioner db check` |
 """
 
 _FILE = """\
 ## A file of tenants
 
-`start -f FILE` takes YAML: one tenant, a list of them, several documents, or `tenants` with `defaults` they share.
-Fields are those of `TenantSpec` in `proto/provisioner/v1/tenant.proto`, and `tenant_id`.
+`start -f FILE` takes YAML: one tenant, a list of tenants, several documents, or `tenants` with the `defaults` they
+share. The fields are those of `TenantSpec` in `proto/provisioner/v1/tenant.proto`, and `tenant_id`.
 
 ```yaml
 defaults:
@@ -91,20 +91,20 @@ tenants:
     opening_amount: 1500.50
 ```
 
-A tenant without `tenant_id` gets one made from `engine_id` and `company_name`, so that the same file given again
-names the same tenants and changes nothing; a changed one is refused with `SPEC_DIFFERS`. Mistakes are told
-all at once, with line and field, before anything is ordered. One tenant that is refused does not keep the
-others back. Exit code: of the first refusal, else of the tenant that is worst off.
+A tenant without `tenant_id` gets one derived from `engine_id` and `company_name`, so the same file given again names
+the same tenants and changes nothing; a tenant whose fields have changed is refused with `SPEC_DIFFERS`. All mistakes
+are reported at once, with line and field, before anything is ordered. A tenant that is refused does not hold up the
+others. The exit code is that of the first refusal, or else that of the tenant that is worst off.
 """
 
 _JSON = """\
 ## JSON
 
-With `--json` one document is on one line of stdout, and nothing else. Field names are the contract's, enum
-values its words without prefix, times RFC 3339; every field is there, unset messages and times are `null`.
-New fields may come; those that are here stay. An error is
+With `--json`, stdout holds one document on one line and nothing else. Field names are the contract's, enum values are
+its words without the prefix, and times are RFC 3339. Every field is present; unset messages and times are `null`. New
+fields may be added; existing ones stay. An error is
 `{"error": {"code", "reason", "message", "fields": [{"field", "description"}], "next_command"}}` (`next_command`
-only where there is one; with `start -f` each field has its `line`); `code` is gRPC's, `reason` is in `docs/errors.md`.
+only if there is one; with `start -f` each field has its `line`); `code` is gRPC's, `reason` is in `docs/errors.md`.
 
 | command | document |
 | --- | --- |

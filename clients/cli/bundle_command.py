@@ -44,7 +44,7 @@ def bundle(
 ) -> int:
     """Write everything about a tenant into one file: status, whole log, diagnosis, findings.
 
-    What looks like a secret is taken out. The file is for its owner only.
+    Everything that looks like a secret is left out. Only its owner can read the file.
     """
     return call(
         requests.Bundle(

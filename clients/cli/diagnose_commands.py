@@ -37,9 +37,9 @@ def diagnose(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Say why a tenant stands where it stands, with evidence and what to do.
+    """Say why a tenant stands where it does, on what evidence, and what to do.
 
-    Reads only; for a tenant in any state, also one that runs or waits. Ends with 1 where a
+    Only reads. Works for a tenant in any state, also one that runs or waits. Ends with 1 if a
     person must act.
     """
     return call(

@@ -41,7 +41,7 @@ def list_(
 ) -> int:
     """Show each engine's gate, slot, queue and measured step times.
 
-    Ends with 1 where a gate is shut.
+    Ends with 1 if a gate is shut.
     """
     return call(requests.ListEngines(address=address, timeout_seconds=timeout, as_json=as_json))
 
@@ -58,15 +58,15 @@ def check(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Id in the engines file.")],
     country: Annotated[
-        str, typer.Option(metavar="CODE", help="Country whose charts of accounts are looked for.")
+        str, typer.Option(metavar="CODE", help="Country whose charts of accounts it looks for.")
     ] = "KE",
     config: Config = None,
     engines_file: EnginesFile = None,
     as_json: Json = False,
 ) -> int:
-    """Look at everything an engine must have, and say what mends what is missing.
+    """Check everything an engine must have, and say how to fix what is missing.
 
-    Reads only. Ends with 0 if a tenant could be made now, 1 if something is missing, 2 if
+    Only reads. Ends with 0 if a tenant could be made now, 1 if something is missing, 2 if
     there is no such engine, 3 if it can't be reached.
     """
     from server.upkeep import engines_check as program  # noqa: PLC0415 - needed here alone

@@ -51,7 +51,10 @@ def fix(
         str, typer.Argument(metavar="[TENANT]", help="UUID of the tenant.", show_default=False)
     ] = "",
     all_stuck: Annotated[
-        bool, typer.Option("--all-stuck", help="All that a sweep finds stuck or handed over.")
+        bool,
+        typer.Option(
+            "--all-stuck", help="All tenants that a sweep finds stuck or hands to a person."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show causes and remedies, and change nothing.")
@@ -61,10 +64,10 @@ def fix(
     timeout: Timeout = _SWEEP_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Diagnose a tenant, show what mends it, ask, apply it, and follow it to the end.
+    """Diagnose a tenant, show the remedy, ask, apply it, and follow it to the end.
 
-    Ends with 0 where the tenant is done, with 1 where it is not, or a person must mend
-    something first; with 2 where it asks and nobody answers (--yes does not ask).
+    Ends with 0 if the tenant is done; with 1 if it is not, or if a person must fix something first;
+    with 2 if it asks and nobody answers (--yes does not ask).
     """
     if bool(tenant) == all_stuck:
         raise typer.BadParameter("Name a TENANT, or give --all-stuck.")
@@ -97,7 +100,7 @@ def sweep(
     timeout: Timeout = _SWEEP_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Have the server look at every tenant that needs a look, now, and drive on who can be."""
+    """Have the server look now at every tenant that needs it, and drive on those it can."""
     return call(
         requests.Sweep(address=address, timeout_seconds=timeout, as_json=as_json, dry_run=dry_run)
     )
@@ -116,9 +119,9 @@ def sweeps(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """List sweeps that found something, and say whether sweeps come as they should.
+    """List sweeps that found something, and say whether sweeps run on time.
 
-    Ends with 1 where the server's own reconciler is late.
+    Ends with 1 if the server's own reconciler is late.
     """
     return call(
         requests.ListSweeps(address=address, timeout_seconds=timeout, as_json=as_json, limit=limit)
@@ -139,20 +142,20 @@ def findings(
         str, typer.Argument(metavar="[TENANT]", help="Only this tenant's.", show_default=False)
     ] = "",
     open_only: Annotated[
-        bool, typer.Option("--open", help="Only those that are not over: how it is now.")
+        bool, typer.Option("--open", help="Only those that have not ended: how things stand now.")
     ] = False,
     person_only: Annotated[
         bool, typer.Option("--person", help="Only those for which a person must act.")
     ] = False,
     members: Annotated[
-        bool, typer.Option("--members", help="Also those that another finding stands for.")
+        bool, typer.Option("--members", help="Also those that are counted in another finding.")
     ] = False,
     limit: Limit = 50,
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """List what sweeps found and what came of it, the latest first."""
+    """List what sweeps found and what became of it, the latest first."""
     return call(
         requests.ListFindings(
             address=address,
@@ -179,15 +182,15 @@ def report(
     *,
     hours: Annotated[
         float | None,
-        typer.Option(metavar="N", min=0.01, max=87_600, help="The last hours. Default: 24."),
+        typer.Option(metavar="N", min=0.01, max=87_600, help="How many hours back. Default: 24."),
     ] = None,
     begin: Annotated[
         str | None,
-        typer.Option("--from", metavar="TIME", callback=_time, help="The period's begin, UTC."),
+        typer.Option("--from", metavar="TIME", callback=_time, help="Begin of the period, UTC."),
     ] = None,
     end: Annotated[
         str | None,
-        typer.Option("--to", metavar="TIME", callback=_time, help="The period's end, UTC."),
+        typer.Option("--to", metavar="TIME", callback=_time, help="End of the period, UTC."),
     ] = None,
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,

@@ -62,7 +62,7 @@ def list_(
         str,
         typer.Argument(
             metavar="[TEXT]",
-            help="How a word of the company's name begins, or the tenant's id.",
+            help="The beginning of a word in the company's name, or the tenant's id.",
             show_default=False,
         ),
     ] = "",
@@ -72,7 +72,8 @@ def list_(
     ] = None,
     engine: Annotated[str, typer.Option(metavar="ID", help="On this engine. Default: any.")] = "",
     held: Annotated[
-        bool | None, typer.Option("--held/--not-held", help="Held ones only, or none of them.")
+        bool | None,
+        typer.Option("--held/--not-held", help="Only held tenants, or only those that are not."),
     ] = None,
     stuck: Annotated[
         str | None,
@@ -83,23 +84,25 @@ def list_(
         ),
     ] = None,
     order: Annotated[
-        Order, typer.Option(case_sensitive=False, help="Which come first.")
+        Order, typer.Option(case_sensitive=False, help="Which to list first.")
     ] = Order.NEWEST,
     limit: Annotated[
         int, typer.Option(metavar="N", min=1, max=_MAX_LIMIT, help="Most tenants to show.")
     ] = _DEFAULT_LIMIT,
     page_token: Annotated[
         str,
-        typer.Option(metavar="TOKEN", help="Go on where `next_page_token` of a --json list ended."),
+        typer.Option(
+            metavar="TOKEN", help="Go on after an earlier page: its `next_page_token` from --json."
+        ),
     ] = "",
     address: tenant_commands.Address = "127.0.0.1:50051",
     timeout: tenant_commands.Timeout = 10.0,
     as_json: tenant_commands.Json = False,
 ) -> int:
-    """List tenants: state, steps done, since when, company, and why not.
+    """List tenants: state, steps done, since when, company, and what is wrong.
 
-    The time is that since the tenant has its state; of one that is not well, since it was
-    well last. Ends with 0 also where none is found.
+    The time says how long the tenant has had its state or, if it is not well, how long ago it last
+    was. Ends with 0 even if none is found.
     """
     return tenant_commands.call(
         requests.ListTenants(

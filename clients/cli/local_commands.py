@@ -57,13 +57,16 @@ EnginesFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="TOML file that names the engines.")
 ]
 Auth = Annotated[
-    str | None, typer.Option(metavar="on|off", help="Ask callers who they are. Default: on.")
+    str | None, typer.Option(metavar="on|off", help="Make callers sign in. Default: on.")
 ]
 Insecure = Annotated[
-    bool, typer.Option("--insecure", help="Start though others may reach what is not protected.")
+    bool,
+    typer.Option("--insecure", help="Start even though others may reach what is not protected."),
 ]
-Compat = Annotated[str | None, typer.Option(metavar="on|off", help="Answer old clients too.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON only, errors too.")]
+Compat = Annotated[
+    str | None, typer.Option(metavar="on|off", help="Grant old clients what they rely on.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON, for errors too.")]
 
 
 @commands.command(
@@ -79,7 +82,7 @@ def serve(
         bool, typer.Option("--with-reconciler", help="Heal stuck tenants in this process too.")
     ] = False,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Beside a stand-in ERPNext, with a first tenant.")
+        bool, typer.Option("--demo", help="Add a stand-in ERPNext and a first tenant.")
     ] = False,
     config: Config = None,
     database_url: DatabaseUrl = None,
@@ -130,17 +133,18 @@ def import_legacy(
         str, typer.Option("--from", metavar="URL", help="The old database; it is only read.")
     ],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Look, say what would be, and write nothing.")
+        bool, typer.Option("--dry-run", help="Look, say what would be done, and write nothing.")
     ] = False,
     engine: Annotated[
-        str, typer.Option(metavar="ID", help="The engine they live on. Default: the default one.")
+        str,
+        typer.Option(metavar="ID", help="The engine they live on. Default: the default engine."),
     ] = "",
     quiet_minutes: Annotated[
         float,
         typer.Option(
             min=0,
             max=_YEAR_OF_MINUTES,
-            help="Leave out tenants that the old system touched since. Default: 60.",
+            help="Leave out tenants that the old system touched in this time. Default: 60.",
         ),
     ] = 60.0,
     config: Config = None,
@@ -148,7 +152,7 @@ def import_legacy(
     engines_file: EnginesFile = None,
     as_json: Json = False,
 ) -> int:
-    """Import the tenants of the system before this one, after a look at each in ERPNext."""
+    """Import the tenants of the system before this one, after looking up each in ERPNext."""
     from server.upkeep import import_legacy as program  # noqa: PLC0415 - see the docstring
 
     return program(
@@ -171,7 +175,7 @@ Examples:
 )
 def reconcile(
     *,
-    once: Annotated[bool, typer.Option("--once", help="One sweep, then end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Make one sweep, then end.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -183,7 +187,7 @@ def reconcile(
     engines_file: EnginesFile = None,
     as_json: Json = False,
 ) -> int:
-    """Find stuck tenants and drive them on, as a process of its own."""
+    """Find stuck tenants and drive them on, as a separate process."""
     from server.__main__ import reconcile as program  # noqa: PLC0415 - see the module's docstring
 
     return program(
@@ -238,13 +242,13 @@ Examples:
 def selftest(
     *,
     patience: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="Longest wait for one kind.")
+        float, typer.Option(metavar="SECONDS", min=1, help="Longest time to wait for each kind.")
     ] = 60.0,
     as_json: Json = False,
 ) -> int:
-    """Plant a stuck tenant of each curable kind in a throwaway database, and see it healed.
+    """Plant a stuck tenant of each curable kind in a throwaway database, and watch it heal.
 
-    Touches no real database and no engine. Ends with 1 where one was not healed.
+    Touches no real database and no engine. Ends with 1 if one was not healed.
     """
     from server.__main__ import selftest as program  # noqa: PLC0415 - see the module's docstring
 
@@ -276,12 +280,14 @@ Example:
 )
 def db_backup(
     *,
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not be there.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write the copy; must not exist yet.")
+    ],
     config: Config = None,
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Copy the SQLite database whole, also while the service runs."""
+    """Copy the whole SQLite database, even while the service runs."""
     from server.upkeep import db_backup as program  # noqa: PLC0415 - see the module's docstring
 
     return program(
@@ -303,7 +309,7 @@ def db_restored(
     engines_file: EnginesFile = None,
     as_json: Json = False,
 ) -> int:
-    """After a restore, before any server starts: nothing of before fits, open runs probe anew."""
+    """After a restore, before any server starts: make it safe to go on with the database."""
     from server.upkeep import db_restored as program  # noqa: PLC0415 - see the docstring
 
     return program(
@@ -323,7 +329,7 @@ Example:
 def db_check(
     *, config: Config = None, database_url: DatabaseUrl = None, as_json: Json = False
 ) -> int:
-    """Say whether the database fits this version, and what mends it."""
+    """Say whether the database fits this version and, if not, what to do."""
     from server.upkeep import db_check as program  # noqa: PLC0415 - see the module's docstring
 
     return program(config=config, overrides=_given(database_url=database_url), as_json=as_json)

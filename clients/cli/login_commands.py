@@ -43,7 +43,7 @@ def login(
         typer.Option(
             envvar="PROVISIONER_TLS_CA",
             metavar="FILE|system",
-            help="Speak TLS, and trust these certificates. Default: no TLS.",
+            help="Speak TLS, and trust these certificate authorities. Default: no TLS.",
         ),
     ] = None,
     client_cert: Annotated[
@@ -51,7 +51,7 @@ def login(
         typer.Option(
             envvar="PROVISIONER_CLIENT_CERT",
             metavar="FILE",
-            help="This client's own certificate (PEM), where the service asks for one.",
+            help="This client's own certificate (PEM), if the service asks for one.",
         ),
     ] = None,
     client_key: Annotated[
@@ -64,9 +64,10 @@ def login(
     timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Sign in, and keep the token for the commands that follow.
+    """Sign in, and store the token for the commands that follow.
 
-    The password is asked for, or read; never given as an option, which others could see.
+    Prompts for the password, or reads it from stdin or a file. It is never an option, which others
+    could see.
     """
     password = read_password(password_file, from_stdin=password_stdin)
     return _call(
@@ -85,7 +86,7 @@ def login(
 
 @commands.command(epilog="\b\nExample:\n  provisioner logout\n")
 def logout(*, as_json: Json = False) -> int:
-    """Forget the token that `login` kept. It stays good until its end."""
+    """Forget the token that `login` stored. The token itself stays valid until it expires."""
     from clients.cli import signing_in  # noqa: PLC0415 - as `_call`
 
     return signing_in.forget(as_json=as_json)

@@ -48,7 +48,7 @@ def skip(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Leave a step out for good, with your name and the reason on record.
+    """Skip a step, with your name and the reason on record.
 
     A PARTIAL tenant that lacks nothing else becomes COMPLETED. To have the step done after
     all: provisioner retry TENANT --step KEY.
@@ -87,9 +87,9 @@ def cancel(
 ) -> int:
     """Stop a tenant's run, and say what is left at the engine.
 
-    At once where no request is out; else the run is closed once it is known what became of
-    it, and the status says CANCELLING until then. Continue drives a cancelled tenant on,
-    deprovision removes what is left.
+    The run is closed at once if no request is out, and otherwise once its outcome is known;
+    until then the status says CANCELLING. Continue drives a cancelled tenant on, deprovision
+    removes what is left.
     """
     return call(
         requests.Cancel(
@@ -136,11 +136,11 @@ def deprovision(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Remove what was made for a tenant: shows the list, and asks.
+    """Remove what was made for a tenant: show the list, ask, remove.
 
-    Only what the service made is removed; what was there before, and what tenants share,
-    stays. Stopped half-way the same command goes on. Start with the same --tenant-id and
-    values makes the tenant anew.
+    Removes only what the service made; what existed before, and what tenants share, stays. If it
+    stops half-way, the same command goes on. Start with the same --tenant-id and values makes the
+    tenant anew.
     """
     return call(
         requests.Deprovision(
@@ -180,7 +180,7 @@ def adopt(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Accept a Company that is there as the tenant's: shows the checks, asks, drives on.
+    """Accept an existing Company as the tenant's: show the checks, ask, drive on.
 
     For a tenant that stopped with COMPANY_NOT_OURS or COMPANY_VANISHED. An adopted Company
     is used and never deleted.
@@ -220,7 +220,7 @@ def release(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Lift a hold, or take the run from a dead worker: shows who holds it and since when, asks.
+    """Lift a hold, or free a dead worker's run: show who holds it and since when, ask.
 
     A worker that is alive keeps its run; cancel stops that one.
     """

@@ -20,12 +20,12 @@ DemoData = Annotated[
 ]
 PosStore = Annotated[
     bool | None,
-    typer.Option("--pos-store/--no-pos-store", help="A warehouse of its own. Default: yes."),
+    typer.Option("--pos-store/--no-pos-store", help="Make a warehouse for the shop. Default: yes."),
 ]
 TillUser = Annotated[
     str | None,
     typer.Option(
-        metavar="USER", help="ERPNext user who opens the till. Default: left to a person."
+        metavar="USER", help="ERPNext user who opens the till. Default: none, a person opens it."
     ),
 ]
 Engine = Annotated[
@@ -36,7 +36,7 @@ Payment = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="Means of payment, the default one first; repeat it for more. Default: Cash, M-Pesa.",
+        help="Means of payment, the default one first; repeat for more. Default: Cash, M-Pesa.",
     ),
 ]
 OpeningAmount = Annotated[

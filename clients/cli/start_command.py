@@ -27,17 +27,19 @@ File = Annotated[
 ]
 TenantId = Annotated[
     str | None,
-    typer.Option(metavar="UUID", help="UUID for the tenant. Default: the service makes one."),
+    typer.Option(metavar="UUID", help="UUID for the tenant. Default: the service chooses one."),
 ]
 Plan = Annotated[
     bool,
     typer.Option(
-        "--plan", help="First show what would be made and whether the engine is ready; then ask."
+        "--plan", help="First show what would be made and whether the engine is ready, then ask."
     ),
 ]
 Yes = Annotated[
     bool,
-    typer.Option("--yes", "-y", help="With --plan: go on without asking, if nothing stops it."),
+    typer.Option(
+        "--yes", "-y", help="With --plan: go on without asking if nothing stands in the way."
+    ),
 ]
 
 
@@ -75,8 +77,8 @@ def start(
 ) -> int:
     """Provision a new tenant for a company.
 
-    Ends as soon as the order is taken and durable; with --watch when the tenant is at
-    rest, and then with 1 unless it is COMPLETED. docs/cli.md says what a file may hold.
+    Ends as soon as the order is durable or, with --watch, when the tenant is at rest, and then with
+    1 unless it is COMPLETED. docs/cli.md describes the file.
     """
     spec = requests.Spec(
         company_name=name,

@@ -54,10 +54,10 @@ def plan(
     timeout: Timeout = LOOK_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Say what a run would find and make, and what stands in its way; writes nothing.
+    """Say what a run would find and make, and what stands in its way; write nothing.
 
-    For a tenant that is there, or for a company that nobody has started yet. Ends with 1
-    where something stands in the way, with 3 where the engine is not ready.
+    For an existing tenant, or for a company that nobody has started yet. Ends with 1 if something
+    stands in the way, with 3 if the engine is not ready.
     """
     spec = requests.Spec(
         country=country,
@@ -97,10 +97,10 @@ def verify(
     timeout: Timeout = LOOK_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Say how a tenant at rest differs from what it should have; writes nothing.
+    """Say how a tenant at rest differs from what it should have; write nothing.
 
-    Ends with 0 if nothing differs, with 1 on drift, with 3 where the engine is not ready.
-    Drift is mended only on order (retry), and a till is never opened again.
+    Ends with 0 if nothing differs, with 1 on drift, with 3 if the engine is not ready. Only an
+    order (retry) corrects drift, and a till is never opened again.
     """
     return call(
         requests.Verify(address=address, timeout_seconds=timeout, as_json=as_json, tenant=tenant)

@@ -46,12 +46,13 @@ Timeout = Annotated[
         help="Longest time to wait for an answer, in seconds.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON only, errors too.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON, for errors too.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow until the tenant is at rest.")]
 RequestId = Annotated[
     str | None,
     typer.Option(
-        metavar="ID", help="Names this order: given again with the same id, it is the same order."
+        metavar="ID",
+        help="Names this order: repeated with the same id, it is carried out only once.",
     ),
 ]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")]
@@ -114,7 +115,7 @@ def logs(
 ) -> int:
     """Show a tenant's log, each entry once; times are UTC.
 
-    A lost connection is mended by itself. With --json one object a line.
+    Reconnects by itself. With --json it prints one object per line.
     """
     return call(
         requests.Logs(
@@ -147,7 +148,7 @@ def continue_(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Drive on the steps that are not done, with fresh budgets.
+    """Do the steps that are not done, with fresh budgets of tries.
 
     Does nothing to a COMPLETED tenant. Lifts a hold.
     """
@@ -177,7 +178,9 @@ def retry(
     tenant: Tenant,
     step: Annotated[
         str,
-        typer.Option(metavar="KEY", help="This step and those that need it. Default: all steps."),
+        typer.Option(
+            metavar="KEY", help="This step and those that depend on it. Default: all steps."
+        ),
     ] = "",
     reason: Reason = "",
     expected_revision: ExpectedRevision = None,
@@ -187,10 +190,10 @@ def retry(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Look again at all steps, or at one and those that need it, and make what is missing.
+    """Check all steps again, or one and those that depend on it, and make what is missing.
 
-    Steps that were left out (skip) are done too: all of them without --step, with it only
-    those it reaches. Continue leaves them out.
+    Skipped steps are done, too: all of them without --step, only those that are checked with it.
+    Continue leaves them out.
     """
     return call(
         requests.Retry(

@@ -33,9 +33,9 @@ users.add_typer(keys)
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Read settings from this file.")]
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="The server's database; by default its setting."),
+    typer.Option(metavar="URL", help="The server's database. Default: as in the settings."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON only, errors too.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON, for errors too.")]
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the user.")]
 RoleWord = Literal["viewer", "operator", "admin"]
 Tenants = Annotated[
@@ -79,7 +79,7 @@ def add(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Add a user. The password is asked for, or read; never given as an option."""
+    """Add a user. Prompts for the password, or reads it; it is never an option."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     password = read_password(password_file, from_stdin=password_stdin, confirm=True)
@@ -105,7 +105,7 @@ def password(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Give a user a new password; the tokens given out count no more."""
+    """Give a user a new password; tokens given out before stop working."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     new = read_password(password_file, from_stdin=password_stdin, confirm=True)
@@ -120,13 +120,16 @@ def role(
     role: Annotated[RoleWord, typer.Argument(metavar="ROLE", help="viewer, operator or admin.")],
     all_tenants: Annotated[
         bool | None,
-        typer.Option("--all-tenants/--members-only", help="With all tenants, or only his own."),
+        typer.Option(
+            "--all-tenants/--members-only",
+            help="For all tenants, or only those the user is a member of.",
+        ),
     ] = None,
     config: Config = None,
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Let a user do more, or less; the tokens given out count no more."""
+    """Change a user's role; tokens given out before stop working."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     work = partial(office.set_role, email=email, role=role, all_tenants=all_tenants)
@@ -141,7 +144,7 @@ def disable(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Let a user in no more; the tokens given out count no more."""
+    """Lock a user out; tokens given out before stop working."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     work = partial(office.set_disabled, email=email, disabled=True)
@@ -212,7 +215,7 @@ def audit(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Show who ordered what, on whom, from where, and what became of it."""
+    """Show who ordered what, for which target, from where, and with what outcome."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     work = partial(office.read_audit, limit=limit, target=target, actor=actor)
@@ -237,7 +240,7 @@ def create_key(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Make a key for a machine, and show it this once."""
+    """Create a key for a machine, and show it this one time."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     work = partial(office.create_key, name=name, role=role, tenants=tenant or [], days=days)
@@ -262,7 +265,7 @@ def revoke_key(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """End a key; running servers take it for at most five seconds more."""
+    """Revoke a key; running servers accept it for five seconds more at most."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     work = partial(office.revoke_key, name=name)

@@ -25,8 +25,8 @@ def watch(
 ) -> int:
     """Show where a tenant stands, and each change, until it is at rest.
 
-    A lost connection is mended by itself. With --json one status a line. Ends with 0 if it
-    is COMPLETED or DEPROVISIONED then, else with 1.
+    Reconnects by itself. With --json it prints one status per line. Ends with 0 if the tenant is
+    then COMPLETED or DEPROVISIONED, otherwise with 1.
     """
     return tenant_commands.call(
         requests.Watch(address=address, timeout_seconds=timeout, as_json=as_json, tenant=tenant)

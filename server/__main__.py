@@ -34,6 +34,7 @@ from server.program import (
     EXIT_WRONG_USE,
     announce,
     complain,
+    on_second_interrupt,
     report,
     run,
     stop_signals,
@@ -155,7 +156,11 @@ async def _serve(
         if demo:
             await show_first_tenant(stack, replace(settings.grpc_address, port=app.grpc_port))
         await stopping.wait()
-        announce("Stopping: no more orders are taken, answers under way are waited for.")
+        on_second_interrupt(app.hurry)
+        announce(
+            "Stopping: taking no more orders, and waiting up to "
+            f"{settings.drain_seconds:g} s for ERPNext's answers. Ctrl-C again stops the wait."
+        )
     return EXIT_DONE
 
 

@@ -153,6 +153,7 @@ class App:
         self._stack = AsyncExitStack()
         self.core: Core
         self.access: Access
+        self._executor: Executor
         self.tls_files: TlsFiles | None = None
         self.grpc_port = 0
         self.http_port = 0
@@ -186,6 +187,10 @@ class App:
         """Drain: take no more orders, wait for answers, record what is unknown, close."""
         await self._stack.aclose()
 
+    def hurry(self) -> None:
+        """Let a stop that is under way wait for no more answers from engines."""
+        self._executor.hurry()
+
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
         # Before anything is opened: a wrong file is told at once.
@@ -218,7 +223,7 @@ class App:
 
     async def _start_driving(self) -> None:
         settings = self._settings
-        executor = Executor(
+        self._executor = Executor(
             self.core.database,
             self.core.engines,
             now=self._clock,
@@ -234,8 +239,8 @@ class App:
                 pacing=self._pacing,
             ),
         )
-        await executor.start()
-        self._stack.push_async_callback(executor.stop)
+        await self._executor.start()
+        self._stack.push_async_callback(self._executor.stop)
 
     def _start_retention(self) -> None:
         settings = self._settings

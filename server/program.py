@@ -114,6 +114,11 @@ def stop_signals() -> asyncio.Event:
     return stopping
 
 
+def on_second_interrupt(hurry: Callable[[], None]) -> None:
+    """Let Ctrl-C, pressed once more by who does not want to wait, call this."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, hurry)
+
+
 def report(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     """Say what came of it, to people or to scripts."""
     say(json.dumps(facts, ensure_ascii=False, default=str) if as_json else plain(text))

@@ -107,6 +107,7 @@ class Executor:
         )
         self._wake = asyncio.Event()
         self._stopping = False
+        self._hurried = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._drives: dict[str, Drive] = {}
@@ -139,12 +140,23 @@ class Executor:
             timer.cancel()
         tasks = list(self._driving.values())
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._options.drain_seconds)
-            for task in late:
+            answered = asyncio.gather(*tasks, return_exceptions=True)
+            hurried = asyncio.create_task(self._hurried.wait(), name="hurry")
+            await asyncio.wait(
+                (answered, hurried),
+                timeout=self._options.drain_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            hurried.cancel()
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await answered
         await self._gates.stop()
         await self._lease.stop()
+
+    def hurry(self) -> None:
+        """Wait for no more answers while it stops: what is out is recorded as unknown at once."""
+        self._hurried.set()
 
     async def _loop(self) -> None:
         while not self._stopping:

@@ -21,6 +21,8 @@ from tests.server.executor.scene import COMPANY, INSERT, PATIENCE_SECONDS, WAREH
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from server.model.identifiers import TenantId
     from server.store.operations import Operation, Outcome
     from tests.server.executor.scene import Shop, Store
@@ -127,12 +129,33 @@ async def test_when_the_driver_stops_in_mid_run_the_other_one_goes_on(still: Sho
     assert (await still.belongings(NAME))["Company"] == 1
 
 
-async def test_a_stop_does_not_wait_for_an_answer_that_never_comes(still: Shop) -> None:
-    first = await still.drive(drain_seconds=0.3)
+async def _stop_at_once(first: Store) -> None:
+    await first.executor.stop()
+
+
+async def _stop_in_a_hurry(first: Store) -> None:
+    stopping = asyncio.create_task(first.executor.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=0.1)
+    assert done == set()
+    first.executor.hurry()
+    await stopping
+
+
+@pytest.mark.parametrize(
+    ("drain_seconds", "stop"),
+    [
+        pytest.param(0.3, _stop_at_once, id="for longer than it drains"),
+        pytest.param(PATIENCE_SECONDS * 10, _stop_in_a_hurry, id="when told to hurry"),
+    ],
+)
+async def test_a_stop_does_not_wait_for_an_answer_that_never_comes(
+    still: Shop, drain_seconds: float, stop: Callable[[Store], Awaitable[None]]
+) -> None:
+    first = await still.drive(drain_seconds=drain_seconds)
     tenant = await hang(still, "Company")
 
     async with asyncio.timeout(PATIENCE_SECONDS):
-        await first.executor.stop()
+        await stop(first)
 
     record = await still.record(tenant)
     assert record.run is not None

@@ -18,6 +18,7 @@ from server.diagnosis.stopped import causes_of_stop
 from server.model.causes import Severity
 from server.model.damaged import ROW_DAMAGED, why_damaged, why_unwritable
 from server.model.elsewhere import ENGINE_ELSEWHERE, is_elsewhere, why_nothing_moves
+from server.model.legacy import is_of_import, waits_for_adoption
 from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import OPEN_RUN_STATES, GateState, TenantState, WaitingCode
 from server.model.undo import UndoOptions
@@ -275,6 +276,13 @@ def _for_the_hold(picture: Picture) -> Remedy:
             "Settle the reason, then give the removal again: it goes on where it stopped.",
             given.after({error.code for error in standing.errors}),
         )
+    if waits_for_adoption(picture.status.hold):
+        return remedies.adopt(
+            tenant,
+            "Find out whose the Company is. If it is this tenant's, adopt it, which lifts the "
+            "hold: the checks are shown first. If nobody needs it, remove or rename it in "
+            f"ERPNext, then: provisioner continue {tenant.id}",
+        )
     return remedies.continue_(tenant, "Settle the reason, then continue: that lifts the hold.")
 
 
@@ -333,11 +341,10 @@ def _deprovisioned(picture: Picture) -> DiagnosedCause:
 
 def _lost(picture: Picture) -> bool:
     tenant = picture.status.tenant
-    return (
-        picture.status.standing.record_lost
-        or tenant.run_id is not None
-        or tenant.first_completed_at is not None
-    )
+    if picture.status.standing.record_lost or tenant.run_id is not None:
+        return True
+    # Whom an import left to a person never had a run here, though it was a shop elsewhere.
+    return tenant.first_completed_at is not None and not is_of_import(picture.status.hold)
 
 
 def _differences(picture: Picture) -> list[DiagnosedCause]:

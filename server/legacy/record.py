@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from server.commands.opening import open_run
 from server.model.actor import LOCAL
 from server.model.derive import closed_state, derive
-from server.model.legacy import COMPANY_STEP, Decision, ImportedAs, Look
+from server.model.legacy import COMPANY_STEP, Decision, ImportedAs, Look, hold_of
 from server.model.ownership import Resource
-from server.model.records import Hold
 from server.model.states import (
     ErrorClass,
     LogLevel,
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from server.model.records import Run, Step
     from server.probing import StepLook, Survey
 
-_OURS = "imported"
 _COMPANY_THERE = frozenset({Stand.OK, Stand.FOREIGN, Stand.DIFFERENT})
 
 
@@ -109,7 +107,7 @@ def record_of(
         run_id=None if run is None else run.id,
         # It was a shop once, whatever it is now: its till is not opened again.
         completed_at=now if tenant.was_done else None,
-        hold=Hold(reason=f"{decision.code}: {decision.why}", by=_OURS, since=now) if held else None,
+        hold=hold_of(decision, now) if held else None,
         runs=() if run is None else (RunRow(run=run, site=entry.site),),
         steps=steps,
         resources=() if run is None else tuple(_resources(survey, run, now)),

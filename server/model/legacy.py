@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
+from server.model.records import Hold
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
@@ -23,6 +25,12 @@ OPTIONAL_HERE = frozenset(
     {"step_5_settings", "step_6_items", "step_7_customer", "step_9_pos_session"}
 )
 COMPANY_STEP = "step_2_company"
+
+# Who holds what an import leaves to a person.
+IMPORTED = "imported"
+_NEEDS_BINDING, _CONFLICT = "IMPORT_NEEDS_BINDING", "IMPORT_CONFLICT"
+_OTHER_NAME = "IMPORT_OTHER_NAME"
+_ADOPTED = frozenset({_NEEDS_BINDING, _CONFLICT, _OTHER_NAME})
 
 _DONE_WORDS = frozenset({"PROVISIONED", "COMPLETED"})
 _RUNNING_WORDS = frozenset({"PROVISIONING", "IN_PROGRESS"})
@@ -227,7 +235,7 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
     if look.company and not alone:
         return Decision(
             imported_as=ImportedAs.HELD,
-            code="IMPORT_CONFLICT",
+            code=_CONFLICT,
             why="Several tenants have this company name, and there is one Company. Decide whose "
             "it is, then adopt it for that one.",
             following="adopt",
@@ -237,7 +245,7 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
     if look.conflict_code:
         return Decision(
             imported_as=ImportedAs.HELD,
-            code="IMPORT_CONFLICT",
+            code=_CONFLICT,
             why=f"{look.conflict_code}: {look.conflict}",
             following="adopt",
         )
@@ -270,7 +278,7 @@ def under_another_name(traced: Collection[CompanyTraced]) -> Decision:
     )
     return Decision(
         imported_as=ImportedAs.HELD,
-        code="IMPORT_OTHER_NAME",
+        code=_OTHER_NAME,
         why="The engine has no Company of its name, and what the old record says leads to "
         f"{named}: was it renamed? If it is this tenant's, give it the tenant's name in ERPNext "
         "again, then adopt it.",
@@ -278,11 +286,31 @@ def under_another_name(traced: Collection[CompanyTraced]) -> Decision:
     )
 
 
+def hold_of(decision: Decision, at: datetime) -> Hold:
+    """Return the hold of a tenant that an import leaves to a person."""
+    return Hold(reason=f"{decision.code}: {decision.why}", by=IMPORTED, since=at)
+
+
+def is_of_import(hold: Hold | None) -> bool:
+    """Tell whether an import left the tenant to a person."""
+    return hold is not None and hold.by == IMPORTED
+
+
+def waits_for_adoption(hold: Hold | None) -> bool:
+    """Tell whether an import held the tenant until somebody says whose a Company is.
+
+    Continue would only come upon that Company, and stop.
+    """
+    if hold is None or not is_of_import(hold):
+        return False
+    return hold.reason.partition(":")[0] in _ADOPTED
+
+
 def _never_begun(look: Look) -> Decision:
     if look.company:
         return Decision(
             imported_as=ImportedAs.HELD,
-            code="IMPORT_NEEDS_BINDING",
+            code=_NEEDS_BINDING,
             why="It was never begun, yet a Company of its name is there: probably made along "
             "with the tenant. Look at it, then adopt it.",
             following="adopt",

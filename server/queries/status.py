@@ -23,6 +23,7 @@ from server.model.elsewhere import (
     start_here,
     why_nothing_moves,
 )
+from server.model.legacy import waits_for_adoption
 from server.model.records import StepError, WaitingFor
 from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import (
@@ -304,7 +305,7 @@ def _held(tenant: Tenant, hold: Hold, state: TenantState, *, moves: bool) -> Ste
     elif state is TenantState.DEPROVISIONING:
         remedy = f"Only a person may go on with its removal: provisioner deprovision {tenant.id}"
     else:
-        remedy = f"Only a person may move it: provisioner continue {tenant.id}"
+        remedy = f"Only a person may move it: {_move(tenant)}"
     return StepError(
         step_key="",
         code=HELD,
@@ -370,13 +371,18 @@ def _next_command(
     elif tenant.spec_damage or any(error.code in LOOK_FIRST for error in standing.errors):
         order = _diagnose(tenant)
     else:
-        order = f"provisioner continue {tenant.id}"
+        order = _move(tenant)
     # Whatever is ordered waits until somebody says whether this is the right site.
     return order if not _is_in_question(gate) else _accept_site(tenant)
 
 
 def _diagnose(tenant: Tenant) -> str:
     return f"provisioner diagnose {tenant.id}"
+
+
+def _move(tenant: Tenant) -> str:
+    order = "adopt" if waits_for_adoption(tenant.hold) else "continue"
+    return f"provisioner {order} {tenant.id}"
 
 
 def _release(tenant: Tenant) -> str:

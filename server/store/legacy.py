@@ -162,7 +162,7 @@ def _tenant(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> LegacyTena
         include_demo_data=_flag(config.get("include_demo_data")),
         pos_store_enabled=_flag(config.get("pos_store_enabled")) is not False,
         chart=str(config.get("country_template") or ""),
-        updated_at=_time(onboarding.get("updated_at")) or _time(onboarding.get("started_at")),
+        updated_at=_last_written(row, onboarding),
         evidence=json.dumps(
             {"tenant": dict(row), "onboarding": dict(onboarding)},
             default=str,
@@ -170,6 +170,17 @@ def _tenant(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> LegacyTena
             sort_keys=True,
         ),
     )
+
+
+def _last_written(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> datetime | None:
+    """Return when the old system last wrote, by any of its times.
+
+    A tenant is PROVISIONING before it has an onboarding row: the run that its creation began
+    is at work though nothing but the tenant's own time says so.
+    """
+    told = [onboarding.get(name) for name in ("updated_at", "completed_at", "started_at")]
+    told += [each.get("created_at") for each in (onboarding, row)]
+    return max((at for value in told if (at := _time(value)) is not None), default=None)
 
 
 def _tenant_word(value: object) -> str:

@@ -11,6 +11,8 @@ import pytest
 
 from reconciler.sweep import Sweeper
 from server.commands import Commands, EngineEntry, OrderTerms
+from server.diagnosis import Diagnoser
+from server.diagnosis.surveyed import SurveyedTenant
 from server.legacy import Imported, Importer, as_text
 from server.model.actor import LOCAL
 from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT
@@ -18,6 +20,7 @@ from server.model.identifiers import TenantId
 from server.model.legacy import CompanyEvidence, CompanyTraced, recognised
 from server.model.states import TenantState
 from server.probing import Prober
+from server.queries import Queries
 from server.standin.naming import fold
 from server.store.legacy import read_legacy
 from tests.server.executor.scene import WHOLE, Shop, now
@@ -72,6 +75,20 @@ async def swept(shop: Shop) -> None:
         lease_seconds=2.0,
     )
     await sweeper.sweep()
+
+
+def asking(shop: Shop) -> tuple[Diagnoser, Queries]:
+    store = shop.store
+    parts: dict[str, Any] = {
+        "engines": {"main": EngineEntry(site=store.engine.site, blueprint=ERPNEXT)},
+        "now": now,
+        "lease_seconds": 2.0,
+    }
+    prober = Prober(store.database, {"main": store.engine}, ENGINE_BLUEPRINTS, now=now)
+    return (
+        Diagnoser(store.database, probe_all=SurveyedTenant(prober), **parts),
+        Queries(store.database, **parts),
+    )
 
 
 async def delete(shop: Shop, doctype: str, name: str) -> None:
@@ -204,6 +221,38 @@ async def test_a_company_of_two_tenants_is_nobodys_until_a_person_decides(
     assert all(each.following.startswith("provisioner adopt ") for each in imported)
     assert shop.sql("SELECT count(*) FROM bindings") == [(0,)]
     assert shop.sql("SELECT DISTINCT hold_by FROM tenants") == [("imported",)]
+
+
+async def test_whom_an_import_left_to_a_person_gets_the_command_of_the_import(
+    still: Shop, tmp_path: Path
+) -> None:
+    """Continue would come upon the Company, and stop; a shop whose Company is gone lost no rows."""
+    shop = await provisioned_before(still, tmp_path, NAME)
+    await shop.drive()
+    url = await old_url(
+        tmp_path,
+        {"number": 1, "name": NAME},
+        {"number": 2, "name": "Gone Shop", "word": "PROVISIONED"},
+    )
+    imported = await brought(shop, url)
+    unclear, gone = (TenantId(tenant_id(number)) for number in (1, 2))
+    diagnoser, queries = asking(shop)
+    diagnosed = {
+        tenant: [
+            (cause.code, cause.remedy.command)
+            for cause in (await diagnoser.diagnose(LOCAL, tenant)).causes
+        ]
+        for tenant in (unclear, gone)
+    }
+    assert [each.following for each in imported] == [
+        f"provisioner adopt {unclear}",
+        f"provisioner diagnose {gone}",
+    ]
+    assert diagnosed[unclear][0] == ("HELD", f"provisioner adopt {unclear} --watch")
+    assert [code for code, _ in diagnosed[gone]] == ["HELD", "NOT_STARTED"]
+    status = await queries.status(LOCAL, unclear)
+    assert status.next_command == f"provisioner adopt {unclear}"
+    assert status.errors[0].message.endswith(f"move it: provisioner adopt {unclear}")
 
 
 async def test_other_engines_bad_data_and_running_ones_are_left_out_with_a_reason(

@@ -153,6 +153,25 @@ async def test_a_run_is_quiet_only_after_its_time(database_url: URL) -> None:
     assert tenant.is_quiet(datetime(2026, 1, 20, 22, 31, tzinfo=UTC), hour)
 
 
+@pytest.mark.parametrize("touched", ["tenants.created_at", "tenant_onboarding.started_at"])
+async def test_a_run_that_was_begun_a_moment_ago_is_not_quiet_whichever_time_says_so(
+    tmp_path: Path, touched: str
+) -> None:
+    file = tmp_path / "old.db"
+    begun = {"number": 1, "name": "A", "word": "PROVISIONING"}
+    if touched.startswith("tenant_onboarding"):
+        begun["onboarding"] = {"status": "PARTIAL"}
+    await make_old(f"sqlite+aiosqlite:///{file}", [begun])
+    table, _, column = touched.partition(".")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = '2026-01-20T22:00:00+00:00'")  # noqa: S608 - ours
+    (tenant,) = await read_legacy(f"sqlite+aiosqlite:///{file}")
+    assert tenant.runs
+    hour = timedelta(hours=1)
+    assert not tenant.is_quiet(datetime(2026, 1, 20, 22, 45, tzinfo=UTC), hour)
+    assert tenant.is_quiet(datetime(2026, 1, 20, 23, 0, tzinfo=UTC), hour)
+
+
 async def test_reading_writes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "old.db"
     await make_old(f"sqlite+aiosqlite:///{file}", [{"number": 1, "name": "A"}])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.remedies import RemedyOutcome
 from server.model.actor import RECONCILER_NAME
 from server.model.causes import Cause, Severity
+from server.model.findings import NOTICED_AT
 from server.model.identifiers import new_id
 from server.store.operations import FindingRow, OutboxRow, SweepOperation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from reconciler.judge import Finding, Verdict
@@ -103,6 +105,25 @@ class Found:
         if self.carried.outcome is RemedyOutcome.REFUSED:
             return f"{self.finding.message} {self.carried.detail}"
         return self.finding.message
+
+
+def as_first_seen(found: Found, waiting: Mapping[str, Found]) -> Found:
+    """Return a finding with the times of the sweep that saw it first.
+
+    Who waits for a canary, or for a later sweep's orders, is recorded when it is moved. Until
+    then it stood still, and was known to.
+
+    Args:
+        found: As this sweep sees it.
+        waiting: Those that the last sweep left to a later one, by id.
+    """
+    first = waiting.get(found.id)
+    if first is None:
+        return found
+    evidence = found.finding.evidence
+    noticed_at = first.finding.evidence.get(NOTICED_AT, first.found_at.isoformat())
+    finding = replace(found.finding, evidence={**evidence, NOTICED_AT: noticed_at})
+    return replace(found, finding=finding, stuck_since=first.stuck_since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from reconciler.engine_watch import EngineWatch
-from reconciler.found import Found, SweepReport, call_of, row_of
+from reconciler.found import Found, SweepReport, as_first_seen, call_of, row_of
 from reconciler.herd import Plan, failure_of
 from reconciler.herds import Herds, Plans
 from reconciler.judge import Finding, Judgement, Verdict, judge
@@ -33,7 +33,7 @@ from server.model.states import TenantState
 from server.store.operations import SweepOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from datetime import datetime
 
     from reconciler.drift import DriftCheck
@@ -145,8 +145,9 @@ class Sweeper:
         self._skipped_passes = skipped_passes
         self._drift = drift
         self._skipped_told = 0
-        # When the last full sweep of this process began.
+        # When the last full sweep of this process began, and whom it left to a later one.
         self._looked_at: datetime | None = None
+        self._waiting: dict[str, Found] = {}
         self._remembered: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
 
@@ -180,6 +181,7 @@ class Sweeper:
         healed = 0
         if not dry_run:
             self._looked_at = current.started_at
+            self._waiting = {each.id: each for each in current.findings if not each.is_final}
             healed = await write_off(self._database, notify=self._notify, now=self._now())
             await self._herds.close(stuck)
             await self._herds.release()
@@ -255,7 +257,12 @@ class Sweeper:
             return
         current.acted += carried.outcome in ACTED
         current.findings.extend(
-            Found(
+            as_first_seen(found, self._waiting) for found in self._found(seen, judgement, carried)
+        )
+
+    def _found(self, seen: Observation, judgement: Judgement, carried: Carried) -> Iterator[Found]:
+        for finding in judgement.findings:
+            yield Found(
                 tenant_id=seen.tenant_id,
                 company_name=seen.company_name,
                 revision=seen.revision,
@@ -267,8 +274,6 @@ class Sweeper:
                 found_at=seen.observed_at,
                 failure=_shared(seen, finding),
             )
-            for finding in judgement.findings
-        )
 
     def _since(self, seen: Observation, finding: Finding) -> datetime | None:
         """Return since when a tenant stands still; None where nobody can know.

@@ -210,7 +210,7 @@ def _case(findings: list[FindingSeen]) -> Case:
         cause=first.cause,
         message=first.message,
         stuck_since=min((each.stuck_since for each in findings if each.stuck_since), default=None),
-        noticed_at=first.found_at,
+        noticed_at=first.noticed_at,
         remedy=f"{remedy}, {orders} times" if orders > 1 else remedy,
         orders=orders,
         outcome=last.ended_as or _outcome_of_open(findings),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+
+# Evidence of who was seen by a sweep that left the tenant to a later one: when that was.
+NOTICED_AT = "noticed_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,16 @@ class FindingSeen:
     ended_as: str = ""
     not_before: datetime | None = None
     detail: str = ""
+
+    @property
+    def noticed_at(self) -> datetime:
+        """When a sweep first saw it: before it was recorded, where its turn came later."""
+        try:
+            told = datetime.fromisoformat(self.evidence.get(NOTICED_AT, ""))
+        except ValueError:
+            return self.found_at
+        # A row that was changed by hand may hold any time.
+        return self.found_at if told.tzinfo is None else min(told, self.found_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.remedies import RemedyOutcome
-from server.model.actor import RECONCILER_NAME
+from server.healing import History
+from server.model.actor import LOCAL, RECONCILER_NAME
 from server.model.states import TenantState
 from tests.reconciler.scene import (
     OPTIONAL_PASSING,
@@ -365,3 +366,29 @@ async def test_a_reconciler_that_has_just_started_says_that_it_does_not_know_sin
 
     [found] = await scene.findings(shop)
     assert found["stuck_since"] is None
+
+
+async def test_who_waits_for_others_stood_still_and_was_noticed_before_its_turn(
+    scene: Scene,
+) -> None:
+    shops = [await scene.completed(f"Shop {number}") for number in range(4)]
+    sweeper = scene.sweeper(limit=2)
+    await sweeper.sweep()
+    scene.clock.forward(seconds=30)
+    for shop in shops:
+        await scene.lose_steps(shop)
+    # The canary, two of those that waited for it, and the one that these waited for besides.
+    for moved in (1, 2, 1, 0):
+        await sweeper.sweep()
+        under_way = await moving(scene, shops)
+        assert len(under_way) == moved
+        scene.clock.forward(seconds=10)
+        for shop in under_way:
+            await scene.end_run(shop)
+        scene.clock.forward(seconds=20)
+
+    report = await History(scene.database, now=scene.clock).report(LOCAL)
+
+    assert {case.cause for case in report.cases} == {"STEP_RECORD_LOST"}
+    assert [case.seconds_to_notice for case in report.cases] == [30.0] * 4
+    assert sorted(case.seconds_to_heal for case in report.cases) == [10.0, 40.0, 40.0, 70.0]

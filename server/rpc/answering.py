@@ -26,6 +26,8 @@ Answer = TypeVar("Answer")
 # Streams have an end of their own (`streams`); a status is answered from memory, and so
 # often that a timer would be felt.
 _WITHOUT_END = frozenset({"StreamLogs", "WatchStatus", "GetStatus"})
+# What a client's gRPC waits at most before it repeats a call.
+_BACKOFF_SECONDS = 1.0
 TIME_OVER = failures.Failure(
     code=grpc.StatusCode.DEADLINE_EXCEEDED,
     reason="CALL_TIME_OVER",
@@ -81,7 +83,7 @@ class Answering:
             return answer
         self.calls[method, failure.code.name] += 1
         # Outside of the handlers, for abort ends the call by raising.
-        return await failures.abort(context, failure)
+        return await failures.abort(context, failure, again=_has_time(context, left))
 
     async def _admit(self, actor: Actor, method: str) -> None:
         try:
@@ -90,3 +92,16 @@ class Answering:
             if self.note_refusal is not None:
                 await self.note_refusal(actor, method, error.code)
             raise
+
+
+def _has_time(context: Context, began_with: float | None) -> bool:
+    """Tell whether the caller has the time to get the same answer once more.
+
+    Repeated by his gRPC within the same deadline, a call that waited for long would end with that
+    deadline, and he would not hear why.
+    """
+    left: float | None = context.time_remaining()
+    if began_with is None or left is None:
+        return True
+    took = began_with - left
+    return left > took + min(took, _BACKOFF_SECONDS)

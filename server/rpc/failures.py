@@ -47,6 +47,8 @@ _log = structlog.get_logger(__name__)
 
 DOMAIN = "provisioner"
 _DETAILS_KEY = "grpc-status-details-bin"
+# A word of gRPC's own (gRFC A6): whoever repeats calls by itself may not repeat this one.
+_NOT_AGAIN = ("grpc-retry-pushback-ms", "-1")
 
 # gRPC refuses more than 8 KiB of headers, and percent-encodes the message: what is not
 # ASCII takes three times its bytes. Message (3 x), status with message and violations
@@ -141,15 +143,19 @@ def _facts(error: ProvisionerError) -> dict[str, str]:
     return error.facts
 
 
-async def abort(context: Context, failure: Failure) -> NoReturn:
-    """End a call with a failure and its details."""
+async def abort(context: Context, failure: Failure, *, again: bool = True) -> NoReturn:
+    """End a call with a failure and its details.
+
+    Args:
+        context: Of the call.
+        failure: What to tell.
+        again: Whether the caller's gRPC may repeat the call by itself, as it does at UNAVAILABLE.
+    """
     status = _status(failure)
-    await context.abort(
-        failure.code,
-        status.message,
-        # abort_with_status exists for synchronous servers only.
-        trailing_metadata=((_DETAILS_KEY, status.SerializeToString()),),
-    )
+    # abort_with_status exists for synchronous servers only.
+    details = (_DETAILS_KEY, status.SerializeToString())
+    told = (details,) if again else (details, _NOT_AGAIN)
+    await context.abort(failure.code, status.message, trailing_metadata=told)
 
 
 def _status(failure: Failure) -> status_pb2.Status:

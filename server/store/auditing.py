@@ -7,6 +7,7 @@ its own when the trail ends. An order whose caller went away carries its row all
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _log = structlog.get_logger(__name__)
 
 
 _OF_A_TENANT = (TenantOperation, RequestOperation)
+# Rows that nobody waits for; the loop itself keeps no task.
+_NOTES: set[asyncio.Task[None]] = set()
 
 
 @dataclass(slots=True)
@@ -75,7 +78,7 @@ async def trail(submit: Submit, entry: AuditEntry, *, of_all: bool = False) -> A
     finally:
         _TRAIL.reset(token)
         if outcome != entry.outcome and not mine.written:
-            await _note(submit, replace(mine.entry, outcome=outcome))
+            await _end(submit, replace(mine.entry, outcome=outcome))
 
 
 async def submit_with_trail(submit: Submit, operation: Operation) -> Outcome:
@@ -89,6 +92,17 @@ async def submit_with_trail(submit: Submit, operation: Operation) -> Outcome:
     outcome = await submit(replace(operation, audit=row))
     mine.written = outcome.applied
     return outcome
+
+
+async def _end(submit: Submit, entry: AuditEntry) -> None:
+    """Write what became of an order that was not carried out."""
+    if entry.outcome != StoreUnavailable.default_code:
+        await _note(submit, entry)
+        return
+    # Its caller has waited, and hears of it now: this row may take as long again, or never come.
+    task = asyncio.create_task(_note(submit, entry))
+    _NOTES.add(task)
+    task.add_done_callback(_NOTES.discard)
 
 
 async def _note(submit: Submit, entry: AuditEntry) -> None:

@@ -216,7 +216,11 @@ class Writer:
             # The database's fault: each alone would meet the same.
             for item in batch:
                 item.fail(error)
-        except Exception:  # noqa: BLE001 - not the database's errors only, see _write_alone
+        except Exception as error:  # noqa: BLE001 - not the database's errors only, see _write_alone
+            if len(batch) == 1 and is_locked(error):
+                # It waited alone already, and its caller with it.
+                batch[0].fail(_not_now(error))
+                return
             # Whose fault it was shows when each runs alone.
             await self._write_each(batch)
         else:
@@ -253,7 +257,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the writer must outlive its operations
             # A text that can't be encoded comes as a ValueError: it may not end all later
             # writes either.
-            told = StoreUnavailable(f"The database can't write now: {detail(error)}")
+            told = _not_now(error)
             item.fail(told)
             return told if is_locked(error) else None
         self._answer_all([item], outcomes)
@@ -354,6 +358,10 @@ class Writer:
                     watcher(operation, outcome)
                 except Exception:  # noqa: BLE001 - a listener must not end the writer; recorded
                     _log.exception("store.watcher_bug", tenant=operation.tenant_id)
+
+
+def _not_now(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"The database can't write now: {detail(error)}")
 
 
 def _refusal(error: IntegrityError) -> Refusal | None:

@@ -9,11 +9,12 @@ import grpc.aio
 import pytest
 from structlog.testing import capture_logs
 
+from clients.sdk import ProvisionerClient, Unreachable
 from provisioner.v1 import provisioning_pb2 as pb
 from provisioner.v1 import tenant_pb2
 from provisioner.v1.tenant_pb2 import TenantSpec
 from server.errors import StoreUnavailable
-from server.rpc import by_token
+from server.rpc import answering, by_token
 from tests.server.access.rooms import opened
 from tests.server.rpc.failing import failure
 
@@ -342,6 +343,48 @@ async def test_a_call_whose_deadline_is_over_begins_nothing(rig: Rig) -> None:
         await rig.service.StartProvisioning(request, context)  # type: ignore[arg-type]  # a stand-in
     assert context.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert rig.row_counts() == counts
+
+
+@pytest.mark.parametrize(
+    ("began_with", "left", "has_time"),
+    [
+        (10.0, 9.99, True),
+        (10.0, 7.0, True),
+        (10.0, 6.0, True),
+        # It took four: after gRPC's pause there is no time for four more.
+        (9.0, 5.0, False),
+        (4.5, 0.5, False),
+        (0.5, 0.499, True),
+        (None, None, True),
+    ],
+)
+async def test_a_call_that_took_long_is_repeated_only_if_there_is_the_time(
+    began_with: float | None, left: float | None, has_time: bool
+) -> None:
+    class Asked:
+        def time_remaining(self) -> float | None:
+            return left
+
+    assert answering._has_time(Asked(), began_with) is has_time  # type: ignore[arg-type]  # a stand-in
+
+
+@pytest.mark.parametrize(("has_time", "tries"), [(True, 4), (False, 1)])
+async def test_who_has_no_time_to_be_told_so_again_hears_why_and_not_that_his_time_is_over(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, has_time: bool, tries: int
+) -> None:
+    """Behind a locked table each of gRPC's tries waits for seconds."""
+
+    async def locked(*_: object, **__: object) -> None:
+        raise StoreUnavailable("Another transaction holds a lock.")
+
+    monkeypatch.setattr(rig.commands, "start", locked)
+    monkeypatch.setattr(answering, "_has_time", lambda *_: has_time)
+    before = rig.service.calls["StartProvisioning", "UNAVAILABLE"]
+    async with ProvisionerClient(f"127.0.0.1:{rig.server.port}") as client:
+        with pytest.raises(Unreachable, match="holds a lock") as told:
+            await client.start_provisioning(TenantSpec(company_name="Acme"))
+    assert told.value.reason == "STORE_UNAVAILABLE"
+    assert rig.service.calls["StartProvisioning", "UNAVAILABLE"] == before + tries
 
 
 async def test_an_order_is_carried_out_though_its_caller_left(

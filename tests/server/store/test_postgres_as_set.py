@@ -247,6 +247,27 @@ async def test_behind_a_locked_table_heartbeats_go_on_and_not_each_waits_in_turn
         assert (await scene.submit(said(tenants[0], "back"))).applied
 
 
+async def test_who_writes_alone_behind_a_locked_table_waits_for_it_once(
+    postgres_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried again alone, it waited twice: with that of its audit row a call's whole time."""
+    _hurry(monkeypatch)
+    async with opened(postgres_url) as scene:
+        tenant_id = await scene.tenant(log_count=0)
+        tried: list[int] = []
+        commit = scene.database._writer._commit
+
+        async def counted(batch: Any) -> Any:
+            tried.append(len(batch))
+            return await commit(batch)
+
+        async with locked(scene, "log_entries"):
+            monkeypatch.setattr(scene.database._writer, "_commit", counted)
+            with pytest.raises(StoreUnavailable, match="pg_locks"):
+                await scene.submit(said(tenant_id, "never"))
+        assert tried == [1]
+
+
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     short = "set_config('lock_timeout', '100ms', {local})"
     monkeypatch.setattr(store_postgres, "READERS", (short,))

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.clients import prepared
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
@@ -115,8 +117,44 @@ async def run_unread(*arguments: str) -> Result:
 
 async def run(*arguments: str, **changes: str) -> Result:
     """Run a command with pipes to its end."""
-    async with running(*arguments, environ=environment(**changes)) as process:
-        return await finish(process)
+    return await run_fed(*arguments, environ=environment(**changes))
+
+
+async def run_fed(*arguments: str, environ: dict[str, str], stdin: bytes = b"") -> Result:
+    """Run a command with pipes to its end, with something to read."""
+    pipes = [os.pipe() for _ in range(3)]
+    (reads, feed), (out, writes), (err, complains) = pipes
+    try:
+        report = prepared.fork(arguments, environ, (reads, writes, complains))
+    finally:
+        for theirs in (reads, writes, complains):
+            os.close(theirs)
+    with os.fdopen(report, "rb") as told:
+        number = int(await asyncio.to_thread(told.readline))
+        said = asyncio.gather(
+            asyncio.to_thread(_feed, feed, stdin),
+            asyncio.to_thread(_read_whole, out),
+            asyncio.to_thread(_read_whole, err),
+            asyncio.to_thread(told.readline),
+        )
+        try:
+            _, all_out, all_err, code = await asyncio.wait_for(asyncio.shield(said), GUARD_SECONDS)
+        except TimeoutError:
+            os.kill(number, signal.SIGKILL)
+            await said
+            raise
+    return Result(code=int(code), out=all_out.decode(), err=all_err.decode())
+
+
+def _feed(pipe: int, stdin: bytes) -> None:
+    # A command need not read what it is given.
+    with contextlib.suppress(BrokenPipeError), os.fdopen(pipe, "wb") as written:
+        written.write(stdin)
+
+
+def _read_whole(pipe: int) -> bytes:
+    with os.fdopen(pipe, "rb") as read:
+        return read.read()
 
 
 async def run_in_terminal(

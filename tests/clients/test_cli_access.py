@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +13,7 @@ from server.app import App
 from server.model.blueprint import NOOP
 from server.model.identifiers import SiteKey
 from server.settings import Address, EngineConfig, EnginesConfig, Settings
-from tests.clients.processes import Answer, run_in_terminal
+from tests.clients.processes import Answer, run_fed, run_in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,20 +37,10 @@ class Shell:
         self, *arguments: str, stdin: str = "", **environ: str
     ) -> tuple[int, dict[str, Any], str]:
         """Run a command with --json; return its exit code, its object and all it printed."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "clients.cli",
-            *arguments,
-            "--json",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**self.environ, **environ},
+        ended = await run_fed(
+            *arguments, "--json", environ={**self.environ, **environ}, stdin=stdin.encode()
         )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
-        assert process.returncode is not None
-        return process.returncode, json.loads(out), (out + err).decode()
+        return ended.code, ended.document, ended.out + ended.err
 
 
 @pytest.fixture

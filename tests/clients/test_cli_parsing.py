@@ -14,7 +14,7 @@ import pytest
 from clients.cli import program, tenant_commands
 from clients.cli.exit_codes import ExitCode
 from clients.sdk import client
-from tests.clients.processes import ROOT, environment, run, run_python
+from tests.clients.processes import ROOT, environment, finish, run, run_python, running
 from tests.support.stores import copied_store
 
 
@@ -264,3 +264,15 @@ async def test_a_command_works_with_its_streams_closed(closed: str, tmp_path: Pa
     assert (await shell(f"$P db check {closed}", tmp_path))[0] == 0
     code, said = await shell(f"$P users add jane@example.com {closed}", tmp_path)
     assert (code, "Traceback" in said) == (ExitCode.WRONG_USE, False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--version", "status --no-such-option", "status", "list --json --address 127.0.0.1:1"],
+)
+async def test_a_command_that_is_forked_says_and_ends_as_one_that_is_started(command: str) -> None:
+    """Most tests of commands fork them (`tests/clients/prepared.py`)."""
+    words = command.split()
+    async with running(*words) as process:
+        started = await finish(process)
+    assert await run(*words) == started

@@ -28,9 +28,22 @@ COMPANY_STEP = "step_2_company"
 
 # Who holds what an import leaves to a person.
 IMPORTED = "imported"
-_NEEDS_BINDING, _CONFLICT = "IMPORT_NEEDS_BINDING", "IMPORT_CONFLICT"
-_OTHER_NAME = "IMPORT_OTHER_NAME"
-_ADOPTED = frozenset({_NEEDS_BINDING, _CONFLICT, _OTHER_NAME})
+
+
+@unique
+class ImportCode(StrEnum):
+    """Why an import did not take a tenant for finished. `docs/errors.md` explains each."""
+
+    NEEDS_BINDING = "IMPORT_NEEDS_BINDING"
+    CONFLICT = "IMPORT_CONFLICT"
+    OTHER_NAME = "IMPORT_OTHER_NAME"
+    COMPANY_GONE = "IMPORT_COMPANY_GONE"
+    NOT_AS_RECORDED = "IMPORT_NOT_AS_RECORDED"
+    UNFINISHED = "IMPORTED_UNFINISHED"
+
+
+# Somebody must say first whose a Company is.
+_ADOPTED = frozenset({ImportCode.NEEDS_BINDING, ImportCode.CONFLICT, ImportCode.OTHER_NAME})
 
 _DONE_WORDS = frozenset({"PROVISIONED", "COMPLETED"})
 _RUNNING_WORDS = frozenset({"PROVISIONING", "IN_PROGRESS"})
@@ -235,7 +248,7 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
     if look.company and not alone:
         return Decision(
             imported_as=ImportedAs.HELD,
-            code=_CONFLICT,
+            code=ImportCode.CONFLICT,
             why="Several tenants have this company name, and there is one Company. Decide whose "
             "it is, then adopt it for that one.",
             following="adopt",
@@ -245,7 +258,7 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
     if look.conflict_code:
         return Decision(
             imported_as=ImportedAs.HELD,
-            code=_CONFLICT,
+            code=ImportCode.CONFLICT,
             why=f"{look.conflict_code}: {look.conflict}",
             following="adopt",
         )
@@ -264,7 +277,7 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
     if tenant.runs:
         why += " The old run was interrupted."
     return Decision(
-        imported_as=ImportedAs.STOPPED, code="IMPORTED_UNFINISHED", why=why, resumes=True
+        imported_as=ImportedAs.STOPPED, code=ImportCode.UNFINISHED, why=why, resumes=True
     )
 
 
@@ -278,7 +291,7 @@ def under_another_name(traced: Collection[CompanyTraced]) -> Decision:
     )
     return Decision(
         imported_as=ImportedAs.HELD,
-        code=_OTHER_NAME,
+        code=ImportCode.OTHER_NAME,
         why="The engine has no Company of its name, and what the old record says leads to "
         f"{named}: was it renamed? If it is this tenant's, give it the tenant's name in ERPNext "
         "again, then adopt it.",
@@ -310,7 +323,7 @@ def _never_begun(look: Look) -> Decision:
     if look.company:
         return Decision(
             imported_as=ImportedAs.HELD,
-            code=_NEEDS_BINDING,
+            code=ImportCode.NEEDS_BINDING,
             why="It was never begun, yet a Company of its name is there: probably made along "
             "with the tenant. Look at it, then adopt it.",
             following="adopt",
@@ -322,7 +335,7 @@ def _was_done(look: Look, required: frozenset[str]) -> Decision:
     if not look.company:
         return Decision(
             imported_as=ImportedAs.HELD,
-            code="IMPORT_COMPANY_GONE",
+            code=ImportCode.COMPANY_GONE,
             why="The record says done, and the engine has no such Company. Is it the right "
             "site? Was the Company deleted? Nothing is made anew by itself.",
             following="diagnose",
@@ -332,7 +345,7 @@ def _was_done(look: Look, required: frozenset[str]) -> Decision:
     if needed:
         return Decision(
             imported_as=ImportedAs.STOPPED,
-            code="IMPORT_NOT_AS_RECORDED",
+            code=ImportCode.NOT_AS_RECORDED,
             why=f"The record says done, and these are not: {', '.join(needed)}.",
             following="continue",
         )

@@ -10,6 +10,7 @@ import grpc
 
 from server.erpnext.codes import MEANINGS, Code
 from server.model.causes import Cause
+from server.model.legacy import ImportCode
 from server.model.states import WaitingCode
 from tests.docs.pages import ROOT, modules, strings, tables, words
 
@@ -43,6 +44,7 @@ def _in_the_code() -> set[str]:
     found |= {code.value for code in Code}
     found |= {code.value for code in WaitingCode}
     found |= {cause.value for cause in Cause}
+    found |= {code.value for code in ImportCode}
     return {code for code in found if code not in _GRPC or code in _SAME_AS_GRPC}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from server.access.passwords import Passwords
 from server.access.signing_key import signing_key
-from server.errors import NotSignedIn, SettingsError, Throttled
+from server.errors import NotSignedIn, SettingsError, StoreUnavailable, Throttled
 from server.limits import SIGN_IN_SECONDS, SIGN_INS_PER_ACCOUNT, SIGN_INS_PER_ADDRESS
 from server.model.actor import LOCAL, Role
 from server.settings import Settings
@@ -99,6 +101,56 @@ async def test_too_many_tries_from_an_address_are_refused_and_good_ones_are_not_
     assert (await refusal(access, "last@example.com", "wrong", "http 10.2.2.2")).code == (
         "BAD_CREDENTIALS"
     )
+
+
+async def test_many_who_sign_in_at_once_and_rightly_are_all_let_in(
+    sqlite: Database, tmp_path: Path
+) -> None:
+    """As a test suite does whose scripts run side by side, all as the same administrator."""
+    access = await opened(sqlite, tmp_path)
+    await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+    many = 2 * SIGN_INS_PER_ACCOUNT
+    await asyncio.gather(*(signed_in(access, "jane@example.com") for _ in range(many)))
+    # None of them is held against her.
+    for _ in range(SIGN_INS_PER_ACCOUNT):
+        assert (await refusal(access, "jane@example.com", "wrong")).code == "BAD_CREDENTIALS"
+    assert (await refusal(access, "jane@example.com", PASSWORD)).code == "TOO_MANY_TRIES"
+
+
+async def test_of_many_wrong_tries_at_once_none_is_looked_at_past_the_limit(
+    sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = await opened(sqlite, tmp_path)
+    looked_at: list[str] = []
+
+    async def never(_self: Passwords, _stored: str | None, password: str) -> bool:
+        looked_at.append(password)
+        return False
+
+    monkeypatch.setattr(Passwords, "matches", never)
+    refused = await asyncio.gather(
+        *(refusal(access, "jane@example.com", f"guess {number}") for number in range(50))
+    )
+    assert len(looked_at) == SIGN_INS_PER_ACCOUNT
+    codes = Counter(error.code for error in refused)
+    assert codes == {"BAD_CREDENTIALS": SIGN_INS_PER_ACCOUNT, "TOO_MANY_TRIES": 40}
+
+
+async def test_tries_that_the_database_did_not_answer_are_not_held_against_anybody(
+    sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = await opened(sqlite, tmp_path)
+    await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+
+    async def away(_email: str) -> None:
+        raise StoreUnavailable("The database is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(access.store, "user_by_email", away)
+        for _ in range(SIGN_INS_PER_ACCOUNT):
+            with pytest.raises(StoreUnavailable):
+                await access.sign_in.sign_in("jane@example.com", PASSWORD, origin="http 10.0.0.1")
+    await signed_in(access, "jane@example.com")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""The typed client of the provisioning service.
+"""The typed client for the provisioning service.
 
-Everything a caller needs is here; it speaks the contract `provisioner.v1` and knows
-nothing of the server behind it. Answers are the contract's own messages.
+Everything a caller needs can be imported from here. The client speaks the contract
+`provisioner.v1`, knows nothing about the server behind it, and returns the contract's own
+messages.
 
     async with ProvisionerClient("127.0.0.1:50051") as client:
         status = await client.start_provisioning(TenantSpec(company_name="Acme Ltd"))

@@ -1,4 +1,4 @@
-"""Signing in, and who one is to the service."""
+"""Signing in, and asking who the service takes the caller for."""
 
 from __future__ import annotations
 
@@ -12,15 +12,27 @@ if TYPE_CHECKING:
 
 
 class AccessCalls(Calling):
-    """The part of the client that lets one in."""
+    """The part of the client that authenticates its caller."""
 
     _access: AccessServiceStub
 
     async def sign_in(self, email: str, password: str) -> access_pb2.SignInResponse:
-        """Return a token for an address and a password; give it to a new client."""
+        """Exchange an e-mail address and a password for an access token.
+
+        Args:
+            email: The user's e-mail address.
+            password: The user's password.
+
+        Returns:
+            The token; pass it to a new client as `token`.
+
+        Raises:
+            Unauthenticated: the address is unknown or the password wrong (the answer is the
+                same).
+        """
         request = access_pb2.SignInRequest(email=email, password=password)
         return await self._call(self._access.SignIn, request)
 
     async def get_caller(self) -> access_pb2.Caller:
-        """Return who the service takes this client for."""
+        """Return who the service takes this client for, and which tenants they may see."""
         return (await self._call(self._access.GetCaller, access_pb2.GetCallerRequest())).caller

@@ -1,7 +1,7 @@
-"""The client for programs without an event loop: the same methods, each waits for its answer.
+"""The client for programs without an event loop: the same methods, but each waits for its answer.
 
-A thin face of `ProvisionerClient`: it has one loop of its own and runs each call on it. Not for
-use inside a running loop, and not from several threads at once: open one a thread.
+A thin wrapper around `ProvisionerClient` that runs each call on an event loop of its own. Do not
+use it inside a running loop, nor from several threads at once: open one per thread.
 
     with BlockingClient("127.0.0.1:50051") as client:
         status = client.start_provisioning(TenantSpec(company_name="Acme Ltd"))
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 Item_co = TypeVar("Item_co", covariant=True)
-# What a stream gives at its end; an exception would not come through the loop.
+# Marks the end of a stream: StopAsyncIteration would not get through the loop.
 _END = object()
 
 
@@ -48,11 +48,11 @@ class _Stream(Protocol[Item_co]):
 def _waits(
     method: Callable[Concatenate[ProvisionerClient, P], Coroutine[Any, Any, Answer]],
 ) -> Callable[Concatenate[BlockingClient, P], Answer]:
-    """Make a method of the client wait for its answer."""
+    """Turn an async method of the client into one that waits for its answer."""
 
     @wraps(method)
     def call(self: BlockingClient, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        # Before a loop is made, which nobody would close.
+        # Checked before the runner makes a loop that nobody would close.
         if not self._client.is_open:
             raise not_open()
         return self._runner.run(method(self._client, *args, **kwargs))
@@ -63,7 +63,7 @@ def _waits(
 def _iterates(
     method: Callable[Concatenate[ProvisionerClient, P], _Stream[Item_co]],
 ) -> Callable[Concatenate[BlockingClient, P], Iterator[Item_co]]:
-    """Make a stream of the client an iterator; leaving the loop early closes it."""
+    """Turn a stream of the client into a plain iterator; leaving its loop early closes it."""
 
     @wraps(method)
     def call(self: BlockingClient, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Item_co]:
@@ -83,7 +83,7 @@ def _iterates(
 class BlockingClient:
     """A connection to the service, used as a context manager.
 
-    All methods raise `clients.sdk.errors.ProvisionerError` and its kin.
+    Every method raises `clients.sdk.errors.ProvisionerError` or one of its subclasses.
     """
 
     start_provisioning = _waits(ProvisionerClient.start_provisioning)
@@ -120,13 +120,17 @@ class BlockingClient:
         tls: Tls | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
-        """Name the service to talk to; nothing is opened yet.
+        """Name the service to talk to; no connection is opened yet.
 
         Args:
             address: `host:port`, or any gRPC target.
-            token: A user's token or a machine's key; "" for none.
-            tls: Speak TLS, and whom to trust; None: plain text.
-            timeout_seconds: Longest time a call may take, with its repetitions.
+            token: A user's access token or a machine's key; "" for none.
+            tls: Whom to trust, if TLS is to be spoken; None for plain text.
+            timeout_seconds: The longest a call may take, including its repetitions; at most a
+                day.
+
+        Raises:
+            ValueError: `timeout_seconds` is not a time that a call can have.
         """
         self._client = ProvisionerClient(
             address, token=token, tls=tls, timeout_seconds=timeout_seconds
@@ -135,7 +139,7 @@ class BlockingClient:
 
     @classmethod
     def of(cls, client: ProvisionerClient) -> Self:
-        """Make one of a client that was given further options and is not open yet."""
+        """Wrap a client that was made with further options and is not open yet."""
         made = cls(client.address)
         made._client = client
         return made

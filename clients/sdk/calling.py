@@ -1,4 +1,4 @@
-"""One call of the service: with a deadline, and errors as this package's own."""
+"""One call to the service: with a deadline, and with errors turned into this package's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 
 class Calling:
-    """What all calls have in common."""
+    """What all parts of the client have in common."""
 
     _timeout_seconds: float
     _tls: Tls | None

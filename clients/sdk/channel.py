@@ -1,4 +1,4 @@
-"""Opens the connection: how it retries, how fast it comes back, how it notices a dead peer."""
+"""Opens the connection: how it repeats calls, reconnects, and notices that its peer is gone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 _SERVICE = "provisioner.v1.ProvisioningService"
 _FLEET = "provisioner.v1.FleetService"
 
-# Repeats a call that the service could not take, with the very same bytes and so the
-# same request_id: to the service it is one order. 0.2 + 0.4 + 0.8 s bridge a short
-# restart and still tell a person within two seconds that nobody is there. StreamLogs
-# is left out: LogStream resumes by itself, from the last cursor instead of the first;
-# WatchStatus too: StatusStream tells nothing twice.
+# Repeats a call that the service could not take, with exactly the same bytes and therefore
+# the same request_id: to the service it is one order. 0.2 + 0.4 + 0.8 s bridge a short
+# restart, and still tell a person within two seconds that nobody is there. StreamLogs and
+# WatchStatus are left out: LogStream resumes by itself, from the last cursor and not from
+# the first, and StatusStream returns no status twice.
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -43,28 +43,29 @@ _SERVICE_CONFIG = {
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.enable_retries", 1),
-    # gRPC waits up to two minutes between two tries to connect; a service that came
-    # back after two seconds must be found at once by those who follow a log.
+    # By default gRPC waits up to two minutes between attempts to connect; somebody who
+    # follows a log must find a service that is back after two seconds at once.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 2000),
-    # A follower hears nothing for minutes while an engine is down; without pings it
-    # would not notice that the machine at the other end is gone.
+    # While an engine is down a follower hears nothing for minutes; without pings it would
+    # not notice that the machine at the other end is gone.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # http_proxy is meant for web pages; through it gRPC would miss even 127.0.0.1.
+    # http_proxy is meant for web pages; through it gRPC could not reach even 127.0.0.1.
     ("grpc.enable_http_proxy", 0),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """Speak TLS, and whom to trust.
+    """How to speak TLS: whom to trust, and what to present.
 
     Attributes:
-        authorities: Certificates in PEM; None: those this machine trusts.
-        certificate: This client's own, in PEM, where the service wants one.
-        key: The certificate's key.
+        authorities: Certificates of the authorities to trust, as PEM; None for those this
+            machine trusts.
+        certificate: This client's own certificate, as PEM, if the service asks for one.
+        key: The private key of that certificate, as PEM.
     """
 
     authorities: bytes | None = None
@@ -73,7 +74,12 @@ class Tls:
 
 
 def open_channel(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
-    """Open a channel to `address` (`host:port`, or any gRPC target)."""
+    """Open a channel.
+
+    Args:
+        address: `host:port`, or any gRPC target.
+        tls: How to speak TLS; None for plain text.
+    """
     if tls is None:
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
     credentials = grpc.ssl_channel_credentials(
@@ -85,17 +91,17 @@ def open_channel(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
 class SignedChannel:
     """A channel whose every call carries a token.
 
-    No interceptor of gRPC's: an intercepted stream is another kind of call, which does not
-    tell as much of its end.
+    Not one of gRPC's interceptors: an intercepted stream is a different kind of call, which
+    says less about how it ended.
     """
 
     def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
         self._channel = channel
         self._metadata = (("authorization", f"Bearer {token}"),)
 
-    # Any: the stubs' own arguments, handed on as they are.
+    # Any: the stubs' own arguments, passed on unchanged.
     def unary_unary(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """Make a method that sends the token along."""
+        """Make a unary method that sends the token along."""
         return self._signed(self._channel.unary_unary(*args, **kwargs))
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
-"""The client: one method a rpc, every call with a deadline, every order with a request id.
+"""The client: one method per rpc, a deadline on every call, a request id on every order.
 
-An order is repeated by the channel while the service is not available, always with the
-same `request_id`, so it is carried out once. Whoever repeats an order across processes
-passes a `request_id` of his own.
+While the service is unavailable the channel repeats an order, always with the same
+`request_id`, so it is carried out once. To repeat an order from another process, pass a
+`request_id` of your own.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_SECONDS = 10.0
-# The service ends a stream after an hour; a minute more leaves it the last word.
+# The service ends a stream after an hour; a minute more lets it end the stream itself.
 _FOLLOW_TIMEOUT_SECONDS = 3660.0
 LONGEST_TIMEOUT_SECONDS = 86_400
 
 
 def not_open() -> RuntimeError:
-    """Return what a call meets before there is a connection, or after it."""
+    """Return the error for a call on a client that is not open yet, or no longer."""
     return RuntimeError(
         "This client is not open. Use it as a context manager, and call it inside: "
         "`async with ProvisionerClient(address) as client:` (`with` for a BlockingClient)."
@@ -57,7 +57,7 @@ def not_open() -> RuntimeError:
 
 
 class _NotOpen:
-    """Stands where the calls of an open connection are."""
+    """Takes the place of the stubs while there is no connection."""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise not_open()
@@ -66,7 +66,7 @@ class _NotOpen:
 class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
     """A connection to the service, used as an async context manager.
 
-    All methods raise `clients.sdk.errors.ProvisionerError` and its kin.
+    Every method raises `clients.sdk.errors.ProvisionerError` or one of its subclasses.
     """
 
     def __init__(
@@ -79,20 +79,21 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         make_request_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Name the service to talk to; nothing is opened yet.
+        """Name the service to talk to; no connection is opened yet.
 
         Args:
             address: `host:port`, or any gRPC target.
-            token: A user's token or a machine's key, sent with every call; "" for none.
-            tls: Speak TLS, and whom to trust; None: plain text.
-            timeout_seconds: Longest time a call may take, with its repetitions; at most a day.
-            make_request_id: Makes the id of an order whose caller gave none.
-            pause: Waits between two connections of a log stream.
+            token: A user's access token or a machine's key, sent with every call; "" for none.
+            tls: Whom to trust, if TLS is to be spoken; None for plain text.
+            timeout_seconds: The longest a call may take, including its repetitions; at most a
+                day.
+            make_request_id: Makes the id of an order if its caller gives none.
+            pause: Waits, for a number of seconds, before a stream is opened again.
 
         Raises:
-            ValueError: the time is none that a call can have.
+            ValueError: `timeout_seconds` is not a time that a call can have.
         """
-        # gRPC takes such a one for over already, and would say that the service does not answer.
+        # gRPC would take such a deadline as already over, and say that nobody answers.
         if not 0 < timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
             raise ValueError(
                 f"timeout_seconds is {timeout_seconds}: give more than 0 and at most "
@@ -134,11 +135,11 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
 
     @property
     def is_open(self) -> bool:
-        """Whether calls can be made: not before it is entered, nor after it is left."""
+        """Whether calls can be made: only between entering and leaving the context manager."""
         return self._channel is not None
 
     def _shut(self) -> None:
-        """Let each call say that the client is not open."""
+        """Make every call say that the client is not open."""
         closed: Any = _NotOpen()
         self._stub, self._fleet, self._access = closed, closed, closed
 
@@ -148,12 +149,16 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         """Register a tenant and open its first run.
 
         Args:
-            spec: What the tenant should have; only the company name is needed.
-            tenant_id: A UUID; the service makes one if it is left out.
-            request_id: Names this order; made here if it is left out.
+            spec: What the tenant should have; only the company name is required.
+            tenant_id: A UUID; if left out, the service makes one.
+            request_id: Identifies this order; if left out, the client makes one.
 
         Returns:
-            Where the tenant stands. It exists durably from here on.
+            The tenant's status. From here on the tenant exists durably.
+
+        Raises:
+            AlreadyExists: the id is taken by a tenant with a different spec, or the company
+                name is taken on that site.
         """
         request = provisioning_pb2.StartProvisioningRequest(
             tenant_id=tenant_id, spec=spec, request_id=self._order_id(request_id)
@@ -161,12 +166,17 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         return (await self._call(self._stub.StartProvisioning, request)).status
 
     async def get_status(self, tenant_id: str) -> TenantStatus:
-        """Return where a tenant stands."""
+        """Return the status of a tenant; never waits for the engine."""
         request = provisioning_pb2.GetStatusRequest(tenant_id=tenant_id)
         return (await self._call(self._stub.GetStatus, request)).status
 
     async def list_tenants(self, request: ListTenantsRequest | None = None) -> ListTenantsResponse:
-        """Return one page of tenants, as the service cut it (`tenants` gives them one by one)."""
+        """Return one page of tenants; `tenants` goes over all pages.
+
+        Args:
+            request: Filters, order, page size and page token; if left out, the first page of
+                all tenants, newest first.
+        """
         return await self._call(
             self._stub.ListTenants, request or provisioning_pb2.ListTenantsRequest()
         )
@@ -174,10 +184,10 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
     async def tenants(
         self, request: ListTenantsRequest | None = None
     ) -> AsyncGenerator[TenantSummary, None]:
-        """Give the tenants of a list one by one, asking for page after page.
+        """Yield the tenants of a list one by one, fetching page after page.
 
         Args:
-            request: Filters, order, and page size; all tenants, newest first, if left out.
+            request: Filters, order and page size; if left out, all tenants, newest first.
         """
         asked = provisioning_pb2.ListTenantsRequest()
         asked.CopyFrom(request or asked)
@@ -185,7 +195,7 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
             page = await self.list_tenants(asked)
             for tenant in page.tenants:
                 yield tenant
-            # A page may be empty although more follow.
+            # A page may be empty even though more pages follow.
             if not page.next_page_token:
                 return
             asked.page_token = page.next_page_token
@@ -198,13 +208,17 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         expected_revision: int | None = None,
         request_id: str | None = None,
     ) -> TenantStatus:
-        """Drive on the steps that are not done, with fresh budgets.
+        """Resume the steps that are not done, with fresh retry budgets.
 
         Args:
             tenant_id: The tenant.
             reason: Why, for the record.
-            expected_revision: Only if the tenant still has this revision.
-            request_id: Names this order; made here if it is left out.
+            expected_revision: Give the order only if the tenant still has this revision.
+            request_id: Identifies this order; if left out, the client makes one.
+
+        Raises:
+            FailedPrecondition: the tenant is in motion.
+            RevisionChanged: the tenant no longer has the expected revision.
         """
         request = provisioning_pb2.ContinueRequest(
             tenant_id=tenant_id,
@@ -223,14 +237,18 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         expected_revision: int | None = None,
         request_id: str | None = None,
     ) -> TenantStatus:
-        """Look again at all steps, or at one and those that need it.
+        """Check all steps again, or one step and those that need it, and make what is missing.
 
         Args:
             tenant_id: The tenant.
-            step_key: The step to begin with; all steps if it is left out.
+            step_key: The step to begin with; if left out, all steps.
             reason: Why, for the record.
-            expected_revision: Only if the tenant still has this revision.
-            request_id: Names this order; made here if it is left out.
+            expected_revision: Give the order only if the tenant still has this revision.
+            request_id: Identifies this order; if left out, the client makes one.
+
+        Raises:
+            FailedPrecondition: the tenant is in motion.
+            RevisionChanged: the tenant no longer has the expected revision.
         """
         request = provisioning_pb2.RetryRequest(
             tenant_id=tenant_id,
@@ -242,27 +260,27 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         return (await self._call(self._stub.Retry, request)).status
 
     async def diagnose(self, tenant_id: str, *, skip_engine: bool = False) -> Diagnosis:
-        """Say why a tenant stands where it stands: causes, evidence, remedies.
+        """Return why a tenant is where it is: causes, evidence and remedies.
 
         Args:
             tenant_id: The tenant, in any state.
-            skip_engine: Look at the database only.
+            skip_engine: Examine only the database, and do not ask the engine.
         """
         request = provisioning_pb2.DiagnoseRequest(tenant_id=tenant_id, skip_engine=skip_engine)
         return (await self._call(self._stub.Diagnose, request)).diagnosis
 
     async def plan(self, spec: TenantSpec | None = None, *, tenant_id: str = "") -> PlanResponse:
-        """Say what a run would find and make; nothing is written, here or at the engine.
+        """Return what a run would find and make; nothing is written, here or at the engine.
 
         Args:
-            spec: What a new tenant should have; None for an existing one.
-            tenant_id: The existing tenant; "" with a spec.
+            spec: What a new tenant should have; None to plan for an existing one.
+            tenant_id: The existing tenant; "" if there is a spec.
         """
         request = provisioning_pb2.PlanRequest(tenant_id=tenant_id, spec=spec)
         return await self._call(self._stub.Plan, request)
 
     async def verify(self, tenant_id: str) -> VerifyResponse:
-        """Say how a tenant at rest differs from what it should have; writes nothing."""
+        """Return how a tenant at rest differs from what it should have; writes nothing."""
         request = provisioning_pb2.VerifyRequest(tenant_id=tenant_id)
         return await self._call(self._stub.Verify, request)
 
@@ -273,15 +291,16 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         max_failures: int = MAX_FAILURES,
         on_lost: Callable[[], object] | None = None,
     ) -> StatusStream:
-        """Tell where a tenant stands, at once and at each change, until it is at rest.
+        """Stream the status of a tenant, immediately and at every change, until it is at rest.
 
         Args:
             tenant_id: The tenant.
-            max_failures: Failures in a row without a status before it gives up.
-            on_lost: Called when the connection is lost, once an outage.
+            max_failures: How many failures in a row, without a status in between, to bridge
+                before the error is raised.
+            on_lost: Called when the connection is lost, once per outage.
 
         Returns:
-            An async iterator; leave it with `async with` or `aclose`.
+            An async iterator; close it with `async with` or `aclose`.
         """
         return StatusStream(
             lambda request: self._stub.WatchStatus(request, timeout=_FOLLOW_TIMEOUT_SECONDS),
@@ -300,19 +319,20 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         follow: bool = False,
         max_failures: int = MAX_FAILURES,
     ) -> LogStream:
-        """Read a tenant's log: each entry once, in order, across lost connections.
+        """Stream a tenant's log: each entry once, in order, across lost connections.
 
         Args:
             tenant_id: The tenant.
-            after_cursor: Begin after this entry; 0 is from the beginning.
-            follow: Go on as the log grows, until the tenant is at rest.
-            max_failures: Failures in a row without a new entry before it gives up.
+            after_cursor: Start after this entry; 0 starts at the beginning.
+            follow: Continue as the log grows, until the tenant is at rest.
+            max_failures: How many failures in a row, without a new entry in between, to bridge
+                before the error is raised.
 
         Returns:
-            An async iterator; leave it with `async with` or `aclose`.
+            An async iterator; close it with `async with` or `aclose`.
         """
-        # Without `follow` the deadline holds for one connection: a log too long for it
-        # is read on from the last cursor, so only standing still counts as a failure.
+        # Without `follow` the deadline applies to one connection: a log too long for it is
+        # read on from the last cursor, so only a lack of progress counts as a failure.
         timeout = _FOLLOW_TIMEOUT_SECONDS if follow else self._timeout_seconds
         return LogStream(
             lambda request: self._stub.StreamLogs(request, timeout=timeout),

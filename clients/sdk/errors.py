@@ -3,19 +3,19 @@
 ProvisionerError              anything else the service answered (INTERNAL, UNIMPLEMENTED, ...)
 ├── InvalidArgument           a field is wrong: INVALID_ARGUMENT
 │   └── CursorOutOfRange      a cursor beyond the end of the log: OUT_OF_RANGE
-├── CursorTooOld              a cursor older than the log that is kept: DATA_LOSS
-├── Conflict                  the order does not fit how things stand
+├── CursorTooOld              a cursor from before what is kept of the log: DATA_LOSS
+├── Conflict                  the order does not fit the present state
 │   ├── AlreadyExists         the id or the company name is taken: ALREADY_EXISTS
 │   ├── FailedPrecondition    the tenant's state does not allow it: FAILED_PRECONDITION
-│   └── RevisionChanged       the tenant changed since you looked: ABORTED
+│   └── RevisionChanged       the tenant has changed since you looked: ABORTED
 ├── NotFound                  no such tenant: NOT_FOUND
 ├── NotAllowed
 │   ├── Unauthenticated       the caller is not known: UNAUTHENTICATED
-│   └── PermissionDenied      the caller is known and may not: PERMISSION_DENIED
+│   └── PermissionDenied      the caller is known, but may not do this: PERMISSION_DENIED
 └── Unreachable               no answer, or not now: UNAVAILABLE, DEADLINE_EXCEEDED
 
-Do not assume after `Unreachable` that an order was not carried out: give it again with
-the same `request_id`, and it is the same order.
+After `Unreachable`, do not assume that an order was not carried out: give it again with the
+same `request_id`, which makes it the same order.
 """
 
 from __future__ import annotations
@@ -42,22 +42,23 @@ _STATUS_KEY = "grpc-status-details-bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldViolation:
-    """One wrong field: its path in the message, and what is wrong with it."""
+    """One invalid field: its path in the request, and what is wrong with it."""
 
     field: str
     description: str
 
 
 class ProvisionerError(Exception):
-    """The root: the service said no, or nothing.
+    """The root of the tree: the service refused, or did not answer.
 
     Attributes:
         code: Name of the gRPC status code, such as "NOT_FOUND".
-        reason: Stable reason of the service, such as "TENANT_NOT_FOUND"; "" if it gave none.
+        reason: The service's stable reason, such as "TENANT_NOT_FOUND"; "" if it gave none.
         message: What happened and what to do, for people.
-        field_violations: The wrong fields, if any.
-        retry_delay_seconds: How long to wait before trying again, if the service said so.
-        metadata: Further facts of the service about this error.
+        field_violations: The invalid fields, if any.
+        retry_delay_seconds: How long to wait before trying again; None if the service did not
+            say.
+        metadata: Further facts about this error, from the service.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ProvisionerError(Exception):
 
 
 class InvalidArgument(ProvisionerError):
-    """A field is wrong; nothing was done."""
+    """A field of the request is wrong; nothing was done."""
 
 
 class CursorOutOfRange(InvalidArgument):
@@ -88,11 +89,11 @@ class CursorOutOfRange(InvalidArgument):
 
 
 class CursorTooOld(ProvisionerError):
-    """The log is no longer kept that far back."""
+    """The log no longer reaches back to that cursor."""
 
 
 class Conflict(ProvisionerError):
-    """The order does not fit how things stand; nothing was done."""
+    """The order does not fit the present state; nothing was done."""
 
 
 class AlreadyExists(Conflict):
@@ -104,11 +105,11 @@ class FailedPrecondition(Conflict):
 
 
 class RevisionChanged(Conflict):
-    """The tenant changed since the caller looked; look again."""
+    """The tenant has changed since the caller looked; look again."""
 
 
 class NotFound(ProvisionerError):
-    """No such tenant."""
+    """There is no such tenant, or the caller may not see it."""
 
 
 class NotAllowed(ProvisionerError):
@@ -120,14 +121,14 @@ class Unauthenticated(NotAllowed):
 
 
 class PermissionDenied(NotAllowed):
-    """The caller is known and may not do this."""
+    """The caller is known, but may not do this."""
 
 
 class Unreachable(ProvisionerError):
-    """No answer in time, or the service can't answer now.
+    """There was no answer in time, or the service can't answer now.
 
     Attributes:
-        cause: Why, as far as gRPC's own words tell; they stand at the end of the message.
+        cause: Why, as far as gRPC's own words tell; the message ends with those words.
     """
 
     cause: Cause = Cause.UNKNOWN
@@ -149,11 +150,14 @@ _CLASS_BY_CODE: dict[str, type[ProvisionerError]] = {
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, *, tls: bool) -> ProvisionerError:
-    """Turn gRPC's error, with the details the service packed into it, into one of ours.
+    """Turn an error of gRPC's, with the details the service attached to it, into one of ours.
 
     Args:
-        error: As gRPC raised it.
-        tls: Whether TLS was spoken.
+        error: The error that gRPC raised.
+        tls: Whether the client spoke TLS.
+
+    Returns:
+        An error of the subclass that belongs to its status code.
     """
     code = error.code().name
     info = error_details_pb2.ErrorInfo()
@@ -165,7 +169,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, tls: bool) -> ProvisionerErro
                 detail.Unpack(known)
     message, cause = error.details() or "", Cause.UNKNOWN
     if code == "UNAVAILABLE" and not info.reason:
-        # Nobody of the service said this: gRPC did, in words for those who know it.
+        # This is not from the service but from gRPC itself, in words that only experts know.
         cause = cause_of(message, tls=tls)
         message = f"{cause.value} ({message})" if cause.value else message
     made = _CLASS_BY_CODE.get(code, ProvisionerError)(
@@ -189,9 +193,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, tls: bool) -> ProvisionerErro
 
 
 def _rich_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """Return the error's google.rpc.Status; an empty one if it carries none that is valid."""
-    # Not grpc_status.rpc_status.from_call: it raises where code or text of the two
-    # differ (a proxy shortened one), which would hide the error that was to be told.
+    """Return the error's google.rpc.Status; an empty one if it carries no valid one."""
+    # Not grpc_status.rpc_status.from_call: it raises if the code or text of the two differ
+    # (because a proxy shortened one), which would hide the error that is to be reported.
     for key, value in error.trailing_metadata() or ():
         if key == _STATUS_KEY and isinstance(value, bytes):
             try:

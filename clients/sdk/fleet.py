@@ -1,4 +1,4 @@
-"""What concerns the whole fleet: sweeps, findings, the report; and a remedy carried out."""
+"""Calls about the whole fleet: engines, sweeps, findings, the report; and carrying out a remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FleetCalls(Calling):
     _stub: ProvisioningServiceStub
 
     async def list_engines(self) -> list[EngineStatus]:
-        """Tell how every configured engine stands: gate, slot, queue, measured step times."""
+        """Return the status of every configured engine: gate, slot, queue, measured step times."""
         request = fleet_pb2.ListEnginesRequest()
         return list((await self._call(self._fleet.ListEngines, request)).engines)
 
@@ -47,13 +47,13 @@ class FleetCalls(Calling):
         validate_only: bool = False,
         request_id: str | None = None,
     ) -> AcceptSiteResponse:
-        """Say that an engine's site is right as it is, though it changed or lost Companies.
+        """Accept an engine's site as the right one, although it changed or lost Companies.
 
         Args:
             engine_id: Its id in the engines file.
             reason: Why, for the audit.
-            validate_only: Only say what it would be about.
-            request_id: Names this order; made here if it is left out.
+            validate_only: Only return what would be accepted.
+            request_id: Identifies this order; if left out, the client makes one.
         """
         request = fleet_pb2.AcceptSiteRequest(
             engine_id=engine_id,
@@ -64,15 +64,20 @@ class FleetCalls(Calling):
         return await self._call(self._fleet.AcceptSite, request)
 
     async def sweep(self, *, dry_run: bool = False) -> SweepResponse:
-        """Make one sweep now.
+        """Run one sweep now.
 
         Args:
-            dry_run: Say what would be done, and change nothing.
+            dry_run: Only return what would be done, and change nothing.
         """
         return await self._call(self._fleet.Sweep, fleet_pb2.SweepRequest(dry_run=dry_run))
 
     async def list_sweeps(self, *, page_size: int = 0, page_token: str = "") -> ListSweepsResponse:
-        """Return a page of sweeps, the latest first, and how the reconciler is."""
+        """Return a page of sweeps, newest first, and the health of the reconciler.
+
+        Args:
+            page_size: The most sweeps to return; 0 leaves it to the service.
+            page_token: Where the page before ended; "" for the first.
+        """
         request = fleet_pb2.ListSweepsRequest(page_size=page_size, page_token=page_token)
         return await self._call(self._fleet.ListSweeps, request)
 
@@ -86,15 +91,15 @@ class FleetCalls(Calling):
         page_size: int = 0,
         page_token: str = "",
     ) -> ListFindingsResponse:
-        """Return a page of what sweeps found, the latest first.
+        """Return a page of what sweeps found, newest first.
 
         Args:
-            tenant_id: Only this tenant's.
-            open_only: Only those that are not over.
-            person_only: Only those for which a person must act.
-            include_members: Also those that another finding stands for.
-            page_size: Most of them.
-            page_token: Where the page before ended.
+            tenant_id: Only findings about this tenant; "" for all.
+            open_only: Only findings that are not over.
+            person_only: Only findings that need a person to act.
+            include_members: Also findings that another one, about their whole herd, stands for.
+            page_size: The most findings to return; 0 leaves it to the service.
+            page_token: Where the page before ended; "" for the first.
         """
         request = fleet_pb2.ListFindingsRequest(
             tenant_id=tenant_id,
@@ -109,11 +114,11 @@ class FleetCalls(Calling):
     async def healing_report(
         self, *, begins_at: datetime | None = None, ends_at: datetime | None = None
     ) -> HealingReport:
-        """Say what stood still in a period, and what became of it.
+        """Return which tenants got stuck in a period, and what became of them.
 
         Args:
-            begins_at: The period's begin; a day before its end if left out.
-            ends_at: The period's end; now if left out.
+            begins_at: The start of the period; if left out, a day before its end.
+            ends_at: The end of the period; if left out, now.
         """
         request = fleet_pb2.GetHealingReportRequest()
         if begins_at is not None:
@@ -123,17 +128,17 @@ class FleetCalls(Calling):
         return (await self._call(self._fleet.GetHealingReport, request)).report
 
     async def carry_out(self, remedy: Remedy, *, request_id: str | None = None) -> TenantStatus:
-        """Give the order of a remedy, as a diagnosis named it.
+        """Give the order that a diagnosis names as a remedy.
 
         Args:
-            remedy: One that has a call, and about one tenant.
-            request_id: Names this order; made here if it is left out.
+            remedy: One that has a call, which is about one tenant.
+            request_id: Identifies this order; if left out, the client makes one.
 
         Returns:
-            Where the tenant stands.
+            The tenant's status.
 
         Raises:
-            ValueError: it has no call, or it is about a whole site (`accept_site`).
+            ValueError: it has no call, or its call is about a whole site (`accept_site`).
         """
         method = _SERVICE.methods_by_name.get(remedy.call.rpartition("/")[2])
         if method is None:

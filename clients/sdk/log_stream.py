@@ -1,8 +1,8 @@
 """Reads a tenant's log as one unbroken sequence, whatever happens to the connection.
 
-Promises each entry once and in order. A stream that breaks (the service restarts, the
-connection is cut, the service ends it after an hour) is opened again after the last
-cursor. Gives up only after a number of failures in a row without a single new entry.
+Promises each entry once and in order. A stream that breaks (because the service restarts, the
+connection is cut, or the service ends it after an hour) is opened again after the last cursor.
+Gives up only after a number of failures in a row without a single new entry.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LogStream(ResumingStream[StreamLogsRequest, StreamLogsResponse]):
     """An async iterator of log entries that resumes by itself.
 
     Attributes:
-        cursor: Cursor of the last entry given, or where reading began.
+        cursor: The cursor of the last entry returned; before the first, where reading began.
     """
 
     def __init__(
@@ -50,11 +50,15 @@ class LogStream(ResumingStream[StreamLogsRequest, StreamLogsResponse]):
         self._page: deque[LogEntry] = deque()
 
     async def __anext__(self) -> LogEntry:
-        """Return the next entry; raises a `ProvisionerError` that resuming can't mend."""
+        """Return the next entry.
+
+        Raises:
+            ProvisionerError: opening the stream again does not help, or failed too often.
+        """
         while True:
             while self._page:
                 entry = self._page.popleft()
-                # A page may overlap with what was read before the connection broke.
+                # A page may overlap what was read before the connection broke.
                 if entry.cursor > self.cursor:
                     self.cursor = entry.cursor
                     self._failures = 0
@@ -66,7 +70,7 @@ class LogStream(ResumingStream[StreamLogsRequest, StreamLogsResponse]):
                 self._page = deque(answer.entries)
 
     async def aclose(self) -> None:
-        """End the stream here and at the server; reading on gives nothing more."""
+        """End the stream, here and at the server; reading on returns nothing more."""
         self._page.clear()
         await super().aclose()
 

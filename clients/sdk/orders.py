@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class OrderCalls(Calling):
-    """The part of the client that stops, skips, removes, adopts and releases.
+    """The part of the client that skips, stops, removes, adopts and releases.
 
-    All take `reason` (why, for the record), `expected_revision` (only if the tenant still has
-    it) and `request_id` (names the order; made here if it is left out).
+    Every order takes a `reason` (why, for the record), an `expected_revision` (give the order
+    only if the tenant still has this revision) and a `request_id` (identifies the order; if
+    left out, the client makes one).
     """
 
     _stub: ProvisioningServiceStub
@@ -36,7 +37,11 @@ class OrderCalls(Calling):
         expected_revision: int | None = None,
         request_id: str | None = None,
     ) -> TenantStatus:
-        """Leave a step out for good; only demo items, and by operators the till, may be."""
+        """Leave a step out for good: the demo items, or, as an operator, the till.
+
+        Raises:
+            FailedPrecondition: this step, or a tenant in this state, does not allow it.
+        """
         request = provisioning_pb2.SkipStepRequest(
             tenant_id=tenant_id,
             step_key=step_key,
@@ -54,10 +59,12 @@ class OrderCalls(Calling):
         expected_revision: int | None = None,
         request_id: str | None = None,
     ) -> CancelResponse:
-        """Stop a tenant's run; the answer names what is left at the engine.
+        """Stop a tenant's run.
 
-        The status is CANCELLED, or still in motion and waiting for CANCELLING: then it is
-        closed once it is known what became of every request that was sent.
+        Returns:
+            The status, and the documents that are left at the engine. The status is CANCELLED,
+            or still in motion and waiting for CANCELLING: then the run is closed as soon as
+            the outcome of every request that was sent is known.
         """
         request = provisioning_pb2.CancelRequest(
             tenant_id=tenant_id,
@@ -83,11 +90,11 @@ class OrderCalls(Calling):
         Args:
             tenant_id: The tenant.
             validate_only: Only return what would be removed.
-            even_if_sold: Remove a shop that has sold something.
+            even_if_sold: Remove even a shop that has sold something.
             delete_transactions: Have ERPNext delete the Company's transactions first.
             reason: Why, for the record.
-            expected_revision: Only if the tenant still has this revision.
-            request_id: Names this order; made here if it is left out.
+            expected_revision: Give the order only if the tenant still has this revision.
+            request_id: Identifies this order; if left out, the client makes one.
         """
         request = provisioning_pb2.DeprovisionRequest(
             tenant_id=tenant_id,
@@ -109,9 +116,9 @@ class OrderCalls(Calling):
         expected_revision: int | None = None,
         request_id: str | None = None,
     ) -> AdoptCompanyResponse:
-        """Make the Company that is there under the tenant's name the tenant's, and drive on.
+        """Accept the existing Company of the tenant's name as the tenant's, and continue.
 
-        With `validate_only` only the checks are returned, side by side.
+        With `validate_only` nothing changes, and only the checks are returned, side by side.
         """
         request = provisioning_pb2.AdoptCompanyRequest(
             tenant_id=tenant_id,
@@ -133,7 +140,8 @@ class OrderCalls(Calling):
     ) -> ReleaseResponse:
         """Lift a hold, or take the run from a dead worker.
 
-        With `validate_only` only who holds the tenant, and since when, is returned.
+        With `validate_only` nothing changes, and only who holds the tenant since when is
+        returned.
         """
         request = provisioning_pb2.ReleaseRequest(
             tenant_id=tenant_id,

@@ -1,8 +1,8 @@
-"""A stream that is opened again when it breaks: what reading a log and watching a tenant share.
+"""A stream that is opened again when it breaks: shared by reading a log and watching a tenant.
 
-It gives up only after a number of failures in a row. Close it when you stop early
-(`async with`, or `aclose`): one that is merely dropped can stay open at the server until the
-channel closes (grpc/grpc#43462).
+It gives up only after a number of failures in a row. If you stop early, close it (`async with`,
+or `aclose`): a stream that is merely dropped can stay open at the server until the channel
+closes (grpc/grpc#43462).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 RequestT = TypeVar("RequestT")
 AnswerT = TypeVar("AnswerT")
 
-# With the pauses below ten failures in a row are about 25 s: longer than a restart of
-# the service and a takeover by another worker, shorter than a person's patience.
+# With the pauses below, ten failures in a row take about 25 s: longer than a restart of the
+# service and a takeover by another worker, shorter than a person's patience.
 MAX_FAILURES = 10
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-# The service ends each stream after an hour; that is no failure.
+# The service ends every stream after an hour; that does not count as a failure.
 TIME_OVER = "STREAM_TIME_OVER"
 
 
 class ResumingStream(ABC, Generic[RequestT, AnswerT]):
-    """One connection after another, each opened with a request that says where to go on."""
+    """One connection after another, each opened with a request that says where to resume."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class ResumingStream(ABC, Generic[RequestT, AnswerT]):
 
         Args:
             open_stream: Opens one connection.
-            answers: What comes over it.
-            pause: Waits before the next connection.
-            max_failures: Failures in a row before it gives up.
-            tls: Whether TLS is spoken; an error tells more of it then.
-            on_lost: Called once an outage, when it begins.
+            answers: The type of its answers.
+            pause: Waits, for a number of seconds, before the next connection.
+            max_failures: How many failures in a row to bridge before the error is raised.
+            tls: Whether TLS is spoken; errors are then explained accordingly.
+            on_lost: Called when the connection is lost, once per outage.
         """
         self._open_stream = open_stream
         self._answers = answers
@@ -79,21 +79,21 @@ class ResumingStream(ABC, Generic[RequestT, AnswerT]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the stream here and at the server; reading on gives nothing more."""
+        """End the stream, here and at the server; reading on returns nothing more."""
         self._ended = True
         self._cancel()
 
     def __del__(self) -> None:
-        # A `break` out of `async for` drops the iterator without a word.
+        # A `break` out of `async for` drops the iterator without closing it.
         if getattr(self, "_call", None) is not None:
             self._cancel()
 
     @abstractmethod
     def _request(self) -> RequestT:
-        """Return what opens the next connection."""
+        """Return the request that opens the next connection."""
 
     async def _answer(self) -> AnswerT | None:
-        """Return the next answer, or None at the end or when the connection broke."""
+        """Return the next answer; None at the end, or if the connection broke."""
         if self._call is None:
             self._call = self._open_stream(self._request())
         try:
@@ -130,6 +130,6 @@ class ResumingStream(ABC, Generic[RequestT, AnswerT]):
 
 
 def _pause_seconds(failures: int) -> float:
-    """Return an exponential pause, between half and all of it, so that followers spread."""
+    """Return between half and all of an exponential pause, so that followers spread out."""
     longest = min(_FIRST_PAUSE_SECONDS * 2.0**failures, _LONGEST_PAUSE_SECONDS)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards no secret

@@ -1,7 +1,7 @@
-"""Gives where a tenant stands and each change, whatever happens to the connection.
+"""Follows the status of a tenant, whatever happens to the connection.
 
-A stream that breaks is opened again and tells the present status first, so nothing that
-lasts is missed; one that was told already is not given twice. Gives up only after a number
+A stream that breaks is opened again and begins with the current status, so no lasting change is
+missed; a status that was returned already is not returned again. Gives up only after a number
 of failures in a row.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class StatusStream(ResumingStream[WatchStatusRequest, WatchStatusResponse]):
-    """An async iterator of statuses that resumes by itself; it ends when the tenant rests."""
+    """An async iterator of statuses that resumes by itself; ends once the tenant is at rest."""
 
     def __init__(
         self,
@@ -47,7 +47,11 @@ class StatusStream(ResumingStream[WatchStatusRequest, WatchStatusResponse]):
         self._last: TenantStatus | None = None
 
     async def __anext__(self) -> TenantStatus:
-        """Return the next status; raises a `ProvisionerError` that resuming can't mend."""
+        """Return the next status.
+
+        Raises:
+            ProvisionerError: opening the stream again does not help, or failed too often.
+        """
         while not self._ended:
             answer = await self._answer()
             if answer is None:

@@ -1,7 +1,7 @@
 """Tells from gRPC's own words why nobody answers, and what to do about it. Pure.
 
-Whoever speaks TLS to a service without, or the other way round, must not read that the service
-does not run: he would look for the fault in the wrong place.
+Somebody who speaks TLS to a service without it, or the other way round, must not be told that
+the service is not running: they would look for the fault in the wrong place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Cause(Enum):
-    """Why a call did not reach the service; the value says it, with the remedy."""
+    """Why a call did not reach the service; the value says it in words, with the remedy."""
 
     UNKNOWN = ""
     NO_TLS_THERE = (
@@ -46,7 +46,7 @@ class Cause(Enum):
     )
 
 
-# The first that is found counts.
+# The first sign that is found decides.
 _SIGNS = (
     ("WRONG_VERSION_NUMBER", Cause.NO_TLS_THERE),
     ("certificate has expired", Cause.OVER),
@@ -54,7 +54,7 @@ _SIGNS = (
     ("Hostname Verification", Cause.ANOTHER_NAME),
     ("CERTIFICATE_VERIFY_FAILED", Cause.NOT_TRUSTED),
     ("http1.x server", Cause.NOT_GRPC),
-    # HTTPS is TLS, too, and knows of no gRPC.
+    # HTTPS is TLS, too, but does not offer gRPC.
     ("missing selected ALPN property", Cause.NOT_GRPC),
     ("Handshake read failed", Cause.HUNG_UP_IN_TLS),
 )
@@ -66,12 +66,15 @@ def cause_of(words: str, *, tls: bool) -> Cause:
 
     Args:
         words: What gRPC said.
-        tls: Whether TLS was spoken.
+        tls: Whether the client spoke TLS.
+
+    Returns:
+        The cause; UNKNOWN if gRPC's words do not tell.
     """
     for sign, cause in _SIGNS:
         if sign in words:
             return cause
-    # Only while connecting: an open connection that breaks says so, too, when a service stops.
+    # Only while connecting: an open connection says the same when the service stops.
     if "failed to connect" in words and any(sign in words for sign in _HUNG_UP):
         return Cause.HUNG_UP_IN_TLS if tls else Cause.HUNG_UP
     return Cause.UNKNOWN

@@ -1,4 +1,4 @@
-"""Users, their memberships, keys for machines, and the record of who ordered what."""
+"""Users, their memberships, keys for machines, and the audit record of who ordered what."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-# What every user of the old API begins with; nothing here judges by it.
+# What every user of the old API starts with; nothing here depends on it.
 KYC_TIER = "KYC-T1"
 
 # Digits and capitals without I, L, O and U, which people misread.
@@ -23,7 +23,7 @@ _CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 @unique
 class MembershipStatus(Word):
-    """Whether a member may come in."""
+    """Whether a member has joined."""
 
     ACTIVE = "ACTIVE"
     INVITED = "INVITED"
@@ -34,11 +34,11 @@ class User:
     """A person who can sign in.
 
     Attributes:
-        code: What people call him by in old clients: USR-KE-26-7Q2MD.
-        has_password: False until one is set: he was invited.
-        role: Of all tenants if `all_tenants`; otherwise the most he may do anywhere, and
-            his memberships say where.
-        token_epoch: Tokens given out under an earlier one count no more.
+        code: Identifies the user to people in old clients, such as USR-KE-26-7Q2MD.
+        has_password: False until one is set, that is, for a user who was only invited.
+        role: If `all_tenants`, the role for every tenant; otherwise the most the user may do
+            anywhere, while memberships say where.
+        token_epoch: Tokens issued under an earlier epoch are no longer valid.
     """
 
     id: str
@@ -55,13 +55,13 @@ class User:
 
     @property
     def is_super_admin(self) -> bool:
-        """Whether he may do everything, in the old API's word."""
+        """Whether the user may do everything, as the old API calls it."""
         return self.all_tenants and self.role is Role.ADMIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """That a user belongs to a tenant; `role` is the old API's word, or free text."""
+    """The fact that a user belongs to a tenant; `role` is a word of the old API, or free text."""
 
     user_id: str
     tenant_id: str
@@ -73,7 +73,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """A user who is not there yet; the hash of his password, None if he has none."""
+    """A user to be added, with the hash of their password, or None if they have none."""
 
     user: User
     password_hash: str | None = field(repr=False)
@@ -84,7 +84,7 @@ class ApiKey:
     """A machine's key, without its secret.
 
     Attributes:
-        tenants: Those it is good for; None is all of them.
+        tenants: Ids of the tenants it is valid for; None for all of them.
     """
 
     id: str
@@ -99,10 +99,10 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """Who ordered what, on whom, from where, and what became of it.
+    """Who ordered what, about whom, from where, and with which result.
 
     Attributes:
-        target: A tenant's id, a user's address, a key's name; "" where there is none.
+        target: A tenant's id, a user's address or a key's name; "" if there is none.
         outcome: OK, or the code of the refusal.
     """
 
@@ -120,12 +120,12 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Household:
-    """The people who come with a new tenant, and are there with it or not at all.
+    """The people who come with a new tenant; they are added together with it, or not at all.
 
     Attributes:
-        users: Those nobody knew.
-        memberships: In the new tenant.
-        entries: What the audit says of them.
+        users: Those who were not known before.
+        memberships: Their memberships in the new tenant.
+        entries: The audit entries about them.
     """
 
     users: tuple[NewUser, ...]
@@ -135,17 +135,18 @@ class Household:
 
 DONE = "OK"
 
-# Words of the old API that mean something; it takes others, too.
+# The words of the old API that mean something; it accepts others, too.
 MEMBER_ROLES = ("OWNER", "ADMIN", "MANAGER", "CASHIER", "VIEWER")
 _FULL = {"OWNER": Role.ADMIN, "ADMIN": Role.ADMIN, "MANAGER": Role.OPERATOR}
 
 
 def role_of_member(word: str, *, compat: bool) -> Role:
-    """Return what a member of this (old) role may do with his tenant.
+    """Return what a member with this role of the old API may do with their tenant.
 
     Args:
         word: OWNER, ADMIN, MANAGER, CASHIER, VIEWER, or free text as old clients send it.
-        compat: The old API let every active member drive his tenant on, whatever his role.
+        compat: Whether to do as the old API, which let every active member drive their tenant
+            on, whatever their role.
     """
     role = _FULL.get(word.strip().upper())
     if role is not None:
@@ -156,11 +157,11 @@ def role_of_member(word: str, *, compat: bool) -> Role:
 def tenants_of(
     user: User, memberships: Mapping[str, str], *, compat: bool
 ) -> dict[str, Role] | None:
-    """Return the tenants a user sees and his role in each; None is all of them.
+    """Return the tenants a user may see and their role in each; None for all tenants.
 
     Args:
-        user: The user; his own role is the most he may do anywhere.
-        memberships: His active ones: tenant id to role.
+        user: The user; their own role is the most they may do anywhere.
+        memberships: Their active memberships: tenant id to role.
         compat: As for `role_of_member`.
     """
     if user.all_tenants:
@@ -173,11 +174,11 @@ def tenants_of(
 
 
 def new_code(kind: str, country_code: str, year: int) -> str:
-    """Make a code for people: `new_code("USR", "KE", 2026)` is like USR-KE-26-7Q2MD."""
+    """Make a code for people to use: `new_code("USR", "KE", 2026)` is like USR-KE-26-7Q2MD."""
     letters = "".join(secrets.choice(_CODE_LETTERS) for _ in range(5))
     return f"{kind}-{country_code}-{year % 100:02d}-{letters}"
 
 
 def fold_email(email: str) -> str:
-    """Return an address as it is compared."""
+    """Return an e-mail address in the form in which addresses are compared."""
     return email.strip().casefold()

@@ -1,7 +1,7 @@
 """Who gives an order, and what each role may do: deny by default.
 
-An actor sees all tenants, or the ones he is a member of and no other. What concerns the
-whole fleet (making tenants, sweeps, users) is for those who see all of it.
+An actor sees all tenants, or only those it is a member of. Whatever concerns the whole fleet
+(making tenants, sweeps, users) is reserved for actors that see all of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @unique
 class Role(Word):
-    """What a caller may do, each role all that the one before may."""
+    """What a caller may do. Each role includes the one before it."""
 
     VIEWER = "VIEWER"
     OPERATOR = "OPERATOR"
@@ -28,13 +28,13 @@ class Role(Word):
 
 @unique
 class Right(Word):
-    """What can be asked for.
+    """What a caller may be allowed to do.
 
-    About a tenant: READ (status, log, lists), ORDER (drive it on, skip, cancel), REMOVE
-    (deprovision it), OVERRULE (adopt a Company, release a hold or a lease: it may touch what
-    is somebody else's). About the fleet: CREATE tenants, READ_FLEET and ORDER_FLEET (sweeps,
-    findings, engines), ADMINISTER (users, members, keys, which site
-    is the right one).
+    About a tenant: READ (status, log, lists), ORDER (drive it on, skip a step, cancel), REMOVE
+    (deprovision it), OVERRULE (adopt a Company, release a hold or a lease: this may affect what
+    belongs to somebody else). About the fleet: CREATE tenants, READ_FLEET and ORDER_FLEET
+    (sweeps, findings, engines), ADMINISTER (users, members, keys, and which site is the right
+    one).
     """
 
     READ = "READ"
@@ -56,8 +56,8 @@ RIGHTS: Mapping[Role, frozenset[Right]] = MappingProxyType(
         Role.ADMIN: _OPERATOR | {Right.ADMINISTER},
     }
 )
-# What a member may do with his tenant. The site is shared with others, so that what might
-# touch theirs is for those who see all; to give the books up is for the tenant's own admin.
+# What a member may do with their tenant. Its site is shared, so whatever might affect other
+# tenants is reserved for those who see all of them; giving up the books is for its own admin.
 MEMBER_RIGHTS: Mapping[Role, frozenset[Right]] = MappingProxyType(
     {
         Role.VIEWER: frozenset({Right.READ}),
@@ -67,7 +67,7 @@ MEMBER_RIGHTS: Mapping[Role, frozenset[Right]] = MappingProxyType(
 )
 
 RECONCILER_NAME = "reconciler"
-# Who calls without signing in where old clients may.
+# The name of a caller who has not signed in, where old clients may do without.
 ANONYMOUS = "anonymous"
 
 
@@ -76,13 +76,14 @@ class Actor:
     """Who asks.
 
     Attributes:
-        name: A user's e-mail address, "key:NAME" of a machine, "local" where authentication
-            is off, "anonymous", or "reconciler".
-        role: What it may do; of a member of some tenants the highest that he has.
-        tenants: The tenants it sees, and its role in each; None is all of them.
-        origin: Where from: "grpc 10.1.2.3", "http 10.1.2.3", "sweep"; "" where nobody said.
-        creates: Whether it may make tenants though it does not see all (old clients).
-        user_id: Of a user: his id; "" of all others.
+        name: A user's e-mail address, "key:NAME" for a machine, "local" if authentication is
+            off, "anonymous", or "reconciler".
+        role: What it may do; for a member of some tenants, the highest of its roles.
+        tenants: The tenants it sees, and its role in each; None for all tenants.
+        origin: Where the call came from: "grpc 10.1.2.3", "http 10.1.2.3" or "sweep"; "" if not
+            known.
+        creates: Whether it may make tenants although it does not see all of them (old clients).
+        user_id: The id of a user; "" for everybody else.
     """
 
     name: str
@@ -94,26 +95,26 @@ class Actor:
 
     @property
     def scope(self) -> frozenset[str] | None:
-        """Ids of the tenants it sees; None is all of them. Every list must be cut to it."""
+        """Ids of the tenants it sees; None for all. Every list must be limited to these."""
         return None if self.tenants is None else frozenset(self.tenants)
 
     def sees(self, tenant_id: str) -> bool:
-        """Tell whether a tenant is one it may know of."""
+        """Tell whether it may know of a tenant."""
         return self.tenants is None or tenant_id in self.tenants
 
     def may(self, right: Right, tenant_id: str | None = None) -> bool:
         """Tell whether the actor has a right.
 
         Args:
-            right: What is asked for.
-            tenant_id: About which tenant; None asks whether there can be one at all.
+            right: The right in question.
+            tenant_id: The tenant it is about; None asks whether there is any such tenant.
         """
         if right is Right.CREATE and self.creates:
             return True
         if self.tenants is None:
             return right in RIGHTS[self.role]
         if tenant_id is None:
-            # A member of nothing yet may ask for his (empty) list.
+            # Somebody who is not a member of any tenant yet may ask for their (empty) list.
             roles = self.tenants.values() or (self.role,)
             return any(right in MEMBER_RIGHTS[role] for role in roles)
         role = self.tenants.get(tenant_id)
@@ -121,15 +122,15 @@ class Actor:
 
     @property
     def is_person(self) -> bool:
-        """Whether a person (or a program on a person's behalf) asks, not the healer."""
+        """Whether this is a person, or a program on a person's behalf, and not the reconciler."""
         return self.name != RECONCILER_NAME
 
 
 LOCAL = Actor(name="local", role=Role.ADMIN)
-# Promise 7: the reconciler has no private powers; it orders as an operator does.
+# Promise 7: the reconciler has no private powers; it gives orders as an operator does.
 RECONCILER = Actor(name=RECONCILER_NAME, role=Role.OPERATOR, origin="sweep")
 
 
 def passer_by(origin: str) -> Actor:
-    """Return somebody who has not signed in, and sees nothing."""
+    """Return an actor that has not signed in, and sees nothing."""
     return Actor(name=ANONYMOUS, role=Role.VIEWER, tenants={}, origin=origin)

@@ -30,14 +30,14 @@ class StepType:
     Attributes:
         key: Stable name, on the wire and in the tables.
         title: Name for people.
-        needs: Keys of the steps that must be done before.
+        needs: Keys of the steps that must be done before it.
         required: Whether the tenant is unusable without it.
-        always: Whether every run does it anew, whatever earlier runs did.
-        once: Whether a tenant that was COMPLETED once never gets it again.
-        last: Whether it runs when all others are settled, even failed ones.
-        demo_only: Whether it is part of a run only with demo data.
-        deadline_seconds: Longest time one attempt may take.
-        serial: Whether a site does it for one tenant at a time, for most of its time.
+        always: Whether every run does it again, whatever earlier runs did.
+        once: Whether it is never done again for a tenant that was COMPLETED before.
+        last: Whether it runs once all others are settled, including those that failed.
+        demo_only: Whether only runs with demo data have it.
+        deadline_seconds: The longest one attempt may take.
+        serial: Whether, for most of its duration, a site does it for one tenant at a time.
         skippable: Who may order that it be left out.
     """
 
@@ -59,9 +59,9 @@ class Blueprint:
     """An ordered catalogue of steps, with a version that runs remember.
 
     Attributes:
-        write_seconds: What the making of one document takes, by the engine's kind, where it
-            is more than a blink; for forecasts.
-        seconds_for_each_company: What a Company takes longer for each one that is there.
+        write_seconds: How long it takes to make one document, by doctype, where that is
+            noticeable; for forecasts.
+        seconds_for_each_company: How much longer a Company takes for each that exists already.
     """
 
     name: str
@@ -87,9 +87,9 @@ class Blueprint:
         return frozenset(wanted)
 
 
-# Content: what each step makes is in server/erpnext/steps. A Company takes 1.6 s to
-# 11 s and about 0.2 s more for each Company of the site (recording
-# 12-company-create-time-grows), hence the long deadline of step_2.
+# What each step makes is in server/erpnext/steps. A Company takes 1.6 s to 11 s, and about
+# 0.2 s more for each Company on the site (recording 12-company-create-time-grows), hence the
+# long deadline of step_2.
 ERPNEXT = Blueprint(
     name="erpnext",
     version=1,
@@ -152,7 +152,7 @@ ERPNEXT = Blueprint(
             needs=("step_8_pos_profile",),
             required=False,
             once=True,
-            # Tills are opened every day anyway.
+            # People open tills every day anyway.
             skippable=Skippable.BY_OPERATORS,
         ),
         StepType(
@@ -165,7 +165,7 @@ ERPNEXT = Blueprint(
     ),
 )
 
-# Ten steps that do nothing: what the machinery itself costs (benchmarks, selftest).
+# Ten steps that do nothing, to measure what the machinery itself costs (benchmarks, selftest).
 NOOP = Blueprint(
     name="noop",
     version=1,
@@ -179,8 +179,8 @@ NOOP = Blueprint(
     ),
 )
 
-# What was made for a tenant, removed in the one order the engine takes (recordings
-# 00-undo-path, 10-delete-wrong-order): what points to something goes before it. What each
+# Removes what was made for a tenant, in the only order that the engine accepts (recordings
+# 00-undo-path, 10-delete-wrong-order): a document goes before those it refers to. What each
 # step removes is in server/erpnext/undo.
 _UNDO_STEPS = (
     ("step_0_engine_check", "Engine check", 120.0),
@@ -216,15 +216,15 @@ NOOP_UNDO = Blueprint(
     steps=(StepType(key="undo_0_noop", title="No-op undo", always=True),),
 )
 
-# What an engine can be configured for.
+# The blueprints an engine can be configured with.
 ENGINE_BLUEPRINTS = {blueprint.name: blueprint for blueprint in (ERPNEXT, NOOP)}
-# What a run can be of.
+# The blueprints a run can have.
 BLUEPRINTS = {
     **ENGINE_BLUEPRINTS,
     ERPNEXT_UNDO.name: ERPNEXT_UNDO,
     NOOP_UNDO.name: NOOP_UNDO,
 }
-# By the name of the blueprint whose tenants it removes.
+# Blueprints of removals, by the name of the blueprint whose tenants they remove.
 UNDO_BLUEPRINTS = {ERPNEXT.name: ERPNEXT_UNDO, NOOP.name: NOOP_UNDO}
 
 
@@ -233,7 +233,7 @@ def blueprint_of(run: Run | None, blueprint: Blueprint) -> Blueprint:
 
     Args:
         run: The tenant's last run, or None.
-        blueprint: The one of the tenant's engine.
+        blueprint: The blueprint of the tenant's engine.
     """
     if run is not None and run.order is Order.DEPROVISION:
         return UNDO_BLUEPRINTS.get(blueprint.name, blueprint)

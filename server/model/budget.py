@@ -1,9 +1,8 @@
 """What follows an error: how often each class is tried again, and after what pause.
 
-Three budgets are kept apart, so that one cannot eat the other: tries (the tenant's or
-the engine's fault), races (two writers of the engine met) and losses (our worker died
-with a request out). Waiting for an engine that is down counts as none of them
-(promise 6).
+There are three separate budgets, so that one cannot use up another: tries (the tenant's or the
+engine's fault), races (two writers collided in the engine) and losses (our worker died while a
+request was out). Waiting for an engine that is down counts as none of them (promise 6).
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from server.model.states import ErrorClass
 MAX_TRIES = 5
 MAX_RACES = 20
 MAX_LOSSES = 10
-# The first two losses are repeated at once: a deploy or a crash says nothing about the
-# request. From the third on the request itself is suspect (it may be what kills us).
+# After the first two losses the step is repeated immediately: a deployment or a crash says
+# nothing about the request. From the third on, the request itself is suspect: it may be what
+# kills us.
 FREE_LOSSES = 2
 
 
@@ -26,8 +26,8 @@ class Pacing:
     """Pauses between tries, in seconds.
 
     Attributes:
-        transient_base: Upper bound of the pause after the first try; doubles with each.
-        transient_cap: Upper bound that it never passes.
+        transient_base: Upper bound of the pause after the first try; it doubles with each try.
+        transient_cap: The most that this upper bound can become.
         race_low: Shortest pause after a race (recording
             12-concurrent-companies-with-retry used 0.5 to 3 s).
         race_high: Longest pause after a race.
@@ -40,7 +40,7 @@ class Pacing:
 
 
 class Move(Enum):
-    """What an attempt's error leads to."""
+    """What the error of an attempt leads to."""
 
     AGAIN = auto()
     WAIT_ENGINE = auto()
@@ -49,7 +49,7 @@ class Move(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How often a step was tried, raced and lost so far, this time included."""
+    """How many tries, races and losses a step has had so far, including this one."""
 
     tries: int = 0
     races: int = 0
@@ -58,7 +58,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """What follows, and the counts to store."""
+    """What follows an error, and the counts to store."""
 
     move: Move
     counts: Counts
@@ -76,14 +76,14 @@ def after_error(
     """Decide what follows an error.
 
     Args:
-        error_class: Of the error.
-        counts: Of the step before this attempt.
-        pacing: Pauses.
-        random: From [0, 1): full jitter, so that many tenants do not come back at once.
-        retry_after_seconds: What the engine asked for; the pause is never shorter.
+        error_class: The class of the error.
+        counts: The step's counts before this attempt.
+        pacing: The pauses to use.
+        random: A number from [0, 1): full jitter, so that many tenants do not return at once.
+        retry_after_seconds: The pause that the engine asked for; ours is never shorter.
 
     Returns:
-        The move, the counts with this attempt counted where it counts, and the pause.
+        The move, the counts including this attempt (if it counts), and the pause.
     """
     floor = retry_after_seconds or 0.0
     if error_class in {ErrorClass.ENGINE_DOWN, ErrorClass.ENGINE_MISCONFIGURED}:
@@ -110,10 +110,10 @@ def after_error(
 def after_a_look(
     *, counts: Counts, pacing: Pacing, random: float, retry_after_seconds: float | None = None
 ) -> Next:
-    """Decide what follows a failed look at what became of a request that holds up its site.
+    """Decide what follows if it can't be seen what became of a request that holds its site's slot.
 
-    Nobody else gets the site's slot meanwhile. So it is looked again soon, and the tenant's
-    tries are not spent on it: the slot's own time ends this.
+    Nobody else gets the slot meanwhile. So the next look comes soon, and does not count as a
+    try of the tenant: the slot's own time limit ends this.
     """
     pause = pacing.transient_base * (1.0 + random) / 2
     floor = retry_after_seconds or 0.0
@@ -130,6 +130,6 @@ def _exponential(number: int, pacing: Pacing) -> float:
     return min(pacing.transient_cap, pacing.transient_base * 2.0 ** (number - 1))
 
 
-# The reconciler drives on what ended in a passing error: at once, then after these
-# pauses; five times. A person's order or COMPLETED gives the budget back.
+# The reconciler drives on a tenant that ended in a passing error five times: at once, then
+# after each of these pauses. A person's order or COMPLETED restores the budget.
 HEALING_PAUSES_SECONDS = (0.0, 60.0, 300.0, 1500.0, 7500.0)

@@ -1,4 +1,4 @@
-"""Adds to times as rows may hold them: one at the end of the calendar must stop nobody's answer."""
+"""Adds to times from rows: one at the very end of the calendar must not break anybody's answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def moved(time: datetime, by: timedelta) -> datetime:
-    """Return a time moved by a span; beyond the calendar its first or last moment."""
+    """Return a time moved by a span; beyond the calendar, its first or last moment."""
     try:
         return time + by
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Why tenants stand still, and who must move: the words that judge, diagnosis and reports share."""
+"""Why tenants are stuck and who has to act: the words that judge, diagnosis and reports share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from server.model.unreadable import SPEC_UNREADABLE
 
 @unique
 class Cause(Enum):
-    """Why a tenant stands still; stable codes, shown to people and kept with findings."""
+    """Why a tenant is stuck: stable codes, shown to people and stored with findings."""
 
     STEP_RECORD_LOST = "STEP_RECORD_LOST"
     PASSING_ERROR = "PASSING_ERROR"
@@ -31,19 +31,22 @@ class Cause(Enum):
 
 @unique
 class Severity(Enum):
-    """Whether somebody must act: it moves again, it may clear by itself, a person must."""
+    """Whether somebody has to act.
+
+    MOVING: no, it is being driven on. MAY_CLEAR: perhaps not, it may clear by itself. PERSON: yes.
+    """
 
     MOVING = "MOVING"
     MAY_CLEAR = "MAY_CLEAR"
     PERSON = "PERSON"
 
 
-# Errors that are each tenant's own affair and only a person's to mend, whatever class their step
-# stored: that another tenant came through says nothing.
+# Errors that concern one tenant alone and only a person can fix, whatever class was stored with
+# them: that another tenant got past the same error says nothing.
 PERSON_CODES = frozenset({"COMPANY_NOT_OURS", "COMPANY_VANISHED", SPEC_UNREADABLE})
 
-# Errors of a step (server.erpnext.codes) that no Continue gets over, however much was mended, or
-# may not: what comes next depends on what a diagnosis shows.
+# Errors of a step (server.erpnext.codes) that Continue does not get past, or may not, whatever
+# was fixed before: what to do next depends on what a diagnosis shows.
 LOOK_FIRST = frozenset(
     {
         "COMPANY_MISSING",

@@ -1,4 +1,4 @@
-"""Rows that keep a tenant from being moved, though all that is said of it can be read."""
+"""Damaged rows that keep a tenant from being moved, although everything about it can be read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROW_DAMAGED = "ROW_DAMAGED"
 
 
 def why_unwritable(record: Record) -> str:
-    """Say why nothing can be written for a tenant; "" where that is not so."""
+    """Say why nothing can be written for a tenant; "" if something can."""
     columns = [each for each in record.damage if each.startswith("tenants.")]
     if not columns:
         return ""
@@ -25,7 +25,7 @@ def why_unwritable(record: Record) -> str:
 
 
 def why_not_taken_up(record: Record) -> str:
-    """Say why no worker finds a tenant's open run; "" where that is not so."""
+    """Say why no worker finds a tenant's open run; "" if one does."""
     columns = [each for each in record.damage if each.startswith("runs.")]
     if not columns or record.run is None or record.run.state not in OPEN_RUN_STATES:
         return ""
@@ -37,11 +37,11 @@ def why_not_taken_up(record: Record) -> str:
 
 
 def why_damaged(record: Record, *, driven: bool) -> str:
-    """Say which damage of its rows keeps a tenant from being moved; "" for none.
+    """Say which damage to its rows keeps a tenant from being moved; "" if none does.
 
     Args:
-        record: As it was read.
-        driven: Whether a living worker drives its run; it found it before the damage.
+        record: The record as it was read.
+        driven: Whether a living worker drives its run, having found it before the damage.
     """
     return why_unwritable(record) or ("" if driven else why_not_taken_up(record))
 

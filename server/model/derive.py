@@ -1,8 +1,8 @@
-"""Where a tenant stands: one pure function over its rows, used everywhere.
+"""The state of a tenant: one pure function of its rows, used everywhere.
 
-What is stored for lists is written by this function in the transaction of the change
-(promise 2), so stored and derived can't differ unless somebody changed rows by hand;
-then this function still gives an answer, and says that the record was lost.
+The copy stored for lists is computed by this function, in the transaction that changes the rows
+(promise 2). So the stored and the derived state can't differ unless somebody changed rows by
+hand; even then this function returns an answer, and says if the record was lost.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ if TYPE_CHECKING:
 STEP_RECORD_LOST = "STEP_RECORD_LOST"
 STEP_NOT_DONE = "STEP_NOT_DONE"
 
-# Where a tenant is at its end: nothing is under way or to blame.
+# States in which everything is done: nothing is under way, and nothing is to blame.
 _ALL_DONE = frozenset({TenantState.COMPLETED, TenantState.DEPROVISIONED})
-# Who stands still in one of these has an error that says why (promise 3).
+# A tenant that is stuck in one of these states has an error that says why (promise 3).
 _OWES_A_REASON = frozenset({TenantState.PARTIAL, TenantState.FAILED, TenantState.DEPROVISIONING})
 
 
 _POSITION = attrgetter("position")
 
-# Which step a tenant is at: the first in one of these states.
+# The current step is the first one in the state that ranks lowest: while the run moves, and
+# once it has stopped.
 _MOVES = {StepState.RUNNING: 0, StepState.PENDING: 1}
 _STANDS = {StepState.FAILED: 0, StepState.RUNNING: 1, StepState.PENDING: 2}
 
@@ -48,12 +49,12 @@ _STANDS = {StepState.FAILED: 0, StepState.RUNNING: 1, StepState.PENDING: 2}
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a tenant stands.
+    """The derived state and progress of a tenant.
 
     Attributes:
-        current_step: The step under way or next; where it stands still, the one to
-            blame; "" when COMPLETED.
-        record_lost: Whether step rows are missing that once were written.
+        current_step: The step that is under way or next; if the tenant has stopped, the step
+            to blame; "" when COMPLETED.
+        record_lost: Whether step rows are missing that were once written.
     """
 
     state: TenantState
@@ -65,7 +66,7 @@ class Standing:
 
     @property
     def progress_percent(self) -> float:
-        """Done steps of this run in percent."""
+        """How much of this run is done, in percent of its steps."""
         if self.total_steps == 0:
             return 0.0
         return round(100.0 * self.steps_completed / self.total_steps, 1)
@@ -79,19 +80,19 @@ def derive(
     step_types: Sequence[StepType],
     at: datetime,
 ) -> Standing:
-    """Compute where a tenant stands.
+    """Compute the state and progress of a tenant.
 
     Args:
-        stored: The tenant's stored state; decides only where no run is left.
+        stored: The tenant's stored state; it decides only if no run is left.
         run: The tenant's last run, or None.
-        steps: The rows of that run, in any order.
-        step_types: The steps a run for the tenant's spec has.
-        at: When the row that was lost or changed was last written; the time given to
-            errors that have none of their own.
+        steps: The step rows of that run, in any order.
+        step_types: The steps that a run for the tenant's spec has.
+        at: When the row that was lost or changed was last written; used as the time of errors
+            that have none of their own.
 
     Returns:
-        The standing. PARTIAL and FAILED always have an error; so has DEPROVISIONING where the
-        run that removes the tenant has stopped.
+        The standing. PARTIAL and FAILED always have an error, and so does DEPROVISIONING if
+        the run that removes the tenant has stopped.
     """
     if run is None and stored is TenantState.PENDING:
         return Standing(
@@ -128,7 +129,8 @@ def _state_of(run: Run, steps: Sequence[Step]) -> TenantState:
     state = closed_state(steps)
     if not removes:
         return state
-    # Half removed is neither a shop nor gone: it stays so until the order is given again.
+    # A half-removed tenant is neither usable nor gone: it keeps this state until the order is
+    # given again.
     done = state is TenantState.COMPLETED
     return TenantState.DEPROVISIONED if done else TenantState.DEPROVISIONING
 
@@ -140,7 +142,7 @@ def _standing(state: TenantState, steps: Sequence[Step], at: datetime, *, moves:
         if step.state in DONE_STEP_STATES:
             continue
         undone.append(step)
-        # Of several that failed the required one keeps the tenant from working.
+        # If several failed, a required one is what keeps the tenant from working.
         rank = ranks.get(step.state, len(ranks)) * 2 + (not step.required)
         if rank < least:
             current, least = step.key, rank
@@ -194,7 +196,7 @@ def _lost(
     at: datetime,
 ) -> Standing:
     written = {step.key for step in steps if step.state in DONE_STEP_STATES}
-    # Rows of other steps (damage, an older spec) must not count beyond the total.
+    # Rows of other steps (from damage, or an older spec) must not count beyond the total.
     done = {kind.key for kind in step_types if kind.key in written}
     undone = [kind.key for kind in step_types if kind.key not in done]
     error = StepError(

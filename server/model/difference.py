@@ -1,24 +1,24 @@
-"""What is not as a tenant needs it: a document that is not there, or a field that differs."""
+"""What is not as a tenant needs it: a document that is missing, or a field that differs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-# In the place of a field: who made a document that is another's.
+# Used in place of a field if the document belongs to somebody else: who made it.
 MADE_BY = "made by"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One thing at the engine that a tenant needs otherwise.
+    """One thing at the engine that is not as a tenant needs it.
 
     Attributes:
-        doctype: The engine's kind; where the engine has no document for it, our own word.
+        doctype: ERPNext's doctype, or a word of ours if ERPNext has no document for it.
         name: The document's name.
-        field: The field that differs; "" where the whole document is not there.
-        have: What it has; "" where there is nothing.
-        want: What it should have; "" where `field` is "".
-        of_others: Whether `have` names what is another tenant's.
+        field: The field that differs; "" if the whole document is missing.
+        have: The field's value; "" if there is none.
+        want: The value it should have; "" if `field` is "".
+        of_others: Whether `have` names something of another tenant.
     """
 
     doctype: str
@@ -30,7 +30,7 @@ class Difference:
 
     @property
     def told(self) -> Difference:
-        """The same without names of other tenants."""
+        """The same difference, without the names of other tenants."""
         return replace(self, have="another's", of_others=False) if self.of_others else self
 
     def __str__(self) -> str:

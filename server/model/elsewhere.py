@@ -1,4 +1,4 @@
-"""Tenants that no worker here can drive: of another kind of engine, or of another site."""
+"""Tenants that no worker here can drive: those of another kind of engine or of another site."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ENGINE_ELSEWHERE = "ENGINE_ELSEWHERE"
 
 
 def is_elsewhere(tenant: Tenant) -> bool:
-    """Tell whether a tenant lives at no site of ours, and never will."""
+    """Tell whether a tenant lives on no site of ours, and never will."""
     return not tenant.site
 
 
 def why_nothing_moves(tenant: Tenant) -> str:
-    """Say it for people, up to the command that helps."""
+    """Say for people why nothing drives such a tenant, and which command helps."""
     return (
         f"It was registered for an engine of kind {tenant.spec.engine_id!r}, where this service "
         "makes nothing: no order moves it. To have the company on an engine of this service, "
@@ -28,14 +28,14 @@ def why_nothing_moves(tenant: Tenant) -> str:
 
 
 def why_other_site(tenant: Tenant, site: str) -> str:
-    """Say why no worker takes a tenant up though its engine is configured.
+    """Say why no worker takes up a tenant although its engine is configured.
 
     Args:
-        tenant: Where it lives is the site that its row names.
-        site: The site that its engine is here.
+        tenant: The tenant; it lives on the site that its row names.
+        site: The site of its engine, as configured here.
 
     Returns:
-        What is wrong and what to do; "" where its row names that site, or none.
+        What is wrong and what to do; "" if its row names that site, or no site.
     """
     if tenant.site in {site, ""}:
         return ""
@@ -52,11 +52,11 @@ def why_not_here(tenant: Tenant, site: str | None) -> str:
     """Say why neither an order nor a worker of this server reaches a tenant.
 
     Args:
-        tenant: Whose engine is looked for.
-        site: The site of the engine of that name here; None where there is no such engine.
+        tenant: The tenant whose engine is looked up.
+        site: The site of the engine of that name here; None if there is no such engine.
 
     Returns:
-        What is wrong and what to do; "" where it is reached.
+        What is wrong and what to do; "" if it is reached.
     """
     if site is not None:
         return why_other_site(tenant, site)
@@ -68,7 +68,7 @@ def why_not_here(tenant: Tenant, site: str | None) -> str:
 
 
 def start_here(tenant: Tenant) -> str:
-    """Return the command that starts the company on the default engine, as a new tenant."""
+    """Return the command that starts the same company as a new tenant on the default engine."""
     spec = tenant.spec
     country = "" if spec.country_code == DEFAULT_COUNTRY_CODE else f" --country {spec.country_code}"
     return f"provisioner start {shlex.quote(spec.company_name)}{country}"

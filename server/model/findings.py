@@ -1,4 +1,4 @@
-"""Sweeps and findings as they are kept and shown."""
+"""Sweeps and findings as they are stored and shown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NOTICED_AT = "noticed_at"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingSeen:
-    """One finding; the words are those that are stored.
+    """One finding; its words are shown as they are stored.
 
     Attributes:
-        not_before: When the tenant will be moved, where it is not yet time.
-        detail: Why it waits or was refused.
+        not_before: When the tenant will be re-driven, if it is too early now.
+        detail: Why it is waiting, or why the order was refused.
     """
 
     id: str
@@ -55,7 +55,7 @@ class FindingSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSeen:
-    """One sweep; `findings` counts those that were new."""
+    """One sweep; `findings` is how many new ones it had."""
 
     id: str
     started_at: datetime

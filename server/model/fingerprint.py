@@ -1,7 +1,7 @@
-"""What many tenants' failures have in common: step, error code and the message's bare bones.
+"""What the failures of many tenants have in common: step, error code, and a generalised message.
 
-Two tenants that fail for one reason get different messages: their names, numbers and ids
-are in them. What is left without those tells whether it is one reason.
+Two tenants that fail for the same reason get different messages, because these contain their
+names, numbers and ids. What is left without those tells whether the reason is the same.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-# So much of a message tells one error from another; what follows is detail.
+# This much of a message tells one error from another; what follows is detail.
 _MOST = 200
 
 _ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE)
@@ -23,12 +23,12 @@ _BLANKS = re.compile(r"\s+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One failure, as far as it can be another tenant's too.
+    """One failure, reduced to what another tenant's may have in common with it.
 
     Attributes:
-        step_key: Where; "" for the record as a whole.
+        step_key: The step that failed; "" for the record as a whole.
         code: The error's code.
-        message: Normalised.
+        message: The message as `normalised` returns it.
     """
 
     step_key: str
@@ -37,21 +37,24 @@ class Failure:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same failure of any tenant."""
+        """A digest that is the same for the same failure of any tenant."""
         text = "\n".join((self.step_key, self.code, self.message))
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def normalised(message: str, *, names: tuple[str, ...] = ()) -> str:
-    """Take out of a message what is one tenant's own.
+    """Remove from a message whatever belongs to one tenant.
 
     Args:
-        message: As it was recorded.
+        message: The message as it was recorded.
         names: The tenant's own names, such as its company's.
+
+    Returns:
+        At most 200 characters, in lower case.
     """
     text = message
     for name in sorted(filter(None, names), key=len, reverse=True):
-        # Whole words: a company called Go is not in "category".
+        # Whole words only: a company called Go does not occur in "category".
         whole = rf"(?<!\w){re.escape(name)}(?!\w)"
         text = re.sub(whole, "<name>", text, flags=re.IGNORECASE)
     for pattern, mark in (

@@ -1,10 +1,10 @@
-"""When a run will probably be done: from how long the site's own steps took of late.
+"""When a run will probably be done, based on how long the site's own steps took recently.
 
-Steps of one run go one after the other. One of them, the blueprint's `serial` step (the
-Company), goes one after the other for the whole site too, so a run also waits for those
-that were ordered before it and have not got theirs yet. What else is made needs the site
-for a moment only, but then waits for the Company that is being made: so steps taken
-beside one are counted apart from steps of a site that is quiet.
+The steps of a run are done one after the other. The blueprint's `serial` step (the Company) is
+also done one at a time for the whole site, so a run waits for those that were ordered before it
+and do not have their Company yet. Everything else needs the site only for a moment, but has to
+wait for a Company that is being made. So steps that overlap with one are counted separately
+from steps on a quiet site.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.records import Run, Step
 
-# Sites change their pace: a Company takes longer with each one that is there.
+# How many of the latest steps count. A site's pace changes: each Company makes the next slower.
 _LATEST = 20
 _LATEST_SERIAL = 5
-# Of a step that takes longer than usual this share of the usual is still to come.
+# If a step takes longer than usual, assume that this share of the usual time is still to come.
 _LEAST_LEFT = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """One step of one tenant that was done, from begin to end."""
+    """One completed step of one tenant, from beginning to end."""
 
     site: str
     run_id: str
@@ -45,7 +45,7 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An open run whose serial step is still to be done."""
+    """An open run whose serial step is not done yet."""
 
     run_id: str
     site: str
@@ -54,12 +54,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast one site was of late.
+    """How fast one site was recently.
 
     Attributes:
-        quiet: What each step takes while nothing else is made; of a serial one without the
-            wait before it.
-        busy: What it takes while others make theirs.
+        quiet: How many seconds each step takes while no other Company is being made; for a
+            serial step, without the wait before it.
+        busy: How many seconds it takes while others make theirs.
         last_serial_at: When the last serial step ended; None if there was none.
     """
 
@@ -70,7 +70,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What is known at one moment: the pace of each site, and who waits there."""
+    """What is known at one moment: the pace of each site, and which runs are waiting there."""
 
     paces: Mapping[str, Pace]
     waiting: Sequence[Waiting]
@@ -83,14 +83,14 @@ class Outlook:
         kinds: Sequence[StepType],
         now: datetime,
     ) -> datetime | None:
-        """Return when a run will probably be done; None if it is closed or nobody knows.
+        """Return when a run will probably be done; None if it is closed or can't be estimated.
 
         Args:
-            site: Where it runs.
+            site: The site it runs on.
             run: The run, or None.
-            steps: Its rows.
-            kinds: Its steps in order.
-            now: The time.
+            steps: Its step rows.
+            kinds: The steps of its blueprint, in order.
+            now: The current time.
         """
         pace = self.paces.get(site)
         if run is None or run.state not in OPEN_RUN_STATES or pace is None:
@@ -113,7 +113,7 @@ class Outlook:
         return moved(start, timedelta(seconds=until_served + sum(seconds[serial:])))
 
     def knows(self, run: Run | None, steps: Iterable[Step], kinds: Sequence[StepType]) -> bool:
-        """Tell whether the run was there when it was looked who waits."""
+        """Tell whether the list of waiting runs is recent enough to include this run."""
         rows = {step.key: step for step in steps}
         waits = any(kind.serial and _is_left(rows.get(kind.key)) for kind in kinds)
         return not waits or run is None or any(run.id == other.run_id for other in self.waiting)
@@ -132,9 +132,9 @@ def paces_of(times: Iterable[StepTime], serial_keys: frozenset[str]) -> dict[str
     """Return the pace of each site.
 
     Args:
-        times: Steps that were done, in any order.
-        serial_keys: Steps that go one after the other for a whole site: what one takes is
-            counted from the end of the one before, if it was waiting then.
+        times: Completed steps, in any order.
+        serial_keys: Steps that a whole site does one at a time: the time of one is counted
+            from the end of the one before, if it was already waiting then.
     """
     by_site: defaultdict[str, list[StepTime]] = defaultdict(list)
     for time in times:
@@ -152,11 +152,11 @@ def _pace_of(times: list[StepTime], serial_keys: frozenset[str]) -> Pace:
             beside = any(_overlap(time, other) for other in serial)
             (busy if beside else quiet)[time.step_key].append(_took(time.started_at, time))
     for key in serial_keys:
-        # Beside others a Company also waits for what they make in between.
+        # With others around, a Company also waits for what they make in between.
         served = _served(serial, key)[-_LATEST_SERIAL:]
         if served:
             quiet[key], busy[key] = [min(served)], [mean(served)]
-    # Where one of the two is not known yet, the other is the best guess there is.
+    # If one of the two is not known yet, the other is the best guess there is.
     return Pace(
         quiet={key: min(took[-_LATEST:]) for key, took in busy.items()}
         | {key: median(took[-_LATEST:]) for key, took in quiet.items()},
@@ -187,7 +187,7 @@ def _took(since: datetime, time: StepTime) -> float:
 
 
 def _is_left(step: Step | None) -> bool:
-    # A failed optional step is settled: the run goes on past it.
+    # A failed optional step is settled: the run continues past it.
     return step is None or step.state not in DONE_STEP_STATES | {StepState.FAILED}
 
 
@@ -198,14 +198,14 @@ def _begin(run: Run, now: datetime) -> datetime:
 
 
 def _since(kind: StepType, pace: Pace) -> datetime | None:
-    """Return before which time the step can't have begun in earnest; None: any."""
+    """Return the time before which the step can't really have begun; None if there is none."""
     return pace.last_serial_at if kind.serial else None
 
 
 def _left_of(
     usual: float, step: Step | None, run: Run, earliest: datetime | None, now: datetime
 ) -> float:
-    """Return what is left of a step, in seconds: all of it, unless it is under way."""
+    """Return how many seconds of a step are left: all of them, unless it is under way."""
     if step is None or step.state is not StepState.RUNNING or run.state is not RunState.RUNNING:
         return usual
     since = step.started_at or now

@@ -1,7 +1,7 @@
-"""Identifiers: text exactly as on the wire, UUIDv7 unless a caller gave one.
+"""Identifiers: text exactly as on the wire, UUIDv7 unless a caller chose one.
 
-UUIDv7 (RFC 9562, section 5.7) begins with the time, so rows made one after the other
-lie one after the other in an index.
+A UUIDv7 (RFC 9562, section 5.7) begins with the time, so rows made one after the other are next
+to each other in an index.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def new_id(now: datetime) -> str:
     """Make a UUIDv7.
 
     Args:
-        now: The time it carries, aware.
+        now: The time it contains, timezone-aware.
 
     Returns:
         The canonical 36-character lower-case text.
     """
     milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
-    # Nobody is let in by an id. Seeded by the system, in each process anew.
+    # Not for security: no id grants access. Seeded by the system, separately in each process.
     chance = random.getrandbits(74)
     value = milliseconds << 80 | 0x7 << 76 | (chance >> 62) << 64
     value |= 0b10 << 62 | chance & ((1 << 62) - 1)
@@ -41,10 +41,10 @@ def new_id(now: datetime) -> str:
 
 
 def canonical_uuid(text: str) -> str | None:
-    """Bring a UUID into its canonical form.
+    """Convert a UUID into its canonical form.
 
     Args:
-        text: What a caller sent; upper case is taken, other spellings are not.
+        text: What a caller sent; upper case is accepted, other spellings are not.
 
     Returns:
         The lower-case text, or None if it is not a UUID.

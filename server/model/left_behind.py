@@ -1,4 +1,4 @@
-"""What a tenant has at the engine, as the record knows it: read before something is taken away."""
+"""What a tenant has at the engine according to its record: read before anything is removed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from server.model.ownership import Resource
     from server.model.records import Run, Step
 
-# The output of a step that removes: documents that were not there though we did not delete them.
-# Also the option of a removal that says which ones the removal before it missed.
+# An output of steps that remove: documents that were gone although we had not deleted them. Also
+# the option of a removal that lists those which the removal before it missed.
 UNACCOUNTED = "unaccounted_for"
 
-# How many names a log line holds; the whole list is in the answer to the order.
+# How many names fit a log line; the whole list is in the answer to the order.
 _NAMED = 12
 
 _WHY = {
@@ -33,8 +33,8 @@ class TenantDocument:
     """One document of a tenant, and what a Deprovision would do with it.
 
     Attributes:
-        removed: Whether a Deprovision deletes it.
-        why: In words.
+        removed: Whether a Deprovision would delete it.
+        why: The reason for that, in plain words.
     """
 
     doctype: str
@@ -45,7 +45,7 @@ class TenantDocument:
 
 
 def documents_of(resources: Iterable[Resource]) -> tuple[TenantDocument, ...]:
-    """Return what is left of a tenant at the engine, by kind and name."""
+    """Return what is left of a tenant at the engine, ordered by doctype and name."""
     left = [each for each in resources if each.state in _WHY and not each.shared]
     company_goes = any(
         each.doctype == "Company" and each.state is not ResourceState.ADOPTED for each in left
@@ -69,16 +69,16 @@ def _document(resource: Resource, *, company_goes: bool) -> TenantDocument:
 
 
 def missed(run: Run, steps: Iterable[Step]) -> str:
-    """Name the documents that a removal missed, and those before it whose work it went on with.
+    """Name the documents that a removal missed, and those missed by the removals it resumed.
 
-    The record has them as gone since, so that no later look of a removal meets them.
+    The record has listed them as gone since then, so no later removal comes across them.
     """
     told = [run.options.get(UNACCOUNTED), *(step.outputs.get(UNACCOUNTED) for step in steps)]
     return ", ".join(names for names in told if names)
 
 
 def unaccounted(names: str) -> str:
-    """Say in a sentence that nobody can tell what became of these documents; "" of none."""
+    """Say in a sentence that nobody knows what became of these documents; "" if there are none."""
     if not names:
         return ""
     return (
@@ -88,7 +88,7 @@ def unaccounted(names: str) -> str:
 
 
 def in_words(resources: Iterable[Resource]) -> str:
-    """Say in a line what is left at the engine."""
+    """Say in one line what is left at the engine."""
     left = documents_of(resources)
     if not left:
         return "Nothing of it is left at the engine."

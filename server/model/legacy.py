@@ -1,9 +1,9 @@
-"""A tenant as the system before this one recorded it, and what it is imported as.
+"""A tenant as the previous system recorded it, and what it is imported as.
 
-The old record is a hint only: its word was stamped at the end of a run, its count came from
-a document that was often not saved, its errors from a third place. What the engine holds
-decides (`decide`, a pure function of the record, of what a look at the engine found, and of
-who else has the company name).
+The old record is only a hint: its state was stamped at the end of a run, its count came from a
+document that was often not saved, and its errors from a third place. What is in the engine
+decides (`decide`, a pure function of the record, of what was found at the engine, and of who
+else has the company name).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
-# Made by the old system under other names or not at all, so a tenant that it called done
-# and that sells every day need not have them (facts of its data: one walk-in customer and
-# one price list for all, tills left as drafts).
+# The old system made these under other names or not at all, so a tenant that it called done and
+# that sells every day need not have them (facts about its data: one walk-in customer and one
+# price list shared by all, tills left as drafts).
 OPTIONAL_HERE = frozenset(
     {"step_5_settings", "step_6_items", "step_7_customer", "step_9_pos_session"}
 )
@@ -48,7 +48,7 @@ _ADOPTED = frozenset({ImportCode.NEEDS_BINDING, ImportCode.CONFLICT, ImportCode.
 _DONE_WORDS = frozenset({"PROVISIONED", "COMPLETED"})
 _RUNNING_WORDS = frozenset({"PROVISIONING", "IN_PROGRESS"})
 _STOPPED_WORDS = frozenset({"PARTIAL", "FAILED"})
-# Spellings of a step that is done; nothing else counted, and nothing else counts.
+# How the old system spelled a step that is done. It counted nothing else, and neither do we.
 _DONE_STEPS = frozenset({"completed", "exists"})
 
 
@@ -63,11 +63,11 @@ class LegacyStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyEvidence:
-    """What the old record says of the Company that its run made, beside the tenant's name.
+    """What the old record says about the Company that its run made, apart from the tenant's name.
 
     Attributes:
-        name: The Company's; "" where it was lost.
-        documents: Doctype and name of documents that the run left in the Company.
+        name: The Company's name; "" if it was lost.
+        documents: Doctype and name of the documents that the run left in the Company.
     """
 
     name: str = ""
@@ -75,17 +75,17 @@ class CompanyEvidence:
     documents: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether it says anything."""
+        """Whether there is any evidence at all."""
         return bool(self.name or self.abbreviation or self.documents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyTraced:
-    """A Company of the site that some evidence leads to.
+    """A Company on the site that some evidence points to.
 
     Attributes:
-        proofs: Recorded documents that are in it, or its recorded name; empty where only
-            the abbreviation is the recorded one.
+        proofs: Recorded documents that are in it, or its recorded name; empty if only its
+            abbreviation matches the recorded one.
     """
 
     name: str
@@ -99,8 +99,8 @@ def recognised(
     """Return the one Company that the evidence proves to be the tenant's, or None.
 
     Args:
-        evidence: Of the old record.
-        traced: The Companies it leads to.
+        evidence: What the old record says.
+        traced: The Companies it points to.
     """
     proven = [each for each in traced if each.proofs]
     if len(proven) != 1:
@@ -114,16 +114,16 @@ def recognised(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegacyTenant:
-    """The rows of one tenant, read without falling over.
+    """The old system's rows for one tenant, whatever their condition.
 
     Attributes:
-        word: `tenants.provisioning_status`; "" where the column or its value is missing.
-        onboarding_word: `tenant_onboarding.status` where that row is of provisioning.
-        steps: The step document; empty where it was lost.
-        evidence_of_company: What else the record says of its Company.
-        include_demo_data: None where no configuration was kept.
+        word: `tenants.provisioning_status`; "" if the column or its value is missing.
+        onboarding_word: `tenant_onboarding.status`, if that row is about provisioning.
+        steps: The step document; empty if it was lost.
+        evidence_of_company: What else the record says about its Company.
+        include_demo_data: None if no configuration was kept.
         updated_at: When the old system last wrote; None if not known.
-        evidence: The rows whole, as compact JSON.
+        evidence: All of the rows, as compact JSON.
     """
 
     id: str
@@ -145,12 +145,12 @@ class LegacyTenant:
 
     @property
     def words(self) -> str:
-        """Both words, as a note."""
+        """Both of its states, as a note."""
         return f"tenant {self.word or 'none'}, run {self.onboarding_word or 'none'}"
 
     @property
     def steps_done(self) -> int:
-        """How many steps the old status counted."""
+        """How many steps the old system counted as done."""
         return sum(step.status in _DONE_STEPS for step in self.steps.values())
 
     @property
@@ -161,17 +161,17 @@ class LegacyTenant:
 
     @property
     def was_done(self) -> bool:
-        """Whether one of its words says done."""
+        """Whether one of its states says that it is done."""
         return bool({self.word, self.onboarding_word} & _DONE_WORDS)
 
     @property
     def runs(self) -> bool:
-        """Whether one of its words says that a run is under way."""
+        """Whether one of its states says that a run is under way."""
         return bool({self.word, self.onboarding_word} & _RUNNING_WORDS)
 
     @property
     def passed_company(self) -> bool:
-        """Whether the record says that it got past the Company: PARTIAL only came after it."""
+        """Whether the record says that it got past the Company: PARTIAL only ever came later."""
         company = self.steps.get(COMPANY_STEP)
         return (
             "PARTIAL" in {self.word, self.onboarding_word}
@@ -180,7 +180,7 @@ class LegacyTenant:
         )
 
     def is_quiet(self, now: datetime, after: timedelta) -> bool:
-        """Tell whether no old process can still be at work on it."""
+        """Tell whether no process of the old system can still be working on it."""
         return self.updated_at is None or now - self.updated_at >= after
 
 
@@ -197,13 +197,13 @@ class ImportedAs(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a look at the engine found of one tenant.
+    """What was found at the engine for one tenant.
 
     Attributes:
-        company: Whether a Company of the name is there.
+        company: Whether a Company of its name exists.
         right: Keys of the steps that are as they should be.
-        wrong: Why each other step is not, by key.
-        conflict: Code and words of a conflict that a person must decide, or "".
+        wrong: Why each of the other steps is not, by key.
+        conflict: Code and message of a conflict that a person must settle, or "".
     """
 
     company: bool
@@ -218,11 +218,11 @@ class Decision:
     """What a tenant is imported as, and why.
 
     Attributes:
-        resumes: Whether the healer may drive it on by itself.
-        drift: Steps that are not as they should be on a shop that is done.
-        why: In plain words.
+        resumes: Whether the reconciler may drive it on by itself.
+        drift: Steps of a finished tenant that are not as they should be.
+        why: The reason, in plain words.
         code: Stable code of the hold or of the reason.
-        following: The next command, without the tenant's id; "" for none.
+        following: The next command, without the tenant's id; "" if there is none.
     """
 
     imported_as: ImportedAs
@@ -238,9 +238,9 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
 
     Args:
         tenant: Its old record.
-        look: What the engine has.
+        look: What was found at the engine.
         required: Keys of the blueprint's required steps.
-        alone: Whether no other old or new tenant of the site has its company name.
+        alone: Whether no other tenant on the site, old or new, has its company name.
 
     Returns:
         The decision, for any record and any look.
@@ -282,7 +282,7 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
 
 
 def under_another_name(traced: Collection[CompanyTraced]) -> Decision:
-    """Decide on a tenant whose Company is not there, where evidence leads to others, unproven."""
+    """Decide on a tenant whose Company is missing, if evidence points to others but proves none."""
     named = ", ".join(
         f"{each.name!r} ({each.abbreviation}"
         + (f"; {', '.join(each.proofs)}" if each.proofs else "")

@@ -1,4 +1,4 @@
-"""What can be listed of tenants, and how a company is found by its name: pure values."""
+"""How tenants can be listed, and how a company is found by its name: pure values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from server.model.records import Hold
     from server.model.states import TenantState
 
-# A name is found by each of its first words; longer ones are legal prose.
+# A name can be found by each of its first words; longer names are legal prose.
 _MAX_WORDS = 8
-# In a folded text of plain letters.
+# Whatever separates words in a folded text.
 _NO_LETTERS = re.compile("[^a-z0-9]+")
 
 
 @unique
 class ListOrder(Word):
-    """Which tenants come first in a list."""
+    """By what a list of tenants is ordered."""
 
     NEWEST = "NEWEST"
     OLDEST = "OLDEST"
@@ -38,12 +38,12 @@ class Listing:
     """Which tenants are asked for, and in which order.
 
     Attributes:
-        states: In one of these; empty: in any.
-        engine_id: On this engine; "": on any.
-        text: How a word of the company's name or the id begins, as `words_of` writes it;
-            "": any.
-        held: Held ones, those that are not, or (None) both.
-        stuck_longer_than: Unsettled for longer than this; None: any.
+        states: Only tenants in one of these states; empty for any.
+        engine_id: Only tenants on this engine; "" for any.
+        text: Only tenants whose id, or company name from one of its words on, begins like this,
+            in the form that `words_of` returns; "" for any.
+        held: Only tenants that are held, or only those that are not; None for both.
+        stuck_longer_than: Only tenants unsettled for longer than this; None for any.
     """
 
     states: frozenset[TenantState] = frozenset()
@@ -56,10 +56,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """A place in a list: right after the tenant of this rank and id.
+    """A place in a list: directly after the tenant with this key and id.
 
     Attributes:
-        key: What the list is ordered by, as text.
+        key: The tenant's value of what the list is ordered by, as text.
     """
 
     key: str
@@ -71,9 +71,9 @@ class TenantSummary:
     """One tenant of a list, as stored.
 
     Attributes:
-        state: None where the row holds a word that is none of ours.
-        unsettled_since: Since when it is neither COMPLETED nor ended by a person; None where
-            it is, or where nobody knows.
+        state: None if the row holds a word that is not one of ours.
+        unsettled_since: Since when it has been neither COMPLETED nor ended by a person; None
+            if it is either, or if not known.
     """
 
     id: TenantId
@@ -94,14 +94,14 @@ class TenantSummary:
 
     @property
     def progress_percent(self) -> float:
-        """Done steps of the last run in percent."""
+        """How much of the last run is done, in percent of its steps."""
         if self.total_steps <= 0:
             return 0.0
         return round(100.0 * min(self.steps_completed, self.total_steps) / self.total_steps, 1)
 
 
 def words_of(text: str) -> str:
-    """Return a text as its words: folded, without punctuation, one blank between two.
+    """Return the words of a text: folded, without punctuation, separated by single blanks.
 
     `"Café-Bar (Nairobi)"` gives `"cafe bar nairobi"`; a UUID gives its five groups.
     """
@@ -114,7 +114,7 @@ def words_of(text: str) -> str:
 
 
 def beginnings(tenant_id: str, company_name: str) -> list[str]:
-    """Return the texts a tenant is found by: its id, and its name from each word on."""
+    """Return the texts a tenant is found by: its id, and its name from each of its words on."""
     words = words_of(company_name).split()
     found = [words_of(tenant_id), *(" ".join(words[at:]) for at in range(len(words)))]
     return list(dict.fromkeys(found))

@@ -1,10 +1,10 @@
-"""Frozen records that are cheap to make and to change: a step makes a dozen of them.
+"""Frozen records that are cheap to make and to change: each step makes a dozen of them.
 
-A frozen dataclass sets each field by `object.__setattr__`, which took an eighth of the
-event loop's time at many runs (docs/decisions/0044). Here a record's fields are set while
-it is of an open twin of its class, with the same slots; then it becomes what it is, as
-frozen as any. A row of 19 fields is made in less than half the time, and changed in an
-eighth of it.
+A frozen dataclass sets each field with `object.__setattr__`, which took an eighth of the event
+loop's time with many runs (docs/decisions/0044). Here the fields are set while the record
+belongs to an unfrozen twin of its class, with the same slots; then it is given its real class,
+and is as frozen as any. A row of 19 fields is made in less than half the time, and changed in
+an eighth of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def made_often(record: _Class) -> _Class:
-    """Let the instances of a frozen dataclass with slots be made and copied quickly.
+    """Make instances of a frozen dataclass with slots quick to make and to copy.
 
     Args:
         record: A class decorated with `@dataclass(frozen=True, slots=True, kw_only=True)`.
@@ -32,7 +32,7 @@ def made_often(record: _Class) -> _Class:
         The same class.
 
     Raises:
-        TypeError: if it is anything else, or does more than to keep its fields.
+        TypeError: it is anything else, or it does more than hold its fields.
     """
     fields = dataclasses.fields(record)
     names = [each.name for each in fields]
@@ -53,7 +53,7 @@ if not TYPE_CHECKING:
         """Return a record with some fields changed, as `dataclasses.replace` does.
 
         Raises:
-            TypeError: if it has no field of one of the names.
+            TypeError: it has no field of one of these names.
         """
         copied = _COPIES.get(record.__class__)
         if copied is None:
@@ -68,13 +68,13 @@ if not TYPE_CHECKING:
         return made
 
 
-# By class: makes an open copy.
+# By class: makes a copy that is not frozen yet.
 _COPIES: dict[type, Callable[[Any], Any]] = {}
 _ABSENT = object()
 
 
 def _compiled(record: type, fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, Any]:
-    """Write and compile the two functions, as dataclasses does for its own."""
+    """Write and compile the two functions, as dataclasses itself does."""
     names = [each.name for each in fields]
     open_twin = type(record.__name__, (), {"__slots__": tuple(names)})
     known: dict[str, Any] = {

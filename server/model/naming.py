@@ -1,4 +1,4 @@
-"""Names at the engine: how ERPNext compares them, and those made for one tenant."""
+"""Names at the engine: how ERPNext compares them, and which ones a tenant's documents get."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ COST_CENTER_LENGTH = 140
 MAX_COMPANY_NAME = COST_CENTER_LENGTH - 3 - MAX_ABBREVIATION
 
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
-# Marks that only choose how the character before them is drawn, such as the one that follows
-# many emoji: they have no weight in the collation, and no combining class in Unicode.
+# Marks that only select how the preceding character is drawn, such as the one after many emoji:
+# they have no weight in the collation, and no combining class in Unicode.
 _NO_WEIGHT = re.compile("[\u034f\u180b-\u180d\ufe00-\ufe0f]")
-# Letters that utf8mb4_unicode_ci takes for plain ones though Unicode does not decompose them
-# (UCA 4.0.0, which the collation is built on).
+# Letters that utf8mb4_unicode_ci treats as plain ones although Unicode does not decompose them
+# (according to UCA 4.0.0, which the collation is built on).
 _PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe"})
 
 
 def fold_name(name: str) -> str:
-    """Bring a name into the form in which ERPNext compares names.
+    """Convert a name into the form in which ERPNext compares names.
 
-    MariaDB's utf8mb4_unicode_ci compares without case, accents and trailing blanks, and
-    takes any two characters beyond U+FFFF (emoji) for the same (recording
-    02-company-create-name-accents).
+    MariaDB's utf8mb4_unicode_ci ignores case, accents and trailing blanks, and treats all
+    characters beyond U+FFFF (emoji) as equal (recording 02-company-create-name-accents).
 
     Args:
         name: A name as a person wrote it.
 
     Returns:
-        A text that is equal for names the engine takes for equal.
+        A text that is equal for names that the engine treats as equal.
     """
     if name.isascii():
         return name.strip().lower()  # what is below, where there is nothing to decompose
-    # Before decomposing, which would turn some letters beyond the BMP into plain ones.
+    # Must come before decomposing, which turns some letters beyond the BMP into plain ones.
     plain = _NO_WEIGHT.sub("", _BEYOND_BMP.sub("\ufffd", name.strip()))
     decomposed = unicodedata.normalize("NFKD", plain).casefold()
     decomposed = unicodedata.normalize("NFKD", decomposed).translate(_PLAIN)
@@ -49,10 +48,10 @@ def fold_name(name: str) -> str:
 
 
 def abbreviation_of(company_name: str) -> str:
-    """Propose an abbreviation: initials of up to three words, A-Z and 0-9 only.
+    """Propose an abbreviation: the initials of up to three words, only A-Z and 0-9.
 
-    `Café "Ñandú" & Söhne/2` gives CNS; one word gives its first five characters; nothing
-    usable gives CO.
+    `Café "Ñandú" & Söhne/2` gives CNS. A single word gives its first five characters, and a
+    name without usable characters gives CO.
     """
     plain = unicodedata.normalize("NFKD", company_name).upper()
     words = [re.sub(r"[^A-Z0-9]", "", word) for word in plain.split()]
@@ -64,7 +63,7 @@ def abbreviation_of(company_name: str) -> str:
 
 
 def numbered_abbreviation(base: str, number: int) -> str:
-    """Return the candidate of that number: the base itself, then base2, base3."""
+    """Return the candidate with that number: the base itself, then base2, base3."""
     if number < 2:  # noqa: PLR2004 - the first candidate carries no number
         return base[:MAX_ABBREVIATION]
     suffix = str(number)
@@ -73,7 +72,7 @@ def numbered_abbreviation(base: str, number: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Names of the documents made for one tenant, computed before they are asked for."""
+    """The names of the documents made for one tenant, computed before they are requested."""
 
     company: str
     abbreviation: str
@@ -94,7 +93,7 @@ class Names:
 
     @property
     def pos_profile(self) -> str:
-        """The tenant's POS Profile; site-wide unique."""
+        """The tenant's POS Profile; unique on the site."""
         return f"POS {self.abbreviation}"
 
     @property
@@ -103,9 +102,9 @@ class Names:
         return f"Demo {self.abbreviation}"
 
     def opening_entry(self, number: int) -> str:
-        """The POS Opening Entry of that number, from 1."""
+        """The POS Opening Entry with that number, counted from 1."""
         return f"POS-OPE-{self.abbreviation}-{number}"
 
     def demo_item(self, number: int) -> str:
-        """The demo item of that number, from 1."""
+        """The demo item with that number, counted from 1."""
         return f"DEMO-{self.abbreviation}-{number:03d}"

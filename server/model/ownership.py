@@ -1,7 +1,7 @@
-"""Whose a document at the engine is, and whether a Company may be made: pure decisions.
+"""Who a document at the engine belongs to, and whether a Company may be made: pure decisions.
 
-Promise 8: the healer does no harm. A Company that was there and is gone is not made
-again by itself; a Company that is there but not provably ours is not taken.
+Promise 8: healing does no harm. A Company that existed and is gone is not made again without a
+person's order; a Company that exists but is not provably ours is not taken.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from server.model.states import ResourceState
 if TYPE_CHECKING:
     from datetime import datetime
 
-# A document of ours can seem to be made before we asked for it when the site's clock
-# runs behind ours; between two hosts with NTP that is well below this.
+# If the site's clock is behind ours, a document of ours can appear to have been made before we
+# requested it; between two hosts with NTP the difference is well below this.
 CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
@@ -27,16 +27,16 @@ class Document:
     """A document seen at the engine.
 
     Attributes:
-        doctype: ERPNext's kind, such as "Company".
+        doctype: ERPNext's doctype, such as "Company".
         name: Its name there.
         owner: The user who made it, or "" if not read.
-        created_at: When, in UTC; None if not read.
-        shared: Whether it belongs to the site, not to one tenant; never deleted by us.
-        row_of_shared: Whether it is a row of a document that all tenants share: it bears the
-            owner and the time of creation of that one (recording 08-mode-of-payment-add-row),
-            so they tell nothing of it.
-        saved_at: For such a row, if it says just what we ask for: when the document it is in
-            was saved last, in UTC; else None.
+        created_at: When it was made, in UTC; None if not read.
+        shared: Whether it belongs to the site and not to one tenant; we never delete it.
+        row_of_shared: Whether it is a row of a document that all tenants share. Such a row
+            shows the owner and creation time of that document (recording
+            08-mode-of-payment-add-row), which say nothing about the row.
+        saved_at: For such a row, if its content is exactly what we asked for: when the document
+            it is part of was last saved, in UTC; otherwise None.
     """
 
     doctype: str
@@ -50,13 +50,13 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """What the record says of one document of a tenant.
+    """What the record says about one document of a tenant.
 
     Attributes:
-        intended_at: When we asked for it; for an adopted one, when we first saw it.
-        shared: Whether it belongs to the site, not to one tenant; never deleted by us.
+        intended_at: When we requested it; for an adopted one, when we first saw it.
+        shared: Whether it belongs to the site and not to one tenant; we never delete it.
         busy_until: Until when a change or removal of it whose answer was lost may still be
-            carried out; None where none is out.
+            carried out; None if there is none.
     """
 
     doctype: str
@@ -68,7 +68,7 @@ class Resource:
 
 
 def resource_key(doctype: str, name: str) -> tuple[str, str]:
-    """Return what a document is known by: the engine may spell its name another way."""
+    """Return the key a document is known by: the engine may spell its name differently."""
     return (doctype, fold_name(name))
 
 
@@ -76,19 +76,19 @@ def settle(resource: Resource | None, seen: Document, api_user: str) -> Resource
     """Decide whether a document that was seen was made by us.
 
     Args:
-        resource: The record's row, or None.
+        resource: The record's row for it, or None.
         seen: The document.
         api_user: The user our requests are made as.
 
     Returns:
-        CREATED if the record says so, or if we asked for it before it was made and our
-        user made it; else ADOPTED. A row of a shared document does not tell who made it and
-        when. It was not there when we asked for it, or we had not; if it is there now, in
-        our words, and that document was saved since, it is ours: nobody can tell it from a
-        row that somebody else added in that time, and it goes with the Company.
+        CREATED if the record says so, or if our user made it after we requested it; otherwise
+        ADOPTED. A row of a shared document does not tell who made it or when. But it did not
+        exist when we requested it, or we would not have; if it exists now with exactly our
+        content, and the document was saved since, we take it as ours. Nobody could tell it
+        from an equal row that somebody else added in that time, and it goes with the Company.
     """
     if resource is None or resource.state is ResourceState.REMOVED:
-        # What we removed and is there again was made by somebody else.
+        # If we removed it and it exists again, somebody else made it.
         return ResourceState.ADOPTED
     if resource.state is not ResourceState.INTENDED:
         return resource.state
@@ -101,7 +101,7 @@ def settle(resource: Resource | None, seen: Document, api_user: str) -> Resource
     return ResourceState.CREATED if ours else ResourceState.ADOPTED
 
 
-# A Company that we removed ourselves, by order, did not vanish.
+# A Company that we removed ourselves, on a person's order, did not vanish.
 _WAS_THERE = frozenset({ResourceState.CREATED, ResourceState.ADOPTED})
 
 
@@ -122,11 +122,11 @@ class CompanyRecord:
     Attributes:
         resource: The Company's resource row, or None.
         abbreviation: The bound abbreviation, or None if none was chosen or it was lost.
-        passed_company_step: Whether any record says that step_2 was passed.
+        passed_company_step: Whether any record says that step_2 was done.
         completed_once: Whether the tenant was ever COMPLETED.
-        only_tenant_of_name: Whether no other tenant of this site has that folded name.
-        ordered_to_make_again: Whether a person ordered to look at this step again (a Retry):
-            only that makes a Company anew which was there and is gone. Continue does not.
+        only_tenant_of_name: Whether no other tenant on this site has that folded name.
+        ordered_to_make_again: Whether a person ordered a Retry of this step: only that makes a
+            Company again which existed and is gone. Continue does not.
     """
 
     resource: Resource | None
@@ -139,7 +139,7 @@ class CompanyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanySeen:
-    """The Company as the engine has it."""
+    """The Company as it is in the engine."""
 
     document: Document
     abbreviation: str
@@ -158,15 +158,15 @@ def judge_company(
     """Decide what may be done about a tenant's Company.
 
     Args:
-        record: What we know.
-        seen: What the engine holds, or None where it answered 404.
+        record: What the record says.
+        seen: What is in the engine; None if it answered 404.
         country: The country the tenant should have, in the engine's spelling.
         currency: The currency it should have.
         api_user: The user our requests are made as.
 
     Returns:
-        MAKE if there is none and may be one; VANISHED if there was one and it is gone;
-        OURS or ADOPT if it may be used; NOT_OURS if a person must decide.
+        MAKE if there is none and one may be made; VANISHED if there was one and it is gone;
+        OURS or ADOPT if the one there may be used; NOT_OURS if a person must decide.
     """
     if seen is None:
         return _judge_missing(record)
@@ -191,10 +191,11 @@ def judge_company(
 
 
 def _was_asked_for(record: CompanyRecord, seen: CompanySeen, api_user: str) -> bool:
-    """Tell whether our user made it under the abbreviation that the record has for it.
+    """Tell whether our user made it, with the abbreviation that the record has for it.
 
-    Before each intent it was looked for, and not there. That it seems to be made before is a
-    clock's word: of this host, of the site, or of the hour that comes twice.
+    Before each intent we looked for it, and it did not exist. If it appears to be older than
+    the intent, a clock is to blame: this host's, the site's, or the hour that comes twice when
+    daylight saving time ends.
     """
     resource = record.resource
     return (
@@ -207,7 +208,7 @@ def _was_asked_for(record: CompanyRecord, seen: CompanySeen, api_user: str) -> b
 
 def _judge_missing(record: CompanyRecord) -> CompanyVerdict:
     state = None if record.resource is None else record.resource.state
-    # A removal that was taken back: the tenant was COMPLETED, and we know where its Company went.
+    # A removal was taken back: the tenant was COMPLETED, and we know what became of its Company.
     was_there = state in _WAS_THERE or (
         record.completed_once and state is not ResourceState.REMOVED
     )

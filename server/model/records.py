@@ -1,4 +1,4 @@
-"""What is stored about tenants, as values: the store takes and gives these, never rows."""
+"""What is stored about tenants, as values: the store takes and returns these, never rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepError:
-    """One reason why a tenant does not stand as it should."""
+    """One reason why a tenant is not as it should be."""
 
     step_key: str
     code: str
@@ -39,7 +39,7 @@ class StepError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingFor:
-    """What an open run waits for, and until when (None: not known)."""
+    """What an open run is waiting for, and until when (None if not known)."""
 
     code: WaitingCode
     message: str
@@ -48,7 +48,7 @@ class WaitingFor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A mark that only a person may move the tenant."""
+    """Marks a tenant that only a person may move."""
 
     reason: str
     by: str
@@ -57,7 +57,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancellation:
-    """A person's order to stop an open run, until it is carried out."""
+    """A person's order to stop an open run, kept until it is carried out."""
 
     by: str
     reason: str
@@ -70,18 +70,19 @@ class Tenant:
     """One tenant.
 
     Attributes:
-        state: The derived state as stored for lists; None if the row holds another word.
-        run_id: The last run, or None.
-        fencing_token: Grows at every claim and every new run; never put back.
-        log_seq: Cursor of the last log entry.
+        state: The derived state, as stored for lists; None if the row holds a word that is not
+            one of ours.
+        run_id: The id of the last run, or None.
+        fencing_token: Grows at every claim and every new run; never reset.
+        log_seq: The cursor of the last log entry.
         revision: Grows at every change.
-        look_at: When a sweep shall look next; None: at once.
-        heal_count: Re-drives by the reconciler since a person's order or COMPLETED.
+        look_at: When a sweep should look at it next; None for the next sweep.
+        heal_count: How often the reconciler re-drove it since a person's order or COMPLETED.
         healed_at: When the reconciler last re-drove it.
-        first_completed_at: When it was first COMPLETED; cleared only where a tenant that was
-            DEPROVISIONED is started anew.
-        spec_damage: Names of the spec's fields that could not be read from its row; `spec`
-            has defaults there, and nothing may be made by it.
+        first_completed_at: When it was first COMPLETED; cleared only if a tenant that was
+            DEPROVISIONED is started again.
+        spec_damage: Names of the spec's fields that could not be read from its row; `spec` has
+            defaults in their place, and nothing may be made from it.
     """
 
     id: TenantId
@@ -108,13 +109,13 @@ class Run:
     """The carrying out of one order.
 
     Attributes:
-        state: None if the row holds a word that is none of ours.
-        total_steps: Step rows written with it: fewer rows mean a damaged record.
-        due_at: When a worker shall take it up.
-        token: The tenant's fencing token when it was last claimed or opened.
+        state: None if the row holds a word that is not one of ours.
+        total_steps: How many step rows were written with it: fewer mean a damaged record.
+        due_at: When a worker should take it up.
+        token: The tenant's fencing token when the run was last claimed or opened.
         previous_state: The tenant's derived state when the order was given.
-        options: What the order said besides, such as what a Deprovision may remove.
-        cancellation: Who ordered it to stop, or None.
+        options: Further details of the order, such as what a Deprovision may remove.
+        cancellation: Who ordered it to stop, and when; None if nobody did.
     """
 
     id: RunId
@@ -138,9 +139,9 @@ class Run:
     cancellation: Cancellation | None = None
 
 
-# Which option of a run says which step a Retry named.
+# The option of a run that holds the step which a Retry named.
 STEP_ORDERED = "step_ordered"
-# Which output of a step says that a person left it out.
+# The output of a step that says which person left it out.
 SKIPPED_BY = "skipped_by"
 
 
@@ -150,12 +151,12 @@ class Step:
     """One step of a run.
 
     Attributes:
-        tries: Counted tries; waiting, races and lost workers are not tries.
-        races: Races lost in a row.
-        losses: Workers lost in a row while a request was out.
-        carried_from: The earlier run that did it, or None.
+        tries: How many tries were counted; waiting, races and lost workers are not tries.
+        races: How many races were lost in a row.
+        losses: How many workers were lost in a row while a request was out.
+        carried_from: The earlier run that did the step, or None.
         outputs: Facts for later steps.
-        note: Why it was skipped, or what it stands at.
+        note: Why it was skipped, or what it is waiting for.
     """
 
     run_id: RunId
@@ -179,11 +180,11 @@ class Step:
 
     @property
     def left_out_by_person(self) -> bool:
-        """Whether a person ordered that it be left out, not the step itself."""
+        """Whether it was left out on a person's order, and not by the step itself."""
         return self.state is StepState.SKIPPED and SKIPPED_BY in self.outputs
 
 
-# Of an attempt's evidence: what only who sees all tenants may read, as it names others.
+# The part of an attempt's evidence that names other tenants: only for callers who see all.
 FOR_OPERATORS = "for_operators"
 
 
@@ -229,10 +230,10 @@ class Worker:
     """One process that drives runs.
 
     Attributes:
-        heartbeat_at: Its last sign of life, by the clock that `read_at` is of.
-        read_at: The database's time when this was read, where the database keeps the time
-            of leases (PostgreSQL); None where the reader's own clock does (SQLite, where
-            all processes are on one host).
+        heartbeat_at: Its last sign of life, by the same clock as `read_at`.
+        read_at: The database's time when this was read, if leases go by the database's clock
+            (PostgreSQL); None if they go by the reader's own (SQLite, where all processes are
+            on one host).
     """
 
     id: WorkerId
@@ -243,16 +244,16 @@ class Worker:
     read_at: datetime | None = None
 
     def is_alive(self, now: datetime) -> bool:
-        """Tell whether its lease lasts.
+        """Tell whether its lease is still valid.
 
-        A heartbeat further ahead than a lease is long never ends by itself: the clock was
-        set back since (or the time is damaged). It keeps nothing.
+        A heartbeat that lies more than a lease in the future would not expire for a long time:
+        the clock was set back since, or the time is damaged. It does not count.
         """
         judged, lease = self.read_at or now, timedelta(seconds=self.lease_seconds)
         return self.stopped_at is None and judged - lease < self.heartbeat_at <= judged + lease
 
     def last_sign(self, now: datetime) -> datetime:
-        """Return when it was last heard of, by the reader's clock."""
+        """Return when it last gave a sign of life, by the reader's clock."""
         sign = self.stopped_at or self.heartbeat_at
         return sign if self.read_at is None else moved(now, sign - self.read_at)
 
@@ -260,10 +261,10 @@ class Worker:
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Everything stored that decides where one tenant stands.
+    """Everything stored that decides the state of one tenant.
 
     Attributes:
-        damage: Columns that keep the tenant from being moved (`server.model.damaged`).
+        damage: Damaged columns that keep the tenant from being moved (`server.model.damaged`).
     """
 
     tenant: Tenant

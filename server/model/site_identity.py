@@ -1,18 +1,18 @@
-"""Whether a site is still the one that it was: pure decisions (promise 8).
+"""Whether a site is still the same one: pure decisions (promise 8).
 
 A site that was set up anew, restored from another backup or replaced under the same address
-holds other books. Nothing may be written to it before a person said so.
+holds other books. Nothing may be written to it until a person says so.
 """
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
-# Codes of a shut gate that opens by itself when the old site is back, or by a person's word
-# that the site is right as it is.
+# Codes of a shut gate that opens by itself when the old site is back, or when a person accepts
+# the site as it is.
 OPENED_BY_ACCEPTING = frozenset({"SITE_CHANGED", "COMPANIES_VANISHED"})
 
-# So many tenants of one site that lost their Company are no tenant's affair any more.
+# If this many tenants of one site have lost their Company, it is the site that has a problem.
 VANISHED_SHUT_A_SITE = 3
 
 
@@ -26,15 +26,15 @@ class SiteVerdict(Enum):
 
 
 def judge_site(stored: str | None, seen: str | None) -> SiteVerdict:
-    """Compare who a site was with who it is.
+    """Compare the identity that a site had with the one it has now.
 
     Args:
-        stored: The identity at first sight, or None.
-        seen: The identity now, or None where the site has none (yet).
+        stored: Its identity at first sight, or None.
+        seen: Its identity now, or None if it has none (yet).
 
     Returns:
-        FIRST_SIGHT: store it. UNKNOWN: nothing to compare, go on. CHANGED: write nothing. A
-        site that had an identity and has none now is another one, too.
+        FIRST_SIGHT: store it. UNKNOWN: there is nothing to compare, go on. CHANGED: write
+        nothing. A site that had an identity and no longer has one has changed, too.
     """
     if stored is None:
         return SiteVerdict.UNKNOWN if seen is None else SiteVerdict.FIRST_SIGHT
@@ -42,5 +42,5 @@ def judge_site(stored: str | None, seen: str | None) -> SiteVerdict:
 
 
 def is_shut_by_vanished(missing: int) -> bool:
-    """Tell whether so many vanished Companies of one site close its gate."""
+    """Tell whether this many vanished Companies of one site shut its gate."""
     return missing >= VANISHED_SHUT_A_SITE

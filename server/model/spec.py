@@ -11,7 +11,7 @@ DEFAULT_PAYMENT_METHODS = ("Cash", "M-Pesa")
 # Larger than any till, and exact as a float down to the third decimal.
 MAX_OPENING_AMOUNT = 1e12
 
-# The means of payment a till can be given, with the type ERPNext wants for the Mode of
+# The payment methods a till can have, each with the type that ERPNext wants for the Mode of
 # Payment (recording 08-mode-of-payment-phone: Cash, Bank, General or Phone).
 PAYMENT_METHOD_TYPES = {
     "Cash": "Cash",
@@ -31,13 +31,15 @@ class TenantSpec:
         company_name: Legal name, trimmed.
         country_code: ISO 3166-1 alpha-2, upper case.
         currency: ISO 4217, upper case.
-        chart_template: Chart of accounts as asked for; the run maps unknown ones.
+        chart_template: The chart of accounts asked for; for one that does not exist, the run
+            takes the standard chart.
         include_demo_data: Whether step_6_items is part of the run.
         pos_store_enabled: Whether the tenant gets a warehouse "POS Store".
-        till_user: ERPNext user who opens the till, or None.
-        engine_id: The engine the tenant lives on.
-        payment_methods: At least one, the default first.
-        opening_amount: For each means of payment, in `currency`, not negative.
+        till_user: The ERPNext user the till is opened for; None for no till.
+        engine_id: The id of the engine the tenant lives on.
+        payment_methods: At least one; the first is the default.
+        opening_amount: The till's opening amount for each payment method, in `currency`; not
+            negative.
     """
 
     company_name: str
@@ -52,7 +54,7 @@ class TenantSpec:
     opening_amount: float = 0.0
 
     def differences(self, other: TenantSpec) -> tuple[str, ...]:
-        """Say in what another spec is not this one, a phrase a field."""
+        """Say how another spec differs from this one: one phrase for each field."""
         return tuple(
             f"{field.name} is {_said(getattr(self, field.name))}, not "
             f"{_said(getattr(other, field.name))}"

@@ -1,8 +1,7 @@
-"""The words for where tenants, runs, steps and attempts stand: one list, used everywhere.
+"""The words for the states of tenants, runs, steps and attempts: one list, used everywhere.
 
-The same words are in the contract, the tables, the log and the docs. A word read from
-the database that is not in the list was put there from outside; `parse` reads it
-without falling over.
+The contract, the tables, the log and the docs use the same words. A word in the database that is
+not in the list was put there from outside; `parse` reads it without failing.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ class Word(StrEnum):
             text: What the row holds.
 
         Returns:
-            The member, or None if the text is none of the words (damage from outside).
+            The member, or None if the text is not one of the words (damage from outside).
         """
         return cls.__members__.get(str(text))
 
 
 @unique
 class TenantState(Word):
-    """Where a tenant stands."""
+    """The state of a tenant."""
 
     PENDING = "PENDING"
     IN_PROGRESS = "IN_PROGRESS"
@@ -41,7 +40,7 @@ class TenantState(Word):
     DEPROVISIONED = "DEPROVISIONED"
 
 
-# Tenants in these states need no look by a sweep.
+# A sweep need not look at tenants in these states.
 SETTLED_TENANT_STATES = frozenset(
     {
         TenantState.COMPLETED,
@@ -54,7 +53,7 @@ SETTLED_TENANT_STATES = frozenset(
 
 @unique
 class RunState(Word):
-    """Where a run stands."""
+    """The state of a run."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -71,7 +70,7 @@ OPEN_RUN_STATES = frozenset({RunState.QUEUED, RunState.RUNNING, RunState.WAITING
 
 @unique
 class StepState(Word):
-    """Where a step stands."""
+    """The state of a step."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -97,7 +96,7 @@ class AttemptOutcome(Word):
 
 @unique
 class Order(Word):
-    """What a run carries out."""
+    """The order that a run carries out."""
 
     START = "START"
     CONTINUE = "CONTINUE"
@@ -109,7 +108,7 @@ class Order(Word):
 
 @unique
 class ResourceState(Word):
-    """What we know about who made a document."""
+    """What we know about a document at the engine, and who made it."""
 
     INTENDED = "INTENDED"
     CREATED = "CREATED"
@@ -128,7 +127,7 @@ class GateState(Word):
 
 @unique
 class ErrorClass(Word):
-    """What kind of thing went wrong; `budget` says what follows."""
+    """What kind of error it was; `budget` says what follows."""
 
     TRANSIENT = "TRANSIENT"
     RACE = "RACE"
@@ -141,7 +140,7 @@ class ErrorClass(Word):
 
 @unique
 class WaitingCode(Word):
-    """What an open run waits for."""
+    """What an open run is waiting for."""
 
     WORKER = "WORKER"
     RETRY = "RETRY"
@@ -155,7 +154,7 @@ class WaitingCode(Word):
 
 @unique
 class LogLevel(Word):
-    """Weight of a log entry."""
+    """The level of a log entry."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"

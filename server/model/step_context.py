@@ -1,10 +1,9 @@
 """What a step is, and what it may do: the protocol between steps and the executor.
 
-A step reads and writes only through its context. It owns no client, knows no store and
-decides no retry: it raises `server.errors.EngineError` and the executor decides. Each
-step has three parts: `probe` looks at what is there (reads only), `apply` makes what is
-missing, and the executor probes again: the second look decides "done", not the answer
-to the POST.
+A step reads and writes only through its context. It has no client, knows no store and does not
+decide whether to try again: it raises `server.errors.EngineError`, and the executor decides.
+`probe` looks at what exists (reads only) and `apply` makes what is missing; then the executor
+probes again. That second look decides whether the step is done, not the answer to the POST.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ DEFAULT_TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call of the engine, as data.
+    """One call to the engine, as data.
 
     Attributes:
         method: HTTP method.
@@ -36,7 +35,7 @@ class Request:
         params: Query parameters; values that are not text are sent as JSON.
         body: JSON body, or None.
         timeout_seconds: How long to wait for the answer.
-        doctype: What it is about, for logs, faults and the slot.
+        doctype: The doctype it is about, for logs, faults and the slot.
         name: The document's name, or "".
     """
 
@@ -59,11 +58,11 @@ class AnswerKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer a step can work with; every other one is raised as an EngineError.
+    """An answer a step can work with; any other is raised as an EngineError.
 
     Attributes:
-        kind: OK (the call did what it says), MISSING (a document that is not there),
-            EXISTS (a write found the document there already).
+        kind: OK (the call did what it says), MISSING (the document does not exist) or EXISTS (a
+            write found that the document exists already).
         data: `data` or `message` of the body; None unless OK.
         status: HTTP status.
         exc_type: ERPNext's error type, or "".
@@ -82,18 +81,18 @@ class Intent:
     """What a write is about to make, stored before the request is sent.
 
     Attributes:
-        doctype: ERPNext's kind.
+        doctype: ERPNext's doctype.
         name: The name it will have, computed by us.
         shared: Whether it belongs to the site; then it is never ours to delete.
-        slot: Whether the write must hold the site's one slot: tree documents and payment
-            rows push each other out (recordings 12-concurrent-*), and documents whose
-            name an older engine ignores must be looked for before they are asked for.
+        slot: Whether the write must hold the site's one slot: concurrent writes of tree
+            documents and payment rows undo each other (recordings 12-concurrent-*), and a
+            document whose name an older engine ignores must be looked for before it is made.
         update: Whether it changes a document rather than making one.
-        repeatable: Whether the engine refuses a second POST of this name. Where it may
-            ignore the name, an earlier one that may still be out is waited for, and looked
-            for again (promise 4).
-        removes: Whether it deletes the document (`update` is true then, too): the record
-            says so once the engine did, or says that there is none.
+        repeatable: Whether the engine refuses a second POST of this name. If it may ignore the
+            name, an earlier request that may still be out is waited for, and its document
+            looked for again (promise 4).
+        removes: Whether it deletes the document (then `update` is true, too): the record says
+            so once the engine has done it, or says that there is no such document.
     """
 
     doctype: str
@@ -110,13 +109,13 @@ class Found:
     """What a probe saw.
 
     Attributes:
-        done: Whether everything the step wants is there and right.
-        missing: What is not there or not right yet, and would be made.
-        documents: What is there and belongs to this step.
+        done: Whether everything the step wants exists and is right.
+        missing: What does not exist or is not right yet, and would be made.
+        documents: The existing documents that belong to this step.
         outputs: Facts for later steps and for people (names, time zone, …).
         skip: Why the step is left out, or "".
         notes: Lines for the tenant's log.
-        gone: Kind and name of documents of the record that are not there any more.
+        gone: Doctype and name of documents in the record that no longer exist.
     """
 
     done: bool
@@ -148,11 +147,11 @@ class StepContext(Protocol):
         """Whether the tenant was ever COMPLETED: a live shop."""
 
     def outputs(self, step_key: str) -> Mapping[str, str]:
-        """Return the outputs of an earlier step of this run (empty if it has none)."""
+        """Return the outputs of an earlier step of this run; empty if it has none."""
 
     @property
     def removal(self) -> Removal:
-        """What is to be removed, and how, where the tenant is being removed."""
+        """What is to be removed, and how, if the tenant is being removed."""
 
     def now(self) -> datetime:
         """Return the time, in UTC."""
@@ -165,7 +164,7 @@ class StepContext(Protocol):
         """
 
     async def write(self, intent: Intent, request: Request) -> Answer:
-        """Store the intent, take the slot if it asks for it, send, settle the intent.
+        """Store the intent, take the slot if it needs one, send the request, settle the intent.
 
         Raises:
             server.errors.EngineError: for every answer that is neither OK nor EXISTS.
@@ -198,29 +197,29 @@ class Step(Protocol):
 
 @runtime_checkable
 class Foreseeing(Protocol):
-    """A step on whose work the names of later steps hang: it can tell them before."""
+    """A step that names of later steps depend on: it can foretell them."""
 
     async def foresee(self, context: StepContext, found: Found) -> Found:
-        """Tell what a look would see once what `found` misses was made; reads only.
+        """Say what a probe would see once everything missing was made; reads only.
 
         Args:
-            context: One that refuses writes.
-            found: What the step's probe saw; not done.
+            context: A context that refuses writes.
+            found: What the step's probe saw; it is not done.
 
         Returns:
-            `found` with the outputs that later steps need, and with notes.
+            `found`, with the outputs that later steps need and with notes.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHealth:
-    """The prober's word about a site.
+    """What the prober found out about a site.
 
     Attributes:
         state: Whether it takes work.
-        code: Stable code where it does not; "" where it does.
-        message: In plain words, with what to do.
-        retry_after_seconds: When the site wants to be asked again, if it said so.
+        code: Stable code if it does not; "" if it does.
+        message: What is wrong and what to do, in plain words.
+        retry_after_seconds: After how long the site wants to be asked again, if it said so.
     """
 
     state: GateState
@@ -234,14 +233,14 @@ class Engine(Protocol):
 
     @property
     def site(self) -> str:
-        """Url and host: two engines may not share it."""
+        """Its url and host; two engines may not have the same."""
 
     @property
     def blueprint_name(self) -> str:
         """Name of the blueprint its steps belong to."""
 
     def step(self, key: str) -> Step:
-        """Return the step of that key."""
+        """Return the step with that key."""
 
     async def send(self, request: Request) -> Answer:
         """Send one request and classify the answer.
@@ -254,20 +253,20 @@ class Engine(Protocol):
         """Ask the site whether it takes work: up, host right, token valid."""
 
     async def identity(self) -> str | None:
-        """Return who the site is; another value means another site under the same address.
+        """Return the site's identity: another value means another site under the same address.
 
         Returns:
-            None where the site has no identity (yet).
+            The identity; None if the site has none (yet).
 
         Raises:
-            server.errors.EngineError: if it could not be read.
+            server.errors.EngineError: it could not be read.
         """
 
     async def missing_companies(self, names: Collection[str]) -> frozenset[str]:
-        """Return those of some Companies that the site does not hold.
+        """Return which of these Companies do not exist on the site.
 
         Raises:
-            server.errors.EngineError: if that could not be read.
+            server.errors.EngineError: that could not be read.
         """
 
     async def close(self) -> None:

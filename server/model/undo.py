@@ -1,4 +1,4 @@
-"""What a person ordered besides when a tenant is to be removed, and what there is to remove."""
+"""The options of an order to remove a tenant, and what there is to remove."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from server.model.ownership import Resource
 
 _YES = "yes"
-# Errors of a removal that only another order gets past.
+# Errors of a removal that only a different order gets past.
 _NEEDS_EVEN_IF_SOLD = frozenset({"SHOP_HAS_SOLD"})
 _NEEDS_DELETION = frozenset({"LEDGER_ENTRIES"})
-# The option of a removal that says since when nothing more was sent for the tenant, where the
-# run before left a request without an answer.
+# The option of a removal that says since when nothing was sent for the tenant, if the run before
+# left a request without an answer.
 UNSETTLED_AT = "unsettled_at"
-# Longest time limit of a request that makes something, and the grace after it: a Company's,
-# and everything else's.
+# The longest time limit of a request that makes something, plus the grace after it: for a
+# Company, and for everything else.
 _COMPANY_MAY_COME = timedelta(seconds=450)
 _OTHERS_MAY_COME = timedelta(seconds=60)
-# What ERPNext takes along when the Company goes (recording 00-undo-path).
+# What ERPNext deletes together with a Company (recording 00-undo-path).
 GOES_WITH_COMPANY = ("Account", "Warehouse", "Mode of Payment Account")
 
 
@@ -34,7 +34,7 @@ class UndoOptions:
     """What a Deprovision may do beyond removing an unused tenant.
 
     Attributes:
-        even_if_sold: Remove a shop that has sold something.
+        even_if_sold: Remove even a shop that has sold something.
         delete_transactions: Have the engine delete the Company's transactions, with all
             ledger entries, by its own Transaction Deletion Record.
     """
@@ -43,7 +43,7 @@ class UndoOptions:
     delete_transactions: bool = False
 
     def stored(self) -> Mapping[str, str]:
-        """Return it as a run keeps it."""
+        """Return the options in the form in which a run stores them."""
         return {
             name: _YES
             for name, said in (
@@ -54,7 +54,7 @@ class UndoOptions:
         }
 
     def after(self, codes: Collection[str]) -> UndoOptions:
-        """Return what to order after these errors: the same again would meet them again."""
+        """Return the options to use after these errors, which the same order would meet again."""
         return UndoOptions(
             even_if_sold=self.even_if_sold or not _NEEDS_EVEN_IF_SOLD.isdisjoint(codes),
             delete_transactions=self.delete_transactions or not _NEEDS_DELETION.isdisjoint(codes),
@@ -62,12 +62,12 @@ class UndoOptions:
 
     @property
     def flags(self) -> str:
-        """The options of the command line, each behind a blank."""
+        """The options for the command line, each preceded by a blank."""
         return "".join(f" --{name.replace('_', '-')}" for name in self.stored())
 
     @classmethod
     def read(cls, stored: Mapping[str, str]) -> UndoOptions:
-        """Read what a run kept."""
+        """Read the options from what a run stored."""
         return cls(
             even_if_sold=stored.get("even_if_sold") == _YES,
             delete_transactions=stored.get("delete_transactions") == _YES,
@@ -76,11 +76,11 @@ class UndoOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What the record says of a tenant that is being removed.
+    """What the record says about a tenant that is being removed.
 
     Attributes:
-        options: What was ordered.
-        resources: All documents of the tenant, shared ones too.
+        options: The options of the order.
+        resources: All documents of the tenant, including shared ones.
         unsettled_at: When a request of unknown outcome may last have been sent, or None.
     """
 
@@ -89,7 +89,7 @@ class Removal:
     unsettled_at: datetime | None = None
 
     def ours(self, *doctypes: str) -> tuple[Resource, ...]:
-        """Return what we made, or asked for and don't know."""
+        """Return what we made, or requested without knowing the outcome."""
         wanted = {ResourceState.CREATED, ResourceState.INTENDED}
         return tuple(
             resource
@@ -98,7 +98,7 @@ class Removal:
         )
 
     def kept(self, *doctypes: str) -> tuple[Resource, ...]:
-        """Return what was there before and stays."""
+        """Return what existed before, and stays."""
         return tuple(
             resource
             for resource in self.resources
@@ -108,7 +108,7 @@ class Removal:
         )
 
     def company_is_ours(self, name: str) -> bool:
-        """Tell whether the Company is one that we made, or removed."""
+        """Tell whether the Company is one that we made, or have removed."""
         key = resource_key("Company", name)
         return any(
             resource_key(resource.doctype, resource.name) == key
@@ -117,7 +117,7 @@ class Removal:
         )
 
     def may_come_until(self, resource: Resource) -> datetime | None:
-        """Return until when a document that was asked for may still be made, or None."""
+        """Return until when a document that was requested may still be made, or None."""
         if resource.state is not ResourceState.INTENDED or self.unsettled_at is None:
             return None
         company = resource.doctype == "Company"

@@ -1,4 +1,4 @@
-"""Tenants whose stored spec can't be read: nothing is made for them by defaults."""
+"""Tenants whose stored spec can't be read: nothing is made for them from defaults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SPEC_UNREADABLE = "SPEC_UNREADABLE"
 
-# The option of `provisioner start` that says a field, and what stands for an unknown value.
+# For each field, the option of `provisioner start` and a placeholder for an unknown value.
 _OPTIONS = {
     "country_code": ("--country", "COUNTRY"),
     "currency": ("--currency", "CURRENCY"),
@@ -25,7 +25,7 @@ _FLAGS = {"include_demo_data": "--demo-data", "pos_store_enabled": "--pos-store"
 
 
 def why_unreadable(tenant: Tenant) -> str:
-    """Say what is wrong, and what to do about it."""
+    """Say for people what is wrong, and what to do about it."""
     return (
         f"Of the tenant's stored spec {', '.join(tenant.spec_damage)} can't be read: its row was "
         "damaged from outside (SQL, a restore, an import). Nothing is made by defaults. Say the "
@@ -34,7 +34,7 @@ def why_unreadable(tenant: Tenant) -> str:
 
 
 def say_again(tenant: Tenant) -> str:
-    """Return the command that says the spec again; capitals stand for what nobody knows here."""
+    """Return the command that gives the spec again, with capitals for what is not known here."""
     spec = tenant.spec
     words = ["provisioner", "start", spec.company_name, "--tenant-id", tenant.id]
     words += ["--engine", spec.engine_id]
@@ -53,5 +53,5 @@ def say_again(tenant: Tenant) -> str:
 
 
 def as_said_again(tenant: Tenant, said: TenantSpec) -> TenantSpec:
-    """Return the stored spec with what can't be read as a person says it now."""
+    """Return the stored spec, with the fields that can't be read as a person gives them now."""
     return replace(tenant.spec, **{name: getattr(said, name) for name in tenant.spec_damage})

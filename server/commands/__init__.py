@@ -1,9 +1,9 @@
-"""The orders that can be given, a module a family.
+"""The orders that can be given, one module per family.
 
-`asked` checks who asks what, `desk` has what all orders share; `starting`, `driving_on`,
-`skipping`, `cancelling`, `releasing`, `adopting` and `deprovisioning` are the orders: each
-judges the tenant as it is and writes one durable operation. `opening` makes a run with all its
-step rows. `sites` is about a whole site, `restoring` about a restored database.
+`asked` checks who orders what, and `desk` has what all orders share. The orders are `starting`,
+`driving_on`, `skipping`, `cancelling`, `releasing`, `adopting` and `deprovisioning`: each judges
+the tenant as it is now and writes one durable operation. `opening` makes a run with all its
+step rows. `sites` is about a whole site, and `restoring` about a restored database.
 """
 
 from __future__ import annotations

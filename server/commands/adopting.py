@@ -1,8 +1,8 @@
-"""The order AdoptCompany: a person says that a Company which is there is this tenant's.
+"""The order AdoptCompany: a person says that an existing Company belongs to this tenant.
 
-The checks are shown before they count: what the Company has beside what the tenant should
-have. Adopted, it is the tenant's (binding and resource), the hold is lifted, and the run goes
-on over it. It is never deleted by us: we did not make it.
+The checks can be seen before they count: what the Company has, next to what the tenant should
+have. Once adopted, the Company is the tenant's (as binding and resource), the hold is lifted,
+and a run continues with it. We never delete it, because we did not make it.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ COMPANY_STEP = "step_2_company"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """What adopting a Company would rest on.
+    """What adopting a Company would be based on.
 
     Attributes:
-        company_name: As the engine spells it; "" where there is none.
+        company_name: Its name, as the engine spells it; "" if there is none.
         owner: The engine's user who made it.
-        made_at: When, by the site's clock.
+        made_at: When it was made, by the site's clock.
         checks: What is compared, side by side.
     """
 
@@ -61,7 +61,7 @@ class Adoption:
 
     @property
     def possible(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there is a Company and nothing speaks against adopting it."""
         return all(check.agrees for check in self.checks)
 
 
@@ -71,7 +71,7 @@ class Adopting(OrderDesk):
     async def adoption(
         self, actor: Actor, tenant_id: str, *, expected_revision: int | None = None
     ) -> Adoption:
-        """Show what adopting would rest on; changes nothing.
+        """Return what adopting would be based on; changes nothing.
 
         Raises:
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
@@ -93,7 +93,7 @@ class Adopting(OrderDesk):
 
     @audited("AdoptCompany")
     async def adopt_company(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
-        """Make the Company that is there this tenant's, lift a hold, and drive on.
+        """Make the existing Company this tenant's, lift a hold, and drive the tenant on.
 
         Raises:
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
@@ -130,7 +130,7 @@ class Adopting(OrderDesk):
         return self._adopted(asked, record, entry, look)
 
     async def _look(self, record: Record) -> CompanyLook | None:
-        self._entry(record)  # says so where the engine is not configured here
+        self._entry(record)  # raises if the engine is not configured here
         demand_readable(record.tenant)
         engine = self._adapters.get(record.tenant.spec.engine_id)
         if engine is None:
@@ -174,8 +174,8 @@ class Adopting(OrderDesk):
         self, asked: Asked, record: Record, entry: EngineEntry, look: CompanyLook
     ) -> TenantOperation:
         tenant, now = record.tenant, self._now()
-        # Every step is looked at again: nothing that was done before is sure to belong to
-        # this Company.
+        # Every step is probed again: nothing that was done before is certain to belong to this
+        # Company.
         opened = open_run(
             tenant_id=tenant.id,
             order=Order.CONTINUE,
@@ -240,7 +240,7 @@ def _adoption_entry(asked: Asked, look: CompanyLook, run_id: RunId) -> LogDraft:
 
 
 def _has_its_company(record: Record) -> bool:
-    """Tell whether there is nothing to adopt: the last run passed the Company."""
+    """Tell whether there is nothing to adopt, because the last run got past the Company."""
     return record.tenant.hold is None and any(
         step.key == COMPANY_STEP and step.state is StepState.COMPLETED for step in record.steps
     )

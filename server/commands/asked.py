@@ -1,4 +1,4 @@
-"""An order as it was given: who asks what of which tenant, checked before anything is read."""
+"""An order as it was given: who orders what for which tenant, checked before anything is read."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class OrderTerms:
     """What every order on an existing tenant carries.
 
     Attributes:
-        request_id: Names the order; "" if it can't be recognised.
-        expected_revision: Carry it out only at this revision, or None.
+        request_id: Identifies the order, so that a repetition is recognised; "" for none.
+        expected_revision: Carry it out only at this revision; None for any.
         reason: Why, for the record.
     """
 
@@ -45,7 +45,7 @@ class Asked:
     """An order on an existing tenant, checked.
 
     Attributes:
-        key: Names it, so that a repeated one is known; None if it can't be.
+        key: Identifies it, so that a repetition is recognised; None if it has no request id.
     """
 
     actor: Actor
@@ -64,21 +64,21 @@ def ask(
     right: Right = Right.ORDER,
     reason_needed: bool = False,
 ) -> Asked:
-    """Check who asks and what every order carries.
+    """Check who gives an order, and the fields that every order has.
 
     Args:
-        actor: Who orders.
-        tenant_id: As it was sent.
-        terms: As they were sent.
-        method: The order's name, part of what makes a repeated one known.
-        body: The order's own fields: the same request id with others is another order.
-        right: What the caller must have.
-        reason_needed: Whether the record must say why.
+        actor: Who gives the order.
+        tenant_id: The id as it was sent.
+        terms: The terms as they were sent.
+        method: The order's name, by which (among others) a repetition is recognised.
+        body: The order's own fields: the same request id with other fields is another order.
+        right: The right that the caller must have.
+        reason_needed: Whether the order must give a reason.
 
     Raises:
         InvalidInput: a field is wrong.
-        NotFound: he may not know whether there is such a tenant.
-        NotAllowed: not the caller's to order.
+        NotFound: the caller may not know whether there is such a tenant.
+        NotAllowed: the caller may not give this order.
     """
     checked = validate_tenant_id(tenant_id)
     demand(actor, right, checked)
@@ -111,10 +111,10 @@ def ask(
 
 
 def demand_person(actor: Actor) -> None:
-    """Refuse the healer what only a person may order.
+    """Refuse the reconciler what only a person may order.
 
     Raises:
-        NotAllowed: the reconciler asks.
+        NotAllowed: the caller is the reconciler.
     """
     if not actor.is_person:
         raise NotAllowed("The reconciler may not give this order: a person must.")
@@ -123,7 +123,7 @@ def demand_person(actor: Actor) -> None:
 def request_key(
     actor: Actor, method: str, request_id: str, body: Mapping[str, object]
 ) -> RequestKey | None:
-    """Return what a repeated order is known by, or None where it has no name."""
+    """Return what a repeated order is recognised by, or None if it has no request id."""
     if not request_id:
         return None
     text = json.dumps(body, sort_keys=True, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Marks the orders whose giving is written into the audit, with their outcome."""
+"""Marks the orders that are recorded in the audit, with their outcome."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from server.commands.desk import OrderDesk
     from server.model.actor import Actor
 
-# Any: an order of any arguments and any answer, which it keeps.
+# Any: an order with any arguments and any answer, both of which stay as they are.
 Order = TypeVar("Order", bound="Callable[..., Coroutine[Any, Any, Any]]")
 
 
 def audited(action: str, *, of_all: bool = False) -> Callable[[Order], Order]:
-    """Mark an order, a method of an order desk that is told the actor first.
+    """Mark an order: a method of an order desk whose first argument is the actor.
 
     Args:
-        action: Its word in the audit: the name of its rpc.
-        of_all: Whether it is about all tenants, though it may write to some one by one.
+        action: What the audit calls it: the name of its rpc.
+        of_all: Whether it is about all tenants, even if it writes to them one by one.
     """
 
     def mark(order: Order) -> Order:
@@ -41,7 +41,7 @@ def audited(action: str, *, of_all: bool = False) -> Callable[[Order], Order]:
             async with desk._database.audited(noted, of_all=of_all):
                 return await order(desk, actor, *args, **kwargs)
 
-        # For the test that no order is missed.
+        # For the test that no order is left unmarked.
         carry_out.__dict__["audited"] = action
         return cast("Order", carry_out)
 

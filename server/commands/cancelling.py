@@ -1,9 +1,9 @@
-"""The order Cancel: stop a run, and never leave it unknown what became of a request.
+"""The order Cancel: stop a run, without ever leaving the outcome of a request unknown.
 
-A run that nobody drives and that has nothing out is closed here, at once. Any other one gets
-a mark beside its rows: whoever drives it, or takes it over, stops where nothing is out, looks
-at what was sent and never answered, and closes it (`server.executor.cancelling`). Until then
-status says `waiting_for` CANCELLING.
+A run that nobody drives and that has no request out is closed here, at once. Any other run is
+marked: the worker that drives it, or takes it over, stops as soon as no request is out, finds
+out what became of what was sent and never answered, and closes the run
+(`server.executor.cancelling`). Until then the status says `waiting_for` CANCELLING.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Cancelling(OrderDesk):
 
     @audited("Cancel")
     async def cancel(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
-        """Stop a tenant's run, or mark one that stopped by itself as not to be driven on.
+        """Stop a tenant's run, or mark a tenant that has stopped as not to be driven on.
 
         Raises:
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
@@ -71,7 +71,7 @@ class Cancelling(OrderDesk):
         if run is None or standing.state in {TenantState.COMPLETED, TenantState.DEPROVISIONED}:
             raise _nothing_to_cancel(asked, standing.state)
         if run.state not in OPEN_RUN_STATES:
-            # A removal, too: one that was refused (a shop that has sold) is taken back so.
+            # Removals, too: this is how one that was refused (the shop has sold) is taken back.
             return await self._closed(asked, live, run)
         if run.cancellation is not None:
             return self._remember(asked)
@@ -80,7 +80,7 @@ class Cancelling(OrderDesk):
         return self._marked(asked, live, run)
 
     async def _something_out(self, live: Live) -> bool:
-        """Tell whether it may be unknown what became of a request."""
+        """Tell whether there may be a request whose outcome is unknown."""
         tenant = live.record.tenant
         if live.gate is not None and live.gate.slot_tenant_id == tenant.id:
             return True
@@ -111,7 +111,7 @@ class Cancelling(OrderDesk):
             tenant_id=tenant.id,
             at=now,
             revision=tenant.revision,
-            # Whoever is about to claim the run finds another token.
+            # A worker that is about to claim the run finds another token.
             raise_token=True,
             standing=derive(
                 stored=None,
@@ -136,7 +136,7 @@ class Cancelling(OrderDesk):
         )
 
     async def _ended_attempts(self, run: Run) -> tuple[Attempt, ...]:
-        """End the attempt that stood in line for the site's slot."""
+        """End the attempt that was waiting in line for the site's slot."""
         return tuple(
             replace(
                 attempt,
@@ -150,7 +150,7 @@ class Cancelling(OrderDesk):
         )
 
     def _marked(self, asked: Asked, live: Live, run: Run) -> TenantOperation:
-        """Leave the mark; a run that nobody drives is to be taken up at once."""
+        """Mark the run; if nobody drives it, make it due at once."""
         tenant, now = live.record.tenant, self._now()
         marked = replace(run, cancellation=_cancellation(asked, run, now))
         if run.state is not RunState.RUNNING:

@@ -1,9 +1,9 @@
-"""The order Deprovision: a run of its own that removes what we made for a tenant.
+"""The order Deprovision: a separate run that removes what we made for a tenant.
 
-Only what the record says we made is removed, in the order the engine takes; what was there
-before, and what tenants share, stays. Done, the tenant is DEPROVISIONED, its company name is
-free, and Start with the same spec makes it anew. A run that stopped half-way leaves it
-DEPROVISIONING; the same order goes on: it looks again at everything.
+Only what the record says we made is removed, in the order that the engine accepts; what existed
+before, and what tenants share, stays. Once that is done the tenant is DEPROVISIONED, its company
+name is free, and Start with the same spec makes it anew. A run that stops half-way leaves the
+tenant DEPROVISIONING; giving the same order again continues, by probing everything again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Deprovisioning(OrderDesk):
         Raises:
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
                 `continue_`.
-            Refused: a run of it is open.
+            Refused: the tenant has an open run.
         """
         asked = ask(
             actor,
@@ -71,7 +71,7 @@ class Deprovisioning(OrderDesk):
     async def documents(
         self, actor: Actor, tenant_id: str, *, expected_revision: int | None = None
     ) -> tuple[TenantDocument, ...]:
-        """Tell what is left of a tenant at the engine, as the record knows it.
+        """Return what is left of a tenant at the engine, according to the record.
 
         Raises:
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
@@ -135,9 +135,9 @@ class Deprovisioning(OrderDesk):
 
 
 def _unsettled(record: Record, now: datetime) -> dict[str, str]:
-    """Say that a request of the run before may still be carried out by the engine.
+    """Note that the engine may still carry out a request of the run before.
 
-    A removal waits for such a one: it must not be made after it was looked for.
+    A removal waits for that: the document must not appear after it was looked for.
     """
     lost = {ErrorClass.UNKNOWN_OUTCOME, ErrorClass.LOST}
     left = any(step.error_class in lost or step.state is StepState.RUNNING for step in record.steps)
@@ -145,7 +145,7 @@ def _unsettled(record: Record, now: datetime) -> dict[str, str]:
 
 
 def _missed(record: Record) -> dict[str, str]:
-    """Say again what the removal that this one goes on with could not account for."""
+    """Pass on what the removal that this one continues could not account for."""
     if record.run is None or record.run.order is not Order.DEPROVISION:
         return {}
     names = missed(record.run, record.steps)

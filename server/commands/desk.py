@@ -1,8 +1,8 @@
-"""What all orders share: a judgement on the tenant as it is, and one durable operation.
+"""What all orders share: a judgement on the tenant as it is now, and one durable operation.
 
-An order judges a tenant at a revision and is written only if the tenant still has it;
-otherwise it looks again. An order repeated with its request id is the same order
-(promise 10).
+An order judges a tenant at one revision, and is written only if the tenant still has that
+revision; otherwise the order looks again. An order repeated with its request id is the same
+order (promise 10).
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
     Written = TenantOperation | RequestOperation
     Judge = Callable[[Live], Awaitable[Written | None]]
 
-# How often an order looks again when the tenant changes under its hands. A run in
-# motion refuses orders, so two looks are rare and ten never seen.
+# How often an order looks again if the tenant changes meanwhile. A tenant in motion refuses
+# orders, so two looks are rare, and ten were never seen.
 MAX_LOOKS = 10
 
 
 class OrderDesk:
-    """Takes orders for one store; each family of orders is a class of its own over this."""
+    """Takes orders for one store; each family of orders is a subclass."""
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class OrderDesk:
         now: Callable[[], datetime],
         adapters: Mapping[str, Engine] | None = None,
     ) -> None:
-        """Take what orders are judged on.
+        """Take the parts that orders need.
 
         Args:
             database: The store.
-            engines: What is configured, by engine id.
-            default_engine: For specs that name none.
+            engines: The configured engines, by id.
+            default_engine: The engine for specs that name none.
             now: The clock.
-            adapters: The engines themselves, for orders that look before they judge.
+            adapters: The engines' adapters, for orders that look at an engine before they judge.
         """
         self._database = database
         self._engines = engines
@@ -85,17 +85,17 @@ class OrderDesk:
         self._adapters = adapters or {}
 
     async def _carry_out(self, asked: Asked, judge: Judge) -> TenantId:
-        """Judge a tenant and write what comes of it, until nobody comes between.
+        """Judge a tenant and write the result; again, if the tenant changed in between.
 
         Args:
             asked: The order.
-            judge: Returns what carries it out on the tenant as it is now, None where
-                nothing is to be done and nothing to be remembered.
+            judge: Returns what carries the order out on the tenant as it is now; None if there
+                is nothing to do and nothing to remember.
 
         Raises:
-            NotFound: no such tenant.
-            Refused: it does not fit the tenant's state.
-            RevisionChanged: the tenant has no longer the expected revision.
+            NotFound: there is no such tenant.
+            Refused: the order does not fit the tenant's state.
+            RevisionChanged: the tenant no longer has the expected revision.
             StoreUnavailable: nothing was written.
         """
         for _ in range(MAX_LOOKS):
@@ -154,8 +154,8 @@ class OrderDesk:
     def _entry(self, record: Record) -> EngineEntry:
         engine_id = record.tenant.spec.engine_id
         entry = self._engines.get(engine_id)
-        # A tenant that was registered for another kind of engine is at no site, also if one was
-        # configured under that name since: it would wait for ever.
+        # A tenant registered for another kind of engine lives on no site, even if an engine of
+        # that name was configured since: it would wait for ever.
         if is_elsewhere(record.tenant):
             raise refused(
                 f"Tenant {record.tenant.id} can't be driven on. {why_nothing_moves(record.tenant)}",
@@ -179,7 +179,7 @@ class OrderDesk:
         )
 
     def _standing(self, record: Record, entry: EngineEntry) -> Standing:
-        """Return where a tenant stands as it is now."""
+        """Return the derived state of a tenant as it is now."""
         return derive(
             stored=record.tenant.state,
             run=record.run,
@@ -189,17 +189,17 @@ class OrderDesk:
         )
 
     def _remember(self, asked: Asked) -> RequestOperation | None:
-        """Remember an order that changes nothing, so that given later it still does not."""
+        """Remember an order that changes nothing, so that repeated later it still does not."""
         if asked.key is None:
             return None
         return RequestOperation(tenant_id=asked.tenant_id, at=self._now(), request=asked.key)
 
 
 def check_revision(record: Record, terms: OrderTerms) -> None:
-    """Refuse an order that judged another revision.
+    """Refuse an order that was based on another revision.
 
     Raises:
-        RevisionChanged: the tenant has no longer the expected revision.
+        RevisionChanged: the tenant no longer has the expected revision.
     """
     expected, found = terms.expected_revision, record.tenant.revision
     if expected is not None and expected != found:
@@ -210,10 +210,10 @@ def check_revision(record: Record, terms: OrderTerms) -> None:
 
 
 def refuse_to_healer(actor: Actor, record: Record, state: TenantState) -> None:
-    """Refuse what only a person may move.
+    """Refuse to let anybody but a person move a tenant that is held or cancelled.
 
     Raises:
-        Refused: the tenant is held or cancelled, and no person asks.
+        Refused: the tenant is held or cancelled, and the caller is not a person.
     """
     if actor.is_person:
         return
@@ -234,18 +234,18 @@ def refused(message: str, *, then: str, code: str) -> Refused:
     """Return a refusal that ends with the command that helps, for people and for programs.
 
     Args:
-        message: What is the matter, up to the command, without a mark at its end.
-        then: The command to give next, whole.
+        message: What is wrong, without punctuation at its end: the command follows.
+        then: The complete command to give next.
         code: The stable code.
     """
     return Refused(f"{message}: {then}", code=code, facts={"next_command": then})
 
 
 def refuse_in_motion(record: Record, standing: Standing) -> None:
-    """Refuse an order that a tenant in motion does not take.
+    """Refuse an order that a tenant in motion does not accept.
 
     Raises:
-        Refused: a run of it is open.
+        Refused: the tenant has an open run.
     """
     if standing.state is TenantState.IN_PROGRESS and not standing.record_lost:
         raise refused(

@@ -1,4 +1,4 @@
-"""The orders that drive a tenant on: Continue does what is missing, Retry looks again."""
+"""The orders that drive a tenant on: Continue does what is missing, Retry checks again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Drive:
-    """An order to drive on: what was asked, by which word, and from which step."""
+    """An order to drive a tenant on: what was asked, as which order, and from which step."""
 
     asked: Asked
     order: Order
@@ -54,16 +54,16 @@ class DrivingOn(OrderDesk):
 
     @audited("Continue")
     async def continue_(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
-        """Drive on the steps that are not done, with fresh budgets.
+        """Resume the steps that are not done, with fresh retry budgets.
 
-        On a damaged record this rebuilds it: every step is probed at the engine and what
-        is there and ours is taken over.
+        This rebuilds a damaged record: every step is probed at the engine, and what exists and
+        is ours is taken over.
 
         Raises:
             InvalidInput, NotAllowed, StoreUnavailable: as for `start`.
-            NotFound: no such tenant.
-            Refused: the tenant is in motion, or held and the caller is no person.
-            RevisionChanged: it has no longer the expected revision.
+            NotFound: there is no such tenant.
+            Refused: the tenant is in motion, or is held and the caller is not a person.
+            RevisionChanged: it no longer has the expected revision.
         """
         return await self._drive_on(actor, tenant_id, terms, Order.CONTINUE, step_key="")
 
@@ -71,7 +71,7 @@ class DrivingOn(OrderDesk):
     async def retry(
         self, actor: Actor, tenant_id: str, terms: OrderTerms, *, step_key: str = ""
     ) -> TenantId:
-        """Probe all steps again, or one and those that need it, and make what is wrong.
+        """Probe all steps again, or one and those that need it, and make what is missing or wrong.
 
         Raises:
             As `continue_`.
@@ -138,7 +138,7 @@ class DrivingOn(OrderDesk):
             raise_token=True,
             standing=opened.standing(entry.blueprint.steps_for(tenant.spec), now),
             run_id=opened.run.id,
-            # Continue says "I looked, let it go on by itself again"; Retry does not.
+            # Continue says "I have looked, it may move by itself again"; Retry does not.
             lift_hold=asked.actor.is_person and drive.order is Order.CONTINUE,
             healing=Healing(count=0, at=None)
             if asked.actor.is_person
@@ -178,7 +178,7 @@ def _refuse_if_gone(record: Record, standing: Standing) -> None:
 
 
 def _lift_hold(asked: Asked, record: Record, now: datetime) -> TenantOperation:
-    """Take the hold off a tenant for which there is nothing to do."""
+    """Lift the hold of a tenant for which there is nothing else to do."""
     return TenantOperation(
         tenant_id=record.tenant.id,
         at=now,

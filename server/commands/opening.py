@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineEntry:
-    """What orders need to know of a configured engine."""
+    """What orders need to know about a configured engine."""
 
     site: str
     blueprint: Blueprint
@@ -49,12 +49,12 @@ class Opened:
     steps: tuple[Step, ...]
 
     def standing(self, step_types: tuple[StepType, ...], at: datetime) -> Standing:
-        """Return where a tenant stands whose last run this is."""
+        """Return the derived state of a tenant whose last run this is."""
         return derive(stored=None, run=self.run, steps=self.steps, step_types=step_types, at=at)
 
 
 def previous_state(record: Record) -> str:
-    """Return the better of what tenant and run say: a lost record must not forget PARTIAL."""
+    """Return the better of what tenant and run say: PARTIAL must not be lost with the record."""
     states = {record.tenant.state, record.run.state if record.run else None}
     for word in (TenantState.COMPLETED, TenantState.PARTIAL):
         if word in states or word.value in {state.value for state in states if state}:
@@ -65,7 +65,7 @@ def previous_state(record: Record) -> str:
 def carried_steps(
     record: Record, blueprint: Blueprint, order: Order, step_key: str
 ) -> dict[str, Step]:
-    """Return the steps an earlier run did and this one need not look at."""
+    """Return the steps that an earlier run did and that this one need not probe."""
     if order is Order.REBUILD or (order is Order.RETRY and not step_key):
         return {}
     again = blueprint.and_those_that_need({step_key}) if step_key else frozenset()
@@ -74,7 +74,7 @@ def carried_steps(
         kind = blueprint.step(step.key)
         if kind is None or kind.always or step.key in again:
             continue
-        # What a person left out stays out, until somebody retries it.
+        # A step that a person left out stays out until somebody retries it.
         if step.state is StepState.COMPLETED or step.left_out_by_person:
             done[step.key] = step
     return done
@@ -93,7 +93,7 @@ def open_run(
     now: datetime,
     options: Mapping[str, str] | None = None,
 ) -> Opened:
-    """Make a run with a row for each step; `carried` ones are done already."""
+    """Make a run with a row for each step; those in `carried` are done already."""
     run_id = RunId(new_id(now))
     blueprint = entry.blueprint
     if order is Order.DEPROVISION:
@@ -127,7 +127,7 @@ def open_run(
 
 
 def closed_runs(record: Record, site: str, now: datetime) -> tuple[RunRow, ...]:
-    """Close the last run where it is still open: a new one replaces it."""
+    """Close the last run if it is still open: a new one replaces it."""
     run = record.run
     if run is None or run.state not in OPEN_RUN_STATES:
         return ()
@@ -136,7 +136,7 @@ def closed_runs(record: Record, site: str, now: datetime) -> tuple[RunRow, ...]:
 
 
 def opened_entry(opened: Opened, order: Order, actor: Actor, reason: str) -> LogDraft:
-    """Say in the log what was ordered, by whom, and how much is to be done."""
+    """Return the log entry that says what was ordered, by whom, and how much is to be done."""
     left = sum(step.state is StepState.PENDING for step in opened.steps)
     said = {
         Order.CONTINUE: f"{actor.name} ordered to continue: {left} steps are to be done.",

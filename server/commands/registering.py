@@ -1,8 +1,7 @@
-"""Tenants as the old clients make them: registered first, begun with options, or elsewhere.
+"""Tenants as the old clients make them: registered, then begun with options; or kept elsewhere.
 
-A tenant of another kind of engine is known here and never has a run. A tenant that is
-registered but not begun takes its options with its first run; one that was begun keeps
-those it has.
+A tenant of another kind of engine is known here, but never has a run. A tenant that is registered
+but not begun gets its options with its first run; one that was begun keeps those it has.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ if TYPE_CHECKING:
     from server.model.actor import Actor
     from server.model.records import Record, Tenant
 
-# Where a tenant of another kind of engine lives: at no site of ours.
+# The site of a tenant of another kind of engine: none of ours.
 NO_SITE = ""
 
-# A sweep has nothing to see at a tenant that never has a run.
+# A sweep need never look at a tenant that never has a run.
 _NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 _MAX_KIND = 40
@@ -46,14 +45,14 @@ _MAX_KIND = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeginOptions:
-    """What the old clients may say when they begin a tenant; None is "not said"."""
+    """The options old clients may give when they begin a tenant; None for one not given."""
 
     include_demo_data: bool | None = None
     pos_store_enabled: bool | None = None
     chart_template: str | None = None
 
     def on(self, spec: TenantSpec) -> TenantSpec:
-        """Return a spec with these options."""
+        """Return the spec with these options applied."""
         said = {
             name: value
             for name in ("include_demo_data", "pos_store_enabled", "chart_template")
@@ -65,7 +64,7 @@ class BeginOptions:
 def chart_of(country_template: str | None) -> str | None:
     """Return the chart of accounts that a `country_template` names, or None.
 
-    The old page sends a country's name there, as no chart is called.
+    The old web page sends the name of a country there, which is not the name of any chart.
     """
     template = (country_template or "").strip()
     return None if not template or nearest_country(template) else template
@@ -85,19 +84,19 @@ class Registering(Starting, DrivingOn):
         facts: Mapping[str, str],
         household: MovingIn | None = None,
     ) -> TenantId:
-        """Register a tenant of another kind of engine: it is known here and has no runs.
+        """Register a tenant of another kind of engine: it is known here, but has no runs.
 
         Args:
-            actor: Who orders.
-            name: Of the company.
+            actor: Who gives the order.
+            name: The company's name.
             country_code: ISO 3166-1 alpha-2.
-            kind: The engine's kind, such as "odoo".
+            kind: The kind of engine, such as "odoo".
             facts: Further facts for the log.
-            household: Says who comes with it, as for `start`.
+            household: Returns the people who come with the tenant, as for `start`.
 
         Raises:
             InvalidInput: a field is wrong.
-            NotAllowed: not the caller's to order.
+            NotAllowed: the caller may not give this order.
             StoreUnavailable: nothing was written.
         """
         demand_any(actor, Right.CREATE)
@@ -134,18 +133,18 @@ class Registering(Starting, DrivingOn):
             people = None if household is None else await household(tenant_id)
             if (await self._database.submit(replace(operation, household=people))).applied:
                 return tenant_id
-            # USER_TAKEN: somebody of that address came meanwhile; look again.
+            # USER_TAKEN: a user with that address was added meanwhile; look again.
         raise StoreUnavailable("The order met other orders again and again. Repeat it.")
 
     @audited("StartProvisioning")
     async def begin(self, actor: Actor, tenant_id: str, options: BeginOptions) -> TenantId:
-        """Open the first run of a registered tenant with options, or drive a begun one on.
+        """Open the first run of a registered tenant with options, or drive on one that was begun.
 
         Raises:
             InvalidInput, NotAllowed, StoreUnavailable: as for `start`.
-            NotFound: no such tenant.
+            NotFound: there is no such tenant.
             AlreadyExists: it was begun with other options.
-            Refused: it is in motion, held and not begun, or lives where nothing is provisioned.
+            Refused: it is in motion, or held and not begun, or it is of another kind of engine.
         """
         checked = validate_tenant_id(tenant_id)
         demand(actor, Right.ORDER, checked)
@@ -155,10 +154,10 @@ class Registering(Starting, DrivingOn):
             operation = self._first_run(actor, record, options)
             if (await self._database.submit(operation)).applied:
                 return checked
-            # Somebody was faster, or the name is taken: Continue says which.
+            # Somebody else was faster, or the name is taken: Continue says which.
         elif record.tenant.state is TenantState.DEPROVISIONED:
             _demand_same(record, options)
-            # All of it was removed: it begins anew, as Start has it.
+            # All of it was removed: it begins anew, as with Start.
             return await self.start(actor, _raw(record.tenant.spec), tenant_id=checked)
         elif record.tenant.state is not TenantState.IN_PROGRESS:
             _demand_same(record, options)
@@ -221,7 +220,7 @@ def _spec_elsewhere(name: str, country_code: str, kind: str) -> TenantSpec:
         RawSpec(
             company_name=name,
             country_code=country,
-            # Of no use there, but a spec has one; some countries name none.
+            # Of no use there, but a spec needs one; some countries have none in the list.
             currency=CURRENCY_OF_COUNTRY.get(country, "KES"),
         ),
         engines=(kind,),
@@ -234,9 +233,9 @@ def _wrong_kind(description: str) -> InvalidInput:
 
 
 def _refuse_held(tenant: Tenant) -> None:
-    """Refuse a first run under a hold: it would stay, and the finished tenant show FAILED.
+    """Refuse a first run under a hold, which would stay: the finished tenant would show FAILED.
 
-    Nor is it lifted by the way: who begins has not said that he looked.
+    Nor is the hold lifted in passing: somebody who begins a tenant has not said that they looked.
     """
     if tenant.hold is not None:
         raise refused(

@@ -1,7 +1,8 @@
-"""The order Release: take a hold off, or a run away from a worker that is dead.
+"""The order Release: lift a hold, or take a run from a worker that is dead.
 
-Nothing is driven by it: a tenant without its hold is moved by the reconciler or by Continue,
-and a run without its worker is taken over by the next one, which probes before it sends.
+It does not drive anything itself: a tenant that is no longer held is moved by the reconciler or
+by Continue, and a run that no longer has a worker is taken over by the next one, which probes
+before it sends anything.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from server.store.found import Live
     from server.store.operations import RequestOperation
 
-# An attempt past its deadline ends itself; one that long past it never will.
+# An attempt ends itself at its deadline; one that is this long past it never will.
 _PAST_DEADLINE = timedelta(seconds=30)
 
 
@@ -35,11 +36,11 @@ class Holder:
     """What keeps a tenant from being moved.
 
     Attributes:
-        hold: The mark that only a person may move it, or None.
-        worker_id: The worker its run points to, or "".
-        heartbeat_at: When that one was last heard of; None if never.
-        alive: Whether its lease lasts.
-        stuck: Whether its attempt is long past its deadline, though it is alive.
+        hold: Its hold, or None.
+        worker_id: The worker that its run points to, or "".
+        heartbeat_at: When that worker last gave a sign of life; None if never.
+        alive: Whether that worker's lease is still valid.
+        stuck: Whether its attempt is long past its deadline although the worker is alive.
     """
 
     hold: Hold | None
@@ -50,12 +51,12 @@ class Holder:
 
     @property
     def dead(self) -> bool:
-        """Whether a run points to a worker that will not drive it on."""
+        """Whether the run points to a worker that will not continue it."""
         return bool(self.worker_id) and (not self.alive or self.stuck)
 
 
 def holder_of(live: Live, now: datetime) -> Holder:
-    """Tell what keeps a tenant from being moved."""
+    """Return what keeps a tenant from being moved."""
     run, worker = live.record.run, live.worker
     hold = live.record.tenant.hold
     if run is None or run.state is not RunState.RUNNING or run.worker_id is None:
@@ -71,7 +72,7 @@ def holder_of(live: Live, now: datetime) -> Holder:
 
 
 class Releasing(OrderDesk):
-    """Takes holds and dead leases away."""
+    """Removes holds and dead leases."""
 
     @audited("Release")
     async def release(self, actor: Actor, tenant_id: str, terms: OrderTerms) -> TenantId:
@@ -80,7 +81,7 @@ class Releasing(OrderDesk):
         Raises:
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
                 `continue_`.
-            Refused: its worker is alive and at work, and no hold is on it.
+            Refused: its worker is alive and at work, and there is no hold.
         """
         asked = ask(actor, tenant_id, terms, method="Release", body={}, right=Right.OVERRULE)
         demand_person(actor)
@@ -93,7 +94,7 @@ class Releasing(OrderDesk):
     async def holder(
         self, actor: Actor, tenant_id: str, *, expected_revision: int | None = None
     ) -> Holder:
-        """Tell what Release would take away, and from whom; changes nothing.
+        """Return what Release would lift or take away, and from whom; changes nothing.
 
         Raises:
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for

@@ -1,9 +1,9 @@
-"""After the provisioner's own database was restored: nothing in it is taken for the newest.
+"""After the provisioner's own database was restored: nothing in it is assumed to be current.
 
-Tokens and revisions leap, so that workers and orders of before the restore fit nothing any
-more. Each open run is replaced by one that probes every step, as after a lost record; what
-was being removed goes on being removed. Companies that no tenant is bound to are named: their
-tenants were started after the backup.
+Tokens and revisions jump ahead, so that workers and orders from before the restore no longer
+match anything. Every open run is replaced by one that probes every step, as after a lost record;
+a removal stays a removal. Companies that no tenant is bound to are listed: their tenants were
+started after the backup was made.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Restored:
     """What was done after a restore.
 
     Attributes:
-        tenants: How many tenants' tokens and revisions leapt.
-        probed: Tenants whose open run looks at everything again.
+        tenants: How many tenants had their tokens and revisions moved ahead.
+        probed: Tenants whose open run was replaced by one that probes everything.
         left: Tenants with an open run whose engine is not configured here.
         unbound: Companies that no tenant is bound to, by engine.
         unasked: Why an engine could not be asked, by engine.
@@ -73,14 +73,14 @@ def _lost(attempt: Attempt, now: datetime) -> Attempt:
 
 
 class Restoring(OrderDesk):
-    """Takes a restored database for what it is."""
+    """Makes a restored database safe to drive from."""
 
     @audited("AfterRestore", of_all=True)
     async def after_restore(self, actor: Actor) -> Restored:
-        """Do what a restored database needs before anybody drives on it.
+        """Do what a restored database needs before any worker drives runs from it.
 
         Raises:
-            NotAllowed: not the caller's to order.
+            NotAllowed: the caller may not give this order.
             StoreUnavailable: the database can't be read or written.
         """
         demand_any(actor, Right.ADMINISTER)
@@ -102,7 +102,7 @@ class Restoring(OrderDesk):
     async def _probe_again(self, actor: Actor, tenant_id: TenantId) -> bool:
         record = (await self._live(tenant_id)).record
         if record.run is None or record.run.state not in OPEN_RUN_STATES:
-            return True  # a run that is not the tenant's last one: the executor closes it
+            return True  # not the tenant's last run: the executor closes it
         if record.tenant.spec.engine_id not in self._engines:
             return False
         if record.run.order is Order.DEPROVISION:

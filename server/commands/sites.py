@@ -1,4 +1,4 @@
-"""The order about a whole site: a person says that it is right as it is."""
+"""The order about a whole site: a person accepts it as it is."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteInQuestion:
-    """A site that a person is to accept, as it stood before.
+    """A site that a person is asked to accept, as it was before that.
 
     Attributes:
-        gate: Whether it takes work; UP where nothing is in question.
-        code: Why not; "" where it is UP.
-        message: Why not, in plain words.
-        held_tenants: Tenants of the site that are held; accepting leaves them held.
-        accepted: Whether that was done.
+        gate: Whether it takes work; UP if nothing is in question.
+        code: Why it does not; "" if it is UP.
+        message: Why it does not, in plain words.
+        held_tenants: Tenants on the site that are held; accepting it leaves them held.
+        accepted: Whether it was accepted.
     """
 
     engine_id: str
@@ -48,13 +48,13 @@ class SiteOrders(OrderDesk):
     """Orders about sites."""
 
     async def look_at_site(self, actor: Actor, engine_id: str) -> SiteInQuestion:
-        """Say what accepting an engine's site would be about; changes nothing.
+        """Return what accepting an engine's site would be about; changes nothing.
 
         Raises:
-            InvalidInput: if no engine is named.
-            NotAllowed: for the reconciler, or not the caller's to decide.
-            NotFound: if there is no such engine.
-            StoreUnavailable: if the database can't be read.
+            InvalidInput: no engine is named.
+            NotAllowed: the caller is the reconciler, or may not decide this.
+            NotFound: there is no such engine.
+            StoreUnavailable: the database can't be read.
         """
         demand_person(actor)
         demand_any(actor, Right.ADMINISTER)
@@ -87,26 +87,27 @@ class SiteOrders(OrderDesk):
     async def accept_site(
         self, actor: Actor, engine_id: str, *, reason: str = "", request_id: str = ""
     ) -> SiteInQuestion:
-        """Accept an engine's site as it is: its identity, and that Companies are gone from it.
+        """Accept an engine's site as it is: its identity, and that Companies are missing from it.
 
-        Its identity is stored anew at the next look; Companies that vanished before now no
-        longer count. The tenants that are held stay held: each is continued by itself.
+        The next look at the site stores its identity anew; Companies that vanished before now
+        no longer count. Tenants that are held stay held: each has to be continued by itself.
 
         Args:
-            actor: Who says so.
-            engine_id: Of which engine.
+            actor: Who accepts it.
+            engine_id: The id of the engine.
             reason: Why, for the audit.
-            request_id: Names the order, or "": repeated, it accepts nothing that came since.
+            request_id: Identifies the order, or "": repeated, it accepts nothing that happened
+                since.
 
         Returns:
-            The site as it stood before; of a repeated order as it stands now.
+            The site as it was before; for a repeated order, as it is now.
 
         Raises:
-            InvalidInput: if no engine is named, the reason is too long, or the request id names
-                another order.
-            NotAllowed: for the reconciler, or not the caller's to decide.
-            NotFound: if there is no such engine.
-            StoreUnavailable: if the database can't write.
+            InvalidInput: no engine is named, the reason is too long, or the request id belongs
+                to another order.
+            NotAllowed: the caller is the reconciler, or may not decide this.
+            NotFound: there is no such engine.
+            StoreUnavailable: the database can't write.
         """
         reason = validate_reason(reason)
         request_id = validate_request_id(request_id)

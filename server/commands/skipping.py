@@ -43,13 +43,13 @@ class Skipping(OrderDesk):
     async def skip_step(
         self, actor: Actor, tenant_id: str, terms: OrderTerms, *, step_key: str
     ) -> TenantId:
-        """Leave a step of the last run out; where a tenant stands is derived again.
+        """Leave out a step of the last run; the tenant's state is derived again.
 
         Raises:
             InvalidInput, NotFound, RevisionChanged, StoreUnavailable: as for `continue_`.
-            NotAllowed: this step is an operator's to skip.
-            Refused: the step may not be left out or is done, or the tenant is in motion, has
-                no run, or its record was lost.
+            NotAllowed: only an operator of the whole fleet may skip this step.
+            Refused: the step may not be left out or is done; or the tenant is in motion, has no
+                run, is being removed, or has lost its record.
         """
         asked = ask(
             actor,
@@ -156,7 +156,7 @@ def _left_out(step: Step, asked: Asked, now: datetime) -> Step:
 def _without_a_record(asked: Asked, record: Record) -> Refused:
     tenant_id = asked.tenant_id
     if record.run is not None and record.run.order is Order.DEPROVISION:
-        # Removed, or stopped half-way: Continue would be refused, too.
+        # Removed, or half-way removed: Continue would be refused, too.
         what, then = "Its last run was a removal. See how it stands", "status"
     else:
         what, then = "Drive it on first", "continue"

@@ -1,4 +1,4 @@
-"""The order Start: a new tenant with its first run, or the status of the one that is there."""
+"""The order Start: a new tenant with its first run, or the status of the one that exists."""
 
 from __future__ import annotations
 
@@ -62,33 +62,34 @@ class Starting(OrderDesk):
         """Register a tenant and open its first run.
 
         Args:
-            actor: Who orders.
-            raw: The spec as sent.
+            actor: Who gives the order.
+            raw: The spec as it was sent.
             tenant_id: The caller's UUID, or "" for a new one.
-            request_id: Names the order, or "".
-            facts: What else was said of the tenant, for the first entry of its log.
-            household: Says who comes with a new tenant, in its own transaction; asked anew at each
-                look, as an address may be taken meanwhile.
-            made: Is told the record of a tenant that was made, once it is durable, as a read
-                would give it: it need not be read back.
+            request_id: Identifies the order, or "".
+            facts: What else was said about the tenant, for the first entry of its log.
+            household: Returns the people who come with a new tenant and are added in the same
+                transaction; called again at each look, as an address may be taken meanwhile.
+            made: Called with the record of a tenant that was made, once it is durable, exactly
+                as a read would return it, so that it need not be read back.
 
         Returns:
-            The tenant's id; of the first order's tenant where this one repeats it.
+            The tenant's id; if this order repeats an earlier one, the id of that order's tenant.
 
         Raises:
-            InvalidInput: a field is wrong, or the request id names another order.
-            AlreadyExists: the id has another spec, or the company name is taken.
-            Refused: the tenant is being removed; or what can't be read of its spec is said again,
-                and a run is open.
-            NotAllowed: not the caller's to order.
+            InvalidInput: a field is wrong, or the request id belongs to another order.
+            AlreadyExists: the id belongs to a tenant with another spec, or the company name is
+                taken.
+            Refused: the tenant is being removed; or the order gives again what can't be read of
+                its spec, while a run is open.
+            NotAllowed: the caller may not give this order.
             StoreUnavailable: nothing was written.
         """
         _refuse_stranger(actor, tenant_id)
         spec, wanted_id, request_id = self._validate_start(raw, tenant_id, request_id)
         key = _key(actor, spec, wanted_id, request_id)
         for look in range(MAX_LOOKS):
-            # Who leaves the id to us mostly comes for the first time, and is told where he does
-            # not: a known request is refused before anything else is looked at.
+            # A caller who leaves the id to us mostly comes for the first time; if not, the
+            # write says so: a known request is refused before anything else is checked.
             known = (
                 await self._known(key, actor, raw, spec, wanted_id) if wanted_id or look else None
             )
@@ -120,8 +121,7 @@ class Starting(OrderDesk):
                 return operation.tenant_id
             if outcome.refusal is Refusal.NAME_TAKEN:
                 await self._refuse_name(actor, spec)
-            # TENANT_EXISTS, REQUEST_KNOWN or USER_TAKEN: somebody was faster with the same; look
-            # again.
+            # TENANT_EXISTS, REQUEST_KNOWN or USER_TAKEN: somebody else was faster; look again.
         raise StoreUnavailable("The order met other orders again and again. Repeat it.")
 
     def _validate_start(
@@ -155,9 +155,9 @@ class Starting(OrderDesk):
         spec: TenantSpec,
         wanted_id: str,
     ) -> TenantId | None:
-        """Return the tenant of a Start given before, as `_replayed`.
+        """Return the tenant of a Start that was given before, as `_replayed` does.
 
-        Who named no engine sent the same order though the default is another one by now.
+        If it named no engine it is the same order, even if the default engine has changed since.
         """
         try:
             return await self._replayed(key)
@@ -175,11 +175,11 @@ class Starting(OrderDesk):
             return given.tenant_id
 
     def _is_gone(self, record: Record) -> bool:
-        """Tell whether all that was made for a tenant was removed, so that it begins anew."""
+        """Tell whether everything made for a tenant was removed, so that it begins anew."""
         return self._standing(record, self._entry(record)).state is TenantState.DEPROVISIONED
 
     async def _there(self, actor: Actor, tenant_id: TenantId, spec: TenantSpec) -> Record | None:
-        """Return the record of a tenant that is there with the same spec."""
+        """Return the record of an existing tenant with the same spec."""
         live = await self._database.reads.live(tenant_id)
         if live is None:
             return None
@@ -206,18 +206,17 @@ class Starting(OrderDesk):
         key: RequestKey | None,
         now: datetime,
     ) -> TenantOperation | RequestOperation | None:
-        """Return what is to be written where the tenant is there; None for nothing.
+        """Return what is to be written if the tenant exists already; None for nothing.
 
         Raises:
-            Refused: it is being removed; or its spec is damaged, and a run of it is open, which
-                has read it.
+            Refused: it is being removed; or its spec is damaged, and an open run has read it.
         """
         tenant, standing = there.tenant, self._standing(there, self._entry(there))
         if not tenant.spec_damage:
             _refuse_while_removed(there, standing)
             if key is None:
                 return None
-            # Remembered, so that this id with other fields is told to be used (promise 10).
+            # Remembered, so that this request id is refused with other fields (promise 10).
             return RequestOperation(tenant_id=tenant.id, at=now, request=key)
         refuse_in_motion(there, standing)
         fields = ", ".join(tenant.spec_damage)
@@ -242,9 +241,9 @@ class Starting(OrderDesk):
         )
 
     async def _refuse_name(self, actor: Actor, spec: TenantSpec) -> None:
-        """Say that the name is taken, by whom only to those who may see him.
+        """Refuse a company name that is taken, and say by whom if the caller may see that tenant.
 
-        Returns if it was given back meanwhile.
+        Returns if the name has become free meanwhile.
         """
         site = self._engines[spec.engine_id].site
         bound = await self._database.reads.bound_to(site, spec.company_name)
@@ -275,7 +274,7 @@ class Starting(OrderDesk):
         gone: Record | None,
         facts: Mapping[str, str],
     ) -> TenantOperation:
-        """Return what makes a tenant, or one anew of which everything was removed."""
+        """Return what makes a new tenant, or makes one anew after everything was removed."""
         entry = self._engines[spec.engine_id]
         opened = open_run(
             tenant_id=tenant_id,
@@ -314,7 +313,7 @@ def _key(actor: Actor, spec: TenantSpec, tenant_id: str, request_id: str) -> Req
 
 
 def _refuse_while_removed(there: Record, standing: Standing) -> None:
-    """Refuse what would be answered as if the tenant stayed, which it does not.
+    """Refuse a Start that would be answered as if the tenant were staying, which it is not.
 
     Raises:
         Refused: what was made for it is being removed, or its removal stopped half-way.
@@ -336,7 +335,7 @@ def _refuse_while_removed(there: Record, standing: Standing) -> None:
 
 
 def _way_on(tenant: Tenant) -> str:
-    """Say what to do about a tenant with another spec, as it stands: no order that is refused."""
+    """Say what to do about a tenant with another spec; never an order that would be refused."""
     if is_elsewhere(tenant):
         return f"to have the company on an engine of this service: {start_here(tenant)}"
     another = "for another one, deprovision the tenant and start one under another id."
@@ -362,9 +361,10 @@ def _tell(
 
 
 def _refuse_stranger(actor: Actor, tenant_id: str) -> None:
-    """Refuse who may neither make tenants nor order this one, seeing no difference.
+    """Refuse a caller who may neither make tenants nor give orders to this one.
 
-    Before anything is read: a member hears of a foreign id what he hears of a free one.
+    Before anything is read, so that a member gets the same answer for an id that belongs to
+    somebody else as for one that is free.
     """
     wanted = canonical_uuid(tenant_id) or ""
     if actor.tenants is not None and wanted in actor.tenants:

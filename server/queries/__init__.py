@@ -1,7 +1,7 @@
-"""What may be asked to be known: where a tenant stands, and its log.
+"""What can be asked: the status of a tenant, its log, and lists of tenants.
 
-Reads only, by short snapshots of the database: nothing here waits for an engine, and
-nobody who follows a log holds a connection while there is nothing to send.
+Reads only, in short snapshots of the database: nothing here waits for an engine, and a follower
+of a log holds no database connection while there is nothing to send.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 
 
 class Queries:
-    """Answers from one store; `start` it before a log is followed."""
+    """Answers questions from one store; call `start` before a log is followed."""
 
     def __init__(
         self,
@@ -85,33 +85,33 @@ class Queries:
         database.on_applied(self.statuses.applied)
 
     async def start(self) -> None:
-        """Begin to watch the logs that are followed, and the tenants that are watched."""
+        """Begin to look after the followers of logs and the watchers of tenants."""
         self.hub.start()
         self.statuses.start()
 
     async def stop(self) -> None:
-        """Send followers away and finish reads, so that the database can be closed."""
+        """End all followers and watchers and finish reads, so that the database can be closed."""
         await self.hub.stop()
         await self.statuses.stop()
         await self._pages.stop()
 
     async def status(self, actor: Actor, tenant_id: str) -> Status:
-        """Tell where a tenant stands.
+        """Return the status of a tenant.
 
         Raises:
-            InvalidInput: the id is no UUID.
-            NotFound: no such tenant.
-            NotAllowed: not the caller's to see.
+            InvalidInput: the id is not a UUID.
+            NotFound: there is no such tenant.
+            NotAllowed: the caller may not see it.
             StoreUnavailable: the database can't be read now.
         """
         return (await self.answer(actor, tenant_id)).status
 
     async def status_of_new(self, actor: Actor, record: Record) -> Status:
-        """Tell where a tenant stands as it was written a moment ago; as `status`, right after it.
+        """Return the status of a tenant that was written a moment ago, without reading it back.
 
         Args:
             actor: Who asks.
-            record: As `Commands.start` tells it.
+            record: The record that `Commands.start` passes to `made`.
 
         Raises:
             NotFound, NotAllowed, StoreUnavailable: as for `status`.
@@ -120,7 +120,7 @@ class Queries:
         return await self._board.newcomer(record)
 
     async def answer(self, actor: Actor, tenant_id: str) -> Answer:
-        """Tell where a tenant stands, with room for the answer's bytes; as `status`."""
+        """Return the status of a tenant, as `status`, with room for the encoded answer."""
         checked = validate_tenant_id(tenant_id)
         demand(actor, Right.READ, checked)
         answer = await self._board.answer(checked)
@@ -129,9 +129,9 @@ class Queries:
         return answer
 
     async def watch(self, actor: Actor, tenant_id: str) -> AsyncGenerator[Answer, None]:
-        """Tell where a tenant stands, at once and at each change, until it is at rest.
+        """Yield the status of a tenant, immediately and at every change, until it is at rest.
 
-        Close the iterator (`contextlib.aclosing`) when it is left early.
+        Close the iterator (`contextlib.aclosing`) if you leave it early.
 
         Raises:
             InvalidInput, NotFound, NotAllowed, StoreUnavailable: as for `status`; the last
@@ -151,8 +151,8 @@ class Queries:
         """Return one page of the tenants that the caller may see.
 
         Raises:
-            InvalidInput: a filter is wrong, or the page token is of another list.
-            NotAllowed: the caller may see none.
+            InvalidInput: a filter is wrong, or the page token belongs to another list.
+            NotAllowed: the caller may see no tenants.
             StoreUnavailable: the database can't be read now.
         """
         demand_any(actor, Right.READ)
@@ -161,16 +161,16 @@ class Queries:
     async def logs(
         self, actor: Actor, tenant_id: str, after_cursor: int, *, follow: bool
     ) -> AsyncGenerator[LogPage, None]:
-        """Give a tenant's log after a cursor in pages, in order, each entry once.
+        """Yield a tenant's log after a cursor in pages: in order, each entry once.
 
-        Close the iterator (`contextlib.aclosing`) when it is left early.
+        Close the iterator (`contextlib.aclosing`) if you leave it early.
 
         Args:
             actor: Who asks.
             tenant_id: The tenant.
             after_cursor: The last cursor known; 0 for the whole log.
-            follow: Go on as the log grows, until the tenant is at rest and all is given;
-                otherwise end where the log ended when the reading began.
+            follow: Continue as the log grows, until the tenant is at rest and everything has
+                been yielded; otherwise end where the log ended when reading began.
 
         Raises:
             InvalidInput, NotFound, NotAllowed, StoreUnavailable: as for `status`; the last
@@ -206,14 +206,14 @@ class Queries:
         while cursor < end:
             page = await self._pages.after(tenant_id, cursor, end=end)
             if not page:
-                # Cut by hand, or by a restore, since its end was read.
+                # The log was cut, by hand or by a restore, since its end was read.
                 tail = await self._reads.log_tail(tenant_id)
                 raise unknown_tenant(tenant_id) if tail is None else _beyond(tenant_id, end, tail)
             cursor = page[-1].cursor
             yield page
 
     def _keep_written(self, operation: TenantOperation, outcome: Outcome) -> None:
-        """Keep what was written here for those who follow: they need not read it."""
+        """Keep what this process wrote for its followers, who then need not read it."""
         if operation.log and self.hub.is_followed(operation.tenant_id):
             page = LogPage(entries_of(operation, outcome))
             self._pages.keep(operation.tenant_id, outcome.log_seq - len(page), page)
@@ -226,7 +226,7 @@ class Queries:
         return why_not_here(record.tenant, None if entry is None else entry.site)
 
     def _blueprint(self, record: Record) -> Blueprint:
-        """Return the blueprint of a tenant, also of one whose engine is configured no more."""
+        """Return the blueprint of a tenant, even if its engine is no longer configured."""
         entry = self._engines.get(record.tenant.spec.engine_id)
         if entry is not None:
             return blueprint_of(record.run, entry.blueprint)

@@ -1,9 +1,9 @@
-"""Where tenants stand, kept as long as it is true: the answers of GetStatus and WatchStatus.
+"""Statuses of tenants, kept for as long as they are true: the answers of GetStatus and WatchStatus.
 
-Each question looks at the tenant's rows first (`server.store.glances`), so an answer is
-never older than its call, whoever changed the rows. What changes with time alone (a
-worker whose heartbeat ends, a pause that is over, STALLED, the estimate) is kept only
-until then. An answer can carry its own bytes, made by who first sends it.
+Every question glances at the tenant's rows first (`server.store.glances`), so an answer is never
+older than its call, whoever changed the rows. Whatever changes with time alone (a heartbeat that
+expires, a pause that ends, STALLED, the estimate) is kept only until then. An answer can carry
+its own encoding, made by whoever sends it first.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from server.queries.status import Status
     from server.store.glances import Glances
 
-# About 3 KiB each, and 2 KiB more where the old API asks.
+# About 3 KiB each, and 2 KiB more if the old API asks for it.
 MOST_KEPT = 4096
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Answer:
-    """Where a tenant stands.
+    """The status of a tenant, with its encodings.
 
     Attributes:
-        wire: The message of it as bytes, once somebody made it.
-        json: The old API's object of it as bytes, likewise.
-        mark: Of the rows it was made of.
-        until: From when it may be another, though no row changed; None: never.
+        wire: Its encoded message, once somebody has made it.
+        json: Its encoded object of the old API, likewise.
+        mark: Identifies the version of the rows it was made from.
+        until: When it may change although no row does; None for never.
     """
 
     status: Status
@@ -52,7 +52,7 @@ class Answer:
 
 
 class StatusBoard:
-    """The latest answer for each tenant that was asked for."""
+    """The latest answer for each tenant that was asked about."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class StatusBoard:
         self._kept: OrderedDict[TenantId, Answer] = OrderedDict()
 
     async def answer(self, tenant_id: TenantId) -> Answer | None:
-        """Return where a tenant stands now, or None for an unknown one.
+        """Return the status of a tenant now; None if there is no such tenant.
 
         Raises:
             StoreUnavailable: the database can't be read now.
@@ -82,7 +82,7 @@ class StatusBoard:
         return await self._for(tenant_id, mark)
 
     async def newcomer(self, record: Record) -> Status:
-        """Return where a tenant stands that was made a moment ago, before anybody took it up.
+        """Return the status of a tenant that was made a moment ago, before a worker took it up.
 
         Raises:
             StoreUnavailable: the database can't be read now.
@@ -92,7 +92,7 @@ class StatusBoard:
         return (await self._made(live, mark=None)).status
 
     async def answers(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Answer | None]:
-        """Return where many tenants stand now."""
+        """Return the statuses of many tenants now; None for those that do not exist."""
         marks = await self._glances.marks(tenant_ids)
         return {
             tenant_id: await self._for(tenant_id, marks.get(tenant_id)) for tenant_id in tenant_ids
@@ -107,7 +107,7 @@ class StatusBoard:
         if kept is not None and kept.mark == mark and (kept.until is None or now < kept.until):
             self._kept.move_to_end(tenant_id)
             return kept
-        # Read after the mark, so it is not older; if it is newer, the next mark says so.
+        # Read after the mark, so it is not older; if it is newer, the next mark will differ.
         live = await self._glances.live(tenant_id)
         if live is None:
             return None
@@ -124,7 +124,7 @@ class StatusBoard:
         now = self._now()
         until = turns_at(live, now, self._lease_seconds)
         if self._outlooks is not None and _may_be_estimated(live):
-            # An estimate is as good as what it was made of.
+            # An estimate is only as good as the data it was made from.
             stale = now + timedelta(seconds=WAITING_SECONDS)
             until = stale if until is None else min(until, stale)
         not_here = self._not_here(live.record)
@@ -150,5 +150,5 @@ def _may_be_estimated(live: Live) -> bool:
     run, gate = live.record.run, live.gate
     if run is None or run.state not in OPEN_RUN_STATES or run.cancellation is not None:
         return False
-    # How long an engine is away, nobody knows.
+    # Nobody knows how long an engine will be away.
     return gate is None or gate.state is GateState.UP

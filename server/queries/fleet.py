@@ -1,4 +1,4 @@
-"""How the engines stand, from the database alone: gates, slots, queues, measured times."""
+"""The status of the engines, from the database alone: gates, slots, queues, measured times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """How long a step took of late."""
+    """How long a step took recently."""
 
     step_key: str
     attempts: int
@@ -31,13 +31,13 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStanding:
-    """One configured engine.
+    """The status of one configured engine.
 
     Attributes:
-        gate: None where its row is not there yet.
-        open_runs: How many by state.
-        max_runs: Most runs at once in one process; 0: no limit of its own.
-        step_times: In the blueprint's order.
+        gate: None if it has no row yet.
+        open_runs: How many open runs there are, by state.
+        max_runs: The most runs at once in one process; 0 if it has no limit of its own.
+        step_times: How long its steps took, in the blueprint's order.
     """
 
     engine_id: str
@@ -50,7 +50,7 @@ class EngineStanding:
 
 
 class Fleet:
-    """Answers about the whole installation."""
+    """Answers questions about the whole installation."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class Fleet:
         """Take the parts.
 
         Args:
-            database: Where gates, runs and attempts are.
-            engines: Configured engines by id.
-            default_engine: The one of tenants that name none.
-            max_runs: Limits of engines that have one, by id.
+            database: The store of gates, runs and attempts.
+            engines: The configured engines, by id.
+            default_engine: The engine of tenants that name none.
+            max_runs: The limits of engines that have one, by id.
         """
         self._database = database
         self._engines = engines
@@ -74,10 +74,10 @@ class Fleet:
         self._max_runs = max_runs
 
     async def engines(self, actor: Actor) -> list[EngineStanding]:
-        """Tell how every configured engine stands.
+        """Return the status of every configured engine.
 
         Raises:
-            NotAllowed: not the caller's to see.
+            NotAllowed: the caller may not see it.
             StoreUnavailable: the database can't be read now.
         """
         demand_any(actor, Right.READ_FLEET)

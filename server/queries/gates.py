@@ -1,4 +1,4 @@
-"""Whether an engine takes work, as stored: nobody who asks waits for the engine itself."""
+"""Whether an engine takes work, as stored: asking never waits for the engine itself."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class EngineGates:
     """Reads the gates of the configured engines.
 
     Attributes:
-        default_engine: Where tenants go that name no engine; None where there is none.
-        engine_ids: Of the configured engines.
+        default_engine: The id of the engine of tenants that name none; None if there is none.
+        engine_ids: The ids of the configured engines.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class EngineGates:
         self.default_engine = default_engine if default_engine in engines else None
 
     async def by_site(self) -> dict[str, Gate]:
-        """Return every site's gate.
+        """Return the gate of every site.
 
         Raises:
             StoreUnavailable: the database can't be read now.
@@ -39,11 +39,11 @@ class EngineGates:
         return await self._reads.gates()
 
     async def of_site(self, site: str) -> Gate | None:
-        """Return a site's gate, or None where nobody has looked at it yet."""
+        """Return the gate of a site, or None if nobody has looked at the site yet."""
         return (await self.by_site()).get(site)
 
     async def of_default(self) -> Gate | None:
-        """Return the default engine's gate, or None where there is none."""
+        """Return the default engine's gate, or None if there is none."""
         entry = self._engines.get(self.default_engine or "")
         return None if entry is None else await self.of_site(entry.site)
 
@@ -54,5 +54,5 @@ class EngineGates:
 
 
 def is_open(gate: Gate | None) -> bool:
-    """Tell whether a site takes work; one that nobody looked at yet may."""
+    """Tell whether a site takes work; one that nobody has looked at yet counts as if it did."""
     return gate is None or gate.state is GateState.UP

@@ -1,8 +1,8 @@
-"""Lists of tenants: what the caller may see, a page at a time.
+"""Lists of the tenants that a caller may see, one page at a time.
 
-A page token holds the place where the page before ended, and a mark of the caller, the
-filters and the order it is good for; with others it is refused, for the place would
-mean nothing. It is no secret and opens nothing: rights are asked at every page.
+A page token holds the place where the page before ended, and a mark of the caller, the filters
+and the order it is valid for; with others it is refused, because the place would mean nothing.
+It is not a secret and grants nothing: rights are checked for every page.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TenantPage:
     """One page of a list.
 
     Attributes:
-        next_page_token: Where the next one begins; "": this is the last one.
+        next_page_token: Where the next page begins; "" if this is the last one.
     """
 
     tenants: Sequence[TenantSummary]
@@ -43,7 +43,7 @@ class TenantPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """What a page token says."""
+    """What a page token contains."""
 
     after: Position
     stuck_before: datetime | None
@@ -55,7 +55,7 @@ async def list_tenants(
     """Return one page of the tenants that the caller may see.
 
     Raises:
-        InvalidInput: a filter is wrong, or the token is not one of this list.
+        InvalidInput: a filter is wrong, or the token does not belong to this list.
         StoreUnavailable: the database can't be read now.
     """
     listing = validate_listing(raw)
@@ -63,7 +63,7 @@ async def list_tenants(
     place = _read(raw.page_token, mark) if raw.page_token else None
     stuck_before = None
     if listing.stuck_longer_than is not None:
-        # The same for all pages, or tenants would move into the list behind its reader.
+        # The same for all pages; otherwise tenants would enter the list behind its reader.
         stuck_before = place.stuck_before if place else _before(now(), listing)
     page = await lists.page(
         listing,
@@ -86,7 +86,7 @@ def _before(now: datetime, listing: Listing) -> datetime | None:
         return None
     try:
         return now - span
-    except OverflowError:  # longer than there were years
+    except OverflowError:  # longer than the calendar reaches back
         return datetime.min.replace(tzinfo=now.tzinfo)
 
 
@@ -119,7 +119,7 @@ def _read(token: str, mark: str) -> _Place:
         )
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _no_token("is none of this service") from error
-    # A database takes neither a zero byte nor half a surrogate; nobody has such a place.
+    # A database accepts neither a zero byte nor half a surrogate; no real place has one.
     if not f"{place.after.key}{place.after.tenant_id}".isprintable():
         raise _no_token("is none of this service")
     if read_mark != mark:

@@ -1,9 +1,9 @@
-"""Wakes those who follow logs: one task for all followers of a process.
+"""Wakes the followers of logs: one task for all followers of a process.
 
-Asks the database a few times a second for all followed tenants at once, and is told
-directly of what this process itself wrote. A follower gets no entries here, only word
-that there are some; it reads them by key. So a slow one costs no memory, and one that
-comes back after a restart misses nothing (promise 9). With no follower nothing is asked.
+It asks the database a few times a second about all followed tenants together, and is told
+directly what this process itself wrote. It does not pass entries to a follower, only the news
+that there are some; the follower reads them by key. So a slow follower costs no memory, and one
+that returns after a restart misses nothing (promise 9). Without followers it asks nothing.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
         """What the hub reads; `server.store.reads.Reads` has it."""
 
         async def log_ends(self, tenant_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
-            """Return last cursor and whether it is in motion, for many tenants."""
+            """Return the last cursor and whether the tenant is in motion, for many tenants."""
 
 
 _log = structlog.get_logger(__name__)
 
-# Entries of other processes are seen this late at most; our own at once.
+# Entries of other processes are seen after this long at the latest; our own immediately.
 POLL_SECONDS = 0.25
-# Databases limit the parameters of a statement (32766); short ones are also planned once.
+# Databases limit a statement's parameters (32766), and plan a statement of fixed length once.
 _IDS_PER_READ = 1000
 
 _IN_MOTION = frozenset({TenantState.IN_PROGRESS, TenantState.DEPROVISIONING})
@@ -44,7 +44,7 @@ _IN_MOTION = frozenset({TenantState.IN_PROGRESS, TenantState.DEPROVISIONING})
 
 @dataclass(slots=True, eq=False)
 class _Followed:
-    """One tenant that somebody follows, as last heard of."""
+    """One tenant that somebody follows, and what was last heard about it."""
 
     last: int = 0
     in_motion: bool = True
@@ -61,12 +61,12 @@ class _Followed:
 
 
 class Follower:
-    """One who follows a tenant's log; made by `LogHub.follow`."""
+    """One follower of a tenant's log; made by `LogHub.follow`."""
 
     def __init__(self, hub: LogHub, followed: _Followed) -> None:
         self.woken = asyncio.Event()
-        # What was heard before this follower came may be old: an order given through
-        # another process may have set the tenant in motion since.
+        # What was heard before this follower came may be outdated: an order through another
+        # process may have set the tenant in motion since.
         self.state_known = False
         self._hub = hub
         self._followed = followed
@@ -94,7 +94,7 @@ class Follower:
 
 
 class LogHub:
-    """Hears where logs end, and wakes their followers."""
+    """Keeps track of where logs end, and wakes their followers."""
 
     def __init__(self, reads: LogEnds, *, poll_seconds: float = POLL_SECONDS) -> None:
         self.stopped = False
@@ -102,15 +102,15 @@ class LogHub:
         self._poll_seconds = poll_seconds
         self._tenants: dict[TenantId, _Followed] = {}
         self._newcomer = asyncio.Event()
-        # Tenants whose state was written here while a poll was under way: the poll's word
-        # on it may be older.
+        # Tenants whose state was written here while a poll was under way: what the poll says
+        # about them may be older.
         self._written: set[TenantId] = set()
         self._task: asyncio.Task[None] | None = None
         self._failing = False
 
     @property
     def follower_count(self) -> int:
-        """How many follow a log now."""
+        """How many followers there are now."""
         return sum(len(followed.followers) for followed in self._tenants.values())
 
     def is_followed(self, tenant_id: TenantId) -> bool:
@@ -118,11 +118,11 @@ class LogHub:
         return tenant_id in self._tenants
 
     def start(self) -> None:
-        """Begin to poll; needs a running event loop."""
+        """Start polling; needs a running event loop."""
         self._task = asyncio.create_task(self._run(), name="log-hub")
 
     async def stop(self) -> None:
-        """Stop polling, and send away who still follows."""
+        """Stop polling, and end all followers."""
         self.stopped = True
         for followed in self._tenants.values():
             followed.tell()
@@ -145,7 +145,7 @@ class LogHub:
                 del self._tenants[tenant_id]
 
     def applied(self, operation: TenantOperation, outcome: Outcome) -> None:
-        """Hear of an operation this process wrote (a watcher of `Database.on_applied`)."""
+        """Take note of an operation that this process wrote (see `Database.on_applied`)."""
         followed = self._tenants.get(operation.tenant_id)
         if followed is None:
             return
@@ -156,7 +156,7 @@ class LogHub:
         followed.tell()
 
     def elsewhere(self, written: Collection[str] | None, _queued: bool) -> None:  # noqa: FBT001 - a listener's shape
-        """Hear that other processes wrote something (`Database.on_elsewhere`): ask at once."""
+        """Ask at once, because other processes wrote something (see `Database.on_elsewhere`)."""
         if written is None or not self._tenants.keys().isdisjoint(written):
             self._newcomer.set()
 
@@ -165,7 +165,7 @@ class LogHub:
             self._newcomer.clear()
             if self._tenants:
                 await self._poll()
-            # Newcomers are asked for at once; without any follower this waits for one.
+            # New followers' tenants are asked about at once; without followers this waits.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds if self._tenants else None):
                     await self._newcomer.wait()

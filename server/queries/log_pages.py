@@ -1,10 +1,10 @@
-"""Reads a log in short pages by key, shared by all who want the same page.
+"""Reads a log in short pages by key, shared by all readers that want the same page.
 
-Many who follow one tenant are woken together and want the same page: one read serves
-them all, and what this process wrote itself needs no read. What was committed never
-changes, so a page is kept for those who come later, with its bytes once somebody made
-them, as long as there is room. A reader that goes away does not cut the read short for
-the others, nor leave a database connection in the middle of a query.
+The followers of one tenant are woken together and want the same page: one read serves them all,
+and what this process wrote itself needs no read. Committed entries never change, so a page is
+kept for later readers, together with its encoding once somebody has made it, as long as there is
+room. A reader that goes away neither cuts the read short for the others nor leaves a database
+connection in the middle of a query.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from server.model.records import LogEntry
     from server.store.reads import Reads
 
-# At most 8 KiB an entry: a page stays below the 4 MiB that gRPC's clients accept.
+# An entry has at most 8 KiB, so a page stays below the 4 MiB that gRPC's clients accept.
 PAGE_ENTRIES = 200
-# About 1 KiB each, and as much again as bytes.
+# About 1 KiB each, and as much again for the encoding.
 MOST_KEPT_ENTRIES = 8000
 
 
 class CursorCut(CursorTooOld):
-    """The log is no longer kept that far back.
+    """The log no longer reaches back to that cursor.
 
     Attributes:
-        oldest_cursor: Cursor of the first entry that is kept.
+        oldest_cursor: The cursor of the first entry that is kept.
     """
 
     def __init__(self, tenant_id: TenantId, after_cursor: int, oldest_cursor: int) -> None:
@@ -45,14 +45,14 @@ class LogPage(tuple["LogEntry", ...]):  # noqa: SLOT001 - a tuple can't have a s
     """Entries in order, without gaps.
 
     Attributes:
-        wire: The message of it as bytes, once somebody made it.
+        wire: Its encoded message, once somebody has made it.
     """
 
     wire: bytes | None = None
 
 
 class LogPages:
-    """Pages of logs, each read once for all who wait for it."""
+    """Pages of logs, each read once for all readers that wait for it."""
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
@@ -61,7 +61,7 @@ class LogPages:
         self._kept_entries = 0
 
     def keep(self, tenant_id: TenantId, cursor: int, page: LogPage) -> None:
-        """Keep the page after a cursor for those who will ask for it."""
+        """Keep the page after a cursor for readers that will ask for it."""
         if not page:
             return
         key = (tenant_id, cursor)
@@ -77,7 +77,7 @@ class LogPages:
         Args:
             tenant_id: The tenant.
             cursor: The last cursor known.
-            end: A cursor known to be there: a page that was kept must reach it or be full.
+            end: A cursor that is known to exist: a kept page must reach it or be full.
 
         Raises:
             CursorCut: entries between the cursor and the page are no longer kept.
@@ -122,20 +122,20 @@ class LogPages:
         return await asyncio.shield(task)
 
     def _check(self, tenant_id: TenantId, cursor: int, first: int) -> None:
-        # Age deletes from the front only, so a gap begins at what is kept.
+        # Retention deletes from the front only, so what is kept begins after the gap.
         if first > cursor + 1:
             raise CursorCut(tenant_id, cursor, first)
 
     def _done(self, key: tuple[TenantId, int], task: asyncio.Task[LogPage]) -> None:
         self._under_way.pop(key, None)
         if not task.cancelled():
-            # Looked at here, or a read that fails after all its readers left would be
-            # reported as an exception nobody retrieved.
+            # Retrieved here, because a read that fails after all its readers have left would
+            # be reported as an exception that nobody retrieved.
             task.exception()
 
 
 def _without_gap(page: list[LogEntry]) -> list[LogEntry]:
-    """Cut a page before the first missing entry; the next read then tells of it."""
+    """Cut a page off before the first missing entry; the next read then reports the gap."""
     first = page[0].cursor
     if page[-1].cursor - first == len(page) - 1:
         return page

@@ -1,4 +1,4 @@
-"""Keeps what estimates are made of: read when somebody asks, and not more than once a while."""
+"""Keeps the data that estimates are made from: read on demand, but not too often."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Who waits changes with every Company; how long steps take, slowly.
+# Which runs are waiting changes with every Company; how long steps take changes slowly.
 WAITING_SECONDS = 1.0
 _PACES_SECONDS = 5.0
-# For a run that began after the last look, or a site whose first tenants are just done.
+# For a run that began after the last look, or a site whose first tenants have just finished.
 _ANEW_SECONDS = 0.2
 
 SERIAL_KEYS = frozenset(
@@ -42,17 +42,17 @@ class Outlooks:
         self._lock = asyncio.Lock()
 
     async def latest(self) -> Outlook:
-        """Return an outlook of now; of a moment ago where the database can't be read now."""
+        """Return the current outlook; a slightly older one if the database can't be read now."""
         return await self._not_older_than(WAITING_SECONDS, _PACES_SECONDS)
 
     async def anew(self) -> Outlook:
-        """Return one that knows of what was written just now, almost."""
+        """Return an outlook that includes almost everything written until now."""
         return await self._not_older_than(_ANEW_SECONDS, _ANEW_SECONDS)
 
     def with_newcomer(self, run: Run, site: str) -> Outlook:
-        """Return one that also knows of a run that began after the last look.
+        """Return an outlook that includes a run which began after the last look.
 
-        Of many that are ordered at once each would else count none of the others before it.
+        Otherwise, of many runs ordered at once, none would count those before it.
         """
         newcomer = Waiting(run_id=run.id, site=site, created_at=run.created_at)
         self._outlook = replace(self._outlook, waiting=(*self._outlook.waiting, newcomer))
@@ -61,7 +61,7 @@ class Outlooks:
     async def _not_older_than(self, waiting_seconds: float, paces_seconds: float) -> Outlook:
         if self._is_old(self._waiting_at, waiting_seconds):
             async with self._lock:
-                # Somebody else may have read it while this call waited.
+                # Another call may have read it while this one waited.
                 if self._is_old(self._waiting_at, waiting_seconds):
                     await self._refresh(paces_seconds)
         return self._outlook
@@ -73,7 +73,7 @@ class Outlooks:
         return (self._monotonic or asyncio.get_running_loop().time)()
 
     async def _refresh(self, paces_seconds: float) -> None:
-        # Before the read: one that fails is not repeated by everybody who asks.
+        # Set before the read, so that a read that fails is not repeated by every caller.
         self._waiting_at = self._now()
         try:
             paces = self._outlook.paces

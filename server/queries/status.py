@@ -1,9 +1,9 @@
-"""Where a tenant stands, in the words its callers get: one pure function over its rows.
+"""The status of a tenant, in the words its callers get: one pure function of its rows.
 
-`derive` says how far the run is; this adds what a caller must know besides: whether the
-run moves, what it waits for, what holds the tenant, and what to do next. Promise 3 is
-kept here: who stands still has an error with code, message and time, and who is in
-motion moves, or says what it waits for, or is STALLED.
+`derive` says how far the run has got; this adds what else a caller must know: whether the run
+moves, what it is waiting for, what holds the tenant, and what to do next. Promise 3 is kept
+here: a tenant that is stuck has an error with code, message and time, and one that is in motion
+moves, or says what it is waiting for, or is STALLED.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ HELD = "HELD"
 STALLED = "STALLED"
 ENGINE_NOT_CONFIGURED = "ENGINE_NOT_CONFIGURED"
 
-# Promise 3: within three lease times a lost worker's run has been taken over.
+# Promise 3: within three lease times the run of a lost worker is taken over.
 _LEASES_UNTIL_STALLED = 3
 
 _GONE = frozenset({TenantState.DEPROVISIONING, TenantState.DEPROVISIONED})
@@ -60,16 +60,16 @@ _GATE_CODES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Everything a caller needs to know about where a tenant stands.
+    """Everything a caller needs to know about the state of a tenant.
 
     Attributes:
         run: The last run, or None.
-        steps: The run's steps in order; only those that are left of a damaged record.
+        steps: The run's steps in order; of a damaged record, those that are left.
         titles: Names for people, by step key.
-        standing: What `derive` says.
-        errors: The standing's, and why it is held or stalled.
-        waiting_for: What an open run waits for; None where it moves or is closed.
-        next_command: What an operator would do next; "" if nothing is to be done.
+        standing: What `derive` returned.
+        errors: The errors of the standing, and why the tenant is held or stalled.
+        waiting_for: What an open run is waiting for; None if it moves or is closed.
+        next_command: The command an operator would give next; "" if there is nothing to do.
         eta: When the run will probably be done; None if not known.
     """
 
@@ -95,15 +95,15 @@ def status_of(
     *,
     not_here: str = "",
 ) -> Status:
-    """Tell where a tenant stands.
+    """Return the status of a tenant.
 
     Args:
-        live: Its record, and what moves it.
-        step_types: The steps a run for the tenant's spec has.
-        now: The time.
-        lease_seconds: A worker's lease; after three of them without motion or a wait an
-            open run is STALLED.
-        not_here: Why no order given here reaches the tenant, and what to do; else "".
+        live: Its record, and the state of what moves it: worker, gate.
+        step_types: The steps that a run for the tenant's spec has.
+        now: The current time.
+        lease_seconds: A worker's lease time; after three of them without motion or a known
+            wait, an open run is STALLED.
+        not_here: Why no order given here reaches the tenant, and what to do; "" if one does.
     """
     record = live.record
     tenant, run = record.tenant, record.run
@@ -121,7 +121,7 @@ def status_of(
     stalled = _stalled(live, waiting_for, standing.current_step, now, lease_seconds)
     damage = why_damaged(record, driven=_worker_lives(live, now))
     if damage:
-        # It waits for nobody: no worker comes, and no order.
+        # There is nothing to wait for: neither a worker nor an order will come.
         waiting_for = stalled = None
     waits_for_an_order = _waits_for_an_order(tenant, standing.state, moves=moves)
     errors = list(standing.errors)
@@ -133,7 +133,8 @@ def status_of(
         errors.extend(_why_at_rest(tenant, standing.state, moves=moves))
     if not_here and waits_for_an_order:
         errors.append(_not_here(tenant, not_here))
-    # Any order would be refused. The engines file comes first, and that is no command.
+    # Any order would be refused: the engines file has to be corrected first, which no command
+    # does.
     look_first = waits_for_an_order or stalled is not None or (moves and standing.record_lost)
     return Status(
         tenant=tenant,
@@ -156,17 +157,17 @@ def status_of(
 
 
 def _why_at_rest(tenant: Tenant, state: TenantState, *, moves: bool) -> tuple[StepError, ...]:
-    """Say of a tenant without errors what keeps it where it is."""
+    """Say what keeps a tenant without errors where it is."""
     if tenant.hold is not None:
         return (_held(tenant, tenant.hold, state, moves=moves),)
     return (_elsewhere(tenant),) if is_elsewhere(tenant) else ()
 
 
 def turns_at(live: Live, now: datetime, lease_seconds: float) -> datetime | None:
-    """Return from when `status_of` may say something else though no row changed.
+    """Return when `status_of` may next say something else although no row has changed.
 
     Returns:
-        The next such time, or None if time alone changes nothing.
+        That time, or None if time alone changes nothing.
     """
     run = live.record.run
     if run is None or run.state not in OPEN_RUN_STATES:
@@ -180,7 +181,7 @@ def turns_at(live: Live, now: datetime, lease_seconds: float) -> datetime | None
         signs.append(live.deadline_at)
         times.append(live.deadline_at)
     if live.worker is not None:
-        # Its times are those of the database's clock, where that keeps them.
+        # Where leases go by the database's clock, its times do, too.
         worker, ahead = live.worker, now - (live.worker.read_at or now)
         lease = timedelta(seconds=worker.lease_seconds)
         signs.append(worker.last_sign(now))
@@ -196,7 +197,7 @@ def _waiting_for(live: Live, now: datetime) -> WaitingFor | None:
         return None
     wait = _wait_of(live, run, now)
     if run.cancellation is None or (wait is None and not _worker_lives(live, now)):
-        return wait  # nobody who could stop it is there: that is what must be seen
+        return wait  # there is no worker that could stop it: that is what must be shown
     return WaitingFor(
         code=WaitingCode.CANCELLING,
         message=(
@@ -211,12 +212,12 @@ def _waiting_for(live: Live, now: datetime) -> WaitingFor | None:
 def _wait_of(live: Live, run: Run, now: datetime) -> WaitingFor | None:
     gate = live.gate
     if gate is not None and gate.state in _GATE_CODES:
-        # Whatever else the run waits for, nothing goes on before the site does.
+        # Whatever else the run is waiting for, nothing continues before the site does.
         return WaitingFor(
             code=_GATE_CODES[gate.state], message=gate.message, until=gate.next_probe_at
         )
     if run.state is RunState.RUNNING:
-        # The worker waits within its attempt: there is no wait where it is gone.
+        # The worker waits within its attempt: if it is gone, nothing is waiting.
         return run.waiting_for if _worker_lives(live, now) else None
     if run.state is RunState.QUEUED:
         return _for_a_worker(run.due_at)
@@ -233,7 +234,7 @@ def _own_wait(run: Run, now: datetime) -> WaitingFor:
 
 
 def _with_why(waiting_for: WaitingFor | None, not_here: str) -> WaitingFor | None:
-    """Say why no worker of this server is the one that is waited for."""
+    """Add to a wait for a worker why it can't be a worker of this server."""
     if waiting_for is None or waiting_for.code is not WaitingCode.WORKER or not not_here:
         return waiting_for
     return replace(waiting_for, message=f"{waiting_for.message} {not_here}")
@@ -260,7 +261,7 @@ def _stalled(
     patience = timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED)
     since = _last_sign_of_life(live, now, patience, alive=alive)
     if since is None:
-        # The same at each look while it can be: nobody is told of it anew.
+        # As far as possible the same at each look, so that nobody is notified again.
         since = min(run.created_at, now - patience)
     if now - since < patience:
         return None
@@ -286,14 +287,14 @@ def _worker_lives(live: Live, now: datetime) -> bool:
 def _last_sign_of_life(
     live: Live, now: datetime, patience: timedelta, *, alive: bool
 ) -> datetime | None:
-    """Return when the run last moved; None where no row says a time that can be."""
+    """Return when the run last moved; None if no row has a plausible time."""
     signs = [live.record.tenant.updated_at]
     if alive and live.deadline_at is not None:
         signs.append(live.deadline_at)
     elif not alive and live.worker is not None:
         signs.append(live.worker.last_sign(now))
-    # A sign further ahead than the patience is none: the clock was set back since, or the
-    # row is damaged, and the run would stand still without an error until that time.
+    # A sign that lies further in the future than our patience does not count: the clock was set
+    # back since, or the row is damaged, and the run would be stuck without an error until then.
     return max((sign for sign in signs if sign - now <= patience), default=None)
 
 
@@ -328,7 +329,7 @@ def _elsewhere(tenant: Tenant) -> StepError:
 
 
 def _waits_for_an_order(tenant: Tenant, state: TenantState, *, moves: bool) -> bool:
-    """Tell whether only an order moves a tenant: one in motion may be driven by another server."""
+    """Tell whether only an order moves a tenant; another server may drive one in motion."""
     if moves:
         return False
     if state is TenantState.DEPROVISIONED:
@@ -359,7 +360,7 @@ def _next_command(
         return f"provisioner deprovision {tenant.id}{wanted.flags}"
     look_on = f"provisioner status {tenant.id} --watch" if stalled else ""
     if standing.state is TenantState.DEPROVISIONED and tenant.hold is not None:
-        # Continue is refused; the hold would stay on lists of what waits for a person.
+        # Continue is refused, and the hold would stay on the lists of what waits for a person.
         return _release(tenant)
     if standing.state in _GONE:
         return look_on
@@ -372,7 +373,7 @@ def _next_command(
         order = _diagnose(tenant)
     else:
         order = _move(tenant)
-    # Whatever is ordered waits until somebody says whether this is the right site.
+    # Any order would wait until somebody says whether this is the right site.
     return order if not _is_in_question(gate) else _accept_site(tenant)
 
 

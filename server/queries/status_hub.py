@@ -1,8 +1,8 @@
-"""Tells those who watch a tenant of every change of where it stands.
+"""Tells the watchers of a tenant about every change of its status.
 
-One task looks at all watched tenants a few times a second, and at once at those this
-process wrote to. What it finds is read once for all who watch the same tenant; a slow
-one misses what was in between, never the last.
+One task looks at all watched tenants a few times a second, and immediately at those that this
+process wrote to. A status is read once for all watchers of the same tenant; a slow watcher may
+miss intermediate statuses, but never the latest.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Changes by other processes, and those that time makes, are seen this late at most.
+# Changes by other processes or by the passing of time are seen after this long at the latest.
 POLL_SECONDS = 0.25
 _IN_MOTION = frozenset({TenantState.IN_PROGRESS, TenantState.DEPROVISIONING})
-# An estimate that moves by less than a fifth of what is left, or two seconds, is no news.
+# It is not news if an estimate moves by less than a fifth of the time left, or two seconds.
 _ETA_SHARE = 0.2
 _ETA_SECONDS = 2.0
 
@@ -39,14 +39,14 @@ _ETA_SECONDS = 2.0
 def at_rest(status: Status) -> bool:
     """Tell whether nothing will move the tenant without a new order."""
     if status.standing.state is TenantState.DEPROVISIONING:
-        # Stopped half-way it stays so: only the removal, ordered again, goes on with it.
+        # A removal that stopped half-way stays so: only ordering it again continues it.
         return status.completed_at is not None
     return status.standing.state not in _IN_MOTION
 
 
 @dataclass(slots=True, eq=False)
 class _Watched:
-    """One tenant that somebody watches, and the last that was told of it."""
+    """One tenant that somebody watches, and what its watchers were last told."""
 
     told: Answer | None = None
     gone: bool = False
@@ -58,7 +58,7 @@ class _Watched:
 
 
 class Watcher:
-    """One who watches a tenant; made by `StatusHub.watch`."""
+    """One watcher of a tenant; made by `StatusHub.watch`."""
 
     def __init__(self, hub: StatusHub, watched: _Watched) -> None:
         self.woken = asyncio.Event()
@@ -66,7 +66,7 @@ class Watcher:
         self._watched = watched
 
     async def other_than(self, last: Answer) -> Answer | None:
-        """Wait for another answer; None if the tenant is no longer known.
+        """Wait for an answer other than the last; return None if the tenant no longer exists.
 
         Raises:
             StoreUnavailable: the hub has been stopped.
@@ -86,7 +86,7 @@ class Watcher:
 
 
 class StatusHub:
-    """Looks at the watched tenants, and wakes those who watch them."""
+    """Looks at the watched tenants, and wakes their watchers."""
 
     def __init__(self, board: StatusBoard, *, poll_seconds: float = POLL_SECONDS) -> None:
         self.stopped = False
@@ -99,11 +99,11 @@ class StatusHub:
         self._failing = False
 
     def start(self) -> None:
-        """Begin to look; needs a running event loop."""
+        """Start looking; needs a running event loop."""
         self._task = asyncio.create_task(self._run(), name="status-hub")
 
     async def stop(self) -> None:
-        """Stop looking, and send away who still watches."""
+        """Stop looking, and end all watchers."""
         self.stopped = True
         for watched in self._tenants.values():
             watched.tell()
@@ -117,7 +117,7 @@ class StatusHub:
         watched = self._tenants.setdefault(tenant_id, _Watched())
         watcher = Watcher(self, watched)
         watched.watchers.add(watcher)
-        # Whoever came first may have been told of less; a newcomer is looked for at once.
+        # Earlier watchers may have been told something older; look at once for a new one.
         self._written.add(tenant_id)
         self._wake.set()
         try:
@@ -128,13 +128,13 @@ class StatusHub:
                 del self._tenants[tenant_id]
 
     def applied(self, operation: TenantOperation, _outcome: Outcome) -> None:
-        """Hear of an operation this process wrote (a watcher of `Database.on_applied`)."""
+        """Take note of an operation that this process wrote (see `Database.on_applied`)."""
         if operation.tenant_id in self._tenants:
             self._written.add(operation.tenant_id)
             self._wake.set()
 
     def elsewhere(self, written: Collection[str] | None, _queued: bool) -> None:  # noqa: FBT001 - a listener's shape
-        """Hear that other processes wrote something (`Database.on_elsewhere`): look at once."""
+        """Look at once, because other processes wrote something (see `Database.on_elsewhere`)."""
         ours = self._tenants.keys() if written is None else self._tenants.keys() & written
         if ours:
             self._written |= ours
@@ -145,7 +145,7 @@ class StatusHub:
         next_round = 0.0
         while True:
             left = next_round - loop.time()
-            # Without anybody who watches this waits for one.
+            # Without watchers this waits for one.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, left) if self._tenants else None):
                     await self._wake.wait()
@@ -183,7 +183,7 @@ class StatusHub:
 
 
 def is_news(before: Status, after: Status) -> bool:
-    """Tell whether a watcher must hear of a status, having heard of the one before."""
+    """Tell whether a watcher that knows the status before must be told about this one."""
     if before.eta is None or after.eta is None:
         return before != after
     if replace(before, eta=after.eta) != after:

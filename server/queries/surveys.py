@@ -1,7 +1,7 @@
-"""What an engine holds for a tenant: the dry run of a run, and the drift of a finished tenant.
+"""What an engine has for a tenant: the plan of a run, and the drift of a finished tenant.
 
-Reads only. A tenant that is being worked on can be planned but not verified: its
-documents come and go while one looks.
+Reads only. A tenant that is being worked on can be planned but not verified, because its
+documents come and go during the check.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Plan:
     """What a run would find and make.
 
     Attributes:
-        tenant_id: "" for a spec that is nobody's yet.
+        tenant_id: "" for a spec that does not belong to a tenant yet.
         feasible: Whether nothing stands in its way.
     """
 
@@ -49,7 +49,7 @@ class Drift:
     """How a tenant at rest differs from what it should have.
 
     Attributes:
-        next_command: What has a run mend what it can, or "".
+        next_command: The command that lets a run correct what it can, or "".
     """
 
     tenant_id: str
@@ -58,7 +58,7 @@ class Drift:
 
 
 class Surveys:
-    """Asks engines, for whoever may see a tenant."""
+    """Asks engines, on behalf of callers who may see a tenant."""
 
     def __init__(
         self,
@@ -72,12 +72,12 @@ class Surveys:
         """Take the parts.
 
         Args:
-            database: Where tenants are.
-            prober: Who looks.
-            engine_ids: Configured engines.
-            default_engine: The one of a spec that names none.
-            seen_clean: Is told of a finished tenant that was found to be as it should: what
-                was found of it before is over.
+            database: The store of the tenants.
+            prober: Examines a tenant at its engine.
+            engine_ids: The ids of the configured engines.
+            default_engine: The engine of a spec that names none.
+            seen_clean: Called for a finished tenant that is as it should be: earlier findings
+                about it are then over.
         """
         self._seen_clean = seen_clean
         self._database = database
@@ -86,12 +86,12 @@ class Surveys:
         self._default_engine = default_engine
 
     async def plan(self, actor: Actor, tenant_id: str, raw: RawSpec | None) -> Plan:
-        """Say what a run would find and make, for a tenant or for a spec.
+        """Return what a run would find and make, for a tenant or for a spec.
 
         Raises:
             InvalidInput: a field is wrong, or not exactly one of the two was sent.
-            NotFound: no such tenant.
-            NotAllowed: not the caller's to see.
+            NotFound: there is no such tenant.
+            NotAllowed: the caller may not see this.
             Refused: the tenant's engine is not configured here.
             EngineNotReady: the engine can't be looked at now.
             StoreUnavailable: the database can't be read now.
@@ -108,7 +108,7 @@ class Surveys:
                 )
             )
         if raw is not None:
-            # It tells whether a Company of that name is there, whoever's it is.
+            # A plan tells whether a Company of that name exists, whoever it belongs to.
             demand_any(actor, Right.READ_FLEET)
             spec = validate_spec(raw, engines=self._engine_ids, default_engine=self._default_engine)
             return _plan("", await self._prober.spec(spec))
@@ -116,7 +116,7 @@ class Surveys:
         return _plan(tenant.id, _for(actor, await self._prober.tenant(tenant.id)))
 
     async def verify(self, actor: Actor, tenant_id: str) -> Drift:
-        """Say how a tenant at rest differs from what it should have.
+        """Return how a tenant at rest differs from what it should have.
 
         Raises:
             Refused: the tenant is in motion or gone, or its engine is not configured here.
@@ -136,7 +136,7 @@ class Surveys:
             )
         looked = await self._prober.tenant(tenant.id)
         if looked.clean and tenant.state is TenantState.COMPLETED and self._seen_clean:
-            # What was asked for is known; the next look of the reconciler ends it as well.
+            # The answer is known anyway; the reconciler's next look also ends the findings.
             with suppress(StoreUnavailable):
                 await self._seen_clean(tenant)
         survey = _for(actor, looked)
@@ -154,7 +154,7 @@ class Surveys:
 
 
 def _for(actor: Actor, survey: Survey) -> Survey:
-    """Leave names of other tenants to who sees all of them."""
+    """Remove the names of other tenants, unless the caller sees all of them."""
     return survey if actor.scope is None else survey.without_others
 
 
@@ -163,7 +163,7 @@ def _plan(tenant_id: str, survey: Survey) -> Plan:
 
 
 def _next_command(tenant_id: TenantId, survey: Survey) -> str:
-    # A conflict is mended by a person; a run would only stop at it again.
+    # A conflict is for a person to settle; a run would only stop at it again.
     missing = [step for step in survey.steps if step.stand is Stand.MISSING and not step.code]
     if survey.conflicts or not missing:
         return ""

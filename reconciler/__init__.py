@@ -1,1 +1,1 @@
-"""Finds tenants that stopped short, and drives them on."""
+"""Finds stuck tenants, and drives them on."""

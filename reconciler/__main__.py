@@ -1,7 +1,8 @@
-"""Makes the reconciler a process of its own: `python -m reconciler`.
+"""Runs the reconciler as a process of its own: `python -m reconciler`.
 
-The same as `provisioner reconcile` without options. The composition root is
-`server.__main__`; it is imported when called, so that importing this module starts nothing.
+Does the same as `provisioner reconcile` without options. The composition root is
+`server.__main__`, which is imported only when called, so that importing this module starts
+nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from importlib import import_module
 
 
 def main() -> None:
-    """Sweep until a signal comes."""
+    """Sweep until a signal arrives."""
     refused = import_module("server.program").takes_no_options(
         sys.argv[1:], "provisioner reconcile"
     )

@@ -1,10 +1,10 @@
-"""Drift: looks at a few finished tenants after a sweep, and reports what was changed by hand.
+"""Drift: checks a few finished tenants after each sweep, and reports what was changed by hand.
 
-Reads only. What differs is a finding for a person, and so is a spec that can't be read any
-more, by which nobody can say what differs; nothing is driven, no till is opened.
-The finding ends when a later look finds all as it should be. A site that has work to do,
-or whose gate is shut, is left alone. Each look is claimed in the database first, so that
-any number of reconcilers look once (docs/decisions/0043).
+Reads only. Whatever differs is a finding for a person, and so is a spec that can no longer be
+read, because then nobody can say what differs. Nothing is driven, and no till is opened. The
+finding ends when a later check finds everything as it should be. A site that has work to do, or
+whose gate is shut, is left alone. Each check is claimed in the database first, so that several
+reconcilers together do it once (docs/decisions/0043).
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _log = structlog.get_logger(__name__)
 
 _FINDINGS = uuid.UUID("c1f8a0de-3a0f-5b86-9a8e-7d1d2b6f0e43")
 
-# Until the next look where this one came to nothing, or found something: what a person
-# mends shall not stand as drift for a week.
+# When to check again if a check had no result, or found something: what a person has fixed
+# must not be shown as drift for a week.
 _SOON = timedelta(hours=1)
-# All looks of one sweep together: the next sweep must not wait for a slow site.
+# For all checks of one sweep together: the next sweep must not wait for a slow site.
 _SECONDS = 20.0
-# What one message and one evidence name; all of it is a command away.
+# How many differences a message and its evidence name; a command shows all of them.
 _MOST_NAMED = 5
 _MAX_TEXT = 400
 
@@ -55,12 +55,12 @@ _WRONG = frozenset({Stand.MISSING, Stand.FOREIGN, Stand.DIFFERENT})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What came of the looks of one sweep.
+    """The result of one sweep's checks.
 
     Attributes:
-        looked_at: Tenants that were looked at.
-        findings: What was new.
-        ended: Findings that are over.
+        looked_at: How many tenants were checked.
+        findings: The findings that are new.
+        ended: How many findings are over.
     """
 
     looked_at: int = 0
@@ -70,13 +70,13 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What a look at one tenant came to; without a finding it is as it should be."""
+    """The result of checking one tenant; without a finding it is as it should be."""
 
     finding: Finding | None
 
 
 class DriftCheck:
-    """Looks at finished tenants, a few a sweep, the longest waiting first."""
+    """Checks finished tenants: a few per sweep, those that waited longest first."""
 
     def __init__(
         self,
@@ -90,17 +90,17 @@ class DriftCheck:
         notify: bool = False,
         seconds: float = _SECONDS,
     ) -> None:
-        """Take what a look needs.
+        """Take the parts that a check needs.
 
         Args:
-            database: Where tenants and findings are.
-            prober: Who looks.
-            sites: That this process can ask.
+            database: The store of tenants and findings.
+            prober: Examines a tenant at its engine.
+            sites: The sites that this process can ask.
             now: The clock.
-            limit: Most looks in one sweep; 0 for none.
-            period: From one look at a tenant to the next.
-            notify: Whether messages for the webhook are written.
-            seconds: Longest time for all looks of a sweep.
+            limit: The most checks in one sweep; 0 for none.
+            period: The time from one check of a tenant to the next.
+            notify: Whether to write messages for the webhook.
+            seconds: The longest that all checks of a sweep may take together.
         """
         self._database = database
         self._prober = prober
@@ -113,7 +113,7 @@ class DriftCheck:
         self._seconds = seconds
 
     async def check(self) -> Checked:
-        """Look at those that are due, as far as limit and time allow.
+        """Check the tenants that are due, as far as limit and time allow.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
@@ -136,14 +136,14 @@ class DriftCheck:
                     findings.extend(found)
                     ended += over
         except TimeoutError:
-            # The tenant under way keeps its claim and is looked at when that is over.
+            # The tenant being checked stays claimed, and is checked once the claim is over.
             _log.warning("drift.cut", seconds=self._seconds, looked_at=looked_at)
         if looked_at:
             _log.info("drift.checked", looked_at=looked_at, found=len(findings))
         return Checked(looked_at=looked_at, findings=tuple(findings), ended=ended)
 
     async def seen_clean(self, tenant: Tenant) -> int:
-        """End what was found of a tenant that a person's Verify found as it should be.
+        """End the findings about a tenant that a person's Verify found to be as it should be.
 
         Returns:
             How many findings are over.
@@ -161,7 +161,7 @@ class DriftCheck:
         gates = await self._database.reads.gates()
         looks: list[DueLook] = []
         for site in self._sites:
-            # Those first that were found to differ, and that a run has been at since.
+            # First those that were found to differ and have had a run since.
             due = await self._database.drift.repaired(site, claimed=self._soon, limit=self._limit)
             due += await self._database.drift.due(
                 site, now=self._now(), period=self._period, limit=self._limit
@@ -172,7 +172,7 @@ class DriftCheck:
         return list(first.values())[: self._limit]
 
     async def _is_busy(self, site: str, gate: Gate | None) -> bool:
-        """Tell whether a site is shut, spared, or has tenants to make: those come first."""
+        """Tell whether a site is shut, spared, or has tenants to make, which come first."""
         if gate is not None:
             now = self._now()
             spared = gate.paused_until is not None and gate.paused_until > (gate.read_at or now)
@@ -182,7 +182,7 @@ class DriftCheck:
         return bool(await self._database.reads.slot_line(site, driving=(), limit=1))
 
     async def _look(self, look: DueLook) -> _Seen | None:
-        """Look at one tenant; None where that came to nothing, and it is tried again soon."""
+        """Check one tenant; return None if there was no result: it is checked again soon."""
         try:
             survey = await self._prober.tenant(look.tenant_id)
             return _Seen(finding=None if survey.clean else finding_of(look, survey))
@@ -199,10 +199,10 @@ class DriftCheck:
     async def _conclude(
         self, look: DueLook, seen: _Seen, claimed: datetime
     ) -> tuple[list[Found], int]:
-        """Record what a look found; return what is new, and how many findings are over."""
+        """Record what a check found; return what is new, and how many findings are over."""
         drift = self._database.drift
         if not await drift.is_at(look.tenant_id, look.revision):
-            return [], 0  # an order came meanwhile: what was seen is of no tenant at rest
+            return [], 0  # an order came meanwhile: the tenant was not at rest when it was seen
         known = await drift.open_drifts(look.tenant_id)
         finding = seen.finding
         if finding is None:
@@ -223,8 +223,8 @@ class DriftCheck:
             stuck_since=None,
             not_before=None,
             found_at=self._now(),
-            # By the claim, and not by the revision: what is mended and changed again by hand
-            # is found again, and the tenant's revision has not moved.
+            # From the claim and not from the revision: what is corrected and changed by hand
+            # once more is a new finding, although the tenant's revision is the same.
             own_id=str(uuid.uuid5(_FINDINGS, f"{look.tenant_id}:{claimed.isoformat()}")),
         )
         await self._record(found)
@@ -256,11 +256,11 @@ class DriftCheck:
 
 
 def finding_of(look: DueLook, survey: Survey) -> Finding:
-    """Say how a finished tenant differs from what it needs; the first difference is the evidence.
+    """Return how a finished tenant differs from what it needs; the first difference is evidence.
 
     Args:
-        look: Of whom.
-        survey: That is not clean.
+        look: The tenant that was checked.
+        survey: The result, which is not clean.
     """
     wrong = [step for step in survey.steps if step.stand in _WRONG]
     said = [text for step in wrong for text in _texts(step)]
@@ -283,7 +283,7 @@ def finding_of(look: DueLook, survey: Survey) -> Finding:
 
 
 def _unreadable(error: ProvisionerError) -> Finding:
-    """Say that nobody knows what a finished tenant needs: its row was damaged, not its site."""
+    """Return that nobody knows what a finished tenant needs: its row is damaged, not its site."""
     return Finding(
         cause=Cause.DRIFT,
         severity=Severity.PERSON,
@@ -293,7 +293,7 @@ def _unreadable(error: ProvisionerError) -> Finding:
 
 
 def _texts(step: StepLook) -> list[str]:
-    """Return a text a difference, or what the step says where it names none."""
+    """Return one text per difference, or the step's own words if it names none."""
     each = [f"{step.key}: {difference}" for difference in (*step.differences, *step.missing)]
     return each or [f"{step.key}: {step.message or step.code}".rstrip(".")]
 

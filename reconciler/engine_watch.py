@@ -1,7 +1,7 @@
-"""Tells a person of an engine whose gate stays shut: its tenants wait, and none of them fails.
+"""Tells a person about an engine whose gate stays shut: its tenants wait, and none of them fails.
 
-Nothing is driven. One finding an engine and outage: at once where somebody must mend
-something, after a while where the engine is only away. It ends when the gate opens.
+Nothing is driven. There is one finding per engine and outage: at once if somebody has to fix
+something, after a while if the engine is only down. It ends when the gate opens.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _log = structlog.get_logger(__name__)
 
 _FINDINGS = uuid.UUID("a3b0c2d4-5f61-5e72-8a93-b4c5d6e7f809")
 
-# A restart, an upgrade: an engine that is only away is nobody's business for so long.
+# A restart or an upgrade takes this long: until then nobody need know that an engine is down.
 _PATIENCE = timedelta(minutes=5)
 
 
 class EngineWatch:
-    """Looks at the gates of the configured engines, as the database has them."""
+    """Looks at the gates of the configured engines, as they are in the database."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class EngineWatch:
         now: Callable[[], datetime],
         notify: bool = False,
     ) -> None:
-        """Take what a look needs.
+        """Take the parts that a look needs.
 
         Args:
-            database: Where gates and findings are.
-            engines: Configured engines by id.
+            database: The store of gates and findings.
+            engines: The configured engines, by id.
             now: The clock.
-            notify: Whether messages for the webhook are written.
+            notify: Whether to write messages for the webhook.
         """
         self._database = database
         self._engines = engines
@@ -61,10 +61,10 @@ class EngineWatch:
         self._notify = notify
 
     async def check(self) -> tuple[Found, ...]:
-        """Record which engines stay shut, and end what is over.
+        """Record which engines stay shut, and end the findings that are over.
 
         Returns:
-            What was new.
+            The findings that are new.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
@@ -91,7 +91,7 @@ class EngineWatch:
             return None
         what = "is away" if gate.state is GateState.DOWN else "takes no work"
         return Found(
-            # No tenant's: the id says so.
+            # It is not about a tenant, and its id shows that.
             tenant_id=TenantId(subject_of(engine_id)),
             revision=0,
             finding=Finding(
@@ -159,5 +159,5 @@ class EngineWatch:
 
 
 def subject_of(engine_id: str) -> str:
-    """Return what stands in a finding where a tenant's id would."""
+    """Return what a finding about an engine has in place of a tenant's id."""
     return f"engine:{engine_id}"

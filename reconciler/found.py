@@ -1,4 +1,4 @@
-"""What a sweep found and did, as values; and how a finding is stored and told."""
+"""What a sweep found and did, as values; and how a finding is stored and reported."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from server.store.healing import HandedOver
 
-# A finding's id is made of tenant, revision and cause, so that two reconcilers which find
-# the same at the same moment record it once.
+# A finding's id is made from tenant, revision and cause, so that two reconcilers that find the
+# same thing at the same moment record it once.
 _FINDINGS = uuid.UUID("6d0c1f43-7a4e-5c0e-9b57-1f0a3b1f5a51")
 
-# What these say is no result yet: a later sweep acts, and then records.
+# These are not results yet: a later sweep acts, and then records.
 _NOT_RECORDED = frozenset(
     {
         RemedyOutcome.FASTER,
@@ -37,7 +37,7 @@ _NOT_RECORDED = frozenset(
     }
 )
 
-# Who holds tenants by itself; a hold by a person needs no message to persons.
+# Who holds tenants without a person; a hold by a person needs no message to people.
 _OWN_HOLDS = frozenset({"run", RECONCILER_NAME})
 
 NEEDS_PERSON = "needs_person"
@@ -46,12 +46,12 @@ HEALED = "healed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One finding of a sweep, with its verdict and what came of it.
+    """One finding of a sweep, with its verdict and what came of that.
 
     Attributes:
         failure: What it has in common with other tenants' findings, or None.
-        not_before: When the tenant will be moved, where it is not yet time.
-        herd_id: The finding of the herd it belongs to, or None.
+        not_before: When the tenant will be re-driven, if it is too early now.
+        herd_id: The id of the finding for the herd it belongs to, or None.
         tenants: How many tenants it is about.
     """
 
@@ -71,7 +71,7 @@ class Found:
 
     @property
     def id(self) -> str:
-        """The same for the same tenant, revision and cause."""
+        """Its id: the same for the same tenant, revision and cause."""
         if self.own_id:
             return self.own_id
         name = f"{self.tenant_id}:{self.revision}:{self.finding.cause.value}"
@@ -89,19 +89,19 @@ class Found:
 
     @property
     def is_final(self) -> bool:
-        """Whether this is to be recorded, not the promise of a later sweep."""
+        """Whether it is a result to be recorded, and not something that a later sweep will do."""
         return self.not_before is None and self.carried.outcome not in _NOT_RECORDED
 
     @property
     def severity(self) -> Severity:
-        """Whether somebody must act; a refused order is for a person."""
+        """Whether somebody has to act; if the order was refused, a person has to."""
         if self.carried.outcome is RemedyOutcome.REFUSED:
             return Severity.PERSON
         return self.finding.severity
 
     @property
     def message(self) -> str:
-        """In plain words, with why an order was refused."""
+        """What is wrong, in plain words, and why the order was refused if it was."""
         if self.carried.outcome is RemedyOutcome.REFUSED:
             return f"{self.finding.message} {self.carried.detail}"
         return self.finding.message
@@ -131,12 +131,13 @@ class SweepReport:
     """What one sweep saw and did.
 
     Attributes:
-        observed: Tenants looked at.
-        acted: Tenants it changed: orders given, persons called, states corrected.
-        findings: All of them, also those known before.
-        recorded: How many were new and are in the database now.
-        healed: Tenants whose healing was noticed to be complete.
-        handed_over: Tenants that wait for a person since before; listed by a dry run.
+        observed: How many tenants were examined.
+        acted: How many tenants were acted on: an order given, a person called, or a stored
+            state corrected.
+        findings: All findings, including those known before.
+        recorded: How many of them were new and are now in the database.
+        healed: How many tenants were seen to be healed.
+        handed_over: Tenants that were already waiting for a person; listed by a dry run.
     """
 
     id: str
@@ -162,8 +163,8 @@ def herd_finding_id(fingerprint: str, opened_at: datetime) -> str:
 
 
 def row_of(found: Found) -> FindingRow:
-    """Return how a finding is stored."""
-    # A word that was set right is settled at once; nothing is driven for it.
+    """Return the row in which a finding is stored."""
+    # A stored state that was corrected is settled at once; nothing is driven for it.
     corrected = found.carried.outcome is RemedyOutcome.STATE_CORRECTED
     return FindingRow(
         id=found.id,
@@ -186,7 +187,7 @@ def row_of(found: Found) -> FindingRow:
 
 
 def call_of(found: Found) -> OutboxRow | None:
-    """Return the message that calls a person for a finding; None where none is needed."""
+    """Return the message that calls a person for a finding; None if none is needed."""
     if found.severity is not Severity.PERSON or found.herd_id is not None:
         return None
     evidence = found.finding.evidence
@@ -210,12 +211,12 @@ def call_of(found: Found) -> OutboxRow | None:
 def recording(
     found: Found, told: OutboxRow | None, *, observed: int, finished_at: datetime
 ) -> SweepOperation:
-    """Return what writes one finding by itself, with the message about it.
+    """Return the operation that records a single finding, with the message about it.
 
     Args:
-        found: What was found, and not by judging a tenant that stands still.
-        told: The message; None where nobody is to be told.
-        observed: Tenants that were looked at.
+        found: A finding that does not come from judging a stuck tenant.
+        told: The message; None if nobody is to be told.
+        observed: How many tenants were examined.
         finished_at: When the look ended.
     """
     return SweepOperation(
@@ -237,13 +238,13 @@ def healed_message(
     since: datetime,
     **facts: Any,  # Any: JSON values
 ) -> OutboxRow:
-    """Return the message that what a finding says is over.
+    """Return the message that a finding is over.
 
     Args:
-        finding_id: Of which finding.
+        finding_id: The id of the finding.
         at: When it was over.
         since: When it was found.
-        facts: What else is told.
+        facts: Further fields of the message.
     """
     return message(
         HEALED,
@@ -257,7 +258,7 @@ def healed_message(
 
 
 def message(kind: str, subject: str, at: datetime, **facts: Any) -> OutboxRow:  # Any: JSON values
-    """Return a message for the webhook; the same subject and kind is the same message."""
+    """Return a message for the webhook; the same subject and kind make the same message."""
     own_id = str(uuid.uuid5(_FINDINGS, f"{kind}:{subject}"))
     body = {"id": own_id, "kind": kind, "at": at.isoformat(), **facts}
     return OutboxRow(id=own_id, kind=kind, body=body, created_at=at)

@@ -1,4 +1,4 @@
-"""The reconciler as a server sees it: makes a sweep when asked, and says how its own come."""
+"""The reconciler as a server sees it: sweeps when asked, and reports on its own sweeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LocalHealer:
-    """One sweeper of this process; `schedule` is set where it also sweeps by itself."""
+    """The sweeper of this process; `schedule` is set if it also sweeps by itself."""
 
     def __init__(self, sweeper: Sweeper, drift: DriftCheck | None = None) -> None:
         self.sweeper = sweeper
@@ -24,7 +24,7 @@ class LocalHealer:
         self.schedule: Schedule | None = None
 
     async def sweep(self, *, dry_run: bool) -> SweepDone:
-        """Make one sweep now; one that is under way is waited for.
+        """Run one sweep now, after one that may be under way.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
@@ -32,7 +32,7 @@ class LocalHealer:
         return as_done(await self.sweeper.sweep(dry_run=dry_run))
 
     async def seen_clean(self, tenant: Tenant) -> None:
-        """End what was found of a finished tenant that is as it should be.
+        """End the findings about a finished tenant that is as it should be.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
@@ -41,12 +41,12 @@ class LocalHealer:
             await self._drift.seen_clean(tenant)
 
     def watch(self) -> Watch | None:
-        """Say how the sweeps of this process come; None where it makes none by itself."""
+        """Return the health of this process's sweeps; None if it does not sweep by itself."""
         return None if self.schedule is None else self.schedule.watch(datetime.now(UTC))
 
 
 def as_done(report: SweepReport) -> SweepDone:
-    """Return a report as values that a server knows."""
+    """Return a report as the values that the server knows."""
     return SweepDone(
         sweep=SweepSeen(
             id=report.id,

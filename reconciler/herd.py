@@ -1,8 +1,8 @@
-"""Who of many tenants at one error is driven on, and when: pure decisions.
+"""Which of many tenants with the same error are driven on, and when: pure decisions.
 
-One goes first, the canary; the others wait for it. Came it through, they follow. Met it
-the same error, a person is told once, and after a growing pause the next one goes. Few
-tenants at one error are no herd: each goes by itself.
+One goes first, the canary, and the others wait for it. If it comes through, they follow. If it
+meets the same error, a person is told once, and after a growing pause the next one goes. A few
+tenants with the same error are not a herd: each goes by itself.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from reconciler.observation import Observation
     from server.store.herd_row import Herd
 
-# Two tenants at one error may be chance; from three on the error is likely the engine's or
-# ours, and driving all of them on at once would only repeat it.
+# Two tenants with the same error may be a coincidence; with three, the fault is probably the
+# engine's or ours, and driving all of them on at once would only repeat it.
 HERD_FROM = 3
 
-# A run takes a minute or two, a slow Company and its pauses ten. Whose run hangs, or waits for
-# an engine that is not the others', must not keep them for longer.
+# A run takes a minute or two; with a slow Company and pauses, ten. A canary whose run hangs, or
+# waits for an engine that is not the others', must not delay them for longer.
 PATIENCE = timedelta(minutes=15)
 
 _NO_WITNESS = frozenset(
@@ -51,7 +51,7 @@ class Member:
     """One tenant of a herd.
 
     Attributes:
-        ready: Whether its own judgement has a run opened for it now.
+        ready: Whether it may be driven on now, according to its own judgement.
         stopped_at: When its last run ended.
     """
 
@@ -67,10 +67,10 @@ class Decision:
     """What a herd does in this sweep, and why.
 
     Attributes:
-        canary: Who goes, where one is sent.
-        alert: Whether the canary met the same error again: a person is to be told.
-        not_before: When the next canary goes, where one waits for its pause.
-        why: In plain words.
+        canary: The tenant to drive on, if one is sent.
+        alert: Whether to tell a person that the canary met the same error again.
+        not_before: When the next canary goes, if it has to wait for a pause.
+        why: The reason, in plain words.
     """
 
     plan: Plan
@@ -97,7 +97,7 @@ _SETTLED = {
 
 
 def failure_of(seen: Observation) -> Failure | None:
-    """Return what an observation's stop has in common with others; None where it did not stop."""
+    """Return what a tenant's stop has in common with others; None if it has not stopped."""
     if seen.standing.state in _NO_WITNESS:
         return None
     if seen.record_lost:
@@ -116,7 +116,7 @@ def failure_of(seen: Observation) -> Failure | None:
 
 
 def _own_names(seen: Observation) -> tuple[str, ...]:
-    """Return the names of a tenant's own that a message may hold."""
+    """Return a tenant's own names, which a message may contain."""
     company = seen.company_name
     if not seen.abbreviation:
         return (company,)
@@ -139,24 +139,24 @@ def decide(
     size: int | None = None,
     over: bool = False,
 ) -> Decision:
-    """Say what a herd does in this sweep.
+    """Decide what a herd does in this sweep.
 
     Args:
-        herd: What is stored of it, or None.
-        canary: Its canary as it stands now; None where there is none, or none any more.
-        members: Its tenants that stand still now, in any order.
-        now: The time.
-        size: How many have met the error and are not settled, those under way too; if left
-            out, as many as stand still.
-        over: Whether all who were in the herd are settled: who stands still now is a new
-            incident, also where only a record was damaged and no run ended since.
+        herd: The stored herd, or None.
+        canary: Its canary as it is now; None if there is none, or no longer one.
+        members: Its tenants that are stuck now, in any order.
+        now: The current time.
+        size: How many tenants have met the error and are not settled, including those under
+            way; if left out, the number of members.
+        over: Whether all earlier members are settled. Tenants that are stuck now are then a
+            new incident, even if only their record was damaged and no run has ended since.
     """
     size = len(members) if size is None else size
     ordered = sorted(members, key=lambda member: (member.heal_count, member.tenant_id))
     if herd is None or herd.canary_tenant_id is None or over:
         return _first(ordered, size, "many tenants stand still at one error")
     if herd.released_at is not None:
-        # Who stopped after the release met something new, or the same once more.
+        # Those that stopped after the release met something new, or the same error once more.
         fresh = [member for member in ordered if member.stopped_at > herd.released_at]
         if len(fresh) >= HERD_FROM:
             return _first(
@@ -167,7 +167,7 @@ def decide(
 
 
 def is_through(herd: Herd, seen: Observation) -> bool:
-    """Tell whether a tenant of a herd got over the herd's error."""
+    """Tell whether a tenant of a herd got past the herd's error."""
     if seen.held or seen.standing.state in _NO_WITNESS or seen.stored in _NO_WITNESS:
         return False
     failure = failure_of(seen)
@@ -206,20 +206,21 @@ def _first(ordered: Sequence[Member], size: int, why: str) -> Decision:
 
 
 def _is_overdue(herd: Herd, canary: Observation | None, now: datetime) -> bool:
-    """Tell whether a canary was given all the time that others may be kept waiting for."""
+    """Tell whether a canary has had all the time that the others may be kept waiting."""
     since = herd.ordered_at or herd.opened_at
     gate_since = None if canary is None else canary.gate_since
     if canary is not None and canary.gate is GateState.UP and gate_since is not None:
-        # While its engine was away nobody could come through. A time ahead of now is none.
+        # While its engine was down nobody could come through. A time in the future is wrong.
         since = max(since, min(gate_since, now))
-    # The clock was set back: nobody waits for the old time to come again.
+    # If the clock was set back, do not wait for the old time to come round again.
     return since > now or now - since > PATIENCE
 
 
 def _after_named(herd: Herd, ordered: Sequence[Member]) -> list[Member]:
-    """Return the others in a ring that begins behind the canary which no order moves.
+    """Return the others in a ring, starting after the canary that no order moves.
 
-    Not always from the first on: of two that can't be moved each would only follow the other.
+    Starting at the first each time would be wrong: two tenants that can't be moved would only
+    take turns.
     """
     named = herd.canary_tenant_id or ""
     ring = sorted(ordered, key=lambda member: member.tenant_id)
@@ -228,7 +229,7 @@ def _after_named(herd: Herd, ordered: Sequence[Member]) -> list[Member]:
 
 
 def _send_again(herd: Herd, ordered: Sequence[Member]) -> Decision:
-    """The canary was named and its order never written: it is the same order again."""
+    """Send a canary that was named but whose order was never written: it is the same order."""
     ready = [member for member in ordered if member.ready]
     named = next((m for m in ready if m.tenant_id == herd.canary_tenant_id), None)
     chosen = named or next(iter(ready), None)
@@ -245,7 +246,7 @@ def _after_failure(
     since = herd.ordered_at or now
     if canary is not None:
         since = max(since, canary.stopped_at)
-    # The clock was set back, or the time is damaged: nobody waits for it to come again.
+    # If the clock was set back, or the time is damaged, do not wait for it to come round again.
     due = now if since > now else since + timedelta(seconds=pause)
     ready = next((member for member in ordered if member.ready), None)
     if due > now or ready is None:
@@ -271,6 +272,6 @@ def _came(herd: Herd, canary: Observation | None) -> _Came:
     if failure is not None and failure.fingerprint == herd.fingerprint:
         return _Came.AGAIN
     if canary.record_lost:
-        return _Came.NO_WITNESS  # how far it came is what was lost
+        return _Came.NO_WITNESS  # the record that was lost would say how far it came
     goes_on = failure is None and canary.standing.state is not TenantState.COMPLETED
     return _Came.UNDER_WAY if goes_on else _Came.THROUGH

@@ -1,4 +1,4 @@
-"""Keeps the herds of a sweep: what `herd` decides is written here, where others may be faster."""
+"""Keeps the herds of a sweep: writes what `herd` decides, where other reconcilers may be faster."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from server.store.healing import HealingStore
 
 _SAMPLE = 5
-# Of those a person moved, so many are looked at in one sweep, the latest first.
+# How many of the tenants that a person moved are examined in one sweep, the latest first.
 _CANDIDATES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """The tenants of one sweep that stand still at one error."""
+    """The tenants that one sweep found stuck at the same error."""
 
     failure: Failure
     tenants: tuple[Observation, ...]
@@ -55,13 +55,13 @@ class Herds:
         now: Callable[[], datetime],
         notify: bool = False,
     ) -> None:
-        """Take what a herd is kept with.
+        """Take the parts that herds are kept with.
 
         Args:
-            store: Where all reconcilers remember.
-            observer: Looks at a canary that is not among the stuck.
+            store: What all reconcilers remember together.
+            observer: Observes a canary that is not among the stuck tenants.
             now: The clock.
-            notify: Whether anybody is to be told by the webhook.
+            notify: Whether to write messages for the webhook.
         """
         self._notify = notify
         self._store = store
@@ -69,10 +69,10 @@ class Herds:
         self._now = now
 
     async def informed(self, stuck: Sequence[Observation]) -> list[Observation]:
-        """Tell each of the stuck when another one at the same error came through.
+        """Return the stuck tenants, each with the time at which another got past its error.
 
         Raises:
-            StoreUnavailable: if the database can't be read.
+            StoreUnavailable: the database can't be read.
         """
         failures = {seen.tenant_id: failure for seen in stuck if (failure := failure_of(seen))}
         prints = {failure.fingerprint for failure in failures.values()}
@@ -86,16 +86,16 @@ class Herds:
         ]
 
     async def plan(self, stuck: Sequence[Observation], *, dry_run: bool) -> Plans:
-        """Say who of the stuck tenants may be driven on, and write who goes first.
+        """Decide which of the stuck tenants may be driven on, and record which goes first.
 
         Raises:
-            StoreUnavailable: if the database can't be read or written.
+            StoreUnavailable: the database can't be read or written.
         """
         groups = gather(stuck)
         if not groups:
             return Plans(decisions={})
-        # Those that were found at it before and are under way count too: a hundred that stop
-        # one after the other are a herd, though few of them stand still at one moment.
+        # Tenants that were found at this error before and are under way count, too: a hundred
+        # that stop one after the other are a herd, even if few of them are stuck at any moment.
         known = await self._store.open_by_fingerprint(groups)
         sizes = {
             fingerprint: len(
@@ -116,7 +116,7 @@ class Herds:
             is_over = fingerprint in over
             sent = herd is not None and herd.canary_tenant_id is not None and not is_over
             if not sent and not any(member.ready for member in members):
-                continue  # nobody is to be driven on, so nobody has to wait
+                continue  # none of them is to be driven on, so none has to wait
             canary = await self._canary(herd, group.tenants)
             decision = decide(
                 herd, canary, members, self._now(), size=sizes[fingerprint], over=is_over
@@ -128,10 +128,10 @@ class Herds:
         return Plans(decisions=decisions, findings=tuple(findings))
 
     async def join(self, new: Sequence[Found], plans: Plans) -> list[Found]:
-        """Give new findings that many tenants share one finding that stands for all.
+        """Join new findings that many tenants share to one finding that stands for all of them.
 
         Returns:
-            The findings, each with its herd where it has one, and herds' own new findings.
+            The findings, each with its herd if it has one, and the new findings for herds.
         """
         shared = _by_fingerprint(new)
         if not shared:
@@ -142,7 +142,7 @@ class Herds:
         for fingerprint, members in shared.items():
             herd, decision = stored.get(fingerprint), plans.decisions.get(fingerprint)
             driven = decision is not None and decision.plan is not Plan.EACH_BY_ITSELF
-            # Who stopped for a person after the cause was mended is none of the old herd.
+            # Tenants that stopped for a person after the cause was fixed are a new herd.
             again = herd is not None and herd.released_at is not None and _calls(members)
             if herd is not None and driven and not again:
                 joined += [replace(found, herd_id=herd.finding_id) for found in members]
@@ -159,10 +159,10 @@ class Herds:
         return joined
 
     async def release(self) -> None:
-        """Let herds go whose cause a person mended: one of them came through by his order.
+        """Release herds whose cause a person fixed: one of them came through on a person's order.
 
-        That one is their canary. Of an error that trying again does not mend there is no
-        other: nobody else is driven on before.
+        That one is their canary. With an error that another try does not fix there is no other
+        canary, because nobody is driven on before.
         """
         for herd, left in await self._store.open_herds():
             if herd.released_at is not None or not left:
@@ -219,7 +219,7 @@ class Herds:
     async def _carry_out(
         self, herd: Herd | None, decision: Decision, group: Gathered, size: int
     ) -> tuple[Decision, list[Found]]:
-        """Write what was decided; where another reconciler was faster, wait and look again."""
+        """Write what was decided; if another reconciler was faster, wait until the next sweep."""
         after = _after(herd, decision, group, size, self._now())
         if after is None or after == herd:
             return decision, []
@@ -267,13 +267,13 @@ class Herds:
     async def _ensure(
         self, herd: Herd | None, members: Sequence[Found], count: int
     ) -> tuple[Herd, Found | None]:
-        """Return the herd that stands for these findings; with its own finding if it is new."""
+        """Return the herd that stands for these findings, and its own finding if that is new."""
         first = members[0]
         if herd is not None and herd.released_at is None:
             if herd.tenants != count:
                 await self._store.put_herd(replace(herd, tenants=count), seen=herd)
                 await self._store.mark_finding(herd.finding_id, tenants=count)
-            # Who opened the herd may have died before its finding was written.
+            # The reconciler that opened the herd may have died before writing its finding.
             written = await self._store.has_finding(herd.finding_id)
             return herd, None if written else _shared_finding(herd, members)
         now = self._now()
@@ -291,7 +291,7 @@ class Herds:
 
 
 def gather(stuck: Iterable[Observation]) -> dict[str, Gathered]:
-    """Return the stuck tenants by what their failures have in common."""
+    """Return the stuck tenants, grouped by what their failures have in common."""
     groups: dict[str, tuple[Failure, list[Observation]]] = {}
     for seen in stuck:
         failure = failure_of(seen)
@@ -325,7 +325,7 @@ def _member(seen: Observation) -> Member | None:
 def _after(
     herd: Herd | None, decision: Decision, group: Gathered, size: int, now: datetime
 ) -> Herd | None:
-    """Return the herd as it stands after a decision; None where there is none."""
+    """Return the herd as it is after a decision; None if there is none."""
     if decision.plan is Plan.SEND_CANARY and decision.canary is not None:
         if herd is None or herd.released_at is not None:
             herd = Herd(
@@ -386,7 +386,7 @@ def _herd_finding(
         ),
         verdict=Verdict.DRIVE_ON,
         carried=Carried(outcome=RemedyOutcome.ORDERED),
-        # Since when a record is damaged, nobody knows.
+        # Nobody knows since when a record has been damaged.
         stuck_since=None
         if failure.code == Cause.STEP_RECORD_LOST.value
         else min(seen.stuck_since for seen in tenants),
@@ -399,7 +399,7 @@ def _herd_finding(
 
 
 def _shared_finding(herd: Herd, members: Sequence[Found]) -> Found:
-    """Return the finding that stands for findings nobody is driven on for."""
+    """Return the finding that stands for findings for which no tenant is driven on."""
     first = members[0]
     worst = max((found.severity for found in members), key=list(Severity).index)
     failure = first.failure

@@ -1,9 +1,9 @@
 """Says what is wrong with one tenant and what should be done: observation in, verdict out.
 
-Pure and total: no clock, no database, no network, and an answer for any word a row may
-hold. It never has a run opened for a tenant that is in motion, cancelled, held or over
-its healing budget (promise 8). It sees the database only: what the engine holds is found
-out by the run that a verdict opens, and that run decides what may be made again.
+Pure and total: no clock, no database, no network, and an answer for any word a row may hold. It
+never has a run opened for a tenant that is in motion, cancelled, held or over its healing budget
+(promise 8). It sees only what is in the database. What is in the engine is found out by the run
+that a verdict opens, and that run decides what may be made again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from reconciler.observation import FailedStep, Observation
 
-# A worker that lives is seen within one lease, and its successor within another; after
-# three nobody is coming (promise 3).
+# A living worker gives a sign within one lease, and its successor within another; after three
+# leases nobody is coming (promise 3).
 QUIET_LEASES = 3
 
 WORKER_LOST = "WORKER_LOST"
@@ -58,8 +58,8 @@ class Finding:
     """An observation with its cause.
 
     Attributes:
-        message: In plain words; the same for the same tenant, revision and verdict, as
-            it becomes the reason of an order that any reconciler may repeat.
+        message: What is wrong, in plain words; the same for the same tenant, revision and
+            verdict, because it becomes the reason of an order that any reconciler may repeat.
     """
 
     cause: Cause
@@ -73,8 +73,8 @@ class Judgement:
     """What should be done, and why: the first finding is the reason.
 
     Attributes:
-        findings: Empty where nothing is wrong.
-        not_before: When the tenant shall be moved, where it is not yet time.
+        findings: Empty if nothing is wrong.
+        not_before: When the tenant should be re-driven, if it is too early now.
     """
 
     verdict: Verdict
@@ -86,7 +86,7 @@ NOTHING = Judgement(verdict=Verdict.NOTHING_YET)
 
 
 def judge(seen: Observation) -> Judgement:
-    """Say what should be done about a tenant.
+    """Judge what should be done about a tenant.
 
     Args:
         seen: What the database says about it.
@@ -98,10 +98,10 @@ def judge(seen: Observation) -> Judgement:
     if not _HANDS_OFF.isdisjoint({seen.stored, state}):
         return NOTHING
     if seen.held:
-        # Never moved; but that it waits for a person must not be forgotten.
+        # It is never moved, but nobody must forget that it is waiting for a person.
         return Judgement(verdict=Verdict.NOTHING_YET, findings=(_held(seen),))
     if seen.damage and state is not TenantState.COMPLETED:
-        # No order gets through, or no worker finds the run: it would wait for ever.
+        # No order can be written, or no worker finds the run: it would wait for ever.
         finding = _finding(seen, Cause.ROW_DAMAGED, Severity.PERSON, seen.damage)
         return Judgement(verdict=Verdict.NOTHING_YET, findings=(finding,))
     if state is TenantState.IN_PROGRESS and not (seen.record_lost and _is_abandoned(seen)):
@@ -120,10 +120,10 @@ def _judge_at_rest(seen: Observation) -> Judgement:
 
 
 def _judge_in_motion(seen: Observation) -> Judgement:
-    """Never move it; say so where nobody seems to."""
+    """Never move a tenant in motion, but report one that nobody seems to drive."""
     findings = list(_difference(seen, Severity.MAY_CLEAR))
     if not seen.engine_configured and _is_abandoned(seen):
-        # Workers that live do not help: none of them asks for runs of that site.
+        # Living workers do not help: none of them asks for runs of that site.
         severity = Severity.PERSON if seen.other_site else Severity.MAY_CLEAR
         findings.append(_finding(seen, Cause.ENGINE_NOT_CONFIGURED, severity, _why_no_engine(seen)))
     elif not seen.record_lost and _is_abandoned(seen) and not _is_queueing(seen):
@@ -150,7 +150,7 @@ def _judge_in_motion(seen: Observation) -> Judgement:
 
 
 def _judge_finished(seen: Observation) -> Judgement:
-    """Let the word follow the steps; a live shop is not driven for a wrong word."""
+    """Correct the stored state from the steps; a live shop is not driven because of it."""
     if not seen.state_differs:
         return NOTHING
     return Judgement(
@@ -174,7 +174,7 @@ def _judge_stopped(seen: Observation) -> Judgement:
         )
         return _move(seen, Verdict.DRIVE_ON, finding, *differs)
     if any(_needs_person(step) for step in decisive):
-        # A second call would only repeat the first, unless the word was changed since.
+        # A second call would only repeat the first, unless the stored state was changed since.
         if seen.operator_called and not differs:
             return NOTHING
         finding = _finding(
@@ -203,13 +203,13 @@ def _judge_stopped(seen: Observation) -> Judgement:
 
 
 def _move(seen: Observation, verdict: Verdict, *findings: Finding) -> Judgement:
-    """Have a run opened, if it may be and it is time."""
+    """Have a run opened, if that is allowed and due."""
     spent = seen.heal_count >= len(HEALING_PAUSES_SECONDS)
     if spent and seen.operator_called:
         return NOTHING
     waits = _engine_waits(seen, findings[0])
     if waits is not None:
-        # Costs no budget: an outage is not the tenant's fault (promise 6).
+        # This uses no budget: an outage is not the tenant's fault (promise 6).
         return Judgement(verdict=Verdict.WAIT_FOR_ENGINE, findings=(waits,))
     if spent:
         spent_finding = _finding(
@@ -247,23 +247,23 @@ def _why_no_engine(seen: Observation) -> str:
 
 
 def _due_at(seen: Observation, verdict: Verdict) -> datetime:
-    """Return when the next drive is due by the budget's pauses."""
+    """Return when the next drive is due, according to the budget's pauses."""
     now = seen.observed_at
     pause = HEALING_PAUSES_SECONDS[max(seen.heal_count, 0)]
     stopped_at = None if seen.run is None else seen.run.finished_at
     since = max((at for at in (seen.healed_at, stopped_at) if at is not None), default=now)
-    # A time ahead of now means that the clock was set back: nobody waits for it.
+    # A time in the future means that the clock was set back: do not wait for it.
     due_at = now if since > now or not pause else since + timedelta(seconds=pause)
-    # Damage is new since look_at was set, a stop is not.
+    # Damage has happened since look_at was set; a stop had happened before.
     if verdict is Verdict.DRIVE_ON and seen.look_at is not None and not _is_put_off_by_damage(seen):
         due_at = max(due_at, seen.look_at)
     return due_at
 
 
 def _is_put_off_by_damage(seen: Observation) -> bool:
-    """Tell whether `look_at` puts the tenant off for longer than any pause, by nobody's call.
+    """Tell whether `look_at` puts the tenant off longer than any pause although nobody was called.
 
-    A person is called only for an error that needs one, or a spent budget (see `_move`).
+    A person is called only for an error that needs one, or for a spent budget (see `_move`).
     """
     called = seen.operator_called and any(_needs_person(step) for step in seen.failed)
     if seen.look_at is None or called:
@@ -278,9 +278,9 @@ def _needs_person(step: FailedStep) -> bool:
 
 
 def _is_mended(seen: Observation, decisive: Sequence[FailedStep]) -> bool:
-    """Tell whether what only a person mends was mended, as one at the same error came through.
+    """Tell whether an error for a person was fixed, as another tenant has got past it since.
 
-    Whose a Company is, and where it went, is each tenant's own affair.
+    Who a Company belongs to, and where it went, concerns each tenant alone.
     """
     if seen.mended_at is None or seen.mended_at <= seen.stopped_at:
         return False
@@ -316,12 +316,12 @@ def _is_stalled(seen: Observation) -> bool:
 
 
 def _is_quiet(seen: Observation, since: datetime | None = None) -> bool:
-    """Tell whether nothing happened for three leases (after an outage: since its end)."""
+    """Tell whether nothing has happened for three leases (after an outage, since its end)."""
     patience = timedelta(seconds=QUIET_LEASES * seen.lease_seconds)
     if since is not None:
         return seen.observed_at - since > patience
-    # A sign further ahead than the patience is none: the clock was set back since, or the
-    # row is damaged, and the tenant would stand still unseen until that time.
+    # A sign that lies further in the future than our patience does not count: the clock was set
+    # back since, or the row is damaged, and the tenant would be stuck unseen until that time.
     return all(
         abs(seen.observed_at - sign) > patience
         for sign in (seen.stuck_since, seen.gate_since)
@@ -398,5 +398,5 @@ def _evidence(seen: Observation) -> dict[str, str]:
 
 
 def _plain(text: str, most: int = 60) -> str:
-    """Bring a word from a row that may be damaged into what a reason may hold."""
+    """Reduce a word from a row that may be damaged to what a reason may contain."""
     return "".join(character for character in text if character.isprintable())[:most]

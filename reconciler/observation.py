@@ -1,4 +1,4 @@
-"""What the database says about one tenant, as a pure value: all that `judge` sees."""
+"""What the database says about one tenant, as a pure value: everything that `judge` sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from server.model.identifiers import RunId, TenantId
     from server.model.states import ErrorClass, GateState, Order, RunState, WaitingCode
 
-# The look_at of a tenant a person was called for; any later change of it clears it.
+# The look_at of a tenant for which a person was called; any later change of the tenant clears it.
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -22,9 +22,9 @@ class FailedStep:
     """A step that ended in an error.
 
     Attributes:
-        error_class: None if none, or another word, was stored.
-        last: Whether it only looks at what the others did: then it fails because they did.
-        message: As it was recorded.
+        error_class: None if no class, or a word that is not one of ours, was stored.
+        last: Whether the step only checks what the others did, so that it fails if they did.
+        message: The message as it was recorded.
     """
 
     key: str
@@ -39,9 +39,9 @@ class LastRun:
     """The tenant's last run.
 
     Attributes:
-        state: None if the row holds another word.
-        worker_alive: Whether the worker it points to has a living heartbeat.
-        deadline_at: When the attempt under way must have ended, where that was looked up.
+        state: None if the row holds a word that is not one of ours.
+        worker_alive: Whether the worker that it points to has a current heartbeat.
+        deadline_at: When the attempt under way must have ended, if that was looked up.
     """
 
     id: RunId
@@ -60,21 +60,20 @@ class Observation:
     """What the database says about one tenant.
 
     Attributes:
-        stored: The stored state; None if the row holds another word.
-        standing: What `derive` says.
-        run: The last run; None if there is none, or none any more.
-        run_lost: Whether the tenant names a run that is not there.
-        look_at: `NEVER` where a person was called and nothing has changed since.
+        stored: The stored state; None if the row holds a word that is not one of ours.
+        standing: What `derive` returned.
+        run: The last run; None if there is none, or no longer one.
+        run_lost: Whether the tenant names a run that does not exist.
+        look_at: `NEVER` if a person was called and nothing has changed since.
         stuck_since: When the tenant last changed.
-        engine_configured: Whether this process knows the tenant's engine, and that is the site
-            of the tenant.
-        other_site: Why it is not, where the engine is known; else "".
-        workers_alive: Whether any worker was seen alive: then a run that is queued
-            waits its turn.
-        hold_by: Who holds it; "" where nobody does, or it is not known.
-        damage: Why its rows keep it from being moved (`server.model.damaged`); else "".
-        mended_at: When another tenant that stood still at the same error came through, so
-            that its cause is mended; None where none did.
+        engine_configured: Whether this process knows the tenant's engine, on the tenant's site.
+        other_site: Why it is another site, if the engine is known; otherwise "".
+        workers_alive: Whether any worker was seen alive: then a queued run is only waiting for
+            its turn.
+        hold_by: Who holds it; "" if nobody does, or if not known.
+        damage: Why its rows keep it from being moved (`server.model.damaged`); otherwise "".
+        mended_at: When another tenant got past the same error, which means that the cause was
+            fixed; None if none has.
     """
 
     tenant_id: TenantId
@@ -109,7 +108,7 @@ class Observation:
 
     @property
     def stopped_at(self) -> datetime:
-        """When its last run ended; where that is not known, when it last changed."""
+        """When its last run ended; if that is not known, when it last changed."""
         ended = None if self.run is None else self.run.finished_at
         return ended or self.stuck_since
 
@@ -120,14 +119,14 @@ class Observation:
 
     @property
     def state_differs(self) -> bool:
-        """Whether the stored state is not what the rows say."""
+        """Whether the stored state is not the one that the rows say."""
         return self.stored is not self.standing.state
 
     @property
     def record_lost(self) -> bool:
-        """Whether rows are missing that once were written."""
+        """Whether rows are missing that were once written."""
         if self.standing.record_lost:
             return True
-        # derive() takes a tenant without a run at its word where that word is PENDING.
+        # For a tenant without a run, derive() believes the stored state if that is PENDING.
         began = self.run_lost or self.first_completed_at is not None
         return self.standing.state is TenantState.PENDING and began

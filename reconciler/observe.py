@@ -1,11 +1,11 @@
-"""Reads through the store what a sweep must look at, and gives observations.
+"""Reads through the store what a sweep must look at, and returns observations.
 
-Two ways in: the tenants that stand unsettled and whose `look_at` is due, in pages; and a
-few tenants of any state each sweep, in a round by id, so that a stored word that differs
-from the rows, or a finished tenant without steps, is found too. The round's place is kept
-in memory only: a healthy sweep writes nothing.
+There are two ways in: the unsettled tenants whose `look_at` is due, in pages; and, in each
+sweep, a few tenants of any state, in a round by id, so that a stored state that differs from the
+rows, or a finished tenant without steps, is found, too. The place in that round is kept only in
+memory: a healthy sweep writes nothing.
 
-One row that can't be read gives an `Unreadable`, and the others their observations.
+A row that can't be read becomes an `Unreadable`; the others become observations all the same.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # A page of records is three queries; a hundred keeps each below a few milliseconds.
 PAGE = 100
-# Every tenant is looked at again in (tenants / 20) sweeps, whatever its state.
+# Every tenant is looked at once in (tenants / 20) sweeps, whatever its state.
 ROUND = 20
 
 
@@ -63,7 +63,7 @@ class _Scene:
 
 
 class Observer:
-    """Gives a sweep's observations, page by page."""
+    """Makes the observations of a sweep, page by page."""
 
     def __init__(
         self,
@@ -78,20 +78,20 @@ class Observer:
         self._now = CommonClock.of(now)
         self._lease_seconds = lease_seconds
         self._place = ""
-        # Whose worker was alive last time: a queue is only long while one of them lives.
+        # The workers that were alive last time: a queue only counts while one of them lives.
         self._living: frozenset[str] = frozenset()
 
     async def pages(self) -> AsyncIterator[list[Observation | Unreadable]]:
-        """Give everything this sweep must look at, each tenant once.
+        """Yield everything this sweep must look at, each tenant once.
 
         Raises:
-            StoreUnavailable: if the database can't be read.
+            StoreUnavailable: the database can't be read.
         """
         seen: set[str] = set()
         after, now = None, self._now()
         while marks := await self._reads.unsettled(now, after=after, limit=PAGE):
             after = marks[-1]
-            # Who was put off by this sweep, but not for long, comes by once more.
+            # A tenant that this sweep has just put off for a short time may come up again.
             ids = [mark.id for mark in marks if mark.id not in seen]
             seen.update(ids)
             if ids:
@@ -103,10 +103,10 @@ class Observer:
             yield await self._observe(left)
 
     async def one(self, tenant_id: str) -> Observation | None:
-        """Give one tenant's observation; None where it is not there or can't be read.
+        """Return the observation of one tenant; None if it does not exist or can't be read.
 
         Raises:
-            StoreUnavailable: if the database can't be read.
+            StoreUnavailable: the database can't be read.
         """
         for seen in await self._observe([TenantId(tenant_id)]):
             return None if isinstance(seen, Unreadable) else seen
@@ -137,10 +137,10 @@ class Observer:
         return observed
 
     async def _gates(self) -> dict[str, Gate]:
-        """Read the gates, and with them what time it is.
+        """Read the gates, and with them the database's time.
 
-        A host that is minutes ahead of the workers' would take each attempt for long past its
-        deadline, and call a person for all that are under way.
+        A host whose clock is minutes ahead of the workers' would consider every attempt long
+        past its deadline, and call a person for every run under way.
         """
         asked_at = self._now()
         gates = await self._reads.gates()
@@ -222,7 +222,7 @@ class Observer:
         )
 
     async def _with_deadline(self, seen: Observation, record: Record) -> Observation:
-        """Look up the attempt's deadline, where a living worker has been quiet for long."""
+        """Look up the attempt's deadline, if a living worker has been quiet for a long time."""
         run = seen.run
         if run is None or run.state is not RunState.RUNNING or not run.worker_alive:
             return seen

@@ -1,12 +1,12 @@
-"""Carries a verdict out, with the order people have: Continue.
+"""Carries out a verdict, with the order that people have: Continue.
 
-The order names the revision that was judged and a request id made of tenant, revision and
-verdict, so that any number of reconcilers give one order (promise 7). That somebody was
-faster is normal and an outcome, not an error.
+The order names the revision that was judged, and a request id made from tenant, revision and
+verdict, so that any number of reconcilers give it once (promise 7). If another one was faster,
+that is normal: an outcome, not an error.
 
-Two things are no orders, because nothing is driven by them: the mark that a person was
-called, and the stored state of a finished tenant, which follows its rows (promise 2). Both
-are guarded by the revision and stand in the tenant's log.
+Two things are not orders, because they drive nothing: the mark that a person was called, and
+the stored state of a finished tenant, which follows its rows (promise 2). Both depend on the
+revision being the same, and are recorded in the tenant's log.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ORDERS = frozenset({Verdict.DRIVE_ON, Verdict.REBUILD_RECORD})
 
 @unique
 class RemedyOutcome(Enum):
-    """What became of a verdict; the word kept with a finding."""
+    """What came of a verdict: the word that is stored with a finding."""
 
     NOTHING = "NOTHING"
     WAITING = "WAITING"
@@ -62,14 +62,14 @@ ACTED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """What came of carrying a verdict out; `detail` says why it was refused."""
+    """What came of carrying out a verdict; `detail` says why the order was refused."""
 
     outcome: RemedyOutcome
     detail: str = ""
 
 
 class Remedies:
-    """Carries verdicts out on one store."""
+    """Carries out verdicts on one store."""
 
     def __init__(
         self, database: Database, commands: Commands, *, now: Callable[[], datetime]
@@ -177,6 +177,6 @@ class Remedies:
 
 
 def opens_run(seen: Observation, judgement: Judgement) -> bool:
-    """Tell whether carrying a judgement out opens a run."""
+    """Tell whether carrying out a judgement opens a run."""
     finished = seen.standing.state is TenantState.COMPLETED and not seen.record_lost
     return judgement.verdict in _ORDERS and not finished

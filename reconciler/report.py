@@ -1,4 +1,4 @@
-"""A sweep's report as facts for programs and as text for people."""
+"""The report of a sweep: as facts for programs, and as text for people."""
 
 from __future__ import annotations
 

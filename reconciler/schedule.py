@@ -1,11 +1,12 @@
-"""When sweeps run: at once, then on an interval. The only module that knows APScheduler.
+"""When sweeps run: at once, then at an interval. The only module that knows APScheduler.
 
-APScheduler 3 skips a pass that comes due while one runs, with a log line only, and one that
-hangs blocks all later ones. So each pass has a time limit of its own, skipped ones are
-counted, and the age of the last full sweep can be read. It goes by the wall clock: set back,
-it would sleep until the old time comes again; a guard on the loop's own clock wakes it.
+APScheduler 3 skips a pass that becomes due while another runs, with nothing but a log line, and
+a pass that hangs blocks all later ones. So each pass has its own time limit, skipped passes are
+counted, and the age of the last complete sweep can be read. APScheduler goes by the wall clock:
+if that is set back, it would sleep until the old time comes round again, so a guard on the event
+loop's own clock wakes it.
 
-It coordinates nothing between processes: sweeps may run side by side anywhere.
+Nothing is coordinated between processes: sweeps may run side by side anywhere.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 _JOB = "sweep"
 
-# How long a sweep that was cut may take to record what it did; then it is left behind.
+# How long a sweep that was cut off may take to record what it did; then it is abandoned.
 _END_SECONDS = 5.0
 
 
@@ -40,11 +41,12 @@ class Schedule:
     """Calls a sweep again and again until it is stopped.
 
     Attributes:
-        full_passes: Sweeps that ended by themselves.
-        failed_passes: Sweeps that raised.
-        cut_passes: Sweeps that took longer than the time limit.
-        skipped_passes: Sweeps that did not begin because one was running.
-        last_error: What the last failed or cut sweep said; "" after a full one.
+        full_passes: How many sweeps completed.
+        failed_passes: How many sweeps raised an error.
+        cut_passes: How many sweeps exceeded the time limit and were cut off.
+        skipped_passes: How many sweeps were skipped because one was still running.
+        last_error: The error of the last sweep that failed or was cut off; "" once one has
+            completed.
         on_skipped: Called after each skipped pass.
     """
 
@@ -55,12 +57,12 @@ class Schedule:
         seconds: float,
         timeout_seconds: float,
     ) -> None:
-        """Take what to call.
+        """Take what to call, and when.
 
         Args:
-            sweep: One pass.
-            seconds: From the beginning of one pass to the beginning of the next.
-            timeout_seconds: Longest time for one pass.
+            sweep: Runs one pass.
+            seconds: The time from the start of one pass to the start of the next.
+            timeout_seconds: The longest that one pass may take.
         """
         self._sweep = sweep
         self._seconds = seconds
@@ -81,14 +83,14 @@ class Schedule:
         self.on_skipped: Callable[[], None] = _nothing
 
     def start(self) -> None:
-        """Begin, with a first pass at once; needs a running event loop.
+        """Start, with a first pass at once; needs a running event loop.
 
         Raises:
-            RuntimeError: if it was started before.
+            RuntimeError: it was started before.
         """
         if self._scheduler is not None:
             raise RuntimeError("A schedule is started once.")
-        # Two lines a pass would be noise; what matters of them is counted here.
+        # Two log lines per pass would be noise; what matters about them is counted here.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         scheduler = AsyncIOScheduler(timezone=UTC)
         scheduler.add_listener(self._on_skipped, EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED)
@@ -109,10 +111,10 @@ class Schedule:
         self._arm_guard()
 
     async def stop(self, *, grace_seconds: float = 0.0) -> None:
-        """Begin no further pass; let a running one end, or cut it.
+        """Start no further pass; let a running one end, or cut it off.
 
         Args:
-            grace_seconds: How long a running pass may go on before it is cut.
+            grace_seconds: How long a running pass may continue before it is cut off.
         """
         if self._scheduler is None or not self._scheduler.running:
             return
@@ -131,16 +133,16 @@ class Schedule:
 
     @property
     def seconds_since_full_pass(self) -> float | None:
-        """How long ago the last full sweep ended; None before the first."""
+        """How long ago the last complete sweep ended; None before the first."""
         if self._last_full is None:
             return None
         return asyncio.get_running_loop().time() - self._last_full
 
     def watch(self, now: datetime) -> Watch:
-        """Say how the sweeps come.
+        """Return the health of the sweeps.
 
         Args:
-            now: The wall clock's time, to say when the last full one ended.
+            now: The wall clock's time, to compute when the last complete sweep ended.
         """
         age = self.seconds_since_full_pass
         ended = None if age is None else now - timedelta(seconds=age)
@@ -149,7 +151,7 @@ class Schedule:
             last_full_sweep_at=ended,
             age_seconds=since_start if age is None else age,
             interval_seconds=self._seconds,
-            # One that takes all of its time is late, but comes; later than this none comes.
+            # A sweep that uses all of its time is late, but comes; after this none will come.
             stale_after_seconds=2 * self._seconds + self._timeout_seconds,
             full=self.full_passes,
             failed=self.failed_passes,
@@ -159,8 +161,8 @@ class Schedule:
         )
 
     async def _pass(self) -> None:
-        """Run one sweep in a task of its own, so that nothing it does ends the schedule."""
-        if self._stopping:  # it was about to begin when the schedule was stopped
+        """Run one sweep in a task of its own, so that nothing it does can end the schedule."""
+        if self._stopping:  # it was about to start when the schedule was stopped
             return
         self._arm_guard()
         running = asyncio.create_task(self._run(), name="sweep")
@@ -193,7 +195,7 @@ class Schedule:
         self.on_skipped()
 
     def _arm_guard(self) -> None:
-        """Wake the scheduler if no pass begins for twice the interval."""
+        """Wake the scheduler if no pass has begun for twice the interval."""
         if self._guard is not None:
             self._guard.cancel()
         pause = 2 * self._seconds + self._timeout_seconds
@@ -206,7 +208,7 @@ class Schedule:
 
 
 async def _cut(task: asyncio.Task[None]) -> None:
-    """End a task, waiting for it a stated time."""
+    """Cancel a task, and wait a limited time for it to end."""
     if task.done():
         return
     task.cancel()
@@ -214,4 +216,4 @@ async def _cut(task: asyncio.Task[None]) -> None:
 
 
 def _nothing() -> None:
-    """Nobody listens."""
+    """Do nothing, for want of a listener."""

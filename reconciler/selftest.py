@@ -1,8 +1,8 @@
-"""Proves that the healer heals: plants a stuck tenant of each curable kind, and watches.
+"""Proves that the reconciler heals: plants a stuck tenant of each curable kind, and watches.
 
-All of it happens in a database that is thrown away, on an engine whose steps do nothing, so
-that it can be run beside a live service at any time. What it shows is that this version on
-this machine notices, judges and drives on, and how fast; not how the engines are.
+All of it happens in a throw-away database, on an engine whose steps do nothing, so it can be run
+beside a live service at any time. It shows that this version on this machine notices, judges and
+drives on, and how fast; it says nothing about the engines.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Trial:
 
     Attributes:
         kind: What was planted.
-        diagnosis: The likeliest cause before anything was done; "" where none was named.
-        healed: Whether all of it came to COMPLETED, unaided.
-        seconds_to_notice: Until a sweep had it; None where none had, or had to.
-        seconds_to_heal: Until all of it was COMPLETED; None where it did not get there.
+        diagnosis: The most likely cause before anything was done; "" if none was named.
+        healed: Whether all of them reached COMPLETED, unaided.
+        seconds_to_notice: Seconds until a sweep found it; None if none did, or none had to.
+        seconds_to_heal: Seconds until all of them were COMPLETED; None if they never were.
     """
 
     kind: str
@@ -76,10 +76,10 @@ class SelftestReport:
 
 
 async def selftest(*, patience_seconds: float = _PATIENCE_SECONDS) -> SelftestReport:
-    """Plant one stuck tenant of each curable kind after the other, and watch.
+    """Plant stuck tenants of each curable kind, one kind after the other, and watch.
 
     Args:
-        patience_seconds: Longest wait for one kind.
+        patience_seconds: The longest to wait for one kind.
     """
     async with AsyncExitStack() as stack:
         bench = await _Bench.open(stack)
@@ -140,7 +140,7 @@ class _Bench:
         return tenant_id
 
     async def done(self, ids: Sequence[TenantId]) -> bool:
-        """Tell whether tenants are COMPLETED by word and by rows."""
+        """Tell whether tenants are COMPLETED, both as stored and as derived from their rows."""
         records = await self.database.reads.records(ids)
         return all(
             record.tenant.state is TenantState.COMPLETED
@@ -152,7 +152,7 @@ class _Bench:
         )
 
     async def damage(self, tenant_id: TenantId, *statements: str) -> None:
-        """Change rows behind our code's back, as a person with SQL might."""
+        """Change rows behind the back of our code, as a person with SQL might."""
 
         def run(connection: Connection) -> None:
             for statement in statements:
@@ -181,7 +181,7 @@ class _Bench:
         plant: Callable[[_Bench], Awaitable[list[TenantId]]],
         patience_seconds: float,
     ) -> Trial:
-        """Plant one kind, sweep until it is healed, and say how fast that was."""
+        """Plant one kind, sweep until it is healed, and return how long that took."""
         ids = await plant(self)
         diagnosis = await self.diagnose(ids[0])
         if self.worker is None:

@@ -1,9 +1,9 @@
-"""One pass of the reconciler: observe, judge, remedy, record what was new.
+"""One pass of the reconciler: observe, judge, remedy, record what is new.
 
-A healthy sweep writes nothing, and what was found before is not written again. A tenant
-that makes the pass fail is isolated and becomes a finding; the others get their turn. A
-sweep that is cut short records what it did so far. Of many tenants at one error one goes
-first (`herds`); who came to rest since it was found is written off as healed.
+A healthy sweep writes nothing, and what was found before is not written again. A tenant that
+makes the pass fail is isolated and becomes a finding; the others get their turn. A sweep that is
+cut off records what it has done so far. Of many tenants with the same error one goes first
+(`herds`). Findings whose tenants have come to rest since are ended (`write_off`).
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
-# At most so many runs are opened in one sweep: a mistake of ours, or of an engine, must
-# not move a whole fleet before somebody can look.
+# The most runs to open in one sweep: a mistake of ours, or of an engine, must not move a whole
+# fleet before somebody can look.
 DEFAULT_LIMIT = 50
 
-# Remembered so as not to ask the database for each known finding in each sweep.
+# How many findings to remember, so as not to ask the database about each one in every sweep.
 _MAX_REMEMBERED = 20_000
 
 _MAX_ERROR = 400
 _MOST_HANDED_OVER = 1000
 
-# The turns that all reconcilers of a database share.
+# The quota that all reconcilers of a database share.
 _TURNS = "orders"
 
-# Causes that say why a tenant stopped: what many share of them is the failure itself.
+# Causes that say why a tenant stopped: what many tenants share is then the failure itself.
 _STOPS = frozenset(
     {
         Cause.STEP_RECORD_LOST,
@@ -70,9 +70,9 @@ _STOPS = frozenset(
         Cause.HEALING_BUDGET_SPENT,
     }
 )
-# What is done to rows from outside, at a time that no row tells.
+# Causes that come from changing rows from outside, at a time that no row tells.
 _DAMAGE = frozenset({Cause.STEP_RECORD_LOST, Cause.STATE_DIFFERS})
-# Seen by a sweep in its round only, not by each.
+# States of tenants that a sweep sees only in its round, and not every time.
 _SETTLED = frozenset(
     {
         TenantState.COMPLETED,
@@ -99,7 +99,7 @@ class _Pass:
 
 
 class Sweeper:
-    """Sweeps one store; one sweep at a time, any number of sweepers on one database."""
+    """Sweeps one store: one sweep at a time, with any number of sweepers on one database."""
 
     def __init__(
         self,
@@ -115,24 +115,25 @@ class Sweeper:
         skipped_passes: Callable[[], int] = lambda: 0,
         drift: DriftCheck | None = None,
     ) -> None:
-        """Take what a sweep needs.
+        """Take the parts that a sweep needs.
 
         Args:
-            database: To read from and to record in.
-            commands: The orders people have.
-            engines: Configured engines by id.
-            now: The clock; it is set right by the database's with each look.
-            lease_seconds: After three of these without a sign of life nobody drives.
-            limit: Most orders in one sweep.
-            window_seconds: The limit holds for all reconcilers of the database together in
-                so many seconds, usually those between two sweeps; 0: for this sweep alone.
-            notify: Whether messages for the webhook are written.
-            skipped_passes: How many passes were skipped so far, for the record.
-            drift: Looks at a few finished tenants after each sweep that is no dry run.
+            database: The store to read from and to record in.
+            commands: The orders that people have.
+            engines: The configured engines, by id.
+            now: The clock; each look corrects it by the database's.
+            lease_seconds: A worker's lease time; after three of them without a sign of life a
+                run counts as abandoned.
+            limit: The most orders in one sweep.
+            window_seconds: The limit is shared by all reconcilers of the database for this
+                many seconds, usually those between two sweeps; 0 to limit each sweep alone.
+            notify: Whether to write messages for the webhook.
+            skipped_passes: Returns how many passes were skipped so far, for the record.
+            drift: Checks a few finished tenants after each sweep that is not a dry run.
         """
-        # It reads gates' times moved to this host's clock.
+        # It reads the times of gates, converted to this host's clock.
         self._engine_watch = EngineWatch(database, engines=engines, now=now, notify=notify)
-        # By one clock all that workers wrote is judged, and what other reconcilers put off.
+        # One clock judges everything that workers wrote and that other reconcilers put off.
         now = CommonClock.of(now)
         self._database = database
         self._observer = Observer(database, engines=engines, now=now, lease_seconds=lease_seconds)
@@ -145,20 +146,24 @@ class Sweeper:
         self._skipped_passes = skipped_passes
         self._drift = drift
         self._skipped_told = 0
-        # When the last full sweep of this process began, and whom it left to a later one.
+        # When the last complete sweep of this process began, and which tenants it left to a later
+        # one.
         self._looked_at: datetime | None = None
         self._waiting: dict[str, Found] = {}
         self._remembered: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
 
     async def sweep(self, *, dry_run: bool = False) -> SweepReport:
-        """Look at what needs a look, and do what should be done.
+        """Look at every tenant that needs it, and do what should be done.
 
         Args:
-            dry_run: Say what would be done; write nothing at all.
+            dry_run: Only report what would be done; write nothing at all.
+
+        Returns:
+            What was found and done.
 
         Raises:
-            StoreUnavailable: if the database can't be read, or the findings not be written.
+            StoreUnavailable: the database can't be read, or the findings can't be written.
         """
         async with self._one_at_a_time:
             return await self._sweep(dry_run=dry_run)
@@ -172,7 +177,7 @@ class Sweeper:
             for seen in stuck:
                 await _whole(self._treat(current, seen))
         except BaseException:
-            # Cut short or without a database: what was done shall be readable all the same.
+            # Even if the sweep was cut off or lost the database, record what was done.
             with suppress(StoreUnavailable):
                 await self._record(current)
             raise
@@ -206,7 +211,7 @@ class Sweeper:
         return len(found)
 
     async def _look_for_drift(self, current: _Pass) -> int:
-        """Look at a few finished tenants, last of all: who stands still goes first."""
+        """Check a few finished tenants, last of all: stuck tenants come first."""
         if self._drift is None:
             return 0
         checked = await self._drift.check()
@@ -217,9 +222,9 @@ class Sweeper:
         return len(checked.findings)
 
     async def _look(self, current: _Pass) -> list[Observation]:
-        """Observe everything; return those that stand still, and treat the others at once.
+        """Observe everything; return the tenants that have stopped, and treat the others at once.
 
-        How many stand at one error must be known before the first of them is moved.
+        How many tenants have the same error must be known before the first of them is moved.
         """
         stuck: list[Observation] = []
         async for page in self._observer.pages():
@@ -232,7 +237,7 @@ class Sweeper:
         return stuck
 
     async def _sort(self, current: _Pass, seen: Observation, stuck: list[Observation]) -> None:
-        """Put a tenant with those that stand still, or treat it; note one that can't be told."""
+        """Add a tenant to those that have stopped, or treat it; note one that can't be judged."""
         try:
             stands_still = failure_of(seen) is not None
         except Exception as error:  # noqa: BLE001 - one poisoned tenant must not stop the sweep
@@ -245,7 +250,7 @@ class Sweeper:
             await _whole(self._treat(current, seen))
 
     async def _treat(self, current: _Pass, seen: Observation) -> None:
-        """Judge one tenant and act; whatever it throws is its own finding."""
+        """Judge one tenant and act; any error becomes a finding about it."""
         try:
             judgement = judge(seen)
             if not judgement.findings:
@@ -276,10 +281,10 @@ class Sweeper:
             )
 
     def _since(self, seen: Observation, finding: Finding) -> datetime | None:
-        """Return since when a tenant stands still; None where nobody can know.
+        """Return since when a tenant has been stuck; None if nobody can know.
 
-        Damage from outside leaves no time. The last full sweep saw a tenant whose stored state
-        calls for a look, and found nothing: it is younger than that.
+        Damage from outside leaves no time. But if the stored state is one that every sweep looks
+        at, the last complete sweep saw the tenant and found nothing: the damage is newer.
         """
         if finding.cause not in _DAMAGE:
             return seen.stuck_since
@@ -293,8 +298,9 @@ class Sweeper:
         if current.dry_run:
             return Carried(outcome=RemedyOutcome.DRY_RUN, detail=waits)
         if judgement.verdict is Verdict.CALL_OPERATOR:
-            # The mark keeps later sweeps from looking: it comes after the finding is on disk,
-            # or a reconciler that dies between the two has called nobody, for ever.
+            # The mark keeps later sweeps from looking, so it is set only once the finding is
+            # durable: otherwise a reconciler that dies in between would never have called
+            # anybody.
             current.calls.append((seen, judgement))
             return Carried(outcome=RemedyOutcome.OPERATOR_CALLED)
         if not opens:
@@ -308,8 +314,8 @@ class Sweeper:
             carried = await self._remedies.carry_out(seen, judgement)
             ordered = carried.outcome is RemedyOutcome.ORDERED
         finally:
-            # Refused ones don't count: else a few that can't be moved would keep the rest
-            # waiting.
+            # Refused orders don't count: otherwise a few tenants that can't be moved would
+            # keep the rest waiting.
             if not ordered and self._window:
                 with suppress(StoreUnavailable):
                     await self._database.healing.give_turn_back(_TURNS)
@@ -317,7 +323,7 @@ class Sweeper:
         return carried
 
     async def _mark_called(self, current: _Pass) -> int:
-        """Mark those of whom a person was told; return how many could not be, as findings."""
+        """Mark the tenants for which a person was called; return how many could not be marked."""
         failed = _Pass(self._now(), dry_run=False)
         for seen, judgement in current.calls:
             try:
@@ -367,7 +373,7 @@ class Sweeper:
         )
 
     async def _record(self, current: _Pass) -> int:
-        """Write what is new, if anything is; return how many findings that were."""
+        """Write what is new, if anything; return how many findings that was."""
         new = await self._unknown([found for found in current.findings if found.is_final])
         if not new:
             return 0
@@ -407,13 +413,13 @@ class Sweeper:
         self._skipped_told = skipped
 
     async def _handed_over(self, *, dry_run: bool) -> tuple[HandedOver, ...]:
-        """List who waits for a person; a sweep that acts has told of them before."""
+        """List the tenants that wait for a person; a sweep that acts has reported them before."""
         if not dry_run:
             return ()
         return tuple(await self._database.healing.handed_over(never=NEVER, limit=_MOST_HANDED_OVER))
 
     async def _unknown(self, findings: list[Found]) -> list[Found]:
-        """Return those no sweep has recorded yet."""
+        """Return the findings that no sweep has recorded yet."""
         new: dict[str, Found] = {}
         known: list[Found] = []
         for found in findings:
@@ -440,13 +446,14 @@ class Sweeper:
 
 
 async def _whole(work: Coroutine[Any, Any, T]) -> T:
-    """Let a part of a sweep end that has begun, also where the sweep is cut meanwhile.
+    """Let a part of a sweep that has begun end, even if the sweep is cut off meanwhile.
 
-    Else an order that was given is in no finding: its answer, or the record of it, was cut off.
+    Otherwise an order could have been given without being in any finding, because its answer,
+    or the record of it, was cut off.
 
     Raises:
-        CancelledError: when the part has ended, if the sweep was cut.
-        Exception: what the part raises.
+        CancelledError: the sweep was cut off; raised once the part has ended.
+        Exception: whatever the part raises.
     """
     part = asyncio.ensure_future(work)
     try:
@@ -454,7 +461,7 @@ async def _whole(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         (met,) = await asyncio.gather(part, return_exceptions=True)
         if isinstance(met, Exception):
-            # The sweep is over all the same; its log is the only one to be told.
+            # The sweep is over anyway; nobody but the log can be told.
             _log.warning("sweep.failed", error=f"{type(met).__name__}: {met}")
         raise
 
@@ -469,7 +476,7 @@ def _shared(seen: Observation, finding: Finding) -> Failure | None:
 
 
 def _waits_for_canary(plans: Plans, seen: Observation) -> str:
-    """Return why a tenant waits for another one of its herd; "" where it does not."""
+    """Return why a tenant waits for another one of its herd; "" if it does not."""
     failure = failure_of(seen)
     decision = None if failure is None else plans.decisions.get(failure.fingerprint)
     if decision is None or decision.plan in {Plan.EACH_BY_ITSELF, Plan.RELEASED}:

@@ -1,4 +1,4 @@
-"""Writes findings off whose tenants came to rest, and tells who was called that it is over."""
+"""Ends findings whose tenants have come to rest, and tells the people who were called for them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _HANDED_OVER = frozenset(
 
 
 async def write_off(database: Database, *, notify: bool, now: datetime) -> int:
-    """Write off findings whose tenants came to rest.
+    """End findings whose tenants have come to rest.
 
     Args:
-        database: Where they are.
-        notify: Whether somebody is told of those that were healed or mended.
-        now: The end of a tenant whose run tells none.
+        database: The store of tenants and findings.
+        notify: Whether to write messages about those that were healed or mended.
+        now: The time to use as the end if a tenant's run has none.
 
     Returns:
         How many tenants were healed.
 
     Raises:
-        StoreUnavailable: if the database can't be read or written.
+        StoreUnavailable: the database can't be read or written.
     """
     healed = 0
     by_tenant = groupby(
@@ -64,7 +64,7 @@ async def write_off(database: Database, *, notify: bool, now: datetime) -> int:
 
 
 def _ended_as(findings: list[OpenFinding]) -> str:
-    """Say how a tenant came to rest: by us, by a person after we called, or by itself."""
+    """Return how a tenant came to rest: by us, by a person we had called, or by itself."""
     if findings[0].state != TenantState.COMPLETED.value:
         return "ENDED"
     if findings[0].run_actor == RECONCILER_NAME:

@@ -5,18 +5,18 @@ ProvisionerError
 ├── NotFound                no such tenant
 ├── AlreadyExists           the name or id is taken
 ├── Refused                 the order does not fit the tenant's state
-├── RevisionChanged         the order judged an older revision
+├── RevisionChanged         the order was based on an older revision
 ├── CursorOutOfRange        a log cursor beyond the end
-├── CursorTooOld            a log cursor older than what is kept
-├── NotAllowed              known caller, not his to do
-├── NotSignedIn             no caller known
-├── Throttled               too often: after a time it is answered again
+├── CursorTooOld            a log cursor from before what is kept of the log
+├── NotAllowed              the caller is known, but may not do this
+├── NotSignedIn             the caller is not known
+├── Throttled               asked too often: try again after a while
 ├── Replaced                another worker or order owns the run now: stop quietly
 ├── StoreUnavailable        the database does not answer, or can't write
-├── EngineNotReady          a look at the engine that it does not allow now
+├── EngineNotReady          the engine can't be looked at now
 ├── SchemaMismatch          the database has another schema
 ├── SettingsError           a setting is wrong
-└── EngineError             the engine said no, or nothing
+└── EngineError             the engine refused, or did not answer
 
 Codes are stable and listed in docs/errors.md.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class ProvisionerError(Exception):
-    """The root: a stable code, a message for people, and facts for programs."""
+    """The root of the tree: a stable code, a message for people, and facts for programs."""
 
     default_code: ClassVar[str] = "INTERNAL"
 
@@ -49,7 +49,7 @@ class ProvisionerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One wrong field: its path in the message, and what is wrong and how to mend it."""
+    """One invalid field: its path in the request, what is wrong with it, and how to fix that."""
 
     field: str
     description: str
@@ -66,7 +66,7 @@ class InvalidInput(ProvisionerError):
 
 
 class NotFound(ProvisionerError):
-    """No such thing."""
+    """There is no such thing, or the caller may not see it."""
 
     default_code = "TENANT_NOT_FOUND"
 
@@ -84,7 +84,7 @@ class Refused(ProvisionerError):
 
 
 class RevisionChanged(ProvisionerError):
-    """The tenant changed since the caller looked; look again."""
+    """The tenant has changed since the caller looked; look again."""
 
     default_code = "REVISION_CHANGED"
 
@@ -96,13 +96,13 @@ class CursorOutOfRange(ProvisionerError):
 
 
 class CursorTooOld(ProvisionerError):
-    """A log cursor older than what is kept."""
+    """A log cursor from before what is kept of the log."""
 
     default_code = "CURSOR_TOO_OLD"
 
 
 class NotAllowed(ProvisionerError):
-    """The caller is known and may not do this."""
+    """The caller is known, but may not do this."""
 
     default_code = "NOT_ALLOWED"
 
@@ -117,7 +117,7 @@ class Throttled(ProvisionerError):
     """Asked too often; nothing was done.
 
     Attributes:
-        retry_after_seconds: When it is answered again.
+        retry_after_seconds: How long to wait before asking again.
     """
 
     default_code = "TOO_MANY_TRIES"
@@ -128,7 +128,7 @@ class Throttled(ProvisionerError):
 
 
 class Replaced(ProvisionerError):
-    """The fencing token has moved on: this worker's writes count no more."""
+    """The fencing token has moved on: this worker's writes no longer count."""
 
     default_code = "REPLACED"
 
@@ -146,7 +146,7 @@ class EngineNotReady(ProvisionerError):
 
 
 class SchemaMismatch(ProvisionerError):
-    """The database has a schema this version does not know."""
+    """The database has a schema that this version does not know."""
 
     default_code = "SCHEMA_MISMATCH"
 
@@ -158,7 +158,7 @@ class SettingsError(ProvisionerError):
 
 
 class EngineError(ProvisionerError):
-    """The engine said no, or nothing: class, code, and what to do.
+    """The engine refused, or did not answer.
 
     Attributes:
         error_class: Decides what follows (`server.model.budget`).
@@ -167,13 +167,13 @@ class EngineError(ProvisionerError):
         status: HTTP status; 0 if there was no answer.
         exc_type: ERPNext's error type, or "".
         engine_message: ERPNext's own words, plain text, shortened.
-        retry_after_seconds: Earliest time for the next try, or None.
+        retry_after_seconds: The shortest pause before the next try, or None.
         ask_prober: Whether the answer may mean that the whole engine is down.
         hold: Whether only a person may move the tenant from here.
-        whole_site: Whether the wait asked for is the site's, not this request's.
+        whole_site: Whether the pause asked for concerns the whole site, not just this request.
         evidence: Further facts for the attempt's record.
-        differences: What is there and not as wanted, field by field.
-        public: The message without names of other tenants, where `message` has some.
+        differences: What exists but is not as wanted, field by field.
+        public: The message without the names of other tenants, if `message` has any.
     """
 
     def __init__(
@@ -208,5 +208,5 @@ class EngineError(ProvisionerError):
 
     @property
     def told(self) -> str:
-        """What whoever sees the tenant may read; `message` is for who sees all tenants."""
+        """What anybody who sees the tenant may read; `message` is for those who see all tenants."""
         return self.public or self.message

@@ -14,35 +14,36 @@ class Cause(Enum):
 
     UNKNOWN = ""
     NO_TLS_THERE = (
-        "The service answers without TLS, and TLS was spoken. Leave `tls` out for this address, or "
-        "call the one that speaks TLS."
+        "The client spoke TLS, but the service answers without it. Leave `tls` out for this "
+        "address, or call the address that speaks TLS."
     )
     OVER = (
-        "The service's certificate is over. Whoever runs it puts a new one into the files of "
-        "PROVISIONER_TLS_CERT_FILE and PROVISIONER_TLS_KEY_FILE. Is this machine's clock right?"
+        "The service's certificate has expired. Whoever runs the service has to put a new one into "
+        "the files of PROVISIONER_TLS_CERT_FILE and PROVISIONER_TLS_KEY_FILE. Or is this "
+        "machine's clock wrong?"
     )
     NOT_YET = (
-        "The service's certificate is not good yet. Are the clocks of this machine and of the "
-        "service's right?"
+        "The service's certificate is not valid yet. Check the clocks of this machine and of the "
+        "service's."
     )
     ANOTHER_NAME = (
-        "The service's certificate names other hosts than the one that was called. Call it by a "
-        "name that is in it, or have one issued for this name."
+        "The service's certificate does not name the host that was called. Call it by a name that "
+        "is in it, or have one issued for this name."
     )
     NOT_TRUSTED = (
-        "The service's certificate is signed by nobody who is trusted here. Give the certificate "
-        "of the authority that signed it as `Tls(authorities=…)`."
+        "The service's certificate is signed by an authority that is not trusted here. Give that "
+        "authority's certificate as `Tls(authorities=…)`."
     )
     NOT_GRPC = (
-        "What answers speaks HTTP, not gRPC: the service has its web pages there "
-        "(PROVISIONER_HTTP_ADDRESS), or it is another program. Give the service's address for gRPC."
+        "What answers speaks HTTP, not gRPC: either the service's HTTP address "
+        "(PROVISIONER_HTTP_ADDRESS), or another program. Give the service's gRPC address."
     )
-    HUNG_UP = "It hung up at once: if the service speaks TLS, give `tls=Tls(…)`."
+    HUNG_UP = "The service hung up at once: if it speaks TLS, give `tls=Tls(…)`."
     HUNG_UP_IN_TLS = (
-        "It hung up in the middle of TLS: the service wants a client's certificate, or does not "
-        "take this one. Give `Tls(certificate=…, key=…)`, signed by an authority of "
+        "The service hung up during the TLS handshake: it wants a client certificate, or does not "
+        "accept this one. Give `Tls(certificate=…, key=…)`, signed by an authority in its "
         "PROVISIONER_TLS_CLIENT_CA_FILE. If it wants none, its own key is of a kind that gRPC does "
-        "not take from servers, such as Ed25519."
+        "not accept from servers, such as Ed25519."
     )
 
 

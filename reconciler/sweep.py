@@ -122,8 +122,7 @@ class Sweeper:
             commands: The orders that people have.
             engines: The configured engines, by id.
             now: The clock; each look corrects it by the database's.
-            lease_seconds: A worker's lease time; after three of them without a sign of life a
-                run counts as abandoned.
+            lease_seconds: After three of these without a sign of life a run is abandoned.
             limit: The most orders in one sweep.
             window_seconds: The limit is shared by all reconcilers of the database for this
                 many seconds, usually those between two sweeps; 0 to limit each sweep alone.
@@ -146,8 +145,7 @@ class Sweeper:
         self._skipped_passes = skipped_passes
         self._drift = drift
         self._skipped_told = 0
-        # When the last complete sweep of this process began, and which tenants it left to a later
-        # one.
+        # When the last complete sweep of this process began, and what it left to a later one.
         self._looked_at: datetime | None = None
         self._waiting: dict[str, Found] = {}
         self._remembered: set[str] = set()
@@ -298,9 +296,8 @@ class Sweeper:
         if current.dry_run:
             return Carried(outcome=RemedyOutcome.DRY_RUN, detail=waits)
         if judgement.verdict is Verdict.CALL_OPERATOR:
-            # The mark keeps later sweeps from looking, so it is set only once the finding is
-            # durable: otherwise a reconciler that dies in between would never have called
-            # anybody.
+            # The mark keeps later sweeps from looking, so it is set once the finding is durable:
+            # a reconciler that dies in between would otherwise never have called anybody.
             current.calls.append((seen, judgement))
             return Carried(outcome=RemedyOutcome.OPERATOR_CALLED)
         if not opens:
@@ -448,8 +445,7 @@ class Sweeper:
 async def _whole(work: Coroutine[Any, Any, T]) -> T:
     """Let a part of a sweep that has begun end, even if the sweep is cut off meanwhile.
 
-    Otherwise an order could have been given without being in any finding, because its answer,
-    or the record of it, was cut off.
+    Otherwise an order could be in no finding, because its answer or its record was cut off.
 
     Raises:
         CancelledError: the sweep was cut off; raised once the part has ended.

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
     from sqlalchemy.engine.interfaces import IsolationLevel
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from server.store.locks import Locking
 
@@ -156,12 +156,15 @@ def engine(
     @event.listens_for(made.sync_engine, "connect")
     def remember(connection: Any, _record: Any) -> None:
         opened.add(connection.driver_connection)
-        with _told_as_by_the_adapter(connection.driver_connection):
+        try:
             connection.run_async(
                 _read_times_in_one_transaction if is_pooled(url) else read_damaged_times
             )
             if settings and not is_pooled(url):
                 connection.run_async(lambda driver: driver.execute(_select(settings, local=False)))
+        except Exception:
+            connection.driver_connection.terminate()
+            raise
 
     @event.listens_for(made.sync_engine, "checkout")
     def refuse_dead(connection: Any, _record: Any, _proxy: Any) -> None:
@@ -174,6 +177,10 @@ def engine(
 
 class _Patient(AsyncAdaptedQueuePool):
     """A pool that makes do with the connections it has, where PostgreSQL gives no further one."""
+
+    def connect(self) -> PoolProxiedConnection:
+        with _told_as_by_the_adapter():
+            return super().connect()
 
     def _do_get(self) -> ConnectionPoolEntry:
         try:
@@ -189,13 +196,15 @@ class _Patient(AsyncAdaptedQueuePool):
 
 
 @contextmanager
-def _told_as_by_the_adapter(driver: Any) -> Iterator[None]:  # Any: asyncpg has no types
-    """Raise the driver's errors as SQLAlchemy's: here its adapter is not in between.
+def _told_as_by_the_adapter() -> Iterator[None]:
+    """Raise the driver's errors as SQLAlchemy's, whose adapter is not in between everywhere.
 
-    A session that is ended while it is set up (a restart, an administrator) is lost like any other.
+    While a connection is set up it is not, neither by us nor by SQLAlchemy for its own types.
+
+    A session that is ended meanwhile (a restart, an administrator) is lost like any other.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: instead of the driver's error; the connection is given up.
+        sqlalchemy.exc.DBAPIError: instead of the driver's error.
     """
     import asyncpg  # noqa: PLC0415 - on SQLite nobody needs it
 
@@ -203,7 +212,6 @@ def _told_as_by_the_adapter(driver: Any) -> Iterator[None]:  # Any: asyncpg has 
     try:
         yield
     except kinds as error:
-        driver.terminate()
         # What PostgreSQL itself said has a code, which tells whether the connection went.
         unsaid = not isinstance(error, asyncpg.PostgresError)
         raise DBAPIError(None, None, error, connection_invalidated=unsaid) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.errors import StoreUnavailable
@@ -424,6 +425,26 @@ async def test_a_session_that_ends_while_it_is_set_up_is_no_error_of_ours(
 async def test_a_session_that_is_really_ended_while_it_is_set_up_is_lost(postgres_url: URL) -> None:
     ends = "pg_terminate_backend(pg_backend_pid())"
     engine = store_postgres.engine(postgres_url, connections=1, settings=[ends])
+    with pytest.raises(StoreUnavailable) as told:
+        async with snapshot(engine):
+            pass
+    assert is_lost(cast("BaseException", told.value.__cause__))
+    await engine.dispose()
+
+
+async def test_a_session_that_is_ended_while_sqlalchemy_sets_it_up_is_lost_too(
+    postgres_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks for the types of JSON before we ask for anything."""
+    set_up = PGDialect_asyncpg.setup_asyncpg_json_codec
+
+    async def ended(dialect: PGDialect_asyncpg, connection: Any) -> None:
+        with pytest.raises(asyncpg.PostgresConnectionError):
+            await connection._connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        await set_up(dialect, connection)  # type: ignore[no-untyped-call]  # SQLAlchemy's
+
+    engine = store_postgres.engine(postgres_url, connections=1)
+    monkeypatch.setattr(PGDialect_asyncpg, "setup_asyncpg_json_codec", ended)
     with pytest.raises(StoreUnavailable) as told:
         async with snapshot(engine):
             pass

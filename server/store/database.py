@@ -82,14 +82,14 @@ class Database:
             self.pulse = FilePulse(file)
             self.driver_lock = DriverLock(file.path)
         else:
-            self._transactions = postgres.Transactions(self.url)
+            pulse = self.pulse = Pulse(self.url)
+            self._transactions = postgres.Transactions(self.url, refused=pulse.refused)
             self._engine = postgres.engine(
                 self.url,
                 connections=_READERS,
                 overflow=_MORE_READERS,
                 settings=postgres.READERS,
             )
-            self.pulse = Pulse(self.url)
         self.reads = Reads(self._engine, self._at_once, one_statement=self._by_statement())
         self.healing_history = HealingHistory(self._engine)
         self.outbox = Outbox(self.in_transaction)

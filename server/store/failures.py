@@ -24,6 +24,8 @@ _FULL = "53300"
 # What a standby says, and a primary that was told to take no writes.
 _READ_ONLY = "25006"
 _LOCKED = "55P03"
+# Its disk is full, or fails.
+_NO_ROOM = frozenset({"53100", "58030"})
 # PostgreSQL's classes and codes of a connection that ends, or of a transaction that was
 # rolled back for no fault of its own: sent again, it may well go through.
 _LOST = ("08", "57P", _FULL, "25P03", "40001", "40P01", _READ_ONLY)
@@ -218,6 +220,11 @@ def is_read_only(error: BaseException) -> bool:
 def is_full(error: BaseException) -> bool:
     """Tell whether PostgreSQL gives no further connection."""
     return _code(error) == _FULL
+
+
+def is_without_room(error: BaseException) -> bool:
+    """Tell whether PostgreSQL's disk is full, or fails."""
+    return _code(error) in _NO_ROOM
 
 
 def is_locked(error: BaseException) -> bool:

@@ -292,7 +292,14 @@ class _Begun:
 class Transactions:
     """Writing transactions on connections of their own, which no reader can use up."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, refused: Callable[[Exception], None] = lambda _: None) -> None:
+        """Make them.
+
+        Args:
+            url: Of the database.
+            refused: Hears what each that failed met.
+        """
+        self._refused = refused
         # The writer's; and one for what need not wait behind it: setting up, retention.
         # Whatever a role's default is: beside others, anything stricter is refused by chance.
         self._writer = engine(
@@ -352,6 +359,7 @@ class Transactions:
         except StoreUnavailable:
             raise
         except DRIVER_ERRORS as error:
+            self._refused(error)
             if is_lost(error):
                 raise ConnectionLost(f"The database can't write now: {detail(error)}") from error
             raise

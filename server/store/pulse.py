@@ -18,7 +18,13 @@ import structlog
 
 from server.errors import StoreUnavailable
 from server.store import postgres, schema
-from server.store.failures import DRIVER_ERRORS, READ_ONLY, OtherSchema, detail
+from server.store.failures import (
+    DRIVER_ERRORS,
+    READ_ONLY,
+    OtherSchema,
+    detail,
+    is_without_room,
+)
 from server.store.watch import Watch
 
 if TYPE_CHECKING:
@@ -32,6 +38,9 @@ _QUESTION = f"SELECT {schema.FOUND}, current_setting('transaction_read_only')"
 _PAUSE_SECONDS = 1.0
 _AGAIN_SECONDS = 0.25
 _ANSWER_SECONDS = 1.5
+# So long a write that met a full disk speaks for it. Who drives tries again twice a second; a
+# later one that goes through proves little, for a heartbeat needs no new page.
+_NO_ROOM_SECONDS = 10.0
 # As long as the writer waits for a database that restarts.
 PATIENCE_SECONDS = 3.0
 
@@ -52,6 +61,8 @@ class Pulse(Watch):
         self._patience_seconds = patience_seconds
         self._clock = clock
         self._failing_since: float | None = None
+        # What a write met that had no room, and when; "" where none did.
+        self._refused, self._refused_at = "", 0.0
 
     async def stop(self) -> None:
         """Ask no more."""
@@ -68,7 +79,7 @@ class Pulse(Watch):
             raise StoreUnavailable(f"{self._why} Nothing was done.")
 
     def demand_writes(self) -> None:
-        """Refuse likewise, and while it is read-only. Of a full disk it says with each write.
+        """Refuse likewise, and while it is read-only, or its disk full.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -76,6 +87,11 @@ class Pulse(Watch):
         self.demand()
         if self._why:
             raise StoreUnavailable(f"The database can't write now: {self._why}")
+
+    def refused(self, error: BaseException) -> None:
+        """Note what a write met, where that is the disk's fault: no question finds it."""
+        if is_without_room(error):
+            self._refused, self._refused_at = detail(error), self._clock()
 
     async def _run(self) -> None:
         while True:
@@ -119,7 +135,9 @@ class Pulse(Watch):
 
     async def _answered(self, *, writes: bool) -> None:
         self._failing_since = None
-        await self._learn("" if writes else READ_ONLY, answers=True)
+        if self._clock() - self._refused_at > _NO_ROOM_SECONDS:
+            self._refused = ""
+        await self._learn(self._refused if writes else READ_ONLY, answers=True)
 
     async def _failed(self, why: str, asked_at: float) -> None:
         if self._failing_since is None:

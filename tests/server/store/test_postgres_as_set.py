@@ -6,6 +6,7 @@ Whatever it is, it is named with what to do, and all goes on by itself once it i
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -118,6 +119,38 @@ async def test_a_read_only_database_is_told_read_on_and_written_again_by_itself(
         await until(lambda: writes(scene.database))
         assert (await scene.submit(said(tenant_id, "back"))).applied
         assert told == [False, True]
+
+
+async def test_a_full_disk_is_told_read_on_and_written_again_by_itself(
+    postgres_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each order was refused with it, and /ready and health said that all is well."""
+    async with opened(postgres_url) as scene:
+        database = scene.database
+        tenant_id = await scene.tenant(log_count=0)
+        # As PostgreSQL says it; a heartbeat, which needs no new page, goes through meanwhile.
+        await scene.sql(
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE "
+            "'could not extend file \"base/1/2\": No space left on device' "
+            "USING ERRCODE = 'disk_full'; END $$"
+        )
+        trigger = "TRIGGER no_room BEFORE INSERT ON log_entries FOR EACH ROW EXECUTE"
+        await scene.sql(f"CREATE {trigger} FUNCTION no_room()")
+        with pytest.raises(StoreUnavailable, match="Free space on the disk"):
+            await scene.submit(said(tenant_id, "never"))
+        beat = WorkerOperation(worker_id=WorkerId("me"), at=NOON, lease_seconds=10)
+        assert (await scene.submit(beat)).applied
+        await until(lambda: not writes(database))
+        with pytest.raises(StoreUnavailable, match=r"can't write now: could not extend .* Free"):
+            database.demand_writes()
+        assert database.pulse.answers
+        assert await database.glances.mark(tenant_id) is not None
+
+        await scene.sql("DROP FUNCTION no_room CASCADE")
+        assert (await scene.submit(said(tenant_id, "back"))).applied
+        later = time.monotonic() + 11
+        monkeypatch.setattr(database.pulse, "_clock", lambda: later)
+        await until(lambda: writes(database))
 
 
 async def test_a_lost_commit_is_not_judged_by_a_standby_that_may_not_have_heard_of_it(

@@ -108,6 +108,9 @@ def parse(data: bytes) -> tuple[Template, ...]:
         documents = list(yaml.compose_all(data, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise TemplateError((_broken(error),)) from error
+    except RecursionError as error:
+        deep = Mistake(line=1, field="", description="holds lists within lists without end.")
+        raise TemplateError((deep,)) from error
     reader = _Reader()
     for document in documents:
         reader.document(document)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import inspect, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -56,9 +57,9 @@ async def read_legacy(url: str) -> list[LegacyTenant]:
             )
         tenants = await _rows(connection, _TENANTS)
         onboarding = await _rows(connection, _ONBOARDING) if _ONBOARDING in columns else []
-    by_tenant = {str(row["tenant_id"]): row for row in onboarding if row.get("tenant_id")}
-    found = [_tenant(row, by_tenant.get(str(row["id"]), {})) for row in tenants]
-    return sorted(found, key=lambda tenant: tenant.id)
+    by_tenant = {_id(row["tenant_id"]): row for row in onboarding if row.get("tenant_id")}
+    found = [_tenant(row, by_tenant.get(_id(row["id"]), {})) for row in tenants]
+    return sorted(found, key=lambda tenant: (tenant.id, tenant.name))
 
 
 @asynccontextmanager
@@ -144,7 +145,7 @@ def _tenant(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> LegacyTena
     is_ours = bool(onboarding.get("provisioning_type")) or bool(steps)
     word = str(onboarding.get("status") or "").upper()
     return LegacyTenant(
-        id=str(row["id"]),
+        id=_id(row["id"]),
         code=str(row.get("tenant_code") or ""),
         # Anything else is no name, whatever Python would write for it.
         name=row["name"] if isinstance(row["name"], str) else "",
@@ -181,6 +182,14 @@ def _last_written(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> date
     told = [onboarding.get(name) for name in ("updated_at", "completed_at", "started_at")]
     told += [each.get("created_at") for each in (onboarding, row)]
     return max((at for value in told if (at := _time(value)) is not None), default=None)
+
+
+def _id(value: object) -> str:
+    """Return an id as it is written here: a copy in SQLite may hold its digits alone, or bytes."""
+    try:
+        return str(UUID(bytes=value) if isinstance(value, bytes) else UUID(str(value)))
+    except ValueError:
+        return str(value)
 
 
 def _tenant_word(value: object) -> str:

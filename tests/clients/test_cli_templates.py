@@ -64,6 +64,7 @@ def test_the_same_file_names_the_same_tenants() -> None:
         (b"tenants: []\nother: 1\n", [(2, "other")]),
         (b"company_name: A\n  bad: [\n", [(2, "")]),
         (b"just words", [(1, "")]),
+        (b"[" * 5000, [(1, "")]),
         (b"", [(1, "")]),
         (b"- country_code: KE\n- x\n", [(1, "company_name"), (2, "")]),
     ],

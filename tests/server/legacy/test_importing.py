@@ -190,7 +190,7 @@ async def test_a_dry_run_counts_those_before_as_imported(still: Shop, tmp_path: 
             (tenant_id(1).upper(), "erpnext"),
         )
     foreseen = await brought(still, url, dry_run=True)
-    assert [each.imported_as for each in foreseen] == ["PENDING", "UNCHANGED", "FAILED"]
+    assert [each.imported_as for each in foreseen] == ["FAILED", "UNCHANGED", "NOT_IMPORTED"]
     assert await brought(still, url) == foreseen
 
     later = await old_url(tmp_path / "later", {**LOST, "number": 3})

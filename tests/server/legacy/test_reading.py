@@ -172,6 +172,20 @@ async def test_a_run_that_was_begun_a_moment_ago_is_not_quiet_whichever_time_say
     assert tenant.is_quiet(datetime(2026, 1, 20, 23, 0, tzinfo=UTC), hour)
 
 
+@pytest.mark.parametrize(
+    "form", ["replace(id, '-', '')", "unhex(replace(id, '-', ''))", "upper(id)"]
+)
+async def test_ids_of_a_copy_are_read_in_any_form(tmp_path: Path, form: str) -> None:
+    file = tmp_path / "old.db"
+    lost = {"number": 1, "name": "A", "onboarding": {"status": "PARTIAL"}}
+    await make_old(f"sqlite+aiosqlite:///{file}", [lost])
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.create_function("unhex", 1, bytes.fromhex)
+        connection.execute(f"UPDATE tenants SET id = {form}")  # noqa: S608 - ours
+    (tenant,) = await read_legacy(f"sqlite+aiosqlite:///{file}")
+    assert (tenant.id, tenant.onboarding_word) == (tenant_id(1), "PARTIAL")
+
+
 async def test_reading_writes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "old.db"
     await make_old(f"sqlite+aiosqlite:///{file}", [{"number": 1, "name": "A"}])

@@ -144,9 +144,7 @@ async def _fix_one(client: ProvisionerClient, request: Fix, output: Output) -> E
 
 
 async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> ExitCode:
-    cases = [_case(await client.diagnose(each), _Fixing()) for each in await _stuck(client)]
-    for case in cases:
-        output.lines([Text(""), *diagnosing.diagnosis_lines(case.found)])
+    cases = await _cases(client, await _stuck(client), output)
     # Where something must be mended by hand first, an order would only fail again.
     able = [case for case in cases if _is_able(case)]
     left = [case for case in cases if case not in able]
@@ -164,6 +162,28 @@ async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> E
     places = asyncio.Semaphore(_FOLLOWED_AT_ONCE)
     done = await asyncio.gather(*(_to_the_end(client, case, places) for case in able))
     return _told_all(done, left, output)
+
+
+async def _cases(client: ProvisionerClient, tenants: Sequence[str], output: Output) -> list[_Case]:
+    """Look at tenants, a few at a time, and show each as soon as those before it are shown."""
+    places = asyncio.Semaphore(_LOOKED_AT_ONCE)
+
+    async def look(tenant: str) -> _Case:
+        async with places:
+            return _case(await client.diagnose(tenant), _Fixing())
+
+    looks = [asyncio.create_task(look(each)) for each in tenants]
+    cases: list[_Case] = []
+    try:
+        for each in looks:
+            cases.append(await each)
+            output.lines([Text(""), *diagnosing.diagnosis_lines(cases[-1].found)])
+    finally:
+        # Where one can't be looked at the command ends; the others are waited for by nobody.
+        for each in looks:
+            each.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+    return cases
 
 
 def overview(*, able: int, left: int) -> str:
@@ -236,6 +256,11 @@ async def _at_rest(
 
 # Below what the service grants one caller's connection (1000); the others follow in turn.
 _FOLLOWED_AT_ONCE = 500
+
+
+# A look is some ten requests to a site, one after the other, and takes five seconds where the
+# site hangs: one tenant at a time a fleet would take the night, all at once it would be a load.
+_LOOKED_AT_ONCE = 8
 
 
 async def _stuck(client: ProvisionerClient) -> list[str]:

@@ -120,6 +120,12 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.diagnosis = diagnosis_pb2.Diagnosis()
         # Given before `diagnosis`, one a call.
         self.diagnoses: deque[diagnosis_pb2.Diagnosis] = deque()
+        # Given before these, by tenant, in order; the last one stays.
+        self.diagnoses_of: dict[str, deque[diagnosis_pb2.Diagnosis]] = {}
+        # Where so many diagnoses meet before one of them is answered.
+        self.looks_meet: asyncio.Barrier | None = None
+        # What a sweep finds.
+        self.sweep: fleet_pb2.SweepResponse | None = None
         self.engines: list[engines_pb2.EngineStatus] = []
         self.site = engines_pb2.SiteInQuestion()
         self.plan = provisioning_pb2.PlanResponse()
@@ -239,7 +245,13 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self, request: provisioning_pb2.DiagnoseRequest, context: Context
     ) -> provisioning_pb2.DiagnoseResponse:
         await self._arrive("Diagnose", request, context)
-        found = self.diagnoses.popleft() if self.diagnoses else self.diagnosis
+        if self.looks_meet is not None:
+            await self.looks_meet.wait()
+        of_tenant = self.diagnoses_of.get(request.tenant_id)
+        if of_tenant is not None:
+            found = of_tenant.popleft() if len(of_tenant) > 1 else of_tenant[0]
+        else:
+            found = self.diagnoses.popleft() if self.diagnoses else self.diagnosis
         return provisioning_pb2.DiagnoseResponse(diagnosis=found)
 
     async def Plan(  # noqa: N802 - gRPC fixes the name
@@ -320,10 +332,20 @@ class FakeFleet(FleetServiceServicer):
         site = self._script.site
         return fleet_pb2.AcceptSiteResponse(site=site, accepted=not request.validate_only)
 
-    async def Sweep(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC fixes the name
+    async def Sweep(  # noqa: N802 - gRPC fixes the name
+        self,
+        request: fleet_pb2.SweepRequest,
+        context: Context,
+    ) -> fleet_pb2.SweepResponse:
+        self._script.requests["Sweep"].append(request)
+        if self._script.sweep is None:
+            await _not_scripted(context)
+        return self._script.sweep
+
+    async def ListSweeps(self, request: Any, context: Any) -> Any:  # noqa: N802 - as above
         await _not_scripted(context)
 
-    ListSweeps = ListFindings = GetHealingReport = Sweep
+    ListFindings = GetHealingReport = ListSweeps
 
 
 class Serving:

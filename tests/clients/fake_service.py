@@ -11,7 +11,7 @@ import contextlib
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Never, TypeVar
 
 import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -103,6 +103,7 @@ class WaitFor:
     signal: asyncio.Event
 
 
+Answered = TypeVar("Answered")
 Page = list["LogEntry"]
 Stream = Sequence["Page | Fault | Hang | WaitFor"]
 
@@ -124,8 +125,11 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         self.diagnoses_of: dict[str, deque[diagnosis_pb2.Diagnosis]] = {}
         # Where so many diagnoses meet before one of them is answered.
         self.looks_meet: asyncio.Barrier | None = None
-        # What a sweep finds.
+        # What the service of the fleet answers, where it is scripted.
         self.sweep: fleet_pb2.SweepResponse | None = None
+        self.sweeps: fleet_pb2.ListSweepsResponse | None = None
+        self.findings: fleet_pb2.ListFindingsResponse | None = None
+        self.report: fleet_pb2.GetHealingReportResponse | None = None
         self.engines: list[engines_pb2.EngineStatus] = []
         self.site = engines_pb2.SiteInQuestion()
         self.plan = provisioning_pb2.PlanResponse()
@@ -337,15 +341,36 @@ class FakeFleet(FleetServiceServicer):
         request: fleet_pb2.SweepRequest,
         context: Context,
     ) -> fleet_pb2.SweepResponse:
-        self._script.requests["Sweep"].append(request)
-        if self._script.sweep is None:
+        return await self._scripted("Sweep", request, self._script.sweep, context)
+
+    async def ListSweeps(  # noqa: N802 - gRPC fixes the name
+        self,
+        request: fleet_pb2.ListSweepsRequest,
+        context: Context,
+    ) -> fleet_pb2.ListSweepsResponse:
+        return await self._scripted("ListSweeps", request, self._script.sweeps, context)
+
+    async def ListFindings(  # noqa: N802 - gRPC fixes the name
+        self,
+        request: fleet_pb2.ListFindingsRequest,
+        context: Context,
+    ) -> fleet_pb2.ListFindingsResponse:
+        return await self._scripted("ListFindings", request, self._script.findings, context)
+
+    async def GetHealingReport(  # noqa: N802 - gRPC fixes the name
+        self,
+        request: fleet_pb2.GetHealingReportRequest,
+        context: Context,
+    ) -> fleet_pb2.GetHealingReportResponse:
+        return await self._scripted("GetHealingReport", request, self._script.report, context)
+
+    async def _scripted(
+        self, method: str, request: Message, answer: Answered | None, context: Context
+    ) -> Answered:
+        self._script.requests[method].append(request)
+        if answer is None:
             await _not_scripted(context)
-        return self._script.sweep
-
-    async def ListSweeps(self, request: Any, context: Any) -> Any:  # noqa: N802 - as above
-        await _not_scripted(context)
-
-    ListFindings = GetHealingReport = ListSweeps
+        return answer
 
 
 class Serving:

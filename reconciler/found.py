@@ -110,12 +110,12 @@ class Found:
 def as_first_seen(found: Found, waiting: Mapping[str, Found]) -> Found:
     """Return a finding with the times of the sweep that saw it first.
 
-    Who waits for a canary, or for a later sweep's orders, is recorded when it is moved. Until
-    then it stood still, and was known to.
+    A tenant that waits for a canary, or for a later sweep's turn to give orders, is recorded only
+    when it is moved. Until then it was stuck, and known to be.
 
     Args:
-        found: As this sweep sees it.
-        waiting: Those that the last sweep left to a later one, by id.
+        found: The finding as this sweep sees it.
+        waiting: The findings that the last sweep left to a later one, by id.
     """
     first = waiting.get(found.id)
     if first is None:

@@ -100,7 +100,7 @@ class Cancelling(OrderDesk):
             finished_at=run.finished_at or now,
             cancellation=_cancellation(asked, run, now),
         )
-        # Of a step that was between two tries nothing is out, and nobody goes on with it.
+        # A step between two tries has no request out, and nobody will continue it.
         steps = tuple(
             replace(step, state=StepState.PENDING) if step.state is StepState.RUNNING else step
             for step in live.record.steps

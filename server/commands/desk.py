@@ -107,8 +107,8 @@ class OrderDesk:
                 check_revision(live.record, asked.terms)
                 operation = await judge(live)
             except (Refused, RevisionChanged):
-                # What stands in its way may be the order itself, sent again while the first was
-                # on its way: carried out after the look at request ids, before that at the tenant.
+                # What stands in the way may be this very order, sent before and carried out
+                # between our look at the request ids and our look at the tenant.
                 known = await self._replayed(asked.key)
                 if known is None:
                     raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Evidence of who was seen by a sweep that left the tenant to a later one: when that was.
+# In the evidence: when a sweep first saw a tenant that it left to a later sweep.
 NOTICED_AT = "noticed_at"
 
 
@@ -44,12 +44,12 @@ class FindingSeen:
 
     @property
     def noticed_at(self) -> datetime:
-        """When a sweep first saw it: before it was recorded, where its turn came later."""
+        """When a sweep first saw it, which is before it was recorded if its turn came later."""
         try:
             told = datetime.fromisoformat(self.evidence.get(NOTICED_AT, ""))
         except ValueError:
             return self.found_at
-        # A row that was changed by hand may hold any time.
+        # A row that was changed by hand may contain any time.
         return self.found_at if told.tzinfo is None else min(told, self.found_at)
 
 

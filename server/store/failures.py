@@ -51,8 +51,24 @@ _REMEDIES = (
         "See that its disk has room, is not read-only and does not fail (dmesg, mount, df).",
     ),
     (
-        ("connect call failed", "refused", "not known", "no such file or directory"),
+        ("connect call failed", "refused", "not known"),
         "See that it runs, and that host and port in PROVISIONER_DATABASE_URL are right.",
+    ),
+    (
+        ("no such file or directory",),
+        "See that it runs, that the folder of its socket in PROVISIONER_DATABASE_URL is right, and "
+        "that the files are there which PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and PGSSLCRL in the "
+        "environment name.",
+    ),
+    (
+        ("[errno 13]",),
+        "Let the user this runs as reach the folder of its socket, and read the files that "
+        "PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and PGSSLCRL in the environment name.",
+    ),
+    (
+        ("pem lib", "no certificate or crl found", "is a directory", "key values mismatch"),
+        "PGSSLROOTCERT, PGSSLCERT and PGSSLKEY in the environment must name PEM files: "
+        "certificates of authorities, this client's certificate, and the key that belongs to it.",
     ),
     (
         ("no answer came in time",),
@@ -98,6 +114,24 @@ _REMEDIES = (
         ("no pg_hba.conf entry",),
         "Let pg_hba.conf admit this host, user and database; where it says `no encryption`, only "
         "with TLS: add ssl=require or ssl=verify-full to PROVISIONER_DATABASE_URL's query.",
+    ),
+    (
+        ("is not valid for",),
+        "Name PostgreSQL's host in PROVISIONER_DATABASE_URL as its certificate does, or write "
+        "ssl=verify-ca, which looks at no name.",
+    ),
+    (
+        ("certificate has expired", "certificate is not yet valid"),
+        "Renew PostgreSQL's certificate, or set this host's clock right.",
+    ),
+    (
+        ("valid client certificate", "alert unknown ca", "alert bad certificate"),
+        "Name a certificate that PostgreSQL's ssl_ca_file signed, and its key, in PGSSLCERT and "
+        "PGSSLKEY in the environment.",
+    ),
+    (
+        ("`sslmode` parameter",),
+        "Write one of these into PGSSLMODE in the environment.",
     ),
     (
         ("certificate verify failed", "root certificate file"),

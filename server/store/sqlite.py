@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.store import schema
@@ -96,7 +97,16 @@ class Transactions:
 
 
 def _revision(driver: Any) -> str | None:  # Any: sqlite3's connection
-    found = driver.execute("SELECT version_num FROM alembic_version").fetchall()
+    """Read the schema's revision by the driver itself.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: what the driver met, as if it were asked through SQLAlchemy: a
+            damaged file, and a disk that fails, show here first.
+    """
+    try:
+        found = driver.execute("SELECT version_num FROM alembic_version").fetchall()
+    except driver.Error as error:
+        raise DBAPIError(None, None, error) from error
     return ", ".join(sorted(number for (number,) in found)) or None
 
 

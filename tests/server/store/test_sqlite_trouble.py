@@ -176,6 +176,33 @@ async def test_a_file_that_is_no_database_is_left_alone(folder: Path) -> None:
     assert file.read_text() == "Dear diary, " * 1000
 
 
+async def test_a_file_that_is_damaged_where_each_write_looks_first_is_told_by_ready_too(
+    folder: Path,
+) -> None:
+    """The schema's revision is asked for by the driver itself, whose words were lost."""
+    file = folder / "p.db"
+    database = await Database.open(f"sqlite+aiosqlite:///{file}")
+    assert (await database.submit(creation("Whole"))).applied
+    with contextlib.closing(sqlite3.connect(file)) as shell, shell:
+        shell.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = shell.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'alembic_version'"
+        ).fetchone()
+        (size,) = shell.execute("PRAGMA page_size").fetchone()
+        with file.open("r+b") as raw:
+            raw.seek((page - 1) * size)
+            raw.write(b"\xff" * size)
+        # Whoever has the page in memory reads it anew.
+        shell.execute("CREATE TABLE other (a)")
+    with pytest.raises(StoreUnavailable, match=r"malformed.*restore a backup"):
+        await database.submit(creation("Never"))
+    with pytest.raises(StoreUnavailable, match=r"malformed.*restore a backup"):
+        await database.register_engines([])
+    with pytest.raises(StoreUnavailable, match=r"can't write now: .*malformed"):
+        database.demand_writes()
+    await database.close()
+
+
 async def test_a_shell_with_an_open_transaction_is_named_and_nothing_is_lost(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ class Invitation(Sent):
         examples=["cashier@example.com"],
     )
     full_name: str | None = Field(default=None, max_length=MAX_PERSON_NAME)
-    role: str = Field(default="CASHIER", min_length=1, max_length=40)
+    role: str = Field(default="CASHIER", max_length=40)
 
 
 class StartOptions(Sent):

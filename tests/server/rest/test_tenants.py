@@ -341,6 +341,9 @@ async def test_invitations_say_which_kind_they_are(rig: Rig) -> None:
     assert answer.json()["invitation_code"]
     again = await rig.post(path, json={"email": "new@example.com", "role": "VIEWER"})
     assert again.json()["type"] == "REINVITED"
+    # A form whose role nobody chose.
+    again = await rig.post(path, json={"email": "new@example.com", "role": ""})
+    assert again.json()["type"] == "REINVITED"
     answer = await rig.post(path, json={"email": "admin@moran.com", "full_name": None})
     assert answer.json()["type"] == "INVITED_EXISTING"
     answer = await rig.post(path, json={"email": "owner@example.com"})

@@ -1,4 +1,4 @@
-"""Finds the Companies that evidence leads to, where none has the name that was looked for.
+"""Finds what a run of the old system left: its Company under another name, drafts of its till.
 
 ERPNext renames a Company and leaves its abbreviation, and the names that end with it, as they
 were. So a document that an old run left still says whose it is. Reads only.
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Send = Callable[[Request], Awaitable[Answer]]
 
 _FIELDS = ("name", "abbr")
+_TILL, _DRAFT = "POS Opening Entry", "0"
+# An old run left one each time; enough to tell a till that was ever opened, and to name some.
+_ENOUGH_TILLS = 20
 
 
 async def trace_companies(send: Send, evidence: CompanyEvidence) -> tuple[CompanyTraced, ...]:
@@ -51,3 +54,24 @@ async def trace_companies(send: Send, evidence: CompanyEvidence) -> tuple[Compan
         CompanyTraced(name=name, abbreviation=abbreviation, proofs=tuple(proofs.get(name, ())))
         for name, abbreviation in sorted(abbreviations.items())
     )
+
+
+async def find_draft_tills(send: Send, company: str) -> tuple[str, ...]:
+    """Return the drafts of a Company's till, the oldest first; none where one was ever opened.
+
+    Raises:
+        EngineError: the site can't be asked now.
+    """
+    answer = await send(
+        rows(
+            _TILL,
+            ("company", "=", company),
+            fields=("name", "docstatus"),
+            order_by="docstatus desc, creation asc",
+            limit=_ENOUGH_TILLS,
+        )
+    )
+    found = rows_of(answer)
+    if any(text(row, "docstatus") != _DRAFT for row in found):
+        return ()
+    return tuple(text(row, "name") for row in found)

@@ -17,7 +17,13 @@ from server.errors import EngineNotReady, InvalidInput, StoreUnavailable, Violat
 from server.legacy.record import look_of, record_of, state_of
 from server.legacy.telling import Imported, as_decided, as_facts, as_text, told
 from server.model.identifiers import TenantId, canonical_uuid
-from server.model.legacy import ImportedAs, decide, recognised, under_another_name
+from server.model.legacy import (
+    ImportedAs,
+    decide,
+    recognised,
+    under_another_name,
+    with_draft_tills,
+)
 from server.model.naming import fold_name
 from server.store.operations import Refusal
 from server.validation import RawSpec, validate_spec
@@ -132,6 +138,9 @@ class Importer:
                 survey, decision = await self._under_another_name(
                     tenant, spec, entry, (survey, decision)
                 )
+            if decision.imported_as in {ImportedAs.COMPLETED, ImportedAs.STOPPED}:
+                drafts = await self._drafts(survey)
+                decision = with_draft_tills(decision, drafts)
         except EngineNotReady as error:
             return told(
                 tenant,
@@ -149,6 +158,12 @@ class Importer:
         if not outcome.applied or operation.standing is None:
             raise StoreUnavailable(f"The import of {tenant_id} was refused: {outcome.refusal}.")
         return as_decided(tenant, decision, operation.standing.state.value)
+
+    async def _drafts(self, survey: Survey) -> tuple[str, ...]:
+        """Return the drafts of its till, which no step looks for as its user is not recorded."""
+        if not look_of(survey).company:
+            return ()
+        return await self._prober.draft_tills(self._engine_id, survey.spec.company_name)
 
     async def _foreseen(
         self,

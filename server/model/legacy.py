@@ -8,14 +8,14 @@ else has the company name).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
 from server.model.records import Hold
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
 # The old system made these under other names or not at all, so a tenant that it called done and
@@ -50,6 +50,8 @@ _RUNNING_WORDS = frozenset({"PROVISIONING", "IN_PROGRESS"})
 _STOPPED_WORDS = frozenset({"PARTIAL", "FAILED"})
 # How the old system spelled a step that is done. It counted nothing else, and neither do we.
 _DONE_STEPS = frozenset({"completed", "exists"})
+# So many drafts of a till are named.
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +281,21 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
     return Decision(
         imported_as=ImportedAs.STOPPED, code=ImportCode.UNFINISHED, why=why, resumes=True
     )
+
+
+def with_draft_tills(decision: Decision, drafts: Sequence[str]) -> Decision:
+    """Say that the till was left a draft: the old system called that opened, and nobody can sell.
+
+    Nothing is done about them: which of them counts, and who opens the till, nobody knows here.
+    """
+    if not drafts:
+        return decision
+    named = ", ".join(drafts[:_MOST_NAMED]) + (" and more" if len(drafts) > _MOST_NAMED else "")
+    said = (
+        f"Its till was never opened, only drafted ({named}): submit one in ERPNext, and delete "
+        "the others."
+    )
+    return replace(decision, why=f"{decision.why} {said}")
 
 
 def under_another_name(traced: Collection[CompanyTraced]) -> Decision:

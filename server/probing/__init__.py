@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from server.access.policy import unknown_tenant
-from server.erpnext.tracing import trace_companies
+from server.erpnext.tracing import find_draft_tills, trace_companies
 from server.errors import EngineError, EngineNotReady, Refused
 from server.limits import LOOK_SECONDS
 from server.model.elsewhere import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
+    from server.erpnext.tracing import Send
     from server.model.blueprint import Blueprint
     from server.model.identifiers import TenantId
     from server.model.legacy import CompanyEvidence, CompanyTraced
@@ -48,6 +49,8 @@ __all__ = [
     "Whose",
     "probe_all",
 ]
+
+T = TypeVar("T")
 
 COMPANY_STEP = "step_2_company"
 # Looks at one site at once: they must not be felt by the tenants that are being made.
@@ -147,14 +150,26 @@ class Prober:
         Raises:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
         """
+        return await self._asked(engine_id, lambda send: trace_companies(send, evidence))
+
+    async def draft_tills(self, engine_id: str, company: str) -> tuple[str, ...]:
+        """Return the drafts of a Company's till that another system left; none if one was opened.
+
+        Raises:
+            Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
+        """
+        return await self._asked(engine_id, lambda send: find_draft_tills(send, company))
+
+    async def _asked(self, engine_id: str, ask: Callable[[Send], Awaitable[T]]) -> T:
         engine = self._engine(engine_id)
         await self.check_gate(engine.site)
         try:
             async with asyncio.timeout(self._seconds), self._turns[engine.site]:
-                return await trace_companies(engine.send, evidence)
+                return await ask(engine.send)
         except (TimeoutError, EngineError) as error:
             raise EngineNotReady(
-                f"The engine could not be asked for the Company: {error}", code="ENGINE_NO_ANSWER"
+                f"The engine could not be asked for what an old run left: {error}",
+                code="ENGINE_NO_ANSWER",
             ) from error
 
     async def check_gate(self, site: str) -> None:

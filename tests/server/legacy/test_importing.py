@@ -255,6 +255,36 @@ async def test_whom_an_import_left_to_a_person_gets_the_command_of_the_import(
     assert status.errors[0].message.endswith(f"move it: provisioner adopt {unclear}")
 
 
+@pytest.mark.parametrize("word", ["PROVISIONED", "PARTIAL"])
+async def test_a_till_that_was_only_drafted_is_named_until_it_is_opened(
+    still: Shop, tmp_path: Path, word: str
+) -> None:
+    """The old system left a draft each time, and called that an opened till (C14)."""
+    shop = await provisioned_before(still, tmp_path, NAME)
+    await shop.drive()
+    url = await old_url(tmp_path, {"number": 1, "name": NAME, "word": word})
+    tills = shop.site.site.documents.setdefault("POS Opening Entry", {})
+    for name in ("POS-OPE-2026-00001", "POS-OPE-2026-00002"):
+        tills[name] = {"name": name, "company": NAME, "docstatus": 0, "creation": name}
+
+    (drafted,) = await brought(shop, url, dry_run=True)
+    tills["POS-OPE-2026-00002"]["docstatus"] = 1
+    (opened,) = await brought(shop, url, dry_run=True)
+    tills["POS-OPE-2026-00002"]["docstatus"] = 0
+    (imported,) = await brought(shop, url)
+
+    assert drafted.imported_as == opened.imported_as == "COMPLETED"
+    assert drafted.why.endswith(
+        "Its till was never opened, only drafted (POS-OPE-2026-00001, POS-OPE-2026-00002): submit "
+        "one in ERPNext, and delete the others."
+    )
+    assert "till" not in opened.why
+    assert imported.why == drafted.why
+    assert [entry["docstatus"] for entry in tills.values()] == [0, 0]
+    (line,) = shop.sql("SELECT message FROM log_entries WHERE message LIKE 'Imported as%'")
+    assert "only drafted (POS-OPE-2026-00001" in line[0]
+
+
 async def test_other_engines_bad_data_and_running_ones_are_left_out_with_a_reason(
     still: Shop,
     tmp_path: Path,

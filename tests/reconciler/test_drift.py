@@ -234,6 +234,23 @@ async def test_a_site_with_tenants_to_make_comes_first(scene: Scene, eyes: Eyes)
     assert len(eyes.seen) == 1
 
 
+async def test_a_site_with_tenants_in_line_for_its_slot_is_left_to_them(
+    scene: Scene, eyes: Eyes
+) -> None:
+    await scene.completed("Kijani Stores")
+    other = await scene.start("Next In Line")
+    scene.clock.forward(days=7)
+    await scene.sql(
+        "UPDATE runs SET state = 'WAITING', waiting_code = 'SITE_SLOT' WHERE tenant_id = :other",
+        other=other,
+    )
+    await sweeper(scene, eyes).sweep()
+    assert eyes.seen == []
+    await scene.end_run(other)
+    await sweeper(scene, eyes).sweep()
+    assert len(eyes.seen) == 1
+
+
 @pytest.mark.parametrize(
     "error", [EngineNotReady("It is away.", code="ENGINE_DOWN"), ZeroDivisionError()]
 )

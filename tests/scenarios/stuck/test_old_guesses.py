@@ -107,7 +107,7 @@ async def test_c4_a_name_that_the_site_refuses_is_handed_over_as_what_it_is(town
     await town.sweep()
 
     assert codes(found) == ["NAME_REFUSED"]
-    assert "a spec is not changed afterwards" in found.causes[0].remedy.says
+    assert "a spec can't be changed later" in found.causes[0].remedy.says
     assert found.causes[0].remedy.command == f"provisioner deprovision {shop} --watch"
     assert await town.found(shop) == [CALLED]
     last = (await town.lines(shop))[-1]

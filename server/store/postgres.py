@@ -37,6 +37,7 @@ from server.store.failures import (
     is_lost,
     is_read_only,
 )
+from server.store.hosts import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -136,6 +137,8 @@ def engine(
     arguments: dict[str, Any] = {
         "timeout": seconds or _CONNECT_SECONDS,
         "command_timeout": None if slow else seconds or _ANSWER_SECONDS,
+        # SQLAlchemy's word for what connects.
+        "async_creator_fn": Hosts().connect,
     }
     if is_pooled(url):
         # A statement prepared on one of the pooler's connections is not known on the next.

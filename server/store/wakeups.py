@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from server.model.states import RunState
+from server.store.hosts import Hosts
 from server.store.operations import SlotFree
 from server.store.postgres import POOLER
 
@@ -55,6 +56,7 @@ class Wakeups:
 
     def __init__(self, url: URL) -> None:
         self._url = url
+        self._hosts = Hosts()
         self._name = secrets.token_hex(4)
         self._listeners: list[Listener] = []
         self._on_freed: list[Callable[[], None]] = []
@@ -97,7 +99,7 @@ class Wakeups:
         while True:
             try:
                 async with contextlib.AsyncExitStack() as stack:
-                    connection = await asyncpg.connect(**self._arguments())
+                    connection = await self._hosts.connect(**self._arguments())
                     stack.callback(connection.terminate)
                     connection.add_termination_listener(lambda _: self._news.set())
                     await connection.add_listener(_CHANNEL, self._heard)

@@ -14,11 +14,11 @@ from server.diagnosis import remedies
 from server.diagnosis.causes import DiagnosedCause, Diagnosis, Evidence
 from server.diagnosis.engine_side import engine_causes, engine_evidence
 from server.diagnosis.in_motion import causes_in_motion
-from server.diagnosis.stopped import causes_of_stop
+from server.diagnosis.stopped import after_vanished, causes_of_stop
 from server.model.causes import Severity
 from server.model.damaged import ROW_DAMAGED, why_damaged, why_unwritable
 from server.model.elsewhere import ENGINE_ELSEWHERE, is_elsewhere, why_nothing_moves
-from server.model.legacy import is_of_import, waits_for_adoption
+from server.model.legacy import is_of_import, lost_its_company, waits_for_adoption
 from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import OPEN_RUN_STATES, GateState, TenantState, WaitingCode
 from server.model.undo import UndoOptions
@@ -65,7 +65,9 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
         state is TenantState.COMPLETED and picture.engine_configured and not picture.other_site
     )
     site = [] if at_rest else _of_the_site(picture)
-    own = [*_of_the_state(picture, state)]
+    # Of one that an import held nothing was begun here: its hold says all that there is.
+    only_held = is_of_import(picture.status.hold) and picture.status.run is None
+    own = [] if only_held else [*_of_the_state(picture, state)]
     damage = _damaged(picture)
     if damage is not None:
         # Nothing it was said to wait for ever comes.
@@ -253,7 +255,10 @@ def _held(picture: Picture) -> DiagnosedCause | None:
         code="HELD",
         severity=Severity.PERSON,
         message=f"It is held by {hold.by}: {hold.reason.rstrip('. ')}. Only a person moves it.",
-        evidence=(Evidence(source="tenants", fact=f"hold by {hold.by}", at=hold.since),),
+        evidence=(
+            Evidence(source="tenants", fact=f"hold by {hold.by}", at=hold.since),
+            *(engine_evidence(picture) if is_of_import(hold) else ()),
+        ),
         remedy=_for_the_hold(picture),
     )
 
@@ -276,6 +281,8 @@ def _for_the_hold(picture: Picture) -> Remedy:
             "Settle the reason, then give the removal again: it goes on where it stopped.",
             given.after({error.code for error in standing.errors}),
         )
+    if lost_its_company(picture.status.hold):
+        return after_vanished(picture)
     if waits_for_adoption(picture.status.hold):
         return remedies.adopt(
             tenant,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from server.diagnosis.engine_side import engine_evidence, made_and_lost, what_th
 from server.model.budget import HEALING_PAUSES_SECONDS
 from server.model.causes import PERSON_CODES, Severity
 from server.model.records import FOR_OPERATORS
-from server.model.states import DONE_STEP_STATES, ErrorClass, StepState
+from server.model.states import DONE_STEP_STATES, ErrorClass, StepState, TenantState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,9 +29,35 @@ _REFERENCE = "REFERENCE_MISSING"
 def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
     """Return why a tenant that is PARTIAL or FAILED stopped; the likeliest first."""
     found = _of_the_record(picture)
+    standing = picture.status.standing
+    # A removal turns its causes itself: continue is refused there.
+    if picture.status.hold is not None and standing.state is not TenantState.DEPROVISIONING:
+        return [_while_held(picture, cause) for cause in found]
     if _budget_spent(picture) and any(cause.severity is not Severity.PERSON for cause in found):
         found.insert(0, _spent(picture, found[0]))
     return found
+
+
+def after_vanished(picture: Picture) -> Remedy:
+    """Return what a person does about a Company that is gone, by what the engine says now."""
+    seen = picture.engine.step(remedies.COMPANY_STEP)
+    there = None if seen is None or seen.done is None else seen.code != _VANISHED
+    return remedies.after_vanished(picture.status.tenant, there=there)
+
+
+def _while_held(picture: Picture, cause: DiagnosedCause) -> DiagnosedCause:
+    """Turn what is said to go on by itself: no reconciler touches a held tenant."""
+    if cause.severity is Severity.PERSON:
+        return cause
+    return replace(
+        cause,
+        severity=Severity.PERSON,
+        remedy=remedies.continue_(
+            picture.status.tenant,
+            "Nothing goes on by itself while it is held. Settle the hold's reason, then continue: "
+            "that lifts the hold and drives it on.",
+        ),
+    )
 
 
 def _of_the_record(picture: Picture) -> list[DiagnosedCause]:
@@ -172,9 +199,7 @@ def _after_permanent(picture: Picture, code: str) -> Remedy:
         )
     if code != _VANISHED:
         return remedies.after_permanent(tenant, code)
-    seen = picture.engine.step(remedies.COMPANY_STEP)
-    there = None if seen is None or seen.done is None else seen.code != _VANISHED
-    return remedies.after_vanished(tenant, there=there)
+    return after_vanished(picture)
 
 
 def _not_done(picture: Picture) -> DiagnosedCause:

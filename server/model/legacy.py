@@ -336,6 +336,16 @@ def waits_for_adoption(hold: Hold | None) -> bool:
     return hold.reason.partition(":")[0] in _ADOPTED
 
 
+def lost_its_company(hold: Hold | None) -> bool:
+    """Tell whether an import held a shop whose Company is gone.
+
+    Continue would look for that Company, and stop.
+    """
+    if hold is None or not is_of_import(hold):
+        return False
+    return hold.reason.partition(":")[0] == ImportCode.COMPANY_GONE
+
+
 def _never_begun(look: Look) -> Decision:
     if look.company:
         return Decision(

@@ -23,7 +23,7 @@ from server.model.elsewhere import (
     start_here,
     why_nothing_moves,
 )
-from server.model.legacy import waits_for_adoption
+from server.model.legacy import lost_its_company, waits_for_adoption
 from server.model.records import StepError, WaitingFor
 from server.model.site_identity import OPENED_BY_ACCEPTING
 from server.model.states import (
@@ -382,6 +382,8 @@ def _diagnose(tenant: Tenant) -> str:
 
 
 def _move(tenant: Tenant) -> str:
+    if lost_its_company(tenant.hold):
+        return _diagnose(tenant)
     order = "adopt" if waits_for_adoption(tenant.hold) else "continue"
     return f"provisioner {order} {tenant.id}"
 

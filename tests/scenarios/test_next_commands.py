@@ -194,6 +194,14 @@ async def _removed(here: Service) -> TenantId:
     return tenant_id
 
 
+async def _imported_held(here: Service) -> TenantId:
+    tenant_id, at = await _never_begun(here), utc_now()
+    await _changed(here, tenant_id, "first_completed_at = created_at")
+    hold = Hold(reason="IMPORT_COMPANY_GONE: The record says done.", by="imported", since=at)
+    await here.scene.database.submit(TenantOperation(tenant_id=tenant_id, at=at, hold=hold))
+    return tenant_id
+
+
 async def _changed(here: Service, tenant_id: TenantId, columns: str) -> TenantId:
     await here.scene.sql(f"UPDATE tenants SET {columns} WHERE id = :id", id=tenant_id)  # noqa: S608 - our own words
     return tenant_id
@@ -224,7 +232,8 @@ async def _of_another_site(here: Service) -> TenantId:
 STANDS = [
     _never_begun, _queued, _running, _stalled, _completed, _partial, _failed, _stopped_for_good,
     _record_lost, _record_lost_in_motion, _cancelled, _being_removed, _half_removed, _removed,
-    _unreadable, _elsewhere, _not_configured, _finished_and_not_configured, _of_another_site,
+    _imported_held, _unreadable, _elsewhere, _not_configured, _finished_and_not_configured,
+    _of_another_site,
 ]  # fmt: skip
 ORDERS = (
     "continue ID",

@@ -313,6 +313,15 @@ def test_a_held_tenants_error_names_who_held_it_why_and_since_when() -> None:
     assert error.occurred_at == HOLD.since
 
 
+def test_one_that_was_imported_without_its_company_is_looked_at_first() -> None:
+    """Continue would look for that Company, and stop."""
+    hold = replace(HOLD, reason="IMPORT_COMPANY_GONE: The record says so.", by="imported")
+    status = status_of(live(None, stored=TenantState.PENDING, hold=hold), KINDS, NOW, LEASE)
+    (error,) = status.errors
+    assert error.message.endswith(f": provisioner diagnose {TENANT}")
+    assert status.next_command == f"provisioner diagnose {TENANT}"
+
+
 @pytest.mark.parametrize(
     ("code", "given", "flags"),
     [

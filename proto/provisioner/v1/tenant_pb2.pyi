@@ -348,7 +348,7 @@ class Hold(_message.Message):
     reason: _builtins.str
     """Why."""
     by: _builtins.str
-    """Who set it: a user's name, "reconciler" or "run"."""
+    """Who set it: "run", or "imported" (import-legacy)."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """When it was set."""

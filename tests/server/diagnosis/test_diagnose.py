@@ -13,6 +13,7 @@ from server.diagnosis import Diagnoser, Diagnosis, StepSeen
 from server.errors import EngineError, InvalidInput, NotFound
 from server.model.actor import LOCAL
 from server.model.blueprint import ERPNEXT
+from server.model.causes import Severity
 from server.model.records import Hold
 from server.model.states import ErrorClass, GateState
 from server.store.operations import GateOperation, TenantOperation
@@ -91,6 +92,22 @@ async def closed_without_reason(scene: Scene) -> TenantId:
 async def held(scene: Scene) -> TenantId:
     tenant_id = await passing(scene)
     hold = Hold(reason="the owner asked", by="jane", since=scene.clock())
+    await scene.database.submit(TenantOperation(tenant_id=tenant_id, at=scene.clock(), hold=hold))
+    return tenant_id
+
+
+async def imported_held(scene: Scene, code: str) -> TenantId:
+    """Leave a tenant as `import-legacy` does where a person must decide: without any run."""
+    tenant_id = await passing(scene)
+    for table in ("steps", "runs"):
+        await scene.sql(f"DELETE FROM {table} WHERE tenant_id = :id", id=tenant_id)  # noqa: S608 - our own names
+    await scene.sql(
+        "UPDATE tenants SET run_id = NULL, state = 'PENDING', first_completed_at = :at "
+        "WHERE id = :id",
+        id=tenant_id,
+        at=scene.clock(),
+    )
+    hold = Hold(reason=f"{code}: The record says so.", by="imported", since=scene.clock())
     await scene.database.submit(TenantOperation(tenant_id=tenant_id, at=scene.clock(), hold=hold))
     return tenant_id
 
@@ -406,6 +423,41 @@ async def test_continue_is_named_for_a_vanished_company_only_where_it_is_back(
     assert f"provisioner continue {tenant_id}. Only" in (await remedy(gone)).says
     for seen in (back, unknown):
         assert (await remedy(seen)).command == f"provisioner continue {tenant_id} --watch"
+
+
+@pytest.mark.parametrize("stand", [passing, lost, closed_without_reason])
+async def test_nothing_is_said_to_go_on_by_itself_of_a_held_tenant(
+    scene: Scene, stand: Callable[[Scene], Awaitable[TenantId]]
+) -> None:
+    tenant_id = await stand(scene)
+    hold = Hold(reason="the owner asked", by="jane", since=scene.clock())
+    await scene.database.submit(TenantOperation(tenant_id=tenant_id, at=scene.clock(), hold=hold))
+
+    found = await diagnosed(scene, tenant_id)
+
+    assert len(found.causes) > 1
+    for cause in found.causes:
+        assert cause.severity is Severity.PERSON
+        assert "reconciler" not in cause.remedy.says
+        assert cause.remedy.command == f"provisioner continue {tenant_id} --watch"
+
+
+async def test_of_one_that_was_imported_held_only_what_settles_its_hold_is_named(
+    scene: Scene,
+) -> None:
+    """Continue lifts the hold, and stops at the Company that is there, or makes a second one."""
+    gone = StepSeen(key="step_2_company", done=False, missing=("gone",), code="COMPANY_VANISHED")
+    for code in ("IMPORT_CONFLICT", "IMPORT_NEEDS_BINDING", "IMPORT_OTHER_NAME"):
+        tenant_id = await imported_held(scene, code)
+        (cause,) = (await diagnosed(scene, tenant_id)).causes
+        assert cause.code == "HELD"
+        assert cause.remedy.command == f"provisioner adopt {tenant_id} --watch"
+        await scene.sql("DELETE FROM bindings")
+    tenant_id = await imported_held(scene, "IMPORT_COMPANY_GONE")
+    (cause,) = (await diagnosed(scene, tenant_id, probe_all=seeing(gone))).causes
+    assert cause.remedy.command == f"provisioner retry {tenant_id} --step step_2_company --watch"
+    assert not cause.remedy.call
+    assert any(each.source == "engine" for each in cause.evidence)
 
 
 async def test_what_an_earlier_step_made_and_is_gone_is_made_again_by_a_retry(

@@ -249,7 +249,7 @@ async def test_whom_an_import_left_to_a_person_gets_the_command_of_the_import(
         f"provisioner diagnose {gone}",
     ]
     assert diagnosed[unclear][0] == ("HELD", f"provisioner adopt {unclear} --watch")
-    assert [code for code, _ in diagnosed[gone]] == ["HELD", "NOT_STARTED"]
+    assert diagnosed[gone] == [("HELD", f"provisioner retry {gone} --step step_2_company --watch")]
     status = await queries.status(LOCAL, unclear)
     assert status.next_command == f"provisioner adopt {unclear}"
     assert status.errors[0].message.endswith(f"move it: provisioner adopt {unclear}")

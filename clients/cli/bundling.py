@@ -18,6 +18,7 @@ from rich.text import Text
 
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
+from clients.cli.kept_log import kept_log
 from clients.cli.wire_text import plain
 from clients.sdk import ProvisionerError
 
@@ -85,7 +86,7 @@ async def _or_why(ask: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def _log(client: ProvisionerClient, tenant: str) -> list[dict[str, Any]]:
-    async with client.stream_logs(tenant) as log:
+    async with kept_log(client, tenant) as log:
         return [as_object(entry) async for entry in log]
 
 

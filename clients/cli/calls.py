@@ -31,6 +31,7 @@ from clients.cli import (
 )
 from clients.cli.exit_codes import ExitCode
 from clients.cli.json_view import as_object
+from clients.cli.kept_log import kept_log
 from clients.cli.output import Output, OutputClosed
 from clients.cli.pasting import pasted
 from clients.cli.requests import (
@@ -177,21 +178,27 @@ async def _logs(client: ProvisionerClient, request: Logs, output: Output) -> Exi
     # Asked first because it answers at once when the service is away or the tenant
     # unknown; the stream would patiently try again.
     await client.get_status(request.tenant)
-    days = _Days(output)
-    async with client.stream_logs(
-        request.tenant, after_cursor=request.after, follow=request.follow
+    days, cursor = _Days(output), request.after
+
+    def cut(oldest: int) -> None:
+        if not output.as_json:
+            output.note(f"Entries before {oldest} are no longer kept.")
+
+    async with kept_log(
+        client, request.tenant, after=request.after, follow=request.follow, on_cut=cut
     ) as log:
         try:
             async for entry in log:
+                cursor = entry.cursor
                 if output.as_json:
                     output.json(as_object(entry))
                 else:
                     output.lines([*days.heading(entry), days.line(entry)])
         except (ProvisionerError, asyncio.CancelledError):
-            if log.cursor > request.after and not output.as_json:
+            if cursor > request.after and not output.as_json:
                 follow = " -f" if request.follow else ""
                 tenant = shlex.quote(request.tenant)
-                command = f"provisioner logs {tenant}{follow} --after {log.cursor}"
+                command = f"provisioner logs {tenant}{follow} --after {cursor}"
                 output.note(f"Go on with: {plain(pasted(command))}")
             raise
     return ExitCode.DONE

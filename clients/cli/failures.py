@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from clients.cli import exit_codes, unreachable
 from clients.cli.connection import TOKEN
 from clients.cli.exit_codes import ExitCode
+from clients.cli.kept_log import oldest_kept
 from clients.cli.pasting import pasted
 from clients.cli.requests import (
     AcceptSite,
@@ -243,7 +244,8 @@ def _next_for_tenant(error: ProvisionerError, request: Request) -> str:
         case FailedPrecondition() | RevisionChanged():
             return f"provisioner status {tenant}"
         case CursorTooOld() | CursorOutOfRange():
-            return f"provisioner logs {tenant}"
+            oldest = oldest_kept(error)
+            return f"provisioner logs {tenant}" + (f" --after {oldest - 1}" if oldest else "")
         case Unreachable() if isinstance(request, Continue | Retry):
             return _the_same_order(request)
         case _:

@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from clients.cli import standing
+from clients.cli.kept_log import kept_log
 from clients.sdk.errors import ProvisionerError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ async def _show_log(client: ProvisionerClient, first: TenantStatus, screen: Scre
     """Show the log from where the run begins; earlier runs are not what is watched."""
     begun = not first.run_id
     try:
-        async with client.stream_logs(first.tenant_id, follow=True) as log:
+        async with kept_log(client, first.tenant_id, follow=True) as log:
             async for entry in log:
                 begun = begun or entry.run_id == first.run_id
                 if begun:

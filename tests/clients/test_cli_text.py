@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -15,6 +17,9 @@ from tests.clients.processes import (
     CONTROL_CODES,
     run,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOSTILE = "Acme \x1b[31mred\x1b]0;title\x07 [bold]x[/bold]\r\n\u202eevil"
 
@@ -115,6 +120,43 @@ async def test_a_log_that_ends_in_an_error_says_where_to_go_on(
     result = await run("logs", TENANT, "-f", "--address", server.address)
     assert result.code == 4
     assert f"provisioner logs {TENANT} -f --after 2" in result.err
+
+
+def no_longer_kept(oldest: int) -> Fault:
+    return Fault(
+        code=grpc.StatusCode.DATA_LOSS,
+        reason="CURSOR_TOO_OLD",
+        metadata={"oldest_cursor": str(oldest)},
+    )
+
+
+async def test_a_log_whose_beginning_is_no_longer_kept_is_shown_from_where_it_is(
+    service: FakeService, server: Serving, tmp_path: Path
+) -> None:
+    for arguments in (("logs", TENANT), ("logs", TENANT, "--json")):
+        service.stream(no_longer_kept(8))
+        service.stream(entries(8, 9))
+        result = await run(*arguments, "--address", server.address)
+        assert (result.code, len(result.out.splitlines())) == (0, 2)
+        assert service.requests["StreamLogs"][-1].after_cursor == 7
+        assert ("Entries before 8 are no longer kept." in result.err) == ("--json" not in arguments)
+    service.stream(no_longer_kept(8))
+    service.stream(entries(8, 9))
+    file = tmp_path / "bundle.json"
+    result = await run("bundle", TENANT, "--output", str(file), "--address", server.address)
+    assert [entry["cursor"] for entry in json.loads(file.read_text())["log"]] == [8, 9]
+
+
+async def test_who_asks_for_what_is_no_longer_kept_is_told_where_the_log_begins(
+    service: FakeService, server: Serving
+) -> None:
+    """From a cursor on nothing may be passed over without a word."""
+    service.stream(no_longer_kept(8))
+    result = await run("logs", TENANT, "--after", "3", "--json", "--address", server.address)
+    assert result.code == 2
+    next_command = f"provisioner logs {TENANT} --after 7 --address {server.address}"
+    assert result.document["error"]["next_command"] == next_command
+    assert len(service.requests["StreamLogs"]) == 1
 
 
 async def test_text_from_the_wire_injects_nothing(service: FakeService, server: Serving) -> None:

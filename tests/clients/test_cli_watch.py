@@ -14,7 +14,7 @@ import pytest
 from clients.cli.screens import SilentScreen
 from clients.cli.watch import watch
 from clients.sdk import ProvisionerClient, Unreachable
-from provisioner.v1 import tenant_pb2
+from provisioner.v1 import provisioning_pb2, tenant_pb2
 from tests.clients import builders
 from tests.clients.builders import TENANT, entries
 from tests.clients.fake_service import FakeService, Fault, Hang, Serving
@@ -42,6 +42,10 @@ class RecordingScreen(SilentScreen):
     def __init__(self) -> None:
         self.seen: list[tenant_pb2.TenantStatus] = []
         self.notes: list[str] = []
+        self.messages: list[str] = []
+
+    def log(self, entry: provisioning_pb2.LogEntry) -> None:
+        self.messages.append(entry.message)
 
     def status(self, status: tenant_pb2.TenantStatus) -> None:
         self.seen.append(status)
@@ -239,6 +243,19 @@ async def test_a_watch_gives_up_on_a_service_that_stays_away(
         with pytest.raises(Unreachable):
             await watch(client, builders.status(1), RecordingScreen(), with_log=False)
     assert len(pauses.seconds) == 14
+
+
+async def test_a_watch_shows_the_log_of_its_run_though_the_oldest_entries_are_no_longer_kept(
+    client: ProvisionerClient, service: FakeService
+) -> None:
+    gone = {"oldest_cursor": "8"}
+    service.stream(Fault(code=grpc.StatusCode.DATA_LOSS, reason="CURSOR_TOO_OLD", metadata=gone))
+    service.stream([builders.entry(8, "begins")])
+    service.statuses = deque([builders.completed()])
+    screen = RecordingScreen()
+    await watch(client, builders.status(1), screen, with_log=True)
+    assert screen.notes == []
+    assert screen.messages == ["begins"]
 
 
 async def test_a_watch_goes_on_without_a_log_that_can_not_be_read(

@@ -34,6 +34,7 @@ def configure_logging(log_format: str, *, quiet: bool) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _with_tenant,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -87,6 +88,12 @@ class _OneLine(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise; Any: the library's type
         """Write a traceback, each line marked."""
         return _marked(super().formatException(ei))
+
+
+def _with_tenant(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Let every line carry `tenant`, so that one filter finds a tenant's, and the others' too."""
+    event.setdefault("tenant", "")
+    return event
 
 
 def _show_escapes(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

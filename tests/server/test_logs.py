@@ -23,7 +23,7 @@ from server.logs import configure_logging
 forged = sys.argv[2]
 configure_logging(sys.argv[1], quiet=False)
 log = structlog.get_logger("test")
-log.warning("sign_in.throttled", origin=forged, tenant="Acme")
+log.warning("sign_in.throttled", origin=forged)
 sys.stderr.write("---\\n")
 try:
     raise ValueError(forged)
@@ -52,6 +52,8 @@ def test_for_people_a_value_stays_on_its_line_and_a_traceback_is_marked() -> Non
     value, bug, library = logged("console")
     assert value.count("\n") == 1
     assert "users.administrator_made" in value
+    assert "tenant=" in value
+    assert "tenant=" in bug
     for text in (bug, library):
         assert "ValueError" in text
         assert all(line.startswith("  | ") for line in text.splitlines()[1:])
@@ -61,6 +63,8 @@ def test_for_people_a_value_stays_on_its_line_and_a_traceback_is_marked() -> Non
 def test_for_programs_every_event_is_one_line_of_json() -> None:
     value, bug, library = logged("json")
     assert json.loads(value)["origin"] == FORGED
+    # Of no tenant: nobody need know which events are.
+    assert (json.loads(value)["tenant"], json.loads(bug)["tenant"]) == ("", "")
     assert "ValueError" in json.loads(bug)["exception"]
     assert (value.count("\n"), bug.count("\n")) == (1, 1)
     assert all(line.startswith("  | ") for line in library.splitlines()[1:])

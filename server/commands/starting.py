@@ -97,7 +97,8 @@ class Starting(OrderDesk):
                 return known
             now = self._now()
             operation: TenantOperation | RequestOperation | None
-            there = await self._there(actor, TenantId(wanted_id), spec) if wanted_id else None
+            there, spec = await self._there(actor, wanted_id, raw, spec)
+            key = _key(actor, spec, wanted_id, request_id)
             if there is not None and not self._is_gone(there):
                 operation = self._nothing_new(actor, there, spec, key=key, now=now)
                 if operation is None:
@@ -178,16 +179,24 @@ class Starting(OrderDesk):
         """Tell whether everything made for a tenant was removed, so that it begins anew."""
         return self._standing(record, self._entry(record)).state is TenantState.DEPROVISIONED
 
-    async def _there(self, actor: Actor, tenant_id: TenantId, spec: TenantSpec) -> Record | None:
-        """Return the record of an existing tenant with the same spec."""
-        live = await self._database.reads.live(tenant_id)
+    async def _there(
+        self, actor: Actor, tenant_id: str, raw: RawSpec | None, spec: TenantSpec
+    ) -> tuple[Record | None, TenantSpec]:
+        """Return the record of a tenant that is there with the same spec, and that spec.
+
+        Who named no engine says the same again though the default is another one by now.
+        """
+        live = await self._database.reads.live(TenantId(tenant_id)) if tenant_id else None
         if live is None:
-            return None
+            return None, spec
         if not actor.sees(tenant_id):
             raise AlreadyExists(
                 f"The id {tenant_id} is taken. Choose another, or leave it out.", code="ID_TAKEN"
             )
-        differences = as_said_again(live.record.tenant, spec).differences(spec)
+        said = as_said_again(live.record.tenant, spec)
+        if raw is not None and raw.engine_id is None:
+            spec = replace(spec, engine_id=said.engine_id)
+        differences = said.differences(spec)
         if differences:
             raise AlreadyExists(
                 f"Tenant {tenant_id} exists with another spec: {'; '.join(differences)}. A spec "
@@ -195,7 +204,7 @@ class Starting(OrderDesk):
                 code="SPEC_DIFFERS",
                 facts={"tenant_id": tenant_id},
             )
-        return live.record
+        return live.record, spec
 
     def _nothing_new(
         self,

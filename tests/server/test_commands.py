@@ -215,6 +215,29 @@ async def test_a_start_is_the_same_order_though_the_default_engine_was_changed(
     assert await desk.scene.everything() == before
 
 
+async def test_a_start_without_an_engine_is_the_same_spec_though_the_default_was_changed(
+    desk: Desk,
+) -> None:
+    """A file of tenants that is given again, and who leaves out what he left out before."""
+    tenant_id = await desk.start(tenant_id="01900000-0000-7000-8000-000000000001")
+    before = await desk.scene.everything()
+    desk.commands = Commands(
+        desk.scene.database, engines=ENGINES, default_engine="other", now=lambda: NOON
+    )
+    assert await desk.start(tenant_id=tenant_id) == tenant_id
+    said = RawSpec(company_name=NAME, engine_id="other")
+    with pytest.raises(AlreadyExists) as caught:
+        await desk.commands.start(JANE, said, tenant_id=tenant_id)
+    assert caught.value.code == "SPEC_DIFFERS"
+    assert await desk.scene.everything() == before
+    # Known by its request id from then on, also after another change.
+    assert await desk.start(tenant_id=tenant_id, request_id="one") == tenant_id
+    desk.commands = Commands(
+        desk.scene.database, engines=ENGINES, default_engine="main", now=lambda: NOON
+    )
+    assert await desk.start(tenant_id=tenant_id, request_id="one") == tenant_id
+
+
 async def test_request_ids_are_each_callers_own(desk: Desk) -> None:
     first = await desk.start(request_id="one")
     second = await desk.commands.start(LOCAL, RawSpec(company_name="Bidii"), request_id="one")

@@ -148,7 +148,9 @@ class TenantSpec(_message.Message):
     skipped and a person opens the till.
     """
     engine_id: _builtins.str
-    """Id of the engine the tenant lives on. Default: the configured default engine."""
+    """Id of the engine the tenant lives on. Default: the configured default engine; of a tenant that
+    exists, the one it has.
+    """
     opening_amount: _builtins.float
     """Amount in the till when it is opened, for each payment method, in the tenant's currency. Not
     negative. Default 0.

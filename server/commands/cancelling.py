@@ -100,11 +100,14 @@ class Cancelling(OrderDesk):
             finished_at=run.finished_at or now,
             cancellation=_cancellation(asked, run, now),
         )
-        # A step between two tries has no request out, and nobody will continue it.
-        steps = tuple(
-            replace(step, state=StepState.PENDING) if step.state is StepState.RUNNING else step
-            for step in live.record.steps
-        )
+        steps = live.record.steps
+        if run.state in OPEN_RUN_STATES:
+            # Nothing is out of a step that was between two tries, and nobody goes on with it. In a
+            # run that was closed such a step is a damage: a removal waits for what may be out.
+            steps = tuple(
+                replace(step, state=StepState.PENDING) if step.state is StepState.RUNNING else step
+                for step in steps
+            )
         left = in_words(await self._database.reads.resources(tenant.id))
         why = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
         return TenantOperation(

@@ -23,7 +23,7 @@ from server.model.states import (
     TenantState,
 )
 from server.model.step_context import Answer, AnswerKind
-from server.model.undo import UndoOptions
+from server.model.undo import UNSETTLED_AT, UndoOptions
 from server.noop import NoopEngine
 from server.store.operations import ResourceRow, RunRow, TenantOperation, WorkerOperation
 from server.validation import RawSpec
@@ -236,6 +236,21 @@ async def test_a_stopped_tenant_is_cancelled_so_that_nobody_but_a_person_drives_
     with pytest.raises(Refused) as caught:
         await desk.commands.continue_(RECONCILER, tenant_id, TERMS)
     assert caught.value.code == "TENANT_CANCELLED"
+
+
+async def test_what_may_be_out_of_a_damaged_step_is_not_forgotten_by_a_cancel(
+    desk: Desk,
+) -> None:
+    """A removal waits for it; in an open run that waits such a step is between two tries."""
+    tenant_id = await desk.stopped({REQUIRED: StepState.FAILED})
+    await desk.scene.sql(
+        "UPDATE steps SET state = 'RUNNING', error_class = NULL WHERE key = :key", key=REQUIRED
+    )
+    await desk.commands.cancel(JANE, tenant_id, WHY)
+    await desk.commands.deprovision(JANE, tenant_id, WHY, options=PLAIN)
+    run = (await desk.record(tenant_id)).run
+    assert run is not None
+    assert UNSETTLED_AT in run.options
 
 
 async def test_a_finished_tenant_has_nothing_to_cancel(desk: Desk) -> None:

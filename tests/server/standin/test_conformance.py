@@ -478,8 +478,8 @@ FEWER_FIELDS: dict[tuple[str, int], str] = {
     ("10-transaction-deletion-record", 5): "departments are not made with a Company",
 }
 
-# Two at once, or one that gives up: no replay one after the other. Their tables, and the others,
-# are read in test_recorded_tables.py.
+# Two at once, or one that gives up: no replay one after the other. Their tables, the others, and
+# what the losers were told are read in test_recorded_tables.py.
 IN_TEST_RACES = frozenset(
     {
         "11-client-timeout",

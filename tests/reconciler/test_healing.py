@@ -344,14 +344,34 @@ async def test_a_run_somebody_cancelled_is_not_driven_on_whatever_the_tenants_wo
     assert await scene.everything() == before
 
 
+@pytest.mark.parametrize("word", ["CANCELLED", "DEPROVISIONED"])
+async def test_what_was_found_of_a_tenant_that_a_person_ended_is_over_and_nobody_healed_it(
+    scene: Scene, word: str
+) -> None:
+    tenant_id = await scene.stopped("Kijani Stores", PERMANENT)
+    await scene.sweeper(notify=True).sweep()
+    await scene.sql("UPDATE tenants SET state = :word WHERE id = :id", word=word, id=tenant_id)
+    await scene.sql("UPDATE runs SET state = 'CANCELLED' WHERE tenant_id = :id", id=tenant_id)
+
+    ended = await scene.sweeper(notify=True).sweep()
+
+    (found,) = await scene.findings(tenant_id)
+    assert (found["ended_as"], ended.healed) == ("ENDED", 0)
+    told = await scene.sql("SELECT kind FROM outbox")
+    assert [row["kind"] for row in told] == ["needs_person"]
+
+
+@pytest.mark.parametrize("window_seconds", [0.0, 30.0])
 async def test_a_tenant_whose_company_name_is_taken_by_now_is_named_and_takes_no_turn_away(
-    scene: Scene,
+    scene: Scene, window_seconds: float
 ) -> None:
     tenant_id = await scene.stopped("Kijani Stores", PASSING)
     await scene.sql("DELETE FROM bindings WHERE tenant_id = :id", id=tenant_id)
     await scene.start("Kijani Stores")
+    # Ordered later, so that the one that can't be moved has the first turn.
+    scene.clock.forward(seconds=1)
     other = await scene.stopped("Other Shop", PASSING)
-    sweeper = scene.sweeper(limit=1)
+    sweeper = scene.sweeper(limit=1, window_seconds=window_seconds)
 
     await sweeper.sweep()
     await sweeper.sweep()

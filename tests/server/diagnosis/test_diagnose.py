@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from server.model.actor import LOCAL
 from server.model.blueprint import ERPNEXT
 from server.model.causes import Severity
 from server.model.records import Hold
-from server.model.states import ErrorClass, GateState
+from server.model.states import ErrorClass, GateState, TenantState
 from server.store.operations import GateOperation, TenantOperation
 from tests.reconciler.scene import (
     ENGINES,
@@ -333,6 +334,25 @@ async def test_the_order_of_a_remedy_can_be_given_as_it_stands(scene: Scene) -> 
     assert remedy.call == "provisioner.v1.ProvisioningService/Continue"
     assert f'"tenant_id": "{tenant_id}"' in remedy.request_json
     assert remedy.command == f"provisioner continue {tenant_id} --watch"
+
+
+async def test_it_is_said_when_the_reconciler_drives_it_on_and_it_does_then(scene: Scene) -> None:
+    tenant_id = await passing(scene)
+    at_once = (await diagnosed(scene, tenant_id)).causes[0].remedy.says
+    await scene.sql("UPDATE tenants SET heal_count = 2 WHERE id = :id", id=tenant_id)
+    due = scene.clock() + timedelta(minutes=5)
+    later = (await diagnosed(scene, tenant_id)).causes[0].remedy.says
+    scene.clock.forward(seconds=299)
+    await scene.sweeper().sweep()
+    waiting = await scene.state(tenant_id)
+    scene.clock.forward(seconds=1)
+    now = (await diagnosed(scene, tenant_id)).causes[0].remedy.says
+    await scene.sweeper().sweep()
+    assert f"By itself it is driven on at {due:%H:%M:%S} UTC." in later
+    assert "By itself" not in at_once
+    assert "By itself" not in now
+    assert waiting is TenantState.FAILED
+    assert await scene.state(tenant_id) is TenantState.IN_PROGRESS
 
 
 @pytest.mark.parametrize("stand", [passing, finished])

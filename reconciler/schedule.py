@@ -24,6 +24,7 @@ from apscheduler.events import (
 )
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from server.errors import ProvisionerError
 from server.healing import Watch
 
 if TYPE_CHECKING:
@@ -183,7 +184,9 @@ class Schedule:
         except Exception as error:  # noqa: BLE001 - the next pass must come, whatever this one met
             self.failed_passes += 1
             self.last_error = f"{type(error).__name__}: {error}"
-            _log.exception("sweep.failed")
+            # An error raised on purpose, such as a database that is away, says all there is to say.
+            is_bug = not isinstance(error, ProvisionerError)
+            _log.error("sweep.failed", error=self.last_error, exc_info=is_bug)
             return
         self.full_passes += 1
         self.last_error = ""

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from reconciler.schedule import Schedule
+from server.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -79,8 +81,12 @@ class Hanging(Sweeps):
 class Failing(Sweeps):
     """Raises."""
 
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
     async def work(self) -> None:
-        raise TimeoutError("the database is away")
+        raise self._error
 
 
 class Gated(Sweeps):
@@ -137,13 +143,30 @@ async def test_a_sweep_that_hangs_is_cut_and_counted_and_the_next_one_comes() ->
         assert "longer than 0.002 s" in schedule.last_error
 
 
-async def test_a_sweep_that_raises_is_recorded_and_the_next_one_comes() -> None:
-    sweeps = Failing()
-    async with running(sweeps) as schedule:
-        await sweeps.wait_for(3)
-        assert schedule.failed_passes >= 2
-        assert schedule.cut_passes == 0
-        assert schedule.last_error == "TimeoutError: the database is away"
+@pytest.mark.parametrize(
+    ("error", "shown", "traced"),
+    [
+        pytest.param(
+            StoreUnavailable("The database is away."),
+            "StoreUnavailable: The database is away.",
+            False,
+            id="an error that says all",
+        ),
+        pytest.param(KeyError("it"), "KeyError: 'it'", True, id="a bug"),
+    ],
+)
+async def test_a_sweep_that_raises_is_recorded_and_the_next_one_comes(
+    error: Exception, shown: str, traced: bool
+) -> None:
+    sweeps = Failing(error)
+    with capture_logs() as logs:
+        async with running(sweeps) as schedule:
+            await sweeps.wait_for(3)
+            assert schedule.failed_passes >= 2
+            assert schedule.cut_passes == 0
+            assert schedule.last_error == shown
+    failed = [(log["error"], log["exc_info"]) for log in logs if log["event"] == "sweep.failed"]
+    assert set(failed) == {(shown, traced)}
 
 
 async def test_passes_that_come_due_while_one_runs_are_skipped_and_counted() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from server.model.states import GateState
 from server.store.operations import GateOperation
-from tests.reconciler.scene import SITE
+from tests.reconciler.scene import ENGINES, SITE
 
 if TYPE_CHECKING:
     from tests.reconciler.scene import Scene
@@ -56,6 +56,20 @@ async def test_a_misconfigured_engine_is_told_of_at_once_and_once(scene: Scene) 
     [found] = await scene.findings("engine:main")
     assert (found["ended_as"], found["ended_at"]) == ("CLEARED", scene.clock())
     assert await told(scene) == [("needs_person", "ENGINE_SHUT"), ("healed", "ENGINE_SHUT")]
+
+
+async def test_a_reconciler_that_does_not_know_an_engine_leaves_its_finding_alone(
+    scene: Scene,
+) -> None:
+    await shut(scene, GateState.MISCONFIGURED, "SITE_CHANGED")
+    await scene.sweeper(notify=True).sweep()
+
+    await scene.sweeper(notify=True, engines={"other": ENGINES["main"]}).sweep()
+    await scene.sweeper(notify=True, engines={}).sweep()
+
+    [found] = await scene.findings("engine:main")
+    assert found["ended_at"] is None
+    assert ("healed", "ENGINE_SHUT") not in await told(scene)
 
 
 async def test_an_engine_that_is_only_away_is_told_of_after_five_minutes(scene: Scene) -> None:

@@ -100,6 +100,15 @@ class Gated(Sweeps):
         await self.let.wait()
 
 
+class FailingFirst(Gated):
+    """Raises the first time, and goes on later when it is let."""
+
+    async def work(self) -> None:
+        if self.begun == 1:
+            raise TimeoutError("the database is away")
+        await super().work()
+
+
 class Stubborn(Hanging):
     """Records what it did when it is cut."""
 
@@ -167,6 +176,17 @@ async def test_a_sweep_that_raises_is_recorded_and_the_next_one_comes(
             assert schedule.last_error == shown
     failed = [(log["error"], log["exc_info"]) for log in logs if log["event"] == "sweep.failed"]
     assert set(failed) == {(shown, traced)}
+
+
+async def test_the_error_of_a_sweep_is_told_until_one_has_completed() -> None:
+    sweeps = FailingFirst()
+    async with running(sweeps, timeout_seconds=NEVER_IN_A_TEST) as schedule:
+        await sweeps.wait_for(2)
+        failed = schedule.last_error
+        sweeps.let.set()
+        await sweeps.wait_for(3)
+        assert (failed, schedule.last_error) == ("TimeoutError: the database is away", "")
+        assert schedule.failed_passes == 1
 
 
 async def test_passes_that_come_due_while_one_runs_are_skipped_and_counted() -> None:

@@ -24,7 +24,7 @@ from server.erpnext.masters import (
     charts_request,
     find_root,
 )
-from server.erpnext.refused import roles_in, user_document
+from server.erpnext.refused import read_user, roles_in
 from server.erpnext.requests import rows
 from server.erpnext.roles import NEEDED_ROLES
 from server.erpnext.site import TIME_ZONE_REQUEST, load_zone
@@ -246,7 +246,16 @@ async def _version(send: Send) -> Finding:
 
 
 async def _roles(send: Send) -> list[Finding]:
-    document = await user_document(send)
+    document: JsonObject | None = None
+    found, code = "the user's roles can't be read", Code.ROLE_MISSING.value
+    remedy = "Give the API user the role System Manager, then check again."
+    try:
+        document = await read_user(send)
+    except EngineError as error:
+        if error.code != Code.ROLE_MISSING:
+            # It says nothing of roles: a connection was lost, or the site goes down just now.
+            told = _wrong("", error)
+            found, remedy, code = f"{found}: {told.found}", told.remedy, told.code
     roles = roles_in(document)
     findings = [_language(document)]
     for group in NEEDED_ROLES:
@@ -256,9 +265,9 @@ async def _roles(send: Send) -> list[Finding]:
                 Finding(
                     what=f"role {name}",
                     ok=None,
-                    found="the user's roles can't be read",
-                    remedy="Give the API user the role System Manager, then check again.",
-                    code=Code.ROLE_MISSING,
+                    found=found,
+                    remedy=remedy,
+                    code=code,
                 )
             )
             continue

@@ -87,10 +87,19 @@ def roles_in(document: JsonObject | None) -> frozenset[str] | None:
 async def user_document(send: Send) -> JsonObject | None:
     """Return the API user's own document; None where it can't be read."""
     try:
-        user = await send(USER_REQUEST)
-        answer = await send(get("User", str(user.data)))
+        return await read_user(send)
     except EngineError:
         return None
+
+
+async def read_user(send: Send) -> JsonObject | None:
+    """Return the API user's own document; None where there is none.
+
+    Raises:
+        EngineError: it can't be read.
+    """
+    user = await send(USER_REQUEST)
+    answer = await send(get("User", str(user.data)))
     if answer.kind is not AnswerKind.OK or not isinstance(answer.data, dict):
         return None
     return answer.data

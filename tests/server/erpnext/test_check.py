@@ -77,6 +77,25 @@ async def test_each_role_that_is_missing_is_named_with_its_remedy(
     assert lacking[0].code == Code.ROLE_MISSING
 
 
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        ({"cut": "middle"}, Code.ENGINE_NO_ANSWER),
+        ({"exc_type": "SessionStopped"}, Code.ENGINE_MAINTENANCE),
+        ({"exc_type": "PermissionError"}, Code.ROLE_MISSING),
+    ],
+)
+async def test_roles_that_were_not_read_are_missing_only_where_that_is_why(
+    site: StandIn, engine: ErpNextEngine, broken: dict[str, str], code: Code
+) -> None:
+    await faults(site, faults=[{"doctype": "User", **broken}])
+    checked = await engine.check_all("KE")
+    roles = [each for each in checked.findings if each.what.startswith("role ")]
+    assert {(each.ok, each.code) for each in roles} == {(None, code)}
+    told_to_give = {"Give the API user the role" in each.remedy for each in roles}
+    assert told_to_give == {code == Code.ROLE_MISSING}
+
+
 async def test_all_that_is_wrong_is_told_at_once(site: StandIn, engine: ErpNextEngine) -> None:
     await faults(site, roles=["System Manager", "Stock User"])
     site.site.remove(document(site, "Item Group", "All Item Groups"))

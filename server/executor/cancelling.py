@@ -1,8 +1,8 @@
-"""Carries an order to cancel out: stop where nothing is out, look at what was left unknown, close.
+"""Carries out an order to cancel: stop once nothing is out, look at what is unknown, close.
 
-A run is never closed over a request whose outcome is not known: its steps are looked at
-(reads only), and what is not there is waited for as long as that request may still be
-carried out. Until then status says `waiting_for` CANCELLING.
+A run is never closed while the outcome of a request is unknown. Its steps are looked at (reads
+only), and if a document is not there, the run waits as long as the request for it may still be
+carried out. Until then the status has `waiting_for` CANCELLING.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.step_context import Found
 
-# A request that holds no slot has thirty seconds, and the engine as long after it.
+# A request that needs no slot times out after thirty seconds; the engine gets as long again.
 _MAY_COME = timedelta(seconds=60)
 _CODE = "CANCELLED"
 
 
 class CancelOrdered(Exception):  # noqa: N818 - no error: the run is to stop here
-    """Nothing is out, and a person ordered to cancel."""
+    """A person ordered the run to be cancelled, and it is at a point where it can stop."""
 
 
 def check(driven: DrivenRun) -> None:
-    """Make sure that the run is to go on.
+    """Make sure that the run may go on.
 
     Raises:
-        CancelOrdered: if it is not.
+        CancelOrdered: a person ordered it to be cancelled.
     """
     if driven.run.cancellation is not None:
         raise CancelOrdered
 
 
 def steps_to_look_at(driven: DrivenRun) -> list[StepType]:
-    """Return the steps that sent something whose outcome may not be known."""
+    """Return the steps that may have sent a request whose outcome is unknown."""
     return [
         kind
         for kind in driven.kinds
@@ -62,7 +62,14 @@ def steps_to_look_at(driven: DrivenRun) -> list[StepType]:
 
 
 def looked(driven: DrivenRun, journal: Journal, kind: StepType, found: Found | None) -> None:
-    """Collect what a look at a step saw; None where it met something that is no answer."""
+    """Collect what a look at a step saw, with the next write.
+
+    Args:
+        driven: The run.
+        journal: Its record.
+        kind: The step.
+        found: What the look saw; None if it got no answer.
+    """
     if found is not None and found.done:
         journal.done(kind, found, writes=0)
         return
@@ -72,7 +79,7 @@ def looked(driven: DrivenRun, journal: Journal, kind: StepType, found: Found | N
 
 
 def cut(driven: DrivenRun, journal: Journal, kind: StepType) -> None:
-    """Collect the end of an attempt that a person's order ended."""
+    """End the attempt because of a person's order, with the next write."""
     journal.end(AttemptOutcome.LOST, code=_CODE, message="A person cancelled the run.")
     step = driven.steps[kind.key]
     if step.state is StepState.RUNNING:
@@ -80,10 +87,10 @@ def cut(driven: DrivenRun, journal: Journal, kind: StepType) -> None:
 
 
 async def may_come_until(driven: DrivenRun) -> datetime | None:
-    """Return until when something that was sent may still be carried out, or None."""
+    """Return until when a request that was sent may still be carried out; None if none may."""
     now, order = driven.now(), driven.run.cancellation
-    # A document keeps the time it was asked for first, and may have been asked for again
-    # since: until the order came, and not after it.
+    # The record has the time of the first request for a document. There may have been later
+    # ones, until the order came but not after it.
     times = [
         resource.busy_until
         or max(resource.intended_at, order.at if order else resource.intended_at) + _MAY_COME
@@ -97,7 +104,7 @@ async def may_come_until(driven: DrivenRun) -> datetime | None:
 
 
 async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:
-    """Hand the run back until nothing can come any more; return the seconds."""
+    """Hand the run back until nothing can be carried out any more; return the seconds."""
     await journal.hand_back_until(
         WaitingCode.CANCELLING,
         "A request that was sent before the order to cancel may still be carried out.",
@@ -107,7 +114,7 @@ async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:
 
 
 async def close(driven: DrivenRun, journal: Journal) -> None:
-    """Close the run, and say what is left behind."""
+    """Close the run as cancelled, and log what is left behind at the engine."""
     order = driven.run.cancellation
     by = "A person" if order is None else order.by
     why = f" Reason: {order.reason}" if order is not None and order.reason else ""

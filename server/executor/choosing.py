@@ -1,8 +1,8 @@
 """Chooses which open runs a worker claims next, and in which order.
 
-First whoever holds up a site, then who is called up to a site's line, then who began and
-whose pause is over or whose worker is gone, then the others: each site's share of the places
-first, so that the many runs of one site keep no other site waiting.
+First come runs that hold up a site, then those called up to a site's line, then those that have
+begun and whose pause is over or whose worker is gone, and then the rest: each site gets its share
+of the places first, so that one site with many runs keeps no other site waiting.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from server.store.database import Database
     from server.store.found import DueRun
 
-# How often everything is looked for again that nobody told of.
+# How often to look again for everything that nobody reports.
 POLL_SECONDS = 0.5
-# No due time is set further ahead than this; one that is was written by a clock that has
-# been set back since.
+# No due time is set further ahead than this; one that is was written by a clock that has since
+# been set back.
 _HORIZON = timedelta(hours=1)
 
 
@@ -38,10 +38,10 @@ class Choice:
     """What one look has chosen so far.
 
     Attributes:
-        driving: Runs that this worker drives already.
-        on_site: How many it drives of each site, the chosen ones among them.
-        due: The chosen runs.
-        arrivals: For those that are called up to a line: what to call when they are there.
+        driving: The ids of the runs that this worker already drives.
+        on_site: How many runs it drives per site, including the chosen ones.
+        due: The chosen runs, by id.
+        arrivals: For runs that are called up to a line: what to call once they are there.
     """
 
     driving: Collection[str]
@@ -65,7 +65,7 @@ class Choosing:
         now: Callable[[], datetime],
         max_runs: int,
     ) -> None:
-        """Take what it looks at; `sites` are those that this worker has an engine for."""
+        """Take the parts; `sites` are those for which this worker has an engine."""
         self._database = database
         self._sites = frozenset(sites)
         self._lease = lease
@@ -74,31 +74,34 @@ class Choosing:
         self._newcomers = newcomers
         self._now = now
         self._max_runs = max_runs
-        # When it looks again who stands in a site's line, where it has seen nobody give way.
+        # When to look again at the sites' lines if no run here is known to have given way.
         self._next_call = 0.0
-        # Whether a pause ended since it was looked whose did.
+        # Whether some pause may have ended since the last look for such runs.
         self._pause_is_over = True
-        # When it looks next for all that nobody tells of, runs that are under way and driven by
-        # nobody among them.
+        # When to look next for everything that nobody reports, such as runs that are under way
+        # but driven by nobody.
         self._next_untold = 0.0
-        # Whether whatever is due is taken, but for those that were ordered here since.
+        # Whether everything due has been taken, except for what has been ordered here since.
         self._all_taken = False
 
     def pause_is_over(self) -> None:
-        """Hear that some run that waited may go on."""
+        """Hear that some waiting run may go on."""
         self._pause_is_over = True
         self.others_may_be_due()
 
     def others_may_be_due(self) -> None:
-        """Hear that runs may be due besides those of the tenants that were ordered here."""
+        """Hear that runs may be due other than those just ordered through this process."""
         self._all_taken = False
 
     async def choose(self, taken: Mapping[str, DueRun], *, free: int) -> Choice:
-        """Choose runs to claim now.
+        """Choose the runs to claim now.
 
         Args:
             taken: The runs that this worker drives, by id.
             free: How many places it has left.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
         """
         choice = Choice(driving=taken.keys(), on_site=Counter(run.site for run in taken.values()))
         try:
@@ -114,16 +117,16 @@ class Choosing:
         return choice
 
     def drop(self, choice: Choice) -> None:
-        """Claim nothing of a choice: seats are free again, and its runs are looked for anew."""
+        """Give up a choice: its seats are free again, and its runs will be found again."""
         for arrived in choice.arrivals.values():
             arrived()
         self.others_may_be_due()
 
     async def _hold_up_nobody(self, choice: Choice, tenants: Collection[str]) -> None:
-        """Choose due runs that hold up a site: they need no free place.
+        """Choose due runs that hold up a site, even if no place is free.
 
-        A request left out when its answer was lost keeps the slot until its tenant has
-        looked; runs that wait for that slot may have taken every place there is.
+        A request whose answer was lost keeps the site's slot until its tenant has looked, and
+        the runs that wait for that slot may have taken every place.
         """
         holders = self._gates.slot_holders().difference(tenants)
         if not holders:
@@ -133,20 +136,20 @@ class Choosing:
             choice.due[run.run_id] = run
 
     async def _call_up(self, choice: Choice) -> None:
-        """Fill the free seats of the sites' lines with those who gave their place back."""
+        """Fill the free seats in the sites' lines with runs that gave their place back."""
         now = asyncio.get_running_loop().time()
         if not self._slots.handed_back and now < self._next_call:
             return
         self._next_call = now + POLL_SECONDS
         self._slots.handed_back = False
         sites = self._open()
-        # Nearly always nobody stands anywhere: one question for all sites, not one for each.
+        # Nearly always every line is empty: ask once for all sites, not once per site.
         lines = sites if len(sites) == 1 else await self._database.reads.lines()
-        # Those without a line first: nothing is awaited between the answer and what follows of it.
+        # Sites without a line come first: nothing is awaited between that answer and its use.
         for site in sorted(sites, key=lines.__contains__):
             room, before = self._slots.room(site)
             if not room or not self._gates.room(site, choice.on_site[site]):
-                # The line moves on: then there is room.
+                # There will be room once the line has moved on.
                 self._slots.handed_back = True
                 continue
             called = (
@@ -171,11 +174,12 @@ class Choosing:
             )
 
     async def _go_on(self, choice: Choice, free: int, *, left_too: bool) -> int:
-        """Choose those that began, and whose pause is over or whose worker is gone.
+        """Choose runs that have begun and whose pause is over or whose worker is gone.
 
-        They are due later than all that were ordered long ago and did not begin yet: behind
-        these they would lose their place in line to everybody for one lost race. And one that
-        the rows have in line still, though its drive has ended, is waited for by the others.
+        They became due later than all the runs ordered long ago that have not begun. If they
+        came after those, a single lost race would cost them their place in line to everybody.
+        And others wait for a run that is still in line according to the rows, although its drive
+        has ended.
 
         Returns:
             How many were chosen.
@@ -192,14 +196,14 @@ class Choosing:
     async def _fill(self, choice: Choice, free: int, *, untold_too: bool) -> None:
         """Choose as many runs as there are places, each open site's share first.
 
-        All tenants of one site may have been ordered before the first of the next: its slot
-        would lie idle until they all had stood before theirs.
+        All tenants of one site may have been ordered before the first tenant of another, whose
+        slot would lie idle until every one of them had queued for its own.
         """
         sites = self._open()
         share = -(-self._max_runs // max(1, len(sites)))
         if not untold_too and self._all_taken and self._take_newcomers(choice, sites, free, share):
             return
-        # What is heard of while it is looked counts as not seen.
+        # Set before looking: a run reported meanwhile counts as not seen.
         self._all_taken = True
         if not await self._look_and_fill(choice, sites, free, share):
             self.others_may_be_due()
@@ -207,11 +211,14 @@ class Choosing:
     def _take_newcomers(
         self, choice: Choice, sites: Collection[str], free: int, share: int
     ) -> bool:
-        """Choose all that were ordered here since the last look; choose none if one has no place.
+        """Choose all runs ordered here since the last look, or none if there is no room for all.
 
-        Then nobody else is due: to look for them would take longer than to open their runs.
+        Nothing else is due then, and to look for these runs would take longer than to open them.
+
+        Returns:
+            Whether they were chosen.
         """
-        # Of some it is heard after a look has found them: between the two they were taken.
+        # Some are reported only after a look has found them, and have been taken by then.
         taken = {*choice.driving, *choice.due}
         came = [run for run in self._newcomers.due() if run.run_id not in taken]
         coming = Counter(run.site for run in came)
@@ -228,7 +235,7 @@ class Choosing:
         return True
 
     async def _look_and_fill(self, choice: Choice, sites: set[str], free: int, share: int) -> bool:
-        """Look for due runs and choose; tell whether all there are were chosen."""
+        """Look for due runs and choose among them; tell whether all that exist were chosen."""
         everywhere, all_chosen = sites, False
         left: list[DueRun] = []
         while free > 0 and (sites := self._with_room(sites, choice)):
@@ -254,10 +261,10 @@ class Choosing:
         return all_chosen
 
     def _looks_for_untold(self) -> bool:
-        """Tell whether it is time to look for runs that nobody tells of.
+        """Tell whether it is time to look for runs that nobody reports.
 
-        To find those that are under way and driven by nobody each run is read that this
-        worker drives.
+        Not every time: finding the runs that are under way but driven by nobody means reading
+        every run that this worker drives.
         """
         now = asyncio.get_running_loop().time()
         if now < self._next_untold:

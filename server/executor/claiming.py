@@ -1,8 +1,8 @@
-"""Makes an open run this worker's, in one operation, and puts its record in order first.
+"""Makes an open run this worker's, in one operation that also puts its record in order.
 
-A claim raises the tenant's fencing token in the same operation that ends the attempts a
-dead worker left open, so that from then on the dead worker's writes count no more
-(promise 4). A run with step rows missing gets them back, to be probed.
+A claim raises the tenant's fencing token in the same operation that ends the attempts a dead
+worker left open, so that the dead worker's writes are refused from then on (promise 4). A run
+that lacks step rows gets them back, to be probed.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# What can have become of a worker whose lease is over; nobody can tell which from here.
+# What may have happened to a worker whose lease is over; there is no way to tell from here.
 _LOST = "it died, was suspended, or could not reach the database"
 
-# Who got past it has a Company (server.model.ownership).
+# A tenant that got past this step has a Company (server.model.ownership).
 COMPANY_STEP = "step_2_company"
 
 
@@ -88,18 +88,19 @@ class Claims:
     async def claim(
         self, due: DueRun, claim: Claim | None, arrived: Callable[[], None]
     ) -> Drive | float | None:
-        """Make the run ours: with the first write of its drive, or at once to put it in order.
+        """Make the run ours: with its drive's first write, or at once if its record needs mending.
 
         Args:
             due: The run.
             claim: What is stored about its tenant, or None if that is gone.
-            arrived: To be called when it has come to the line it was called up to.
+            arrived: To be called when the run reaches the line to which it was called up.
 
         Returns:
-            Its drive; or the seconds it must wait first; or None if it is not to be had.
+            Its drive; the seconds it must wait first; or None if there is nothing to drive.
 
         Raises:
-            Replaced: if another worker got it.
+            Replaced: another worker got it.
+            StoreUnavailable: the database can't be read or written.
         """
         if claim is None:
             return None
@@ -110,7 +111,7 @@ class Claims:
         if run.state not in OPEN_RUN_STATES:
             return None
         if run.token != due.token:
-            # Claimed between the two looks, by somebody who lives: nothing of it is lost.
+            # A living worker claimed it between the two looks: nothing of it was lost.
             raise Replaced(f"run {run.id} is driven by somebody else now")
         blueprint = BLUEPRINTS.get(run.blueprint)
         if blueprint is None:
@@ -118,7 +119,7 @@ class Claims:
             return None
         driven = self._driven(claim, run, blueprint)
         left = [attempt for attempt in claim.attempts if attempt.outcome is None]
-        # Who stood in line for the site's slot was driven by nobody: nothing was lost.
+        # A run that stood in line for the site's slot was driven by nobody: nothing was lost.
         in_line = left.pop() if left and _stood_in_line(run) else None
         pauses = [self._lose(driven, attempt) for attempt in left]
         pause = max(pauses, default=0.0)
@@ -126,7 +127,7 @@ class Claims:
         driven.run = _claimed(run, self._lease.worker_id, now, pause)
         driven.claim(record.tenant.revision)
         if driven.unwritten:
-            # What became of a lost worker's attempts, and of lost rows, waits for no step.
+            # The end of a lost worker's attempts, and restored rows, must not wait for a step.
             await driven.write()
         if pause > 0.0:
             return pause
@@ -169,14 +170,14 @@ class Claims:
         )
 
     def _lose(self, driven: DrivenRun, attempt: Attempt) -> float:
-        """End an attempt whose worker was lost. It counts only if a request of it was out.
+        """End an attempt whose worker was lost. It counts only if one of its requests was out.
 
         Nobody can tell a worker that died from one that was suspended or cut off from the
-        database: its lease is over, and whatever it does no write of it counts any more.
+        database. Its lease is over, and whatever it still does, its writes are refused.
 
         Returns:
-            Seconds to wait before the step is tried again: a request that was out when the
-            worker was lost, again and again, may be what kills it.
+            Seconds to wait before the step is tried again: a request that was out each time a
+            worker was lost may be what kills the workers.
         """
         driven.put_attempt(
             replace(
@@ -198,7 +199,8 @@ class Claims:
             worker=attempt.worker_id,
         )
         step = driven.steps.get(attempt.step_key)
-        # A run that waits for the site's slot has stored what it wants, and sent nothing.
+        # A run that waits for the site's slot may have an intent stored, but this attempt of it
+        # has no request out.
         was_out = driven.run.waiting_for is None and any(
             resource.state is ResourceState.INTENDED for resource in driven.resources.values()
         )
@@ -228,7 +230,7 @@ class Claims:
         return following.pause_seconds
 
     def _restore_rows(self, driven: DrivenRun, blueprint: Blueprint) -> None:
-        """Give a damaged run its step rows back; they are probed like any other."""
+        """Give a damaged run its step rows back, to be probed like any others."""
         kinds = blueprint.steps_for(driven.tenant.spec)
         missing = [kind for kind in kinds if kind.key not in driven.steps]
         if not missing:
@@ -252,7 +254,7 @@ class Claims:
         )
 
     async def _close_stray(self, due: DueRun) -> None:
-        """Close an open run that is not its tenant's last one: a leftover of a damage."""
+        """Close an open run that is not its tenant's latest: damage left it behind."""
         live = await self._database.reads.live(due.tenant_id)
         stray = await self._database.reads.run(due.run_id)
         if live is None or stray is None or stray.state not in OPEN_RUN_STATES:
@@ -280,17 +282,18 @@ def _stood_in_line(run: Run) -> bool:
 
 
 def _ordered_step(run: Run) -> str:
-    """Return the step that a person ordered again by its name; "" where there is none.
+    """Return the step that a person ordered again by name; "" if there is none.
 
-    A Retry of all steps is what one types first when something looks wrong, and one of another
-    step only passes this one by: neither makes new, empty books for a shop whose Company is gone.
+    A Retry of all steps is what people type first when something looks wrong, and a Retry of
+    another step merely passes through this one. Neither may create new, empty books for a shop
+    whose Company is gone.
     """
     by_person = run.order is Order.RETRY and run.actor != RECONCILER_NAME
     return run.options.get(STEP_ORDERED, "") if by_person else ""
 
 
 def _claimed(run: Run, worker_id: WorkerId, now: datetime, pause: float) -> Run:
-    """Return the run as its new worker has it: under way, or waiting out a pause."""
+    """Return the run as its new worker takes it: under way, or waiting out a pause in seconds."""
     started_at = run.started_at or now
     if pause == 0.0:
         return replace(

@@ -1,8 +1,9 @@
-"""The time by which the workers of one database agree.
+"""The time on which all workers of one database agree.
 
-Hosts' clocks differ. When a run is due, a site is looked at again, or a document was asked for is
-written by one worker and read by another: so all of them tell it by the database's clock. A host
-whose clock is right within two seconds keeps its own, which is as good and never jumps.
+Hosts' clocks differ, but the times at which a run is due, a site is looked at again or a document
+was asked for are written by one worker and read by another. So all workers go by the database's
+clock. A host whose clock is within two seconds of it keeps its own, which is as good and never
+jumps.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-# So far a clock may be off: less is told no better by an answer that was on its way for a while.
+# How far a clock may be off: an answer that took a while to arrive can't tell more exactly.
 _RIGHT = timedelta(seconds=2)
-# An answer that took longer (this process was stopped meanwhile) does not tell the time.
+# An answer that took longer, perhaps because this process was suspended, does not tell the time.
 _PROMPT = timedelta(seconds=1)
 
 
 class CommonClock:
-    """A host's clock, moved by what it differs from the database's."""
+    """A host's clock, corrected by its difference from the database's."""
 
     def __init__(self, own: Callable[[], datetime]) -> None:
         self._own = own
@@ -29,7 +30,7 @@ class CommonClock:
 
     @classmethod
     def of(cls, clock: Callable[[], datetime]) -> CommonClock:
-        """Return a clock that can be set right: this one, if it can."""
+        """Return a clock that can be corrected: the given one if it can be, else a wrapper."""
         return clock if isinstance(clock, cls) else cls(clock)
 
     def __call__(self) -> datetime:
@@ -37,10 +38,10 @@ class CommonClock:
         return self._own() + self._ahead
 
     def heard(self, told: datetime | None, *, asked_at: datetime) -> None:
-        """Hear what the database told.
+        """Hear what time it is at the database.
 
         Args:
-            told: Its time; None where it has no clock of its own.
+            told: The database's time; None if it has no clock of its own.
             asked_at: When it was asked, by this clock.
         """
         now = self()

@@ -1,4 +1,4 @@
-"""What a step may do, carried out: reads, writes with intent and slot, the abbreviation."""
+"""Carries out what a step may do: reads, writes with intent and slot, the abbreviation."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from server.model.spec import TenantSpec
     from server.model.step_context import Answer, Engine, Intent, Request
 
-# How much longer than its own time limit a request that got no answer keeps the slot, or
-# the tenant's names in quarantine: the engine may still be at it (recording 11-client-timeout).
+# For how long after its time limit an unanswered request keeps the slot, or the tenant's names
+# in quarantine: the engine may still be working on it (recording 11-client-timeout).
 GRACE_SECONDS = 30.0
-# How often a slot held by another process is tried again, should nobody say that it is free.
+# How often to try again for a slot held by another process, in case nobody says that it is free.
 _SLOT_PAUSE_SECONDS = 0.25
-# Twenty of these (the budget of races) outlast a request's time limit and its grace.
+# Twenty of these (the budget of races) last longer than a request's time limit and its grace.
 _LOOK_AGAIN_SECONDS = 5.0
 
 
@@ -49,7 +49,7 @@ _LOOK_AGAIN_SECONDS = 5.0
 class CompanyFacts:
     """What the record said about the tenant's Company when the run was claimed.
 
-    `ordered_step` is the one step that a person ordered again; "" where none is named.
+    `ordered_step` is the one step that a person ordered again by name; "" if there is none.
     """
 
     abbreviation: str | None
@@ -81,16 +81,16 @@ class DrivingContext:
         Args:
             driven: The run.
             kind: The step.
-            number: Of the attempt.
+            number: The number of the attempt.
             engine: The adapter.
             lease: This worker's right to send.
-            slots: The lines before the sites' slots.
-            facts: What the record said of the Company at the claim.
-            may_go: Whether the site takes work.
-            arrived: To be called when the run has come to the line it was called up to.
-            goes_on: Whether the attempt goes on after it stood in line: what it did before
+            slots: The lines for the sites' slots.
+            facts: What the record said about the Company when the run was claimed.
+            may_go: Tells whether the site takes work.
+            arrived: To be called when the run reaches the line to which it was called up.
+            goes_on: Whether the attempt continues after standing in line: what it did before
                 counts as its own.
-            looks: Whether it only looks, to settle what a cancelled run left.
+            looks: Whether it only looks, to settle what a cancelled run left unknown.
         """
         self._driven = driven
         self._kind = kind
@@ -102,13 +102,13 @@ class DrivingContext:
         self.abbreviation_changed: str | None = facts.abbreviation
         self._may_go = may_go
         self._arrived = arrived
-        # Whether an earlier request of what is written now may have been out at the last look,
-        # and the engine may make it twice.
+        # Whether an earlier request for the document being written may have been out at the last
+        # look, so that the engine might make it twice.
         self._must_look_again = False
         self.timeout: asyncio.Timeout | None = None
         self.writes = int(goes_on)
         self._looks = looks
-        # Whether it waits for the site's slot: nothing of it is out.
+        # Whether it waits for the site's slot and so has no request out.
         self.in_line = False
 
     @property
@@ -136,17 +136,17 @@ class DrivingContext:
 
     @property
     def completed_once(self) -> bool:
-        """Whether the tenant was ever COMPLETED: a live shop."""
+        """Whether the tenant was ever COMPLETED, and so is a live shop."""
         return self._driven.tenant.first_completed_at is not None
 
     def outputs(self, step_key: str) -> Mapping[str, str]:
-        """Return the outputs of an earlier step of this run."""
+        """Return the outputs of an earlier step of this run; empty if it has no such step."""
         step = self._driven.steps.get(step_key)
         return {} if step is None else step.outputs
 
     @property
     def removal(self) -> Removal:
-        """What is to be removed, and how, where the tenant is being removed."""
+        """What to remove, and how, if the tenant is being removed."""
         options = self._driven.run.options
         unsettled = options.get(UNSETTLED_AT)
         return Removal(
@@ -164,14 +164,33 @@ class DrivingContext:
         self._driven.say(message, event="step.note", step_key=self._kind.key, attempt=self._number)
 
     async def read(self, request: Request) -> Answer:
-        """Send a request that changes nothing."""
+        """Send a request that changes nothing, and return the answer.
+
+        Raises:
+            CancelOrdered: a person cancelled the run, and this attempt does not only look.
+            Replaced: this worker's lease is over.
+            EngineError: every answer that is neither OK nor MISSING.
+        """
         if not self._looks:
             cancelling.check(self._driven)
         self._lease.check()
         return await self._engine.send(request)
 
     async def write(self, intent: Intent, request: Request) -> Answer:
-        """Store the intent, with the slot if it asks for one, send, settle the intent."""
+        """Store the intent, take the slot if it needs one, send, settle the intent.
+
+        Returns:
+            The engine's answer.
+
+        Raises:
+            CancelOrdered: a person cancelled the run; nothing was sent.
+            InQuarantine: an earlier change may still be carried out; nothing was sent.
+            LineIsLong: the run gives its place in line back; nothing was sent.
+            Replaced: another worker has the run, or this worker's lease is over.
+            StoreUnavailable: the database can't be read or written.
+            EngineError: every answer that is neither OK nor EXISTS; or SLOT_BUSY if the document
+                must be looked for again first.
+        """
         cancelling.check(self._driven)
         self.writes += 1
         quarantine.check(self._driven, intent)
@@ -188,13 +207,19 @@ class DrivingContext:
             except EngineError as error:
                 if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:
                     await self._free_slot(turn)
-                # Otherwise the slot outlives us: the engine may still be at it.
+                # Otherwise the slot outlives us: the engine may still be working on it.
                 raise
             await self._free_slot(turn)
             return answer
 
     async def bind_abbreviation(self, abbreviation: str) -> bool:
-        """Store the Company's abbreviation before it is used; False if it is taken."""
+        """Store the Company's abbreviation before it is used; return False if it is taken.
+
+        Raises:
+            EngineError: COMPANY_NAME_TAKEN if the name is bound to another tenant.
+            Replaced: another worker drives the run.
+            StoreUnavailable: the database can't be written.
+        """
         tenant = self._driven.tenant
         refusal = await self._driven.try_write(
             binding=BindingRow(
@@ -220,12 +245,12 @@ class DrivingContext:
         quarantine.mark(self._driven, self._kind, intent, seconds)
 
     async def _make_sure_of_lease(self, intent: Intent) -> None:
-        """Send only under a lease; without one take back what was stored of the request.
+        """Make sure that the lease still holds; if not, take back what was stored of the request.
 
-        Nothing was sent: whoever comes next need not wait for an answer.
+        Nothing was sent, so that whoever comes next need not wait for an answer.
 
         Raises:
-            Replaced: if the lease is over, as after a database that hung.
+            Replaced: the lease is over, for example because the database hung.
         """
         try:
             self._lease.check()
@@ -238,7 +263,7 @@ class DrivingContext:
             raise
 
     async def _send(self, intent: Intent, request: Request) -> Answer:
-        # Whatever ends the wait but an answer leaves it so.
+        # It stays True unless an answer comes, or an error that tells what became of the request.
         before, self._driven.unknown = self._driven.unknown, True
         try:
             answer = await self._engine.send(request)
@@ -270,7 +295,7 @@ class DrivingContext:
         known = self._driven.resources.get(resource_key(intent.doctype, intent.name))
         self._must_look_again = known is not None and not intent.repeatable
         if known is not None:
-            # The first intent's time stays: whatever was made since then is ours.
+            # Keep the time of the first intent: whatever was made since then is ours.
             if known.state is not ResourceState.INTENDED:
                 known = replace(known, state=ResourceState.INTENDED, intended_at=self.now())
         else:
@@ -330,20 +355,22 @@ class DrivingContext:
     async def _slot(self, intent: Intent, request: Request) -> AsyncIterator[Turn | None]:
         """Stand in the site's line, take the slot in the database with the intent, go on.
 
-        Waiting is no part of an attempt's time: its clock stands still meanwhile.
+        Waiting does not count against the attempt's deadline: its clock stands still meanwhile.
 
         Yields:
-            The turn; None for who has left a request out and goes before the line.
+            The turn; None for a run that has a request out, and so does not stand in line.
 
         Raises:
-            LineIsLong: if the run is to give its place back and to be called up later.
+            LineIsLong: the run is to give its place back, and will be called up later.
+            CancelOrdered: a person cancelled the run while it waited.
+            EngineError: SLOT_BUSY if the document must be looked for again first.
         """
         self.in_line = True
         line = self._slots.of(self._driven.tenant.site)
         place = (self._driven.run.created_at, self._driven.run.id)
         left = self._stop_clock()
-        # Who has left a request out goes first: until it is settled nobody else gets the slot.
-        # It does not even wait for those on their way here, who would wait for it.
+        # A run with a request out goes first: nobody else gets the slot until that is settled.
+        # It does not even wait for runs on their way here, which would wait for it.
         first = self._driven.unknown and await self._driven.holds_slot()
         if first:
             self._arrived()
@@ -377,7 +404,7 @@ class DrivingContext:
         self._driven.deadline_at = None if left is None else now + timedelta(seconds=left)
         waiting, self._driven.run = self._driven.run, replace(self._driven.run, waiting_for=None)
         before = self._driven.noted(intent.doctype, intent.name)
-        # Only now: who stands in line has nothing out, and its time begins with the slot.
+        # Only now: a run in line has nothing out, and the time of its intent begins with the slot.
         self._intend(intent)
         self._mark(intent, request)
         take = SlotTake(
@@ -395,7 +422,7 @@ class DrivingContext:
                 # It was refused.
                 self._driven.take_back(intent.doctype, intent.name, before)
             elif not self._driven.unknown:
-                # Got, and nothing is sent: whoever drives it next may come late.
+                # Taken, but nothing was sent; the run's next worker may come late.
                 self._driven.free_slot()
             raise
         if refusal is None:
@@ -405,10 +432,10 @@ class DrivingContext:
         return False
 
     async def _free_slot(self, turn: Turn | None) -> None:
-        """Give the slot back, and let the next one take it in the same commit.
+        """Give the slot back, and let the next run take it in the same commit.
 
-        Its order is written behind this one. Where this one is refused or fails, the next one
-        meets a slot that is taken, and waits for it as it does for another process's.
+        The next run's operation is written right behind this one. If this one is refused or
+        fails, the next run finds the slot taken, and waits for it as for another process's.
         """
         giving = asyncio.ensure_future(
             self._driven.write(slot=SlotFree(site=self._driven.tenant.site))
@@ -418,7 +445,7 @@ class DrivingContext:
         try:
             await asyncio.shield(giving)
         except asyncio.CancelledError:
-            # It is written all the same, and memory follows it.
+            # It is written all the same, and memory has to follow.
             await giving
             raise
 
@@ -438,7 +465,7 @@ class DrivingContext:
         await self._driven.write()
 
     def _stop_clock(self) -> float | None:
-        """Stop the attempt's time; return the seconds it has left."""
+        """Stop the attempt's clock; return the seconds it has left, None if it has no deadline."""
         if self.timeout is None or (when := self.timeout.when()) is None:
             return None
         self.timeout.reschedule(None)
@@ -450,7 +477,7 @@ class DrivingContext:
 
 
 def _looked_too_early(intent: Intent) -> EngineError:
-    """An earlier request of the same document may still be out: look again after it."""
+    """Return the error of a slot that is taken while a request for the same document may be out."""
     return EngineError(
         ErrorClass.RACE,
         "SLOT_BUSY",

@@ -1,8 +1,8 @@
-"""Drives one claimed run to its end, or to where it must wait.
+"""Drives one claimed run to its end, or to a point where it must wait.
 
-First it is written that an attempt begins, then it begins. Whatever happens at any
-`await` below, the rows say what was under way, and whoever takes the run over ends the
-attempt as LOST and probes before anything is sent again (promise 5).
+The beginning of an attempt is written before the attempt begins. Whatever happens at any `await`
+below, the rows say what was under way, and whoever takes the run over ends the attempt as LOST
+and probes before anything is sent again (promise 5).
 """
 
 from __future__ import annotations
@@ -81,21 +81,21 @@ class Drive:
         self._abbreviation = facts.abbreviation
         self._arrived = arrived
         self._journal = Journal(driven, lease.worker_id, in_line=in_line)
-        # The site's identity is compared once a claim, before anything is written.
+        # The site's identity is compared once per claim, before anything is written.
         self._site_checked = False
         self._context: DrivingContext | None = None
         self._task: asyncio.Task[float | None] | None = None
 
     async def run(self) -> float | None:
-        """Do step after step.
+        """Do one step after the other.
 
         Returns:
-            Seconds until the run is due again, or None if it is closed or waits for
-            something else than time.
+            Seconds until the run is due again, or None if it is closed or waits for something
+            other than time.
 
         Raises:
-            Replaced: somebody else drives the run now.
-            StoreUnavailable: the database can't write; the run stays claimed.
+            Replaced: another worker drives the run now, or this worker's lease is over.
+            StoreUnavailable: the database can't be read or written; the run stays claimed.
         """
         self._task = asyncio.current_task()
         while (kind := self._next()) is not None:
@@ -117,14 +117,17 @@ class Drive:
         return await self._close()
 
     async def _close(self, hold: Hold | None = None) -> float | None:
-        """Close the run by what its steps came to; one that was cancelled meanwhile, as that.
+        """Close the run with the state its steps give, or as cancelled if that was ordered.
 
-        A run that stopped short by itself would be driven on by the reconciler, against the
-        order of a person that was acknowledged while its last attempt was under way.
+        Closed as one that stopped short, it would be driven on by the reconciler, against an
+        order to cancel that was acknowledged while the last attempt was under way.
+
+        Returns:
+            Seconds until the run is due again if it can't be closed yet, else None.
         """
         driven = self._driven
         if closed_state(tuple(driven.steps.values())) is not TenantState.COMPLETED:
-            # Ordered a moment ago, this drive may not have heard of it.
+            # This drive may not have heard yet of an order given a moment ago.
             driven.run = replace(driven.run, cancellation=await driven.cancellation())
             if self.cancelling:
                 return await self._cancelled()
@@ -132,7 +135,12 @@ class Drive:
         return None
 
     async def interrupted(self) -> None:
-        """Record that this worker stops, and hand the run back, or close a cancelled one."""
+        """Record that this worker stops, and hand the run back, or close it if it was cancelled.
+
+        Raises:
+            Replaced: another worker drives the run now.
+            StoreUnavailable: the database can't be written.
+        """
         driven = self._driven
         cancelled = driven.run.cancellation is not None and driven.run.state is RunState.RUNNING
         if cancelled and not driven.unknown:
@@ -141,7 +149,11 @@ class Drive:
             await self._journal.interrupted()
 
     def cancel(self, order: Cancellation) -> None:
-        """Stop where nothing is out: at once in a line, else after the answer that is awaited."""
+        """Stop at the next point with nothing out: at once in a line, else after the next answer.
+
+        Args:
+            order: Who cancelled the run, and why.
+        """
         self._driven.run = replace(self._driven.run, cancellation=order)
         context = self._context
         if context is not None and context.in_line and self._task is not None:
@@ -149,18 +161,18 @@ class Drive:
 
     @property
     def cancelling(self) -> bool:
-        """Whether it knows that it is to stop."""
+        """Whether this drive knows of an order to cancel its run."""
         return self._driven.run.cancellation is not None
 
     async def _stop_here(self) -> float | None:
-        """Stop between two steps: for good where it was ordered, else for another worker."""
+        """Stop between two steps: for good if that was ordered, else for another worker."""
         if self.cancelling:
             return await self._cancelled()
         await self.interrupted()
         return None
 
     async def _cancelled(self) -> float | None:
-        """Look at what is unknown, wait for what may still come, close."""
+        """Look at what is unknown, wait for what may still be carried out, close."""
         driven = self._driven
         if not driven.unknown:
             await cancelling.close(driven, self._journal)
@@ -180,7 +192,7 @@ class Drive:
         return None
 
     async def _look(self, kind: StepType) -> bool:
-        """Look at a step; False if the engine can't be asked now and the run waits."""
+        """Look at a step; return False if the engine can't be asked now and the run waits."""
         context = await self._begin(kind, looks=True)
         found = None
         try:
@@ -193,12 +205,12 @@ class Drive:
                     await self._journal.met_shut_gate(error, health)
                     return False
         except TimeoutError:
-            pass  # no answer to a look is none; the time that is waited out decides
+            pass  # an unanswered look says nothing; the time that is waited out decides
         cancelling.looked(self._driven, self._journal, kind, found)
         return True
 
     def _next(self) -> StepType | None:
-        """Return the step to do, or None if the run is to be closed."""
+        """Return the next step to do, or None if the run is to be closed."""
         steps = self._driven.steps
         if any(step.state is StepState.FAILED and step.required for step in steps.values()):
             return None
@@ -214,7 +226,7 @@ class Drive:
         return last
 
     async def _one_attempt(self, kind: StepType) -> float | None:
-        """Try one step once; return the pause until it is due again, if it must pause."""
+        """Try one step once; return the seconds until it is due again, or None."""
         context = await self._begin(kind)
         try:
             async with asyncio.timeout(kind.deadline_seconds) as timeout:
@@ -237,8 +249,8 @@ class Drive:
         except EngineError as error:
             return await self._after(kind, error)
         except Exception as error:  # noqa: BLE001 - recorded and bounded, below
-            # A bug of ours or of a library, met at a step: recorded with its cause, tried
-            # again a bounded number of times, and never the end of the worker.
+            # A bug in our code or a library: recorded with its cause, tried again a limited
+            # number of times, and never the end of the worker.
             _log.exception("step.bug", tenant=self._driven.tenant.id, step=kind.key)
             return await self._after(kind, mishaps.bug(error))
         finally:
@@ -283,7 +295,7 @@ class Drive:
         raise mishaps.not_done(kind, found)
 
     async def _after(self, kind: StepType, error: EngineError) -> float | None:
-        """Decide and write what follows an error."""
+        """Decide and write what follows an error; return the seconds until the run is due again."""
         error = mishaps.named(error, self._driven.tenant.id)
         if error.ask_prober:
             health = await self._gates.ask(self._driven.tenant.site)
@@ -302,13 +314,13 @@ class Drive:
             if error.hold:
                 hold = Hold(reason=error.told, by="run", since=self._driven.now())
                 pause = await self._close(hold)
-                # What only a person may mend may be the whole site's trouble.
+                # What only a person can mend may be a problem of the whole site.
                 await self._gates.look(self._driven.tenant.site)
                 return pause
             return None
         await self._journal.again(kind, error, following)
         if following.pause_seconds <= COMING_SECONDS:
-            # Who lost a race is back in a moment; it keeps its place in the site's line.
+            # A run that lost a race is back in a moment, and keeps its place in the site's line.
             place = (self._driven.run.created_at, self._driven.run.id)
             self._slots.of(self._driven.tenant.site).expect(place, pause=following.pause_seconds)
         return following.pause_seconds
@@ -331,7 +343,7 @@ class Drive:
         )
 
     async def _holds_up_site(self, error: EngineError) -> bool:
-        """Tell whether the attempt only looked, in vain, at what it holds the site's slot for."""
+        """Tell whether the attempt only looked, in vain, while its lost request keeps the slot."""
         driven, context = self._driven, self._context
         if error.error_class is not ErrorClass.TRANSIENT or not driven.unknown:
             return False

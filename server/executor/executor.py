@@ -1,6 +1,6 @@
 """Looks for open runs, claims them, and drives each in a task of its own.
 
-How a run becomes this worker's is said in `claiming`, how it is driven in `drive`.
+`claiming` says how a run becomes this worker's, `drive` how it is driven.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class ExecutorOptions:
 
     Attributes:
         lease_seconds: How long a worker counts as alive after a heartbeat.
-        max_runs: Runs driven at once.
-        site_runs: Runs driven at once of one site, for sites that have a limit of their own.
-        drain_seconds: How long `stop` waits for answers that are out.
-        pacing: Pauses between tries.
+        max_runs: How many runs are driven at once.
+        site_runs: How many runs of one site are driven at once, for sites with their own limit.
+        drain_seconds: How long `stop` waits for outstanding answers.
+        pacing: The pauses between tries.
     """
 
     lease_seconds: float = 10.0
@@ -59,7 +59,7 @@ class ExecutorOptions:
 
 
 class Executor:
-    """Drives open runs of one store against the configured engines."""
+    """Drives the open runs of one store against the configured engines."""
 
     def __init__(
         self,
@@ -111,15 +111,19 @@ class Executor:
         self._loop_task: asyncio.Task[None] | None = None
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._drives: dict[str, Drive] = {}
-        # When to look next for runs that a person cancelled; at once after such an order here.
+        # When to look next for runs that a person cancelled; at once if that was ordered here.
         self._next_cancellations = 0.0
         self._taken: dict[str, DueRun] = {}
         self._timers: set[asyncio.TimerHandle] = set()
-        # When a full executor looks again for runs that go first.
+        # When an executor without a free place looks again for runs that need none.
         self._next_look = 0.0
 
     async def start(self) -> None:
-        """Write the first heartbeat and begin to look for work."""
+        """Write the first heartbeat and start looking for work.
+
+        Raises:
+            StoreUnavailable: the database can't be written; nothing was started.
+        """
         await self._lease.start()
         self._database.on_applied(self._heard)
         self._database.on_elsewhere(self._wake_on_run_elsewhere)
@@ -130,7 +134,7 @@ class Executor:
         self._loop_task = asyncio.create_task(self._loop(), name="executor")
 
     async def stop(self) -> None:
-        """Claim no more, wait for answers, record what is unknown, hand runs back."""
+        """Stop claiming, wait for answers that are out, record what is unknown, hand runs back."""
         self._stopping = True
         self._slots.clear()
         self._wake.set()
@@ -155,7 +159,7 @@ class Executor:
         await self._lease.stop()
 
     def hurry(self) -> None:
-        """Wait for no more answers while it stops: what is out is recorded as unknown at once."""
+        """Make `stop` wait no longer: requests still out are recorded as unknown at once."""
         self._hurried.set()
 
     async def _loop(self) -> None:
@@ -176,7 +180,7 @@ class Executor:
                 continue
 
     async def _pass_on_cancellations(self) -> None:
-        """Tell the drives whose runs a person cancelled, here or at another process."""
+        """Tell each drive whose run a person cancelled, here or through another process."""
         now = asyncio.get_running_loop().time()
         if now < self._next_cancellations:
             return
@@ -192,7 +196,7 @@ class Executor:
         return (lock is None or lock.acquire()) and self._lease.holds()
 
     async def _claim_due(self) -> None:
-        # Who stands in a site's line drives nothing: the place is another one's.
+        # A run that stands in a site's line is not driving: another may have its place.
         free = self._options.max_runs - len(self._driving) + self._slots.seated()
         now = asyncio.get_running_loop().time()
         if free <= 0 and now < self._next_look:
@@ -212,7 +216,7 @@ class Executor:
             self._choosing.drop(choice)
             raise
         if not self._lease.holds():
-            # It ended while this look was under way: who is dead claims nothing.
+            # It ended while this look was under way: others count this worker as dead.
             self._choosing.drop(choice)
             return
         for run in due.values():
@@ -227,7 +231,7 @@ class Executor:
             task.add_done_callback(partial(self._forget, run.run_id, arrived))
 
     async def _read_claims(self, tenant_ids: set[TenantId]) -> dict[str, Claim]:
-        """Read what claiming needs; one tenant that can't be read must not stop the others."""
+        """Read what claiming needs; one unreadable tenant must not stop the others."""
         read = self._database.reads.claims
         try:
             return await read(tenant_ids, passed_step=COMPANY_STEP)
@@ -255,7 +259,7 @@ class Executor:
                 self._wake_in(drive)
                 return
             if drive is None:
-                # Nothing to drive though it looked so; do not look again at once.
+                # It looked due, but there is nothing to drive: do not look again at once.
                 await asyncio.sleep(POLL_SECONDS)
                 self._choosing.others_may_be_due()
                 return
@@ -271,14 +275,14 @@ class Executor:
             _log.info("run.replaced", tenant=due.tenant_id, run=due.run_id, why=error.message)
             self._choosing.others_may_be_due()
         except StoreUnavailable as error:
-            # The run stays ours in the rows; the next look takes it up again.
+            # The rows still name us as its worker; the next look takes it up again.
             _log.warning(
                 "run.store_unavailable", tenant=due.tenant_id, run=due.run_id, error=error.message
             )
             await asyncio.sleep(POLL_SECONDS)
             self._choosing.others_may_be_due()
         except Exception:  # noqa: BLE001 - the task must survive; recorded below
-            # A bug: it must not end the other runs; the run is taken up again.
+            # A bug must not end the other runs; this run is taken up again.
             _log.exception("run.bug", tenant=due.tenant_id, run=due.run_id)
             await asyncio.sleep(POLL_SECONDS)
             self._choosing.others_may_be_due()

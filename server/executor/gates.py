@@ -1,16 +1,16 @@
-"""The engine gate of each site, and the one prober that closes and opens it.
+"""The engine gate of each site, and the one prober that shuts and opens it.
 
-While a gate is shut no attempt is counted and no tenant fails; runs wait and say so. One
-tenant's error never shuts it by itself: an answer that may mean the engine is down makes the
-attempt ask here, and the prober's own look decides (promise 6).
+While a gate is shut, no attempt is counted and no tenant fails; runs wait and say so. One
+tenant's error never shuts it by itself: after an answer that may mean that the engine is down,
+the attempt asks here, and the prober's own look decides (promise 6).
 
-The gate is a row, so that any process can go on where another one died: the time of the next
-look is stored, and whoever finds it due takes it by a conditional update (one prober a site,
-however many processes). When a gate opens, load comes back in growing waves: one run, then
-two, four, … of all processes together; the wave is stored, too.
+The gate is a row, so that any process can carry on where another one died: the time of the next
+look is stored, and whoever finds it due takes it by a conditional update (one prober per site,
+however many processes). When a gate opens, load comes back in growing waves: one run, then two,
+four, … of all processes together. The wave is stored too.
 
-All times of a gate are told by the clock that the hosts share (`clock`): one that is ahead
-would keep the others from a site after it has died.
+All times of a gate are by the clock that the hosts share (`clock`): a host whose own clock was
+ahead would keep the others from a site after it had died.
 """
 
 from __future__ import annotations
@@ -42,19 +42,20 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 PROBE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
-# A prober that died is missed by then. A look may take longer: then two look, which is no harm.
+# When another process may look instead of a prober that died. If a look takes longer than this,
+# two processes look, which does no harm.
 _LOOK_SECONDS = 15.0
-# No stored time is further ahead than the longest Retry-After that is obeyed, and a look.
+# No stored time is further ahead than the longest Retry-After that is obeyed, plus a look.
 _LONGEST_SECONDS = 700.0
-# From so many runs on all may come.
+# After a wave of this many runs there is no limit any more.
 _FULL_WAVE = 64
-# The first wave belongs to the process that opened the gate: it drives one within a moment. If it
-# died, stops, or has no place for one, the site is anybody's.
+# The first wave belongs to the process that opened the gate, which drives a run within a moment.
+# If it has died, is stopping, or has no free place, any process may after this.
 _FIRST_WAVE_SECONDS = 5.0
 
 
 class Gates:
-    """What this process knows of the sites' gates, and its probers."""
+    """What this process knows about the sites' gates, and its probers."""
 
     def __init__(
         self,
@@ -69,12 +70,12 @@ class Gates:
         """Take the parts.
 
         Args:
-            database: Where gates are.
-            engines: By site.
-            now: The time, in UTC; a `CommonClock` is set right with each look at the gates.
-            most_runs: By site: most runs driven at once, for sites that have a limit.
-            engine_ids: By site: what it is called in the engines file, for messages.
-            worker_id: The worker of this process; None where it drives nothing.
+            database: The store of the gates.
+            engines: The configured engines, by site.
+            now: The time, in UTC; a `CommonClock` is corrected each time the gates are read.
+            most_runs: The most runs driven at once, by site, for sites that have a limit.
+            engine_ids: Each site's name in the engines file, by site, for messages.
+            worker_id: The worker of this process; None if it drives nothing.
         """
         self._database = database
         self._engines = engines  # by site
@@ -82,11 +83,11 @@ class Gates:
         self.watch = SiteWatch(database, engines, engine_ids or {})
         self._gates: dict[str, Gate] = {}
         self._worker_id = worker_id or WorkerId("")
-        # Runs that other processes drive, of sites whose load comes back.
+        # How many runs other processes drive, by site, for sites whose load is coming back.
         self._elsewhere: dict[str, int] = {}
         self._asking: dict[str, asyncio.Task[EngineHealth]] = {}
         self._probers: dict[str, asyncio.Task[None]] = {}
-        # Sites whose look this process has taken and not told about yet.
+        # Sites whose look this process has taken and not reported yet.
         self._looking: set[str] = set()
         self._opened_here: set[str] = set()
         self._most_runs = dict(most_runs or {})
@@ -98,11 +99,15 @@ class Gates:
         self._on_open.append(callback)
 
     def on_shut(self, callback: Callable[[str], None]) -> None:
-        """Call `callback` with each site that is seen to take no more work."""
+        """Call `callback` with each site that is seen to have stopped taking work."""
         self._on_shut.append(callback)
 
     async def refresh(self) -> None:
-        """Read the gates anew; see that each shut gate of a configured site has a prober."""
+        """Read the gates again; see that each shut gate of a configured site has a prober.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         before = self.closed()
         self._gates = await self._read()
         for site, gate in self._gates.items():
@@ -115,7 +120,7 @@ class Gates:
                 callback(site)
 
     async def _read(self) -> dict[str, Gate]:
-        """Read the gates, and with them what time it is."""
+        """Read the gates, and with them the database's time."""
         asked_at = self._now()
         gates = await self._database.reads.gates()
         told = next((gate.read_at for gate in gates.values() if gate.read_at is not None), None)
@@ -123,7 +128,7 @@ class Gates:
         return gates
 
     async def stop(self) -> None:
-        """End the probers; the gates stay as they are, for whoever comes next."""
+        """End the probers; the gates stay as they are for whoever comes next."""
         tasks = [*self._probers.values(), *self._asking.values()]
         for task in tasks:
             task.cancel()
@@ -132,11 +137,11 @@ class Gates:
             for site in self._looking:
                 await self._database.submit(ProbeReturn(site=site, at=self._now()))
         except StoreUnavailable as error:
-            # The next prober then waits until the look would have been over.
+            # The next prober then waits until the look's time is over.
             _log.warning("gate.write_failed", tenant="", error=error.message)
 
     def closed(self) -> set[str]:
-        """Return the sites that take no work now: shut, or left alone as they asked."""
+        """Return the sites that take no work now: shut, or left alone because they asked for it."""
         return {
             site
             for site, gate in self._gates.items()
@@ -153,24 +158,24 @@ class Gates:
         }
 
     def gate(self, site: str) -> Gate | None:
-        """Return a site's gate as last read."""
+        """Return a site's gate as last read; None if it has none."""
         return self._gates.get(site)
 
     def health(self, site: str) -> EngineHealth | None:
-        """Return what is wrong with a site whose gate is shut; None for an open one."""
+        """Return what is wrong with a site whose gate is shut; None if it is open."""
         gate = self._gates.get(site)
         if gate is None or gate.state is GateState.UP:
             return None
         return EngineHealth(state=gate.state, code=gate.code, message=gate.message)
 
     def paused_until(self, site: str) -> datetime | None:
-        """Return until when a site asked to be left alone; None if it did not, or it is over."""
+        """Return until when a site asked to be left alone; None if it did not or that is over."""
         gate = self._gates.get(site)
         until = None if gate is None else gate.paused_until
         if until is None:
             return None
         ahead = (until - self._now()).total_seconds()
-        # Further ahead than any site may ask for: the clock was set back since.
+        # If it is further ahead than any site may ask for, the clock has been set back since.
         return until if 0 < ahead <= _LONGEST_SECONDS else None
 
     def room(self, site: str, driving: int) -> bool:
@@ -178,7 +183,7 @@ class Gates:
 
         Args:
             site: The site.
-            driving: Runs of it that this process drives.
+            driving: How many of its runs this process drives.
         """
         if driving >= self._most_runs.get(site, driving + 1):
             return False
@@ -192,13 +197,17 @@ class Gates:
 
     async def _driven_elsewhere(self, sites: Collection[str]) -> dict[str, int]:
         if self._database.driver_lock is not None:
-            return {}  # who has the lock drives alone
+            return {}  # a process that has the lock is the only one that drives
         return await self._database.reads.driven_elsewhere(
             self._now(), sites, worker_id=self._worker_id
         )
 
     async def came_through(self, site: str) -> None:
-        """Note an attempt that the engine answered: the next wave may be twice as large."""
+        """Note that an attempt came through: the next wave may be twice as large.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
         gate = self._gates.get(site)
         if gate is None or gate.wave is None:
             return
@@ -208,7 +217,18 @@ class Gates:
         self._tell_open()
 
     async def pause(self, site: str, seconds: float) -> datetime:
-        """Leave a site alone for as long as it asked (Retry-After); load comes back in waves."""
+        """Leave a site alone for as long as it asked (Retry-After); load then comes back in waves.
+
+        Args:
+            site: The site.
+            seconds: For how long.
+
+        Returns:
+            Until when it is left alone.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
         now = self._now()
         until = now + timedelta(seconds=seconds)
         await self._database.submit(SitePause(site=site, at=now, until=until))
@@ -218,20 +238,23 @@ class Gates:
         return self.paused_until(site) or until
 
     async def ask(self, site: str) -> EngineHealth:
-        """Ask the prober for its word; callers at the same time share one look.
+        """Ask the prober how a site is; callers at the same time share one look.
 
         Returns:
-            What it found. Where that is not UP, the gate is shut when this returns.
+            What it found. If that is not UP, the gate is shut when this returns.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
         """
         known = self.health(site)
         if known is not None:
-            # Shut already: its prober looks by its own clock, not by ours.
+            # It is shut already: its prober keeps to its own rhythm, whoever asks.
             self._see_to_it(site)
             return known
         return await self.look(site)
 
     async def look(self, site: str) -> EngineHealth:
-        """Look at a site now, whatever was known of it."""
+        """Look at a site now, whatever is known about it; returns and raises like `ask`."""
         task = self._asking.get(site)
         if task is None:
             task = asyncio.create_task(self._look(site), name=f"prober-asked {site}")
@@ -271,7 +294,7 @@ class Gates:
             self._probers[site] = asyncio.create_task(self._probe(site), name=f"prober {site}")
 
     async def _probe(self, site: str) -> None:
-        """Look whenever the stored time is due and nobody else took it, until the gate opens."""
+        """Look whenever the stored time is due and nobody else takes the look, until it opens."""
         while True:
             try:
                 gate = (await self._read()).get(site)
@@ -293,8 +316,8 @@ class Gates:
 
     def _seconds_until(self, due: datetime | None) -> float:
         ahead = 0.0 if due is None else (due - self._now()).total_seconds()
-        # Looked at again now and then: another process may have opened it meanwhile. A time
-        # that is too far ahead was stored by a clock that has been set back since.
+        # Capped, since another process may open the gate meanwhile. A time that is too far ahead
+        # was stored by a clock that has been set back since.
         return min(max(ahead, 0.0), PROBE_PAUSES_SECONDS[-1]) if ahead <= _LONGEST_SECONDS else 0.0
 
     async def _take(self, site: str) -> bool:
@@ -346,9 +369,9 @@ class Gates:
 
 
 def pause_after(age_seconds: float) -> float:
-    """Return the pause after a look: 2, 4, 8, then 15 s, told by the outage's age alone.
+    """Return the pause after a look, in seconds: 2, 4, 8, then 15, from the outage's age alone.
 
-    So it goes on in the same rhythm in whichever process.
+    So the rhythm is the same whichever process looks.
     """
     due = zip(PROBE_PAUSES_SECONDS[1:], accumulate(PROBE_PAUSES_SECONDS), strict=False)
     return next((pause for pause, end in due if age_seconds < 2 * end), PROBE_PAUSES_SECONDS[-1])

@@ -1,7 +1,10 @@
-"""Writes down what becomes of attempts and of the run: the begin, the end, the wait, the close.
+"""Records what becomes of attempts and of the run: beginning, end, wait and close.
 
-Every way an attempt or a run can end has one method here. The end of an attempt waits in
-memory for the next write, so that it and what follows are one operation.
+Every way in which an attempt or a run can end has one method here. The end of an attempt is kept
+in memory until the next write, so that it and what follows are one operation.
+
+Methods that write raise `Replaced` if another worker drives the run now, and `StoreUnavailable`
+if the database can't be written.
 """
 
 from __future__ import annotations
@@ -61,18 +64,18 @@ class Journal:
         self._attempt: Attempt | None = None
 
     def counts(self, kind: StepType) -> Counts:
-        """Return what a step has spent of its budgets."""
+        """Return how much of its budgets a step has spent."""
         step = self._driven.steps[kind.key]
         return Counts(tries=step.tries, races=step.races, losses=step.losses)
 
     def goes_on(self, kind: StepType) -> bool:
-        """Tell whether the next attempt of a step is one that stood in line."""
+        """Tell whether the next attempt of a step is the one that stood in line."""
         return self._in_line is not None and self._in_line.step_key == kind.key
 
     async def began(self, kind: StepType) -> int:
         """Write that an attempt begins, before it does; return its number.
 
-        One that stood in line for the site's slot goes on: to wait was no try.
+        One that stood in line for the site's slot continues: waiting was not a try.
         """
         driven, now = self._driven, self._driven.now()
         waited, self._in_line = self._in_line, None
@@ -117,12 +120,12 @@ class Journal:
         return number
 
     def done(self, kind: StepType, found: Found, *, writes: int) -> None:
-        """Collect the rows of a step that is done or skipped; written with what follows.
+        """Collect the rows of a step that is done or skipped, for the next write.
 
         Args:
             kind: The step.
             found: What the last look saw.
-            writes: How many requests of this attempt could change something.
+            writes: How many requests this attempt sent that could change something.
         """
         driven, now = self._driven, self._driven.now()
         step, number = driven.steps[kind.key], driven.attempt_numbers[kind.key]
@@ -162,7 +165,7 @@ class Journal:
         )
 
     async def again(self, kind: StepType, error: EngineError, following: Next) -> None:
-        """Write that a step is tried again, and when."""
+        """Write that a step will be tried again, and when; the run is handed back until then."""
         driven, now = self._driven, self._driven.now()
         until = now + timedelta(seconds=following.pause_seconds)
         self._blame(kind, error, following.counts, StepState.RUNNING)
@@ -190,7 +193,7 @@ class Journal:
         await driven.write()
 
     def failed(self, kind: StepType, error: EngineError, counts: Counts) -> None:
-        """Collect that a step failed for good."""
+        """Collect, for the next write, that a step failed for good."""
         driven = self._driven
         self._blame(kind, error, counts, StepState.FAILED)
         self.end_with(AttemptOutcome.FAILED, error)
@@ -205,7 +208,7 @@ class Journal:
         )
 
     def end_with(self, outcome: AttemptOutcome, error: EngineError) -> None:
-        """End the attempt under way with an error; written with the next write."""
+        """End the attempt under way with an error, with the next write."""
         self.end(
             outcome,
             error_class=error.error_class,
@@ -223,7 +226,7 @@ class Journal:
         message: str | None = None,
         facts: dict[str, str] | None = None,
     ) -> None:
-        """End the attempt under way, if there is one; written with the next write."""
+        """End the attempt under way, if there is one, with the next write."""
         if self._attempt is None:
             return
         self._driven.put_attempt(
@@ -241,7 +244,7 @@ class Journal:
         self._driven.deadline_at = None
 
     async def met_shut_gate(self, error: EngineError, health: EngineHealth) -> None:
-        """End the attempt that met an engine which takes no work: it is not counted."""
+        """End, uncounted, an attempt that met an engine which takes no work; hand the run back."""
         self.end(
             AttemptOutcome.WAIT_ENGINE,
             error_class=class_of(health),
@@ -252,7 +255,7 @@ class Journal:
         await self.wait_for_gate(health)
 
     async def wait_for_gate(self, health: EngineHealth) -> None:
-        """Hand the run back until the prober opens the gate: nothing is counted."""
+        """Hand the run back until the prober opens the gate; nothing is counted."""
         driven = self._driven
         self._hand_back(
             WaitingFor(
@@ -270,7 +273,7 @@ class Journal:
         await driven.write()
 
     async def stand_in_line(self, kind: StepType) -> None:
-        """Give the place back until the site's line has moved on; the attempt stays open."""
+        """Hand the run back until the site's line has moved on; the attempt stays open."""
         self._attempt = None
         self._driven.deadline_at = None
         self._hand_back(
@@ -286,7 +289,7 @@ class Journal:
         await self._driven.write()
 
     async def wait_out(self, kind: StepType, code: WaitingCode, why: str, until: datetime) -> None:
-        """Hand the run back until a time: nothing is counted."""
+        """End the attempt uncounted, if there is one, and hand the run back until a time."""
         driven = self._driven
         self.end(AttemptOutcome.WAIT_ENGINE, code=code.value, message=why)
         self._hand_back(WaitingFor(code=code, message=why, until=until), due_at=until)
@@ -300,7 +303,7 @@ class Journal:
         await driven.write()
 
     async def hand_back_until(self, code: WaitingCode, why: str, until: datetime) -> None:
-        """Hand the run back until a time, whatever step it is at."""
+        """Hand the run back until a time, between two attempts."""
         self._hand_back(WaitingFor(code=code, message=why, until=until), due_at=until)
         self._driven.say(
             f"Waits until {until:%H:%M:%S} UTC: {why}", event="run.waits", code=code.value
@@ -311,7 +314,7 @@ class Journal:
         """Record that this worker stops, and hand the run back."""
         driven = self._driven
         if driven.run.state is not RunState.RUNNING:
-            return  # closed or handed back already
+            return  # already closed or handed back
         self.end(AttemptOutcome.LOST, code="WORKER_STOPPED", message="The worker stopped.")
         driven.say("The worker stops; another one goes on.", event="run.handed_back")
         self._hand_back(None)
@@ -352,7 +355,7 @@ class Journal:
         )
 
     def _leave_line(self) -> None:
-        """End the attempt that stood in line and does not go on: nothing of it was out."""
+        """End the attempt that stood in line and will not continue: it had no request out."""
         if self._in_line is not None:
             self._attempt, self._in_line = self._in_line, None
             self.end(
@@ -379,7 +382,7 @@ class Journal:
         )
 
     def _hand_back(self, waiting_for: WaitingFor | None, *, due_at: datetime | None = None) -> None:
-        """Give the run to whoever takes it next: at once, or when its wait is over."""
+        """Leave the run to whoever takes it next: at once, or when its wait is over."""
         self._leave_line()
         driven = self._driven
         driven.run = replace(

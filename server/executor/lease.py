@@ -1,7 +1,7 @@
-"""This worker's identity and its right to drive, on a clock that counts suspension.
+"""This worker's identity and its right to drive, by a clock that includes suspension.
 
-The identity is new at each process start: a name that came back would look alive and
-let a stale worker's heartbeat renew another one's lease.
+The identity is new at each process start. If a restarted process used its old name again, the old
+worker would look alive, and a stale process's heartbeat would renew the new one's lease.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Three beats fit into a lease, so that one lost beat costs nothing.
+# Three heartbeats fit into a lease, so that losing one does no harm.
 _BEATS_PER_LEASE = 3
-# A request is sent only with this part of the lease left: the check and the send are
-# two moments.
+# A request is sent only while this fraction of the lease is left, because some time passes
+# between the check and the sending.
 _SPARE = 0.2
 
 
 def boot_seconds() -> float:
-    """Return seconds since boot, time asleep included (CLOCK_BOOTTIME where there is one)."""
+    """Return the seconds since boot, with time asleep if the system has CLOCK_BOOTTIME."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
 
 class Lease:
-    """One heartbeat row a process renews; runs point to it."""
+    """The heartbeat row that this process renews, and to which its runs point."""
 
     def __init__(self, database: Database, *, seconds: float, now: Callable[[], datetime]) -> None:
         self.worker_id = WorkerId(new_id(now()))
@@ -49,12 +49,16 @@ class Lease:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Write the first heartbeat and keep it alive."""
+        """Write the first heartbeat, and go on writing them.
+
+        Raises:
+            StoreUnavailable: the database can't be written.
+        """
         await self._beat()
         self._task = asyncio.create_task(self._run(), name="heartbeat")
 
     async def stop(self) -> None:
-        """Stop beating and say so: others need not wait for the lease to end."""
+        """Stop the heartbeats and say so, so that others need not wait for the lease to end."""
         if self._task is None:
             return
         self._task.cancel()
@@ -63,20 +67,20 @@ class Lease:
         try:
             await self._database.submit(self._operation(stopped=True))
         except StoreUnavailable as error:
-            # The lease then ends by time.
+            # The lease then ends when its time is over.
             _log.warning("worker.farewell_failed", tenant="", error=error.message)
 
     def check(self) -> None:
         """Make sure that this worker may send a request right now.
 
         Raises:
-            Replaced: if its lease is over, or nearly: somebody else may drive already.
+            Replaced: its lease is over, or nearly, and another worker may be driving already.
         """
         if not self.holds():
             raise Replaced("The lease of this worker is over.")
 
     def holds(self) -> bool:
-        """Tell whether this worker may send and claim: after a suspension only from a new beat."""
+        """Tell whether this worker may send and claim; after a suspension, only from a new beat."""
         return boot_seconds() <= self._renewed_at + self.seconds * (1.0 - _SPARE)
 
     async def _run(self) -> None:
@@ -90,7 +94,7 @@ class Lease:
                 _log.exception("worker.heartbeat_bug", tenant="")
 
     async def _beat(self) -> None:
-        # The time before the write: what counts is when others may think it over.
+        # The time before the write, so that the lease never ends later here than for others.
         before = boot_seconds()
         await self._database.submit(self._operation(stopped=False))
         self._renewed_at = before

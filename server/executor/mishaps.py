@@ -1,4 +1,4 @@
-"""Errors the executor itself meets at a step, put as engine errors; and their evidence."""
+"""Errors that the executor itself meets at a step, as engine errors; and errors' evidence."""
 
 from __future__ import annotations
 
@@ -16,26 +16,34 @@ if TYPE_CHECKING:
     from server.model.step_context import EngineHealth, Found
 
 
-# As steps write it: "provisioner adopt TENANT".
+# As steps write a command: "provisioner adopt TENANT".
 _PLACEHOLDER = re.compile(r"(provisioner [a-z-]+) TENANT\b")
 
 
 def class_of(health: EngineHealth) -> ErrorClass:
-    """Return the class of an engine that takes no work."""
+    """Return the error class for an engine that takes no work."""
     if health.state is GateState.MISCONFIGURED:
         return ErrorClass.ENGINE_MISCONFIGURED
     return ErrorClass.ENGINE_DOWN
 
 
 def named(error: EngineError, tenant_id: str) -> EngineError:
-    """Put the tenant's id into the commands that a step names: a step does not know whose it is."""
+    """Put the tenant's id into the commands that a step's error names: a step does not know it.
+
+    Args:
+        error: The error, which is changed.
+        tenant_id: The id.
+
+    Returns:
+        The same error.
+    """
     error.message = _PLACEHOLDER.sub(rf"\1 {tenant_id}", error.message)
     error.public = _PLACEHOLDER.sub(rf"\1 {tenant_id}", error.public)
     return error
 
 
 def asking(error: EngineError) -> EngineError:
-    """Turn an engine-down word of a step into one the prober decides on."""
+    """Turn a step's error that the engine is down into one on which the prober decides."""
     return EngineError(
         ErrorClass.TRANSIENT,
         error.code,
@@ -50,7 +58,7 @@ def asking(error: EngineError) -> EngineError:
 
 
 def too_late(kind: StepType) -> EngineError:
-    """Return the error of a step that was cut at its deadline."""
+    """Return the error of a step that was cut off at its deadline."""
     return EngineError(
         ErrorClass.UNKNOWN_OUTCOME,
         "STEP_DEADLINE",
@@ -61,7 +69,9 @@ def too_late(kind: StepType) -> EngineError:
 
 
 def demand_readable(driven: DrivenRun) -> None:
-    """Let no step compare or make by a spec that is partly defaults; a removal needs none.
+    """Make sure that no step compares or makes anything by a spec that is partly defaults.
+
+    A removal needs no spec, and passes.
 
     Raises:
         EngineError: SPEC_UNREADABLE, with a hold.
@@ -72,7 +82,7 @@ def demand_readable(driven: DrivenRun) -> None:
 
 
 def not_done(kind: StepType, found: Found) -> EngineError:
-    """Return the error of a second look that still misses something."""
+    """Return the error of a step whose second look found that something is still missing."""
     return EngineError(
         ErrorClass.TRANSIENT,
         "NOT_DONE_AFTER_APPLY",
@@ -82,7 +92,7 @@ def not_done(kind: StepType, found: Found) -> EngineError:
 
 
 def bug(error: Exception) -> EngineError:
-    """Return the error of a bug met at a step."""
+    """Return the error for a bug met at a step."""
     return EngineError(
         ErrorClass.TRANSIENT,
         "INTERNAL_ERROR",
@@ -92,12 +102,12 @@ def bug(error: Exception) -> EngineError:
 
 
 def evidence(error: EngineError) -> dict[str, str]:
-    """Return what an attempt keeps of an error besides code and message."""
+    """Return what an attempt keeps of an error besides its code and message."""
     facts = {
         "status": str(error.status) if error.status else "",
         "exc_type": error.exc_type,
         "engine_message": "" if error.public else error.engine_message,
-        # With names of other tenants: for who sees all of them.
+        # It may name other tenants: only for those who may see all of them.
         FOR_OPERATORS: error.message if error.public else "",
         **error.evidence,
     }

@@ -1,9 +1,9 @@
-"""What claiming a new tenant's run needs, as it was written here a moment ago: no read is needed.
+"""What claiming a new tenant's run needs, kept since this process wrote it, to save a read.
 
-A claim is judged at the revision it names, so one that is no longer so is refused like any
-other; what somebody changed by SQL meanwhile is seen at the next write. Only whether the
-company name is nobody else's is asked of the database: a tenant whose binding was lost
-would not have been in the way of a new one.
+A claim is judged at the revision it names, so one that is out of date is refused like any other;
+what somebody changed by SQL meanwhile is seen at the next write. The database is asked only
+whether another tenant has the company name too: one whose binding was lost would not have been
+in the way of the new tenant.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from server.store.operations import Outcome, TenantOperation
     from server.store.reads import Reads
 
-# Whoever waits longer for a place is read again.
+# A tenant whose run waits longer than this for a place is read again.
 _MOMENT_SECONDS = 1.0
-# As many runs as a process may drive.
+# As many as the runs that a process may drive.
 _MOST = 1024
 
 
 class Newcomers:
-    """The tenants that were ordered here a moment ago."""
+    """The tenants that were ordered through this process a moment ago."""
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
         self._written: OrderedDict[str, tuple[float, Claim]] = OrderedDict()
 
     def heard(self, operation: TenantOperation, outcome: Outcome) -> None:
-        """Hear of an operation this process wrote."""
+        """Hear of an operation that this process wrote."""
         self._written.pop(operation.tenant_id, None)
         claim = _claim(operation, outcome)
         if claim is not None:
@@ -45,11 +45,11 @@ class Newcomers:
                 self._written.popitem(last=False)
 
     def knows(self, tenant_id: str) -> bool:
-        """Tell whether a tenant is one that was ordered here and not claimed yet."""
+        """Tell whether a tenant was ordered here and is not claimed yet."""
         return tenant_id in self._written
 
     def due(self) -> list[DueRun]:
-        """Return the runs of all that were ordered here and not claimed yet, in their order."""
+        """Return the runs of all tenants ordered here and not claimed yet, the earliest first."""
         return [
             DueRun(
                 run_id=run.id,
@@ -63,10 +63,12 @@ class Newcomers:
         ]
 
     async def claims(self, tenant_ids: Collection[str]) -> dict[str, Claim]:
-        """Return what is known of some tenants; of others it must be read.
+        """Return what is known about these tenants, by id, and forget it.
+
+        What is not returned must be read from the database.
 
         Raises:
-            StoreUnavailable: the database can't be read now.
+            StoreUnavailable: the database can't be read.
         """
         now = asyncio.get_running_loop().time()
         found: dict[str, Claim] = {}

@@ -1,9 +1,10 @@
 """Keeps a tenant's names out of use while a change of unknown outcome may still be carried out.
 
-Before a document of a tenant is changed or removed, the record says until when that request
-may be out: its time limit and a grace. An answer takes the mark away. As long as it stands
-(its answer was lost, or its worker died) nothing of the tenant is made or removed, and that
-document is not changed: a late removal would hit the new one of the same name (promise 4).
+Before a document of a tenant is changed or removed, the record is marked with the time until
+which that request may be out: its time limit plus a grace. An answer removes the mark. While the
+mark stands (the answer was lost, or the worker died), nothing of the tenant is made or removed,
+and that document is not changed: a late removal would hit a new document of the same name
+(promise 4).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.step_context import Intent
 
-# No request is out longer than the longest time limit and its grace; a mark further ahead was
-# made by a clock that has been set back since.
+# No request is out for longer than the longest time limit plus its grace; a mark further ahead
+# was made by a clock that has been set back since.
 _LONGEST = timedelta(minutes=15)
 
 
@@ -40,7 +41,7 @@ class InQuarantine(Exception):  # noqa: N818 - no error: the run waits
 
 
 def may_be_out(until: datetime, now: datetime) -> bool:
-    """Tell whether a request may still be out whose time is over then."""
+    """Tell whether a request whose time ends at `until` may still be out."""
     return now < until <= now + _LONGEST
 
 
@@ -48,7 +49,7 @@ def check(driven: DrivenRun, intent: Intent) -> None:
     """Make sure that a write may be sent now.
 
     Raises:
-        InQuarantine: if it must wait.
+        InQuarantine: an earlier change may still be out; the write has to wait.
     """
     if intent.shared:
         return
@@ -63,12 +64,12 @@ def check(driven: DrivenRun, intent: Intent) -> None:
 
 
 def mark(driven: DrivenRun, kind: StepType, intent: Intent, seconds: float) -> None:
-    """Say, with the next write, until when a change or removal may be out."""
+    """Mark, with the next write, for how many seconds a change or removal may be out."""
     if intent.shared or not intent.update:
         return
     known = driven.resources.get(resource_key(intent.doctype, intent.name))
     if known is None:
-        # A change of what is there and was never asked for by us: it is not ours to remove.
+        # What is changed was there already and never asked for by us: it is not ours to remove.
         known = Resource(
             doctype=intent.doctype,
             name=intent.name,
@@ -79,7 +80,7 @@ def mark(driven: DrivenRun, kind: StepType, intent: Intent, seconds: float) -> N
 
 
 def lift(driven: DrivenRun, kind: StepType, intent: Intent) -> None:
-    """Take the mark away, with the next write: the request was answered."""
+    """Remove the mark, with the next write: the request was answered, or never sent."""
     known = driven.resources.get(resource_key(intent.doctype, intent.name))
     if intent.update and known is not None and known.busy_until is not None:
         _put(driven, kind, known, until=None)

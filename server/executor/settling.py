@@ -1,4 +1,4 @@
-"""Decides for each document a probe saw who made it, and puts that into the record."""
+"""Decides who made each document that a probe saw, and puts that into the record."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 
 def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
-    """Settle what was seen, with the next write.
+    """Settle the documents that were seen, with the next write.
+
+    Args:
+        driven: The run.
+        kind: The step that looked.
+        found: What it saw.
 
     Returns:
-        Whether a document of an earlier request of ours, whose answer was lost, was seen.
+        Whether one of them shows that an earlier request of ours, whose answer was lost, was
+        carried out.
     """
     now = driven.now()
     check = driven.steps.get("step_0_engine_check")
@@ -35,12 +41,12 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
         if known is None and document.shared:
             continue
         if known is not None and known.busy_until is not None and key in differs:
-            continue  # it is there, and the change that may be out has not been seen
+            continue  # it is there, but without the change that may still be out
         state = settle(known, document, api_user)
         if known is not None and known.state is state and known.busy_until is None:
             continue
         if known is not None and known.state is ResourceState.INTENDED:
-            # What was out when its answer was lost has been seen: others may go on.
+            # The outcome of the request whose answer was lost is known: others may go on.
             driven.free_slot()
         if known is not None and known.busy_until is not None:
             ours = True
@@ -76,10 +82,10 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
 
 
 def free_slot_of_seen(driven: DrivenRun, found: Found) -> None:
-    """Give the slot back, with the next write, if what was asked for under it was seen.
+    """Give the slot back, with the next write, if the document it was taken for was seen.
 
-    For a step that is not done by that: what else it wants may take long, or fail for good,
-    and the site need not wait for it.
+    For a step that is not done yet: the rest of it may take long, or fail for good, and the site
+    need not wait for that.
     """
     keys = [resource_key(document.doctype, document.name) for document in found.documents]
     settled = tuple(
@@ -92,9 +98,9 @@ def free_slot_of_seen(driven: DrivenRun, found: Found) -> None:
 
 
 def _settle_gone(driven: DrivenRun, kind: StepType, found: Found) -> None:
-    """Write down that documents of the record are not there any more."""
+    """Record, with the next write, that known documents are no longer there."""
     if found.gone:
-        # A removal that got no answer was carried out: others may go on.
+        # A removal that got no answer was carried out: others may have the slot.
         driven.free_slot(found.gone)
     for doctype, name in found.gone:
         known = driven.resources.get(resource_key(doctype, name))
@@ -115,6 +121,6 @@ def _resource(
     document: Document, state: ResourceState, known: Resource | None, now: datetime
 ) -> Resource:
     if known is not None:
-        # What was out when its answer was lost is seen as it was wanted.
+        # The document is as it was wanted, so that no request for it is out any more.
         return replace(known, state=state, busy_until=None)
     return Resource(doctype=document.doctype, name=document.name, state=state, intended_at=now)

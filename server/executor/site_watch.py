@@ -1,9 +1,9 @@
-"""Sees that a site is still the one it was: its identity, and the Companies of its tenants.
+"""Checks that a site is still the one it was: its identity, and the Companies of its tenants.
 
-A run looks before anything of it is written or taken for done; the prober looks with every
-look of its own. What is found is judged by `server.model.site_identity`. A changed site, or
-three tenants whose Company is gone, close the gate; it opens when the prober finds the
-old site or the Companies again, or when a person accepts the site as it is.
+A run checks before it writes anything or takes anything for done; the prober checks each time it
+looks. `server.model.site_identity` judges what is found. A changed site, or three tenants whose
+Company is gone, shut the gate. It opens when the prober finds the old site or the Companies
+again, or when a person accepts the site as it is.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from server.model.step_context import Engine
     from server.store.database import Database
 
-# Enough to tell that it is the site's trouble; the others are looked at when these are mended.
+# Enough to tell that the site is at fault; the others are looked for once these are back.
 _MOST_LOOKED_FOR = 20
 
 _UP = EngineHealth(state=GateState.UP)
 
 
 class SiteWatch:
-    """Compares sites with what is stored of them."""
+    """Compares sites with what is stored about them."""
 
     def __init__(
         self, database: Database, engines: Mapping[str, Engine], engine_ids: Mapping[str, str]
@@ -38,9 +38,9 @@ class SiteWatch:
         """Take the parts.
 
         Args:
-            database: Where sites are.
-            engines: By site.
-            engine_ids: What each is called in the engines file, by site: messages name it.
+            database: The store of the sites.
+            engines: The configured engines, by site.
+            engine_ids: Each site's name in the engines file, by site, for messages.
         """
         self._database = database
         self._engines = engines
@@ -50,7 +50,8 @@ class SiteWatch:
         """Make sure, before a run writes anything, that the site is the one it was.
 
         Raises:
-            EngineError: SITE_CHANGED with a hold; or what the engine answered.
+            EngineError: SITE_CHANGED with a hold; or the engine did not tell its identity.
+            StoreUnavailable: the database can't be read or written.
         """
         if await self._verdict(site) is SiteVerdict.CHANGED:
             raise EngineError(
@@ -58,7 +59,13 @@ class SiteWatch:
             )
 
     async def judge(self, site: str) -> EngineHealth:
-        """Return the prober's word about a site that answers."""
+        """Return how a site that answers is: UP, or MISCONFIGURED with the reason.
+
+        If the engine can't be asked, the answer is what was known of it.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
         gate = (await self._database.reads.gates()).get(site)
         try:
             if await self._verdict(site) is SiteVerdict.CHANGED:
@@ -76,7 +83,7 @@ class SiteWatch:
                         message=self._vanished_message(site, sorted(missing)),
                     )
         except EngineError:
-            # No word either way: what was known of it stays.
+            # This proves nothing either way: what was known of it stays.
             if gate is None or gate.state is GateState.UP:
                 return _UP
             return EngineHealth(state=gate.state, code=gate.code, message=gate.message)
@@ -88,7 +95,7 @@ class SiteWatch:
         verdict = judge_site(None if gate is None else gate.identity, seen)
         if verdict is SiteVerdict.FIRST_SIGHT and seen is not None:
             stored = await self._database.submit(IdentitySeen(site=site, identity=seen))
-            # Another process may have seen another site in the same moment.
+            # If not, another process has stored another identity at the same moment.
             return verdict if stored.applied else SiteVerdict.CHANGED
         return verdict
 

@@ -1,13 +1,13 @@
-"""The line before each site's one slot, within this process.
+"""The line for each site's one slot, within this process.
 
-The slot itself is in the database (`engines`), so that it outlives this process. Here some
-runs a site stand ready in memory, so that the slot never lies idle between two of them; who
-comes when all these seats are taken gives its place back and is called up by its turn
-(`Reads.slot_line`). Who was ordered first goes first: a tenant that is nearly done does not
-wait behind everybody who begins, and nobody can be overtaken for ever. So who was ordered
-earlier and is on its way to the line is waited for, for a moment.
+The slot itself is in the database (`engines`), so that it outlives this process. Here a few runs
+per site stand ready in memory, so that the slot never lies idle between two of them. A run that
+comes when all these seats are taken gives its place back, and is called up when its turn comes
+(`Reads.slot_line`). Runs go in the order in which they were ordered: a tenant that is nearly done
+does not wait behind all those that are beginning, and nobody can be overtaken for ever. For the
+same reason the line waits a moment for a run that was ordered earlier and is on its way.
 
-Who stands in line here is not driving: it takes none of the worker's places.
+A run that stands in line here is not driving: it takes none of the worker's places.
 """
 
 from __future__ import annotations
@@ -23,90 +23,99 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
     from datetime import datetime
 
-# A Company takes seconds, and meanwhile the tenants made before it come with their small
-# documents, one each: an account, two warehouses, a customer, a payment row, a till. With
-# room for these and for those whose Companies are next, nobody gives its place back who
-# would be called up a moment later. Each seat costs the memory of one driven run.
+# A Company takes seconds. Meanwhile the tenants whose Companies were made before come with their
+# small documents, one each: an account, two warehouses, a customer, a payment row, a till. With
+# room for these and for the tenants whose Companies are next, no run gives its place back only to
+# be called up a moment later. Each seat costs the memory of one driven run.
 SEATS = 12
-# How long the slot may lie idle for somebody who was ordered earlier and is on its way: what
-# the reads before its first document take on a site that is well. Longer would make all
-# wait for one whose reads hang.
+# How long the slot may lie idle for a run that was ordered earlier and is on its way: as long as
+# the reads before its first document take on a healthy site. Longer would make everybody wait for
+# one run whose reads hang.
 COMING_SECONDS = 2.0
 
-# So many of a site are prepared at a time though all seats are taken: they would only be in
-# the way of those who have something to send. Some must be: not every run needs the slot.
+# How many runs of a site are prepared at a time when all seats are taken. More would only get in
+# the way of those that have something to send; some are needed, as not every run needs the slot.
 _AHEAD = 2
 
 Place = tuple["datetime", str]
 
 
 class LineIsLong(Exception):  # noqa: N818 - no error: the run gives its place back
-    """All seats are taken by runs that were ordered earlier, or the site takes no work."""
+    """All seats are taken by earlier runs, or the site takes no work: the run must leave."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Coming:
-    """That a run is on its way: until when it is waited for."""
+    """A run on its way; `until` is when to stop waiting for it, by the event loop's clock."""
 
     until: float
 
 
 async def _nothing() -> None:
-    """Who need not say that it waits."""
+    """Do nothing: for a run that need not say that it waits."""
 
 
 class Line:
     """The line of one site."""
 
     def __init__(self, *, moved: Callable[[], None], wanted: Callable[[], None]) -> None:
-        """Take what is called when the line moved on, and when somebody must be called up."""
+        """Take the callbacks.
+
+        Args:
+            moved: Called when the line has moved on.
+            wanted: Called when runs must be called up.
+        """
         self._moved = moved
         self._wanted = wanted
         self._taken = False
         self._waiting: list[tuple[Place, asyncio.Future[None]]] = []
         # Runs on their way to the line.
         self._coming: dict[Place, _Coming] = {}
-        # Those that gave their place back here and were not called up since, in order; and
+        # Those that gave their place back here and have not been called up since, in order; and
         # until when the slot lies idle for them, unless one of them is called up meanwhile.
         self._away: list[Place] = []
         self._missed_until: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
-        # Counts how often it was heard that the slot may be free.
+        # How often it was heard that the slot may be free.
         self.heard = 0
 
     @property
     def taken(self) -> bool:
-        """Whether somebody of this process has the turn."""
+        """Whether some run of this process has the turn."""
         return self._taken
 
     @property
     def last(self) -> Place | None:
-        """The place of the last one who waits here."""
+        """The place of the last run that waits here; None if none does."""
         return self._waiting[-1][0] if self._waiting else None
 
     @property
     def seated(self) -> int:
-        """How many wait here for their turn."""
+        """How many runs wait here for their turn."""
         return len(self._waiting)
 
     @property
     def may_begin(self) -> int | None:
-        """How many more may be prepared, as all seats are taken; None: as many as there are."""
+        """How many more runs may be prepared if all seats are taken; None for any number."""
         if len(self._waiting) < SEATS:
             return None
         now = asyncio.get_running_loop().time()
         return max(0, _AHEAD - sum(each.until > now for each in self._coming.values()))
 
     def seats(self, place: Place) -> bool:
-        """Tell whether a run of that place would get a seat."""
+        """Tell whether a run with that place would get a seat."""
         return sum(each < place for each, _ in self._waiting) < SEATS
 
     def expect(self, place: Place, *, pause: float = 0.0) -> Callable[[], None]:
-        """Note that a run is on its way to the line, once a pause is over.
+        """Note that a run is on its way to the line, or will be once a pause is over.
+
+        Args:
+            place: The run's place.
+            pause: Seconds until it sets out.
 
         Returns:
-            To be called when it is there, or goes another way; again does no harm.
+            A callback for when it is there, or is not coming; calling it twice does no harm.
         """
         mine = _Coming(asyncio.get_running_loop().time() + pause + COMING_SECONDS)
         self._coming[place] = mine
@@ -129,14 +138,14 @@ class Line:
         before: datetime | None,
         leaving: Container[str],
     ) -> None:
-        """Hear who stands first of all who gave their place back, here or elsewhere.
+        """Hear which of the runs that gave their place back, here or elsewhere, come first.
 
         Args:
             places: The first ones, which are called up now.
-            nobody_else: Whether these are all.
-            before: Only those were looked for who were ordered before; None: all.
-            leaving: Runs of this process that may be about to give their place back: they are
-                not seen there yet.
+            nobody_else: Whether there are no others.
+            before: If given, only runs ordered before this were looked for.
+            leaving: The ids of runs of this process that may be about to give their place back,
+                and so were not seen there yet.
         """
         end = bisect_right(self._away, places[-1]) if places else 0
         if nobody_else:
@@ -154,15 +163,18 @@ class Line:
         arrived: Callable[[], None] = lambda: None,
         waits: Callable[[], Awaitable[None]] = _nothing,
     ) -> AsyncIterator[Turn]:
-        """Wait for the turn, and have it for the time of the block.
+        """Wait for the turn, and keep it for the duration of the block.
 
         Args:
-            place: Of the run.
-            arrived: Called when it has a seat or the turn.
-            waits: Awaited when it must wait, with its seat taken.
+            place: The run's place.
+            arrived: Called when the run has a seat or the turn.
+            waits: Awaited if the run has to wait, once it has its seat.
+
+        Yields:
+            The turn.
 
         Raises:
-            LineIsLong: if all seats are taken by earlier ones, now or later.
+            LineIsLong: earlier runs take all seats, now or while it waits; or the line is cleared.
         """
         turn = Turn(self, place)
         await turn.come(arrived, waits)
@@ -172,7 +184,7 @@ class Line:
             turn.leave()
 
     def clear(self) -> None:
-        """Send everybody who waits here away; the one who has the turn keeps it."""
+        """Send away every run that waits here; the one that has the turn keeps it."""
         waiting, self._waiting = self._waiting, []
         for place, turn in waiting:
             self._send_away(place, turn)
@@ -185,7 +197,17 @@ class Line:
         waits: Callable[[], Awaitable[None]] = _nothing,
         give_on: bool = False,
     ) -> None:
-        """Take a seat until the turn comes; `give_on` gives the own turn to the first one."""
+        """Take a seat until the turn comes.
+
+        Args:
+            place: The run's place.
+            arrived: Called when it has its seat.
+            waits: Awaited if it has to wait.
+            give_on: Whether it has the turn now, and passes it on to the first in line.
+
+        Raises:
+            LineIsLong: earlier runs take all seats, now or while it waits; or the line is cleared.
+        """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         insort(self._waiting, (place, turn), key=lambda each: each[0])
         if len(self._waiting) > SEATS:
@@ -199,44 +221,44 @@ class Line:
             if not turn.done():
                 await waits()
                 if turn.done():
-                    # It came meanwhile. Who gave it on is about to give the slot back, one turn
-                    # of the loop from now, and must be the first at the writer.
+                    # The turn came meanwhile. The run that passed it on gives the slot back in
+                    # the next iteration of the event loop, and must reach the writer first.
                     await asyncio.sleep(0)
             await turn
         except BaseException:
             self._waiting = [each for each in self._waiting if each[1] is not turn]
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                # Cancelled in the very moment its turn came: the next one must not wait.
+                # It was cancelled at the very moment its turn came: the next one must not wait.
                 self.give_on()
             raise
 
     def take(self, place: Place) -> bool:
-        """Take the turn if nobody has it, and nobody goes first."""
+        """Take the turn if nobody has it and nobody goes first; tell whether it was taken."""
         if self._taken or self.earlier(place) or self._wait_for(place) is not None:
             return False
         self._taken = True
         return True
 
     def earlier(self, place: Place) -> bool:
-        """Tell whether somebody waits here who goes first."""
+        """Tell whether a run waits here that goes before that place."""
         return any(each < place for each, _ in self._waiting)
 
     def moved(self) -> None:
-        """Say that the line moved on."""
+        """Report that the line has moved on."""
         self._moved()
 
     def give_on(self) -> None:
-        """Give the turn on without letting it go in between: nobody slips in."""
+        """Pass the turn on directly, so that nobody slips in."""
         self._taken = False
         self._let_next_go()
 
     def freed(self) -> None:
-        """Hear that the slot may be free: who has the turn and was refused tries again."""
+        """Hear that the slot may be free: a run that has the turn and was refused tries again."""
         self.heard += 1
         self._news.set()
 
     async def news(self, heard: int, *, longest: float) -> None:
-        """Return when more was heard than that, at the latest after a time."""
+        """Wait until `self.heard` differs from `heard`, but no longer than `longest` seconds."""
         if self.heard != heard:
             return
         self._news.clear()
@@ -247,7 +269,7 @@ class Line:
             return
 
     def _let_next_go(self) -> None:
-        """Give the turn to the first one who waits, unless somebody on its way goes first."""
+        """Give the turn to the first run that waits, unless one on its way goes first."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -264,7 +286,7 @@ class Line:
                 turn.set_result(None)
 
     def _wait_for(self, place: Place) -> float | None:
-        """Return for how long somebody who goes before is waited for; None: for nobody."""
+        """Return for how many seconds to wait for runs that go first; None if there are none."""
         now = asyncio.get_running_loop().time()
         ends = [
             each.until for whose, each in self._coming.items() if whose < place and each.until > now
@@ -276,7 +298,7 @@ class Line:
             if self._missed_until > now:
                 ends.append(self._missed_until)
             else:
-                # Nobody calls them up: the site takes no work, or they can't be driven.
+                # Nobody has called them up: the site takes no work, or they can't be driven.
                 del self._away[: bisect_left(self._away, place)]
                 self._missed_until = None
         return max(ends) - now if ends else None
@@ -304,7 +326,7 @@ class Turn:
         self._mine = False
 
     async def come(self, arrived: Callable[[], None], waits: Callable[[], Awaitable[None]]) -> None:
-        """Wait until it is there."""
+        """Wait until the turn comes; the arguments and what is raised are those of `Line.turn`."""
         if not self._line.take(self._place):
             await self._line.sit(self._place, arrived=arrived, waits=waits)
             self._mine = True
@@ -312,16 +334,20 @@ class Turn:
         self._mine = True
         arrived()
         try:
-            # Somebody may have left it this very turn of the loop: see `sit`.
+            # Another run may have left it in this very iteration of the event loop: see `sit`.
             await asyncio.sleep(0)
         except BaseException:
             self.leave()
             raise
 
     async def let_earlier_go(self) -> None:
-        """Let whoever goes first have the turn, while the slot itself is not to be had.
+        """Let a run that goes first have the turn while the slot itself is taken.
 
-        Two processes would else wait for each other: each one's turn for the other's line.
+        Otherwise two processes could wait for each other: the run with the turn in each of them
+        for one that stands in the other's line.
+
+        Raises:
+            LineIsLong: the run lost its place in line meanwhile.
         """
         if self._line.earlier(self._place):
             self._mine = False
@@ -329,7 +355,7 @@ class Turn:
             self._mine = True
 
     def leave(self) -> None:
-        """Give the turn on."""
+        """Pass the turn on, and report that the line has moved on."""
         if self._mine:
             self._mine = False
             self._line.give_on()
@@ -337,7 +363,7 @@ class Turn:
 
 
 class Slots:
-    """One line a site."""
+    """One line per site."""
 
     def __init__(self) -> None:
         self._called: Counter[str] = Counter()
@@ -345,7 +371,7 @@ class Slots:
         self._lines: defaultdict[str, Line] = defaultdict(
             lambda: Line(moved=self._moved, wanted=self._wanted)
         )
-        # Whether some run gave its place back since somebody was last called up in vain.
+        # Whether a run may have given its place back since there was last nobody to call up.
         self.handed_back = True
 
     def of(self, site: str) -> Line:
@@ -357,20 +383,23 @@ class Slots:
         self._on_move.append(callback)
 
     def seated(self, site: str = "") -> int:
-        """Count who waits for a turn, at one site or at all."""
+        """Count the runs that wait for a turn, at one site or, without a site, at all of them."""
         if site:
             return self._lines[site].seated
         return sum(line.seated for line in self._lines.values())
 
     def may_begin(self, site: str) -> int | None:
-        """Tell how many runs of a site may begin now; None: as many as there are."""
+        """Tell how many runs of a site may begin now; None for any number."""
         return self._lines[site].may_begin
 
     def room(self, site: str) -> tuple[int, datetime | None]:
-        """Tell how many may be called up to a site's line, and how early they must be ordered.
+        """Tell how many runs may be called up to a site's line.
 
-        Where all seats are taken one may come who goes before the last of them: else whoever
-        comes by just as a seat is free would keep those away who wait longer.
+        If all seats are taken, one may come that goes before the last of them. Otherwise runs
+        that happen to come by when a seat is free would keep out those that have waited longer.
+
+        Returns:
+            How many, and before when they must have been ordered; None for any time.
         """
         line, called = self._lines[site], self._called[site]
         free = max(0, SEATS - line.seated - called)
@@ -383,11 +412,11 @@ class Slots:
 
         Args:
             site: The site.
-            place: Of the run.
+            place: The run's place.
             called_up: Whether a seat is kept for it.
 
         Returns:
-            To be called when it is there, or goes another way; again does no harm.
+            A callback for when it is there, or is not coming; calling it twice does no harm.
         """
         came_to_line = self._lines[site].expect(place)
         self._called[site] += called_up
@@ -403,12 +432,12 @@ class Slots:
         return came
 
     def freed(self, site: str = "") -> None:
-        """Hear that a site's slot may be free, or that of any."""
+        """Hear that a site's slot may be free or, without a site, that any may be."""
         for each in [self._lines[site]] if site else list(self._lines.values()):
             each.freed()
 
     def clear(self, site: str = "") -> None:
-        """Send away who waits at a site, or everywhere."""
+        """Send away the runs that wait at a site or, without a site, at all of them."""
         for each in [self._lines[site]] if site else list(self._lines.values()):
             each.clear()
 

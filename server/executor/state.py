@@ -1,7 +1,7 @@
-"""What a worker holds in memory of the run it drives, and the operations it writes.
+"""What a worker holds in memory about the run it drives, and the operations it writes.
 
-Held under the fencing token: as long as its writes are accepted, memory and rows are the
-same. Each operation carries the standing that `derive` gives for the rows after it.
+It is held under the fencing token: as long as its writes are accepted, memory and rows are the
+same. Each operation carries the standing that `derive` gives for the rows as they are after it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _METHODS = {level: level.value.lower() for level in LogLevel}
 
 
 class DrivenRun:
-    """One claimed run: its rows in memory, and rows that wait for the next write.
+    """One claimed run: its rows in memory, and the rows that wait for the next write.
 
-    Rows are collected by `put_*` and `say` and written together by `write`, so that the
-    end of a step and the begin of the next one are one operation.
+    `put_*` and `say` collect rows and `write` writes them together, so that the end of one step
+    and the beginning of the next are one operation.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class DrivenRun:
         self.resources = dict(resources)
         self.attempt_numbers = dict(attempt_numbers)
         self.deadline_at: datetime | None = None
-        # Whether it may be unknown what became of a request of this tenant.
+        # Whether the outcome of some request of this tenant may be unknown.
         self.unknown = any(
             resource.state is ResourceState.INTENDED or resource.busy_until is not None
             for resource in self.resources.values()
         )
         self.now = now
         self._database = database
-        # Bound once: a line that nobody wants to see costs less than to bind one.
+        # Bound once: binding costs more than a line that the log level drops.
         self._lines = _log.bind(tenant=tenant.id)
         self._token = token
-        # The revision it is claimed at, until that is written.
+        # The tenant's revision at which the run is claimed, until that is written.
         self._claiming: int | None = None
         self._steps: dict[str, Step] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -79,33 +79,33 @@ class DrivenRun:
 
     @property
     def token(self) -> int:
-        """The fencing token it is driven under."""
+        """The fencing token under which the run is driven."""
         return self._token
 
     def claim(self, revision: int) -> None:
-        """Make the run its worker's with the next write, judged at a revision of the tenant.
+        """Make the run its worker's with the next write, if the tenant still has that revision.
 
-        Of two workers one gets it, and the token it is driven under is the one that this
-        write gives. Whatever is written first claims: nothing is sent before it.
+        Of two workers, one gets the run, and drives it under the token that this write returns.
+        The first write claims, whatever it writes: nothing is sent before it.
         """
         self._claiming = revision
 
     @property
     def unwritten(self) -> bool:
-        """Whether anything was collected that is not written yet."""
+        """Whether rows were collected that are not written yet."""
         return bool(self._steps or self._attempts or self._resources or self._log)
 
     def put_step(self, step: Step) -> None:
-        """Change a step; written with the next write."""
+        """Change a step, with the next write."""
         self.steps[step.key] = step
         self._steps[step.key] = step
 
     def put_attempt(self, attempt: Attempt) -> None:
-        """Add or end an attempt; written with the next write."""
+        """Add or end an attempt, with the next write."""
         self._attempts[attempt.id] = attempt
 
     def put_resource(self, row: ResourceRow) -> None:
-        """Change what is known of a document; written with the next write."""
+        """Change what is known of a document, with the next write."""
         key = resource_key(row.resource.doctype, row.resource.name)
         self.resources[key] = row.resource
         self._resources[key] = row
@@ -118,7 +118,13 @@ class DrivenRun:
     def take_back(
         self, doctype: str, name: str, before: tuple[Resource | None, ResourceRow | None]
     ) -> None:
-        """Let a document be what it was before changes of which nothing was written."""
+        """Restore what was known of a document before changes that were never written.
+
+        Args:
+            doctype: The document's kind.
+            name: Its name.
+            before: What `noted` returned before the changes.
+        """
         key = resource_key(doctype, name)
         known, row = before
         _put_back(self.resources, key, known)
@@ -128,23 +134,35 @@ class DrivenRun:
         """Give the site's slot back, if the tenant holds it, with the next write.
 
         Args:
-            about: Only if it was taken for one of these kinds and names; empty for any.
+            about: Only if it was taken for one of these doctypes and names; empty for any.
         """
         self._slot_free = SlotFree(site=self.tenant.site, about=about)
 
     async def slot_until(self) -> datetime | None:
-        """Return until when a request of this tenant that was left out keeps the slot."""
+        """Return until when a request of this tenant keeps the site's slot; None if none does.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         gate = (await self._database.reads.gates()).get(self.tenant.site)
         if gate is None or gate.slot_tenant_id != self.tenant.id:
             return None
         return gate.slot_until(self.now())
 
     async def cancellation(self) -> Cancellation | None:
-        """Return who ordered the run to stop, as the database has it now; None if nobody."""
+        """Return the order to cancel the run that the database has now; None if there is none.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         return (await self._database.reads.cancellations([self.run.id])).get(self.run.id)
 
     async def holds_slot(self) -> bool:
-        """Tell whether a request of this tenant was left out when its answer was lost."""
+        """Tell whether the tenant holds the site's slot, for a request whose answer was lost.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         gate = (await self._database.reads.gates()).get(self.tenant.site)
         return gate is not None and gate.slot_tenant_id == self.tenant.id
 
@@ -158,7 +176,7 @@ class DrivenRun:
         attempt: int = 0,
         **fields: str,
     ) -> None:
-        """Add a line to the tenant's log; written with the next write."""
+        """Add a line to the tenant's log, with the next write."""
         self._log.append(
             LogDraft(
                 level=level,
@@ -178,17 +196,27 @@ class DrivenRun:
             changes: Further fields of the TenantOperation.
 
         Raises:
-            Replaced: if the token has moved on; nothing was written.
-            StoreUnavailable: if the database can't write; what was collected is kept.
+            Replaced: another worker has the run, or the write was refused; nothing was written.
+            StoreUnavailable: the database can't be written; what was collected is kept.
         """
         refusal = await self.try_write(**changes)
         if refusal is not None:
             raise Replaced(f"run {self.run.id} was refused: {refusal.name}")
 
     async def try_write(self, **changes: Any) -> Refusal | None:
-        """Write like `write`, but return a refusal other than REPLACED.
+        """Write like `write`, but return a refusal other than REPLACED instead of raising.
 
         What was collected is kept if it was refused.
+
+        Args:
+            changes: Further fields of the TenantOperation.
+
+        Returns:
+            The refusal; None if everything was written.
+
+        Raises:
+            Replaced: another worker has the run; nothing was written.
+            StoreUnavailable: the database can't be written; what was collected is kept.
         """
         now = self.now()
         fields: dict[str, Any] = {
@@ -216,18 +244,18 @@ class DrivenRun:
         try:
             outcome = await asyncio.shield(writing)
         except asyncio.CancelledError:
-            # It is written all the same; memory must follow before anybody goes on.
+            # It is written all the same, and memory has to follow before anybody goes on.
             self._follow(await writing)
             raise
         refusal = self._follow(outcome)
-        # Where the number of steps itself was damaged, there is nothing more to write.
+        # If the number of steps itself was damaged, there is nothing more to write.
         whole = len(self.steps) >= self.run.total_steps
         if refusal is None and outcome.steps_lost and whole:
             await self._write_steps_again()
         return refusal
 
     async def _write_steps_again(self) -> None:
-        """Give the run the step rows back that somebody deleted while it was driven."""
+        """Give the run back the step rows that somebody deleted while it was driven."""
         for step in self.steps.values():
             self.put_step(step)
         self.say(
@@ -248,7 +276,7 @@ class DrivenRun:
         return None
 
     def _publish(self) -> None:
-        """Say in the process's own log what is durable now, and forget the drafts."""
+        """Write to the process's own log what is durable now, and forget what was collected."""
         for entry in self._log:
             getattr(self._lines, _METHODS[entry.level])(
                 entry.event,

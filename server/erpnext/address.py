@@ -1,7 +1,7 @@
-"""Where a site answers: its url and Host header in one spelling, and how it is secured.
+"""Where a site answers: its url and Host header in one spelling, and how connections are secured.
 
-Two spellings of one site must not look like two sites: the gate and the slot are per site. A
-url holds no name and password; they would be shown wherever the url is.
+Two spellings of one site must not look like two sites, because the gate and the slot are per
+site. A url may not hold a user name or password: they would be shown wherever the url is.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# Of the clients that are open, by the scheme and the file of a private authority.
+# The contexts of the clients that are open, by scheme and file of a private authority.
 _shared: WeakValueDictionary[tuple[str, Path | None], ssl.SSLContext] = WeakValueDictionary()
 
 
 def base_url(url: str) -> str:
-    """Return a url in one spelling, without a slash at the end.
+    """Return a url in its one spelling, without a trailing slash.
 
     Raises:
-        SettingsError: if it cannot be the address of a site.
+        SettingsError: it can't be the address of a site.
     """
     try:
         parsed = httpx.URL(url.strip())
@@ -45,36 +45,36 @@ def base_url(url: str) -> str:
 
 
 def tls_context(base: str, ca_file: Path | None = None) -> ssl.SSLContext:
-    """Return what connections to a base url are secured with.
+    """Return the TLS context for connections to a base url.
 
     Args:
-        base: The url.
-        ca_file: Certificates of a private authority, trusted besides the public ones.
+        base: The url, as `base_url` spells it.
+        ca_file: Certificates of a private authority, trusted in addition to the public ones.
 
     Raises:
-        SettingsError: if the certificates can't be read.
+        SettingsError: the certificates can't be read.
     """
     if base.startswith("https:"):
-        context = httpx.create_ssl_context()  # heeds SSL_CERT_FILE and SSL_CERT_DIR
+        context = httpx.create_ssl_context()  # respects SSL_CERT_FILE and SSL_CERT_DIR
         if ca_file is not None:
             try:
                 context.load_verify_locations(cafile=str(ca_file))
             except (OSError, ssl.SSLError) as error:
                 raise SettingsError(f"Cannot read certificates from {ca_file}.") from error
         return context
-    # Never used, as no redirect is followed; one with authorities takes 50 ms to load. It
-    # knows none, so it would refuse.
+    # Never used for plain HTTP, because no redirect is followed. Loading the authorities takes
+    # 50 ms, so this context trusts none: if it were used, it would refuse every certificate.
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def shared_tls_context(base: str, ca_file: Path | None = None) -> ssl.SSLContext:
-    """Return what `tls_context` does, one for all sites that trust the same.
+    """Return a context as `tls_context` makes it, shared by all sites that trust the same.
 
-    The public authorities take 15 to 90 ms and 0.8 MB: fifty sites of their own would keep a
-    start waiting for seconds. They are read again when no client is left that has them.
+    Loading the public authorities takes 15 to 90 ms and 0.8 MB: with a context for each, fifty
+    sites would delay a start by seconds. They are read again once no open client uses them.
 
     Raises:
-        SettingsError: if the certificates can't be read.
+        SettingsError: the certificates can't be read.
     """
     key = (httpx.URL(base).scheme, ca_file)
     context = _shared.get(key)
@@ -84,10 +84,10 @@ def shared_tls_context(base: str, ca_file: Path | None = None) -> ssl.SSLContext
 
 
 def host_header(host: str) -> str:
-    """Return a Host header in one spelling; "" for that of the url.
+    """Return a Host header in its one spelling; "" stands for the url's own host.
 
     Raises:
-        SettingsError: if it cannot be one.
+        SettingsError: it can't be a Host header.
     """
     lowered = host.strip().lower()
     if any(sign in lowered for sign in " /@\r\n\t") or not lowered.isascii():

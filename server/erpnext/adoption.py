@@ -1,7 +1,7 @@
-"""Looks at a Company that a person says is a tenant's, and compares; reads only.
+"""Compares a Company that a person says is a tenant's with what the tenant should have.
 
-What the engine can't prove (who it belongs to) a person decides; what can be compared is
-compared here, so that the person sees both sides first.
+It only reads. The engine can't prove whose Company it is, so a person decides that; everything
+that can be compared is compared here, so that the person sees both sides first.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One thing a Company must agree in.
+    """One thing in which a Company must agree with the tenant.
 
     Attributes:
         field: What is compared.
-        want: What the tenant should have; "" where anything will do.
-        have: What the engine holds.
-        agrees: Whether it may be adopted with that.
+        want: What the tenant should have; "" if anything will do.
+        have: What the engine has.
+        agrees: Whether the Company may be adopted with that.
     """
 
     field: str
@@ -42,7 +42,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyLook:
-    """A Company that is there, beside what the tenant should have."""
+    """An existing Company, compared with what the tenant should have."""
 
     name: str
     abbreviation: str
@@ -52,10 +52,10 @@ class CompanyLook:
 
 
 async def look_at_company(send: Send, spec: TenantSpec) -> CompanyLook | None:
-    """Read the Company of a tenant's name; None if there is none.
+    """Read the Company with a tenant's name; None if there is none.
 
     Raises:
-        EngineError: if the engine could not be asked.
+        EngineError: the engine could not be asked.
     """
     answer = await send(get("Company", spec.company_name))
     if answer.kind is AnswerKind.MISSING:
@@ -90,7 +90,7 @@ async def look_at_company(send: Send, spec: TenantSpec) -> CompanyLook | None:
 
 
 async def _country(send: Send, code: str) -> str:
-    """Return the country as this engine spells it; "" if it has none of that code."""
+    """Return the country as this engine spells it; "" if it has none with that code."""
     answer = await send(
         rows("Country", ("code", "=", code.lower()), fields=("name", "code"), limit=2)
     )

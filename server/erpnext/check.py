@@ -1,7 +1,7 @@
-"""Everything a site must have, looked at in one go: what is right, what is missing, what mends it.
+"""Checks everything a site must have in one go: what is right, what is wrong, and how to fix it.
 
-For `provisioner engines check`: unlike the prober, which ends at the first thing that is
-wrong, this goes on as far as it can, so that an operator mends all of it at once.
+This is for `provisioner engines check`. Unlike the prober, which stops at the first thing that
+is wrong, it goes on as far as it can, so that an operator can fix everything in one visit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from server.erpnext.health import Send
     from server.erpnext.requests import JsonObject
 
-# What stops every look after it.
+# Errors after which there is no point in looking further.
 _UNREACHABLE = frozenset(
     {Code.ENGINE_UNREACHABLE, Code.ENGINE_DOWN, Code.ENGINE_MAINTENANCE, Code.ENGINE_NO_ANSWER}
 )
@@ -56,7 +56,7 @@ _BEHIND_THE_TOKEN = (
     "time zone",
     "set up",
 )
-# Offered or not, every country may have it.
+# Every country may use this chart, whether it is offered or not.
 _ALWAYS_THERE = "Standard"
 
 
@@ -65,11 +65,11 @@ class Finding:
     """One line of the table.
 
     Attributes:
-        what: What was looked at, such as "token valid".
-        ok: Whether it is right; None where it could not be looked at.
+        what: What was checked, such as "token valid".
+        ok: Whether it is right; None if it could not be checked.
         found: What was found, in a few words.
-        remedy: What mends it; "" where nothing is to be mended.
-        code: Stable code of what is wrong, or "".
+        remedy: How to fix it; "" if there is nothing to fix.
+        code: The stable code of what is wrong, or "".
     """
 
     what: str
@@ -81,7 +81,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The whole table; `reachable` is False where nobody answered at all."""
+    """The whole table; `reachable` is False if nothing answered at all."""
 
     findings: tuple[Finding, ...]
     reachable: bool
@@ -93,7 +93,7 @@ class Checked:
 
 
 def engine_table(checked: Checked) -> str:
-    """Show what was found as a table for people, with what mends what is missing."""
+    """Return what was found as a table for people, with a remedy for all that is wrong."""
     width = max(len(finding.what) for finding in checked.findings)
     marks = {True: "ok", False: "NO", None: "?"}
     lines = []
@@ -107,7 +107,7 @@ def engine_table(checked: Checked) -> str:
 
 
 def engine_line(checked: Checked) -> str:
-    """Show what was found in one line, for an error and for the log."""
+    """Return what was found as one line, for an error and for the log."""
     right = [each.what for each in checked.findings if each.ok]
     wrong = [
         f"{each.what}: {each.found.rstrip('.')}. {each.remedy}".strip()
@@ -129,7 +129,7 @@ def _not_ready(checked: Checked) -> str:
 
 
 def engine_facts(engine_id: str, site: str, checked: Checked) -> dict[str, object]:
-    """Return what was found for scripts."""
+    """Return what was found as JSON values, for scripts."""
     return {
         "engine": engine_id,
         "site": site,
@@ -140,11 +140,11 @@ def engine_facts(engine_id: str, site: str, checked: Checked) -> dict[str, objec
 
 
 async def check_site(send: Send, country_code: str) -> Checked:
-    """Look at everything a site must have; writes nothing.
+    """Check everything a site must have; writes nothing.
 
     Args:
         send: Sends one request and classifies the answer.
-        country_code: Of the tenants that charts are looked for; "" for none.
+        country_code: The country whose charts of accounts are looked up; "" for none.
     """
     charts = (f"charts for {country_code}",) if country_code else ()
     behind = (*_BEHIND_THE_TOKEN, *charts)
@@ -168,12 +168,12 @@ async def check_site(send: Send, country_code: str) -> Checked:
 
 
 def clock_finding(ahead: timedelta | None) -> Finding:
-    """Judge the site's clock: that a document is ours is told by the time it was made, too."""
+    """Judge the site's clock, because we recognise our documents also by when they were made."""
     what = "clock"
     if ahead is None:
         return Finding(what=what, ok=True, found="the site does not tell")
     seconds = abs(ahead.total_seconds())
-    # A Date header has whole seconds, and is as old as the answer's way is long.
+    # A Date header has whole seconds, and is as old as the answer was under way.
     if seconds <= CLOCK_TOLERANCE.total_seconds():
         return Finding(what=what, ok=True, found="as ours")
     where = "ahead of" if ahead.total_seconds() > 0 else "behind"
@@ -281,7 +281,7 @@ async def _roles(send: Send) -> list[Finding]:
                 code="" if has else Code.ROLE_MISSING,
             )
         )
-    # A role may be there and its permissions changed by hand: one read that proves it.
+    # A role's permissions may have been changed by hand, so one read proves that they work.
     try:
         await send(ROLES_REQUEST)
     except EngineError as error:
@@ -292,7 +292,7 @@ async def _roles(send: Send) -> list[Finding]:
 
 
 def _language(document: JsonObject | None) -> Finding:
-    """Some refusals are told apart by their words, which come in the user's language."""
+    """Check the user's language: some refusals are told apart by words, which are in it."""
     what = "language of the user"
     language = "" if document is None else str(document.get("language") or "")
     if not language or language.partition("-")[0] == "en":
@@ -363,7 +363,7 @@ def _wrong(what: str, error: EngineError) -> Finding:
     meaning = MEANINGS.get(Code(error.code)) if error.code in set(Code) else None
     return Finding(
         what=what,
-        # A site that asks to be left alone for a while has nothing wrong with it.
+        # Nothing is wrong with a site that asks to be left alone for a while.
         ok=None if error.code == Code.ENGINE_RATE_LIMITED else False,
         found=error.message,
         remedy=meaning.remedy if meaning else "See docs/errors.md.",

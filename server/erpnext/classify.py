@@ -1,9 +1,9 @@
 """What an answer means: a pure function from a request and its reply to an answer or an error.
 
-Decides by ERPNext's error type first, then by status: a 417 can be a passing race, a 500 can
-be permanent, a 409 can speak of another document (recordings' README, "How a client should
-take each answer"). What is not known is never taken for success, and a write whose answer
-cannot be read is of unknown outcome, never failed.
+ERPNext's error type decides first, then the status: a 417 can be a passing race, a 500 can be
+permanent, and a 409 can be about another document (recordings' README, "How a client should
+take each answer"). An unknown answer never counts as success, and a write whose answer can't be
+read has an unknown outcome: it never counts as failed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def judge_reply(request: Request, reply: Reply) -> Judgement:
     """Say what an answer means.
 
     Args:
-        request: What was asked; its `doctype` decides what "exists" speaks of.
+        request: What was asked; its `doctype` decides which document "exists" is about.
         reply: What came back.
 
     Returns:
@@ -53,8 +53,8 @@ def judge_failure(request: Request, failure: Failure, detail: str) -> EngineErro
 
     Args:
         request: What was asked.
-        failure: How it ended.
-        detail: What the library called it; never its message, which may hold headers.
+        failure: How the call ended.
+        detail: The library's name for it; never its message, which may contain headers.
 
     Returns:
         The error to raise.

@@ -1,8 +1,9 @@
-"""The engine: sends one request at a time of a step's choosing, and says what came of it.
+"""The engine: sends the one request that a step asks for, and says what came of it.
 
-Promises: no secret in a repr, an error or a log line; no cookie is kept or sent (every answer
-to a token call sets some, recording 01-ping); no redirect is followed; an answer is bounded
-in size and time. It never repeats a request: the executor decides that.
+It promises that no secret is in a repr, an error or a log line; that no cookie is kept or sent
+(every answer to a call with a token sets some, recording 01-ping); that no redirect is followed;
+and that an answer is bounded in size and time. It never repeats a request: that is for the
+executor to decide.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ if TYPE_CHECKING:
 
     from server.model.step_context import Answer, EngineHealth, Request, Step
 
-# gunicorn takes 4094 bytes for the whole line (recording 11-url-too-long); a proxy adds none.
+# gunicorn accepts 4094 bytes for the whole line (recording 11-url-too-long); a proxy adds none.
 MAX_REQUEST_LINE = 4000
-# A Mode of Payment answers with the rows of every Company of the site; more than this is
-# no answer to anything asked here.
+# The answer about a Mode of Payment holds a row for every Company of the site; anything larger
+# than this is not an answer to what is asked here.
 MAX_BODY_BYTES = 8 * 1024 * 1024
 CONNECT_SECONDS = 5.0
-# Below gunicorn's two seconds, so that a connection it is just closing is not taken for a
-# write: that would be of unknown outcome.
+# Less than gunicorn's two seconds, so that no write uses a connection that gunicorn is just
+# closing: its outcome would be unknown.
 KEEP_ALIVE_SECONDS = 1.5
 _PROBER_CONNECTIONS = 2
 
@@ -96,34 +97,34 @@ class ErpNextEngine:
 
         Args:
             url: Where the site answers, such as "https://erp.example.com".
-            credentials: Of the API user; or what returns those of the moment, asked before
-                each request.
-            host: The Host header that names the site, if not the one of the url.
-            ca_file: Certificates of a private authority, besides the public ones.
+            credentials: The API user's; or a function that returns the current ones, called
+                before each request.
+            host: The Host header that names the site, if it is not the url's host.
+            ca_file: Certificates of a private authority, trusted in addition to the public ones.
             timeouts: The site's own time limits; None for those of the steps.
-            connect_seconds: Time limit to connect, and to get a free connection; the one for
-                the answer comes with each request.
-            max_connections: Most requests at once; the prober has its own besides.
+            connect_seconds: Time limit for connecting, and for getting a free connection; the
+                limit for the answer comes with each request.
+            max_connections: Most requests at once; the prober has its own in addition.
             transport: For tests; None for real HTTP.
-            now: The time, in UTC.
+            now: Returns the current time, in UTC.
 
         Raises:
-            SettingsError: if the url or the host cannot be one.
+            SettingsError: the url, the host or the file of certificates is no good.
         """
         self._base = base_url(url)
         self._host = host_header(host)
         self._credentials = credentials
         self._timeouts = timeouts or Timeouts()
         self._connect_seconds = connect_seconds
-        # A site in maintenance may answer reads and refuse writes; checks only read, so what a
-        # write met is kept for the next few of them.
+        # A site in maintenance may answer reads and refuse writes. Checks only read, so the next
+        # few of them are told what a write met.
         self._read_only_checks = 0
         self._refused = RefusedDoctypes()
         self._now = now
         self._clock_ahead: timedelta | None = None
         context = shared_tls_context(self._base, ca_file)
         self._client = self._new_client(max_connections, context, transport)
-        # Of its own, so that an outage is never read into a queue of ours.
+        # A client of its own, so that a queue of ours is never mistaken for an outage.
         self._prober = self._new_client(_PROBER_CONNECTIONS, context, transport)
 
     def __repr__(self) -> str:
@@ -131,19 +132,19 @@ class ErpNextEngine:
 
     @property
     def site(self) -> str:
-        """Url and host: two engines may not share it."""
+        """Url and host, which no two engines may share."""
         return f"{self._base} host={self._host or httpx.URL(self._base).netloc.decode()}"
 
     @property
     def blueprint_name(self) -> str:
-        """Name of the blueprint its steps belong to."""
+        """The name of the blueprint that its steps belong to."""
         return ERPNEXT.name
 
     def step(self, key: str) -> Step:
-        """Return the step of that key.
+        """Return the step with that key.
 
         Raises:
-            KeyError: if the blueprint has none of that key.
+            KeyError: the blueprint has no such step.
         """
         step = STEPS[key] if key in STEPS else UNDO_STEPS[key]
         return step if self._timeouts == Timeouts() else TimedStep(step, self._timeouts)
@@ -152,7 +153,7 @@ class ErpNextEngine:
         """Send one request and classify the answer.
 
         Raises:
-            EngineError: for every answer a step can't work with.
+            EngineError: no answer came, or one that a step can't work with.
         """
         try:
             answer = await self._send(self._client, request)
@@ -169,7 +170,7 @@ class ErpNextEngine:
         return answer
 
     async def check(self) -> EngineHealth:
-        """Ask the site whether it takes work: up, host right, token valid, roles, writes taken."""
+        """Ask whether the site takes work: up, right host, valid token, roles, accepts writes."""
         health = await check_health(self._ask)
         if health.state is GateState.UP:
             health = await self._refused.judge(self._ask)
@@ -177,31 +178,31 @@ class ErpNextEngine:
             self._read_only_checks -= 1
             return READ_ONLY_HEALTH
         if health.state is GateState.MISCONFIGURED:
-            # All that is wrong at once, so that one visit to ERPNext mends it.
+            # Everything that is wrong, so that one visit to ERPNext fixes it.
             checked = await check_site(self._ask, "")
             return replace(health, message=f"{health.message} {engine_line(checked)}")
         return health
 
     async def identity(self) -> str | None:
-        """Return who the site is, by the time of its set-up; None before it was set up."""
+        """Return what identifies the site: the time of its set-up; None before it was set up."""
         return await read_identity(self._ask)
 
     async def missing_companies(self, names: Collection[str]) -> frozenset[str]:
-        """Return those of some Companies that the site does not hold."""
+        """Return those of the given Companies that the site does not have."""
         return await find_missing_companies(self._ask, names)
 
     async def check_all(self, country_code: str) -> Checked:
-        """Look at everything the site must have, and go on where something is wrong."""
+        """Check everything the site must have, without stopping at the first thing wrong."""
         checked = await check_site(self._ask, country_code)
         clock = clock_finding(self._clock_ahead)
         return replace(checked, findings=(*checked.findings, clock))
 
     async def _ask(self, request: Request) -> Answer:
-        """Send a read of the prober's, on its own connections."""
+        """Send one of the prober's reads, on the prober's own connections."""
         return await self._send(self._prober, request)
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close all connections."""
         await self._client.aclose()
         await self._prober.aclose()
 
@@ -214,8 +215,8 @@ class ErpNextEngine:
     async def _exchange(self, client: httpx.AsyncClient, request: Request) -> Reply:
         prepared = self._prepare(client, request)
         try:
-            # The whole, because httpx bounds each piece of an answer only. Waiting for a free
-            # connection, connecting and TLS come on top of the request's own limit.
+            # A limit for the whole exchange, because httpx only bounds each piece of an answer.
+            # The wait for a free connection, connecting and TLS are added to the request's own.
             async with asyncio.timeout(request.timeout_seconds + 3 * self._connect_seconds):
                 response = await client.send(prepared, stream=True)
                 try:
@@ -227,17 +228,17 @@ class ErpNextEngine:
         except _TooLargeError as error:
             raise judge_failure(request, Failure.TOO_LARGE, "too large") from error
         except httpx.HTTPError as error:
-            # Neither its text nor the error itself goes on: h11 quotes headers it refuses.
+            # Neither the error nor its text is passed on: h11 quotes the headers it refuses.
             raise judge_failure(request, _failure_of(error), _kind_of(error)) from None
         headers = {name.lower(): value for name, value in response.headers.items()}
         self._clock_ahead = clock_ahead(headers, self._now())
         return Reply(status=response.status_code, headers=headers, body=body)
 
     def _prepare(self, client: httpx.AsyncClient, request: Request) -> httpx.Request:
-        # English, because some refusals are told apart by their words. With a token the header
-        # decides: the language is chosen before the user is known.
+        # English, because some refusals are told apart by their words. With a token this header
+        # counts: Frappe chooses the language before it knows the user.
         headers = {"Accept": "application/json", "Accept-Language": "en"}
-        if request.path != PING:  # it needs no token, and a bad one makes it 401
+        if request.path != PING:  # which needs no token, and answers 401 to a bad one
             credentials = self._credentials
             current = credentials if isinstance(credentials, Credentials) else credentials()
             headers["Authorization"] = current.authorization
@@ -289,17 +290,17 @@ class ErpNextEngine:
 
 
 class _NoCookies(CookieJar):
-    """Keeps none and sends none, without reading them first: a tenth of a request's work."""
+    """Keeps and sends no cookies, and does not even parse them: a tenth of a request's work."""
 
     def extract_cookies(self, response: object, request: object) -> None:
-        """Pass over what an answer sets."""
+        """Ignore the cookies that an answer sets."""
 
     def add_cookie_header(self, request: object) -> None:
         """Add nothing."""
 
 
 class _TooLargeError(Exception):
-    """The answer is larger than is read."""
+    """The answer is larger than we read."""
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:
@@ -327,7 +328,7 @@ def _failure_of(error: httpx.HTTPError) -> Failure:
 
 
 def _kind_of(error: BaseException) -> str:
-    # The types alone: "ConnectError: SSLCertVerificationError" tells what to mend.
+    # The types are enough: "ConnectError: SSLCertVerificationError" says what to fix.
     kind, cause = type(error).__name__, error.__cause__ or error.__context__
     while cause is not None:
         if isinstance(cause, OSError) and type(cause) is not OSError:

@@ -1,7 +1,7 @@
-"""Every error code the adapter raises, with one sentence each on what it means and what to do.
+"""Every error code the adapter raises, with a sentence on what it means and one on what to do.
 
-A code is stable: scripts and people hang on it, docs/errors.md is compared with this table.
-The class says what the executor does next; the code says what happened.
+Codes are stable, because scripts and people rely on them; docs/errors.md is compared with this
+table. The error's class says what the executor does next; the code says what happened.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What a code means, and what a person does about it; one sentence each."""
+    """What a code means, and what a person does about it."""
 
     meaning: str
     remedy: str

@@ -1,4 +1,4 @@
-"""Reads which Companies a site has; nothing else of them."""
+"""Lists the Companies of a site; reads nothing else."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     Send = Callable[[Request], Awaitable[Answer]]
 
-# More than a site holds: a Company takes 0.2 s longer for each that is there.
+# More than any site has: making a Company takes 0.2 s longer for each that exists.
 _MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyThere:
-    """A Company of a site: its name, who made it, and when by the site's clock."""
+    """A Company of a site: its name, who made it, and when, by the site's clock."""
 
     name: str
     owner: str
@@ -29,7 +29,7 @@ class CompanyThere:
 
 
 async def companies_of(send: Send) -> tuple[CompanyThere, ...]:
-    """List the Companies of a site, by name.
+    """Return the Companies of a site, sorted by name.
 
     Raises:
         EngineError: the site can't be asked now.

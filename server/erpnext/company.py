@@ -27,7 +27,7 @@ MAIN_STORE = "Main Store"
 POS_STORE = "POS Store"
 _PLANNED = "planned"
 
-# Accounts of the Company that a shop cannot do without; a standard chart sets them all
+# The Company's accounts that no shop can do without; a standard chart sets them all
 # (recording 02-company-create).
 NEEDED_ACCOUNTS = (
     "default_cash_account",
@@ -38,7 +38,7 @@ NEEDED_ACCOUNTS = (
     "write_off_account",
     "round_off_account",
 )
-# Only with perpetual inventory, which is on unless somebody switched it off.
+# Needed only with perpetual inventory, which is on unless somebody switched it off.
 INVENTORY_ACCOUNT = "default_inventory_account"
 
 
@@ -47,11 +47,11 @@ class Company:
     """A tenant's Company.
 
     Attributes:
-        names: Names of the tenant's documents; `names.company` as the engine spells it.
+        names: The names of the tenant's documents; `names.company` as the engine spells it.
         currency: Its currency.
         country: Its country.
-        defaults: Default accounts and cost center by field; "" where unset.
-        planned: Whether it is not there yet: a dry run asks what would be made for it.
+        defaults: Default accounts and cost center, by field; "" if unset.
+        planned: Whether it does not exist yet, and a dry run asks what would be made for it.
     """
 
     names: Names
@@ -69,11 +69,12 @@ class Company:
 async def company_of(context: StepContext) -> Company | None:
     """Return the tenant's Company, or None while there is none yet.
 
-    Read from step_2's outputs; asked anew where there are none, and where that step was carried
-    over from an earlier run: people change a Company between two runs, as errors ask them to.
+    It is read from step_2's outputs. The engine is asked if there are none, or if that step was
+    carried over from an earlier run: people change a Company between two runs, as errors tell
+    them to.
 
     Raises:
-        EngineError: COMPANY_VANISHED, with a hold, where that earlier run's is gone.
+        EngineError: COMPANY_VANISHED, with a hold, if that earlier run's Company is gone.
     """
     outputs = context.outputs(STEP_KEY)
     known = "company" in outputs and bool(outputs.get("abbreviation"))
@@ -90,13 +91,13 @@ async def company_of(context: StepContext) -> Company | None:
 
 
 def _is_of_this_run(context: StepContext, outputs: Mapping[str, str]) -> bool:
-    # Each run looks at the site itself, first of all.
+    # The first thing each run does is to look at the site.
     looked = context.outputs(CHECK_KEY).get(LOOKED_AT, "")
     return outputs.get(LOOKED_AT, "") >= looked
 
 
 def vanished(spec: TenantSpec) -> EngineError:
-    """Return the error of a Company that was there once and is gone."""
+    """Return the error for a Company that existed once and is gone."""
     return conflict(
         Code.COMPANY_VANISHED,
         f"The Company {spec.company_name!r} was there once and is gone. It is not made "
@@ -108,7 +109,7 @@ def vanished(spec: TenantSpec) -> EngineError:
 
 
 def company_outputs(document: JsonObject) -> dict[str, str]:
-    """Return what of a Company later steps and people need."""
+    """Return the facts about a Company that later steps and people need."""
     outputs = {
         "company": text(document, "name"),
         "abbreviation": text(document, "abbr"),
@@ -122,12 +123,12 @@ def company_outputs(document: JsonObject) -> dict[str, str]:
 
 
 def selling_warehouse(spec: TenantSpec, company: Company) -> str:
-    """Return the warehouse the till sells from."""
+    """Return the name of the warehouse that the till sells from."""
     return company.names.with_suffix(POS_STORE if spec.pos_store_enabled else MAIN_STORE)
 
 
 def waits_for_company(doctype: str, *names: str) -> Found:
-    """Return what a probe says before there is a Company: everything is missing."""
+    """Return what a probe finds while there is no Company: everything is missing."""
     return Found(
         done=False,
         missing=tuple(Difference(doctype=doctype, name=name) for name in names),
@@ -136,9 +137,9 @@ def waits_for_company(doctype: str, *names: str) -> Found:
 
 
 def planned_outputs(names: Names, *, currency: str, country: str) -> dict[str, str]:
-    """Return what step_2 would leave, for a Company that is not there yet.
+    """Return the outputs that step_2 would have, for a Company that does not exist yet.
 
-    The defaults are those of the chart "Standard"; other charts may name them otherwise.
+    The defaults are those of the chart "Standard"; other charts may name them differently.
     """
     return {
         "company": names.company,

@@ -1,9 +1,9 @@
-"""Which Fiscal Years are missing: a pure decision over the ones that are there.
+"""Which Fiscal Years are missing: a pure decision based on those that exist.
 
-Years are made as a continuation of the last one, a year long less a day, and for all
-Companies: one that names a Company would stop that Company's DELETE (recording
-10-delete-company-with-fiscal-year). An overlap is a 409 and makes nothing, so a year that
-would overlap a disabled one is never asked for.
+A new year continues the last one, ends the day before its anniversary, and is for all Companies:
+one that names a Company would block that Company's DELETE (recording
+10-delete-company-with-fiscal-year). An overlap is answered with a 409 and nothing is made, so a
+year that would overlap a disabled one is never asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAP_DAY = (2, 29)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FiscalYear:
-    """A Fiscal Year; `usable` if it is enabled and holds for the tenant's Company."""
+    """A Fiscal Year; `usable` if it is enabled and applies to the tenant's Company."""
 
     name: str
     start: date
@@ -31,7 +31,7 @@ class FiscalYear:
     usable: bool = True
 
     def covers(self, day: date) -> bool:
-        """Whether the day lies in it."""
+        """Whether the day falls in this year."""
         return self.start <= day <= self.end
 
 
@@ -40,9 +40,9 @@ class YearPlan:
     """What to make, and which years stand in the way.
 
     Attributes:
-        missing: To be made, in order.
+        missing: The years to make, in order.
         blocked_today: The year in the way of one that covers today, or None.
-        blocked_later: Years in the way of later ones: a matter for notes.
+        blocked_later: Years in the way of later ones; they are only worth a note.
     """
 
     missing: tuple[FiscalYear, ...]
@@ -54,7 +54,7 @@ def plan_years(known: Sequence[FiscalYear], today: date) -> YearPlan:
     """Decide which years must be made.
 
     Args:
-        known: All years of the site, in any order.
+        known: All Fiscal Years of the site, in any order.
         today: The site's date.
 
     Returns:
@@ -87,14 +87,14 @@ def years_later(day: date, years: int) -> date:
 
 def _next_towards(day: date, years: Sequence[FiscalYear]) -> FiscalYear:
     ended = [year.end for year in years if year.end < day]
-    # Without an earlier year, and in a gap of years, there is nothing to continue.
+    # If there is no earlier year, there is nothing to continue: start with the calendar year.
     start = max(ended) + _ONE_DAY if ended else date(day.year, 1, 1)
-    while years_later(start, 1) <= day:  # years long past are not made up for
+    while years_later(start, 1) <= day:  # a gap of past years is not filled
         start = years_later(start, 1)
     end = years_later(start, 1) - _ONE_DAY
     names = [str(start.year)] if start.year == end.year else []
     names += [f"{start.year}-{end.year}", f"{start} to {end}"]
-    # A name can be taken by a year of other dates (recording 05-fiscal-year-colliding).
+    # A year with other dates can have the name already (recording 05-fiscal-year-colliding).
     taken = {year.name for year in years}
     return FiscalYear(name=next(name for name in names if name not in taken), start=start, end=end)
 

@@ -1,7 +1,7 @@
-"""The prober's word about a site, from four reads: up, the right one, ours, able to work.
+"""The prober's verdict on a site, from four reads: up, the right site, lets us in, lets us work.
 
-A rate limit is no outage: the site answers, and the request that met the limit waits for its
-own Retry-After. What is wrong for one tenant only is not looked for here.
+A rate limit is not an outage: the site answers, and the request that met the limit waits for its
+own Retry-After. What is wrong for one tenant only is not checked here.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ USER_REQUEST = replace(call("frappe.auth.get_logged_user"), timeout_seconds=CHEC
 VERSIONS_REQUEST = replace(
     call("frappe.utils.change_log.get_versions"), timeout_seconds=CHECK_SECONDS
 )
-# Whoever may not read it has not the roles that a tenant needs (recording
+# A user who may not read these lacks roles that provisioning a tenant needs (recording
 # 01-permissions-system-manager-only).
 ROLES_REQUEST = replace(get("Stock Settings", "Stock Settings"), timeout_seconds=CHECK_SECONDS)
 
-# What a write meets while reads are allowed (recording 11-maintenance-mode-reads-allowed). The
-# site counts as down for that many checks afterwards; then the next write tries it.
+# The error of a write during maintenance that allows reads (recording
+# 11-maintenance-mode-reads-allowed). The site counts as down for that many checks afterwards;
+# then the next write tries it.
 READ_ONLY = "InReadOnlyMode"
 READ_ONLY_CHECKS = 4
 READ_ONLY_HEALTH = EngineHealth(
@@ -63,7 +64,7 @@ async def check_health(send: Send) -> EngineHealth:
         send: Sends one request and classifies the answer.
 
     Returns:
-        UP, or DOWN or MISCONFIGURED with a code and with what to do.
+        UP; or DOWN or MISCONFIGURED, with a code and what to do.
     """
     try:
         if (await send(PING_REQUEST)).data != "pong":

@@ -1,4 +1,4 @@
-"""Who a site is, and which Companies it lacks: the reads behind promise 8."""
+"""Which site it is, and which Companies it lacks: the reads behind promise 8."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     Send = Callable[[Request], Awaitable[Answer]]
 
-# Made by the site's own set-up, and nobody deletes it: another time of its making means
-# another site under the same address.
+# The site's set-up makes it and nobody deletes it: if it was made at a different time, there is
+# a different site at the same address.
 IDENTITY_REQUEST = get("UOM", "Nos")
 
 
 async def read_identity(send: Send) -> str | None:
-    """Return who a site is; None before it was set up."""
+    """Return what identifies a site: when it was set up; None before that."""
     answer = await send(IDENTITY_REQUEST)
     if answer.kind is not AnswerKind.OK:
         return None
@@ -29,7 +29,7 @@ async def read_identity(send: Send) -> str | None:
 
 
 async def find_missing_companies(send: Send, names: Collection[str]) -> frozenset[str]:
-    """Return those of some Companies that the site does not hold."""
+    """Return those of the given Companies that the site does not have."""
     return frozenset(
         [name for name in names if (await send(get("Company", name))).kind is AnswerKind.MISSING]
     )

@@ -1,8 +1,8 @@
-"""Makes documents whose names were computed before, and sees to it that they got them.
+"""Makes documents whose names were computed in advance, and checks that they got those names.
 
-A site may name documents by rules of its own (a Document Naming Rule, a naming series, a
-version that ignores `name`). Then a repeated request would make one more each time, so the
-first one that came out under another name ends the step.
+A site may name documents its own way (a Document Naming Rule, a naming series, a version that
+ignores `name`). A repeated request would then make one more document each time, so the first
+document that gets another name ends the step.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 async def make_named(context: StepContext, intent: Intent, request: Request) -> Answer:
-    """Make a document of the intent's name.
+    """Make a document with the intent's name.
 
     Raises:
-        EngineError: NAMED_OTHERWISE where the engine gave it another name; else as `write`.
+        EngineError: NAMED_OTHERWISE if the engine gave it another name; else as `write`.
     """
     answer = await context.write(intent, request)
     if answer.kind is not AnswerKind.OK or not isinstance(answer.data, dict):
@@ -45,16 +45,16 @@ async def make_named(context: StepContext, intent: Intent, request: Request) -> 
 async def check_not_elsewhere(
     context: StepContext, company: Company, doctype: str, names: Collection[str]
 ) -> None:
-    """Refuse names that documents of another Company have.
+    """Refuse names that documents of another Company already have.
 
     Args:
-        context: Of the step.
-        company: The tenant's.
-        doctype: One whose documents belong to a Company.
-        names: Names that are missing among those of the tenant's Company.
+        context: The step's context.
+        company: The tenant's Company.
+        doctype: A doctype whose documents belong to a Company.
+        names: The names that no document of the tenant's Company has.
 
     Raises:
-        EngineError: DOCUMENT_NOT_OURS, naming both sides.
+        EngineError: DOCUMENT_NOT_OURS, naming both Companies.
     """
     if not names:
         return

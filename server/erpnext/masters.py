@@ -1,4 +1,4 @@
-"""Masters that ERPNext's setup wizard makes: their usual names, and finding roots of trees."""
+"""Masters that ERPNext's setup wizard makes: their usual names, and how to find roots of trees."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _CHARTS_METHOD = (
 
 
 def charts_request(country: str) -> Request:
-    """Ask which charts of accounts a country may choose from."""
+    """Return the request for the charts of accounts that a country may choose from."""
     return call(_CHARTS_METHOD, country=country)
 
 
 def charts_in(answer: Answer) -> list[str]:
-    """Return the charts an engine offers."""
+    """Return the charts in the engine's answer."""
     return [str(each) for each in answer.data] if isinstance(answer.data, list) else []
 
 
 async def find_root(send: Send, doctype: str, usual: str) -> JsonObject | None:
     """Return the root of a tree, or None.
 
-    A site that was set up in another language has given it another name, so it is looked for
-    by its place where the usual name is not there.
+    A site that was set up in another language has a different name for it, so if there is none
+    with the usual name, it is found by its place: it has no parent.
     """
     answer = await send(get(doctype, usual))
     if answer.kind is AnswerKind.OK:
@@ -49,5 +49,5 @@ async def find_root(send: Send, doctype: str, usual: str) -> JsonObject | None:
     parent = f"parent_{doctype.lower().replace(' ', '_')}"
     answer = await send(rows(doctype, ("is_group", "=", 1), fields=(*OWNERSHIP_FIELDS, parent)))
     roots = [row for row in rows_of(answer) if not text(row, parent)]
-    # The oldest: the system before this one could make second roots.
+    # The oldest, because the old system could make a second root.
     return min(roots, key=lambda row: text(row, "creation"), default=None)

@@ -1,7 +1,7 @@
-"""Rules for answers that speak of the engine as a whole: away, stopped, closed to us, failing.
+"""Rules for answers that are about the whole engine: away, stopped, closed to us, or failing.
 
-Most of them ask the prober before anything is concluded: one tenant's error never closes the
-gate by itself.
+Most of them have the prober asked before anything is concluded: one tenant's error never closes
+the gate by itself.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
     from server.erpnext.reply import Case
     from server.errors import EngineError
 
-# Without a Retry-After the window of ERPNext's rate limit is not known; a minute is usual
-# (recording 11-rate-limit). A longer wish than ten minutes is not obeyed blindly.
+# Without a Retry-After we do not know the window of ERPNext's rate limit; a minute is usual
+# (recording 11-rate-limit). A wish for more than ten minutes is not obeyed blindly.
 _RATE_LIMIT_SECONDS = 60.0
 _LONGEST_RETRY_AFTER = 600.0
-# Reads go through while a site is being upgraded: the prober of another process says "up".
+# Reads are answered while a site is being upgraded, so another process's prober says "up".
 _READ_ONLY_SECONDS = 60.0
 
-# pymysql: no connection (2002, 2003), gone (2006), lost on the way (2013), too many (1040,
-# 1203), shutting down (1053). The others are faults in the request (1054, 1292, …).
+# pymysql: no connection (2002, 2003), gone (2006), lost during the query (2013), too many (1040,
+# 1203), shutting down (1053). Other numbers are faults in the request (1054, 1292, …).
 _DATABASE_AWAY = frozenset({2002, 2003, 1040, 1203, 1053})
 _DATABASE_LOST = frozenset({2006, 2013})
-# Record changed since last read: a deadlock's kin from MariaDB 11.6 on.
+# Deadlock (1213), lock wait timeout (1205), and, from MariaDB 11.6 on, their relative "record
+# has changed since last read" (1020).
 _DATABASE_RACE = frozenset({1020, 1205, 1213})
 
 
 def credentials(case: Case) -> Judgement:
-    """401, 403 without a user, 400: the token is not taken."""
+    """401, 403 without a user, 400: the engine does not accept the token."""
     return error(
         case,
         ErrorClass.TRANSIENT,
@@ -47,7 +48,7 @@ def permission(case: Case) -> Judgement:
     """403: a role is missing, or there is no user at all."""
     guest = "Guest" in case.words or "Login to access" in case.words
     if guest or case.request.path.endswith("frappe.auth.get_logged_user"):
-        # The token did not arrive, or the user is not one any more.
+        # The token did not arrive, or the user does not exist any more.
         return credentials(case)
     subject = case.request.doctype or case.request.path
     return error(
@@ -96,13 +97,13 @@ def read_only(case: Case) -> Judgement:
 
 
 def database(case: Case) -> Judgement:
-    """The database failed: it is away, lost on the way, or does not like the request."""
+    """The database failed: it is away, was lost during the query, or refuses the request."""
     number = case.database_error
     if number in _DATABASE_RACE:
         return deadlock(case)
     if number and number not in _DATABASE_AWAY | _DATABASE_LOST:
         return fault(case)
-    # Without tracebacks there is no number: lost on the way is the safe reading.
+    # Without tracebacks there is no number; "lost during the query" is the safe assumption.
     if case.is_write and number not in _DATABASE_AWAY:
         return unknown_outcome(case)
     return error(
@@ -115,7 +116,7 @@ def database(case: Case) -> Judgement:
 
 
 def deadlock(case: Case) -> Judgement:
-    """Two writers met; ours was rolled back whole."""
+    """Two writers met; ours was rolled back completely."""
     return error(
         case,
         ErrorClass.RACE,
@@ -125,7 +126,7 @@ def deadlock(case: Case) -> Judgement:
 
 
 def fault(case: Case) -> Judgement:
-    """A fault that the same request meets again."""
+    """A fault that the same request would meet again."""
     return error(
         case,
         ErrorClass.PERMANENT,
@@ -136,10 +137,11 @@ def fault(case: Case) -> Judgement:
 
 
 def server_error(case: Case) -> Judgement:
-    """A 5xx without an error type that is known."""
+    """A 5xx without a known error type."""
     if case.is_foreign:
-        # A DELETE that answered so had been carried out (recording 11-redis-queue-down-delete);
-        # a gateway says with JSON of its own that it waits no longer.
+        # A DELETE with such an answer had been carried out (recording
+        # 11-redis-queue-down-delete), and a gateway says with JSON of its own that it gave up
+        # waiting.
         if case.is_write:
             return unknown_outcome(case)
         return error(
@@ -160,12 +162,12 @@ def server_error(case: Case) -> Judgement:
 
 
 def _wish(case: Case) -> float | None:
-    """Return how long the engine asked to be left alone, as far as that is obeyed."""
+    """Return the seconds that the engine asked for, up to the longest that we obey."""
     return None if case.retry_after is None else min(case.retry_after, _LONGEST_RETRY_AFTER)
 
 
 def unknown_outcome(case: Case) -> EngineError:
-    """A write whose answer is not ERPNext's: it may have been done."""
+    """A write whose answer is not ERPNext's: it may have been carried out."""
     return error(
         case,
         ErrorClass.UNKNOWN_OUTCOME,

@@ -1,7 +1,7 @@
 """Adds the tenant's rows to Modes of Payment, which all Companies of a site share.
 
-One row at a time, and never by a PUT of the table, which replaces the rows of all other
-Companies (recording 08-mode-of-payment-put-drops-rows).
+Rows are added one at a time, never by a PUT of the table, which would replace the rows of all
+other Companies (recording 08-mode-of-payment-put-drops-rows).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ROW = "Mode of Payment Account"
 async def add_row(context: StepContext, company: Company, method: str) -> None:
     """Add the Company's row to a Mode of Payment.
 
-    The answer holds the rows of every Company of the site: it is not kept. If the row is
-    there already it may name another account; the second look compares it.
+    The answer holds the rows of every Company of the site, so it is not kept. A row that exists
+    already may name another account; the second look compares it.
     """
     key = row_key(company, method)
     row: JsonObject = {
@@ -48,12 +48,13 @@ async def add_row(context: StepContext, company: Company, method: str) -> None:
 async def _add_alone(
     context: StepContext, method: str, key: str, row: JsonObject, refusal: EngineError
 ) -> None:
-    """Add a row without the ones beside it.
+    """Add a row without storing the ones beside it.
 
-    The usual way stores the whole Mode of Payment, so a row of another tenant whose Company
-    or account is gone stops every tenant. Stored by itself a row is checked by itself. ERPNext
-    does not see then that there is one already: so we have looked, hold the slot, and a
-    request of unknown outcome is looked for before another is sent.
+    The usual way stores the whole Mode of Payment, so another tenant's row whose Company or
+    account is gone stops every tenant. A row that is stored by itself is checked by itself, but
+    then ERPNext does not notice that there is one already. That is safe here: we have looked
+    before, we hold the slot, and after an unknown outcome we look again before another request
+    is sent.
     """
     await context.note(
         f"Mode of Payment {method} has rows that lead nowhere, not this tenant's. They stay; this "

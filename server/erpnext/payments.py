@@ -1,4 +1,4 @@
-"""Means of payment of a tenant: the account each should have, and keys for their rows."""
+"""A tenant's means of payment: the account each should have, and keys for their rows."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from server.erpnext.company import Company
 
-# Its account and its row come with the Company (recording 08-mode-of-payment-cash-get).
+# ERPNext makes its account and its row with the Company (recording
+# 08-mode-of-payment-cash-get).
 CASH = "Cash"
 
 
 def account_name(company: Company, method: str) -> str:
-    """Return the leaf account that a means of payment books on."""
+    """Return the leaf account that a means of payment is booked to."""
     if method == CASH:
         return company.defaults["default_cash_account"]
     return company.names.with_suffix(method)
@@ -21,7 +22,7 @@ def account_name(company: Company, method: str) -> str:
 def row_key(company: Company, method: str) -> str:
     """Return our key for a row of Mode of Payment Account.
 
-    ERPNext makes up the names of rows, so they cannot be known before; there is one row for
-    each means of payment and Company.
+    ERPNext makes up the names of rows, so we can't know them in advance; but there is only one
+    row for each means of payment and Company.
     """
     return f"{method} / {company.name}"

@@ -1,4 +1,4 @@
-"""The POS Profile of a tenant: what it should be, finding it, and telling what differs."""
+"""A tenant's POS Profile: what it should be, how to find it, and what differs."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from server.erpnext.requests import JsonObject
     from server.model.step_context import StepContext
 
-# How the system before this one named its profiles, behind it the whole warehouse name.
+# The old system named its profiles like this, followed by the warehouse's full name.
 _LEGACY_PREFIX = "Default POS Profile - "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedProfile:
-    """What a profile must have: fields that must be equal, and means of payment."""
+    """What a profile must have: fields with equal values, and means of payment."""
 
     fields: dict[str, str]
     payments: tuple[str, ...]
 
 
 def wanted_profile(context: StepContext, company: Company, warehouse: str) -> WantedProfile:
-    """Return what the tenant's profile should have; `warehouse` is where it sells from."""
+    """Return what the tenant's profile should have; `warehouse` is where the till sells from."""
     return WantedProfile(
         fields={
             "company": company.name,
@@ -57,13 +57,13 @@ def profile_body(
     """Return the body that makes the profile.
 
     Args:
-        context: Of the step.
-        company: The tenant's.
-        wanted: What it must have.
-        default_user: Whether it is the till user's default; each user has one.
+        context: The step's context.
+        company: The tenant's Company.
+        wanted: What the profile must have.
+        default_user: Whether it is the till user's default profile; each user has only one.
 
     Returns:
-        The body; `name` is in it, ERPNext neither makes one up nor appends a suffix.
+        The body, with the `name`: ERPNext neither makes one up nor appends a suffix.
     """
     body: dict[str, object] = {
         "name": company.names.pos_profile,
@@ -87,19 +87,20 @@ async def find_profile(
 ) -> tuple[JsonObject | None, tuple[str, ...]]:
     """Find the tenant's profile among those of its Company.
 
-    Ours by name first; else one of the legacy name that sells from the right warehouse. The
-    legacy system could leave one on the root of all warehouses, which is no use to anybody.
+    The one with our name comes first, then one with the legacy name that sells from the right
+    warehouse. The old system could leave one that sells from the root of all warehouses, which
+    is of no use to anybody.
 
     Args:
-        context: Of the step.
-        company: The tenant's.
-        warehouse: Where the till is to sell from.
+        context: The step's context.
+        company: The tenant's Company.
+        warehouse: The warehouse that the till should sell from.
 
     Returns:
         The whole document or None, and notes about other profiles.
     """
     if company.planned:
-        # No profile can be of its Company yet; one of the name would stand in the way.
+        # No profile can belong to its Company yet; one with the name would be in the way.
         there = await context.read(get("POS Profile", company.names.pos_profile))
         return (document_of(there) if there.kind is AnswerKind.OK else None), ()
     answer = await context.read(
@@ -136,15 +137,15 @@ async def find_profile(
 def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
     """Compare a profile with what it should be.
 
-    More means of payment, another default and other users are the shop's own business.
+    Additional means of payment, another default and other users are the shop's own business.
 
     Args:
         profile: The whole document.
         wanted: What it should have.
 
     Raises:
-        EngineError: DOCUMENT_NOT_OURS where it is another Company's; POS_PROFILE_DIFFERS
-            with what it has and should have.
+        EngineError: DOCUMENT_NOT_OURS if it is another Company's; POS_PROFILE_DIFFERS, with
+            what it has and what it should have.
     """
     name = text(profile, "name")
     differences = compared(
@@ -161,7 +162,7 @@ def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
         )
     fields = dict(wanted.fields)
     if not text(profile, "selling_price_list") and is_legacy(profile):
-        # The legacy system set none; such a till sells at the customer's or the site's list.
+        # The old system set none; such a till uses the customer's or the site's price list.
         del fields["selling_price_list"]
     has = {fold_name(text(row, "mode_of_payment")) for row in profile.get("payments") or ()}
     differences = compared(
@@ -185,10 +186,10 @@ def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
 
 
 def is_legacy(profile: JsonObject) -> bool:
-    """Tell whether a profile has a name that the system before this one gave."""
+    """Tell whether a profile has a name that the old system gave."""
     return fold_name(text(profile, "name")).startswith(fold_name(_LEGACY_PREFIX))
 
 
 def users_of(profile: JsonObject) -> list[str]:
-    """Return the users a profile is for; none means all."""
+    """Return the users that a profile is for; none means all."""
     return [text(row, "user") for row in profile.get("applicable_for_users") or ()]

@@ -1,9 +1,9 @@
-"""Which doctypes the site refused us, and whether that is for want of a role.
+"""Which doctypes the site refused us, and whether a missing role is the reason.
 
-A 403 of one tenant proves nothing about the others. With the roles of the API user it does:
-if the role that opens the doctype is not among them, every tenant would meet the same, so
-the site is misconfigured and nobody's tries are used up. So it is where step_0 saw that a
-needed role is missing. Once the role is there the gate opens by itself.
+One tenant's 403 alone proves nothing about the others. Together with the API user's roles it
+does: if the role that opens the doctype is not among them, every tenant would be refused, so the
+site is misconfigured and no tenant's tries are used up. The same goes if step_0 saw that a
+needed role is missing. Once the user has the role, the gate opens by itself.
 """
 
 from __future__ import annotations
@@ -28,27 +28,30 @@ _UP = EngineHealth(state=GateState.UP)
 
 
 class RefusedDoctypes:
-    """Doctypes that answered 403 since the roles were last found complete."""
+    """The doctypes that were refused with a 403 since the roles were last found complete."""
 
     def __init__(self) -> None:
         self._doctypes: set[str] = set()
         self._seen_lacking = False
 
     def look_at(self, document: object) -> None:
-        """Note whether the API user's own document, read by a step, lacks a needed role."""
+        """Note whether a needed role is missing in the API user's document, which a step read."""
         roles = roles_in(document if isinstance(document, dict) else None)
         self._seen_lacking = roles is not None and bool(missing_roles(roles))
 
     def add(self, doctype: str) -> None:
-        """Note a refusal."""
+        """Note that a doctype was refused."""
         if doctype:
             self._doctypes.add(doctype)
 
     async def judge(self, send: Send) -> EngineHealth:
-        """Say whether what was refused is refused for want of a role.
+        """Say whether doctypes were refused because a role is missing.
 
         Args:
             send: Sends one request and classifies the answer.
+
+        Returns:
+            UP, or MISCONFIGURED with the roles that the API user lacks.
         """
         if not self._doctypes and not self._seen_lacking:
             return _UP
@@ -72,12 +75,12 @@ class RefusedDoctypes:
 
 
 async def roles_of_user(send: Send) -> frozenset[str] | None:
-    """Return the roles of the API user; None where they can't be read."""
+    """Return the roles of the API user; None if they can't be read."""
     return roles_in(await user_document(send))
 
 
 def roles_in(document: JsonObject | None) -> frozenset[str] | None:
-    """Return the roles that a user's document names; None where it has none to read."""
+    """Return the roles that a user's document names; None if it has no list of them."""
     rows = None if document is None else document.get("roles")
     if not isinstance(rows, list):
         return None
@@ -85,7 +88,7 @@ def roles_in(document: JsonObject | None) -> frozenset[str] | None:
 
 
 async def user_document(send: Send) -> JsonObject | None:
-    """Return the API user's own document; None where it can't be read."""
+    """Return the API user's own document; None if it can't be read."""
     try:
         return await read_user(send)
     except EngineError:

@@ -1,7 +1,7 @@
-"""Reading a reply: its JSON, its error type and ERPNext's own words, without deciding anything.
+"""Reads a reply: its JSON, its error type and ERPNext's own words, without deciding anything.
 
-`exception` and `exc` are missing where tracebacks are switched off (recording
-11-errors-without-traceback), so nothing here needs them; `exc` is never read at all.
+`exception` and `exc` are missing if tracebacks are switched off (recording
+11-errors-without-traceback), so nothing here depends on them; `exc` is never read at all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from server.erpnext.requests import JsonObject
     from server.model.step_context import Request
 
-# Long enough for every sentence of ERPNext, short enough for a log line.
+# In characters: long enough for every sentence of ERPNext, short enough for a log line.
 MAX_WORDS = 400
 _TAG = re.compile(r"<[^<>]*>")
 _DUPLICATE = re.compile(r"^\s*(?P<doctype>[^<>]+?)\s*<strong>(?P<name>.*)</strong>")
@@ -29,7 +29,7 @@ _NUMBER_IN_EXCEPTION = re.compile(r"Error: \((?P<number>\d+),")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer as it came over the wire; header names in lower case."""
+    """An answer as it came over the wire, with header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,19 +38,19 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A request with what came back, read.
+    """A request and its reply, parsed.
 
     Attributes:
         request: What was asked.
-        status: HTTP status.
-        retry_after: Seconds the engine asks to wait, or None.
-        json: The body if it is a JSON object, else None (an HTML page of a web server).
-        text: The body as text if it is no JSON object, shortened.
+        status: The HTTP status.
+        retry_after: Seconds that the engine asks us to wait, or None.
+        json: The body if it is a JSON object, else None (such as a web server's HTML page).
+        text: The body as text, shortened, if it is not a JSON object; else "".
         exc_type: ERPNext's error type, or "".
         raw_words: ERPNext's messages with their markup.
         words: The same as plain text, shortened.
-        exception: The traceback's last line, where tracebacks are on; only for details.
-        location: Where a redirect points to: scheme, host and path, or "".
+        exception: The traceback's last line, if tracebacks are on; only for details.
+        location: Where a redirect points to: scheme, host and path; or "".
     """
 
     request: Request
@@ -66,10 +66,10 @@ class Case:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether a refusal is not ERPNext's: a page, or JSON of a gateway in front.
+        """Whether a refusal is not ERPNext's: an HTML page, or JSON of a gateway in front.
 
-        ERPNext's own always has a type (recordings' README, "Shapes of an answer"), or the
-        list that its newer routes have (recording 13-api-v2).
+        ERPNext's own refusals always have a type (recordings' README, "Shapes of an answer"), or
+        the list of errors that its newer routes give (recording 13-api-v2).
         """
         return self.json is None or not (self.exc_type or "errors" in self.json)
 
@@ -80,9 +80,9 @@ class Case:
 
     @property
     def duplicate_of(self) -> tuple[str, str]:
-        """Doctype and name that a DuplicateEntryError says are there; "" where it does not.
+        """Doctype and name that exist, as a DuplicateEntryError says; "" if it does not say.
 
-        The doctype is in the language of the API user, the name is not.
+        The doctype is in the API user's language; the name is not translated.
         """
         for words in self.raw_words:
             if match := _DUPLICATE.match(words):
@@ -91,7 +91,7 @@ class Case:
 
     @property
     def database_error(self) -> int:
-        """The database's own error number, or 0 where tracebacks are off."""
+        """The database's own error number; 0 if there is none, or tracebacks are off."""
         match = _NUMBER_IN_EXCEPTION.search(self.exception)
         return int(match["number"]) if match else 0
 
@@ -127,7 +127,7 @@ def read_reply(request: Request, reply: Reply) -> Case:
 
 
 def clock_ahead(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Return how far the clock of whoever answered is ahead of ours; None if it did not say."""
+    """Return how far the answering side's clock is ahead of ours; None if it did not say."""
     try:
         return parsedate_to_datetime(headers.get("date", "")) - now
     except (ValueError, TypeError, OverflowError):
@@ -135,7 +135,7 @@ def clock_ahead(headers: Mapping[str, str], now: datetime) -> timedelta | None:
 
 
 def plain(text: str) -> str:
-    """Strip markup and needless blanks, and shorten."""
+    """Return text without markup and superfluous blanks, shortened to `MAX_WORDS` characters."""
     return " ".join(html.unescape(_TAG.sub(" ", text)).split())[:MAX_WORDS]
 
 
@@ -148,8 +148,8 @@ def _json_object(body: bytes) -> JsonObject | None:
 
 
 def _server_messages(value: object) -> tuple[str, ...]:
-    # A list of texts, each an object: JSON in JSON in JSON. What is broken in it is passed
-    # over, so that the rest is heard.
+    # A list of strings, each of them an object: JSON in JSON in JSON. Broken parts are skipped,
+    # so that the rest is still heard.
     texts = _decoded(value)
     if not isinstance(texts, list):
         return ()
@@ -169,12 +169,12 @@ def _decoded(value: object) -> object:
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:
-    """Read a Retry-After: seconds, or a date by the clock of whoever answered."""
+    """Return a Retry-After in seconds; it may be a date, by the answering side's clock."""
     wish = headers.get("retry-after", "").strip()
     if wish.isdecimal():
         return float(wish)
     try:
-        # Proxies send dates. Without the answer's own there is no clock to compare with.
+        # Proxies send dates. Without the answer's own date there is no clock to compare with.
         seconds = parsedate_to_datetime(wish) - parsedate_to_datetime(headers.get("date", ""))
     except (ValueError, TypeError, OverflowError):
         return None

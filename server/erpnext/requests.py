@@ -1,7 +1,7 @@
-"""Building requests: every path segment percent-encoded, every list asked for its fields.
+"""Builds requests: every path segment is percent-encoded, every list names its fields and limit.
 
-A list without `fields` gives names only, and 20 rows unless told otherwise (recording
-02-company-list), so both are always said. Values that are not text go out as JSON.
+A list without `fields` returns only names, and 20 rows unless told otherwise (recording
+02-company-list), so both are always given. Values that are not text are sent as JSON.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from server.model.step_context import DEFAULT_TIMEOUT_SECONDS, Request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-JsonObject = Mapping[str, Any]  # Any: JSON as ERPNext sends and takes it
+JsonObject = Mapping[str, Any]  # Any: JSON as ERPNext sends and accepts it
 Filter = tuple[str, str, Any]  # Any: text, number, or a list for "in"
 
 PING = "/api/method/ping"
-ALL_ROWS = 0  # what ERPNext takes for "no limit" (recording 03-accounts-list)
+ALL_ROWS = 0  # ERPNext's way to say "no limit" (recording 03-accounts-list)
 
 
 def resource_path(doctype: str, name: str = "") -> str:
-    """Return the address of a doctype, or of one document.
+    """Return the path of a doctype, or of one document.
 
-    A name of dots only would be cut by whatever normalises addresses on the way, so its
-    dots are encoded too.
+    Anything on the way that normalises paths would drop a name of nothing but dots, so its dots
+    are encoded, too.
     """
     path = f"/api/resource/{quote(doctype, safe='')}"
     if not name:
@@ -36,7 +36,7 @@ def resource_path(doctype: str, name: str = "") -> str:
 
 
 def get(doctype: str, name: str) -> Request:
-    """Ask for one document."""
+    """Return a request for one document."""
     return Request(method="GET", path=resource_path(doctype, name), doctype=doctype, name=name)
 
 
@@ -48,21 +48,18 @@ def rows(
     order_by: str = "",
     parent: str = "",
 ) -> Request:
-    """Ask for a list.
+    """Return a request for a list.
 
     Args:
-        doctype: Of the rows.
-        filters: Field, operator, value; all must hold.
-        fields: What to return of each.
-        limit: Most rows; 0 for all.
-        order_by: As SQL has it; "" leaves it to the engine.
-        parent: For rows of a child table: the doctype they hang on. Without it the answer is
+        doctype: The doctype of the rows.
+        filters: Field, operator and value of each condition; all must hold.
+        fields: The fields to return of each row.
+        limit: Most rows to return; 0 for all.
+        order_by: The order, as in SQL; "" leaves it to the engine.
+        parent: For rows of a child table: the doctype they belong to. Without it the answer is
             403 (recording 02-company-creates-by-itself).
-
-    Returns:
-        The request.
     """
-    params: dict[str, Any] = {  # Any: JSON as ERPNext takes it
+    params: dict[str, Any] = {  # Any: JSON as ERPNext accepts it
         "filters": [list(each) for each in filters],
         "fields": list(fields),
         "limit_page_length": limit,
@@ -75,7 +72,7 @@ def rows(
 
 
 def call(method: str, **params: object) -> Request:
-    """Ask a whitelisted method that changes nothing."""
+    """Return a call of a whitelisted method that changes nothing."""
     about = str(params.get("doctype", ""))
     return Request(method="GET", path=f"/api/method/{method}", params=params, doctype=about)
 
@@ -83,7 +80,7 @@ def call(method: str, **params: object) -> Request:
 def make(
     doctype: str, name: str, body: JsonObject, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 ) -> Request:
-    """Make a document; `name` is the one it will have."""
+    """Return a request that makes a document; `name` is the one it will have."""
     return Request(
         method="POST",
         path=resource_path(doctype),
@@ -95,7 +92,10 @@ def make(
 
 
 def insert_row(doctype: str, name: str, row: JsonObject) -> Request:
-    """Add one row to a child table and leave the others (recording 08-mode-of-payment-add-row)."""
+    """Return a request that adds one row to a child table and leaves the other rows alone.
+
+    Source: recording 08-mode-of-payment-add-row.
+    """
     return Request(
         method="POST",
         path="/api/method/frappe.client.insert",
@@ -106,9 +106,10 @@ def insert_row(doctype: str, name: str, row: JsonObject) -> Request:
 
 
 def change(doctype: str, name: str, body: JsonObject) -> Request:
-    """Change fields of a document.
+    """Return a request that changes fields of a document.
 
-    Never send `name` (404, recording 02-company-update) or `modified` (stale: 417).
+    The body may have neither `name` (404, recording 02-company-update) nor `modified` (417 if
+    it is stale).
     """
     return Request(
         method="PUT", path=resource_path(doctype, name), body=body, doctype=doctype, name=name
@@ -116,7 +117,10 @@ def change(doctype: str, name: str, body: JsonObject) -> Request:
 
 
 def delete(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Request:
-    """Delete a document; 404 says that it is gone already (recording 10-delete-missing)."""
+    """Return a request that deletes a document; a 404 says that it was gone already.
+
+    Source: recording 10-delete-missing.
+    """
     return Request(
         method="DELETE",
         path=resource_path(doctype, name),
@@ -127,7 +131,7 @@ def delete(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SEC
 
 
 def cancel(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Request:
-    """Cancel a submitted document; of a draft or a cancelled one it is refused."""
+    """Return a request that cancels a submitted document; refused for drafts and cancelled ones."""
     return Request(
         method="POST",
         path="/api/method/frappe.client.cancel",

@@ -1,7 +1,7 @@
-"""Which role of ERPNext opens which doctype, to be named where it is missing.
+"""Which ERPNext role opens which doctype, so that an error can name the role that is missing.
 
-System Manager alone may make Companies and opening entries, but hardly anything else a
-tenant needs (recording 01-permissions-system-manager-only).
+A user with only System Manager may make Companies and opening entries, but hardly anything else
+that a tenant needs (recording 01-permissions-system-manager-only).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ROLES = {
 }
 
 
-# What the API user is given: one of each group (docs/erpnext.md).
+# The roles that the API user needs: one of each group (docs/erpnext.md).
 NEEDED_ROLES: tuple[tuple[str, ...], ...] = (
     ("System Manager",),
     ("Accounts Manager",),
@@ -47,10 +47,10 @@ NEEDED_ROLES: tuple[tuple[str, ...], ...] = (
 
 
 def missing_roles(has: Collection[str]) -> list[str]:
-    """Return the roles that an API user lacks, by the name that is given first."""
+    """Return the roles that an API user lacks: the first of each group of which it has none."""
     return [group[0] for group in NEEDED_ROLES if not set(group) & set(has)]
 
 
 def role_for(doctype: str) -> str:
-    """Return the role that opens a doctype, in words."""
+    """Return the name of the role that opens a doctype."""
     return _ROLES.get(doctype, "System Manager")

@@ -1,7 +1,7 @@
 """Rules of classification: what each error type and status of ERPNext means.
 
-Each rule is a pure function from a read reply to an answer or an error; `BY_EXC_TYPE` says
-which rule an error type has, `by_status` judges what carries none that is known.
+Each rule is a pure function from a parsed reply to an answer or an error. `BY_EXC_TYPE` says
+which rule is for which error type; `by_status` judges replies without a known one.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 
 def success(case: Case) -> Judgement:
-    """Judge a 2xx."""
+    """Judge an answer with a 2xx status."""
     if case.json is None:
-        # A proxy's own page, or another program: a write may still have gone through.
+        # A proxy's own page, or another program's: a write may still have gone through.
         if case.is_write:
             return unknown_outcome(case)
         return error(
@@ -52,7 +52,7 @@ def success(case: Case) -> Judgement:
         )
     data = case.json.get("data", case.json.get("message"))
     if data is None and _tells_of_document(case):
-        # JSON of somebody else: the write may have gone through, and may not.
+        # Somebody else's JSON: the write may have gone through or not.
         return unknown_outcome(case)
     if case.request.method == "GET" and _is_another(case.request, data):
         return error(
@@ -85,8 +85,8 @@ def by_status(case: Case) -> Judgement:
     )
 
 
-# What a web server says to a request that is too large, is of a method it has not, or asks
-# for what it can't do: the same request would meet it again.
+# How a web server answers a request that is too large, has a method it does not know, or asks
+# for something it can't do: the same request would be refused again.
 _REFUSED_BY_WEB_SERVERS = frozenset({405, 409, 413, 414, 417, 422, 431})
 
 
@@ -110,13 +110,13 @@ def _is_our_fault(case: Case) -> bool:
 
 
 def _tells_of_document(case: Case) -> bool:
-    """Whether a success of this request has a document in it, or "ok" (a DELETE)."""
+    """Tell whether this request, if it succeeds, returns a document, or "ok" (a DELETE)."""
     resource = case.request.path.startswith("/api/resource/")
     return case.is_write and resource and "run_method" not in case.request.params
 
 
 def _is_another(request: Request, data: object) -> bool:
-    # A slash at the end of a name is taken for one of the address: "Duka/" finds "Duka".
+    # A slash at the end of a name is taken for part of the path: "Duka/" finds "Duka".
     if not (request.name and isinstance(data, dict) and _is_document(request)):
         return False
     name = data.get("name")
@@ -154,8 +154,9 @@ def _duplicate(case: Case) -> Judgement:
     if not doctype or ours or fold_name(name) == fold_name(request.name):
         return answer(case, AnswerKind.EXISTS)
     if request.doctype == "Company":
-        # An account, cost center or department of another Company with the abbreviation:
-        # ours was rolled back whole and does not exist (recording 11-race-same-abbr).
+        # An account, cost center or department of another Company with the same abbreviation:
+        # our Company was rolled back completely and does not exist (recording
+        # 11-race-same-abbr).
         return _abbreviation_taken(case)
     return error(
         case,
@@ -180,8 +181,8 @@ def _name_error(case: Case) -> Judgement:
 
 def _validation(case: Case) -> Judgement:
     if case.request.path.endswith("/frappe.client.cancel") and not case.raw_words:
-        # What is cancelled already is refused without a message (recording
-        # 10-pos-opening-cancel); what a rule of the doctype refuses comes with one.
+        # To cancel what is cancelled already is refused without a message (recording
+        # 10-pos-opening-cancel); a refusal by one of the doctype's rules has one.
         return answer(case, AnswerKind.EXISTS)
     for sentence, judge in _SENTENCES:
         if sentence in case.words:
@@ -190,8 +191,8 @@ def _validation(case: Case) -> Judgement:
 
 
 def _row_exists(case: Case) -> Judgement:
-    # Only the insert of one row says with it that the row is there; a PUT of the whole
-    # table says that what was sent is wrong (recording 08-mode-of-payment-put-bad).
+    # Only for an insert of one row does this mean that the row exists; for a PUT of the whole
+    # table it means that what was sent is wrong (recording 08-mode-of-payment-put-bad).
     if case.request.method == "POST":
         return answer(case, AnswerKind.EXISTS)
     return _refused(case)
@@ -216,8 +217,8 @@ def _default_profile_taken(case: Case) -> Judgement:
 
 
 def _payment_row_missing(case: Case) -> Judgement:
-    # The step looked for the row just before, so it went in between: another program put
-    # the whole table (recording 08-mode-of-payment-put-drops-rows). The next look adds it.
+    # The step saw the row just before, so it was lost in between: another program PUT the
+    # whole table (recording 08-mode-of-payment-put-drops-rows). It is added after the next look.
     return error(
         case,
         ErrorClass.TRANSIENT,
@@ -228,7 +229,7 @@ def _payment_row_missing(case: Case) -> Judgement:
 
 def _link(case: Case) -> Judgement:
     # "Could not find Row #4: Default Account: Cash - XY": if we did not send that name, it is
-    # an account of another Company that was being made (recording 12-concurrent-companies).
+    # an account of another Company that is just being made (recording 12-concurrent-companies).
     if any(_names(case, text) for text in _texts(case.request.body)):
         return error(
             case,
@@ -247,7 +248,7 @@ def _link(case: Case) -> Judgement:
 
 
 def _names(case: Case, text: str) -> bool:
-    # Whole names only: "Cash" of ours is not "Cash - XY" of another tenant.
+    # Compare whole names: our "Cash" is not another tenant's "Cash - XY".
     wanted = re.escape(plain(html.escape(text)))
     return bool(wanted) and any(
         re.search(rf": {wanted}(?:, |$)", plain(words), re.IGNORECASE) for words in case.raw_words
@@ -285,7 +286,7 @@ def _linked(case: Case) -> Judgement:
 
 
 def _refused(case: Case) -> Judgement:
-    # A Mode of Payment is checked with the rows of all Companies, a Company with that of Cash.
+    # ERPNext checks a Mode of Payment with all Companies' rows, and a Company with those of Cash.
     rows_of_all = case.request.doctype == "Mode of Payment Account" or (
         case.request.doctype == "Company" and "Mode of " in case.words
     )
@@ -301,7 +302,7 @@ def _refused(case: Case) -> Judgement:
 def _not_permitted(case: Case) -> Judgement:
     judged = permission(case)
     if isinstance(judged, EngineError) and judged.code == Code.ROLE_MISSING:
-        # A role that is missing is missing for every tenant: the prober looks whether it is.
+        # A missing role would stop every tenant, so the prober checks whether one is missing.
         judged.ask_prober = True
     return judged
 
@@ -315,7 +316,7 @@ def _is_document(request: Request) -> bool:
     return request.path.startswith("/api/resource/") and bool(resource) and bool(name)
 
 
-# English sentences of ERPNext that share the type ValidationError with everything else.
+# ERPNext's English sentences, to tell refusals apart that all have the type ValidationError.
 _SENTENCES: tuple[tuple[str, Callable[[Case], Judgement]], ...] = (
     ("Abbreviation already used", _abbreviation_taken),
     ("Already set default in pos profile", _default_profile_taken),
@@ -359,6 +360,6 @@ BY_EXC_TYPE: dict[str, Callable[[Case], Judgement]] = {
         ),
         fault,
     ),
-    # "Field not permitted in query" is a 417, "Data too long" a 500; both come back the same.
+    # "Field not permitted in query" is a 417, "Data too long" a 500; both would come again.
     "DataError": fault,
 }

@@ -1,8 +1,8 @@
-"""Turning answers into values: rows, documents with their times in UTC, flags, conflicts.
+"""Turns answers into values: rows, documents with their times in UTC, flags, conflicts.
 
-ERPNext writes times without a zone, in the zone of the site (recording
-02-countries-by-code: three hours ahead of UTC in Nairobi); they are compared with the times
-of our intents, so they leave this module in UTC only.
+ERPNext writes times without a zone, in the site's zone (recording 02-countries-by-code: three
+hours ahead of UTC in Nairobi). They are compared with the times of our intents, so they leave
+this module only in UTC.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from server.erpnext.requests import JsonObject
     from server.model.step_context import Answer
 
-# Asked for in every list whose rows become documents.
+# Every list whose rows become documents asks for these.
 OWNERSHIP_FIELDS = ("name", "owner", "creation")
 
 
@@ -32,7 +32,7 @@ def rows_of(answer: Answer) -> list[JsonObject]:
     """Return the rows of a list.
 
     Raises:
-        EngineError: if the answer is none.
+        EngineError: the answer is not a list of rows.
     """
     if not isinstance(answer.data, list) or not all(isinstance(row, dict) for row in answer.data):
         raise _unexpected("a list")
@@ -40,10 +40,10 @@ def rows_of(answer: Answer) -> list[JsonObject]:
 
 
 def document_of(answer: Answer) -> JsonObject:
-    """Return the document of an answer that is OK.
+    """Return the document in an answer of the kind OK.
 
     Raises:
-        EngineError: if the answer holds none.
+        EngineError: the answer holds no document.
     """
     if not isinstance(answer.data, dict):
         raise _unexpected("a document")
@@ -51,30 +51,30 @@ def document_of(answer: Answer) -> JsonObject:
 
 
 def text(row: JsonObject, field: str) -> str:
-    """Return a field as text; "" where it is missing or null."""
+    """Return a field as text; "" if it is missing or null."""
     value = row.get(field)
     return "" if value is None else str(value)
 
 
 def flag(row: JsonObject, field: str) -> bool:
-    """Return a check field, which ERPNext sends as 0 or 1, as a number or as text."""
+    """Return whether a Check field is set; ERPNext sends 0 or 1, as a number or as text."""
     return text(row, field) not in {"", "0", "False"}
 
 
 def seen(
     doctype: str, row: JsonObject, zone: ZoneInfo, *, name: str = "", shared: bool = False
 ) -> Document:
-    """Return a row of the engine as a document of the record.
+    """Return one of the engine's rows as a document for the record.
 
     Args:
-        doctype: Of the row.
-        row: With `OWNERSHIP_FIELDS`.
+        doctype: The row's doctype.
+        row: The row, with `OWNERSHIP_FIELDS`.
         zone: The site's time zone.
-        name: Our own key for rows whose name the engine makes up.
-        shared: Whether it belongs to the site.
+        name: Our own key, for rows whose name the engine makes up; "" for the row's name.
+        shared: Whether it belongs to the site rather than to the tenant.
 
     Returns:
-        The document, its time in UTC.
+        The document, with its time in UTC.
     """
     return Document(
         doctype=doctype,
@@ -86,10 +86,11 @@ def seen(
 
 
 def utc(site_time: str, zone: ZoneInfo) -> datetime | None:
-    """Return a time of the site in UTC; None if it is none.
+    """Return one of the site's times in UTC; None if it is not a time.
 
-    An hour that comes twice, when clocks go back, is taken for its first: then a document
-    can seem older than the intent and is adopted, never wrongly taken for made by us.
+    When clocks go back, one hour comes twice; a time in it is taken to be in the first. A
+    document can then seem older than our intent, and is adopted; it is never wrongly taken to be
+    made by us.
     """
     try:
         naive = datetime.fromisoformat(site_time)
@@ -118,12 +119,12 @@ def conflict(
 
 
 def differing(code: Code, differences: Sequence[Difference], remedy: str) -> EngineError:
-    """Return the error of one document that is there and not as the tenant needs it.
+    """Return the error for a document that exists, but not as the tenant needs it.
 
     Args:
-        code: Of the conflict.
-        differences: At least one, all of one document.
-        remedy: What a person may do.
+        code: The conflict's code.
+        differences: At least one; all of the same document.
+        remedy: What a person may do about it.
     """
 
     def put(each_of: Sequence[Difference]) -> str:
@@ -139,13 +140,13 @@ def differing(code: Code, differences: Sequence[Difference], remedy: str) -> Eng
 def compared(
     doctype: str, name: str, values: Iterable[tuple[str, str, str]], *, of_others: bool = False
 ) -> tuple[Difference, ...]:
-    """Return those fields of a document that differ, compared as the engine does.
+    """Return the fields of a document that differ, compared the way the engine compares.
 
     Args:
-        doctype: Of the document.
-        name: Of the document.
-        values: Field, what it has, what it should have.
-        of_others: Whether what it has names what is another tenant's.
+        doctype: The document's doctype.
+        name: The document's name.
+        values: Of each field: its name, what it has, and what it should have.
+        of_others: Whether what the fields have names something of another tenant.
     """
     return tuple(
         Difference(

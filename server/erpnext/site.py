@@ -1,4 +1,4 @@
-"""What later steps must know of the site: our user, its time zone, the country's spelling."""
+"""What later steps must know about the site: our user, its time zone, how it spells the country."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from server.model.step_context import StepContext
 
 STEP_KEY = "step_0_engine_check"
-# The output that says when a step looked; in UTC, so that the later one is the greater text.
+# The output that says when a step looked; in UTC, so that of two texts the later is the greater.
 LOOKED_AT = "checked_at"
-# A run can wait for hours between two steps; in this time nothing is taken from us unseen.
+# A run can wait for hours between two steps, so what step_0 saw is trusted only this long.
 _FRESH = timedelta(minutes=2)
 TIME_ZONE_REQUEST = call("frappe.client.get_time_zone")
 
@@ -35,12 +35,12 @@ class Site:
     """Facts of the site.
 
     Attributes:
-        api_user: The user our requests are made as.
-        zone: The site's time zone: one for all its tenants.
+        api_user: The user that our requests are made as.
+        zone: The site's time zone, the same for all its tenants.
         country: The tenant's country as this engine spells it.
-        frappe_version: For what older versions do otherwise.
-        checked_at: When step_0 looked.
-        charts: Charts of accounts that the country may choose from, where step_0 asked.
+        frappe_version: Frappe's version, because older ones behave differently.
+        checked_at: When step_0 looked; None if that is not recorded.
+        charts: Charts of accounts that the country may choose from, if step_0 asked.
     """
 
     api_user: str
@@ -51,20 +51,20 @@ class Site:
     charts: tuple[str, ...] = ()
 
     def is_fresh(self, now: datetime) -> bool:
-        """Whether what step_0 saw needs no second look yet."""
+        """Whether what step_0 saw is recent enough not to need a second look."""
         return self.checked_at is not None and now - self.checked_at < _FRESH
 
     def local(self, now: datetime) -> datetime:
-        """Return a time as the site's clock shows it."""
+        """Return a time in the site's time zone."""
         return now.astimezone(self.zone)
 
     def today(self, now: datetime) -> date:
-        """Return the site's date."""
+        """Return the date at the site."""
         return self.local(now).date()
 
 
 async def site_of(context: StepContext) -> Site:
-    """Return the site's facts, from step_0's outputs; asked anew where there are none."""
+    """Return the site's facts from step_0's outputs; the engine is asked if there are none."""
     outputs = context.outputs(STEP_KEY)
     if "time_zone" not in outputs or "country" not in outputs:
         outputs, _ = await look_at_site(context)
@@ -82,15 +82,15 @@ async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str,
     """Check that the engine can finish a tenant, and read the facts; writes nothing.
 
     Args:
-        context: Of the step.
+        context: The step's context.
 
     Returns:
         The outputs and notes of step_0.
 
     Raises:
-        EngineError: where the engine is down, not ours, too old, or lacks the country.
+        EngineError: the engine is down, not ours or too old, or lacks the country.
     """
-    # No ping: whoever tells our user's name is up, the right site, and takes our token.
+    # No ping: what can tell our user's name is up, is the right site and accepts our token.
     user = await context.read(USER_REQUEST)
     if not user.data or user.data == "Guest":
         raise _no_user()
@@ -127,7 +127,7 @@ def load_zone(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name.
 
     Raises:
-        EngineError: if this machine does not know it.
+        EngineError: this machine does not know it.
     """
     try:
         return ZoneInfo(name)
@@ -146,7 +146,7 @@ async def _check_roles(context: StepContext) -> JsonObject:
     except EngineError as error:
         if error.code != Code.ROLE_MISSING:
             raise
-        # Missing for every tenant, not for this one: the prober will say so too.
+        # It is missing for every tenant, not only for this one: the prober will say so, too.
         raise EngineError(
             ErrorClass.ENGINE_MISCONFIGURED,
             Code.ROLE_MISSING,

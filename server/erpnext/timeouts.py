@@ -1,8 +1,8 @@
-"""Time limits of one engine, laid on what its steps ask: some sites are slower than others.
+"""Applies one engine's time limits to its steps' requests: some sites are slower than others.
 
-A step's own limit is part of the request before the executor sees it, because the site's
-slot is kept as long as the request may be out: so limits are set here and not where it is
-sent.
+The limit must be part of a request before the executor sees it, because the site's slot is kept
+for as long as the request may be out. That is why limits are set here, and not where the request
+is sent.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Limits of the engines file.
+    """The limits in the engines file.
 
     Attributes:
-        seconds: For an answer that has no limit of its own; None: the usual one.
-        company_seconds: For the making of a Company, at least; None: as its step says.
+        seconds: For requests without a limit of their own; None for the usual limit.
+        company_seconds: The least for making a Company; None for what its step says.
     """
 
     seconds: float | None = None
     company_seconds: float | None = None
 
     def laid_on(self, request: Request) -> Request:
-        """Return a request with this engine's limit."""
+        """Return the request with this engine's limit."""
         limit = request.timeout_seconds
         if limit == DEFAULT_TIMEOUT_SECONDS and self.seconds is not None:
             limit = self.seconds
@@ -58,7 +58,7 @@ class TimedStep:
         return self._step.key
 
     async def probe(self, context: StepContext) -> Found:
-        """Look at what is there."""
+        """Look at what exists."""
         return await self._step.probe(_TimedContext(context, self._timeouts))
 
     async def apply(self, context: StepContext, found: Found) -> None:
@@ -66,14 +66,14 @@ class TimedStep:
         await self._step.apply(_TimedContext(context, self._timeouts), found)
 
     async def foresee(self, context: StepContext, found: Found) -> Found:
-        """Tell what a look would see afterwards, if the step can tell."""
+        """Return what a look would see afterwards; `found` if the step can't tell."""
         if isinstance(self._step, Foreseeing):
             return await self._step.foresee(_TimedContext(context, self._timeouts), found)
         return found
 
 
 class _TimedContext:
-    """A step's context that lays limits on its requests."""
+    """A step's context that applies the limits to the step's requests."""
 
     def __init__(self, context: StepContext, timeouts: Timeouts) -> None:
         self._context = context

@@ -1,7 +1,7 @@
 """Finds what a run of the old system left: its Company under another name, drafts of its till.
 
-ERPNext renames a Company and leaves its abbreviation, and the names that end with it, as they
-were. So a document that an old run left still says whose it is. Reads only.
+When ERPNext renames a Company, it leaves the abbreviation, and the names that end with it, as
+they were. So a document that an old run left still says whose it is. It only reads.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 _FIELDS = ("name", "abbr")
 _TILL, _DRAFT = "POS Opening Entry", "0"
-# An old run left one each time; enough to tell a till that was ever opened, and to name some.
+# Every old run left one; this is enough to tell whether a till was ever opened, and to name some.
 _ENOUGH_TILLS = 20
 
 
 async def trace_companies(send: Send, evidence: CompanyEvidence) -> tuple[CompanyTraced, ...]:
-    """Return the Companies that evidence leads to, by name.
+    """Return the Companies that the evidence leads to, sorted by name.
 
     Raises:
         EngineError: the site can't be asked now.
@@ -57,7 +57,7 @@ async def trace_companies(send: Send, evidence: CompanyEvidence) -> tuple[Compan
 
 
 async def find_draft_tills(send: Send, company: str) -> tuple[str, ...]:
-    """Return the drafts of a Company's till, the oldest first; none where one was ever opened.
+    """Return the drafts of a Company's till, oldest first; none if one was ever opened.
 
     Raises:
         EngineError: the site can't be asked now.

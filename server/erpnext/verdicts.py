@@ -1,4 +1,4 @@
-"""How a verdict is put: the answer or the error, with words for people and no secret."""
+"""How a verdict is put: as an answer or an error, with words for people and without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Judgement = Answer | EngineError
 
 
 def subject_of(request: Request) -> str:
-    """Name a request for people."""
+    """Return a name for a request, for people."""
     if request.doctype:
         return f"{request.method} {request.doctype} {request.name}".rstrip()
     return f"{request.method} {request.path}"
@@ -39,9 +39,17 @@ def error(
     whole_site: bool = False,
     names_others: bool = False,
 ) -> EngineError:
-    """Return the error of a case; `what` goes on from its subject.
+    """Return the error for a case.
 
-    `names_others` says that ERPNext's words may name documents of other tenants.
+    Args:
+        case: The request and its reply.
+        error_class: What the executor does next.
+        code: The stable code.
+        what: The rest of a sentence whose subject is the request.
+        ask_prober: Whether the site should be probed before anything is concluded.
+        retry_after_seconds: How long to wait, in seconds; None if the engine did not say.
+        whole_site: Whether the wait is for all of the site's tenants.
+        names_others: Whether ERPNext's words may name documents of other tenants.
     """
     words = f" ERPNext: {case.words}" if case.words else ""
     plain = f"{subject_of(case.request)} {what}"

@@ -1,4 +1,4 @@
-"""Which versions of ERPNext are taken: 15 is what the recordings show, 14 and later are tried."""
+"""Which versions of ERPNext are accepted: 14 and later; the recordings show 15."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 RECORDED_MAJOR = 15
 OLDEST_MAJOR = 14
-# The oldest version in which `name` was seen to be kept.
+# The oldest version that was seen to keep `name`.
 _KEEPS_NAME_FROM = (15, 71)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """Versions of a site, and a note where they are not the recorded ones."""
+    """The versions of a site, and a note if they are not the recorded ones; "" if they are."""
 
     erpnext: str
     frappe: str
@@ -32,13 +32,10 @@ def read_versions(answer: Answer) -> Versions:
     """Read the answer of get_versions.
 
     Args:
-        answer: Of `frappe.utils.change_log.get_versions`.
-
-    Returns:
-        The versions.
+        answer: The answer of `frappe.utils.change_log.get_versions`.
 
     Raises:
-        EngineError: ENGINE_VERSION_UNSUPPORTED where ERPNext is missing or too old.
+        EngineError: ENGINE_VERSION_UNSUPPORTED if ERPNext is missing or too old.
     """
     apps = answer.data if isinstance(answer.data, dict) else {}
     erpnext, frappe = _version(apps, "erpnext"), _version(apps, "frappe")
@@ -70,7 +67,8 @@ def _major(version: str) -> int | None:
 def keeps_name(frappe_version: str) -> bool:
     """Tell whether a site honours `name` in the body of a POST.
 
-    15.71 does (recording 06-customer-create-with-name); older 15.x ignore it, by their code.
+    15.71 does (recording 06-customer-create-with-name); older 15.x ignore it, as their code
+    shows.
     """
     numbers = tuple(int(number) for number in re.findall(r"\d+", frappe_version)[:2])
     return not numbers or numbers >= _KEEPS_NAME_FROM

@@ -1,8 +1,8 @@
-"""Which warehouses of a Company are the tenant's stores: those of our names, or legacy ones.
+"""Which warehouses of a Company are the tenant's stores: those with our names, or legacy ones.
 
-The system before this one counted up where a name was taken (Main Store-1 … -9) and put its
-stores below a group of its own (Main Branch). Such a store is taken over where it is usable
-and the one of our name is not; we never count up.
+If a name was taken, the old system appended a number (Main Store-1 … -9), and it put its stores
+below a group of its own (Main Branch). Such a store is taken over if it is usable and the one
+with our name is not; we never append numbers ourselves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LEGACY_NUMBERS = range(1, 10)
 
 
 async def warehouses_of(context: StepContext, company: Company) -> dict[str, JsonObject]:
-    """Return all warehouses of a Company, by folded name."""
+    """Return all warehouses of a Company, keyed by folded name."""
     answer = await context.read(
         rows(
             "Warehouse",
@@ -38,7 +38,7 @@ async def warehouses_of(context: StepContext, company: Company) -> dict[str, Jso
 
 
 def is_usable(row: JsonObject, there: Mapping[str, JsonObject]) -> bool:
-    """Whether a warehouse can be sold from and lies in its Company's own tree."""
+    """Tell whether a warehouse can be sold from and is in its Company's own tree."""
     in_the_tree = fold_name(text(row, "parent_warehouse")) in there
     return in_the_tree and not flag(row, "is_group") and not flag(row, "disabled")
 
@@ -48,12 +48,12 @@ def store_in(there: Mapping[str, JsonObject], company: Company, store: str) -> J
 
     Args:
         there: All warehouses of the Company.
-        company: The tenant's.
+        company: The tenant's Company.
         store: "Main Store" or "POS Store".
 
     Returns:
-        The first usable one of our name and the legacy names; else the one of our name,
-        whatever is wrong with it; None if there is none at all.
+        The first usable one that has our name or a legacy one; else the one with our name,
+        whatever is wrong with it; None if there is none of that name.
     """
     names = (store, *(f"{store}-{number}" for number in _LEGACY_NUMBERS))
     found = [
@@ -65,7 +65,7 @@ def store_in(there: Mapping[str, JsonObject], company: Company, store: str) -> J
 
 
 async def selling_warehouse_of(context: StepContext, company: Company) -> str:
-    """Return the warehouse the till sells from: as step_4 left it, else looked for anew."""
+    """Return the warehouse that the till sells from, from step_4's outputs or else looked up."""
     known = context.outputs(STEP_KEY).get("selling_warehouse")
     if known:
         return known

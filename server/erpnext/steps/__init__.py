@@ -1,8 +1,9 @@
 """The eleven steps of the blueprint `erpnext`, each with its probe and its apply.
 
-A probe only reads; an apply makes what the probe found missing, sends every reference itself
-(a missing one is silently taken from the site's defaults, recording 04-warehouse-create-bad)
-and repeats nothing. The executor looks again afterwards: that look decides "done".
+A probe only reads. An apply makes what the probe found missing, sends every reference explicitly
+(ERPNext silently fills a missing one from the site's defaults, recording
+04-warehouse-create-bad) and repeats nothing. The executor then probes again, and that look
+decides whether the step is done.
 """
 
 from __future__ import annotations

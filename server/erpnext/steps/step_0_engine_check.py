@@ -1,8 +1,8 @@
-"""step_0: do not start on an engine that cannot finish.
+"""step_0: do not start on an engine that can't finish a tenant.
 
-Reads only, and never from a stored result: it is part of every run, and its look is
-repeated before the Company is made. Where something is wrong, all that is wrong is told at
-once, with what mends it: the table of `provisioner engines check` in one line.
+It only reads, and never relies on a stored result: it is part of every run, and the engine is
+looked at again before the Company is made. If something is wrong, the error names everything that
+is wrong and how to fix it: the table of `provisioner engines check` as one line.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from server.model.step_context import AnswerKind, Found
 if TYPE_CHECKING:
     from server.model.step_context import StepContext
 
-# Told about the engine as it is set up, not about whether it answers just now.
+# Errors about how the engine is set up, not about whether it answers just now.
 _OF_THE_SET_UP = frozenset({ErrorClass.PERMANENT, ErrorClass.ENGINE_MISCONFIGURED})
 _ALSO = frozenset({Code.ENGINE_CREDENTIALS_REFUSED, Code.ENGINE_WRONG_HOST})
 
 
 class EngineCheck:
-    """The engine answers, takes our token, has the roles, and knows the country."""
+    """The engine answers, accepts our token, gives us the roles, and knows the country."""
 
     key = STEP_KEY
 
     async def probe(self, context: StepContext) -> Found:
-        """Look; whatever is wrong is raised, so what comes back is always done."""
+        """Look; whatever is wrong is raised, so a result is always done."""
         try:
             outputs, notes = await look_at_site(context)
             roles = await _roles(context, outputs["api_user"])
@@ -54,14 +54,15 @@ class EngineCheck:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Nothing: this step makes nothing."""
+        """Do nothing: this step makes nothing."""
 
 
 async def _roles(context: StepContext, api_user: str) -> str:
     """Say which roles the API user has.
 
     Raises:
-        EngineError: ENGINE_MISCONFIGURED where one is missing: it is missing for every tenant.
+        EngineError: of the class ENGINE_MISCONFIGURED, if one is missing, because every tenant
+            needs it.
     """
     try:
         answer = await context.read(get("User", api_user))
@@ -84,7 +85,7 @@ async def _roles(context: StepContext, api_user: str) -> str:
 
 
 async def _with_the_whole_check(context: StepContext, error: EngineError) -> EngineError:
-    """Return the error with all else that is wrong, or right, in its message."""
+    """Return the error with everything else that is wrong, or right, in its message."""
     if error.error_class not in _OF_THE_SET_UP and error.code not in _ALSO:
         return error
     checked = await check_site(context.read, context.spec.country_code)

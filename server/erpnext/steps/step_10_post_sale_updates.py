@@ -1,8 +1,8 @@
-"""step_10: the final check: a read-only look at everything the steps before should have left.
+"""step_10: the final check, a read-only look at everything that the earlier steps should have made.
 
-Steps 0 and 1 are left out: the first has just passed and the second is not the tenant's. What
-is wrong is named, never mended here. Optional steps that did not succeed are named in the
-notes: they failed under their own name already.
+Steps 0 and 1 are left out: step 0 has just passed, and what step 1 makes is not the tenant's. What
+is wrong is named here, never fixed. Optional steps that did not succeed are only mentioned in the
+notes, because they have already failed under their own names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SUMMARY = (
 
 
 class FinalCheck:
-    """Every probe once more."""
+    """Repeats every step's probe."""
 
     key = "step_10_post_sale_updates"
 
@@ -42,7 +42,7 @@ class FinalCheck:
         self._checked = checked
 
     async def probe(self, context: StepContext) -> Found:
-        """Repeat the probes; what differs in a required step is raised."""
+        """Repeat the probes; a difference in a required step is raised as an error."""
         wrong: list[tuple[str, str]] = []
         notes: list[str] = []
         outputs: dict[str, str] = {}
@@ -69,7 +69,7 @@ class FinalCheck:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Nothing: this step makes nothing."""
+        """Do nothing: this step makes nothing."""
 
 
 def _disagrees(problems: Iterable[str]) -> str:
@@ -77,7 +77,7 @@ def _disagrees(problems: Iterable[str]) -> str:
 
 
 async def _look(step: Step, context: StepContext) -> tuple[Found | None, str, str]:
-    """Return what a step's look found, what is wrong, and what of that everybody may read."""
+    """Return what a step's probe found, what is wrong, and the part of that everybody may read."""
     try:
         found = await step.probe(context)
     except EngineError as error:

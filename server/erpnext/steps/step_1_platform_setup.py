@@ -1,7 +1,7 @@
-"""step_1: the site-wide masters that later steps lean on.
+"""step_1: the site-wide masters that later steps depend on.
 
-Shared by all tenants: made if missing, never changed, never deleted. Roots of trees come
-from ERPNext's setup wizard and are never made here: a second root harms every tenant.
+All tenants share them: they are made if missing, and never changed or deleted. The roots of trees
+come from ERPNext's setup wizard and are never made here: a second root harms every tenant.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 STEP_KEY = "step_1_platform_setup"
 TRANSIT = "Transit"
 
-# Looked for by name, and made where they are missing.
+# Looked up by name, and made if they are missing.
 _MASTERS: tuple[tuple[str, str, JsonObject], ...] = (
     # The Company's own warehouse "Goods In Transit" needs it; `name` must be sent.
     ("Warehouse Type", TRANSIT, {"name": TRANSIT, "description": "Goods on their way"}),
@@ -51,14 +51,14 @@ _MASTERS: tuple[tuple[str, str, JsonObject], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Missing(Difference):
-    """A master to be made, with the body that makes it."""
+    """A missing master, with the body of the request that makes it."""
 
     body: JsonObject
 
 
 @dataclass(slots=True, kw_only=True)
 class _Look:
-    """What a look at the masters gathers."""
+    """What the probe gathers while it looks at the masters."""
 
     documents: list[Document]
     missing: list[_Missing]
@@ -67,7 +67,7 @@ class _Look:
 
 
 class PlatformSetup:
-    """Masters of the site: unit, groups, territory, years, means of payment."""
+    """The site's masters: warehouse type, unit, groups, territory, years, means of payment."""
 
     key = STEP_KEY
 
@@ -83,7 +83,7 @@ class PlatformSetup:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make what is missing; what another tenant has made since the look is a 409."""
+        """Make what is missing; a 409 means that another tenant has made it since the look."""
         for each in found.missing:
             if not isinstance(each, _Missing):
                 continue
@@ -96,7 +96,7 @@ class PlatformSetup:
             except EngineError as error:
                 if error.code != Code.FISCAL_YEAR_OVERLAPS:
                     raise
-                # Made by somebody else between the look and now, under another name.
+                # Somebody else has made one since the look, under another name.
                 await context.note(f"{each} was not made: {error.message}")
 
 
@@ -111,7 +111,7 @@ async def _look(context: StepContext) -> _Look:
         document = document_of(answer)
         look.documents.append(seen(doctype, document, site.zone, shared=True))
         if doctype == "UOM":
-            # Made by the site's own set-up: another time means another site.
+            # The site's set-up makes it, so a different time means a different site.
             look.outputs["site_identity"] = text(document, "creation")
     await _look_for_item_groups(context, site, look)
     await _look_for_customer_group(context, site, look)
@@ -149,8 +149,8 @@ async def _root(context: StepContext, doctype: str, usual: str) -> JsonObject:
 
 
 async def _look_for_territory(context: StepContext, site: Site, look: _Look) -> None:
-    # A site has the Territory of its own country only; others use the root (recording
-    # 01-fresh-site-masters).
+    # A site only has the Territory of its own country; tenants in other countries use the root
+    # (recording 01-fresh-site-masters).
     names = (site.country, ROOT_TERRITORY)
     answer = await context.read(
         rows("Territory", ("name", "in", list(names)), fields=OWNERSHIP_FIELDS)
@@ -206,7 +206,8 @@ async def _look_for_years(context: StepContext, site: Site, look: _Look) -> None
 async def _years_of(
     context: StepContext, found: Sequence[JsonObject], today: date
 ) -> list[FiscalYear]:
-    # Rows name the Companies a year is for; none means all (05-fiscal-year-colliding).
+    # Rows name the Companies that a year is for; none means all (recording
+    # 05-fiscal-year-colliding).
     ahead = [text(row, "name") for row in found if text(row, "year_end_date") >= str(today)]
     bound: dict[str, set[str]] = {}
     if ahead:

@@ -1,8 +1,8 @@
 """step_2: the Company, with which ERPNext makes accounts, warehouses and cost centers.
 
-The only step that makes Companies, one at a time a site: two at once practically always
-cost one of them (recording 12-concurrent-companies). A Company that is there is taken only
-if the record proves it to be this tenant's; one that is gone is not made again by itself.
+This is the only step that makes Companies, one at a time per site: of two at once, one practically
+always fails (recording 12-concurrent-companies). An existing Company is taken only if the record
+proves that it is this tenant's; one that is gone is not made again automatically.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from server.erpnext.site import Site
     from server.model.step_context import StepContext
 
-# 1.6 s with one Company, 11 s with fifty, 0.2 s more for each (12-company-create-time-grows).
-# Two and a half times that, for a busy machine; never less than what a proxy usually waits.
+# Making a Company took 1.6 s on a site with one, 11 s with fifty: 0.2 s more for each (recording
+# 12-company-create-time-grows). The limit is two and a half times that, for a busy machine, and
+# never less than a proxy usually waits.
 _SECONDS, _SECONDS_EACH = 1.6, 0.2
 _TIMES = 2.5
 SHORTEST_SECONDS, LONGEST_SECONDS = 120.0, 360.0
@@ -46,7 +47,7 @@ _MAX_REFUSALS = 10
 
 
 def make_seconds(companies: int) -> float:
-    """Return how long to wait for a Company on a site that has so many."""
+    """Return how many seconds to wait for a new Company on a site that has `companies` already."""
     wanted = _TIMES * (_SECONDS + _SECONDS_EACH * companies)
     return min(max(wanted, SHORTEST_SECONDS), LONGEST_SECONDS)
 
@@ -88,7 +89,7 @@ class CompanyStep:
         )
 
     async def foresee(self, context: StepContext, found: Found) -> Found:
-        """Choose chart and abbreviation as `apply` would, and name what hangs on them."""
+        """Choose chart and abbreviation as `apply` would, and name what depends on them."""
         if found.documents:
             return found
         site, spec = await site_of(context), context.spec
@@ -100,7 +101,7 @@ class CompanyStep:
         return replace(found, outputs={**outputs, "companies": str(companies)})
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make the Company, or bind the one that is there."""
+        """Make the Company, or bind the existing one."""
         if found.documents:
             await _bind_adopted(context, found)
         else:
@@ -145,7 +146,7 @@ async def _make(context: StepContext) -> None:
     while True:
         _check_length(context.spec.company_name, abbreviation)
         if not site.is_fresh(context.now()):
-            # step_0's word is old by now, and this is the long call.
+            # What step_0 found is old by now, and this is the call that takes long.
             await context.read(USER_REQUEST)
         try:
             await _post(context, site, abbreviation=abbreviation, chart=chart, companies=companies)
@@ -160,7 +161,7 @@ async def _make(context: StepContext) -> None:
 
 
 async def _abbreviation(context: StepContext) -> tuple[str, int]:
-    """Return the abbreviation, chosen once and stored, and how many Companies there are."""
+    """Return the abbreviation, which is chosen once and stored, and the number of Companies."""
     if context.abbreviation is None:
         return await _choose(context, frozenset())
     answer = await context.read(call("frappe.client.get_count", doctype="Company"))
@@ -188,10 +189,10 @@ async def _post(
 
 
 async def _choose(context: StepContext, refused: frozenset[str]) -> tuple[str, int]:
-    """Find a free abbreviation and store it before it is used; count the Companies, too.
+    """Find a free abbreviation and store it before it is used; also count the Companies.
 
-    One list of all of them answers both, and an abbreviation that is free in it can only be
-    taken by somebody who makes a Company at this very moment.
+    One list of all Companies answers both questions, and an abbreviation that is free in it can
+    only be lost to somebody who makes a Company at this very moment.
     """
     base = abbreviation_of(context.spec.company_name)
     companies = rows_of(await context.read(rows("Company", fields=("abbr",))))
@@ -209,11 +210,12 @@ async def _choose(context: StepContext, refused: frozenset[str]) -> tuple[str, i
 
 
 async def _chart(context: StepContext, site: Site) -> str:
-    # A chart that does not exist is a 500 IndexError (02-company-create-unknown-chart).
+    # To ask for a chart that does not exist is answered with a 500 and an IndexError (recording
+    # 02-company-create-unknown-chart).
     charts = site.charts or charts_in(await context.read(charts_request(site.country)))
     wanted = context.spec.chart_template
-    # Offered in this spelling; a country of one chart of its own is not offered Standard,
-    # which every country may have.
+    # The chart must be spelled as it is offered. A country with a chart of its own is not offered
+    # Standard, but every country may use it.
     offered = {fold_name(each): each for each in charts}
     if fold_name(wanted) in offered:
         return offered[fold_name(wanted)]
@@ -262,7 +264,7 @@ def _compared(context: StepContext, site: Site, company: CompanySeen) -> tuple[D
 
 def _not_ours(context: StepContext, site: Site, company: CompanySeen) -> EngineError:
     spec = context.spec
-    # One that made no Company yet has none.
+    # A tenant that has not made a Company yet has no abbreviation.
     bound = (
         "any abbreviation"
         if context.abbreviation is None

@@ -1,8 +1,8 @@
-"""step_3: the accounts later steps need.
+"""step_3: the accounts that later steps need.
 
-The chart comes with the Company; nothing is imported here. Made is one leaf account for each
-means of payment but Cash: a standard chart has the group Bank Accounts and no leaf in it, and
-ERPNext would take the group without a word (recording 08-mode-of-payment-row-leaf-and-group).
+The chart comes with the Company; nothing is imported here. One leaf account is made for each means
+of payment except Cash: a standard chart has the group Bank Accounts with no leaf in it, and ERPNext
+would silently accept the group (recording 08-mode-of-payment-row-leaf-and-group).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ChartOfAccounts:
     key = "step_3_chart_of_accounts"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look at all accounts of the Company in one list, and at its cost center."""
+        """Look at all of the Company's accounts with one list, and at its cost center."""
         company = await company_of(context)
         if company is None:
             return waits_for_company("Account", *context.spec.payment_methods)
@@ -90,7 +90,7 @@ class ChartOfAccounts:
             if fold_name(name) not in missing:
                 continue
             body: JsonObject = {
-                # Without suffix: ERPNext appends it even where it is there already.
+                # Without the suffix, because ERPNext appends it even to a name that has it.
                 "account_name": method,
                 "parent_account": found.outputs["bank_group"],
                 "company": company.name,
@@ -125,7 +125,7 @@ async def _accounts(context: StepContext, company: Company) -> dict[str, JsonObj
         rows("Account", ("company", "=", company.name), fields=_FIELDS, order_by="name asc")
     )
     there = {fold_name(text(row, "name")): row for row in rows_of(answer)}
-    # Charts differ in size (82 accounts, Germany 94), so only none at all is wrong.
+    # Charts differ in size (82 accounts, Germany's 94), so only having none at all is wrong.
     if not there:
         raise conflict(
             Code.CHART_MISSING,
@@ -148,7 +148,7 @@ def _check_defaults(company: Company, there: Mapping[str, JsonObject]) -> None:
             "then retry.",
             differences=[_default(company, field, "an account of its own") for field in unset],
         )
-    # Only accounts of this Company are in the list, so another Company's is missing, too.
+    # The list has only this Company's accounts, so another Company's account is missing as well.
     lost = [field for field in fields if fold_name(company.defaults[field]) not in there]
     if lost:
         wrong = ", ".join(f"{field} is {company.defaults[field]!r}" for field in lost)
@@ -203,7 +203,7 @@ async def _check_cost_center(context: StepContext, company: Company) -> None:
 
 
 def _bank_group(company: Company, there: Mapping[str, JsonObject]) -> str:
-    # Looked for by type: charts with numbers call it "1200 - Bank Accounts", others otherwise.
+    # Found by type, because names differ: charts with numbers have "1200 - Bank Accounts".
     usual = company.names.with_suffix("Bank Accounts")
     groups = {
         fold_name(text(row, "name")): text(row, "name")

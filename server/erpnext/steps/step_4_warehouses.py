@@ -1,9 +1,9 @@
 """step_4: the tenant's warehouses, below the Company's own root.
 
-ERPNext takes a warehouse below another Company's group (recording 04-warehouse-create-bad),
-so Company and parent are compared here. Names are never counted up: a warehouse of the name
-is either ours and right, or a conflict; which stores are the tenant's, `server.erpnext.warehouses`
-says.
+ERPNext accepts a warehouse below another Company's group (recording 04-warehouse-create-bad), so
+Company and parent are compared here. We never append a number to a name: a warehouse with the name
+is either ours and right, or a conflict. `server.erpnext.warehouses` says which stores are the
+tenant's.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _ROOT = "All Warehouses"
 
 
 class Warehouses:
-    """Main Store, and POS Store where the tenant wants one."""
+    """Main Store, and POS Store if the tenant wants one."""
 
     key = STEP_KEY
 
     async def probe(self, context: StepContext) -> Found:
-        """Look at all warehouses of the Company at once."""
+        """Look at all of the Company's warehouses at once."""
         company = await company_of(context)
         wanted = _wanted(context.spec)
         if company is None:
@@ -79,7 +79,7 @@ class Warehouses:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make the missing ones below the root."""
+        """Make the missing warehouses below the root."""
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
@@ -121,7 +121,7 @@ def _root(company: Company, there: Mapping[str, JsonObject]) -> str:
     for row in groups:
         if fold_name(text(row, "name")) == fold_name(usual):
             return text(row, "name")
-    # A site in another language has given its root another name.
+    # On a site in another language the root has another name.
     roots = sorted(text(row, "name") for row in groups if not text(row, "parent_warehouse"))
     if not roots:
         raise conflict(

@@ -1,9 +1,9 @@
 """step_5: two settings of the site, and the tenant's selling price list.
 
-Settings are one per site: only what no tenant can want otherwise is set, never a default
-warehouse or Company, which would move the defaults of all other tenants. A price list of
-another currency is a conflict: changing it rewrites the currency of its prices and leaves
-the rates (recording 06-price-list-other-currency).
+Settings exist once per site, so only what no tenant can want differently is set: never a default
+warehouse or Company, which would change the defaults of all other tenants. A price list in another
+currency is a conflict: to change it rewrites the currency of its prices, but not their rates
+(recording 06-price-list-other-currency).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SITE_SETTINGS: tuple[tuple[str, str, str], ...] = (
 
 
 class SettingsAndPriceList:
-    """Naming by name and by item code; the price list of the tenant."""
+    """Customers named by name, items by code; and the tenant's price list."""
 
     key = "step_5_settings"
 
@@ -85,8 +85,8 @@ class SettingsAndPriceList:
 async def _differing_settings(context: StepContext) -> list[Difference]:
     differences: list[Difference] = []
     for doctype, field, wanted in SITE_SETTINGS:
-        # step_0 of this run reads Stock Settings anyway; a value that was right need not be
-        # asked for again, a wrong one is.
+        # step_0 of this run has read Stock Settings anyway, so a value that was right is not
+        # asked for again; a wrong one is.
         if context.outputs(CHECK_KEY).get(field) == wanted:
             continue
         answer = await context.read(get(doctype, doctype))
@@ -100,7 +100,7 @@ async def _change(context: StepContext, each: Difference) -> None:
         Intent(doctype=each.doctype, name=each.name, shared=True, update=True),
         change(each.doctype, each.name, {each.field: each.want}),
     )
-    # A user who may not see a field is answered 200, and nothing is stored (recording
+    # If the user may not see a field, the answer is 200, but nothing is stored (recording
     # 01-permissions-system-manager-only).
     stored = text(answer.data, each.field) if isinstance(answer.data, dict) else each.want
     if compared(each.doctype, each.name, ((each.field, stored, each.want),)):

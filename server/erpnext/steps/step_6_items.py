@@ -1,7 +1,7 @@
-"""step_6: a few items to try a sale with, where the tenant asked for demo data.
+"""step_6: a few items to try out a sale with, if the tenant asked for demo data.
 
-`standard_rate` is never sent: it would make a price in the site's own list (recording
-07-item-price-after-standard-rate). Prices take the currency of the tenant's list.
+`standard_rate` is never sent, because it would make a price in the site's own list (recording
+07-item-price-after-standard-rate). Prices get the currency of the tenant's list.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class DemoItems:
     key = "step_6_items"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for the group, the items and the prices: three questions."""
+        """Look for the group, the items and the prices, with one request for each."""
         company = await company_of(context)
         if company is None:
             return waits_for_company("Item", "of the demo data")
@@ -94,7 +94,7 @@ class DemoItems:
         return Found(done=not missing, missing=tuple(missing), documents=tuple(documents))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make the missing ones, group first."""
+        """Make what is missing, the group first."""
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
@@ -103,7 +103,7 @@ class DemoItems:
             if (doctype, fold_name(name)) in there:
                 continue
             intent, request = Intent(doctype=doctype, name=name), make(doctype, name, body)
-            if doctype == "Item Price":  # the engine makes its name up
+            if doctype == "Item Price":  # the engine makes up its name
                 await context.write(intent, request)
             else:
                 await make_named(context, intent, request)
@@ -116,7 +116,7 @@ def _demo(company: Company) -> list[_Demo]:
             code=names.demo_item(number),
             title=title,
             rate=rate,
-            # ERPNext makes up the names of prices; there is one for each item and list.
+            # ERPNext makes up the names of prices; there is one for each item and price list.
             price_key=f"{names.demo_item(number)} / {names.price_list}",
         )
         for number, (title, rate) in enumerate(_DEMO, start=1)

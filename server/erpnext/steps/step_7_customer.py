@@ -1,8 +1,8 @@
-"""step_7: the walk-in customer, one for each tenant though customers belong to no Company.
+"""step_7: the walk-in customer, one for each tenant, although customers belong to no Company.
 
-`name` in the body makes the POST repeatable (recording 06-customer-create-with-name); older
-15.x ignore it and name a customer by its `customer_name`, counting up. So there the unique
-name is sent as `customer_name` too, and the look falls back to it.
+`name` in the body makes the POST repeatable (recording 06-customer-create-with-name). Older 15.x
+ignore it and name a customer after its `customer_name`, with a number if that is taken. For them
+the unique name is also sent as `customer_name`, and the look falls back to that.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ TITLE = "Walk-In Customer"
 
 
 class WalkInCustomer:
-    """The customer of sales without one."""
+    """The customer for sales to somebody unknown."""
 
     key = "step_7_customer"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look by name, then by the title an older version made the name of."""
+        """Look by name, then by the title from which an older version made the name."""
         company = await company_of(context)
         if company is None:
             return waits_for_company("Customer", TITLE)
@@ -67,7 +67,7 @@ class WalkInCustomer:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
-        """Make it, unless somebody did since the look (an older version would make two)."""
+        """Make it, unless somebody has since the look (an older version would make two)."""
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
@@ -93,7 +93,7 @@ class WalkInCustomer:
 
 async def _find(context: StepContext, company: Company, site: Site) -> JsonObject | None:
     name = company.names.customer
-    # Where `name` is kept the customer has it, also one made before an upgrade.
+    # A site that keeps `name` has the customer under it, even one made before an upgrade.
     fields = ("name",) if keeps_name(site.frappe_version) else ("name", "customer_name")
     for field in fields:
         answer = await context.read(

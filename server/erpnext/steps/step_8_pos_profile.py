@@ -1,9 +1,9 @@
 """step_8: the means of payment get an account of the Company, and the till gets its profile.
 
-Payment rows are added one at a time and never by a PUT of the table, which replaces the rows
-of all other Companies (recording 08-mode-of-payment-put-drops-rows). ERPNext checks neither
-account type, price list, currency, write-off account nor cost center of a profile, so all of
-them are compared here.
+Payment rows are added one at a time, never by a PUT of the table, which would replace the rows of
+all other Companies (recording 08-mode-of-payment-put-drops-rows). ERPNext does not check a
+profile's account types, price list, currency, write-off account and cost center, so all of them are
+compared here.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ if TYPE_CHECKING:
 
 
 class PosProfile:
-    """Payment rows of the Company, and its POS Profile."""
+    """The Company's payment rows, and its POS Profile."""
 
     key = "step_8_pos_profile"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look at the rows, at the accounts they have or shall have, and at the profile."""
+        """Look at the rows, at the accounts they have or should get, and at the profile."""
         company = await company_of(context)
         if company is None:
             return waits_for_company("POS Profile", "POS")
@@ -71,7 +71,7 @@ class PosProfile:
         missing = [
             Difference(doctype=ROW, name=row_key(company, method))
             for method in context.spec.payment_methods
-            # Its row for Cash comes with a Company (08-mode-of-payment-cash-get).
+            # A Company comes with its row for Cash (recording 08-mode-of-payment-cash-get).
             if method not in there and not (company.planned and method == CASH)
         ]
         outputs: dict[str, str] = {}
@@ -93,7 +93,7 @@ class PosProfile:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Add missing rows one by one, then make the profile, which needs them."""
+        """Add the missing rows one by one, then make the profile, which needs them."""
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
@@ -106,7 +106,7 @@ class PosProfile:
 
 
 def _row_seen(row: JsonObject, company: Company, method: str, zone: ZoneInfo) -> Document:
-    """Return a row of a Mode of Payment as a document of the record."""
+    """Return a row of a Mode of Payment as a document for the record."""
     as_asked = fold_name(text(row, "default_account")) == fold_name(account_name(company, method))
     return replace(
         seen(ROW, row, zone, name=row_key(company, method)),
@@ -135,7 +135,7 @@ async def _payment_rows(context: StepContext, company: Company) -> dict[str, Jso
 async def _check_accounts(
     context: StepContext, company: Company, there: dict[str, JsonObject]
 ) -> None:
-    """Check the account of each row, and the one each missing row shall get."""
+    """Check the account of each row, and the account that each missing row should get."""
     names = {
         method: text(there[method], "default_account")
         if method in there
@@ -190,7 +190,7 @@ def _wrong_account(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fault:
-    """What is wrong with an account, and how it is told to who may not know of others."""
+    """What is wrong with an account, and how to put it to people who may not know of others."""
 
     words: str
     told: str
@@ -228,7 +228,7 @@ async def _make_profile(context: StepContext, company: Company) -> None:
         await context.note(f"{context.spec.till_user} has another default POS Profile; it stays.")
         answer = await send(default_user=False)
     if answer.kind is AnswerKind.EXISTS:
-        # Not among the profiles of our Company a moment ago: its name is unique site-wide.
+        # A moment ago our Company had no such profile, but names are unique across the site.
         profile = document_of(await context.read(get("POS Profile", name)))
         check_profile(profile, wanted)
 

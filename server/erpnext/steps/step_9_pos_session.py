@@ -1,8 +1,9 @@
 """step_9: the till is opened once, for a new shop; from then on people open and close it.
 
-An opening entry of the profile that was ever submitted means done for ever. `docstatus: 1`
-makes and submits in one POST; without it a draft stays and no till is open. Times go out as
-the site's clock shows them, without a zone (recording 09-pos-opening-dates: a Z is a 500).
+If an opening entry of the profile was ever submitted, the step is done for good. `docstatus: 1`
+makes and submits an entry in one POST; without it only a draft is made and no till is open. Times
+are sent in the site's time zone, without naming it (recording 09-pos-opening-dates: a Z is
+answered with a 500).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 _DOCTYPE = "POS Opening Entry"
 _DRAFT = "0"
-# A name stays used by a cancelled entry (recording 09-pos-opening-name-reuse); a till of ours
-# is opened once, so more than a few used names means that something else is wrong.
+# A cancelled entry keeps its name in use (recording 09-pos-opening-name-reuse). We open a till only
+# once, so if more than a few names are used, something else is wrong.
 _MAX_NUMBER = 20
 _ENOUGH_ROWS = 50
 
@@ -39,7 +40,7 @@ class Till:
     key = "step_9_pos_session"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for an entry that was ever submitted, then for a draft of ours."""
+        """Look for an entry that was ever submitted, then for one of our drafts."""
         if not context.spec.till_user:
             return Found(done=True, skip="No till_user is given, so no till is opened.")
         company = await company_of(context)
@@ -68,7 +69,7 @@ class Till:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Submit the draft of ours, or open the till under the first number that is free."""
+        """Submit our draft, or open the till under the first free number."""
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
@@ -78,8 +79,8 @@ class Till:
         profile = _profile(context, company)
         site = await site_of(context)
         if not keeps_name(site.frappe_version) and await _entries(context, profile):
-            # Opened or drafted since the look; an older version would open a second one. Only
-            # drafts of others may stand beside ours.
+            # There may be an entry since the look; an older version would open a second one.
+            # Only drafts of others may exist beside ours.
             fresh = await self.probe(context)
             if fresh.done or fresh.documents:
                 return
@@ -110,7 +111,7 @@ def _is_ours(name: str, company: Company) -> bool:
 
 
 async def _entries(context: StepContext, profile: str) -> list[JsonObject]:
-    # A live shop has one for each day: the submitted ones come first, and a few are enough.
+    # A live shop has an entry for each day: the submitted ones come first, and a few are enough.
     answer = await context.read(
         rows(
             _DOCTYPE,
@@ -124,7 +125,7 @@ async def _entries(context: StepContext, profile: str) -> list[JsonObject]:
 
 
 async def _open(context: StepContext, company: Company, profile: str, name: str) -> bool:
-    """Open the till under a name; False if an entry of another profile has used it up."""
+    """Open the till under a name; False if an entry of another profile already has that name."""
     spec, site = context.spec, await site_of(context)
     now = site.local(context.now())
     body: JsonObject = {
@@ -150,7 +151,7 @@ async def _open(context: StepContext, company: Company, profile: str, name: str)
         return True
     there = await context.read(get(_DOCTYPE, name))
     if there.kind is AnswerKind.MISSING:
-        return True  # gone again: the next look decides
+        return True  # it is gone again: the next look decides
     entry = document_of(there)
     if fold_name(text(entry, "pos_profile")) != fold_name(profile):
         return False
@@ -160,7 +161,7 @@ async def _open(context: StepContext, company: Company, profile: str, name: str)
 
 
 async def _submit(context: StepContext, name: str) -> None:
-    # Repeatable, unlike frappe.client.submit (recording 09-pos-opening-submit-by-put).
+    # A PUT can be repeated, unlike frappe.client.submit (recording 09-pos-opening-submit-by-put).
     await context.write(
         Intent(doctype=_DOCTYPE, name=name, update=True), change(_DOCTYPE, name, {"docstatus": 1})
     )

@@ -1,7 +1,8 @@
-"""The steps that remove what was made for a tenant, in the order ERPNext takes.
+"""The steps that remove what was made for a tenant, in the order that ERPNext accepts.
 
-Recordings 00-undo-path and 10-delete-wrong-order: what points to something goes before it.
-What tenants share (Fiscal Years, Modes of Payment, the root groups) and what people made stays.
+A document is removed before what it points to (recordings 00-undo-path and
+10-delete-wrong-order). What tenants share (Fiscal Years, Modes of Payment, the root groups)
+stays, and so does what people made.
 """
 
 from __future__ import annotations

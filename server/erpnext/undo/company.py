@@ -1,4 +1,4 @@
-"""Removes the Company, which takes its accounts, warehouses and payment rows along."""
+"""Removes the Company, and with it its accounts, warehouses and payment rows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _ROW = "Mode of Payment Account"
 
 
 class CompanyParts(RemoveDocuments):
-    """Removes what we made inside a Company that stays; in ours they go with it."""
+    """Removes what we made in a Company that stays; what is in our own Company goes with it."""
 
     def __init__(self) -> None:
         super().__init__("undo_9_company_parts", "Warehouse", "Account")
 
     async def probe(self, context: StepContext) -> Found:
-        """Look which are left, where the Company is not ours."""
+        """Look which of these are left, if the Company is not ours."""
         removal = context.removal
         if removal.company_is_ours(context.spec.company_name):
             return Found(done=True, notes=("Accounts and warehouses go with the Company.",))
@@ -29,9 +29,9 @@ class CompanyParts(RemoveDocuments):
         rows = removal.ours(_ROW)
         if not rows:
             return found
-        # A payment row can only go by writing all rows of all Companies, which drops what
-        # others add meanwhile (recording 08-mode-of-payment-put-drops-rows); its account
-        # can't go before it.
+        # A payment row can only be removed by writing all rows of all Companies, which drops
+        # what others add meanwhile (recording 08-mode-of-payment-put-drops-rows); and its
+        # account can't be removed before it.
         names = ", ".join(each.name for each in rows)
         kept = tuple(each for each in found.missing if each.doctype != "Account")
         return Found(
@@ -48,14 +48,14 @@ class Company:
     key = "undo_10_company"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look whether it is still there; all that was in it is gone with it."""
+        """Look whether it still exists; if it is gone, so is everything in it."""
         removal = context.removal
         found = found_after(
             await look_for(context, removal.ours("Company")), removal.kept("Company")
         )
         if not found.done or not removal.company_is_ours(context.spec.company_name):
             return found
-        # Those that the engine made with it, too.
+        # Including those that the engine made with the Company.
         inside = (*removal.ours(*GOES_WITH_COMPANY), *removal.kept(*GOES_WITH_COMPANY))
         along = tuple((each.doctype, each.name) for each in inside)
         return Found(done=True, gone=(*found.gone, *along), notes=found.notes)

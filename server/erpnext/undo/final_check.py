@@ -1,7 +1,7 @@
-"""The last look: nothing of the tenant is left, and nothing came back meanwhile.
+"""The last look: nothing of the tenant is left, and nothing has come back meanwhile.
 
-A request that was out while the tenant was removed can have made something after it was
-looked for. What is ours is removed again; what somebody else made since stays.
+A request that was out during the removal can have made a document after we looked for it. What
+is ours is removed again; what somebody else has made since stays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from server.model.ownership import Resource
     from server.model.step_context import Found, StepContext
 
-# What has a name of its own; the rest goes with one of these.
+# Documents with a name of their own; the rest goes with one of these.
 _NAMED = (
     "POS Opening Entry",
     "POS Profile",
@@ -38,7 +38,7 @@ class NothingIsLeft:
     key = "undo_11_final_check"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for all that was removed."""
+        """Look for everything that was removed."""
         site = await site_of(context)
         there: list[Resource] = []
         foreign: list[Resource] = []
@@ -56,7 +56,7 @@ class NothingIsLeft:
         return found_after(Looked(there=tuple(there), gone=(), foreign=tuple(foreign)))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Remove what came late."""
+        """Remove what was made late."""
         for doctype in _NAMED:
             for each in found.missing:
                 if each.doctype == doctype:

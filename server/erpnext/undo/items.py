@@ -1,4 +1,4 @@
-"""Removes the demo items with their prices, whose names the engine made up."""
+"""Removes the demo items and their prices, whose names the engine made up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from server.model.step_context import Found, StepContext
 
 _PRICE = "Item Price"
-# As server.erpnext.steps.step_6_items names a price in the record.
+# The separator in the names that server.erpnext.steps.step_6_items gives prices in the record.
 _SEPARATOR = " / "
 
 
@@ -24,7 +24,7 @@ class DemoItems:
     key = "undo_5_items"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look which items are left; an item takes its prices along."""
+        """Look which items are left; an item's prices go with it."""
         removal = context.removal
         found = found_after(await look_for(context, removal.ours("Item")), removal.kept("Item"))
         if not found.done:

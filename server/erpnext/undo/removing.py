@@ -1,8 +1,9 @@
-"""What the steps that remove have in common: look, delete what is ours, look again.
+"""What the removing steps have in common: look, delete what is ours, look again.
 
-Only what the record says we made is deleted. 404 means done; a DELETE without a usable answer
-is looked up, and sent again only when the first one can't be carried out any more: every
-removal holds the site's slot, and takes it only when nothing is out (promise 4).
+Only what the record says we made is deleted. A 404 means done. After a DELETE without a usable
+answer we look whether the document is gone, and send another only when the first can't be
+carried out any more: every removal holds the site's slot, and takes it only when no request is
+out (promise 4).
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ if TYPE_CHECKING:
     from server.model.ownership import Resource
     from server.model.step_context import StepContext
 
-# A DELETE of a Company took 3.6 s on a site with few (recording 00-undo-path).
+# A DELETE of a Company took 3.6 s on a site with few Companies (recording 00-undo-path).
 REMOVE_SECONDS = 60.0
 
-# What belongs to a Company is found by it, or goes with it.
+# Other documents belong to a Company: they are found through it, or go with it.
 _OF_NO_COMPANY = frozenset({"Customer", "Price List", "Item", "Item Group"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What became of documents of the record.
+    """What became of documents in the record.
 
     Attributes:
         there: Ours, and still there.
-        gone: Ours, and not there any more.
-        foreign: There, and made by somebody else after all.
-        lost: Of those that are gone the ones that nobody can account for: we did not delete
-            them, nor does anything take them along. Somebody deleted or renamed them.
+        gone: Ours, and no longer there.
+        foreign: There, but made by somebody else after all.
+        lost: Those of `gone` that can't be accounted for: we did not delete them, and they did
+            not go with anything else. Somebody deleted or renamed them.
     """
 
     there: tuple[Resource, ...]
@@ -53,10 +54,10 @@ class Looked:
 
 
 async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looked:
-    """Look for documents of the record, one by one.
+    """Look for documents in the record, one by one.
 
     Raises:
-        EngineError: a race, where one that is not there may still be made.
+        EngineError: of the class RACE, if one that is not there may still be made.
     """
     there: list[Resource] = []
     gone: list[Resource] = []
@@ -83,10 +84,10 @@ async def remove(context: StepContext, doctype: str, name: str, *, on_record: st
     """Delete one document.
 
     Args:
-        context: Of the step.
-        doctype: Its kind.
+        context: The step's context.
+        doctype: Its doctype.
         name: Its name at the engine.
-        on_record: Its key in the record, where the engine made the name up.
+        on_record: Its key in the record, if the engine made the name up; "" if it did not.
     """
     await context.write(
         Intent(
@@ -102,7 +103,7 @@ async def remove(context: StepContext, doctype: str, name: str, *, on_record: st
 
 
 def found_after(looked: Looked, kept: Iterable[Resource] = ()) -> Found:
-    """Return what a probe says of documents that are to go."""
+    """Return what a probe finds out about documents that should be gone."""
     notes = [f"{each.doctype} {each.name!r} was there before; it stays." for each in kept]
     notes += [
         f"{each.doctype} {each.name!r} was made by somebody else; it stays."
@@ -122,21 +123,21 @@ def found_after(looked: Looked, kept: Iterable[Resource] = ()) -> Found:
 
 
 class RemoveDocuments:
-    """Removes the documents of some kinds."""
+    """Removes the documents of some doctypes."""
 
     def __init__(self, key: str, *doctypes: str) -> None:
-        """Take the step's key and the kinds, in the order they go."""
+        """Take the step's key and the doctypes, in the order of their removal."""
         self.key = key
         self._doctypes = doctypes
 
     async def probe(self, context: StepContext) -> Found:
-        """Look which are left."""
+        """Look which documents are left."""
         removal = context.removal
         looked = await look_for(context, removal.ours(*self._doctypes))
         return found_after(looked, removal.kept(*self._doctypes))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Delete those that are left."""
+        """Delete the documents that are left."""
         for doctype in self._doctypes:
             for each in found.missing:
                 if each.doctype == doctype:
@@ -144,11 +145,11 @@ class RemoveDocuments:
 
 
 def _is_lost(gone: Resource) -> bool:
-    """Tell whether a document that is gone was neither deleted by us nor taken along.
+    """Tell whether a document that is gone was neither deleted by us nor went with another.
 
-    It was made by us, and stands as that in the record: a deletion that was answered is written
-    down, and one that was not has its mark there. Nothing of its own tells where a renamed one
-    is: its maker made those of all tenants, and nothing else of it need be as it was.
+    We made it, and that is all the record says: had we sent a deletion, the record would say that
+    it was answered, or have a mark that it was not. If the document was renamed, nothing tells
+    which one it is now: the same user made those of all tenants, and all else may have changed.
     """
     return (
         gone.doctype in _OF_NO_COMPANY

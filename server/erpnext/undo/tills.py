@@ -1,7 +1,7 @@
-"""Removes the till's opening entries: what is submitted is cancelled first.
+"""Removes the till's opening entries, cancelling the submitted ones first.
 
-Only the entry we made is ours. One that a person made at our POS Profile holds the profile
-back, and is his to close: the order stops and says which.
+Only the entry that we made is ours. One that a person made for our POS Profile prevents its
+removal, and is for that person to close: the order stops and says which it is.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Tills:
     key = "undo_3_tills"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for ours, and for those that others made at our profile."""
+        """Look for our entries, and for those that others made for our profile."""
         removal = context.removal
         others = await tills_of_others(context)
         if others:
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-            # In a Company that is not ours that option deletes nothing.
+            # In a Company that is not ours, --delete-transactions deletes nothing.
             way = (
                 ", or have ERPNext delete all transactions: provisioner deprovision TENANT "
                 "--delete-transactions"
@@ -52,7 +52,7 @@ class Tills:
         return found_after(await look_for(context, removal.ours(_DOCTYPE)), removal.kept(_DOCTYPE))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Cancel what is submitted, delete all."""
+        """Cancel the submitted entries, then delete all."""
         entries = await _entries(context, [each.name for each in found.missing])
         for row in entries:
             name = text(row, "name")
@@ -65,7 +65,7 @@ class Tills:
 
 
 async def tills_of_others(context: StepContext) -> list[str]:
-    """Return the opening entries at our POS Profile that are not on record."""
+    """Return the opening entries for our POS Profile that are not in the record."""
     removal = context.removal
     on_record = (*removal.ours(_DOCTYPE), *removal.kept(_DOCTYPE))
     known = {fold_name(each.name) for each in on_record}

@@ -1,6 +1,6 @@
-"""Before anything is removed: has the shop sold, and does the ledger hold entries?
+"""Before anything is removed: has the shop sold anything, and are there ledger entries?
 
-A shop that has sold is somebody's books. Removing it needs a word of its own, and so does the
+A shop that has sold is somebody's books. Its removal must be ordered explicitly, and so must the
 removal of ledger entries, which only ERPNext's own Transaction Deletion Record can do.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from server.model.step_context import StepContext
 
 KEY = "undo_1_trade_check"
-# A POS Invoice books nothing before the till is closed, so the ledger alone does not tell.
+# A POS Invoice is not booked before the till is closed, so the ledger alone does not tell.
 _SALES = ("Sales Invoice", "POS Invoice")
 _LEDGER = "GL Entry"
 
@@ -31,7 +31,7 @@ async def has_ledger_entries(context: StepContext, company: str) -> bool:
 
 
 async def has_sold(context: StepContext, company: str) -> bool:
-    """Tell whether an invoice of a Company was ever submitted."""
+    """Tell whether any invoice of a Company was ever submitted."""
     for doctype in _SALES:
         if await _any(context, doctype, company, ("docstatus", "!=", 0)):
             return True
@@ -76,18 +76,18 @@ class TradeCheck:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make nothing: the look decides."""
+        """Do nothing: the probe decides."""
 
 
 async def _refuse_renamed(context: StepContext) -> None:
-    """Stop where the Company that we made is there under another name.
+    """Stop if the Company that we made exists under another name.
 
-    By its own name it reads as gone: a shop that may have sold would lose its tills and its POS
-    Profile, and be told of as removed. ERPNext leaves abbreviation, maker and time of making when
-    a Company is renamed (docs/decisions/0056).
+    Looked up by its old name it seems gone: a shop that may have sold would lose its tills and
+    its POS Profile, and be reported as removed. When ERPNext renames a Company, its abbreviation,
+    its owner and its time of creation stay (docs/decisions/0056).
 
     Raises:
-        EngineError: with the name it has now.
+        EngineError: COMPANY_RENAMED, with the name it has now.
     """
     abbreviation = context.abbreviation
     made = context.removal.ours("Company")

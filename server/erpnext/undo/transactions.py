@@ -1,8 +1,8 @@
-"""Has ERPNext delete a Company's transactions: only where it was ordered.
+"""Has ERPNext delete a Company's transactions, if that was ordered.
 
-Recording 10-transaction-deletion-record: make the record, submit it, start its tasks; a worker
-of ERPNext does them in the background. ERPNext takes one such record a Company at a time, so a
-lost answer is settled by looking for the one that is there.
+The way is to make a record, submit it and start its tasks, which an ERPNext worker carries out in
+the background (recording 10-transaction-deletion-record). ERPNext allows one such record per
+Company at a time, so after a lost answer we look for the one that exists.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 
 _RECORD = "Transaction Deletion Record"
 _FAILED = frozenset({"Failed", "Cancelled"})
-# The first looks soon, for a small shop; then rarely, a big one takes minutes.
+# Soon at first, because a small shop is quickly done; then rarely, because a big one takes
+# minutes.
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Transactions:
-    """Deletes the Company's transactions by ERPNext's own means."""
+    """Deletes the Company's transactions with ERPNext's own tool."""
 
     key = "undo_2_transactions"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look whether there are any left."""
+        """Look whether any transactions are left."""
         company = context.spec.company_name
         removal = context.removal
         if not removal.options.delete_transactions or not removal.company_is_ours(company):
@@ -43,7 +44,7 @@ class Transactions:
         left = (
             await has_ledger_entries(context, company)
             or await has_sold(context, company)
-            # Of a till that was opened and sold nothing there is neither.
+            # A till that was opened and has sold nothing leaves neither of the two.
             or bool(await tills_of_others(context))
         )
         open_one = await _open_record(context, company)
@@ -52,7 +53,7 @@ class Transactions:
         return Found(done=False, missing=(Difference(doctype=_RECORD, name=company),))
 
     async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
-        """Make a record, or go on with the one that is there, and wait for the end of it."""
+        """Make a record, or continue with an existing one, and wait until it is completed."""
         company = context.spec.company_name
         record = await _open_record(context, company)
         if record is None:
@@ -83,7 +84,7 @@ async def _until_done(context: StepContext, company: str) -> None:
 
 
 async def _open_record(context: StepContext, company: str) -> JsonObject | None:
-    """Return the Company's record that is not done with, or None."""
+    """Return the Company's record that is not completed, or None."""
     answer = await context.read(
         rows(
             _RECORD,
@@ -107,7 +108,7 @@ def _start(name: str) -> Request:
 
 
 def _intent(company: str) -> Intent:
-    # The site's own document: it is history, and stays.
+    # The record belongs to the site: it documents what was done, and stays.
     return Intent(
         doctype=_RECORD, name=company, shared=True, slot=True, update=True, repeatable=False
     )

@@ -300,6 +300,22 @@ async def test_a_tenant_of_an_engine_that_is_not_configured_waits(scene: Scene) 
     assert [row["cause"] for row in await scene.findings(tenant_id)] == ["ENGINE_NOT_CONFIGURED"]
 
 
+@pytest.mark.parametrize(("by", "called"), [("jane@example.com", 0), ("run", 1)])
+async def test_who_was_held_by_a_person_needs_no_message_to_persons(
+    scene: Scene, by: str, called: int
+) -> None:
+    tenant_id = await scene.stopped("Kijani Stores", PASSING)
+    hold = Hold(reason="the owner asked", by=by, since=scene.clock())
+    await scene.database.submit(TenantOperation(tenant_id=tenant_id, at=scene.clock(), hold=hold))
+
+    await scene.sweeper(notify=True).sweep()
+    await scene.sweeper(notify=True).sweep()
+
+    (found,) = await scene.findings(tenant_id)
+    assert found["cause"] == "HELD"
+    assert len(await scene.sql("SELECT kind FROM outbox")) == called
+
+
 async def test_a_held_tenant_is_not_touched_and_named_once(scene: Scene) -> None:
     tenant_id = await scene.stopped("Kijani Stores", PASSING)
     hold = Hold(reason="COMPANY_VANISHED", by="run", since=scene.clock())

@@ -336,6 +336,16 @@ async def test_the_order_of_a_remedy_can_be_given_as_it_stands(scene: Scene) -> 
     assert remedy.command == f"provisioner continue {tenant_id} --watch"
 
 
+async def test_the_final_check_is_no_cause_beside_what_made_it_fail(scene: Scene) -> None:
+    final: Failures = {"step_10_post_sale_updates": (ErrorClass.PERMANENT, "FINAL_CHECK_FAILED")}
+    both = await scene.stopped("Both", {**OPTIONAL_PASSING, **final})
+    alone = await scene.stopped("Alone", final)
+    assert [cause.code for cause in (await diagnosed(scene, both)).causes] == ["ENGINE_NO_ANSWER"]
+    assert [cause.code for cause in (await diagnosed(scene, alone)).causes] == [
+        "FINAL_CHECK_FAILED"
+    ]
+
+
 async def test_it_is_said_when_the_reconciler_drives_it_on_and_it_does_then(scene: Scene) -> None:
     tenant_id = await passing(scene)
     at_once = (await diagnosed(scene, tenant_id)).causes[0].remedy.says

@@ -268,7 +268,7 @@ def finding_of(look: DueLook, survey: Survey) -> Finding:
     one = look.tenant_id
     remedy = f"See all of it with: provisioner verify {one}. "
     if any(step.code for step in wrong):
-        remedy += "Mend in ERPNext what differs there."
+        remedy += "Correct in ERPNext what differs there."
     else:
         remedy += f"A run makes what is missing, only on order: provisioner retry {one}"
     return Finding(

@@ -190,7 +190,7 @@ def _by_canary(
     if came is _Came.UNDER_WAY and overdue:
         return _first(ordered, size, "the last one has been under way for too long")
     if came is _Came.NO_WITNESS:
-        return _first(ordered, size, "the canary can tell nothing any more; another one goes")
+        return _first(ordered, size, "the canary can't show anything any more; another one goes")
     if came is _Came.AGAIN:
         return _after_failure(herd, canary, ordered, now)
     return _SETTLED[came]

@@ -238,7 +238,7 @@ class Herds:
         canary = herd.canary_tenant_id or group.tenants[0].tenant_id
         text = (
             f"{size} tenants stand still at one error, and the one that was driven "
-            f"on first ({canary}) met it again: {_described(group.failure)} Mend its cause. One is "
+            f"on first ({canary}) met it again: {_described(group.failure)} Fix the cause. One is "
             "tried after each pause; the others follow once it comes through."
         )
         await self._store.mark_finding(

@@ -132,8 +132,8 @@ def _judge_in_motion(seen: Observation) -> Judgement:
                 seen,
                 Cause.NO_WORKER,
                 Severity.MAY_CLEAR,
-                "The run is open and no living worker drives it. The next server that runs "
-                "takes it over by itself; see that one is up.",
+                "The run is open and no live worker drives it. The next server that runs "
+                "takes it over by itself; check that one is up.",
             )
         )
     elif _is_stalled(seen):
@@ -169,7 +169,7 @@ def _judge_stopped(seen: Observation) -> Judgement:
             seen,
             Cause.PERMANENT_ERROR,
             Severity.MOVING,
-            f"It stopped at an error that a person had to mend: {steps}. Another tenant that stood "
+            f"It stopped at an error that a person had to fix: {steps}. Another tenant that stood "
             "still at the same error has come through since.",
         )
         return _move(seen, Verdict.DRIVE_ON, finding, *differs)
@@ -181,7 +181,7 @@ def _judge_stopped(seen: Observation) -> Judgement:
             seen,
             Cause.PERMANENT_ERROR,
             Severity.PERSON,
-            f"It stopped at an error that trying again does not mend: {steps}.",
+            f"It stopped at an error that trying again does not cure: {steps}.",
         )
         return Judgement(verdict=Verdict.CALL_OPERATOR, findings=(finding, *differs))
     if decisive:
@@ -216,7 +216,7 @@ def _move(seen: Observation, verdict: Verdict, *findings: Finding) -> Judgement:
             seen,
             Cause.HEALING_BUDGET_SPENT,
             Severity.PERSON,
-            f"It was driven on {seen.heal_count} times and stands still again. "
+            f"It was driven on {seen.heal_count} times and has stopped again. "
             f"{findings[0].message}",
         )
         return Judgement(verdict=Verdict.CALL_OPERATOR, findings=(spent_finding, *findings))
@@ -233,7 +233,7 @@ def _engine_waits(seen: Observation, reason: Finding) -> Finding | None:
         message = _why_no_engine(seen)
     elif seen.gate is not GateState.UP:
         cause, severity = Cause.ENGINE_NOT_UP, Severity.MAY_CLEAR
-        message = f"It shall be driven on once its engine takes work; the gate is {seen.gate}."
+        message = f"It will be driven on once its engine takes work; the gate is {seen.gate}."
     else:
         return None
     finding = _finding(seen, cause, severity, f"{message} {reason.message}")
@@ -350,8 +350,8 @@ def _record_lost(seen: Observation) -> Finding:
         seen,
         Cause.STEP_RECORD_LOST,
         Severity.MOVING,
-        f"{lost}: it was damaged from outside. What the engine holds is looked up, taken "
-        "over where it is ours, and the rest is made.",
+        f"{lost}: it was damaged from outside. What the engine holds is looked up; what is ours is "
+        "taken over, and the rest is made.",
     )
 
 

@@ -120,7 +120,7 @@ class Remedies:
     async def _call_operator(self, seen: Observation, finding: Finding) -> Carried:
         look_first = any(step.code in LOOK_FIRST for step in seen.failed)
         following = f"provisioner {'diagnose' if look_first else 'continue'} {seen.tenant_id}"
-        then = "What to do" if look_first else "Once that is mended"
+        then = "What to do" if look_first else "Once that is fixed"
         failed = seen.standing.state is TenantState.FAILED
         return await self._write(
             seen,

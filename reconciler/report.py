@@ -71,7 +71,7 @@ def as_text(report: SweepReport) -> str:
         if found.carried.detail:
             lines.append(f"    {found.carried.detail}")
     if report.handed_over:
-        lines.append(f"{len(report.handed_over)} tenants wait for a person since before:")
+        lines.append(f"{len(report.handed_over)} tenants were already waiting for a person:")
     for tenant in report.handed_over:
         why = f"held: {tenant.reason}" if tenant.held else tenant.error_code
         lines.append(f"{tenant.tenant_id}  {tenant.company_name}  {tenant.state}  {why}")

@@ -351,7 +351,7 @@ class Sweeper:
                     cause=Cause.SWEEP_ERROR,
                     severity=Severity.PERSON,
                     message=(
-                        "The sweep could not judge or move this tenant. Mend its rows, or "
+                        "The sweep could not judge or move this tenant. Correct its rows, or "
                         "report the error with them."
                     ),
                     evidence={"error": said[:_MAX_ERROR]},

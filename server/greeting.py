@@ -100,7 +100,9 @@ def compat_switches(settings: Settings) -> list[str]:
     """Name each right that old clients have, so that nobody gives them unknowingly."""
     if not settings.compat:
         return []
-    lines = ["PROVISIONER_COMPAT=on: tokens last 7 days, and every member may drive his tenant on."]
+    lines = [
+        "PROVISIONER_COMPAT=on: tokens last 7 days, and every member may drive their tenant on."
+    ]
     if not settings.opens_to_old_clients:
         return [
             *lines,

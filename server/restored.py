@@ -28,7 +28,8 @@ def as_facts(restored: Restored) -> dict[str, object]:
 def as_text(restored: Restored) -> str:
     """Say it for people, with what to do next."""
     lines = [
-        f"{restored.tenants} tenants: nothing that a worker or a caller knew before fits any more.",
+        f"{restored.tenants} tenants: nothing that a worker or a caller knew before is valid any "
+        "more.",
         f"{len(restored.probed)} open runs look at everything in ERPNext before they go on.",
     ]
     if restored.probed:
@@ -60,5 +61,5 @@ def as_text(restored: Restored) -> str:
             "No engine is configured here, so no site was asked for Companies that belong to no "
             "tenant. To ask, repeat this with --engines-file FILE."
         )
-    lines.append("Now start the servers. Orders given after the backup are not remembered.")
+    lines.append("Now start the servers. Orders given after the backup are forgotten.")
     return "\n".join(lines)

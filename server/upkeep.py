@@ -73,7 +73,7 @@ def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool
         file = settings.database_file
         if file is not None and not file.exists():
             raise StoreUnavailable(
-                f"There is no database at {file}. Was there one: put it back, before anything "
+                f"There is no database at {file}. If there was one, put it back before anything "
                 "makes an empty one in its place. A new one is made by `provisioner serve`, or: "
                 "provisioner db upgrade"
             )
@@ -191,8 +191,9 @@ def import_legacy(
         wanted = engine or engines.default
         if wanted not in engines.engines:
             raise SettingsError(
-                f"{f'No engine {wanted!r}' if wanted else 'No engine'} is configured, so nobody "
-                "can look at the tenants. Name one with --engine, or set PROVISIONER_ENGINES_FILE."
+                f"{f'No engine {wanted!r}' if wanted else 'No engine'} is configured, so the "
+                "tenants can't be looked up. Name one with --engine, or set "
+                "PROVISIONER_ENGINES_FILE."
             )
         tenants = await read_legacy(source)
         async with AsyncExitStack() as stack:
@@ -274,7 +275,7 @@ def accept_site(
         report(
             _site_facts(done),
             f"{done.site} is accepted as it is. Its gate opens within 15 s if nothing else is "
-            f"wrong. Tenants that are held stay held: provisioner list --held, then {then} each.",
+            f"wrong. Held tenants stay held: provisioner list --held, then {then} each.",
             as_json=as_json,
         )
         return EXIT_DONE

@@ -37,7 +37,7 @@ def lines(seen: dict[str, Any]) -> Iterator[Text]:  # Any: JSON values
     """Show a site in question for people."""
     yield Text.assemble((plain(seen["engine"]), "bold"), "  ", plain(seen["site"]))
     if seen["gate"] == "UP":
-        yield Text("  Its gate is open: nothing is in question.")
+        yield Text("  Its gate is open: there is nothing to accept.")
     else:
         yield Text(f"  {plain(seen['gate_code'])}: {plain(seen['gate_message'])}", "red")
     if seen["held_tenants"]:
@@ -55,8 +55,8 @@ def told(done: dict[str, Any], output: Output) -> ExitCode:  # Any: JSON values
             [
                 Text(
                     f"{plain(done['site'])} is accepted as it is. Its gate opens within 15 s if "
-                    "nothing else is wrong. Tenants that are held stay held: provisioner list "
-                    f"--held, then {then} each."
+                    "nothing else is wrong. Held tenants stay held: provisioner list --held, then "
+                    f"{then} each."
                 )
             ]
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from clients.cli.output import Output
 
-NOBODY = "Nobody can be asked here. To go on without asking, give --yes."
+NOBODY = "There is nobody to ask here. To go on without asking, give --yes."
 _YES = frozenset({"y", "yes"})
 
 

@@ -93,8 +93,8 @@ def current() -> Profile | None:
         return Profile(**stored)
     except TypeError as error:
         raise typer.BadParameter(
-            f"{directory() / _FILE} holds no profile that can be read. Remove it, and sign in "
-            "again with: provisioner login"
+            f"{directory() / _FILE} holds no readable profile. Remove it, and sign in again with: "
+            "provisioner login"
         ) from error
 
 

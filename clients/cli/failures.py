@@ -135,7 +135,7 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
     elif isinstance(error, Unauthenticated) and _sign_in(request).startswith("unset"):
         # It comes before a sign-in, so that another one would change nothing.
         message = _with(
-            message, f"The token is the one in {TOKEN}: put a good one there, or unset it."
+            message, f"The token is the one in {TOKEN}: put a valid one there, or unset it."
         )
     elif error.retry_delay_seconds:
         message = _with(message, f"Try again in {error.retry_delay_seconds:g} s.")

@@ -194,7 +194,7 @@ def overview(*, able: int, left: int) -> str:
     stand = "1 tenant stands still" if standing == 1 else f"{standing} tenants stand still"
     need, move = ("needs", "moves") if left == 1 else ("need", "move")
     return (
-        f"{stand}: {able} can be driven on now, {left} {need} something mended first, "
+        f"{stand}: {able} can be driven on now, {left} {need} something fixed first, "
         f"or {move} already."
     )
 
@@ -292,7 +292,7 @@ def _case(found: Diagnosis, fixing: _Fixing) -> _Case:
     return _Case(
         found=found,
         cause=None,
-        why_not=f"Applied already, and it is there again: {again}." if again else "",
+        why_not=f"Already applied, and the problem came back: {again}." if again else "",
     )
 
 

@@ -89,7 +89,7 @@ async def report(client: ProvisionerClient, request: Report, output: Output) -> 
     return ExitCode.DONE
 
 
-_NO_WATCH = "This server does not sweep by itself: see that a `provisioner reconcile` runs."
+_NO_WATCH = "This server does not sweep: check that a `provisioner reconcile` runs."
 
 
 def _sweep_lines(done: SweepResponse) -> Iterator[Text]:
@@ -102,7 +102,7 @@ def _sweep_lines(done: SweepResponse) -> Iterator[Text]:
         yield from _finding_lines(finding)
     if done.handed_over:
         yield Text("")
-        yield Text(f"{len(done.handed_over)} tenants wait for a person since before:")
+        yield Text(f"{len(done.handed_over)} tenants were already waiting for a person:")
     for tenant in done.handed_over:
         why = f"held: {plain(tenant.reason)}" if tenant.held else plain(tenant.error_code)
         since = f" since {full_time(tenant.since)}" if tenant.HasField("since") else ""

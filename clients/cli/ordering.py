@@ -163,7 +163,7 @@ def _removal(
     going = [each for each in documents if each.removed]
     staying = [each for each in documents if not each.removed]
     if not going:
-        yield Text("The record knows of nothing that was made for it.")
+        yield Text("According to the record, nothing was made for it.")
     else:
         yield Text(f"Will be removed ({len(going)}):")
         yield from _table(going, "red")

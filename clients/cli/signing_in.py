@@ -25,7 +25,7 @@ async def login(client: ProvisionerClient, request: Login, output: Output) -> Ex
     if not request.tls and not _is_loopback(request.address):
         output.note(
             f"{request.address} is not this machine, and there is no TLS: others may read the "
-            "password on its way. Use --tls-ca."
+            "password in transit. Use --tls-ca."
         )
     signed = await client.sign_in(request.email, request.password)
     file = connection.save(

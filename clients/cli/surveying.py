@@ -109,10 +109,10 @@ def plan_lines(found: PlanResponse) -> Iterator[Text]:
     yield Text("")
     if not found.feasible:
         codes = ", ".join(plain(step.code) for step in found.survey.steps if step.code)
-        yield Text(f"A run would stop: {codes}. Mend it first; nothing was written.", "bold red")
+        yield Text(f"A run would stop: {codes}. Fix that first; nothing was written.", "bold red")
         return
     if not made:
-        yield Text("Everything is there: a run would make nothing.", "bold green")
+        yield Text("Everything exists: a run would make nothing.", "bold green")
         return
     yield Text(
         f"A run would make or change {made} documents with about "
@@ -137,7 +137,7 @@ def verify_lines(found: VerifyResponse) -> Iterator[Text]:
     if found.next_command:
         yield Text.assemble(("Next: ", "dim"), (plain(pasted(found.next_command)), "bold"))
     else:
-        yield Text("A person must mend it in the engine; a run would stop at it.")
+        yield Text("A person must correct it in the engine; a run would stop at it.")
 
 
 def _head(survey: Survey) -> Iterator[Text]:

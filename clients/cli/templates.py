@@ -150,7 +150,7 @@ class _Reader:
     def many(self, node: yaml.MappingNode, parts: dict[str, yaml.Node]) -> None:
         for key, _ in node.value:
             if key.value not in {"tenants", "defaults"}:
-                self.wrong(_line(key), str(key.value), "is not known beside tenants and defaults.")
+                self.wrong(_line(key), str(key.value), "is not known next to tenants and defaults.")
         defaults = parts.get("defaults")
         values: dict[str, Value] = {}
         lines: dict[str, int] = {}

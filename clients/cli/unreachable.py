@@ -21,18 +21,19 @@ def why(address: str, cause: Cause) -> tuple[str, str]:
     match cause:
         case Cause.NOT_TRUSTED:
             return (
-                f"The certificate of {address} is not one to trust here: who signed it is not "
-                f"known. Name the authority that signed it: {login}",
+                f"The certificate of {address} is not trusted here: its signer is not known. Name "
+                f"the authority that signed it: {login}",
                 login,
             )
         case Cause.HUNG_UP:
             return (f"{address} hung up: if it speaks TLS, sign in with: {login}", login)
         case Cause.HUNG_UP_IN_TLS:
             return (
-                f"{address} hung up in the middle of TLS: it wants a client's certificate, or does "
-                "not take the one that is shown (PROVISIONER_TLS_CLIENT_CA_FILE at the service "
-                "says whose it takes). If it wants none, its own key is of a kind that gRPC does "
-                f"not take from servers, such as Ed25519. Sign in with one: {login}{_OWN}",
+                f"{address} hung up in the middle of TLS: it wants a client certificate, or does "
+                "not accept the one it was shown (PROVISIONER_TLS_CLIENT_CA_FILE at the service "
+                "says whose it accepts). If it wants none, its own key is of a kind that gRPC "
+                "clients do not accept, such as Ed25519. To sign in with a certificate: "
+                f"{login}{_OWN}",
                 login + _OWN,
             )
         case Cause.UNKNOWN:
@@ -46,19 +47,20 @@ def _without_a_command(address: str, cause: Cause) -> str:
         case Cause.NO_TLS_THERE:
             return (
                 f"{address} answers without TLS, and TLS was spoken: --tls-ca, PROVISIONER_TLS_CA "
-                "or the sign-in that is kept for it says so. Leave the option out, unset the "
-                "variable, or forget the sign-in (provisioner logout)."
+                "or the stored sign-in says so. Leave the option out, unset the variable, or "
+                "forget the sign-in (provisioner logout)."
             )
         case Cause.OVER:
             return (
-                f"The certificate of {address} is over. Whoever runs the service puts a new one "
-                "into the files of PROVISIONER_TLS_CERT_FILE and PROVISIONER_TLS_KEY_FILE; it is "
-                "served within seconds. Is the clock of this machine right?"
+                f"The certificate of {address} has expired. Whoever runs the service must put a "
+                "new one into the files of PROVISIONER_TLS_CERT_FILE and "
+                "PROVISIONER_TLS_KEY_FILE; it is served within seconds. Is the clock of this "
+                "machine right?"
             )
         case Cause.NOT_YET:
             return (
-                f"The certificate of {address} is not good yet. Is the clock of this machine "
-                "right, and that of the service's?"
+                f"The certificate of {address} is not valid yet. Are the clocks of this machine "
+                "and of the service's right?"
             )
         case Cause.ANOTHER_NAME:
             return (

@@ -98,7 +98,8 @@ class Authenticator:
         known = await self.known(authorization, origin=origin)
         if known is None:
             raise NotSignedIn(
-                "This token is not good, or no longer. Sign in again with: provisioner login EMAIL",
+                "This token is not valid, or no longer. Sign in again with: provisioner login "
+                "EMAIL",
                 code="TOKEN_INVALID",
             )
         return known

@@ -74,7 +74,9 @@ class HttpDoor:
         client = scope.get("client")
         address = str(client[0]) if client else ""
         if self._under_way[address] >= self._most_per_address:
-            await _refuse(send, _TOO_MANY, "Too many requests of this address are under way. Wait.")
+            await _refuse(
+                send, _TOO_MANY, "Too many requests from this address are under way. Wait."
+            )
             return
         self._under_way[address] += 1
         try:

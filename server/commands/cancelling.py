@@ -171,8 +171,8 @@ class Cancelling(OrderDesk):
                     event="run.cancelling",
                     run_id=run.id,
                     message=(
-                        f"{asked.actor.name} ordered to cancel.{why} The run is closed once it "
-                        "is known what became of every request that was sent."
+                        f"{asked.actor.name} ordered to cancel.{why} The run is closed once the "
+                        "outcome of every request is known."
                     ),
                     fields={"actor": asked.actor.name},
                 ),

@@ -119,7 +119,7 @@ class OrderDesk:
             if outcome.applied:
                 return asked.tenant_id
             _refuse_if_final(outcome, operation, asked.terms)
-        raise StoreUnavailable("The order met other orders again and again. Repeat it.")
+        raise StoreUnavailable("The order kept colliding with other orders. Repeat it.")
 
     async def _live(self, tenant_id: TenantId) -> Live:
         live = await self._database.reads.live(tenant_id)
@@ -142,8 +142,8 @@ class OrderDesk:
                     Violation(
                         field="request_id",
                         description=(
-                            "named another order before. Send the same fields to repeat that "
-                            "one, or another request_id for a new one."
+                            "was used for another order before. Send the same fields to repeat "
+                            "that one, or another request_id for a new one."
                         ),
                     ),
                 ),

@@ -134,7 +134,7 @@ class Registering(Starting, DrivingOn):
             if (await self._database.submit(replace(operation, household=people))).applied:
                 return tenant_id
             # USER_TAKEN: a user with that address was added meanwhile; look again.
-        raise StoreUnavailable("The order met other orders again and again. Repeat it.")
+        raise StoreUnavailable("The order kept colliding with other orders. Repeat it.")
 
     @audited("StartProvisioning")
     async def begin(self, actor: Actor, tenant_id: str, options: BeginOptions) -> TenantId:

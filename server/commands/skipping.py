@@ -173,8 +173,8 @@ def _check_may_skip(asked: Asked, kind: StepType, entry: EngineEntry) -> None:
     if kind.skippable is Skippable.BY_NOBODY:
         may = [step.key for step in entry.blueprint.steps if step.skippable is not kind.skippable]
         raise refused(
-            f"{kind.key} may not be skipped: the tenant would not work without it. Steps that "
-            f"may: {', '.join(may) or 'none'}. Find out what it lacks",
+            f"{kind.key} can't be skipped: the tenant would not work without it. Steps that can: "
+            f"{', '.join(may) or 'none'}. Find out what it lacks",
             then=f"provisioner diagnose {asked.tenant_id}",
             code="STEP_NOT_SKIPPABLE",
         )

@@ -123,7 +123,7 @@ class Starting(OrderDesk):
             if outcome.refusal is Refusal.NAME_TAKEN:
                 await self._refuse_name(actor, spec)
             # TENANT_EXISTS, REQUEST_KNOWN or USER_TAKEN: somebody else was faster; look again.
-        raise StoreUnavailable("The order met other orders again and again. Repeat it.")
+        raise StoreUnavailable("The order kept colliding with other orders. Repeat it.")
 
     def _validate_start(
         self, raw: RawSpec | None, tenant_id: str, request_id: str
@@ -200,7 +200,7 @@ class Starting(OrderDesk):
         if differences:
             raise AlreadyExists(
                 f"Tenant {tenant_id} exists with another spec: {'; '.join(differences)}. A spec "
-                f"stays as it is: {_way_on(live.record.tenant)}",
+                f"can't be changed: {_way_on(live.record.tenant)}",
                 code="SPEC_DIFFERS",
                 facts={"tenant_id": tenant_id},
             )

@@ -206,7 +206,7 @@ def _of_the_site(picture: Picture) -> list[DiagnosedCause]:
             code=gate.code or ("ENGINE_DOWN" if down else "ENGINE_MISCONFIGURED"),
             severity=Severity.MAY_CLEAR if down else Severity.PERSON,
             message=(
-                "Its engine takes no work now, so nothing of this site moves and no try is "
+                "Its engine takes no work now, so nothing moves on this site and no try is "
                 f"counted: {gate.message}"
             ),
             evidence=(
@@ -238,11 +238,11 @@ def _for_the_gate(picture: Picture, gate: Gate) -> Remedy:
         )
         return remedies.accept_site(
             picture.status.tenant,
-            "Find out which site this is. Is the address or a backup wrong, mend that: work goes "
-            f"on by itself. Is the site right as it is, say so; then {then}",
+            "Find out which site this is. If the address or a backup is wrong, put that right, "
+            f"and work goes on by itself. If the site is right as it is, accept it; then {then}",
         )
     return remedies.nothing(
-        "Mend what the message names; then restart the server if the engines file changed. Work "
+        "Fix what the message names, then restart the server if the engines file changed. Work "
         "goes on by itself."
     )
 
@@ -271,8 +271,8 @@ def _for_the_hold(picture: Picture) -> Remedy:
     if run is not None and run.state in OPEN_RUN_STATES and not standing.record_lost:
         return remedies.watch(
             tenant,
-            "The run under way goes on; after it only a person moves the tenant. To lift the hold "
-            f"now: provisioner release {tenant.id}",
+            "The run under way goes on; after that only a person may move the tenant. To lift the "
+            f"hold now: provisioner release {tenant.id}",
         )
     if standing.state is TenantState.DEPROVISIONING:
         given = UndoOptions.read({} if run is None else run.options)
@@ -306,7 +306,7 @@ def _not_started(picture: Picture) -> DiagnosedCause:
     return DiagnosedCause(
         code="NOT_STARTED",
         severity=Severity.PERSON,
-        message="It is known, but no run was ever ordered.",
+        message="It exists, but no run was ever ordered for it.",
         evidence=(
             Evidence(source="tenants", fact="it has no run", at=tenant.created_at),
             *engine_evidence(picture),
@@ -320,7 +320,7 @@ def _cancelled(picture: Picture) -> DiagnosedCause:
     return DiagnosedCause(
         code="TENANT_CANCELLED",
         severity=Severity.PERSON,
-        message="A person cancelled it; nothing moves it but another order of a person.",
+        message="A person cancelled it, and only another order from a person moves it.",
         evidence=(
             Evidence(
                 source="tenants" if run is None else "runs",
@@ -329,7 +329,7 @@ def _cancelled(picture: Picture) -> DiagnosedCause:
             ),
             *engine_evidence(picture),
         ),
-        remedy=remedies.continue_(tenant, "Continue it, if it shall go on.", alone=True),
+        remedy=remedies.continue_(tenant, "Continue it, if it should go on.", alone=True),
     )
 
 
@@ -338,10 +338,10 @@ def _deprovisioned(picture: Picture) -> DiagnosedCause:
     return DiagnosedCause(
         code="TENANT_DEPROVISIONED",
         severity=Severity.PERSON,
-        message="What was made for it was removed, by order.",
+        message="What was made for it was removed on a person's order.",
         evidence=(Evidence(source="tenants", fact="state", at=tenant.updated_at),),
         remedy=remedies.make_anew(
-            tenant, "Nothing. If it shall be made again: start it with the same spec."
+            tenant, "Nothing. To have it made again, start it with the same spec."
         ),
     )
 
@@ -371,7 +371,7 @@ def _differences(picture: Picture) -> list[DiagnosedCause]:
                 evidence=(
                     Evidence(source="tenants", fact=f"state is {stored}", at=tenant.updated_at),
                 ),
-                remedy=remedies.nothing("A reconciler lets the word follow the rows by itself."),
+                remedy=remedies.nothing("A reconciler corrects the stored state by itself."),
             )
         )
     if picture.stored.binding is None and standing.state not in {
@@ -388,7 +388,7 @@ def _differences(picture: Picture) -> list[DiagnosedCause]:
                 ),
                 evidence=(Evidence(source="bindings", fact="there is no row"),),
                 remedy=remedies.retry(
-                    tenant, "Have all steps looked at again; that binds it.", alone=True
+                    tenant, "Have all steps checked again; that binds it.", alone=True
                 ),
             )
         )

@@ -56,8 +56,8 @@ def engine_causes(picture: Picture) -> list[DiagnosedCause]:
             code="ENGINE_DIFFERS",
             severity=Severity.PERSON,
             message=(
-                "It is COMPLETED, but the engine does not hold all that its record says: "
-                f"{what}. Somebody deleted or changed it there."
+                f"It is COMPLETED, but the engine lacks some of what its record says: {what}. "
+                "Somebody deleted or changed it there."
             ),
             step_key=lacking[0].key,
             evidence=engine_evidence(picture),
@@ -75,12 +75,12 @@ def _of_what_lacks(picture: Picture, lacking: list[StepSeen]) -> Remedy:
     if any(step.by_hand for step in lacking):
         return remedies.verify(
             tenant,
-            "Find out who changed it and why, and mend in ERPNext what differs: a retry would stop "
-            "at it, and this working tenant would be FAILED. Then look again.",
+            "Find out who changed it and why, and correct in ERPNext what differs: a retry would "
+            "stop at it, and this working tenant would be FAILED. Then look again.",
         )
     return remedies.retry(
         tenant,
-        "Find out who changed it and why. To have what is missing made again: retry.",
+        "Find out who changed it and why. A retry makes what is missing again.",
         step_key="" if len(lacking) > 1 else lacking[0].key,
     )
 

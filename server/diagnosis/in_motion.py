@@ -156,14 +156,14 @@ def _queued(picture: Picture, run: Run) -> DiagnosedCause:
         return DiagnosedCause(
             code=WaitingCode.WORKER.value,
             severity=Severity.MOVING,
-            message="It is queued; a living worker takes it up when it has room.",
+            message="It is queued; a live worker takes it up when it has room.",
             evidence=facts,
             remedy=remedies.watch(tenant, "Nothing: its turn comes by itself."),
         )
     return DiagnosedCause(
         code="NO_WORKER",
         severity=Severity.PERSON,
-        message="It is queued, and no living worker is there to take it up.",
+        message="It is queued, and there is no live worker to take it up.",
         evidence=facts,
         remedy=remedies.nothing(
             "Start a server that reaches this database and has this engine: provisioner serve"
@@ -176,8 +176,8 @@ def _rebuilding(picture: Picture) -> DiagnosedCause:
         code="STEP_RECORD_LOST",
         severity=Severity.MOVING,
         message=(
-            "Step rows of the open run are missing: they were damaged from outside. Whoever "
-            "takes the run up makes them again and probes each step."
+            "Step rows of the open run are missing: they were damaged from outside. The worker "
+            "that takes the run up makes them again and probes each step."
         ),
         evidence=lost_evidence(picture),
         remedy=remedies.watch(picture.status.tenant, "Nothing: it is rebuilt by itself."),

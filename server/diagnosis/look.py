@@ -143,7 +143,7 @@ class Diagnoser:
             _log.exception("diagnosis.probe_bug", tenant=tenant_id)
             return EngineLook(
                 asked=Asked.NO_ANSWER,
-                says=f"Asking the engine met a bug of ours ({type(error).__name__}).",
+                says=f"Asking the engine ran into a bug of ours ({type(error).__name__}).",
             )
         done = sum(step.done is True or bool(step.skipped) for step in steps)
         return EngineLook(

@@ -140,18 +140,18 @@ def deprovision(tenant: Tenant, says: str, options: UndoOptions) -> Remedy:
 def after_permanent(tenant: Tenant, code: str) -> Remedy:
     """Return what a person does about an error that trying again does not mend."""
     known = MEANINGS.get(Code(code)) if code in Code.__members__ else None
-    says = known.remedy if known else "Mend what the message names, then continue."
+    says = known.remedy if known else "Fix what the message names, then continue."
     if code == Code.COMPANY_NOT_OURS:
         return adopt(
             tenant,
             f"{says} If it is this tenant's after all, adopt it: the checks are shown first.",
         )
     if code == SPEC_UNREADABLE and not tenant.spec_damage:
-        return continue_(tenant, "Its spec was said again: continue drives it on by that.")
+        return continue_(tenant, "Its spec was stated again: continue drives it on with that.")
     if code == SPEC_UNREADABLE:
         return Remedy(
             says=(
-                "Say the spec again, what stands in capitals filled in (a Company that is there "
+                "State the spec again, filling in what stands in capitals (an existing Company "
                 f"shows country and currency); then: provisioner continue {_quoted(tenant)}"
             ),
             command=say_again(tenant),
@@ -197,13 +197,13 @@ def after_vanished(tenant: Tenant, *, there: bool | None) -> Remedy:
     if there is None:
         return after_permanent(tenant, Code.COMPANY_VANISHED)
     if there:
-        return continue_(tenant, "It is there again: continue, which lifts the hold.")
+        return continue_(tenant, "It exists again: continue, which lifts the hold.")
     tenant_id = _quoted(tenant)
     return Remedy(
         says=(
-            "Look where it went: a restored backup, the wrong site, deleted by hand? Shall it come "
+            "Find out where it went: a restored backup, the wrong site, deleted by hand? To get it "
             f"back, restore it from a backup of the site, then: provisioner continue {tenant_id}. "
-            "Only if it shall stay away: the next command makes a new and empty one."
+            "Only if it is gone for good: the next command makes a new and empty one."
         ),
         command=f"provisioner retry {tenant_id} --step {COMPANY_STEP} --watch",
     )

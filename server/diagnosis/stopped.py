@@ -142,7 +142,7 @@ def _record_lost(picture: Picture) -> DiagnosedCause:
         code="STEP_RECORD_LOST",
         severity=Severity.MOVING,
         message=(
-            "Its step record was lost: rows that were written once are gone, so status shows "
+            "Its step record was lost: rows that had been written are gone, so status shows "
             f"{picture.status.standing.state} with few or no steps."
             + (
                 what_the_engine_adds(picture)
@@ -171,13 +171,13 @@ def _failed(picture: Picture, step: Step) -> DiagnosedCause:
         return DiagnosedCause(
             code=code,
             severity=Severity.PERSON,
-            message=f"{title} stopped at an error that trying again does not mend: {said}",
+            message=f"{title} stopped at an error that trying again does not cure: {said}",
             step_key=step.key,
             evidence=evidence,
             remedy=_after_permanent(picture, code),
         )
     due = _next_drive(picture)
-    again = f" By itself it is driven on at {due:%H:%M:%S} UTC." if due else ""
+    again = f" It will be driven on automatically at {due:%H:%M:%S} UTC." if due else ""
     return DiagnosedCause(
         code=code,
         severity=Severity.MAY_CLEAR,
@@ -194,7 +194,7 @@ def _after_permanent(picture: Picture, code: str) -> Remedy:
         return remedies.retry(
             tenant,
             f"The engine lacks what an earlier step made: {', '.join(lost[0].missing)}. Continue "
-            "takes that step for done; a retry looks at it again, and makes what is missing.",
+            "would take that step as done; a retry checks it again, and makes what is missing.",
             step_key=lost[0].key if len(lost) == 1 else "",
         )
     if code != _VANISHED:
@@ -245,7 +245,7 @@ def _spent(picture: Picture, first: DiagnosedCause) -> DiagnosedCause:
             *first.evidence,
         ),
         remedy=remedies.continue_(
-            tenant, f"Find out why, then continue; that gives the budget back. {first.message}"
+            tenant, f"Find out why, then continue; that restores the budget. {first.message}"
         ),
     )
 

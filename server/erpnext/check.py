@@ -124,7 +124,7 @@ def engine_line(checked: Checked) -> str:
 def _not_ready(checked: Checked) -> str:
     wrong = sum(finding.ok is False for finding in checked.findings)
     unknown = sum(finding.ok is None for finding in checked.findings)
-    told = f"Not ready: {wrong} to mend"
+    told = f"Not ready: {wrong} to fix"
     return f"{told}, {unknown} not known." if unknown else f"{told}."
 
 

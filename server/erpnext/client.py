@@ -64,8 +64,8 @@ class Credentials:
         for part in (self.api_key, self.api_secret):
             if not part or not part.isascii() or not part.isprintable() or " " in part:
                 raise SettingsError(
-                    "An API key or secret is empty or holds blanks or signs that no ERPNext key "
-                    "has; check the engine's key files."
+                    "An API key or secret is empty, or holds blanks or characters that no ERPNext "
+                    "key has; check the engine's key files."
                 )
 
     def __repr__(self) -> str:

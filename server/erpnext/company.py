@@ -100,10 +100,9 @@ def vanished(spec: TenantSpec) -> EngineError:
     """Return the error for a Company that existed once and is gone."""
     return conflict(
         Code.COMPANY_VANISHED,
-        f"The Company {spec.company_name!r} was there once and is gone. It is not made "
-        "again by itself. Look where it went (a restored backup? the wrong site? "
-        "deleted by hand?). To have a new, empty one made: provisioner retry TENANT --step "
-        "step_2_company",
+        f"The Company {spec.company_name!r} existed once and is gone. It is not made again "
+        "automatically. Find out where it went (a restored backup? the wrong site? deleted by "
+        "hand?). To have a new, empty one made: provisioner retry TENANT --step step_2_company",
         hold=True,
     )
 
@@ -132,7 +131,7 @@ def waits_for_company(doctype: str, *names: str) -> Found:
     return Found(
         done=False,
         missing=tuple(Difference(doctype=doctype, name=name) for name in names),
-        notes=("There is no Company of the tenant yet.",),
+        notes=("The tenant has no Company yet.",),
     )
 
 

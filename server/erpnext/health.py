@@ -69,7 +69,7 @@ async def check_health(send: Send) -> EngineHealth:
     try:
         if (await send(PING_REQUEST)).data != "pong":
             return _misconfigured(
-                Code.ENGINE_WRONG_HOST, "What answers at the url is no ERPNext: check the url."
+                Code.ENGINE_WRONG_HOST, "What answers at the url is not ERPNext: check the url."
             )
         user = await send(USER_REQUEST)
         if not user.data or user.data == "Guest":

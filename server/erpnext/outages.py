@@ -39,7 +39,7 @@ def credentials(case: Case) -> Judgement:
         case,
         ErrorClass.TRANSIENT,
         Code.ENGINE_CREDENTIALS_REFUSED,
-        "was refused: the engine does not take our API key and secret.",
+        "was refused: the engine does not accept our API key and secret.",
         ask_prober=True,
     )
 
@@ -78,7 +78,7 @@ def stopped(case: Case) -> Judgement:
         case,
         ErrorClass.TRANSIENT,
         Code.ENGINE_MAINTENANCE,
-        "was not taken: the site is in maintenance.",
+        "was not accepted: the site is in maintenance mode.",
         ask_prober=True,
         retry_after_seconds=_wish(case),
     )
@@ -90,7 +90,7 @@ def read_only(case: Case) -> Judgement:
         case,
         ErrorClass.TRANSIENT,
         Code.ENGINE_MAINTENANCE,
-        "was not taken: the site is read-only while it is maintained.",
+        "was not accepted: the site is read-only during maintenance.",
         ask_prober=True,
         retry_after_seconds=_wish(case) or _READ_ONLY_SECONDS,
     )
@@ -172,6 +172,6 @@ def unknown_outcome(case: Case) -> EngineError:
         case,
         ErrorClass.UNKNOWN_OUTCOME,
         Code.OUTCOME_UNKNOWN,
-        f"was answered with {case.status} and no word of ERPNext; look before it is sent again.",
+        f"was answered with {case.status} and nothing from ERPNext; look before it is sent again.",
         ask_prober=True,
     )

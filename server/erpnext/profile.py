@@ -181,7 +181,7 @@ def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
         raise differing(
             Code.POS_PROFILE_DIFFERS,
             differences,
-            "Mend it in ERPNext, or delete it to have it made anew.",
+            "Correct it in ERPNext, or delete it to have it made anew.",
         )
 
 

@@ -47,7 +47,7 @@ def success(case: Case) -> Judgement:
             case,
             ErrorClass.TRANSIENT,
             Code.ENGINE_UNEXPECTED_ANSWER,
-            "answered without JSON: is a proxy in front, or is it another program?",
+            "answered without JSON: is there a proxy in front, or is it another program?",
             ask_prober=True,
         )
     data = case.json.get("data", case.json.get("message"))
@@ -175,7 +175,10 @@ def _name_error(case: Case) -> Judgement:
             "overlaps another Fiscal Year, perhaps a disabled one: enable or change that one.",
         )
     return error(
-        case, ErrorClass.PERMANENT, Code.NAME_REFUSED, "was refused for its name: correct the name."
+        case,
+        ErrorClass.PERMANENT,
+        Code.NAME_REFUSED,
+        "was refused because of its name: correct the name.",
     )
 
 
@@ -235,14 +238,14 @@ def _link(case: Case) -> Judgement:
             case,
             ErrorClass.PERMANENT,
             Code.REFERENCE_MISSING,
-            "names something that is not there: make it in ERPNext, then continue. If the spec is "
-            "wrong, it stays so: deprovision the tenant, then start another one.",
+            "names something that does not exist: make it in ERPNext, then continue. If the spec "
+            "is wrong, it can't be changed: deprovision the tenant, then start another one.",
         )
     return error(
         case,
         ErrorClass.RACE,
         Code.ENGINE_LINK_RACE,
-        "met a document of another tenant in the making; nothing was stored.",
+        "met a document of another tenant that is just being made; nothing was stored.",
         names_others=True,
     )
 

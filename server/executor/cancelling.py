@@ -107,7 +107,7 @@ async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:
     """Hand the run back until nothing can be carried out any more; return the seconds."""
     await journal.hand_back_until(
         WaitingCode.CANCELLING,
-        "A request that was sent before the order to cancel may still be carried out.",
+        "A request that was sent before the cancellation may still be carried out.",
         until,
     )
     return (until - driven.now()).total_seconds()

@@ -247,8 +247,8 @@ class Claims:
             )
         driven.run = replace(driven.run, total_steps=len(kinds))
         driven.say(
-            f"{len(missing)} of {len(kinds)} step rows of this run were lost. They are made "
-            "again and probed at the engine.",
+            f"{len(missing)} of {len(kinds)} step rows of this run were lost. They are made again, "
+            "and the engine is probed.",
             event="record.rebuilt",
             level=LogLevel.WARNING,
         )
@@ -311,7 +311,7 @@ def _claimed(run: Run, worker_id: WorkerId, now: datetime, pause: float) -> Run:
         due_at=until,
         waiting_for=WaitingFor(
             code=WaitingCode.RETRY,
-            message="A worker was lost again and again at this step; it is tried again.",
+            message="A worker was lost repeatedly at this step; it is tried again.",
             until=until,
         ),
         started_at=started_at,

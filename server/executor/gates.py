@@ -282,7 +282,7 @@ class Gates:
                 state=GateState.DOWN,
                 code="ENGINE_CHECK_FAILED",
                 message=(
-                    f"The engine could not be looked at: the provisioner met a bug "
+                    "The engine could not be checked: the provisioner ran into a bug "
                     f"({type(error).__name__}). The server's log has the traceback."
                 ),
             )

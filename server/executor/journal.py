@@ -281,7 +281,7 @@ class Journal:
                 code=WaitingCode.SITE_SLOT,
                 message=(
                     f"{kind.title} waits for its turn at the site: ERPNext takes one such "
-                    "document at a time, and who was ordered first goes first."
+                    "document at a time, and tenants go in the order in which they were ordered."
                 ),
                 until=None,
             )

@@ -96,7 +96,7 @@ def bug(error: Exception) -> EngineError:
     return EngineError(
         ErrorClass.TRANSIENT,
         "INTERNAL_ERROR",
-        f"The step met a bug of the provisioner ({type(error).__name__}). It is tried again; "
+        f"The step ran into a bug of the provisioner ({type(error).__name__}). It is tried again; "
         "the server's log has the traceback.",
     )
 

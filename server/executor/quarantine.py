@@ -35,7 +35,7 @@ class InQuarantine(Exception):  # noqa: N818 - no error: the run waits
     def __init__(self, resource: Resource, until: datetime) -> None:
         super().__init__(
             f"An earlier change of {resource.doctype} {resource.name!r} got no answer and may "
-            "still be carried out. It is looked at again when its time is over."
+            "still be carried out. The service looks again once its time is over."
         )
         self.until = until
 

@@ -102,8 +102,8 @@ class SiteWatch:
     def _changed_message(self, site: str) -> str:
         return (
             f"The site at {site} is not the one it was: it was set up at another time. Nothing is "
-            "written to it. If the address or a backup is wrong, mend that, and work goes on by "
-            f"itself. If this site is the right one now: {self._accept(site)}, then continue the "
+            "written to it. If the address or a backup is wrong, put that right, and work goes on "
+            f"by itself. If this is now the right site: {self._accept(site)}, then continue the "
             "tenants that are held."
         )
 

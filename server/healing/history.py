@@ -175,7 +175,7 @@ def _no_token() -> InvalidInput:
         (
             Violation(
                 field="page_token",
-                description="is none of ours. Send next_page_token of the page before.",
+                description="is not one of ours. Send the next_page_token of the page before.",
             ),
         )
     )

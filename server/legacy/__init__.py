@@ -118,7 +118,7 @@ class Importer:
             return told(
                 tenant,
                 ImportedAs.NOT_IMPORTED,
-                "The old system may still be at work on it: stop that first, then import again.",
+                "The old system may still be working on it: stop that first, then import again.",
             )
         return await self._look_and_decide(tenant, tenant_id, spec, alone=alone, dry_run=dry_run)
 
@@ -145,7 +145,7 @@ class Importer:
             return told(
                 tenant,
                 ImportedAs.NOT_IMPORTED,
-                f"The engine could not be looked at, and nothing is guessed: {error.message}",
+                f"The engine could not be looked at, so nothing was decided: {error.message}",
             )
         if dry_run:
             return await self._foreseen(tenant, tenant_id, survey, decision, entry)

@@ -18,7 +18,7 @@ def why_unwritable(record: Record) -> str:
     if not columns:
         return ""
     return (
-        f"In the row of tenant {record.tenant.id} {', '.join(columns)} can't be counted on: it was "
+        f"In the row of tenant {record.tenant.id} {', '.join(columns)} can't be relied on: it was "
         "damaged from outside (SQL, a restore, an import), so no run and no order can write "
         'anything for it. Correct it by SQL: see "A damaged row" in docs/operations.md.'
     )

@@ -176,11 +176,11 @@ def _errors(
             step_key=step.key,
             code=STEP_NOT_DONE,
             message=(
-                "The run was closed without this step and without a reason. "
+                "The run was closed although this step was not done, and no reason was recorded. "
                 "The same order given again looks at the engine and does what is missing."
                 if state is TenantState.DEPROVISIONING
-                else "The run was closed without this step and without a reason. "
-                "Continue looks at the engine and does what is missing."
+                else "The run was closed although this step was not done, and no reason was "
+                "recorded. Continue looks at the engine and does what is missing."
             ),
             occurred_at=at,
         )

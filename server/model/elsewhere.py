@@ -41,10 +41,10 @@ def why_other_site(tenant: Tenant, site: str) -> str:
         return ""
     return (
         f"Its row names the site {tenant.site!r}, and engine {tenant.spec.engine_id!r} is the "
-        f"site {site!r} here, so no worker takes it up. Was the engine's address changed, set it "
-        "back in PROVISIONER_ENGINES_FILE and start again. Is it the same site at another "
-        'address, or was the row damaged, correct the rows by SQL: see "Another address" in '
-        "docs/operations.md."
+        f"site {site!r} here, so no worker takes it up. If the engine's address was changed by "
+        "mistake, set it back in PROVISIONER_ENGINES_FILE and start again. If it is the same site "
+        'at another address, or the row was damaged, correct the rows by SQL: see "Another '
+        'address" in docs/operations.md.'
     )
 
 

@@ -23,8 +23,8 @@ _NAMED = 12
 
 _WHY = {
     ResourceState.CREATED: "made by us",
-    ResourceState.INTENDED: "asked for by us; whether it is there is looked up first",
-    ResourceState.ADOPTED: "was there before, or nothing proves that we made it; stays",
+    ResourceState.INTENDED: "requested by us; whether it exists is looked up first",
+    ResourceState.ADOPTED: "existed before, or nothing proves that we made it; stays",
 }
 
 
@@ -82,8 +82,8 @@ def unaccounted(names: str) -> str:
     if not names:
         return ""
     return (
-        f"Not there, and not deleted by us: {names}. Somebody deleted or renamed them in ERPNext; "
-        "what was renamed is still there."
+        f"Not there, although we did not delete it: {names}. Somebody deleted or renamed them in "
+        "ERPNext; what was renamed is still there."
     )
 
 

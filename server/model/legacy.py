@@ -273,7 +273,7 @@ def decide(tenant: LegacyTenant, look: Look, *, required: frozenset[str], alone:
             imported_as=ImportedAs.COMPLETED, why=f"Everything is there and right.{note}"
         )
     if not look.company:
-        why = "The engine holds nothing of it: it begins anew."
+        why = "The engine holds nothing of it, so it begins anew."
     else:
         why = f"Not there or not right yet: {', '.join(missing)}."
     if tenant.runs:
@@ -363,8 +363,8 @@ def _was_done(look: Look, required: frozenset[str]) -> Decision:
         return Decision(
             imported_as=ImportedAs.HELD,
             code=ImportCode.COMPANY_GONE,
-            why="The record says done, and the engine has no such Company. Is it the right "
-            "site? Was the Company deleted? Nothing is made anew by itself.",
+            why="The record says that it was made, but the engine has no such Company. Is it the "
+            "right site? Was the Company deleted? Nothing is made anew automatically.",
             following="diagnose",
         )
     wrong = frozenset(look.wrong)

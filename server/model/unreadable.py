@@ -28,8 +28,8 @@ def why_unreadable(tenant: Tenant) -> str:
     """Say for people what is wrong, and what to do about it."""
     return (
         f"Of the tenant's stored spec {', '.join(tenant.spec_damage)} can't be read: its row was "
-        "damaged from outside (SQL, a restore, an import). Nothing is made by defaults. Say the "
-        f"spec again as provisioner diagnose {tenant.id} shows, then continue."
+        "damaged from outside (SQL, a restore, an import). Nothing is filled in with defaults. "
+        f"State the spec again as provisioner diagnose {tenant.id} shows, then continue."
     )
 
 

@@ -133,8 +133,8 @@ def _no_token(what: str) -> InvalidInput:
             Violation(
                 field="page_token",
                 description=(
-                    f"{what}. Send next_page_token of the page before, with the same filters "
-                    "and order and as the same caller; or none, for the first page."
+                    f"{what}. Send the next_page_token of the page before, as the same caller and "
+                    "with the same filters and order; or none, for the first page."
                 ),
             ),
         )

@@ -201,9 +201,8 @@ def _waiting_for(live: Live, now: datetime) -> WaitingFor | None:
     return WaitingFor(
         code=WaitingCode.CANCELLING,
         message=(
-            f"{run.cancellation.by} ordered to cancel. The run is closed once it is known what "
-            "became of every request that was sent."
-            + (f" {wait.message}" if wait is not None else "")
+            f"{run.cancellation.by} ordered to cancel. The run is closed once the outcome of every "
+            "request is known." + (f" {wait.message}" if wait is not None else "")
         ),
         until=None if wait is None else wait.until,
     )
@@ -266,15 +265,15 @@ def _stalled(
     if now - since < patience:
         return None
     if alive:
-        what = "its attempt is past its deadline and its worker does not say what it does"
+        what = "its attempt is past its deadline and its worker does not report progress"
     else:
-        what = "the worker that drove it gives no sign of life and none has taken over"
+        what = "the worker that drove it gives no sign of life and no other has taken over"
     return StepError(
         step_key=step_key,
         code=STALLED,
         message=(
-            f"The run has not moved since {_clock(since)}: {what}. It goes on by itself once a "
-            "worker is there: see that a server runs and reaches the database, or start it again."
+            f"The run has not moved since {_clock(since)}: {what}. It goes on by itself once there "
+            "is a worker: check that a server runs and reaches the database, or restart it."
         ),
         occurred_at=since,
     )
@@ -300,7 +299,7 @@ def _last_sign_of_life(
 
 def _held(tenant: Tenant, hold: Hold, state: TenantState, *, moves: bool) -> StepError:
     if moves:
-        remedy = "The run under way goes on; after it only a person may move the tenant."
+        remedy = "The run under way goes on; after that only a person may move the tenant."
     elif state is TenantState.DEPROVISIONED:
         remedy = f"What was made for it is removed. To lift the hold: {_release(tenant)}"
     elif state is TenantState.DEPROVISIONING:

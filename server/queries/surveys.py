@@ -103,7 +103,7 @@ class Surveys:
                     Violation(
                         field="tenant_id",
                         description="send either the tenant_id of a tenant or the spec of a new "
-                        "one, not both and not neither.",
+                        "one, not both.",
                     ),
                 )
             )
@@ -125,8 +125,8 @@ class Surveys:
         tenant = await self._tenant(actor, tenant_id)
         if tenant.state in _IN_MOTION:
             raise Refused(
-                f"Tenant {tenant.id} is in motion: what it has changes while one looks. Watch it "
-                f"with: provisioner status {tenant.id} --watch",
+                f"Tenant {tenant.id} is in motion: what it has may change while it is looked at. "
+                f"Watch it with: provisioner status {tenant.id} --watch",
                 code="TENANT_IN_MOTION",
             )
         if tenant.state is TenantState.DEPROVISIONED:

@@ -35,7 +35,9 @@ TENANT_UNKNOWN = "Tenant not found"
 NOT_A_MEMBER = "Not a member of this tenant"
 RECORD_UNKNOWN = "Provisioning record not found"
 
-_BROKEN = "The server met an error of its own; its log says which. The request can be repeated."
+_BROKEN = (
+    "The server ran into an error of its own; its log says which. The request can be repeated."
+)
 
 
 class CompactJson(Response):

@@ -78,7 +78,7 @@ _ADVICE = f"provisioner continue {TENANT_ID} --watch"
 _MESSAGE = (
     "POST POS Profile POS KS names something that is not there: make it in ERPNext, then continue."
 )
-_WHY = "It stopped at an error that trying again does not mend: step_8_pos_profile."
+_WHY = "It stopped at an error that trying again does not cure: step_8_pos_profile."
 _SWEEP: Example = {
     "sweep_id": _SWEEP_ID,
     "started_at": "2026-03-01T08:16:10.606Z",

@@ -14,7 +14,7 @@ _SAID = compact(
     {
         "detail": typed(
             "malformed_request",
-            "This is no HTTP request that can be read, or its head is too long. Nothing was done.",
+            "This is not a readable HTTP request, or its head is too long. Nothing was done.",
         )
     }
 )

@@ -211,7 +211,7 @@ def _filter(status: str, engine: str) -> TenantFilter:
     """
     kind = engine.strip().lower()
     if not kind.isprintable():
-        raise _no_filter("engine", "This can be no engine's name. Send one such as erpnext.")
+        raise _no_filter("engine", "This can't be an engine's name. Send one such as erpnext.")
     wanted = TenantFilter(
         at_site=None if not kind else kind == people.ERPNEXT_KIND,
         engine_id=None if kind in {"", people.ERPNEXT_KIND} else kind,

@@ -196,9 +196,9 @@ def _parsed(body: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(body, object_pairs_hook=_object)
     except (ValueError, RecursionError):
-        raise invalid("The body is no JSON. Send an object with the rpc's fields.") from None
+        raise invalid("The body is not JSON. Send an object with the rpc's fields.") from None
     if not isinstance(fields, dict):
-        raise invalid("The body is no JSON object. Send an object with the rpc's fields.")
+        raise invalid("The body is not a JSON object. Send an object with the rpc's fields.")
     return fields
 
 

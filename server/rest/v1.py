@@ -137,7 +137,9 @@ def _last_event(request: Request) -> int:
     if not text:
         return 0
     if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
-        raise invalid("Last-Event-ID is no id of an event. Send the last one's, or leave it out.")
+        raise invalid(
+            "Last-Event-ID is not the id of an event. Send the last one's, or leave it out."
+        )
     return int(text)
 
 

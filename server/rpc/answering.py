@@ -32,8 +32,8 @@ TIME_OVER = failures.Failure(
     code=grpc.StatusCode.DEADLINE_EXCEEDED,
     reason="CALL_TIME_OVER",
     message=(
-        f"The call took longer than {CALL_SECONDS:g} s, which is the limit where the caller sets "
-        "none. An order given with a request_id can be repeated safely."
+        f"The call took longer than {CALL_SECONDS:g} s, which is the limit for calls without a "
+        "deadline. An order given with a request_id can be repeated safely."
     ),
 )
 

@@ -96,14 +96,14 @@ INTERNAL = Failure(
     code=grpc.StatusCode.INTERNAL,
     reason="INTERNAL",
     message=(
-        "The server met an error of its own; its log says which. An order given with a "
+        "The server ran into an error of its own; its log says which. An order given with a "
         "request_id can be repeated safely."
     ),
 )
 DEADLINE_PASSED = Failure(
     code=grpc.StatusCode.DEADLINE_EXCEEDED,
     reason="DEADLINE_PASSED",
-    message="The call's deadline was over before it was begun; nothing was done.",
+    message="The call's deadline had passed before the server began it; nothing was done.",
 )
 
 

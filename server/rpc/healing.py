@@ -40,7 +40,7 @@ class Healing(Answering):
         async def sweep(_actor: Actor) -> fleet_pb2.SweepResponse:
             if self._healer is None:
                 raise Refused(
-                    "This server was put together without a reconciler. Sweep with: provisioner "
+                    "This server was built without a reconciler. Sweep with: provisioner "
                     "reconcile --once",
                     code="NO_RECONCILER",
                 )
@@ -130,7 +130,8 @@ def _asked_time(request: Message, field: str) -> datetime | None:
                 Violation(
                     field=field,
                     description=(
-                        "is no time from the year 1 to 9999. Send one such as 2026-03-01T08:15:00Z."
+                        "is not a time from the year 1 to 9999. Send one such as "
+                        "2026-03-01T08:15:00Z."
                     ),
                 ),
             )

@@ -31,7 +31,7 @@ MALFORMED = Failure(
     code=grpc.StatusCode.INVALID_ARGUMENT,
     reason="MALFORMED_MESSAGE",
     message=(
-        "The request is no message of this method, or holds text that is not UTF-8. Send text "
+        "The request is not a message of this method, or holds text that is not UTF-8. Send text "
         "as UTF-8, built from the provisioner.v1 contract."
     ),
 )

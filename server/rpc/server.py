@@ -109,9 +109,9 @@ class RpcServer:
         except RuntimeError as error:
             await server.stop(None)
             raise SettingsError(
-                f"PROVISIONER_GRPC_ADDRESS: cannot listen at {self._address}: it is in use, or "
-                "no address of this machine. Stop what listens there, or choose another, such "
-                "as 127.0.0.1:50052."
+                f"PROVISIONER_GRPC_ADDRESS: cannot listen at {self._address}: it is in use, or not "
+                "an address of this machine. Stop what listens there, or choose another, such as "
+                "127.0.0.1:50052."
             ) from error
         await server.start()
         self._server = server

@@ -169,7 +169,7 @@ def _too_many(whose: str, most: int) -> Failure:
         code=grpc.StatusCode.RESOURCE_EXHAUSTED,
         reason="TOO_MANY_STREAMS",
         message=(
-            f"This {whose} has {most} streams open, the most it may have. Cancel those that "
-            "are not read any more: one that is only dropped stays open."
+            f"This {whose} has {most} streams open, the most it may have. Cancel those that nobody "
+            "reads any more: one that is only dropped stays open."
         ),
     )

@@ -113,7 +113,7 @@ def load_engines(settings: Settings) -> EnginesConfig:
         if other != name:
             raise SettingsError(
                 f"Engines file {file}: engines.{other} and engines.{name} are the same site "
-                f"({engine.site}). Keep one of them, or mend the other's url or host."
+                f"({engine.site}). Keep one of them, or correct the other's url or host."
             )
         engines[name] = engine
     return EnginesConfig(
@@ -130,7 +130,7 @@ def _default_engine(
     if default is None:
         if len(engines) > 1:
             raise SettingsError(
-                f"Engines file {file}: default is missing. Write which engine takes tenants that "
+                f"Engines file {file}: default is missing. Write which engine gets tenants that "
                 f"name none: {', '.join(engines)}."
             )
         return next(iter(engines), "")
@@ -263,7 +263,7 @@ def _api_key(file: Path, table: Mapping[str, str], key: str, where: str) -> Secr
     text = secret.get_secret_value()
     if not text.isascii() or " " in text:
         raise SettingsError(
-            f"{where}.{key}: {file.parent / table[key]} holds blanks or signs that no ERPNext "
+            f"{where}.{key}: {file.parent / table[key]} holds blanks or characters that no ERPNext "
             "key has. Check that it is the key's file."
         )
     return secret

@@ -33,7 +33,9 @@ def read_toml(file: Path, kind: str) -> dict[str, Any]:  # Any: TOML holds what 
     except UnicodeDecodeError as error:
         raise SettingsError(f"The {kind} {file} is not UTF-8 text. Save it as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"The {kind} {file} is not TOML: {error}. Mend that place.") from error
+        raise SettingsError(
+            f"The {kind} {file} is not TOML: {error}. Correct that place."
+        ) from error
 
 
 def known_keys(found: Iterable[str], known: tuple[str, ...], where: str) -> None:

@@ -48,8 +48,8 @@ def check_postgresql(url: str) -> None:
         _ = parts.port
     except ValueError:
         raise ValueError(
-            "has a host or a port that cannot be one; write odd characters of the password "
-            "percent-encoded, such as %40 for @"
+            "has an impossible host or port; percent-encode special characters of the password, "
+            "such as %40 for @"
         ) from None
     query = parse_qs(parts.query, keep_blank_values=True)
     for name, given in query.items():

@@ -60,21 +60,22 @@ class Tls:
         """Say what of it is not good at this time, and the remedy; "" where all is."""
         if now >= self.ends:
             return (
-                f"PROVISIONER_TLS_CERT_FILE: the certificate in {self.certificate_file} is over "
-                f"since {self.ends:%Y-%m-%d %H:%M} UTC. Put a renewed one there, and its key into "
-                f"{self.key_file}; a running server takes it within seconds."
+                f"PROVISIONER_TLS_CERT_FILE: the certificate in {self.certificate_file} has "
+                f"expired: it was valid until {self.ends:%Y-%m-%d %H:%M} UTC. Put a renewed one "
+                f"there, and its key into {self.key_file}; a running server takes it within "
+                "seconds."
             )
         if now < self.begins:
             return (
-                f"PROVISIONER_TLS_CERT_FILE: the certificate in {self.certificate_file} is good "
-                f"only from {self.begins:%Y-%m-%d %H:%M} UTC on. See whether this machine's clock "
-                "is right; else it is taken then."
+                f"PROVISIONER_TLS_CERT_FILE: the certificate in {self.certificate_file} is valid "
+                f"only from {self.begins:%Y-%m-%d %H:%M} UTC on. Check this machine's clock; if it "
+                "is right, the certificate will be taken then."
             )
         if self.client_ca_ends is not None and now >= self.client_ca_ends:
             return (
-                f"PROVISIONER_TLS_CLIENT_CA_FILE: every authority in {self.client_ca_file} is over "
-                f"since {self.client_ca_ends:%Y-%m-%d %H:%M} UTC, so no client is let in. Put one "
-                "there that is good; a running server takes it within seconds."
+                f"PROVISIONER_TLS_CLIENT_CA_FILE: every authority in {self.client_ca_file} has "
+                f"expired, the last on {self.client_ca_ends:%Y-%m-%d %H:%M} UTC, so no client is "
+                "let in. Put a valid one there; a running server takes it within seconds."
             )
         return ""
 
@@ -201,8 +202,8 @@ def _authorities(file: Path) -> tuple[bytes, datetime | None]:
         context.load_verify_locations(cadata=_ascii(content))
     except (ssl.SSLError, ValueError) as error:
         raise SettingsError(
-            f"PROVISIONER_TLS_CLIENT_CA_FILE: {file} holds no certificate in PEM, or one that is "
-            "not whole. Check the file."
+            f"PROVISIONER_TLS_CLIENT_CA_FILE: {file} holds no certificate in PEM, or an incomplete "
+            "one. Check the file."
         ) from error
     # Of authorities only: a client's own certificate that is trusted by itself is not listed.
     listed = context.get_ca_certs()

@@ -80,7 +80,7 @@ def _address(value: object) -> object:
             raise ValueError("has a host that is neither an IP address nor a name") from None
     else:
         if (numeric.version == 6) != (bare != host):  # noqa: PLR2004 - IPv6
-            raise ValueError("must have brackets around an IPv6 address, and only there")
+            raise ValueError("must have brackets around an IPv6 address, and nowhere else")
     return Address(host=bare, port=int(port))
 
 
@@ -314,12 +314,12 @@ class Settings(BaseSettings):
         if not self.auth:
             raise ValueError(
                 f"{_named('auth')} is off, but {exposed}, which others may reach. Set it to on, or "
-                "listen on 127.0.0.1. To do it all the same: --insecure."
+                "listen on 127.0.0.1. To do so all the same: --insecure."
             )
         if self.tls_cert_file is None:
             raise ValueError(
                 f"{exposed}, which others may reach, and there is no TLS: passwords and tokens "
-                f"would be readable on the way. Give {_named('tls_cert_file')} and "
+                f"would be readable in transit. Give {_named('tls_cert_file')} and "
                 f"{_named('tls_key_file')}, or listen on 127.0.0.1. Behind a proxy that speaks "
                 "TLS: --insecure."
             )

@@ -34,7 +34,7 @@ def copy_sqlite(source: Path, target: Path) -> int:
         StoreUnavailable: the source can't be read, or the target not be written.
     """
     if not target.name:
-        raise SettingsError("There is no name of a file to write. Name one, such as backup.db.")
+        raise SettingsError("No file to write was named. Name one, such as backup.db.")
     unfinished = target.with_name(f".{target.name}.unfinished")
     if target.exists():
         raise SettingsError(f"{target} is there already. Name another file, or remove it first.")

@@ -32,7 +32,7 @@ _LOST = ("08", "57P", _FULL, "25P03", "40001", "40P01", _READ_ONLY)
 
 READ_ONLY = (
     "It is a standby, or default_transaction_read_only is on. Name the primary in "
-    "PROVISIONER_DATABASE_URL, or switch that off; it goes on by itself then."
+    "PROVISIONER_DATABASE_URL, or turn that off; then it goes on by itself."
 )
 
 # First match wins. The words are SQLite's and PostgreSQL's own.
@@ -48,17 +48,17 @@ _REMEDIES = (
     (("read-only transaction",), READ_ONLY),
     (
         ("disk i/o error",),
-        "See that its disk has room, is not read-only and does not fail (dmesg, mount, df).",
+        "Check that its disk has room, is not read-only and is not failing (dmesg, mount, df).",
     ),
     (
         ("connect call failed", "refused", "not known"),
-        "See that it runs, and that host and port in PROVISIONER_DATABASE_URL are right.",
+        "Check that it runs, and that host and port in PROVISIONER_DATABASE_URL are right.",
     ),
     (
         ("no such file or directory",),
-        "See that it runs, that the folder of its socket in PROVISIONER_DATABASE_URL is right, and "
-        "that the files are there which PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and PGSSLCRL in the "
-        "environment name.",
+        "Check that it runs, that the folder of its socket in PROVISIONER_DATABASE_URL is right, "
+        "and that the files named by PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and PGSSLCRL in the "
+        "environment exist.",
     ),
     (
         ("[errno 13]",),
@@ -72,15 +72,16 @@ _REMEDIES = (
     ),
     (
         ("no answer came in time",),
-        "See that it is not overloaded or stopped, and that the network passes packets.",
+        "Check that it is not overloaded or suspended, and that the network works.",
     ),
     (
         ("database is locked",),
-        "Another process has been writing the same file for long: end it, or wait for it.",
+        "Another process has been writing to the same file for a long time: end it, or wait for "
+        "it.",
     ),
     (
         ("file is not a database", "malformed"),
-        "The file is damaged or none of ours: restore a backup.",
+        "The file is damaged, or is not one of ours: restore a backup.",
     ),
     (
         ("prepared statement",),
@@ -107,7 +108,7 @@ _REMEDIES = (
     ),
     (
         ("rejected ssl upgrade",),
-        "That server speaks no TLS: switch ssl on there, or leave ssl= out of "
+        "That server doesn't speak TLS: turn ssl on there, or leave ssl= out of "
         "PROVISIONER_DATABASE_URL.",
     ),
     (
@@ -144,11 +145,11 @@ _REMEDIES = (
     ),
     (
         ("password authentication", "no password supplied", "does not exist"),
-        "See user, password and database name in PROVISIONER_DATABASE_URL.",
+        "Check user, password and database name in PROVISIONER_DATABASE_URL.",
     ),
     (
         ("must be owner",),
-        "Give this command as the role that owns the tables: name it in PROVISIONER_DATABASE_URL.",
+        "Run this command as the role that owns the tables: name it in PROVISIONER_DATABASE_URL.",
     ),
     (
         ("statement timeout",),
@@ -157,12 +158,12 @@ _REMEDIES = (
     ),
     (
         ("lock timeout", "lock_timeout"),
-        "Another transaction holds a lock: see pg_stat_activity and pg_locks for who it is.",
+        "Another transaction holds a lock: pg_stat_activity and pg_locks show whose it is.",
     ),
     (
         ("log_entries",),
         "The tenant's log_seq is behind its log, so its row was damaged from outside: correct it "
-        'by SQL, see "A damaged row" in docs/operations.md.',
+        'by SQL: see "A damaged row" in docs/operations.md.',
     ),
 )
 

@@ -387,8 +387,8 @@ class Transactions:
         if began is None:
             # It counted nothing, and its number alone may tell of another's (see `_OPENING`).
             return StoreUnavailable(
-                f"The answer to COMMIT was lost ({detail(error)}): it may have been written. "
-                "Look what is there before you do it again."
+                f"The answer to COMMIT was lost ({detail(error)}): it may have been written. Look "
+                "at what is there before you do it again."
             )
 
         async def written() -> bool:

@@ -96,8 +96,8 @@ def demand(found: str | None) -> None:
     if found != _HEAD:
         raise OtherSchema(
             f"The database has schema {found or 'none'} by now, this version needs {_HEAD}: it was "
-            "upgraded or restored while this process runs. Stop this process, and start the "
-            "version whose `provisioner db check` says that the schema fits."
+            "upgraded or restored while this process was running. Stop this process, and start "
+            "the version whose `provisioner db check` says that the schema fits."
         )
 
 
@@ -169,8 +169,8 @@ def _demand_every_letter(connection: Connection) -> None:
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding not in {"UTF8", "SQL_ASCII"}:
         raise StoreUnavailable(
-            f"The database's encoding {encoding} has no room for every letter of a name. Make one "
-            "with ENCODING 'UTF8' TEMPLATE template0."
+            f"The database's encoding {encoding} has no room for all letters. Make one with "
+            "ENCODING 'UTF8' TEMPLATE template0."
         )
 
 

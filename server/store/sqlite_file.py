@@ -83,7 +83,7 @@ class SqliteFile:
             self._refused = detail(error)
 
     def _lost(self, path: Path, *, gone: bool) -> str:
-        what = "is not there any more: it was moved or deleted" if gone else "was replaced"
+        what = "is no longer there: it was moved or deleted" if gone else "was replaced"
         part = "database file" if path == self.path else "file of the database's newest writes"
         return (
             f"The {part}, {path}, {what} while this process has it open, so nothing is written. "

@@ -339,8 +339,8 @@ class Writer:
                 item.fail(
                     StoreUnavailable(
                         f"Another transaction has held the row of {item.whose} for "
-                        f"{_BUSY_SECONDS:g} s. See pg_stat_activity and pg_locks for who it is, "
-                        "and end it."
+                        f"{_BUSY_SECONDS:g} s. pg_stat_activity and pg_locks show whose it is; "
+                        "end it."
                     )
                 )
                 continue

@@ -39,11 +39,11 @@ def validate_listing(raw: RawListing) -> Listing:
         ),
         "engine_id": _wrong_if(
             len(raw.engine_id) > MAX_NAME or bool(unfit_character(raw.engine_id)),
-            f"{shown(raw.engine_id)} can be no engine's id. See the engines file.",
+            f"{shown(raw.engine_id)} can't be an engine's id. See the engines file.",
         ),
         "text": _wrong_if(
             len(raw.text) > MAX_NAME or bool(raw.text.strip() and not text),
-            f"{shown(raw.text)} fits no name. Send the beginning of a word of the company's "
+            f"{shown(raw.text)} matches no name. Send the beginning of a word of the company's "
             "name, or of the tenant's id.",
         ),
         "stuck_longer_than": _wrong_if(

@@ -119,13 +119,13 @@ def _company_name(found: _Findings, sent: str) -> str:
         (not name.strip("."), f"{shown(name)} is dots only. {give}"),
         (
             name != name.strip("/"),
-            f"{shown(name)} begins or ends with a slash, which ERPNext takes for a part of the "
+            f"{shown(name)} begins or ends with a slash, which ERPNext takes as part of the "
             "address. Remove it.",
         ),
         (
             not fold_name(name),
-            f"{shown(name)} is empty to ERPNext, which passes over accents and invisible "
-            f"characters. {give}",
+            f"{shown(name)} is empty to ERPNext, which ignores accents and invisible characters. "
+            f"{give}",
         ),
     )
     for is_wrong, description in checks:
@@ -260,7 +260,7 @@ def _opening_amount(found: _Findings, sent: float | None, currency: str) -> floa
     if not math.isfinite(sent):
         found.add("opening_amount", f"is {sent}. Send a number, such as 0 or 1500.50.")
     elif sent < 0:
-        found.add("opening_amount", f"is {sent}; a till holds no less than nothing. Send 0.")
+        found.add("opening_amount", f"is {sent}; a till can't hold less than nothing. Send 0.")
     elif sent > MAX_OPENING_AMOUNT:
         found.add("opening_amount", f"is {sent}; at most {MAX_OPENING_AMOUNT:.0f} is allowed.")
     elif _decimals(sent) > decimals:

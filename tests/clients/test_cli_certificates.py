@@ -81,7 +81,7 @@ async def test_login_shows_a_certificate_and_the_profile_keeps_where_it_lies(
     code, refused, _ = await shell.run(*login, *trusted, "--timeout", "3", stdin=PASSWORD)
     assert (code, refused["error"]["code"]) in {(3, "UNAVAILABLE"), (3, "DEADLINE_EXCEEDED")}
     if refused["error"]["code"] == "UNAVAILABLE":
-        assert "wants a client's certificate" in refused["error"]["message"]
+        assert "wants a client certificate" in refused["error"]["message"]
         assert refused["error"]["next_command"].endswith("--client-cert FILE --client-key FILE")
     code, signed, said = await shell.run(*login, *trusted, *guarded.own, stdin=PASSWORD)
     assert (code, signed["caller"]["name"]) == (0, EMAIL)

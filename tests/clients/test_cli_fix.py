@@ -141,7 +141,7 @@ async def test_a_remedy_that_did_not_help_is_not_given_again(
     assert result.code == 1
     assert len(service.requests["Continue"]) == 1
     assert "Looked at again:" in result.out
-    assert "there again: STEP_RECORD_LOST" in result.err
+    assert "the problem came back: STEP_RECORD_LOST" in result.err
 
 
 async def test_ever_new_causes_end_after_a_few(service: FakeService, server: Serving) -> None:

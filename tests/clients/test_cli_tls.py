@@ -52,7 +52,7 @@ async def _listing(address: str, **environ: str) -> tuple[int, str]:
     [
         (True, "", "hung up: if it speaks TLS", "provisioner login EMAIL --address "),
         (False, "its own", "answers without TLS, and TLS was spoken", ""),
-        (True, "another", "is not one to trust here", "provisioner login EMAIL --address "),
+        (True, "another", "is not trusted here", "provisioner login EMAIL --address "),
     ],
 )
 async def test_a_server_that_runs_is_not_said_to_be_down(
@@ -80,7 +80,7 @@ async def test_a_certificate_that_is_over_is_told_from_one_that_is_not_trusted(
     async with _listening(authority, not_after=datetime(2020, 1, 2, tzinfo=UTC)) as address:
         code, words = await _listing(address, PROVISIONER_TLS_CA=str(file))
     assert code == 3
-    assert f"The certificate of {address} is over" in words
+    assert f"The certificate of {address} has expired" in words
     # Another authority would not help.
     assert "--tls-ca" not in words
 
@@ -89,7 +89,7 @@ async def test_a_certificate_that_is_over_is_told_from_one_that_is_not_trusted(
     ("name", "dates", "said"),
     [
         ("else.example.com", {}, "names other hosts. Call the service by a name that is in it"),
-        ("127.0.0.1", {"not_before": datetime(2900, 1, 2, tzinfo=UTC)}, "is not good yet"),
+        ("127.0.0.1", {"not_before": datetime(2900, 1, 2, tzinfo=UTC)}, "is not valid yet"),
     ],
 )
 async def test_what_another_authority_would_not_mend_does_not_ask_for_one(

@@ -519,7 +519,7 @@ async def _differs(desk: Desk, tenant_id: str) -> str:
     """Return what a Start with another spec is told to do."""
     with pytest.raises(AlreadyExists) as caught:
         await desk.commands.start(JANE, RawSpec(company_name="Bidii"), tenant_id=tenant_id)
-    return caught.value.message.partition("A spec stays as it is: ")[2]
+    return caught.value.message.partition("A spec can't be changed: ")[2]
 
 
 async def test_what_a_removal_would_take_is_shown_before(desk: Desk) -> None:

@@ -210,7 +210,7 @@ def test_other_variables_and_those_a_cluster_sets_for_its_services_are_passed_ov
         ("database_url", "postgres://u@h/d", "postgresql+asyncpg://"),
         ("database_url", "postgresql://u@h/d", "postgresql+asyncpg://"),
         ("database_url", "postgresql+psycopg://u@h/d", "postgresql+asyncpg://"),
-        ("database_url", "postgresql+asyncpg://u@h:x/d", "a host or a port that cannot be one"),
+        ("database_url", "postgresql+asyncpg://u@h:x/d", "an impossible host or port"),
         ("database_url", "postgresql+asyncpg://u@h/d?sslmode=require", "write ssl= with the same"),
         ("database_url", "postgresql+asyncpg://u@h/d?sslrootcert=/x", "PGSSLROOTCERT"),
         ("database_url", "postgresql+asyncpg://u@h/d?options=-csearch_path%3Dx", "ALTER ROLE"),
@@ -575,6 +575,6 @@ def test_an_engine_s_key_file_is_checked_like_any_secret(tmp_path: Path) -> None
     text = f'[engines.a]\nurl = "http://h"\n{_KEYS}'.replace('"secret"', '"other"')
     assert "engines.a.api_secret_file: cannot read" in _no_engines(tmp_path, text)
     _secret(tmp_path / "other", "two words")
-    assert "signs that no ERPNext key" in _no_engines(tmp_path, text)
+    assert "characters that no ERPNext key" in _no_engines(tmp_path, text)
     _secret(tmp_path / "other", "x", 0o604)
     assert "mode 0604" in _no_engines(tmp_path, text)

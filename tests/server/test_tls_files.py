@@ -240,8 +240,8 @@ def _unknown_to_clients(files: ServerFiles, _: Pair, __: trustme.CA) -> None:
         (_only_half, _CERT, ("are not a certificate and its key", "Check both files")),
         (_half_a_key, _CERT, ("are not a certificate and its key", "Check both files")),
         (_no_pair, _CERT, ("do not belong together", "Put both files of one issue there")),
-        (_over, _CERT, ("is over since 2020-01-02", "Put a renewed one there")),
-        (_early, _CERT, ("is good only from 2900-01-02", "it is taken then")),
+        (_over, _CERT, ("has expired: it was valid until 2020-01-02", "Put a renewed one there")),
+        (_early, _CERT, ("is valid only from 2900-01-02", "will be taken then")),
         (_gone, _KEY, ("cannot read", "Name a PEM file")),
         (_open_to_all, _KEY, ("has mode 0644", "chmod 600")),
         (_a_pipe, _KEY, ("is not a regular file", "Name a file")),
@@ -382,7 +382,7 @@ async def test_a_certificate_that_begins_later_is_taken_at_its_time(
     ServerFiles.of(tmp_path, pair(authority, "next.example.com", not_before=begins))
     await files.look()
     await files.look()
-    assert "is good only from" in files.refused
+    assert "is valid only from" in files.refused
     now[0] = begins
     await files.look()
     assert (files.served.names, files.refused) == (("next.example.com",), "")

@@ -260,7 +260,7 @@ async def test_a_check_says_that_nothing_can_be_written(tmp_path: Path) -> None:
         # What a full disk is to SQLite: its files are longer than this already.
         code, told = await _checked(url, longest_file=SHARED_INDEX_BYTES)
         assert code == EXIT_NOT_REACHABLE, told
-        assert "can't be written: disk I/O error. See that its disk has room" in told
+        assert "can't be written: disk I/O error. Check that its disk has room" in told
     finally:
         await database.close()
 

@@ -335,7 +335,7 @@ def test_means_of_payment_are_known_few_and_different(sent: tuple[str, ...], hin
 @pytest.mark.parametrize(
     ("sent", "hint"),
     [
-        (-0.01, "no less than nothing"),
+        (-0.01, "less than nothing"),
         (float("nan"), "Send a number"),
         (float("inf"), "Send a number"),
         (1.1e12, "at most 1000000000000"),

@@ -73,7 +73,7 @@ class FinalCheck:
 
 
 def _disagrees(problems: Iterable[str]) -> str:
-    return f"The last look disagrees. {' '.join(problems)} Retry the named steps."
+    return f"The final check disagrees. {' '.join(problems)} Retry the named steps."
 
 
 async def _look(step: Step, context: StepContext) -> tuple[Found | None, str, str]:

@@ -267,9 +267,9 @@ def _not_set_up(doctype: str, name: str) -> EngineError:
 def _no_year_today(blocking: FiscalYear, today: date) -> EngineError:
     return conflict(
         Code.FISCAL_YEAR_OVERLAPS,
-        f"No Fiscal Year holds for {today} and all Companies, and {blocking.name!r}, "
-        "which is disabled or only for some Companies, stands in the way. Enable it, or take "
-        "its Companies out.",
+        f"No Fiscal Year holds for {today} and all Companies, and {blocking.name!r}, which is "
+        "disabled or only for some Companies, is in the way. Enable it, or remove its list of "
+        "Companies.",
         differences=(
             Difference(
                 doctype="Fiscal Year",

@@ -245,7 +245,7 @@ def _check_agreement(context: StepContext, site: Site, company: CompanySeen) -> 
         raise conflict(
             Code.COMPANY_DIFFERS,
             f"The tenant's Company {name!r} has {wrong}. Correct the Company in ERPNext, or start "
-            "another tenant that wants what it has: a spec is not changed afterwards.",
+            "another tenant that wants what it has: a spec can't be changed later.",
             differences=differences,
         )
 
@@ -274,11 +274,11 @@ def _not_ours(context: StepContext, site: Site, company: CompanySeen) -> EngineE
         Code.COMPANY_NOT_OURS,
         f"The engine has a Company {company.document.name!r} (abbreviation "
         f"{company.abbreviation!r}, {company.country}, {company.currency}, made by "
-        f"{company.document.owner or 'nobody known'}), and nothing proves that it is this "
-        f"tenant's ({spec.company_name!r}, {bound}, "
-        f"{spec.country_code}, {spec.currency}). Find out whose it is. Is it this tenant's: "
-        "provisioner adopt TENANT. Does nobody need it: rename or remove it in ERPNext, then "
-        "provisioner continue TENANT. Is it another's: start another tenant with another name.",
+        f"{company.document.owner or 'nobody known'}), and nothing proves that it is this tenant's "
+        f"({spec.company_name!r}, {bound}, {spec.country_code}, {spec.currency}). Find out whose "
+        "it is. If it is this tenant's: provisioner adopt TENANT. If nobody needs it: rename or "
+        "remove it in ERPNext, then provisioner continue TENANT. If it is somebody else's: start "
+        "another tenant with another name.",
         differences=(
             *_compared(context, site, company),
             Difference(

@@ -183,7 +183,7 @@ def _check_leaf(row: JsonObject, company: Company) -> None:
         ),
     )
     if differences:
-        raise differing(Code.DOCUMENT_DIFFERS, differences, "Mend it in ERPNext, then retry.")
+        raise differing(Code.DOCUMENT_DIFFERS, differences, "Correct it in ERPNext, then retry.")
 
 
 async def _check_cost_center(context: StepContext, company: Company) -> None:

@@ -112,7 +112,7 @@ def _check(row: JsonObject, there: Mapping[str, JsonObject]) -> None:
         ),
     )
     if differences:
-        raise differing(Code.DOCUMENT_DIFFERS, differences, "Mend it in ERPNext, or rename it.")
+        raise differing(Code.DOCUMENT_DIFFERS, differences, "Correct it in ERPNext, or rename it.")
 
 
 def _root(company: Company, there: Mapping[str, JsonObject]) -> str:

@@ -126,6 +126,6 @@ def _check(row: JsonObject, company: Company) -> None:
         raise differing(
             Code.DOCUMENT_DIFFERS,
             differences,
-            "Rename it or mend it in ERPNext. Do not change its currency while it has prices: "
+            "Rename or correct it in ERPNext. Do not change its currency while it has prices: "
             "they would keep their rates.",
         )

@@ -168,8 +168,8 @@ def _wrong_account(
                 f"{words}. Set a leaf account such as {usual!r} there."
             )
         return (
-            f"The account {name!r} for {method} {words}. Retry step_3_chart_of_accounts, or mend "
-            "the account."
+            f"The account {name!r} for {method} {words}. Retry step_3_chart_of_accounts, or "
+            "correct the account."
         )
 
     difference = Difference(

@@ -165,7 +165,8 @@ def _wait_for_late_one(context: StepContext, resource: Resource) -> None:
     raise EngineError(
         ErrorClass.RACE,
         Code.MAY_STILL_COME,
-        f"{resource.doctype} {resource.name!r} was asked for and no answer came. It is not there "
-        "yet, and may still be made: it is looked for again when that time is over.",
+        f"The request for {resource.doctype} {resource.name!r} got no answer. It does not exist "
+        "yet, but may still be made: the service looks for it again once the request's time is "
+        "over.",
         retry_after_seconds=(until - context.now()).total_seconds(),
     )

@@ -56,9 +56,9 @@ class TradeCheck:
         if sold and not options.even_if_sold:
             raise conflict(
                 Code.SHOP_HAS_SOLD,
-                f"The shop {company!r} has sold: it has invoices. It is not removed like one that "
-                "was never used. If it shall go all the same: provisioner deprovision TENANT "
-                "--even-if-sold. If it shall stay: provisioner cancel TENANT, then provisioner "
+                f"The shop {company!r} has sold something: it has invoices. It is not removed like "
+                "one that was never used. To remove it all the same: provisioner deprovision "
+                "TENANT --even-if-sold. To keep it: provisioner cancel TENANT, then provisioner "
                 "continue TENANT",
             )
         holds = context.removal.company_is_ours(company)
@@ -66,9 +66,10 @@ class TradeCheck:
             also = " --even-if-sold" if options.even_if_sold else ""
             raise conflict(
                 Code.LEDGER_ENTRIES,
-                f"The Company {company!r} has ledger entries, and ERPNext does not delete it with "
-                "them. To have ERPNext delete all its transactions first (a Transaction Deletion "
-                f"Record): provisioner deprovision TENANT{also} --delete-transactions",
+                f"The Company {company!r} has ledger entries, and ERPNext does not delete a "
+                "Company that has any. To have ERPNext delete all its transactions first (a "
+                f"Transaction Deletion Record): provisioner deprovision TENANT{also} "
+                "--delete-transactions",
             )
         return Found(
             done=True,
@@ -103,7 +104,7 @@ async def _refuse_renamed(context: StepContext) -> None:
             raise conflict(
                 Code.COMPANY_RENAMED,
                 f"The Company {made[0].name!r} is called {found.name!r} in ERPNext now. Nothing "
-                "was removed. Give it its name back there, then order the removal again.",
+                "was removed. Rename it back there, then order the removal again.",
             )
 
 

@@ -75,9 +75,9 @@ async def _until_done(context: StepContext, company: str) -> None:
         if text(record, "status") in _FAILED:
             raise conflict(
                 Code.TRANSACTION_DELETION_FAILED,
-                f"ERPNext's {_RECORD} {text(record, 'name')!r} ended {text(record, 'status')}. "
-                "Read its error log in ERPNext, mend it or cancel the record, then give the order "
-                "again.",
+                f"ERPNext's {_RECORD} {text(record, 'name')!r} ended {text(record, 'status')}. See "
+                "its error log in ERPNext, fix the cause or cancel the record, then give the "
+                "order again.",
             )
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

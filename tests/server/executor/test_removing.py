@@ -214,7 +214,7 @@ async def test_what_a_removal_can_not_account_for_is_named(shop: Shop) -> None:
     await removed(shop, tenant)
     *_, last = await shop.lines(tenant)
     assert last.endswith(
-        "Nothing of it is left at the engine. Not there, and not deleted by us: Item "
+        "Nothing of it is left at the engine. Not there, although we did not delete it: Item "
         "'DEMO-KS-002', Customer 'Walk-In Customer - KS'. Somebody deleted or renamed them in "
         "ERPNext; what was renamed is still there."
     )
@@ -236,9 +236,9 @@ async def test_a_removal_given_again_names_what_the_one_before_it_missed_too(
         for _ in range(2):
             await shop.remove(tenant)
             assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
-            assert "not deleted by us: Item 'DEMO-KS-002'. " in (await shop.lines(tenant))[-1]
+            assert "we did not delete it: Item 'DEMO-KS-002'. " in (await shop.lines(tenant))[-1]
     await removed(shop, tenant)
-    assert "not deleted by us: Item 'DEMO-KS-002'. " in (await shop.lines(tenant))[-1]
+    assert "we did not delete it: Item 'DEMO-KS-002'. " in (await shop.lines(tenant))[-1]
 
 
 async def test_ordered_to_the_engine_deletes_transactions_first(shop: Shop) -> None:

@@ -159,7 +159,7 @@ async def test_a_tenant_without_anything_at_the_engine_is_made_by_one_sweep(
     (imported,) = await brought(still, url)
     assert (imported.imported_as, imported.why) == (
         "FAILED",
-        "The engine holds nothing of it: it begins anew.",
+        "The engine holds nothing of it, so it begins anew.",
     )
     await swept(still)
     await still.must_complete(TenantId(tenant_id(1)))
@@ -320,7 +320,7 @@ async def test_an_engine_that_is_down_guesses_nothing(
     await still.faults(maintenance=True)
     (imported,) = await brought(still, url)
     assert imported.imported_as == "NOT_IMPORTED"
-    assert "nothing is guessed" in imported.why
+    assert "nothing was decided" in imported.why
     assert still.sql("SELECT count(*) FROM tenants") == [(0,)]
 
 

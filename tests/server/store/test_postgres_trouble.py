@@ -172,7 +172,7 @@ async def test_what_is_not_the_writers_is_not_told_of_by_a_number_alone(
     monkeypatch.setattr(transactions, "_written", asked.append)
     store = AccessStore(cut.database)
     wire.lose_answer_to(b"COMMIT;")
-    with pytest.raises(StoreUnavailable, match=r"may have been written\. Look what") as told:
+    with pytest.raises(StoreUnavailable, match=r"may have been written\. Look at what") as told:
         await store.note(entry(LOCAL, NOON, action="AddUser", target="jane@example.com"))
     assert wire.met.is_set()
     assert not isinstance(told.value, CommitUnknown)
@@ -523,9 +523,12 @@ async def test_a_host_that_stands_still_while_it_sets_a_database_up_begins_again
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"database": "nothing"}, "does not exist. See user, password and database name"),
-        ({"query": {"host": "/nowhere"}}, "See that it runs, and that host and port"),
-        ({"host": "127.0.0.1", "port": 1, "query": {}}, "See that it runs, and that host and port"),
+        ({"database": "nothing"}, "does not exist. Check user, password and database name"),
+        ({"query": {"host": "/nowhere"}}, "Check that it runs, that the folder of its socket"),
+        (
+            {"host": "127.0.0.1", "port": 1, "query": {}},
+            "Check that it runs, and that host and port",
+        ),
     ],
 )
 async def test_a_database_that_cannot_be_opened_is_refused_with_what_to_do(

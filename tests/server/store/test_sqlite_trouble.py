@@ -166,7 +166,7 @@ async def test_a_folder_that_may_not_be_written_is_refused_with_what_to_do(folde
 async def test_a_file_that_is_no_database_is_left_alone(folder: Path) -> None:
     file = folder / "provisioner.db"
     file.write_text("Dear diary, " * 1000)
-    with pytest.raises(StoreUnavailable, match="none of ours: restore a backup"):
+    with pytest.raises(StoreUnavailable, match="not one of ours: restore a backup"):
         await Database.open(f"sqlite+aiosqlite:///{file}")
     # What `provisioner db check` does.
     unopened = Database(f"sqlite+aiosqlite:///{file}")

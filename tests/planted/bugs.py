@@ -22,7 +22,7 @@ class Bug:
 
 
 STORE = "tests/server/store/test_operations.py"
-COMMANDS = "tests/server/test_commands.py"
+STARTING = "tests/server/commands/test_starting.py"
 EXECUTOR = "tests/server/executor"
 
 BUGS = (
@@ -67,7 +67,7 @@ BUGS = (
         file="server/commands/starting.py",
         before="            steps=opened.steps,\n            binding=",
         after="            binding=",
-        caught_by=(f"{COMMANDS}::test_starting_opens_a_run_with_all_its_steps",),
+        caught_by=(f"{STARTING}::test_starting_opens_a_run_with_all_its_steps",),
     ),
     Bug(
         name="the state is written by hand",
@@ -211,7 +211,7 @@ BUGS = (
         file="server/commands/desk.py",
         before="        if known.body_hash != key.body_hash:\n",
         after="        if False:\n",
-        caught_by=(f"{COMMANDS}::test_a_request_id_of_another_start_is_refused",),
+        caught_by=(f"{STARTING}::test_a_request_id_of_another_start_is_refused",),
     ),
     Bug(
         name="a follower gets its last line again",

@@ -107,8 +107,6 @@ async def test_what_does_not_fit_of_its_certificate_is_told_with_its_own_remedy(
     assert "PGSSLROOTCERT" in await told(postgres_url, strange, tmp_path)
 
     monkeypatch.setenv("PGSSLROOTCERT", str(tmp_path / "nowhere.pem"))
-    assert "files named by PGSSLROOTCERT" in (
-        await told(postgres_url, pair(authority), tmp_path)
-    )
+    assert "files named by PGSSLROOTCERT" in (await told(postgres_url, pair(authority), tmp_path))
     monkeypatch.setenv("PGSSLROOTCERT", str(tmp_path / "server.key"))
     assert "must name PEM files" in await told(postgres_url, pair(authority), tmp_path)

@@ -18,14 +18,12 @@ from server.rpc.watching import page_wire
 from server.store.operations import LogDraft, Outcome, TenantOperation
 from server.store.tables import TENANTS
 from server.store.written import entries_of
-from tests.server.test_queries import NOW, database, delete_entries, queries, tenant, write
+from tests.server.queries.scene import NOW, delete_entries, write
 
 if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from server.queries import Queries
     from server.store.database import Database
-
-__all__ = ["database", "queries", "tenant"]
 
 ODD = LogDraft(
     level=LogLevel.WARNING,

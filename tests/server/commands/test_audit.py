@@ -13,8 +13,7 @@ from server.model.actor import RECONCILER, Actor, Role
 from server.model.states import StepState, TenantState
 from server.model.undo import UndoOptions
 from server.validation import RawSpec
-from tests.server.test_commands import JANE, NAME, OPTIONAL, VIEWER, Desk
-from tests.server.test_commands import desk as desk  # noqa: PLC0414 - a fixture
+from tests.server.commands.desk import JANE, NAME, OPTIONAL, VIEWER, Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

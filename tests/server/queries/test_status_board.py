@@ -14,7 +14,7 @@ from server.queries import board, status_of
 from server.queries.board import StatusBoard
 from server.queries.status import turns_at
 from server.queries.status_hub import is_news
-from tests.server.test_queries import KINDS, LEASE, NOW, SLOT_WAIT, TENANT, after, before, live
+from tests.server.queries.scene import KINDS, LEASE, NOW, SLOT_WAIT, TENANT, after, before, live
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable

@@ -1,8 +1,8 @@
-"""The gRPC face of the service: a thin translation in and out, which decides nothing.
+"""The service's gRPC interface: a thin translation in and out, which decides nothing.
 
-`service` answers the calls (`answering` ends each, `diagnosing` says why), `messages` and
-`failures` are the two dictionaries between model and wire, `malformed` answers bytes that
-are no message, `identity` says who calls, `streams` ends what would go on for ever,
+`service` answers the calls (`answering` ends each one, `diagnosing` says why), `messages` and
+`failures` are the two dictionaries between model and wire, `malformed` answers bytes that are not
+a message, `identity` says who calls, `streams` ends streams that would go on for ever, and
 `server` listens.
 """
 

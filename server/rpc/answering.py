@@ -1,4 +1,4 @@
-"""Ends every call well or with one failure, whichever method it is."""
+"""Ends every call, whatever its method, either well or with exactly one failure."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-# Streams have an end of their own (`streams`); a status is answered from memory, and so
-# often that a timer would be felt.
+# Streams have time limits of their own (`streams`); a status is answered from memory, and so often
+# that the cost of a timer would be felt.
 _WITHOUT_END = frozenset({"StreamLogs", "WatchStatus", "GetStatus"})
-# What a client's gRPC waits at most before it repeats a call.
+# The longest that a client's gRPC library waits before it repeats a call.
 _BACKOFF_SECONDS = 1.0
 TIME_OVER = failures.Failure(
     code=grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -39,24 +39,24 @@ TIME_OVER = failures.Failure(
 
 
 class Answering:
-    """What the services have in common: who calls, and how a call ends."""
+    """What all services have in common: finding out who calls, and ending the call."""
 
     _identify: Identify
-    # Calls answered, by rpc and code, for metrics; of all services of the process.
+    # Calls answered, by rpc and status code, for metrics; for all services of the process.
     calls: ClassVar[Counter[tuple[str, str]]] = Counter()
-    # Writes into the audit that an order was refused at the edge; None where nobody listens.
+    # Records in the audit that an order was refused at the edge; None if there is no audit.
     note_refusal: Callable[[Actor, str, str], Awaitable[None]] | None = None
-    # Counts the calls of each caller; None where they are not limited.
+    # Counts each caller's calls; None if they are not limited.
     rate: CallRate | None = None
 
     async def _answer(
         self, context: Context, method: str, work: Callable[[Actor], Awaitable[Answer]]
     ) -> Answer:
-        """Do the work for whoever calls, and end the call well or with one failure.
+        """Do the work for the caller, and end the call well or with one failure.
 
-        A CancelledError rises: gRPC leaks where a handler swallows it (grpc/grpc#43360).
+        A CancelledError is let through: gRPC leaks if a handler swallows it (grpc/grpc#43360).
         """
-        # None where the caller set no deadline, though its type says otherwise.
+        # None if the caller set no deadline, although its declared type says otherwise.
         left: float | None = context.time_remaining()
         end: asyncio.Timeout | None = None
         if left is not None and left <= 0:
@@ -82,7 +82,7 @@ class Answering:
             self.calls[method, "OK"] += 1
             return answer
         self.calls[method, failure.code.name] += 1
-        # Outside of the handlers, for abort ends the call by raising.
+        # Outside the handlers, because abort ends the call by raising.
         return await failures.abort(context, failure, again=_has_time(context, left))
 
     async def _admit(self, actor: Actor, method: str) -> None:
@@ -95,10 +95,10 @@ class Answering:
 
 
 def _has_time(context: Context, began_with: float | None) -> bool:
-    """Tell whether the caller has the time to get the same answer once more.
+    """Tell whether the caller has time to get the same answer once more.
 
-    Repeated by his gRPC within the same deadline, a call that waited for long would end with that
-    deadline, and he would not hear why.
+    A client's gRPC repeats a call within the same deadline. If the call took long, the repetition
+    would end with that deadline, and the caller would not hear why it failed.
     """
     left: float | None = context.time_remaining()
     if began_with is None or left is None:

@@ -1,7 +1,7 @@
-"""What gRPC shows to who connects: the newest certificate, without listening anew.
+"""What gRPC shows to clients that connect: the newest certificate, without a restart.
 
-gRPC asks at each new connection whether there is a newer one. What is asked only hands over
-what somebody else has read and checked: the answer is awaited in the middle of a handshake.
+gRPC asks at each new connection whether there is a newer one. The function that it asks only hands
+over what others have read and checked, because a handshake waits for the answer.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from server.errors import SettingsError
 if TYPE_CHECKING:
     from server.settings import Tls
 
-# A call within this process; on a machine that is as slow as that, nothing is refused.
+# For a call within this process. On a machine so slow that it takes longer, nothing is refused.
 _PATIENCE_SECONDS = 10.0
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
-# What a client of gRPC's says to whom nothing was shown. Who was shown a certificate and does not
-# like it (it is over, or names others) says something else: that is for others to judge.
+# What a gRPC client says if it was shown nothing. One that was shown a certificate and does not
+# accept it (it has expired, or is for other names) says something else: others judge that.
 _HUNG_UP = ("Socket closed", "Connection reset")
 
 
 class Certificates:
-    """The credentials of one port, and what its next connection is shown.
+    """The credentials of one port, and the certificate that its next connection is shown.
 
     Attributes:
-        credentials: For `add_secure_port`; gRPC does not keep them alive by itself.
+        credentials: For `add_secure_port`; gRPC itself does not keep them alive.
     """
 
     def __init__(self, tls: Tls) -> None:
@@ -42,12 +42,12 @@ class Certificates:
         )
 
     def take(self, tls: Tls) -> None:
-        """Show this to who connects from now on; who is connected stays."""
+        """Show this certificate to new connections; existing ones stay as they are."""
         self._newest = tls
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Give what is newer, once; on a thread of gRPC's, one at a time for a port."""
-        # Read once, and `take` alone writes it: it may be called at this very moment.
+        """Return a newer certificate, once; called on a gRPC thread, one at a time per port."""
+        # Read it only once: `take`, the only one to write it, may be called at this very moment.
         newest = self._newest
         if newest is self._shown:
             return None
@@ -56,19 +56,19 @@ class Certificates:
 
 
 async def demand_taken(tls: Tls) -> None:
-    """Refuse what gRPC does not take, though Python does, by calling a server that shows it.
+    """Refuse a certificate that Python accepts but gRPC does not, by calling a server with it.
 
-    Its server knows fewer kinds of keys, and its clients fewer again: a certificate whose key is
-    of Ed25519 or P-521 is served to clients that all hang up. A newer one of a kind that the
-    server does not know would be left out, with a line of its own on stderr.
+    gRPC's server knows fewer kinds of keys than Python, and its clients even fewer: a certificate
+    with an Ed25519 or P-521 key is served to clients that all hang up. A renewed one of a kind that
+    the server does not know would be ignored, with a line of gRPC's own on stderr.
 
     Raises:
-        SettingsError: with the kinds that it takes.
+        SettingsError: gRPC does not accept it; the message names the kinds of keys it accepts.
     """
     address = f"unix-abstract:provisioner-{secrets.token_hex(16)}"
     if not await _listens(address, Certificates(tls)):
         if not await _listens(address, None):
-            return  # there are no such sockets here, so nothing can be told
+            return  # this machine has no such sockets, so we can't tell
     elif await _is_shown(address, tls):
         return
     raise SettingsError(
@@ -88,16 +88,16 @@ async def _listens(address: str, certificates: Certificates | None) -> bool:
     except RuntimeError:
         return False
     finally:
-        # Begun first: a server that never was keeps its socket when it is stopped.
+        # Started first: a server that was never started keeps its socket when it is stopped.
         await server.start()
         await server.stop(None)
     return True
 
 
 async def _is_shown(address: str, tls: Tls) -> bool:
-    """Tell whether a client of gRPC's gets to see it, whatever he thinks of it."""
+    """Tell whether a gRPC client gets to see the certificate, whether it accepts it or not."""
     server = grpc.aio.server()
-    # Who else hangs up is one who wants a client's certificate.
+    # Without a client CA: a server that wants a client's certificate hangs up as well.
     server.add_secure_port(address, Certificates(replace(tls, client_ca=None)).credentials)
     await server.start()
     name = tls.names[0].replace("*", "any") if tls.names else "localhost"
@@ -117,7 +117,7 @@ async def _is_shown(address: str, tls: Tls) -> bool:
 
 
 def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
-    # A new one each time: gRPC takes it over, and a second use would find it empty.
+    # A new one each time: gRPC takes ownership of it, and would find it empty the second time.
     return grpc.ssl_server_certificate_configuration(
         [(tls.key, tls.certificate)], root_certificates=tls.client_ca
     )

@@ -1,4 +1,4 @@
-"""Answers Diagnose: a diagnosis as messages; nothing is judged here."""
+"""Answers Diagnose: turns a diagnosis into messages; nothing is judged here."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SEVERITIES = {
 
 
 class Diagnosing(Answering):
-    """The part of the service that says why."""
+    """The part of the service that says why a tenant stands where it does."""
 
     _diagnoser: Diagnoser
 
     async def Diagnose(
         self, request: provisioning_pb2.DiagnoseRequest, context: Context
     ) -> provisioning_pb2.DiagnoseResponse:
-        """Say why a tenant stands where it stands."""
+        """Say why a tenant stands where it does."""
 
         async def say(actor: Actor) -> provisioning_pb2.DiagnoseResponse:
             found = await self._diagnoser.diagnose(
@@ -38,7 +38,7 @@ class Diagnosing(Answering):
 
 
 def diagnosis(found: Diagnosis) -> diagnosis_pb2.Diagnosis:
-    """Write a diagnosis."""
+    """Return a diagnosis as a message."""
     return diagnosis_pb2.Diagnosis(
         tenant_id=text_of(found.tenant_id),
         company_name=text_of(found.company_name),

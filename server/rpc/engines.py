@@ -1,4 +1,4 @@
-"""Answers about engines: how they stand, and that a person accepts a site as it is."""
+"""Answers calls about engines: how they are doing, and that a person accepts a site as it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GATES = {
 
 
 class Engines(Answering):
-    """The part of the service that tells of engines."""
+    """The part of the fleet's service that is about engines."""
 
     _commands: SiteOrders
     _fleet: Fleet
@@ -30,7 +30,7 @@ class Engines(Answering):
     async def ListEngines(
         self, request: fleet_pb2.ListEnginesRequest, context: Context
     ) -> fleet_pb2.ListEnginesResponse:
-        """Tell how every configured engine stands."""
+        """Return how every configured engine is doing."""
 
         async def engines(actor: Actor) -> fleet_pb2.ListEnginesResponse:
             found = await self._fleet.engines(actor)
@@ -41,7 +41,7 @@ class Engines(Answering):
     async def AcceptSite(
         self, request: fleet_pb2.AcceptSiteRequest, context: Context
     ) -> fleet_pb2.AcceptSiteResponse:
-        """Take a person's word that a site is right as it is."""
+        """Accept a person's word that a site is right as it is; with validate_only, only look."""
 
         async def accept(actor: Actor) -> fleet_pb2.AcceptSiteResponse:
             if request.validate_only:

@@ -1,8 +1,8 @@
-"""Errors to gRPC's status codes and details: the one place that knows both.
+"""Translates errors to gRPC's status codes and details: the one place that knows both.
 
-Each failure carries an ErrorInfo with a stable reason, a BadRequest where a field is
-wrong, and a RetryInfo where waiting helps. An error that nobody raised on purpose tells
-the caller nothing of itself: it is logged here, once.
+Each failure has an ErrorInfo with a stable reason, a BadRequest if a field is wrong, and a
+RetryInfo if waiting helps. An error that nobody raised on purpose tells the caller nothing about
+itself; it is logged here, once.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _log = structlog.get_logger(__name__)
 
 DOMAIN = "provisioner"
 _DETAILS_KEY = "grpc-status-details-bin"
-# A word of gRPC's own (gRFC A6): whoever repeats calls by itself may not repeat this one.
+# gRPC's own signal (gRFC A6): a client that repeats calls automatically may not repeat this one.
 _NOT_AGAIN = ("grpc-retry-pushback-ms", "-1")
 
-# gRPC refuses more than 8 KiB of headers, and percent-encodes the message: what is not
-# ASCII takes three times its bytes. Message (3 x), status with message and violations
-# (base64, 4/3 x each) stay below that.
+# gRPC refuses more than 8 KiB of headers, and percent-encodes the message, in which a byte that is
+# not ASCII takes three. With these limits the message (3 x) and the status, which has the message
+# and the violations (base64, 4/3 x each), stay below that.
 _MAX_MESSAGE_BYTES = 1000
 _MAX_VIOLATIONS_BYTES = 2000
 
@@ -74,13 +74,13 @@ _CODES: tuple[tuple[type[ProvisionerError], grpc.StatusCode], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """How a call ends that does not end well.
+    """How a call ends that fails.
 
     Attributes:
-        reason: Stable code, for programs.
+        reason: The stable code, for programs.
         message: What happened and what to do, for people.
-        retry_seconds: After which time the same call may succeed; None if waiting
-            alone does not help.
+        retry_seconds: After how many seconds the same call may succeed; None if waiting alone
+            does not help.
         metadata: Further facts, for programs.
     """
 
@@ -108,11 +108,11 @@ DEADLINE_PASSED = Failure(
 
 
 def failure_of(error: Exception, *, method: str) -> Failure:
-    """Translate an error; one that nobody raised on purpose is logged.
+    """Return the failure for an error; an error that nobody raised on purpose is logged.
 
     Args:
         error: What was raised.
-        method: The rpc, for the log.
+        method: The name of the rpc, for the log.
     """
     code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
     if code is None or not isinstance(error, ProvisionerError):
@@ -133,7 +133,7 @@ def _retry_seconds(error: ProvisionerError) -> float | None:
         return error.retry_after_seconds
     if isinstance(error, StoreUnavailable):
         return 1.0
-    # The prober asks a site that is down at least this often.
+    # The prober asks a site that is down at least this often, in seconds.
     return 15.0 if isinstance(error, EngineNotReady) else None
 
 
@@ -147,12 +147,13 @@ async def abort(context: Context, failure: Failure, *, again: bool = True) -> No
     """End a call with a failure and its details.
 
     Args:
-        context: Of the call.
-        failure: What to tell.
-        again: Whether the caller's gRPC may repeat the call by itself, as it does at UNAVAILABLE.
+        context: The call's context.
+        failure: What to tell the caller.
+        again: Whether the caller's gRPC may repeat the call automatically, as it does after
+            UNAVAILABLE.
     """
     status = _status(failure)
-    # abort_with_status exists for synchronous servers only.
+    # Only synchronous servers have abort_with_status.
     details = (_DETAILS_KEY, status.SerializeToString())
     told = (details,) if again else (details, _NOT_AGAIN)
     await context.abort(failure.code, status.message, trailing_metadata=told)
@@ -196,7 +197,7 @@ def _add(status: status_pb2.Status, detail: Message) -> None:
 
 
 def _cut(text: str, most_bytes: int) -> str:
-    """Shorten to a number of bytes, and replace what UTF-8 can't hold."""
+    """Return text cut to a number of bytes, with everything replaced that UTF-8 can't encode."""
     encoded = text.encode("utf-8", "replace")
     if len(encoded) <= most_bytes:
         return encoded.decode()

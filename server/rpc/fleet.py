@@ -1,4 +1,4 @@
-"""Answers the calls of FleetService: what concerns the whole fleet rather than one tenant."""
+"""Answers the calls of FleetService, which are about the whole fleet rather than one tenant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FleetService(Engines, Healing, FleetServiceServicer):
-    """The service over the fleet."""
+    """The service for the whole fleet."""
 
     def __init__(
         self,
@@ -27,14 +27,14 @@ class FleetService(Engines, Healing, FleetServiceServicer):
         identify: Identify,
         healer: Healer | None,
     ) -> None:
-        """Take the parts.
+        """Take the parts that answers need.
 
         Args:
-            history: What sweeps found.
-            fleet: How engines stand.
+            history: What sweeps have found.
+            fleet: How engines are doing.
             commands: The orders about sites.
             identify: Tells who calls.
-            healer: Makes sweeps; None in a process that was put together without one.
+            healer: Makes sweeps; None in a process that was put together without a reconciler.
         """
         self._history = history
         self._fleet = fleet
@@ -43,5 +43,5 @@ class FleetService(Engines, Healing, FleetServiceServicer):
         self._healer = healer
 
     def watch(self) -> Watch | None:
-        """Say how the sweeps of this process come; None where it makes none by itself."""
+        """Return how this process's sweeps are going; None if it makes none by itself."""
         return None if self._healer is None else self._healer.watch()

@@ -1,4 +1,4 @@
-"""Answers what sweeps found and what became of it, and orders a sweep."""
+"""Answers calls about what sweeps found and what became of it, and orders sweeps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Healing(Answering):
-    """The part of the fleet's service that heals and tells about it."""
+    """The part of the fleet's service that heals, and reports on it."""
 
     _healer: Healer | None
     _history: History
@@ -58,7 +58,7 @@ class Healing(Answering):
     async def ListSweeps(
         self, request: fleet_pb2.ListSweepsRequest, context: Context
     ) -> fleet_pb2.ListSweepsResponse:
-        """Return a page of sweeps, and how the reconciler is."""
+        """Return a page of sweeps, and how the reconciler is doing."""
 
         async def page(actor: Actor) -> fleet_pb2.ListSweepsResponse:
             found = await self._history.sweeps(
@@ -98,7 +98,7 @@ class Healing(Answering):
     async def GetHealingReport(
         self, request: fleet_pb2.GetHealingReportRequest, context: Context
     ) -> fleet_pb2.GetHealingReportResponse:
-        """Say what stood still, and what became of it."""
+        """Report what had stopped, and what became of it."""
 
         async def make(actor: Actor) -> fleet_pb2.GetHealingReportResponse:
             made = await self._history.report(
@@ -106,7 +106,7 @@ class Healing(Answering):
                 begins_at=_asked_time(request, "begins_at"),
                 ends_at=_asked_time(request, "ends_at"),
             )
-            # In a thread, as it was made: others are answered meanwhile.
+            # In a thread, as for making the report, so that others are answered meanwhile.
             said = await asyncio.to_thread(report_message, made)
             return fleet_pb2.GetHealingReportResponse(report=said)
 
@@ -114,10 +114,10 @@ class Healing(Answering):
 
 
 def _asked_time(request: Message, field: str) -> datetime | None:
-    """Return the time a field holds, or None where it is unset.
+    """Return the time in a field, in UTC; None if it is unset.
 
     Raises:
-        InvalidInput: it is beyond the calendar.
+        InvalidInput: the time is not in the years 1 to 9999.
     """
     if not request.HasField(field):
         return None
@@ -139,7 +139,7 @@ def _asked_time(request: Message, field: str) -> datetime | None:
 
 
 def report_message(made: Report) -> healing_pb2.HealingReport:
-    """Write a report."""
+    """Return a report as a message."""
     return healing_pb2.HealingReport(
         begins_at=time_of(made.begins_at),
         ends_at=time_of(made.ends_at),

@@ -1,4 +1,4 @@
-"""Who calls: made from a call's metadata, before anything else is done for it."""
+"""Finds out who calls, from the call's metadata, before anything else is done for the call."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from server.model.actor import LOCAL, Actor
 if TYPE_CHECKING:
     from server.access.authenticator import Authenticator
 
-# Any: the stubs type a context by the messages of its method, which nobody here needs.
+# Any: the stubs type a context by its method's messages, which nobody needs here.
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Introduced(Protocol):
-    """What tells who calls: a call's context, or what was kept of it."""
+    """Something that tells who calls: a call's context, or what was kept of it."""
 
     def peer(self) -> str:
-        """Return the other end of the connection."""
+        """Return the address of the connection's other end."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """Return what was sent before the request."""
+        """Return the metadata that was sent before the request."""
 
 
 Identify = Callable[[Introduced], Awaitable[Actor]]
@@ -35,10 +35,10 @@ Identify = Callable[[Introduced], Awaitable[Actor]]
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """How a caller introduced himself, to be asked again later.
+    """What a call was made with, kept so that the caller can be checked again later.
 
-    A context is the call's own: asked in mid-stream and by another task, the C code under it
-    once met a call that was not there any more, and ended the process (grpcio 1.85.1,
+    A context belongs to its call: when another task asked it in mid-stream, the C code below once
+    met a call that no longer existed, and ended the process (grpcio 1.85.1,
     `ServicerContext.peer`).
     """
 
@@ -47,15 +47,15 @@ class Introduction:
 
     @classmethod
     def of(cls, context: Context) -> Self:
-        """Keep what a call that has just begun was made with."""
+        """Return what a call was made with that has just begun."""
         return cls(context.peer(), tuple(context.invocation_metadata() or ()))
 
     def peer(self) -> str:
-        """Return the other end of the connection."""
+        """Return the address of the connection's other end."""
         return self._peer
 
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """Return what was sent before the request."""
+        """Return the metadata that was sent before the request."""
         return self._metadata
 
 
@@ -63,7 +63,7 @@ _METADATA_KEY = "authorization"
 
 
 def by_token(authenticator: Authenticator) -> Identify:
-    """Tell callers by the token or the machine's key in `authorization: Bearer …`."""
+    """Return what tells callers by the token, or machine's key, in `authorization: Bearer …`."""
 
     async def identify(context: Introduced) -> Actor:
         return await authenticator.actor(_authorization(context), origin=origin_of(context))
@@ -72,16 +72,16 @@ def by_token(authenticator: Authenticator) -> Identify:
 
 
 async def local_caller(_context: Introduced) -> Actor:
-    """Tell that the caller is on this machine: authentication is off."""
+    """Return the local actor for every call, for servers without authentication."""
     return LOCAL
 
 
 def origin_of(context: Introduced) -> str:
-    """Return where a call comes from, without its port: it names the caller for limits."""
+    """Return where a call comes from, without the port: limits count callers by it."""
     return _origin(context.peer())
 
 
-# A connection makes many calls.
+# Cached, because one connection makes many calls.
 @lru_cache(maxsize=4096)
 def _origin(peer: str) -> str:
     # Like ipv4:127.0.0.1:50000, ipv6:%5B::1%5D:50000, unix:/run/provisioner.sock

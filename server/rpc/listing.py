@@ -27,7 +27,7 @@ _ORDERS = {
 
 
 class Listing(Answering):
-    """The part of the service that lists."""
+    """The part of the service that lists tenants."""
 
     _queries: Queries
 
@@ -47,7 +47,7 @@ class Listing(Answering):
 
 
 def raw_listing(request: provisioning_pb2.ListTenantsRequest) -> RawListing:
-    """Take a list's filters as they were sent; a word of a newer contract is None."""
+    """Return a list's filters as they were sent; a value from a newer contract is None."""
     return RawListing(
         states=tuple(_STATES.get(state) for state in request.states),
         engine_id=request.engine_id,

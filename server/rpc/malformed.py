@@ -1,10 +1,10 @@
-"""Registers a service so that every request is answered, and ready bytes go out as they are.
+"""Registers a service so that every request is answered, and ready bytes are sent as they are.
 
-Bytes that are no message are INVALID_ARGUMENT, where gRPC itself says UNKNOWN: text that
-is not UTF-8 is the usual case; callers in other languages can send it. A method may answer
-with the bytes of its message instead of the message.
+Bytes that are not a message are answered with INVALID_ARGUMENT; gRPC itself would say UNKNOWN. The
+usual case is text that is not UTF-8, which callers in other languages can send. A method may
+answer with the bytes of its message instead of the message.
 
-Not an interceptor: one of those costs each call as much as a read of the database.
+This is not an interceptor, because one costs each call as much as a read of the database.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from server.rpc.identity import Context
 
-    # Any: gRPC types messages by method, and its handler is a tuple kept to itself.
+    # Any: gRPC types messages by method, and its handler is a private tuple.
     Handler = Any
 
 MALFORMED = Failure(
@@ -41,19 +41,19 @@ _MALFORMED_REQUEST = object()
 
 
 class Registry:
-    """Stands between a server and the function of the stubs that adds a service to it."""
+    """Stands between a server and the generated function that adds a service to it."""
 
     def __init__(self, server: grpc.aio.Server) -> None:
         self._server = server
 
     def add_generic_rpc_handlers(self, _handlers: Sequence[Any]) -> None:
-        """Take nothing: the same handlers come once more, by name."""
+        """Ignore these: the same handlers come once more, by name."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """Add the handlers of a service, wrapped.
+        """Add a service's handlers, wrapped.
 
-        As generic ones: for each registered method grpc.aio keeps a task, and looks at all of
-        them at each call.
+        They are added as generic ones: grpc.aio keeps a task for each registered method, and looks
+        at all of these at each call.
         """
         wrapped = {
             name: handler if handler.request_streaming else _wrapped(handler)

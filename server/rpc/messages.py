@@ -1,8 +1,7 @@
-"""Model values to messages, and back: nothing is judged here.
+"""Turns model values into messages and back; nothing is judged here.
 
-Rows damaged from outside must not keep a caller from seeing the rest: text that UTF-8
-can't hold is replaced, numbers beyond their field are cut to it, times beyond the
-calendar of the wire are left out.
+Rows damaged from outside must not keep a caller from seeing the rest: in text, what UTF-8 can't
+encode is replaced, and numbers beyond their field's range are cut to it.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _LOG_LEVELS = {
 
 
 def raw_spec(spec: tenant_pb2.TenantSpec) -> RawSpec:
-    """Take a spec as it was sent: what was not sent is None."""
+    """Return a spec as it was sent; a field that was not sent is None."""
     return RawSpec(
         company_name=spec.company_name,
         country_code=spec.country_code if spec.HasField("country_code") else None,
@@ -57,7 +56,7 @@ def raw_spec(spec: tenant_pb2.TenantSpec) -> RawSpec:
 
 
 def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
-    """Write a status."""
+    """Return a tenant's status as a message."""
     tenant, standing = status.tenant, status.standing
     return tenant_pb2.TenantStatus(
         tenant_id=text_of(tenant.id),
@@ -82,7 +81,7 @@ def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
 
 
 def tenant_summary(tenant: TenantSummary) -> listing_pb2.TenantSummary:
-    """Write one tenant of a list."""
+    """Return one tenant of a list as a message."""
     return listing_pb2.TenantSummary(
         tenant_id=text_of(tenant.id),
         company_name=text_of(tenant.company_name),
@@ -104,7 +103,7 @@ def tenant_summary(tenant: TenantSummary) -> listing_pb2.TenantSummary:
 
 
 def span(duration: Duration) -> timedelta:
-    """Take a time span as it was sent; one beyond what can be counted is the longest."""
+    """Return a time span as it was sent; one beyond what Python can hold is the longest it can."""
     try:
         return timedelta(seconds=duration.seconds, microseconds=duration.nanos // 1000)
     except OverflowError:
@@ -112,14 +111,14 @@ def span(duration: Duration) -> timedelta:
 
 
 def hold_of(hold: Hold) -> tenant_pb2.Hold:
-    """Write a hold."""
+    """Return a hold as a message."""
     return tenant_pb2.Hold(
         reason=text_of(hold.reason), by=text_of(hold.by), since=time_of(hold.since)
     )
 
 
 def log_page(entries: Sequence[LogEntry]) -> provisioning_pb2.StreamLogsResponse:
-    """Write a page of a log; it has at least one entry."""
+    """Return a page of a log as a message; the page must have at least one entry."""
     return provisioning_pb2.StreamLogsResponse(
         entries=[_log_entry(entry) for entry in entries], cursor=entries[-1].cursor
     )
@@ -131,8 +130,8 @@ def _step(step: Step, titles: Mapping[str, str]) -> tenant_pb2.StepStatus:
         state=_STEP_STATES[step.state],
         adopted=step.adopted,
         attempts=int32_of(step.tries),
-        # A step that a cancelled run broke off has begun once, which the record keeps for those
-        # who look up what it sent.
+        # A step that was broken off by a cancelled run is PENDING again, but has begun once; the
+        # record keeps that time for whoever looks up what the step sent.
         started_at=None if step.state is StepState.PENDING else time_of(step.started_at),
         completed_at=time_of(step.completed_at),
         title=text_of(titles.get(step.key, step.key)),
@@ -157,7 +156,7 @@ def _waiting_for(waiting: WaitingFor) -> tenant_pb2.WaitingFor:
 
 
 def spec_of(spec: TenantSpec) -> tenant_pb2.TenantSpec:
-    """Write a spec with all its defaults."""
+    """Return a spec with all its defaults as a message."""
     return tenant_pb2.TenantSpec(
         company_name=text_of(spec.company_name),
         country_code=text_of(spec.country_code),
@@ -186,19 +185,19 @@ def _log_entry(entry: LogEntry) -> provisioning_pb2.LogEntry:
 
 
 def text_of(text: str | None) -> str:
-    """Return text that a message can hold: a lone surrogate is none."""
+    """Return text that a message can hold, with lone surrogates replaced; "" for None."""
     if not text or text.isascii():
         return text or ""
     return text.encode("utf-8", "replace").decode()
 
 
 def int32_of(number: int | None) -> int:
-    """Return a number as its field can hold it."""
+    """Return a number within the range of its field, from 0; 0 for None."""
     return min(max(number or 0, 0), _INT32_MAX)
 
 
 def time_of(time: datetime | None) -> Timestamp | None:
-    """Return a time as the wire has it, or None."""
+    """Return a time as a Timestamp; None for None."""
     if time is None:
         return None
     stamp = Timestamp()

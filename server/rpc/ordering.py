@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         | provisioning_pb2.RetryRequest
         | provisioning_pb2.SkipStepRequest
     )
-    # Orders that may be asked what they would do.
+    # Orders that can be asked what they would do.
     _Foreseeable = (
         provisioning_pb2.AdoptCompanyRequest
         | provisioning_pb2.DeprovisionRequest
@@ -42,7 +42,7 @@ _ORIGINS = {
 
 
 def terms_of(request: OrderRequest) -> OrderTerms:
-    """Take what every order carries, as it was sent."""
+    """Return the fields that every order has, as they were sent."""
     return OrderTerms(
         request_id=request.request_id,
         expected_revision=(
@@ -114,7 +114,7 @@ class Ordering(Answering):
     async def AdoptCompany(
         self, request: provisioning_pb2.AdoptCompanyRequest, context: Context
     ) -> provisioning_pb2.AdoptCompanyResponse:
-        """Give a Company that is there to a tenant."""
+        """Make an existing Company the tenant's."""
 
         async def adopt(actor: Actor) -> provisioning_pb2.AdoptCompanyResponse:
             tenant_id: str = request.tenant_id
@@ -150,9 +150,10 @@ class Ordering(Answering):
 
 
 def _foreseen(request: _Foreseeable) -> int | None:
-    """Return the revision that an order which is only shown judged.
+    """Return the expected revision of an order that only asks what it would do; else None.
 
-    One that is carried out is compared when it is: one that was given before is answered.
+    For an order that is carried out it is compared then, and not before: an order that was given
+    already must be answered.
     """
     return terms_of(request).expected_revision if request.validate_only else None
 

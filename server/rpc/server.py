@@ -1,4 +1,4 @@
-"""Listens for gRPC: the service, health and reflection, started and stopped as one thing."""
+"""Listens for gRPC: the services, health and reflection, started and stopped as one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
 SERVICE = provisioning_pb2.DESCRIPTOR.services_by_name["ProvisioningService"].full_name
 FLEET = fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name
-# What the health service is asked about the sweeps of this process.
+# The name under which the health service is asked about this process's sweeps.
 RECONCILER = "reconciler"
 # And about the database.
 DATABASE = "database"
@@ -38,14 +38,14 @@ DATABASE = "database"
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
-    # Two servers on one port would share callers at random without a word.
+    # Two servers on one port would silently share the callers at random.
     ("grpc.so_reuseport", 0),
-    # Find clients whose machine is gone: their streams would stay for an hour.
+    # Find clients whose machine is gone: their streams would stay open for an hour.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # A follower pings while it hears nothing; gRPC's default takes a ping more often than
-    # every five minutes for abuse and cuts the connection.
+    # A follower pings while it hears nothing. By default gRPC takes pings more often than every
+    # five minutes for abuse, and closes the connection.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -56,7 +56,7 @@ class RpcServer:
     """A gRPC server at one address.
 
     Attributes:
-        port: Where it listens; 0 before `start`.
+        port: The port that it listens on; 0 before `start`.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RpcServer:
         """Listen, answer calls, and report healthy.
 
         Raises:
-            SettingsError: the address can't be listened at, or the certificate not shown.
+            SettingsError: it can't listen at the address, or gRPC can't use the certificate.
         """
         if self._tls is not None:
             await demand_taken(self._tls)
@@ -100,7 +100,7 @@ class RpcServer:
             served.append(ACCESS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, registry)
         names = (*served, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        # Not by `enable_server_reflection`: that registers its method by name (see `Registry`).
+        # Not with `enable_server_reflection`, which registers its method by name (see `Registry`).
         reflecting = reflection.aio.ReflectionServicer(names)
         serve = add_ServerReflectionServicer_to_server
         serve(reflecting, registry)  # type: ignore[no-untyped-call]  # its stubs give no types
@@ -120,9 +120,9 @@ class RpcServer:
         await self.serving(self._there)
 
     async def serving(self, there: bool) -> None:  # noqa: FBT001 - a listener's signature
-        """Say whether the services can do their work: not while the database is away.
+        """Report whether the services can do their work, which needs the database.
 
-        The server itself (no name) goes on to serve: started anew it could do no more.
+        The server itself (no name) stays SERVING: a restart would not help.
         """
         self._there = there
         words = health_pb2.HealthCheckResponse
@@ -131,7 +131,7 @@ class RpcServer:
             await self._health.set(service, status)
 
     def take(self, tls: Tls) -> None:
-        """Show a renewed certificate to who connects from now on."""
+        """Show a renewed certificate to new connections."""
         if self._certificates is not None:
             self._certificates.take(tls)
 
@@ -141,16 +141,16 @@ class RpcServer:
         return server.add_secure_port(self._address, self._certificates.credentials)
 
     async def stop(self, grace: float = 5.0) -> None:
-        """Report unhealthy, send followers away, let calls under way finish, then close.
+        """Report unhealthy, send followers away, let the calls under way finish, then close.
 
         Args:
-            grace: Longest time for what is under way, in seconds.
+            grace: Longest time for the calls under way, in seconds.
         """
         if self._server is None:
             return
         await self._health.enter_graceful_shutdown()
         ends = asyncio.get_running_loop().time() + grace
-        # Before the server is stopped: it does not wait for calls that are being aborted
+        # Before the server is stopped, because it does not wait for calls that are being aborted
         # (grpc/grpc#37239), and followers must be told to come back.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(ends):
@@ -160,7 +160,7 @@ class RpcServer:
 
 
 class _Health(health.aio.HealthServicer):
-    """The health service; it also answers for the sweeps of this process, looked at when asked."""
+    """The health service; it also answers for this process's sweeps, which it checks when asked."""
 
     def __init__(self, fleet: FleetService | None) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class _Health(health.aio.HealthServicer):
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """Answer for a service; NOT_SERVING for the reconciler where sweeps stay away."""
+        """Answer for a service; the reconciler is NOT_SERVING if its sweeps do not come."""
         watch = None if self._fleet is None else self._fleet.watch()
         if request.service != RECONCILER or watch is None:
             answer: health_pb2.HealthCheckResponse = await super().Check(request, context)

@@ -1,7 +1,7 @@
 """Answers the calls of ProvisioningService: who calls, what is asked, what is answered.
 
-Each order answers with the tenant's status as it is after it. An order under way is
-finished though its caller left: the store's writer does not give an operation back.
+Each order is answered with the tenant's status after it. An order under way is finished even if
+its caller has left: the store's writer does not give up an operation that it has taken.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from server.rpc.identity import Context, Identify
 
 
-# gRPC takes ready bytes, and coroutines that write a stream.
+# gRPC accepts ready bytes as answers, and coroutines that write a stream.
 class ProvisioningService(  # type: ignore[misc]  # the stubs know neither
     Surveying, Diagnosing, Listing, Watching, Ordering, ProvisioningServiceServicer
 ):
-    """The service over commands and queries."""
+    """The service that translates to and from commands and queries."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class ProvisioningService(  # type: ignore[misc]  # the stubs know neither
     async def Continue(
         self, request: provisioning_pb2.ContinueRequest, context: Context
     ) -> provisioning_pb2.ContinueResponse:
-        """Drive on the steps that are not done."""
+        """Resume the steps that are not done."""
 
         async def drive_on(actor: Actor) -> provisioning_pb2.ContinueResponse:
             tenant_id = await self._commands.continue_(actor, request.tenant_id, terms_of(request))
@@ -97,7 +97,7 @@ class ProvisioningService(  # type: ignore[misc]  # the stubs know neither
     async def Retry(
         self, request: provisioning_pb2.RetryRequest, context: Context
     ) -> provisioning_pb2.RetryResponse:
-        """Look at steps again."""
+        """Probe steps again, and make what is missing or wrong."""
 
         async def retry(actor: Actor) -> provisioning_pb2.RetryResponse:
             tenant_id = await self._commands.retry(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class AccessService(Answering, AccessServiceServicer):
-    """The service that lets callers in."""
+    """The service that signs callers in and tells them who they are."""
 
     def __init__(self, access: Access, *, identify: Identify) -> None:
         self._access = access
@@ -29,7 +29,7 @@ class AccessService(Answering, AccessServiceServicer):
     async def SignIn(
         self, request: access_pb2.SignInRequest, context: Context
     ) -> access_pb2.SignInResponse:
-        """Give a token for an address and a password."""
+        """Return a token for an e-mail address and a password."""
         try:
             self._access.rate.take(passer_by(origin_of(context)))
             signed = await self._access.sign_in.sign_in(
@@ -48,7 +48,7 @@ class AccessService(Answering, AccessServiceServicer):
     async def GetCaller(
         self, request: access_pb2.GetCallerRequest, context: Context
     ) -> access_pb2.GetCallerResponse:
-        """Tell who calls."""
+        """Return who calls."""
 
         async def tell(actor: Actor) -> access_pb2.GetCallerResponse:
             return access_pb2.GetCallerResponse(caller=_caller(actor))

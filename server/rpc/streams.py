@@ -1,9 +1,9 @@
-"""Keeps count of open streams, and ends those that would go on for ever or may not go on.
+"""Counts open streams, and ends those that would go on for ever or may not go on.
 
-A client that drops a stream without cancelling it leaves it open at the server until
-its connection closes (grpc/grpc#43462). So each stream has an end of its own, each peer
-a number of them, and a server that stops ends them all. A quiet one is looked at every few
-seconds: who was let go meanwhile (a revoked key, a membership that ended) is sent away.
+A stream that a client drops without cancelling it stays open at the server until its connection
+closes (grpc/grpc#43462). So each stream has a time limit, each connection and each caller may only
+have so many, and a server that stops ends them all. Every few seconds each stream's caller is
+checked again, and sent away if their rights have ended (a revoked key, an ended membership).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STOPPING = Failure(
 
 
 class StreamEnded(Exception):  # noqa: N818 - it says what happened; it never leaves the room
-    """The server ends a stream, or does not begin it."""
+    """The server ends a stream, or refuses to begin one."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
@@ -63,7 +63,7 @@ class Streams:
         self._check_seconds = check_seconds
         self._watches: dict[asyncio.Timeout, Callable[[], Awaitable[Failure | None]]] = {}
         self._watching: asyncio.Task[None] | None = None
-        # Why a stream was ended before its time.
+        # Why a stream is ended before its time is over.
         self._ended: dict[asyncio.Timeout, Failure] = {}
         self._most = {"connection": most_per_peer, "caller": most_per_caller}
         self._ends: set[asyncio.Timeout] = set()
@@ -74,7 +74,7 @@ class Streams:
 
     @property
     def count(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return len(self._ends)
 
     @asynccontextmanager
@@ -85,15 +85,15 @@ class Streams:
         caller: str,
         check: Callable[[], Awaitable[Failure | None]] | None = None,
     ) -> AsyncIterator[None]:
-        """Run a stream within its time.
+        """Run a stream within its time limit.
 
         Args:
-            peer: Whose connection.
-            caller: Who asks.
-            check: Says every few seconds why the stream may not go on, or None.
+            peer: The connection it uses.
+            caller: Who asked for it.
+            check: Called every few seconds; returns why the stream may not go on, or None.
 
         Raises:
-            StreamEnded: before it begins or at any point of it.
+            StreamEnded: before the stream begins, or at any point in it.
         """
         if self._stopping:
             raise StreamEnded(STOPPING)
@@ -126,12 +126,12 @@ class Streams:
             self._watching = asyncio.create_task(self._look_after(), name="streams")
 
     async def _look_after(self) -> None:
-        """Look at every stream again and again, while there are any."""
+        """Check every stream again and again, while there are any."""
         while self._watches:
             await asyncio.sleep(self._check_seconds)
             for end, check in list(self._watches.items()):
                 failure = await check()
-                # It may have ended by itself while it was looked at.
+                # It may have ended by itself while it was checked.
                 if failure is not None and end in self._watches and not end.expired():
                     self._ended[end] = failure
                     end.reschedule(asyncio.get_running_loop().time())
@@ -151,11 +151,11 @@ class Streams:
         return STOPPING if self._stopping else TIME_OVER
 
     async def stop(self) -> None:
-        """End every stream, and begin none; return when none is left."""
+        """End every stream and begin no more; return when none is left."""
         self._stopping = True
         now = asyncio.get_running_loop().time()
         for end in self._ends:
-            # One that ended in this very moment can't be moved any more.
+            # One that has just expired can't be rescheduled any more.
             if not end.expired():
                 end.reschedule(now)
         await self._none_left.wait()

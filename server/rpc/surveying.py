@@ -1,4 +1,4 @@
-"""Answers Plan and Verify: surveys as messages; nothing is judged here."""
+"""Answers Plan and Verify: turns surveys into messages; nothing is judged here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Surveying(Answering):
     async def Plan(
         self, request: provisioning_pb2.PlanRequest, context: Context
     ) -> provisioning_pb2.PlanResponse:
-        """Say what a run would find and make."""
+        """Return what a run would find and make."""
 
         async def plan(actor: Actor) -> provisioning_pb2.PlanResponse:
             found = await self._surveys.plan(
@@ -49,7 +49,7 @@ class Surveying(Answering):
     async def Verify(
         self, request: provisioning_pb2.VerifyRequest, context: Context
     ) -> provisioning_pb2.VerifyResponse:
-        """Say how a tenant differs from what it should have."""
+        """Return how a tenant differs from what it should have."""
 
         async def verify(actor: Actor) -> provisioning_pb2.VerifyResponse:
             found = await self._surveys.verify(actor, request.tenant_id)
@@ -63,7 +63,7 @@ class Surveying(Answering):
 
 
 def survey(tenant_id: str, found: Survey) -> survey_pb2.Survey:
-    """Write a survey."""
+    """Return a survey as a message."""
     return survey_pb2.Survey(
         tenant_id=text_of(tenant_id),
         spec=messages.spec_of(found.spec),

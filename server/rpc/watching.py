@@ -1,6 +1,6 @@
-"""Answers what is asked about one tenant: GetStatus, WatchStatus, StreamLogs.
+"""Answers questions about one tenant: GetStatus, WatchStatus, StreamLogs.
 
-Many ask for the same: the bytes of a status, or of a page of a log, are made once.
+Many callers ask the same, so the bytes of a status, or of a page of a log, are made only once.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ class Watching(Answering):
     """The part of the service that tells where a tenant stands."""
 
     streams: Streams
-    # Counts up when somebody's rights change.
+    # Returns a number that grows whenever somebody's rights change.
     changes_of_rights: Callable[[], int] = staticmethod(lambda: 0)
     _queries: Queries
 
     async def GetStatus(
         self, request: provisioning_pb2.GetStatusRequest, context: Context
     ) -> bytes:
-        """Tell where a tenant stands."""
+        """Return where a tenant stands."""
 
         async def get(actor: Actor) -> bytes:
             return wire_of(await self._queries.answer(actor, request.tenant_id))
 
         return await self._answer(context, "GetStatus", get)
 
-    # Not a generator, as the stubs would have it: the stream's end must also interrupt a
-    # write that waits for a slow reader, and a generator does not run then.
+    # Not a generator, as the stubs expect: the end of the stream's time must also interrupt a
+    # write that waits for a slow reader, and a generator does not run during one.
     async def StreamLogs(
         self, request: provisioning_pb2.StreamLogsRequest, context: Context
     ) -> None:
@@ -73,11 +73,11 @@ class Watching(Answering):
 
         await self._answer(context, "StreamLogs", stream)
 
-    # No generator either.
+    # Not a generator, for the same reason.
     async def WatchStatus(
         self, request: provisioning_pb2.WatchStatusRequest, context: Context
     ) -> None:
-        """Tell of every change of where a tenant stands."""
+        """Send a tenant's status, and then each change of it."""
 
         async def watch(actor: Actor) -> None:
             caller = Introduction.of(context)
@@ -96,13 +96,14 @@ class Watching(Answering):
     def _stream(
         self, caller: Introduction, actor: Actor, seat: _Seat
     ) -> AbstractAsyncContextManager[None]:
-        """Run a stream as long as its caller may see the tenant, also while nothing is sent."""
+        """Run a stream while its caller may see the tenant, which is also checked when quiet."""
 
         async def check() -> Failure | None:
             try:
                 await seat.ask()
             except StoreUnavailable:
-                # Nobody knows: it goes on, and what is sent is looked at before.
+                # Nobody can tell now: the stream goes on, and before anything is sent the caller
+                # is checked again.
                 return None
             except Exception as error:  # noqa: BLE001 - whatever it is ends this stream only
                 return failures.failure_of(error, method="StreamLogs")
@@ -117,10 +118,10 @@ class Watching(Answering):
 
 
 class _Seat:
-    """The place of a stream, whose caller may be let go meanwhile: it may have begun an hour ago.
+    """A stream's right to go on: it may have begun an hour ago, and its caller lost rights since.
 
-    He is asked for again before the next message once somebody's rights changed in this
-    process, and otherwise about once a second: hundreds of streams get the same line.
+    The caller is checked again before the next message if anybody's rights have changed in this
+    process, and otherwise at most about once a second: hundreds of streams get the same line.
     """
 
     def __init__(
@@ -133,14 +134,14 @@ class _Seat:
         self._asked_again_at = _soon()
 
     def is_in_doubt(self) -> bool:
-        """Tell whether the caller must be asked for again."""
+        """Tell whether the caller must be checked again."""
         return self._changes() != self._seen or time.monotonic() >= self._asked_again_at
 
     async def ask(self) -> None:
-        """End the stream whose caller was let go.
+        """Check that the caller may still see the tenant.
 
         Raises:
-            NotSignedIn, NotFound, NotAllowed: he was.
+            NotSignedIn, NotFound, NotAllowed: the caller may not; this ends the stream.
         """
         seen = self._changes()
         demand(await self._who(), Right.READ, self._tenant_id)
@@ -148,7 +149,7 @@ class _Seat:
 
 
 def _soon() -> float:
-    # Not all streams of a tenant with the same line.
+    # At random, so that not all streams of a tenant ask with the same line.
     return time.monotonic() + random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
 

@@ -1,7 +1,7 @@
-"""Keys for machines: shown once, stored as a hash, with an end, and revocable.
+"""Keys for machines: shown once, stored as a hash, limited in time, and revocable.
 
-A key looks like `provisioner_<id>_<secret>`, so that scanners for leaked secrets can know
-it and a row can be found without trying every hash.
+A key looks like `provisioner_<id>_<secret>`, so that scanners for leaked secrets can recognise it,
+and its row can be found without trying every hash.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key that was just made: the only time that its text can be seen."""
+    """A key that was just made, which is the only time its text can be seen."""
 
     key: ApiKey
     text: SecretStr
 
 
 class ApiKeys:
-    """Makes, lists, checks and revokes keys. Who may do so is asked before."""
+    """Makes, lists, checks and revokes keys. Whether the caller may is checked before."""
 
     def __init__(
         self,
@@ -70,13 +70,13 @@ class ApiKeys:
 
         Args:
             by: Who makes it.
-            name: For people; the machine is called `key:NAME`.
-            role: What it may do.
-            tenants: With which tenants; None is all of them.
-            days: How long it lasts.
+            name: A name for people; as a caller the machine is called `key:NAME`.
+            role: What the machine may do.
+            tenants: The tenants with which it may do that; None for all of them.
+            days: How many days the key is valid, from 1 to `MAX_DAYS`.
 
         Raises:
-            InvalidInput: a field is wrong, or a key of that name is still good.
+            InvalidInput: a field is wrong, or a key with that name is still valid.
         """
         now = self._now()
         _check(name, days)
@@ -85,7 +85,7 @@ class ApiKeys:
             raise InvalidInput((Violation(field="name", description=in_use),))
         secret = secrets.token_urlsafe(32)
         key = ApiKey(
-            # Begins with the time, so that keys are listed in the order they were made.
+            # Begins with the time, so that keys are listed in the order in which they were made.
             id=f"{int(now.timestamp()):08x}{secrets.token_hex(4)}",
             name=name,
             role=role,
@@ -109,10 +109,10 @@ class ApiKeys:
         return await self._store.api_keys()
 
     async def revoke(self, by: Actor, name_or_id: str) -> list[ApiKey]:
-        """End the keys of a name, or the one of an id.
+        """Revoke all keys with a name, or the one with an id, and return them.
 
         Raises:
-            NotFound: there is none that is still good.
+            NotFound: none of them is still valid.
         """
         now = self._now()
         ended = [
@@ -134,7 +134,7 @@ class ApiKeys:
         return ended
 
     async def verify(self, text: str) -> ApiKey | None:
-        """Return the key that a machine sent, or None if it is none or good no more."""
+        """Return the key that a machine sent; None if it is not a key, or no longer valid."""
         match = _KEY.fullmatch(text)
         if match is None:
             return None
@@ -164,7 +164,7 @@ def _check(name: str, days: int) -> None:
 
 
 def is_good(key: ApiKey, now: datetime) -> bool:
-    """Tell whether a key still opens anything."""
+    """Tell whether a key is still valid: neither revoked nor expired."""
     return key.revoked_at is None and now < key.expires_at
 
 

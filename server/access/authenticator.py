@@ -1,8 +1,8 @@
-"""Makes an actor of what a caller sends: a token, a machine's key, or nothing.
+"""Turns what a caller sends (a token, a machine's key, or nothing) into an actor.
 
-What was verified is remembered for a few seconds, under a hash of it: a signature and
-two reads a call would cost more than the call. Changes made in this process empty the
-memory at once; changes made in another one count when the memory of a token is over.
+What was verified is remembered for a few seconds, keyed by a hash: to check a signature and make
+two reads would cost more than the call itself. Changes made in this process clear the memory at
+once; changes made in another process take effect when a token's time in the memory is over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from server.model.access import User
     from server.store.access import AccessStore
 
-# A user who is disabled in another process is out after this time.
+# A user who is disabled in another process is locked out here after this time.
 REMEMBER_SECONDS = 5.0
 _MAX_REMEMBERED = 10_000
 _BEARER = "bearer "
@@ -41,7 +41,7 @@ class _Verified:
 
 
 class Authenticator:
-    """Says who calls."""
+    """Finds out who calls."""
 
     def __init__(
         self,
@@ -53,15 +53,15 @@ class Authenticator:
         compat: bool,
         required: bool,
     ) -> None:
-        """Take what it needs.
+        """Take the parts it needs.
 
         Args:
             store: The users' rows.
             tokens: Reads tokens.
             keys: Checks keys.
-            now: The time.
-            compat: Whether every member may drive his tenant on, as in the old API.
-            required: False where authentication is off: everybody is `local`.
+            now: Returns the current time.
+            compat: Whether every member may drive their tenant on, as in the old API.
+            required: Whether callers must sign in; without authentication everybody is `local`.
         """
         self.required = required
         self._store = store
@@ -69,7 +69,7 @@ class Authenticator:
         self._keys = keys
         self._now = now
         self._compat = compat
-        # Grows at each `forget`: what was read before it is not remembered after it.
+        # Grows with each `forget`, so that what was read before it is not remembered after it.
         self._forgotten = 0
         self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Task[_Verified | None]] = {}
@@ -78,14 +78,14 @@ class Authenticator:
         """Return who calls.
 
         Args:
-            authorization: The header (HTTP) or metadata (gRPC) of that name; None if unsent.
-            origin: Where from, for the audit.
+            authorization: The header (HTTP) or metadata (gRPC) of that name; None if not sent.
+            origin: Where the call comes from, for the audit.
 
         Raises:
-            NotSignedIn: nothing was sent, or nothing that is good (any more).
+            NotSignedIn: nothing was sent, or it is not valid (any more).
             StoreUnavailable: the database can't be read now.
         """
-        # The first thing of every call: what follows would only wait.
+        # The first thing in every call: without a database, everything after it would only wait.
         self._store.demand_there()
         if not self.required:
             known = await self.known(authorization, origin=origin)
@@ -105,7 +105,7 @@ class Authenticator:
         return known
 
     async def known(self, authorization: str | None, *, origin: str) -> Actor | None:
-        """Return who calls if that can be told, also where nobody must sign in.
+        """Return who calls, if that can be told; this works even if nobody must sign in.
 
         Raises:
             StoreUnavailable: the database can't be read now.
@@ -121,28 +121,28 @@ class Authenticator:
             if verified is None:
                 return None
         if verified.actor.origin != origin:
-            # Most callers come from one place: the next call needs no new actor.
+            # Most callers come from one place, so the next call will not need a new actor.
             verified = replace(verified, actor=replace(verified.actor, origin=origin))
             if digest in self._remembered:
                 self._remembered[digest] = verified
         return verified.actor
 
     def forget(self) -> None:
-        """Look at every token anew: somebody's rights have changed."""
+        """Check every token again from now on, because somebody's rights have changed."""
         self._forgotten += 1
         self._remembered.clear()
-        # Who comes now must not share a look that began before.
+        # A call that comes now must not share a check that began before.
         self._under_way.clear()
 
     @property
     def times_forgotten(self) -> int:
-        """How often rights changed; who was let in since the last time still is."""
+        """How often rights have changed; whoever was let in since the last change still is."""
         return self._forgotten
 
     async def _verified(self, digest: bytes, credential: str) -> _Verified | None:
-        """Verify a token once for all who call with it at the same time.
+        """Verify a token once for all calls that come with it at the same time.
 
-        Hundreds of streams of one caller find that its memory is over with the same line.
+        With the same line, hundreds of streams of one caller find that it must be checked again.
         """
         task = self._under_way.get(digest)
         if task is None:
@@ -164,7 +164,7 @@ class Authenticator:
         if self._under_way.get(digest) is task:
             del self._under_way[digest]
         if not task.cancelled():
-            # Looked at here: perhaps all who waited for it left.
+            # Retrieved here, because perhaps everybody who waited for it has left.
             task.exception()
 
     def _remember(self, digest: bytes, verified: _Verified) -> None:
@@ -193,7 +193,7 @@ class Authenticator:
         return _Verified(actor=found, expires_at=claims.expires_at, checked_at=now)
 
     async def tenants_of(self, user: User) -> dict[str, Role] | None:
-        """Return the tenants a user sees and his role in each; None is all of them."""
+        """Return the tenants that a user sees, with the role in each; None means all tenants."""
         if user.all_tenants:
             return None
         words = {
@@ -206,7 +206,7 @@ class Authenticator:
     async def _of_user(self, user: User, claims: Claims) -> Actor | None:
         tenants = await self.tenants_of(user)
         if claims.tenant_id:
-            # For this one only, whatever else the user may see.
+            # The token is for this tenant only, whatever else the user may see.
             role = user.role if tenants is None else tenants.get(claims.tenant_id)
             if role is None:
                 return None
@@ -215,7 +215,7 @@ class Authenticator:
 
 
 def actor_of(user: User, tenants: dict[str, Role] | None) -> Actor:
-    """Return a user as the one who gives orders."""
+    """Return a user as an actor, with the highest role among the tenants."""
     order = list(Role)
     role = user.role
     if tenants is not None:
@@ -224,7 +224,7 @@ def actor_of(user: User, tenants: dict[str, Role] | None) -> Actor:
 
 
 def _still(verified: _Verified, now: float) -> bool:
-    # A clock that was set back must not make a memory last.
+    # A clock that was set back must not prolong what is remembered.
     return now < verified.expires_at and 0 <= now - verified.checked_at < REMEMBER_SECONDS
 
 

@@ -1,7 +1,8 @@
 """Limits how many calls one caller may make, so that one in a loop leaves others their share.
 
-A bucket a caller: it holds a minute's calls and fills at the rate of the settings. Each
-process counts for itself, in a bounded memory. Signing in has limits of its own (`sign_in`).
+Each caller has a bucket, which holds the calls of `BURST_SECONDS` and fills at the rate in the
+settings. Each process counts for itself, in bounded memory. Signing in has limits of its own
+(`sign_in`).
 """
 
 from __future__ import annotations
@@ -17,35 +18,35 @@ if TYPE_CHECKING:
 
     from server.model.actor import Actor
 
-# So many callers are remembered; a forgotten one begins with a full bucket.
+# This many callers are remembered; one that was forgotten starts with a full bucket.
 _MAX_CALLERS = 20_000
-# These are many people: they are told by their addresses.
+# Many people have these names, so they are told apart by their addresses.
 _NOBODY_IN_PARTICULAR = frozenset({LOCAL.name, ANONYMOUS})
-# A caller who is over his rate gains nothing by coming back within a second.
+# A caller over the limit gains nothing by coming back within a second.
 _SHORTEST_WAIT_SECONDS = 1.0
 
 
 class CallRate:
-    """So many calls a second and caller."""
+    """Allows each caller so many calls per second."""
 
     def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
-        """Begin to count.
+        """Start counting.
 
         Args:
-            per_second: Calls of one caller; 0 is no limit.
-            clock: Counts seconds.
+            per_second: Calls that one caller may make per second; 0 for no limit.
+            clock: A clock in seconds.
         """
         self._per_second = per_second
         self._full = max(1.0, per_second * BURST_SECONDS)
         self._clock = clock
-        # What is left in a caller's bucket, and when it was looked at.
+        # By caller: the calls left in the bucket, and when that was worked out.
         self._left: dict[str, tuple[float, float]] = {}
 
     def take(self, actor: Actor) -> None:
         """Count a call.
 
         Raises:
-            Throttled: it is one too many; nothing is done for it.
+            Throttled: it is one too many, and must not be carried out.
         """
         if not self._per_second:
             return

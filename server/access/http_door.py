@@ -1,9 +1,9 @@
 """Guards HTTP: which Host is answered, whose pages may write, how much may be sent.
 
-A page in somebody's browser can make it send requests to 127.0.0.1, by a name of its own
-(DNS rebinding) or across origins; neither needs a password where authentication is off.
-So a Host that is not ours, and a write from a page that is not ours, are refused before
-anything is routed. A body is read here, up to the limit: what is behind gets it whole.
+A page can make somebody's browser send requests to 127.0.0.1, under a name of its own (DNS
+rebinding) or across origins; without authentication neither needs a password. So a Host that is not
+ours, and a write from a page that is not ours, are refused before anything is routed. Bodies are
+read here, up to the limit: the application behind the door gets them whole.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Where the old web front end lives.
+# The origins of the old web front end.
 LEGACY_ORIGINS = (
     "http://localhost:4000",
     "http://localhost:3000",
@@ -42,7 +42,7 @@ _OF_THIS_PAGE = frozenset({"same-origin", "none"})
 
 
 class HttpDoor:
-    """ASGI middleware before the application."""
+    """ASGI middleware in front of the application."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class HttpDoor:
         origins: frozenset[str],
         most_per_address: int = HTTP_PER_ADDRESS,
     ) -> None:
-        """Put a door before an application.
+        """Put a door in front of an application.
 
         Args:
-            app: What is behind it.
-            hosts: Names it answers to beside the loopback ones, lower case, without ports.
-            origins: Origins whose pages may write, beside its own.
-            most_per_address: Requests of one address under way at once.
+            app: The application behind it.
+            hosts: Names it answers to besides the loopback ones, in lower case, without ports.
+            origins: Origins whose pages may write, besides its own.
+            most_per_address: Most requests of one address under way at once.
         """
         self._app = app
         self._hosts = hosts
@@ -67,7 +67,7 @@ class HttpDoor:
         self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request, or hand it on."""
+        """Refuse a request, or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -129,7 +129,7 @@ class HttpDoor:
     def _may_write(self, host: str, headers: dict[str, list[str]]) -> bool:
         origins = headers.get("origin", [])
         if not origins:
-            # Browsers send at least this; programs send neither.
+            # Browsers send at least this header; programs send neither.
             sites = headers.get("sec-fetch-site", [])
             return all(site.lower() in _OF_THIS_PAGE for site in sites)
         return all(
@@ -140,26 +140,26 @@ class HttpDoor:
 
 
 def door_for(app: AsgiApp, settings: Settings) -> HttpDoor:
-    """Put the door of these settings before an application."""
+    """Put a door with these settings in front of an application."""
     return HttpDoor(app, hosts=allowed_hosts(settings), origins=allowed_origins(settings))
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
-    """Return the names that HTTP answers to, beside the loopback ones."""
+    """Return the names that HTTP answers to, besides the loopback ones."""
     listed = {host_name(host) for host in settings.allowed_hosts.split(",") if host}
     own = settings.http_address.host.lower()
-    # "every address of this machine" is nobody's name.
+    # The addresses that stand for "every address of this machine" are nobody's name.
     return frozenset(listed | ({own} - {"0.0.0.0", "::"}))  # noqa: S104 - compared, not bound
 
 
 def allowed_origins(settings: Settings) -> frozenset[str]:
-    """Return the origins whose pages may call, beside the server's own."""
+    """Return the origins whose pages may call, besides the server's own."""
     listed = {origin for origin in settings.allowed_origins.split(",") if origin}
     return frozenset(listed | (set(LEGACY_ORIGINS) if settings.compat else set()))
 
 
 def host_name(host: str) -> str:
-    """Return a Host header's name: lower case, without port, brackets or the last dot."""
+    """Return the name in a Host header: in lower case, without port, brackets or final dot."""
     lowered = host.strip().lower()
     if lowered.startswith("["):
         return lowered[1:].partition("]")[0]
@@ -195,7 +195,7 @@ def _has_body(headers: dict[str, list[str]]) -> bool:
 
 
 async def _body(headers: dict[str, list[str]], receive: Receive) -> bytes | tuple[int, str]:
-    """Read the body, or say why not."""
+    """Return the body, or the status and the reason of the refusal."""
     too_large = 413, f"The body is larger than {MAX_REQUEST_BYTES} bytes."
     length = headers.get("content-length", [""])[0]
     if length.isdigit() and int(length) > MAX_REQUEST_BYTES:
@@ -234,7 +234,7 @@ async def _refuse(send: Send, status: int, detail: str) -> None:
     if status == _TOO_MANY:
         headers.append((b"retry-after", b"1"))
     if status in {408, 413}:
-        # What is left of the body must not be taken for the next request.
+        # The rest of the body must not be taken for the next request.
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,7 +1,7 @@
-"""Passwords: hashed with argon2 off the event loop, in the same time whether there is a user.
+"""Passwords, hashed with argon2 off the event loop, in the same time whether or not a user exists.
 
 A hash takes 19 MiB and some 20 ms (OWASP's setting for argon2id): enough to make guessing
-dear, little enough that two at a time don't starve the runs that are driven beside it.
+expensive, and little enough that two at a time don't starve the runs in the same process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# What old scripts and manuals give to administrators.
+# The administrators' password in old scripts and manuals.
 LEGACY_PASSWORD = "admin123"  # noqa: S105 - the very one that must not be used
 MIN_PASSWORD = 8
 
@@ -41,7 +41,7 @@ _FEW_SIGNS = 4
 
 
 def weakness(password: str) -> str:
-    """Say what makes a password too weak for others to be able to try it; "" if nothing.
+    """Return why a password is too weak for a server that others can reach; "" if it is not.
 
     The answer never repeats the password.
     """
@@ -55,7 +55,7 @@ def weakness(password: str) -> str:
 
 
 class Passwords:
-    """Hashes and verifies, two at a time; `close` it at the end."""
+    """Hashes and verifies passwords, two at a time; must be closed with `close`."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="passwords")
@@ -65,18 +65,18 @@ class Passwords:
         return await self._aside(_hasher().hash, password)
 
     async def matches(self, stored: str | None, password: str) -> bool:
-        """Tell whether a password is the one; as slow for no stored hash as for a wrong one."""
+        """Tell whether a password is right; no stored hash takes as long as a wrong password."""
         if stored is None:
             await self._aside(_verify, _dummy_hash(), password)
             return False
         return await self._aside(_verify, stored, password)
 
     async def warm_up(self) -> None:
-        """Make the hash that stands for nobody's, so that the first one asks no longer."""
+        """Make the hash that stands in for a missing one, so that the first use is not slower."""
         await self._aside(_dummy_hash)
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Release the threads."""
         self._threads.shutdown(wait=False)
 
     async def _aside(self, work: Callable[..., T], *arguments: str) -> T:
@@ -84,10 +84,10 @@ class Passwords:
 
 
 def check_password(password: str, field: str) -> str:
-    """Refuse a password that can't be one.
+    """Return the password, if it can be one.
 
     Raises:
-        InvalidInput: it is empty or too long; says nothing of its text.
+        InvalidInput: it is empty, too long or has a NUL; the message does not show it.
     """
     if not password or len(password) > MAX_PASSWORD or "\0" in password:
         raise InvalidInput(

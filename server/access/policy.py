@@ -1,9 +1,9 @@
 """The one table of who may do what, for gRPC, REST and the command line: deny by default.
 
-A method that is not listed here is refused to everybody. `admit` is asked at the edge,
-before anything is read; `demand` in commands and queries, once the tenant is known. A
-tenant that the caller may not see is answered as one that does not exist, word for word,
-and before the database is asked, so that neither text nor time tells the two apart.
+A method that is not listed here is refused to everybody. `admit` is called at the edge, before
+anything is read; `demand` in commands and queries, once the tenant is known. A tenant that the
+caller may not see gets, word for word, the answer for one that does not exist, and gets it before
+the database is asked, so that neither the text nor the time tells the two apart.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from server.model.actor import Actor
 
-# Whoever can reach the server may call these.
+# Anybody who can reach the server may call these.
 PUBLIC = frozenset({"SignIn"})
 
-# By rpc; a REST route and a command stand under the rpc they are the same as. A method of
-# which the fleet's rights decide is decided at the edge; of the others the tenant decides.
+# By rpc; REST routes and commands are listed under the rpc that they correspond to. Methods with a
+# right over the fleet are decided at the edge; for the others the right in the tenant decides.
 RULES: Mapping[str, Right | None] = MappingProxyType(
     {
-        # Any signed-in caller, whatever he may do besides.
+        # For any signed-in caller, whatever else they may do.
         "GetCaller": None,
         "StartProvisioning": Right.CREATE,
         "Continue": Right.ORDER,
@@ -41,11 +41,11 @@ RULES: Mapping[str, Right | None] = MappingProxyType(
         "StreamLogs": Right.READ,
         "WatchStatus": Right.READ,
         "ListTenants": Right.READ,
-        # They ask the engine, which others share, on the caller's behalf; they change nothing.
+        # These ask the engine, which others share, on the caller's behalf; they change nothing.
         "Plan": Right.READ,
         "Verify": Right.READ,
         "Diagnose": Right.READ,
-        # Against the whole site: books of many tenants may be made anew after it.
+        # This concerns the whole site: many tenants' books may be made again after it.
         "AcceptSite": Right.ADMINISTER,
         "Sweep": Right.ORDER_FLEET,
         "ListSweeps": Right.READ_FLEET,
@@ -66,10 +66,11 @@ RULES: Mapping[str, Right | None] = MappingProxyType(
     }
 )
 
-# A member may order what he may not make: a Start of his own tenant answers its status.
+# Members may give this order, though they may not make tenants: a start of their own tenant is
+# answered with its status.
 _BY_MEMBERS_TOO = frozenset({"StartProvisioning"})
 
-# Rules under which nothing is changed.
+# The rights of methods that change nothing.
 READING = frozenset({None, Right.READ, Right.READ_FLEET})
 
 _DONE_BY = {
@@ -90,14 +91,14 @@ _ASK = {
 
 
 def admit(actor: Actor, method: str) -> None:
-    """Refuse a call whose method is nobody's, or nothing this caller could ever do.
+    """Refuse a call of a method that has no rule, or that this caller may use on no tenant.
 
     Args:
         actor: Who calls.
         method: The rpc's bare name, such as "GetStatus".
 
     Raises:
-        NotAllowed: always with the same text for one caller and method.
+        NotAllowed: the text is always the same for the same caller and method.
     """
     if method in PUBLIC:
         return
@@ -115,11 +116,11 @@ def admit(actor: Actor, method: str) -> None:
 
 
 def demand(actor: Actor, right: Right, tenant_id: str) -> None:
-    """Refuse what the caller may not do with a tenant; ask before the tenant is read.
+    """Refuse what the caller may not do with a tenant; must be called before the tenant is read.
 
     Raises:
         NotFound: the caller may not know whether there is such a tenant.
-        NotAllowed: he sees it, and this is not his to do.
+        NotAllowed: the caller sees the tenant, but may not do this.
     """
     if not actor.sees(tenant_id):
         raise unknown_tenant(tenant_id)
@@ -128,17 +129,17 @@ def demand(actor: Actor, right: Right, tenant_id: str) -> None:
 
 
 def demand_any(actor: Actor, right: Right) -> None:
-    """Refuse what the caller may do with no tenant; cut what is answered to `actor.scope`.
+    """Refuse what the caller may do with no tenant; the answer must then be cut to `actor.scope`.
 
     Raises:
-        NotAllowed: there is no tenant he may do this with.
+        NotAllowed: there is no tenant with which the caller may do this.
     """
     if not actor.may(right):
         raise _not_allowed(actor, right)
 
 
 def unknown_tenant(tenant_id: str) -> NotFound:
-    """Make the one answer for a tenant that is not there, or not for this caller's eyes."""
+    """Return the one answer for a tenant that does not exist, or that the caller may not see."""
     return NotFound(
         f"No tenant {tenant_id}. Start one with StartProvisioning "
         "(provisioner start NAME), or check the id."

@@ -1,9 +1,9 @@
-"""Gives a token for an address and a password.
+"""Gives a token for an e-mail address and a password.
 
-An unknown address, a user without a password, a disabled one and a wrong password get the
-same answer after the same work. Tries are counted by account, known or not, and by
-address, before any hash is computed. Who comes while others are under way that fill the limit
-waits for their results: a test suite whose scripts all sign in at once has made no wrong try.
+An unknown e-mail address, a user without a password, a disabled user and a wrong password get the
+same answer after the same work. Tries are counted by account, known or not, and by network address,
+before any hash is computed. If tries that are under way fill the limit, the next one waits for
+their results: a test suite whose scripts all sign in at once has made no wrong try.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Who the old scripts sign in as; most with LEGACY_PASSWORD.
+# The user that the old scripts sign in as, most of them with LEGACY_PASSWORD.
 LEGACY_ADMIN = "admin@moran.com"
 OTHER_LEGACY_SIGN_IN = (LEGACY_ADMIN, "admin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
-    """Who signed in, and the token he gets."""
+    """Who signed in, and their new token."""
 
     user: User
     token: IssuedToken
@@ -65,15 +65,15 @@ class SignIn:
         clock: Callable[[], float],
         old_clients: bool = False,
     ) -> None:
-        """Take what it needs.
+        """Take the parts it needs.
 
         Args:
             store: The users' rows.
-            passwords: Verifies.
+            passwords: Verifies passwords.
             tokens: Makes tokens.
-            now: The time.
-            clock: Counts seconds.
-            old_clients: Whether this server is one for old scripts, and for this machine only.
+            now: Returns the current time.
+            clock: A clock in seconds.
+            old_clients: Whether this server is for old scripts, and for this machine only.
         """
         self._store = store
         self._passwords = passwords
@@ -85,16 +85,16 @@ class SignIn:
         self._ended = asyncio.Event()
 
     async def sign_in(self, email: str, password: str, *, origin: str) -> SignedIn:
-        """Give a token.
+        """Give a user a token.
 
         Args:
-            email: As it was typed.
-            password: As it was typed.
+            email: The e-mail address as it was typed.
+            password: The password as it was typed.
             origin: The interface and the caller's address, such as "http 10.1.2.3".
 
         Raises:
-            NotSignedIn: address or password is wrong; it is not told which.
-            Throttled: too many tries; the right password is refused too.
+            NotSignedIn: the e-mail address or the password is wrong; the error does not say which.
+            Throttled: there were too many tries; even the right password is refused.
             StoreUnavailable: the database can't be read now.
         """
         self._store.demand_there()
@@ -106,7 +106,7 @@ class SignIn:
             user = await self._known(account, email, password, origin)
             wrong = False
         except StoreUnavailable:
-            # He was told nothing of his password: it may have been the right one.
+            # The caller learned nothing about the password, and it may have been right.
             wrong = False
             raise
         finally:
@@ -128,7 +128,7 @@ class SignIn:
         stored = None if user is None else await self._store.password_hash(user.id)
         tried = password[: MAX_PASSWORD + 1]
         if self._old_clients and (account, password) == OTHER_LEGACY_SIGN_IN:
-            # One of the old scripts has the short form of what all others know.
+            # One of the old scripts uses a shorter password than all the others.
             tried = LEGACY_PASSWORD
         good = await self._passwords.matches(stored, tried)
         who = Actor(name=email.strip()[:MAX_EMAIL], role=Role.VIEWER, origin=origin)

@@ -1,7 +1,7 @@
-"""The key that signs tokens: made beside an SQLite file, brought along with PostgreSQL.
+"""The key that signs tokens: made next to an SQLite file, but given in the settings for PostgreSQL.
 
-Servers that share a database must share the key, or a token of one is nothing to the
-other; so with PostgreSQL nobody may make one by himself.
+Servers that share a database must share the key, or one would not accept the other's tokens. So
+with PostgreSQL no server may make a key of its own.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 _WHAT = "PROVISIONER_JWT_KEY_FILE"
-# HS256 wants a key as long as its hash (RFC 7518, section 3.2).
+# HS256 needs a key at least as long as its hash (RFC 7518, section 3.2).
 _MIN_BYTES = 32
 
 
 def signing_key(settings: Settings) -> SecretStr:
-    """Return the key, making its file where that is allowed.
+    """Return the key; its file is made if there is none and that is allowed.
 
     Raises:
-        SettingsError: there is none and none may be made, or it is weak or open to others.
+        SettingsError: there is no key and none may be made, or it is weak or others can read it.
     """
     file = settings.jwt_key_file
     if settings.database_file is None:
         if file is None:
             if not settings.auth:
-                # Nobody needs a token; those given out end with the process.
+                # Nobody needs a token; those that are given out end with the process.
                 return SecretStr(secrets.token_hex(32))
             raise SettingsError(
                 f"{_WHAT}: is missing. With PostgreSQL every server needs the same key. Make one "
@@ -43,7 +43,8 @@ def signing_key(settings: Settings) -> SecretStr:
             )
         return _read(file)
     if file is None:
-        # The file itself: a service that came by a link must sign as the one that did not.
+        # The real path: a service that opened the database through a link must use the same key
+        # as one that did not.
         file = Path(f"{os.path.realpath(settings.database_file)}.jwt.key")
     if not file.exists():
         _make(file)
@@ -61,7 +62,8 @@ def _read(file: Path) -> SecretStr:
 
 
 def _make(file: Path) -> None:
-    # Whole or not at all: two servers that start together must end with one key.
+    # Written completely or not at all, because two servers that start together must end up with
+    # the same key.
     fresh = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,10 +1,10 @@
-"""Counts tries within a time, by account and by address, in a bounded memory.
+"""Counts tries within a time, by account and by address, in bounded memory.
 
-A try counts from its begin, or many at once would all slip in; one that was not wrong is taken
-back at its end. So a key can be full only for as long as tries of it are under way.
+A try counts from its beginning, or many at once would all slip through; one that was not wrong is
+taken back at its end. So a key can be full just because of tries that are still under way.
 
-Each process counts for itself: with N servers behind one address N times as many tries
-are possible, which argon2 makes dear enough.
+Each process counts for itself: with N servers behind one address, N times as many tries are
+possible, which argon2 makes expensive enough.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# So many keys are remembered; whoever sends more names than this only forgets his own.
+# This many keys are remembered; the one that was tried longest ago is forgotten first.
 _MAX_KEYS = 20_000
 
 
 class Throttle:
-    """At most `most` tries a key in any `seconds`."""
+    """Allows at most `most` tries per key within any `seconds`."""
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float]) -> None:
         self._most = most
@@ -30,18 +30,18 @@ class Throttle:
         self._under_way: Counter[str] = Counter()
 
     def wait_seconds(self, key: str) -> float:
-        """Return how long until the next try; 0.0 if it may be made now."""
+        """Return the seconds until the next try; 0.0 if it may be made now."""
         tries = self._recent(key)
         if tries is None or len(tries) < self._most:
             return 0.0
         return max(0.0, tries[0] + self._seconds - self._clock())
 
     def is_used_up(self, key: str) -> bool:
-        """Tell whether no try may be made even if all that are under way turn out good."""
+        """Tell whether no try may be made even if all that are under way turn out right."""
         return len(self._recent(key) or ()) - self._under_way[key] >= self._most
 
     def begin(self, key: str) -> None:
-        """Count a try whose result is not known yet."""
+        """Count a try whose result is not yet known."""
         tries = self._recent(key)
         if tries is None:
             tries = self._tries[key] = deque(maxlen=self._most)
@@ -52,7 +52,7 @@ class Throttle:
             self._tries.popitem(last=False)
 
     def end(self, key: str, *, wrong: bool) -> None:
-        """Say what became of a try that was begun; one that was not wrong is taken back."""
+        """End a try that was begun; one that was not wrong is taken back."""
         self._under_way[key] -= 1
         if not self._under_way[key]:
             del self._under_way[key]

@@ -1,11 +1,11 @@
 """Tokens for people: JWT, HS256, with the claims that the old API's clients know.
 
-An identity token says who; a tenant token says who, for one tenant. A token names in its
-(signed) header the epoch of its user: when that has grown (a new password, another role,
-disabled) the token counts no more, though its time is not over.
+An identity token says who the caller is; a tenant token says so for one tenant only. The (signed)
+header of a token names its user's epoch: once that has grown (a new password, another role,
+disabled), the token is no longer valid, even if it has not expired.
 
-The library is imported when the first token comes: it takes a large one for elliptic curves
-along, 9 MB and a tenth of a start, which a server that nobody calls can do without.
+The JWT library is imported when the first token comes: with it comes a large library for elliptic
+curves, 9 MB and a tenth of a start, which a server that nobody calls can do without.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 _ALGORITHM = "HS256"
 _TENANT_LIFE = timedelta(minutes=60)
 _IDENTITY_LIFE = timedelta(minutes=60)
-# The old clients keep one token for days.
+# The old clients keep a token for days.
 _IDENTITY_LIFE_COMPAT = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedToken:
-    """A token, and when it ends; the token is never shown by repr."""
+    """A token, and when it expires; repr never shows the token."""
 
     text: SecretStr
     expires_at: datetime
@@ -41,10 +41,11 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a token with a good signature says; whether it counts is for the users' rows.
+    """What a token with a valid signature says; whether it still counts, the users' rows tell.
 
     Attributes:
-        tenant_id: The one tenant it is good for; "" is all of the user's.
+        tenant_id: The one tenant that it is for; "" for all of the user's.
+        expires_at: When it expires, in seconds since 1970.
     """
 
     user_id: str
@@ -62,14 +63,14 @@ class Tokens:
         self._life = _IDENTITY_LIFE_COMPAT if compat else _IDENTITY_LIFE
 
     def identity(self, user: User) -> IssuedToken:
-        """Make the token that a sign-in gives."""
+        """Return a new token, as signing in gives it."""
         scope = "identity:super_admin" if user.is_super_admin else "identity"
         return self._sign(user, self._life, {"email": user.email, "scope": scope})
 
     def tenant(
         self, user: User, *, tenant_id: str, tenant_code: str, roles: Sequence[str]
     ) -> IssuedToken:
-        """Make a token for one tenant."""
+        """Return a new token for one tenant."""
         return self._sign(
             user,
             _TENANT_LIFE,
@@ -77,7 +78,7 @@ class Tokens:
         )
 
     def read(self, text: str) -> Claims | None:
-        """Return what a token says, or None if it is none of ours or its time is over."""
+        """Return what a token says; None if it is not one of ours or has expired."""
         if len(text) > MAX_TOKEN:
             return None
         import jwt  # noqa: PLC0415 - see the module's docstring
@@ -102,7 +103,7 @@ class Tokens:
             user_id=str(claims["sub"]), epoch=epoch, tenant_id=tenant_id, expires_at=expires_at
         )
 
-    # Any: claims are texts, lists and numbers.
+    # Any: claims are strings, lists and numbers.
     def _sign(self, user: User, life: timedelta, own: dict[str, Any]) -> IssuedToken:
         import jwt  # noqa: PLC0415 - see the module's docstring
 

@@ -1,7 +1,7 @@
-"""The audit: a row for each order, who, what, on whom, from where, and what became of it.
+"""The audit: a row for each order, with who, what, on whom, from where, and what became of it.
 
-A row goes with the change it tells of, in one transaction, wherever there is one. What
-was refused, or changed nothing, has a row of its own.
+If the order changes something, the row is written in the same transaction. An order that was
+refused, or changed nothing, has a row of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def entry(
     request_id: str = "",
     reason: str = "",
 ) -> AuditEntry:
-    """Make a row for the audit."""
+    """Return a row for the audit; long texts are cut."""
     return AuditEntry(
         id=new_id(at),
         at=at,
@@ -46,6 +46,6 @@ def entry(
 
 
 def _cut(text: str) -> str:
-    """Keep what can be shown: a row is one line, whoever wrote its words."""
+    """Return printable text: a row is one line, whoever wrote its words."""
     shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
     return shown if len(shown) <= _MAX_TEXT else shown[: _MAX_TEXT - 1] + "…"

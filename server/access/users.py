@@ -1,8 +1,8 @@
-"""Users and their memberships: made, changed, disabled, never deleted (the audit names them).
+"""Users and their memberships: users are made, changed, disabled, but never deleted.
 
-Whether the caller may do this is asked before (`policy`); here is only how it is done.
-Every change ends the tokens that the user holds, here at once and in other processes as
-soon as their memory of a token is over (`authenticator`).
+They are kept because the audit names them. Whether the caller may do something is checked before
+(`policy`); this module only does it. Every change to a user ends the tokens that the user holds, in
+this process at once, and in others as soon as they forget what they verified (`authenticator`).
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ class Users:
         """Add a user.
 
         Args:
-            by: Who adds him.
-            email: His address; two that differ in case only are one.
-            password: His password; None for one who is invited and can't sign in yet.
-            full_name: His name, or None.
-            role: What he may do: with all tenants, or at most with those he is a member of.
-            all_tenants: Whether he needs no membership.
-            memberships: His tenants, and the (old) role in each.
-            status: Of these memberships.
-            country_code: For his code.
+            by: Who adds the user.
+            email: The user's e-mail address; two that differ only in case are the same.
+            password: The password; None for somebody who is invited and can't sign in yet.
+            full_name: The user's name, or None.
+            role: What the user may do, with all tenants; as a member, at most this.
+            all_tenants: Whether the user needs no memberships.
+            memberships: The user's tenants, and the (old) role in each.
+            status: The status of these memberships.
+            country_code: The country in the user's code.
 
         Raises:
             InvalidInput: a field is wrong.
-            AlreadyExists: there is a user of that address: USER_EXISTS.
+            AlreadyExists: USER_EXISTS: there is a user with that e-mail address.
         """
         new = await self.draw_up(
             email=email,
@@ -109,7 +109,7 @@ class Users:
         all_tenants: bool = False,
         country_code: str = "KE",
     ) -> NewUser:
-        """Return a user who is written with something else; as `add`.
+        """Return a new user, as `add` makes one, to be written together with something else.
 
         Raises:
             InvalidInput: a field is wrong.
@@ -141,7 +141,7 @@ class Users:
         memberships: list[Membership],
         country_code: str,
     ) -> User:
-        """Store a user under a code that nobody has."""
+        """Store a user under a code that nobody else has."""
         for _ in range(_CODE_TRIES):
             try:
                 await self._store.add_user(new, memberships=memberships, entry=added(by, new.user))
@@ -155,7 +155,7 @@ class Users:
         raise StoreUnavailable("No free code was found for the user. Try again.")
 
     async def find(self, email_or_id: str) -> User:
-        """Return a user.
+        """Return the user with an e-mail address or id.
 
         Raises:
             NotFound: there is none.
@@ -173,29 +173,29 @@ class Users:
         return found
 
     async def by_email(self, email: str) -> User | None:
-        """Return the user of an address, or None."""
+        """Return the user with an e-mail address, or None."""
         return await self._store.user_by_email(email)
 
     async def by_id(self, user_id: str) -> User | None:
-        """Return the user of an id, or None."""
+        """Return the user with an id, or None."""
         return await self._store.user(user_id)
 
     async def all(self) -> list[User]:
-        """Return all users by address."""
+        """Return all users, sorted by e-mail address."""
         return await self._store.users()
 
     async def set_password(self, by: Actor, user: User, password: str) -> None:
-        """Give a user a password; the tokens he holds count no more."""
+        """Give a user a password; the user's tokens are no longer valid."""
         stored = await self._passwords.hashed(check_password(password, "password"))
         await self._change(by, user, "SetPassword", {"password_hash": stored})
 
     async def set_role(self, by: Actor, user: User, role: Role, *, all_tenants: bool) -> None:
-        """Let a user do more, or less."""
+        """Change what a user may do."""
         values = {"role": role, "all_tenants": all_tenants}
         await self._change(by, user, "SetRole", values, reason=_as(role, all_tenants=all_tenants))
 
     async def disable(self, by: Actor, user: User) -> None:
-        """Let a user in no more."""
+        """Stop letting a user in."""
         await self._change(by, user, "DisableUser", {"disabled_at": self._now()})
 
     async def enable(self, by: Actor, user: User) -> None:
@@ -219,7 +219,7 @@ class Users:
         *,
         status: MembershipStatus = MembershipStatus.ACTIVE,
     ) -> Membership:
-        """Make a user a member of a tenant, or change his role there; an invitation has a code."""
+        """Make a user a member of a tenant, or change the role; an invitation gets a code."""
         membership = self.member(user, tenant_id, role, status=status)
         await self._store.put_membership(membership, entry=joined(by, user, membership))
         self._changed()
@@ -233,7 +233,7 @@ class Users:
         *,
         status: MembershipStatus = MembershipStatus.ACTIVE,
     ) -> Membership:
-        """Return a membership that is to be written; an invitation has a code."""
+        """Return a new membership, to be written by others; an invitation gets a code."""
         return Membership(
             user_id=user.id,
             tenant_id=tenant_id,
@@ -246,7 +246,7 @@ class Users:
         )
 
     def moved_in(self) -> None:
-        """Hear that people were written together with their tenant."""
+        """Take note that users were written together with their tenant."""
         self._changed()
 
     async def leave(self, by: Actor, user: User, tenant_id: str) -> None:
@@ -279,7 +279,7 @@ class Users:
 
 
 def added(by: Actor, user: User) -> AuditEntry:
-    """Say for the audit that a user was added."""
+    """Return the audit's row that says that a user was added."""
     return entry(
         by,
         user.created_at,
@@ -290,7 +290,7 @@ def added(by: Actor, user: User) -> AuditEntry:
 
 
 def joined(by: Actor, user: User, membership: Membership) -> AuditEntry:
-    """Say for the audit that a user became a member."""
+    """Return the audit's row that says that a user became a member."""
     return entry(
         by,
         membership.created_at,
@@ -301,15 +301,15 @@ def joined(by: Actor, user: User, membership: Membership) -> AuditEntry:
 
 
 def _as(role: Role, *, all_tenants: bool) -> str:
-    """Say for the audit what a user may do from now on: a role without it tells nobody."""
+    """Say for the audit what a user may do: without its tenants a role alone means nothing."""
     return f"as {role.value}, {'all tenants' if all_tenants else 'members only'}"
 
 
 def check_email(email: str) -> str:
-    """Return an address without outer blanks.
+    """Return an e-mail address without outer blanks.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: it is not an e-mail address.
     """
     address = email.strip()
     if not _EMAIL.fullmatch(address) or not address.isprintable():

@@ -1,4 +1,4 @@
-"""Puts the parts of this room together, and makes the first administrator."""
+"""Puts the parts of this package together, and makes the first administrator."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Access:
     rate: CallRate
 
     async def note_refusal(self, actor: Actor, method: str, code: str) -> None:
-        """Write into the audit that a call was refused before it was looked at.
+        """Record in the audit that an order was refused at the edge.
 
-        Reads that are refused are no orders: they are not written.
+        Refused reads are not recorded, because they are not orders.
         """
         if RULES.get(method) not in READING:
             await self.store.note(entry(actor, self.now(), action=method, outcome=code))
@@ -67,14 +67,14 @@ async def open_access(
     now: Callable[[], datetime],
     clock: Callable[[], float] = time.monotonic,
 ) -> Access:
-    """Build the room, and make the administrators that the settings ask for.
+    """Put the parts together, and make the administrators that the settings ask for.
 
     Args:
-        settings: Of the process.
-        database: Open.
+        settings: The process's settings.
+        database: The database, already open.
         stack: Closes what is opened here.
-        now: The time.
-        clock: Counts seconds, for limits.
+        now: Returns the current time.
+        clock: A clock in seconds, for limits.
 
     Raises:
         SettingsError: a key or a password may not be used, with what to do.
@@ -113,7 +113,7 @@ async def open_access(
 
 
 async def _first_administrator(settings: Settings, access: Access) -> None:
-    """Make the administrator of the settings; one that is there keeps his password."""
+    """Make the administrator in the settings; an existing one keeps their password."""
     password = settings.admin_password
     if settings.admin_password_file is not None:
         password = read_secret_file(settings.admin_password_file, "PROVISIONER_ADMIN_PASSWORD_FILE")
@@ -136,7 +136,7 @@ async def _first_administrator(settings: Settings, access: Access) -> None:
 
 
 async def _legacy_administrator(settings: Settings, access: Access) -> None:
-    """Make the administrator that old scripts know; his password is known to everybody."""
+    """Make the administrator that old scripts know, whose password is known to everybody."""
     if settings.is_exposed and not settings.insecure:
         known = await access.users.by_email(LEGACY_ADMIN)
         if known is None or known.disabled_at is not None:
@@ -159,7 +159,7 @@ async def _add(access: Access, email: str, password: str) -> None:
             _SETUP, email=email, password=password, role=Role.ADMIN, all_tenants=True
         )
     except AlreadyExists:
-        # Another server that starts at the same moment was faster.
+        # Another server, which started at the same moment, was faster.
         return
     _log.info("users.administrator_made", email=email)
 

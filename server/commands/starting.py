@@ -98,7 +98,7 @@ class Starting(OrderDesk):
             now = self._now()
             operation: TenantOperation | RequestOperation | None
             there, spec = await self._there(actor, wanted_id, raw, spec)
-            key = _key(actor, spec, wanted_id, request_id)
+            key = key if there is None else _key(actor, spec, wanted_id, request_id)
             if there is not None and not self._is_gone(there):
                 operation = self._nothing_new(actor, there, spec, key=key, now=now)
                 if operation is None:

@@ -140,9 +140,24 @@ class StoreUnavailable(ProvisionerError):
 
 
 class EngineNotReady(ProvisionerError):
-    """The engine can't be looked at now: its gate is shut, or it gives no usable answer."""
+    """The engine can't be looked at now: its gate is shut, or it gives no usable answer.
+
+    Attributes:
+        retry_after_seconds: How long it asked to be left alone, or None.
+    """
 
     default_code = "ENGINE_DOWN"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        facts: Mapping[str, str] | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, facts=facts)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class SchemaMismatch(ProvisionerError):

@@ -139,7 +139,8 @@ class Adopting(OrderDesk):
             return await look_at_company(engine.send, record.tenant.spec)
         except EngineError as error:
             raise EngineNotReady(
-                f"The engine could not be asked about the Company: {error.message}"
+                f"The engine could not be asked about the Company: {error.message}",
+                retry_after_seconds=error.retry_after_seconds,
             ) from error
 
     async def _compared(self, record: Record, look: CompanyLook | None) -> Adoption:

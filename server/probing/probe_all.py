@@ -178,4 +178,5 @@ def _not_ready(error: EngineError) -> EngineNotReady:
     return EngineNotReady(
         f"The engine can't be looked at now, and nothing was written. {error.message}",
         code=error.code,
+        retry_after_seconds=error.retry_after_seconds,
     )

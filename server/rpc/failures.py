@@ -133,8 +133,10 @@ def _retry_seconds(error: ProvisionerError) -> float | None:
         return error.retry_after_seconds
     if isinstance(error, StoreUnavailable):
         return 1.0
-    # The prober asks a site that is down at least this often, in seconds.
-    return 15.0 if isinstance(error, EngineNotReady) else None
+    if isinstance(error, EngineNotReady):
+        # The prober asks a site that is down at least this often, in seconds.
+        return 15.0 if error.retry_after_seconds is None else error.retry_after_seconds
+    return None
 
 
 def _facts(error: ProvisionerError) -> dict[str, str]:

@@ -13,6 +13,7 @@ from server.model.blueprint import ERPNEXT
 from server.model.difference import Difference
 from server.probing import Stand, Subject, Whose
 from server.probing.looking import LookingContext, WroteWhileLooking
+from server.rpc.failures import failure_of
 from tests.server.erpnext.context import NOON, MemoryContext, drive, kenyan
 from tests.server.erpnext.sitework import (
     TILL_USER,
@@ -245,6 +246,26 @@ async def test_an_engine_that_is_down_gives_no_survey(site: StandIn, engine: Erp
     assert raised.value.code == "ENGINE_DOWN"
     assert "nothing was written" in raised.value.message
     assert counts(site) == before
+
+
+async def test_a_site_that_asks_to_be_left_alone_is_looked_at_again_when_it_said(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    """Its callers are told so: one who comes before that is refused again."""
+    await fault(
+        site,
+        method="GET",
+        doctype="Customer",
+        times=9,
+        exc_type="TooManyRequestsError",
+        retry_after=90,
+    )
+    with pytest.raises(EngineNotReady) as raised:
+        await look(engine, Subject(spec=kenyan()))
+    assert raised.value.code == "ENGINE_RATE_LIMITED"
+    assert failure_of(raised.value, method="Verify").retry_seconds == 90.0
+    away = EngineNotReady("It is away.")
+    assert failure_of(away, method="Verify").retry_seconds == 15.0
 
 
 async def test_a_look_survives_a_stumble_of_the_engine(

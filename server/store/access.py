@@ -1,7 +1,9 @@
-"""Rows of users, memberships, keys and the audit: every query about who may come in.
+"""Users, memberships, keys and the audit: every query about who has access.
 
-Changes here are rare and not fenced, so they do not go through the one writer; on SQLite
-they share its thread and connection, and so its order.
+Changes here are rare and not fenced, so they do not go through the one writer. On SQLite they
+share its thread and connection, and therefore its order.
+
+Every method raises `StoreUnavailable` if the database can't be read or written.
 """
 
 from __future__ import annotations
@@ -39,18 +41,18 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# A row damaged from outside must not let anybody in, nor keep the others out.
+# A row damaged from outside must neither let anybody in nor keep others out.
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AccessStore:
-    """Reads and writes who may come in."""
+    """Reads and writes who has access."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def demand_there(self) -> None:
-        """Refuse at once what would only wait for a database that is away.
+        """Refuse at once what would only wait for a database that is down.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -58,7 +60,7 @@ class AccessStore:
         self._database.demand_there()
 
     def demand_writes(self) -> None:
-        """Refuse while the database can write nothing.
+        """Refuse while nothing can be written.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -70,14 +72,14 @@ class AccessStore:
         return await self._user(USERS.c.id == user_id)
 
     async def user_by_email(self, email: str) -> User | None:
-        """Return a user by his address, or None."""
+        """Return a user by email address, or None."""
         if "\0" in email:
-            # Nobody's, and PostgreSQL takes none: it must not sound like a database that is away.
+            # Nobody has such an address, and PostgreSQL's refusal of it would look like an outage.
             return None
         return await self._user(USERS.c.email_fold == fold_email(email))
 
     async def users(self) -> list[User]:
-        """Return all users by address."""
+        """Return all users, in the order of their addresses."""
 
         def read(connection: Connection) -> list[User]:
             found = connection.execute(select(USERS).order_by(USERS.c.email_fold)).mappings()
@@ -86,7 +88,7 @@ class AccessStore:
         return await self._database.in_snapshot(read)
 
     async def password_hash(self, user_id: str) -> str | None:
-        """Return the hash of a user's password, or None if he has none."""
+        """Return the hash of a user's password; None if there is no such user or password."""
 
         def read(connection: Connection) -> str | None:
             query = select(USERS.c.password_hash).where(USERS.c.id == user_id)
@@ -102,7 +104,12 @@ class AccessStore:
         memberships: Sequence[Membership] = (),
         entry: AuditEntry | None = None,
     ) -> None:
-        """Add a user and his memberships.
+        """Add a user, with memberships.
+
+        Args:
+            new: The user.
+            memberships: The user's memberships.
+            entry: The audit row, if any.
 
         Raises:
             AlreadyExists: the address (USER_EXISTS) or the code (CODE_TAKEN) is taken.
@@ -132,13 +139,14 @@ class AccessStore:
         *,
         entry: AuditEntry | None = None,
     ) -> None:
-        """Change columns of a user; the tokens he holds count no more.
+        """Change columns of a user, whose tokens are no longer accepted from then on.
 
         Args:
             user_id: The user.
-            at: The time.
-            values: Of password_hash, role, all_tenants, disabled_at, full_name.
-            entry: For the audit.
+            at: The current time.
+            values: The new values, by column: password_hash, role, all_tenants, disabled_at or
+                full_name.
+            entry: The audit row, if any.
         """
 
         def write(connection: Connection) -> None:
@@ -162,7 +170,7 @@ class AccessStore:
     async def put_membership(
         self, membership: Membership, *, entry: AuditEntry | None = None
     ) -> None:
-        """Make a membership, or replace the one that is there."""
+        """Add a membership, or replace the one that is there."""
 
         def write(connection: Connection) -> None:
             put(connection, MEMBERSHIPS, [rows.membership_row(membership)])
@@ -182,7 +190,7 @@ class AccessStore:
                 )
             )
             if gone.rowcount == 0:
-                # Nothing was ended, and the audit must not say so.
+                # Nothing was ended, so the audit must not say that it was.
                 return False
             _note(connection, entry)
             return True
@@ -190,7 +198,7 @@ class AccessStore:
         return await self._write(write)
 
     async def tenant_exists(self, tenant_id: str) -> bool:
-        """Tell whether there is a tenant of this id."""
+        """Tell whether there is a tenant with this id."""
 
         def read(connection: Connection) -> bool:
             query = select(TENANTS.c.id).where(TENANTS.c.id == tenant_id)
@@ -199,7 +207,7 @@ class AccessStore:
         return await self._database.in_snapshot(read)
 
     async def api_key(self, key_id: str) -> tuple[ApiKey, str] | None:
-        """Return a key and the hash of its secret, or None."""
+        """Return a key and the hash of its secret; None if there is no such key."""
 
         def read(connection: Connection) -> tuple[ApiKey, str] | None:
             query = select(API_KEYS).where(API_KEYS.c.id == key_id)
@@ -209,7 +217,7 @@ class AccessStore:
         return await self._database.in_snapshot(read)
 
     async def api_keys(self) -> list[ApiKey]:
-        """Return all keys, newest first, ended ones too."""
+        """Return all keys, including expired and revoked ones, newest first."""
 
         def read(connection: Connection) -> list[ApiKey]:
             found = connection.execute(select(API_KEYS).order_by(API_KEYS.c.id.desc())).mappings()
@@ -244,7 +252,7 @@ class AccessStore:
     async def revoke_api_key(
         self, key_id: str, at: datetime, *, entry: AuditEntry | None = None
     ) -> None:
-        """End a key now."""
+        """Revoke a key, unless it is revoked already."""
 
         def write(connection: Connection) -> None:
             connection.execute(
@@ -257,13 +265,19 @@ class AccessStore:
         await self._write(write)
 
     async def note(self, entry: AuditEntry) -> None:
-        """Write an audit row that goes with no other change."""
+        """Write an audit row that belongs to no other change."""
         await self._write(lambda connection: _note(connection, entry))
 
     async def audit(
         self, *, limit: int, target: str | None = None, actor: str | None = None
     ) -> list[AuditEntry]:
-        """Return the newest audit rows, newest first."""
+        """Return the newest audit rows, newest first.
+
+        Args:
+            limit: The most rows to return.
+            target: If given, only rows about this target.
+            actor: If given, only rows of this actor.
+        """
 
         def read(connection: Connection) -> list[AuditEntry]:
             query = select(AUDIT).order_by(AUDIT.c.at.desc(), AUDIT.c.id.desc()).limit(limit)
@@ -317,7 +331,7 @@ def _user_of(row: RowMapping) -> User:
         full_name=row["full_name"],
         has_password=row["password_hash"] is not None,
         role=role or Role.VIEWER,
-        # A role nobody knows is one for nothing.
+        # An unknown role gives no rights.
         all_tenants=bool(row["all_tenants"]) and role is not None,
         kyc_tier=values.words(row["kyc_tier"]),
         token_epoch=row["token_epoch"],

@@ -1,11 +1,11 @@
-"""Applies a batch of operations in one transaction: the heart of speed and of fencing.
+"""Applies a batch of operations in one transaction: this is where fencing and speed come from.
 
-One set-based UPDATE of `tenants` fences every operation and gives its log entries their
-cursors, under the row it locks; then one statement a table writes the rows. An
-operation whose tenant did not come back was judged on something that is no longer so:
-nothing of it is written.
+One set-based UPDATE of `tenants` fences every operation and gives its log entries their cursors,
+under the lock of the tenant's row; then one statement per table writes the rows. If the UPDATE
+does not return an operation's tenant, the operation was judged on something that has changed
+since: nothing of it is written.
 
-Synchronous, over a Core connection, so that the same code runs on SQLite's own thread
+The code is synchronous, over a Core connection, so that the same code runs on SQLite's own thread
 and inside `AsyncConnection.run_sync` on PostgreSQL.
 """
 
@@ -120,21 +120,21 @@ def apply(
 
     Args:
         connection: In a transaction that may write; the caller commits.
-        batch: Operations, at most one for each tenant and one for each site's gate.
-        locking: What was locked already as the transaction was opened.
+        batch: The operations: at most one per tenant, and one per site's gate.
+        locking: What was already locked when the transaction was opened.
 
     Returns:
         An outcome for each operation, in order.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: if one of them meets a taken name or a known
-            request; then the transaction must be rolled back and each applied alone.
+        sqlalchemy.exc.IntegrityError: one of them met a taken name or a known request. The
+            transaction must be rolled back, and each operation applied alone.
     """
     outcomes: dict[int, Outcome] = {}
     ready = lock(connection, batch, outcomes, locking)
     tenants = [op for op in ready if isinstance(op, TenantOperation)]
     tenants = _refuse_known(connection, tenants, outcomes)
-    # Who gives a slot back goes before those who take one: it is handed on in one commit.
+    # Operations that give a slot back go before those that take one: one commit hands it on.
     changed = _fence(connection, [op for op in tenants if not _takes(op)], outcomes)
     _free_slots(connection, changed)
     takers = take_slots(connection, [op for op in tenants if _takes(op)], outcomes)
@@ -172,10 +172,10 @@ def _free_slots(connection: Connection, changed: Sequence[TenantOperation]) -> N
 def _refuse_known(
     connection: Connection, batch: Sequence[TenantOperation], outcomes: dict[int, Outcome]
 ) -> list[TenantOperation]:
-    """Refuse orders that were given before, first of all.
+    """Refuse, before anything else, orders that were given before.
 
-    What they find in their way (a taken name, a newer revision) is the order's own first
-    carrying out.
+    Otherwise they would be refused for what the order itself did the first time: a name that is
+    taken, a newer revision.
     """
     asked: list[Cells] = [
         (position, op.request.caller, op.request.method, op.request.request_id)
@@ -207,17 +207,17 @@ _KNOWN_REQUESTS = Batched(_REQUEST, _known_requests)
 def _fence(
     connection: Connection, batch: Sequence[TenantOperation], outcomes: dict[int, Outcome]
 ) -> list[TenantOperation]:
-    """Change the tenants' rows where guard and row agree; answer the others."""
+    """Change the tenants' rows that are as their operations expect; answer the others."""
     old = [op for op in batch if op.create is None]
     new = [op for op in batch if op.create is not None]
     came_back: dict[str, Outcome] = {}
     if connection.dialect.name == "sqlite":
-        # What did not match may still be as its maker thought, only stored otherwise.
+        # Those that did not match may still be as expected, in a row that is not moving on.
         came_back = _changed(connection, _MOVE, [op for op in old if _only_moves_on(op)])
         old = [op for op in old if op.tenant_id not in came_back]
     came_back |= _changed(connection, _FENCE, old)
     for op in new:
-        # IntegrityError where it is there already: applied alone, that is TENANT_EXISTS.
+        # An IntegrityError if it is there already; applied alone, that becomes TENANT_EXISTS.
         came_back[op.tenant_id] = Outcome(token=1, revision=1, log_seq=len(op.log))
     created = [rows.new_tenant_row(op) for op in new]
     add(connection, TENANTS, sorted(created, key=itemgetter("id")))
@@ -237,7 +237,7 @@ def _changed(
 
 
 def _only_moves_on(op: TenantOperation) -> bool:
-    """Tell whether a tenant in motion stays so: nothing changes that lists or sweeps go by."""
+    """Tell whether a tenant stays in motion: nothing changes that lists or sweeps go by."""
     return (
         op.standing is not None
         and op.standing.state not in SETTLED_TENANT_STATES
@@ -274,10 +274,10 @@ def _returned() -> tuple[ColumnElement[Any], ...]:
 
 
 def _moving_update(change: Subquery) -> ClauseElement:
-    """Change a tenant that moves on: no column that is in an index.
+    """Change a tenant that stays in motion, and no column that is in an index.
 
-    SQLite writes every index of a column that is set, changed or not, and that made up half
-    of a step's cost; PostgreSQL looks whether it changed.
+    SQLite rewrites every index of a column that is set, whether it changes or not, and that made
+    up half the cost of a step. PostgreSQL checks whether it changed.
     """
     tenant = TENANTS.c
     stays = and_(
@@ -337,7 +337,7 @@ def _fencing_update(change: Subquery) -> ClauseElement:
             unsettled_since=case(
                 (not_(rewritten), tenant.unsettled_since),
                 (change.c.state.in_(_SETTLED), None),
-                # Since it was settled last; the runs that failed in between do not count.
+                # Counted from when it was last settled; runs that failed since do not matter.
                 (tenant.state.in_(_SETTLED), change.c.updated_at),
                 else_=func.coalesce(tenant.unsettled_since, change.c.updated_at),
             ),
@@ -355,7 +355,7 @@ def _write_rows(
     ready: Sequence[Operation],
     outcomes: dict[int, Outcome],
 ) -> None:
-    """Write what hangs on the tenants, and what is remembered of the orders given."""
+    """Write the rows that belong to the tenants, and what is remembered of the orders given."""
     _write_rare(connection, changed)
     driven = _driven(changed)
     steps = write_together(
@@ -368,7 +368,7 @@ def _write_rows(
 
 
 def _write_rare(connection: Connection, changed: Sequence[TenantOperation]) -> None:
-    """Write what need not be a column of every batch's change."""
+    """Write rare changes, which need not be a column of every batch's change."""
     for op in changed:
         if op.respec is not None:
             connection.execute(
@@ -389,7 +389,7 @@ def _write_rare(connection: Connection, changed: Sequence[TenantOperation]) -> N
 def _rows_of(
     connection: Connection, changed: Sequence[TenantOperation], outcomes: dict[int, Outcome]
 ) -> list[Write]:
-    """Return what hangs on the tenants."""
+    """Return the rows that belong to the tenants."""
     bound = [rows.binding_row(op) for op in changed if op.binding]
     bound.sort(key=itemgetter("site", "company_fold"))
     imported = [rows.import_row(op) for op in changed if op.imported]
@@ -409,7 +409,7 @@ def _rows_of(
 
 
 def _orders(changed: Sequence[TenantOperation], ready: Sequence[Operation]) -> list[Write]:
-    """Return what is remembered of the orders given."""
+    """Return the rows by which orders are remembered."""
     repeated = [op for op in ready if isinstance(op, RequestOperation)]
     noted = [op.audit for op in changed if op.audit is not None]
     noted += [op.audit for op in repeated if op.audit is not None]
@@ -422,14 +422,14 @@ def _orders(changed: Sequence[TenantOperation], ready: Sequence[Operation]) -> l
 
 
 def _resources(connection: Connection, op: TenantOperation) -> Iterator[Cells]:
-    """Return the resources, with the times until when a change may be out by the common clock."""
+    """Return the resources, with `busy_until` by the clock that hosts share."""
     if not any(item.resource.busy_until for item in op.resources):
         return rows.resource_cells(op)
     return rows.resource_cells(op, behind=database_time(connection, op) - op.at)
 
 
 def _driven(changed: Sequence[TenantOperation]) -> dict[str, TenantOperation]:
-    """Return, by run, the writes of workers that do not write all of its steps anyway."""
+    """Return, by run, the workers' operations that do not write all of its steps anyway."""
     return {
         op.runs[0].run.id: op
         for op in changed
@@ -440,9 +440,9 @@ def _driven(changed: Sequence[TenantOperation]) -> dict[str, TenantOperation]:
 def _tell_lost_steps(
     driven: Mapping[str, TenantOperation], there: Mapping[str, int], outcomes: dict[int, Outcome]
 ) -> None:
-    """Tell a worker whose run had fewer step rows than it wrote: somebody deleted some.
+    """Tell workers whose runs have fewer step rows than they should: somebody deleted some.
 
-    It has them all in memory and writes them again; nobody else may, while it drives.
+    The worker has all of them in memory and writes them again; nobody else may while it drives.
     """
     for run_id, op in driven.items():
         if there.get(run_id, 0) < op.runs[0].run.total_steps:
@@ -466,9 +466,9 @@ def _request_rows(orders: Iterable[TenantOperation | RequestOperation]) -> list[
 
 
 def _beat(connection: Connection, op: WorkerOperation) -> None:
-    """Renew a worker's lease, by the database's clock where processes of many hosts meet.
+    """Renew a worker's lease: by the database's clock, if many hosts share the database.
 
-    Their own clocks differ: a host a minute ahead would take every run of the others.
+    Their own clocks differ: a host that was a minute ahead would take every run of the others.
     """
     shared = connection.dialect.name == "postgresql"
     at: Any = func.clock_timestamp() if shared else op.at

@@ -1,8 +1,8 @@
-"""Short reads of an SQLite file on the event loop itself: by key, of few rows.
+"""Short reads of an SQLite file on the event loop itself: a few rows, by key.
 
-The hop to a thread and back takes longer than such a read, and one look for work makes a
-dozen of them. In WAL a read waits for nobody. Lists, pages of logs and whatever grows with
-the number of tenants are not read here: nobody else is served meanwhile.
+The hop to a thread and back takes longer than such a read, and one look for work makes a dozen of
+them. In WAL mode a read waits for nobody. Lists, pages of logs and anything that grows with the
+number of tenants are not read here, because nobody else is served meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from server.store.sqlite_file import SqliteFile
 
-# WAL makes a reader wait only while a file is set up again after a crash.
+# In WAL mode a reader waits only while the file is recovered after a crash.
 _BUSY_SECONDS = 0.25
 
 
@@ -34,7 +34,7 @@ class AtOnce:
     """One connection, used on the event loop."""
 
     def __init__(self, url: URL, file: SqliteFile, otherwise: AsyncEngine) -> None:
-        """Take the file, and the engine for whoever comes while the connection is in use."""
+        """Take the file, and the engine for reads that come while the connection is in use."""
         self._engine = create_engine(
             url.set(drivername="sqlite"),
             poolclass=StaticPool,
@@ -89,7 +89,7 @@ class AtOnce:
 
 
 class _Immediate:
-    """What reads use of an asynchronous connection, without a wait."""
+    """The part of an asynchronous connection that reads use, without waiting."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -99,5 +99,5 @@ class _Immediate:
         return self._connection.dialect
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run a statement; its whole result is read, as no other may begin before."""
+        """Run a statement; its result must be read whole before another one is run."""
         return self._connection.execute(statement, parameters)

@@ -1,8 +1,8 @@
-"""Joins an order's audit row to the operation that carries the order out.
+"""Writes an order's audit row together with the operation that carries the order out.
 
-Whoever takes an order opens a trail; the operation that is submitted meanwhile takes the
-row along in its own transaction. What was refused, or needed no operation, gets a row of
-its own when the trail ends. An order whose caller went away carries its row all the same.
+Code that takes an order opens a trail, and the operation submitted within it writes the row in
+its own transaction. An order that was refused, or needed no operation, gets a row of its own when
+the trail ends. The row is written even if the order's caller has gone away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 _OF_A_TENANT = (TenantOperation, RequestOperation)
-# Rows that nobody waits for; the loop itself keeps no task.
+# Tasks that write rows for which nobody waits; the event loop itself does not keep tasks alive.
 _NOTES: set[asyncio.Task[None]] = set()
 
 
@@ -47,15 +47,16 @@ _TRAIL: ContextVar[_Trail | None] = ContextVar("audit_trail", default=None)
 
 @asynccontextmanager
 async def trail(submit: Submit, entry: AuditEntry, *, of_all: bool = False) -> AsyncIterator[None]:
-    """Take an order: what becomes of it is written with it, or after it.
+    """Take an order, so that its audit row is written with its operation or at its end.
 
     Args:
         submit: Writes an operation.
         entry: Who orders what; its outcome and target are filled in here.
-        of_all: Whether no one operation carries the order out: its row is written at its end.
+        of_all: Whether no single operation carries the order out; its row is then written at
+            the end.
     """
     if _TRAIL.get() is not None:
-        # One order may be carried out by another: it was given once, and has one row.
+        # One order may be carried out through another: it was given once, and has one row.
         yield
         return
     mine = _Trail(entry, of_all)
@@ -64,7 +65,7 @@ async def trail(submit: Submit, entry: AuditEntry, *, of_all: bool = False) -> A
     try:
         yield
     except InvalidInput:
-        # No order: nobody could have carried it out.
+        # Not an order: nobody could have carried it out.
         raise
     except ProvisionerError as error:
         outcome = error.code
@@ -82,12 +83,19 @@ async def trail(submit: Submit, entry: AuditEntry, *, of_all: bool = False) -> A
 
 
 async def submit_with_trail(submit: Submit, operation: Operation) -> Outcome:
-    """Write an operation, and the audit row of the order it carries out."""
+    """Write an operation, and the audit row of the order that it carries out.
+
+    Returns:
+        The operation's outcome.
+
+    Raises:
+        StoreUnavailable: the database can't be written; nothing was.
+    """
     mine = _TRAIL.get()
-    # Once: an order that was written and goes on has its row.
+    # Only once: an order that goes on after its first operation already has its row.
     if mine is None or mine.of_all or mine.written or not isinstance(operation, _OF_A_TENANT):
         return await submit(operation)
-    # A new tenant has its id only now.
+    # A new tenant gets its id only now.
     row = replace(mine.entry, target=operation.tenant_id)
     outcome = await submit(replace(operation, audit=row))
     mine.written = outcome.applied
@@ -95,11 +103,11 @@ async def submit_with_trail(submit: Submit, operation: Operation) -> Outcome:
 
 
 async def _end(submit: Submit, entry: AuditEntry) -> None:
-    """Write what became of an order that was not carried out."""
+    """Write what became of an order whose row no operation has written."""
     if entry.outcome != StoreUnavailable.default_code:
         await _note(submit, entry)
         return
-    # Its caller has waited, and hears of it now: this row may take as long again, or never come.
+    # Its caller has waited and must hear now: writing this row may take as long again, or fail.
     task = asyncio.create_task(_note(submit, entry))
     _NOTES.add(task)
     task.add_done_callback(_NOTES.discard)
@@ -109,5 +117,5 @@ async def _note(submit: Submit, entry: AuditEntry) -> None:
     try:
         await submit(AuditOperation(entry=entry))
     except StoreUnavailable:
-        # The order's own answer is what its caller must hear.
+        # The caller must hear the answer to the order itself.
         _log.warning("audit.not_written", action=entry.action, actor=entry.actor)

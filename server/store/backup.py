@@ -1,7 +1,8 @@
-"""Copies an SQLite database while it is used, and takes a restored one for what it is: old.
+"""Copies an SQLite database while it is in use, and prepares a restored one for service.
 
-A restored database knows less than the world: workers may hold tokens, and callers may have
-judged revisions, higher than the ones it has. Both leap, so that nothing of before fits.
+A restored database is behind the world: workers may hold tokens, and callers may have judged
+revisions, that are higher than its own. Both are raised by a leap, so that none of the old ones
+match.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-# More than any tenant's token or revision grows between a backup and its restore.
+# More than any tenant's token or revision can grow between a backup and its restore.
 LEAP = 1_000_000
 
 
 def copy_sqlite(source: Path, target: Path) -> int:
-    """Copy a database whole, at one moment, also while it is written; return its bytes.
+    """Copy a whole database as it is at one moment, even while it is being written.
+
+    Returns:
+        The size of the copy in bytes.
 
     Raises:
-        SettingsError: the target is there already, or its folder is not.
-        StoreUnavailable: the source can't be read, or the target not be written.
+        SettingsError: the target exists already, or its folder does not.
+        StoreUnavailable: the source can't be read, or the target can't be written.
     """
     if not target.name:
         raise SettingsError("No file to write was named. Name one, such as backup.db.")
@@ -40,10 +44,10 @@ def copy_sqlite(source: Path, target: Path) -> int:
         raise SettingsError(f"{target} is there already. Name another file, or remove it first.")
     if not target.parent.is_dir():
         raise SettingsError(f"There is no folder {target.parent}. Make it, or name another file.")
-    # A name may hold what means something in a uri: another file would be copied.
+    # A file name may contain characters that mean something in a URI and name another file.
     address = source.absolute().as_uri()
     try:
-        # Only its owner may read it: the file holds everything.
+        # Readable by its owner only: the file holds everything.
         os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
         with (
             contextlib.closing(sqlite3.connect(f"{address}?mode=ro", uri=True)) as reading,
@@ -53,7 +57,7 @@ def copy_sqlite(source: Path, target: Path) -> int:
             (found,) = writing.execute("PRAGMA integrity_check").fetchone()
         if found != "ok":
             raise StoreUnavailable(f"The copy is damaged ({found}): is the database?")
-        # Under its name only once it is whole.
+        # It gets its name only once it is complete.
         unfinished.replace(target)
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"The backup could not be written: {error}") from error
@@ -65,20 +69,23 @@ def copy_sqlite(source: Path, target: Path) -> int:
 def is_driven(connection: Connection) -> bool:
     """Tell whether a worker gave a sign of life within its lease, by the database's clock.
 
-    Where hosts share the database; the file of SQLite has a lock that says it.
+    This is for a database that hosts share; for an SQLite file, its lock tells.
     """
     now = func.clock_timestamp()
     lease = func.make_interval(0, 0, 0, 0, 0, 0, WORKERS.c.lease_seconds)
-    # One further ahead than a lease is of a clock that was set back.
+    # A heartbeat further ahead than a lease is from a clock that was set back.
     lives = WORKERS.c.heartbeat_at.between(now - lease, now + lease)
     query = select(func.count()).where(WORKERS.c.stopped_at.is_(None), lives)
     return connection.execute(query).scalar_one() > 0
 
 
 def leap(connection: Connection) -> int:
-    """Raise every tenant's token and revision beyond what was known before the restore.
+    """Raise every tenant's token and revision beyond any known before the restore.
 
-    Workers of before are ended. Returns the number of tenants.
+    Earlier workers are ended.
+
+    Returns:
+        How many tenants there are.
     """
     connection.execute(
         update(TENANTS).values(

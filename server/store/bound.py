@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 async def read_bound_companies(engine: AsyncEngine, site: str) -> frozenset[str]:
-    """Return the folded company names of a site that tenants are bound to.
+    """Return the folded company names of a site to which tenants are bound.
 
     Raises:
-        StoreUnavailable: if the database can't be read now.
+        StoreUnavailable: the database can't be read.
     """
     query = select(BINDINGS.c.company_fold).where(BINDINGS.c.site == site)
     async with snapshot(engine) as connection:

@@ -1,4 +1,4 @@
-"""What a worker reads before it claims runs: all of them at once, one query a table."""
+"""What a worker reads before it claims runs: for all of them at once, one query per table."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class Claim:
     """All that is stored about a tenant whose run may be claimed.
 
     Attributes:
-        record: Tenant, last run, steps.
-        attempts: Of the last run, in order.
+        record: The tenant, its last run and that run's steps.
+        attempts: The attempts of the last run, in order.
         resources: The tenant's documents.
-        abbreviation: The bound one, or None.
-        passed_step: Whether any record says that the tenant got past the asked-for step: a
-            run that ended PARTIAL or COMPLETED or began from such a state, or a row of that
-            step which is done.
-        only_tenant_of_name: Whether no other tenant of the site has that company name.
-        read_at: The time of the clock that `busy_until` of the resources is told by, as they
-            were read; None where that is the reader's own.
+        abbreviation: The bound abbreviation, or None.
+        passed_step: Whether any record says that the tenant got past the given step: it was
+            COMPLETED once, a run ended PARTIAL or COMPLETED or began from such a state, or a row
+            of that step is done.
+        only_tenant_of_name: Whether no other tenant of the site has the same company name.
+        read_at: When the resources were read, by the clock of their `busy_until`; None if that
+            is the reader's own clock.
     """
 
     record: Record
@@ -65,7 +65,11 @@ class Claim:
     read_at: datetime | None = None
 
     def resources_at(self, now: datetime) -> tuple[Resource, ...]:
-        """Return the tenant's documents with their times by the reader's clock."""
+        """Return the tenant's documents, with their times by the reader's clock.
+
+        Args:
+            now: The time by the reader's clock.
+        """
         if self.read_at is None:
             return self.resources
         behind = self.read_at - now
@@ -80,7 +84,7 @@ class Claim:
 async def read_claims(
     connection: AsyncConnection, tenant_ids: Collection[str], *, passed_step: str
 ) -> dict[str, Claim]:
-    """Read what claiming these tenants' runs needs.
+    """Read what is needed to claim these tenants' runs.
 
     Args:
         connection: In one snapshot.
@@ -88,7 +92,7 @@ async def read_claims(
         passed_step: The step that `Claim.passed_step` is about.
 
     Returns:
-        Claims by tenant id.
+        The claims, by tenant id.
     """
     tenants = await _all(connection, select(TENANTS).where(TENANTS.c.id.in_(tenant_ids)))
     run_ids = run_ids_of(tenants)
@@ -132,19 +136,19 @@ async def read_claims(
 
 
 def _select_resources(connection: AsyncConnection) -> Select[Any]:
-    """Select documents, with the time of the clock that keeps them out of use."""
+    """Select documents, with the time by the clock of their `busy_until`."""
     if connection.dialect.name == "postgresql":
         return select(RESOURCES, func.clock_timestamp().label("read_at"))
     return select(RESOURCES)
 
 
 def run_ids_of(tenants: Sequence[RowMapping]) -> list[str]:
-    """Return the runs that tenants name; bytes name none, and no query takes them among texts."""
+    """Return the ids of the runs that tenants name, without bytes, which no query takes as text."""
     return [run_id for row in tenants if (run_id := row["run_id"]) and isinstance(run_id, str)]
 
 
 def record_of(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMapping]) -> Record:
-    """Put a tenant's rows together."""
+    """Build a record from a tenant's rows."""
     ordered = sorted((values.step(row) for row in steps), key=lambda step: step.position)
     return Record(
         tenant=values.tenant(tenant),
@@ -155,7 +159,7 @@ def record_of(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMap
 
 
 def _damage_of(tenant: RowMapping, run: RowMapping | None) -> Iterator[str]:
-    """Name the columns by which nobody finds the tenant's run, or can't write for it."""
+    """Name the damaged columns that keep workers from finding the tenant's run or writing it."""
     for name, least in _COUNTED:
         count = tenant[name]
         if not isinstance(count, int) or not least <= count <= _MOST_COUNTED:
@@ -163,19 +167,19 @@ def _damage_of(tenant: RowMapping, run: RowMapping | None) -> Iterator[str]:
     if run is not None:
         if run["tenant_id"] != tenant["id"]:
             yield "runs.tenant_id"
-        # Nobody looks for the run of a tenant without a site.
+        # Nobody looks for the runs of a tenant without a site.
         if run["site"] != tenant["site"] and tenant["site"]:
             yield "runs.site"
 
 
-# What each write counts up, with the least that may stand there. Half of what the databases hold
-# nobody comes to by counting.
+# The columns that each write counts up, with the least value that is valid. Counting never gets to
+# half of the greatest number that the databases hold.
 _COUNTED = (("log_seq", 0), ("revision", 0), ("fencing_token", 0))
 _MOST_COUNTED = 2**62
 
 
-# Each removal is one level of what SQLite compares a row with, and it takes a thousand levels: a
-# process may claim more than that at once.
+# Each removal adds one level to the expression that SQLite evaluates per row, and it allows a
+# thousand levels; a process may claim more runs than that at once.
 _REMOVALS_AT_ONCE = 250
 
 
@@ -208,11 +212,12 @@ async def _passed_of(
 async def _of_this_life(
     connection: AsyncConnection, tenant_ids: Collection[str]
 ) -> ColumnElement[bool]:
-    """Leave out what tenants did before everything made for them was removed.
+    """Return a condition that leaves out what tenants did before their documents were removed.
 
-    When that was is read once a tenant. Asked of each run, each would read all of its tenant's.
+    The time of the removal is read once per tenant; asked for each run, it would read all runs of
+    the run's tenant every time.
     """
-    # As the database holds it: a damaged time, too, lies before or after another.
+    # Compared as the database holds it: even a damaged time is before or after another.
     when = type_coerce(RUNS.c.created_at, NullType())
     removals = (
         select(RUNS.c.tenant_id, func.max(when))
@@ -236,7 +241,7 @@ async def _of_this_life(
 async def read_shared_names(
     connection: AsyncConnection, names: Collection[tuple[str, str]]
 ) -> set[tuple[str, str]]:
-    """Return which of these sites' company names more than one tenant has."""
+    """Return which of these pairs of site and company name more than one tenant has."""
     folds = {(site, name): fold_name(name) for site, name in names}
     counts = await _same_name(connection, folds.values())
     return {(site, name) for (site, name), fold in folds.items() if counts[site, fold] > 1}
@@ -252,7 +257,7 @@ async def _same_name(
     return counts
 
 
-# Made once: each claim asks, and to make it takes as long as to run it.
+# Built once: every claim asks, and building the query takes as long as running it.
 _NAMED = select(TENANTS.c.site, TENANTS.c.company_fold).where(
     TENANTS.c.company_fold.in_(bindparam("folds", expanding=True)),
     TENANTS.c.state != TenantState.DEPROVISIONED.value,

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=4096)
 def time_text(value: datetime) -> str:
-    """Return the text a time is stored as on SQLite and sent as in JSON.
+    """Return a time as the text that SQLite stores and JSON carries.
 
-    One width, so that texts compare as the times they stand for; SQLite's own date functions
-    read it too. `isoformat`, as `strftime` takes four times as long; remembered, as the rows of
-    one operation share most of theirs.
+    All texts have the same width, so that they compare like the times they stand for; SQLite's own
+    date functions read them too. It uses `isoformat` because `strftime` takes four times as long,
+    and caches because the rows of one operation share most of their times.
 
     Args:
         value: An aware time.
@@ -37,19 +37,19 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the type by database."""
+        """Return the column's type for the database."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(String(32))
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Bring a time into what the database takes."""
+        """Convert a time to what the database takes."""
         if value is None or dialect.name != "sqlite":
             return value
         return time_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's contract
-        """Bring what the database gives into an aware time; damage reads as None."""
+        """Convert what the database gives to an aware time; a damaged one reads as None."""
         if value is None:
             return None
         if isinstance(value, datetime):
@@ -58,11 +58,11 @@ class UtcTime(TypeDecorator[datetime]):
             read = datetime.fromisoformat(str(value))
             return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
         except (ValueError, OverflowError):
-            # No time, or one whose hour in UTC lies before the year 1 or after 9999.
+            # It is not a time, or its UTC equivalent is before the year 1 or after 9999.
             return None
 
 
-# PostgreSQL's own form of a time: microseconds since then.
+# PostgreSQL's own format of a time: microseconds since this one.
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST = (datetime.min.replace(tzinfo=UTC) - _POSTGRES_EPOCH) // _MICROSECOND
@@ -70,10 +70,11 @@ _LATEST = (datetime.max.replace(tzinfo=UTC) - _POSTGRES_EPOCH) // _MICROSECOND
 
 
 async def read_damaged_times(driver: Any) -> None:  # Any: asyncpg has no types
-    """Let a connection to PostgreSQL read a time that is none of Python's as None.
+    """Make a connection to PostgreSQL read times that Python can't represent as None.
 
-    PostgreSQL knows `infinity`, years before 1 and after 9999. The driver gives the first without
-    a time zone and raises at the others, so that one damaged row hid all that were read with it.
+    PostgreSQL has `infinity`, and years before 1 and after 9999. The driver returns the first
+    without a time zone and raises an error at the others, so that one damaged row hid all those
+    read with it.
 
     Args:
         driver: asyncpg's connection.

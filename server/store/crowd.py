@@ -1,4 +1,4 @@
-"""Gathers those who ask at nearly the same time."""
+"""Gathers callers that ask at nearly the same time."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
 
 
 class Crowd:
-    """Tells who is to wait a moment, to be answered together: nobody who asks alone.
+    """Tells which callers should wait a moment, to be answered together; none that asks alone.
 
-    Answers that leave in one turn of the event loop are one wake-up for gRPC, and their next
-    calls come together again.
+    Answers sent in the same iteration of the event loop are one wake-up for gRPC, and the
+    callers' next calls arrive together again.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """Take how long the moment is that comes after several."""
+        """Take a function that returns how many seconds to wait after several callers came."""
         self._seconds = seconds
-        # How many asked in this turn of the loop, and were not asked to wait.
+        # How many asked in this iteration of the loop and were not made to wait.
         self._at_once = 0
         self._waiting: list[asyncio.Future[None]] = []
-        # Until when whoever asks is to wait, in the loop's time.
+        # Until when callers have to wait, by the loop's clock.
         self._until = 0.0
 
     def moment(self) -> asyncio.Future[None] | None:
-        """Return what to wait for; None to go on at once."""
+        """Return the future to wait for; None to go on at once."""
         loop = asyncio.get_running_loop()
         if self._waiting or loop.time() < self._until:
             if not self._waiting:

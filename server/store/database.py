@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _ANOTHER = "Set PROVISIONER_DATABASE_URL to the server's; to make a new one: provisioner db upgrade"
-# Readers of one process: short reads, many callers.
+# One process's connections for reading: short reads, many callers.
 _READERS, _MORE_READERS = 5, 10
 
 
@@ -104,7 +104,7 @@ class Database:
         )
         self.lists = TenantLists(self.in_snapshot)
         self.history = History(self._engine)
-        # There is no server of SQLite's that could be away for a moment.
+        # SQLite has no server that could be down for a moment.
         patience = 0.0 if self.is_sqlite else PATIENCE_SECONDS
         self._writer = Writer(self._commit, patience_seconds=patience)
         self.on_applied = self._writer.on_applied
@@ -116,16 +116,16 @@ class Database:
 
     @classmethod
     async def open(cls, url: str | URL, *, existing: bool = False) -> Self:
-        """Open a database, setting an empty one up.
+        """Open a database, and set it up if it is empty.
 
         Args:
             url: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`.
-            existing: Refuse one that is not there or empty: what is told of one that was made on
-                the spot would be told of the wrong one.
+            existing: Whether to refuse one that is missing or empty: answers from a database made
+                on the spot would be answers about the wrong one.
 
         Raises:
-            SchemaMismatch: if it has another schema than this version's.
-            StoreUnavailable: if it can't be opened.
+            SchemaMismatch: it has a different schema from this version's.
+            StoreUnavailable: it can't be opened.
         """
         if existing:
             _demand_file(make_url(url))
@@ -144,7 +144,7 @@ class Database:
         return database
 
     def demand_there(self) -> None:
-        """Refuse at once what would only wait for a database that is away.
+        """Refuse at once what would only wait for a database that is down.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -152,7 +152,7 @@ class Database:
         self.pulse.demand()
 
     def demand_writes(self) -> None:
-        """Refuse while nothing can be written: it is away, its disk is full, it is read-only.
+        """Refuse while nothing can be written: the database is down, full or read-only.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -160,27 +160,34 @@ class Database:
         self.pulse.demand_writes()
 
     async def close(self) -> None:
-        """Write what waits, then close every connection."""
+        """Write the operations that wait, then close every connection."""
         await self._writer.stop()
         if self._wakeups is not None:
             await self._wakeups.stop()
         await self.dispose()
 
     def on_elsewhere(self, listener: Listener) -> None:
-        """Call `listener` when another process wrote something, where that can be heard.
+        """Call `listener` when another process wrote something, if that can be heard.
 
-        It only shortens a wait: whoever must see everything asks `reads` besides.
+        This only shortens a wait: code that must see everything has to ask `reads` as well.
         """
         if self._wakeups is not None:
             self._wakeups.on_heard(listener)
 
     def on_slot_freed_elsewhere(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when another process gave a site's slot back, where that can be heard."""
+        """Call `listener` when another process gave a site's slot back, if that can be heard."""
         if self._wakeups is not None:
             self._wakeups.on_slot_freed(listener)
 
     async def submit(self, operation: Operation) -> Outcome:
-        """Write an operation through the one writer (`server.store.writer`)."""
+        """Write an operation through the one writer (`server.store.writer`).
+
+        Returns:
+            Its outcome, once it is durable; a refused operation wrote nothing.
+
+        Raises:
+            StoreUnavailable: the database can't be written; nothing was.
+        """
         return await submit_with_trail(self._writer.submit, operation)
 
     def audited(
@@ -190,27 +197,43 @@ class Database:
         return trail(self._writer.submit, entry, of_all=of_all)
 
     async def picture(self, tenant_id: str, now: datetime) -> StoredPicture | None:
-        """Return all that is stored about a tenant, for a diagnosis; None for an unknown one."""
+        """Return all that is stored about a tenant, for a diagnosis; None if it is unknown.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         return await read_picture(self._engine, tenant_id, now)
 
     async def site_loads(self, sites: Collection[str]) -> dict[str, SiteLoad]:
-        """Return what some sites have to do, and how long their steps took of late."""
+        """Return the open runs of some sites, and how long their steps took lately.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         return await read_loads(self._engine, sites)
 
     async def held_tenants(self, site: str) -> int:
-        """Return how many tenants of a site are held, of those that are not settled."""
+        """Return how many of a site's unsettled tenants are held.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         return await count_held(self._engine, site)
 
     async def bound_companies(self, site: str) -> frozenset[str]:
-        """Return the folded company names of a site that tenants are bound to."""
+        """Return the folded company names of a site to which tenants are bound.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         return await read_bound_companies(self._engine, site)
 
     async def register_engines(self, rows: Sequence[GateOperation]) -> None:
-        """Make the rows of configured sites that have none yet.
+        """Make a row for each configured site that has none yet.
 
         Raises:
-            StoreUnavailable: if nothing can be written, with what to do: a file that another
-                process has open can be opened, and read, by a user who may not write it.
+            StoreUnavailable: nothing can be written; the message says what to do. A file that
+                another process has open can be opened and read by a user who may not write it.
         """
 
         def register(connection: Connection) -> None:
@@ -227,19 +250,23 @@ class Database:
 
         Args:
             work: What to do.
-            locking: Tenants it changes, where it finds all its rows by their keys.
+            locking: The tenants that it changes, if it finds all its rows by their keys.
+
+        Returns:
+            What the work returned.
 
         Raises:
-            StoreUnavailable: if PostgreSQL was lost.
-            sqlalchemy.exc.SQLAlchemyError: if the database refused it.
+            StoreUnavailable: the connection to PostgreSQL was lost, or the schema or the SQLite
+                file is not the one that was opened.
+            sqlalchemy.exc.SQLAlchemyError: the database refused it.
         """
         return await self._transactions.run(work, locking=locking)
 
     async def in_snapshot(self, work: Callable[[Connection], T]) -> T:
-        """Run synchronous reads in one snapshot.
+        """Run synchronous reads in one snapshot, and return their result.
 
         Raises:
-            StoreUnavailable: the database can't be read now.
+            StoreUnavailable: the database can't be read.
         """
         if self._snapshots is None:
             async with snapshot(self._engine) as connection:
@@ -250,22 +277,25 @@ class Database:
             raise StoreUnavailable(f"The database can't be read now: {detail(error)}") from error
 
     async def administer(self, work: Callable[[Connection], T], *, slow: bool = False) -> T:
-        """Run work on the schema, also in a database that was made but not opened.
+        """Run work on the schema, even if this database was made but not opened.
 
         Args:
             work: What to do.
-            slow: Whether it goes through all rows: its answers are waited for without an end.
+            slow: Whether it goes through all rows, so that its answers may take any time.
+
+        Returns:
+            What the work returned.
 
         Raises:
             SchemaMismatch: what `server.store.schema` raises.
-            StoreUnavailable: if it can't be opened, with what to do.
+            StoreUnavailable: it can't be opened; the message says what to do.
         """
         try:
             try:
                 return await self._transactions.run(work, any_schema=True, slow=slow)
             except (IntegrityError, ProgrammingError, ConnectionLost):
-                # Another server set the same empty PostgreSQL up at the same moment; or this host
-                # stood still within the transaction, and the server hung up (5 s, `postgres`).
+                # Another server set up the same empty PostgreSQL at the same moment; or this host
+                # was suspended within the transaction, and the server hung up (5 s, `postgres`).
                 return await self._transactions.run(work, any_schema=True, slow=slow)
         except (*DRIVER_ERRORS, StoreUnavailable) as error:
             raise StoreUnavailable(
@@ -279,7 +309,7 @@ class Database:
             )
 
     async def dispose(self) -> None:
-        """Close every connection; for a database that was made but not opened."""
+        """Close every connection of a database that was made but not opened."""
         await self.pulse.stop()
         await self.glances.close()
         if self._at_once is not None:
@@ -292,9 +322,9 @@ class Database:
             self.driver_lock.release()
 
     def _by_statement(self) -> AsyncEngine | None:
-        """Return the readers' connections without transactions, where that spares something.
+        """Return the readers' connections in autocommit, if that saves anything, else None.
 
-        A pooler needs a transaction to lead a statement and its parameters to one connection.
+        Behind a pooler, only a transaction keeps a statement and its parameters on one connection.
         """
         if self.is_sqlite or postgres.is_pooled(self.url):
             return None
@@ -303,8 +333,8 @@ class Database:
     async def _changed(self, there: bool) -> None:  # noqa: FBT001 - a listener's signature
         there = there or self.pulse.answers
         if not there and not self.is_sqlite:
-            # Who reads would wait on for an answer that does not come. The writer has rules of
-            # its own for what it had sent.
+            # Readers would go on waiting for an answer that does not come. The writer has its own
+            # rules for what it has sent.
             postgres.cut(self._engine)
         self.glances.there(there)
 

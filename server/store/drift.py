@@ -1,8 +1,9 @@
-"""Which finished tenants are due for a look at what their site still has, and who looks.
+"""Which finished tenants are due for a check of what their site still has, and who does it.
 
-`tenants.verify_at` says when the next look is due; a tenant nobody looked at yet is due by
-the time it was finished. Who looks moves that time on first, by a change that names what
-it saw, so that any number of reconcilers look once. No revision: the tenant is the same.
+`tenants.verify_at` says when the next look is due; for a tenant that has never been looked at,
+the time at which it was finished counts. A reconciler first moves that time on, by an update that
+names the value it saw, so that several reconcilers together look once. The tenant's revision
+stays the same, because the tenant does.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Literal text, or SQLite would not use the partial indexes.
+# Literal text, because otherwise SQLite would not use the partial indexes.
 _NEVER_VERIFIED = "state = 'COMPLETED' AND verify_at IS NULL"
 _VERIFIED = "state = 'COMPLETED' AND verify_at IS NOT NULL"
 _OPEN = "ended_at IS NULL"
-# Open drifts that one sweep asks about, of one site.
+# How many open drifts of one site a sweep asks about.
 _MOST_OPEN = 200
 
 
@@ -43,8 +44,8 @@ class DueLook:
     """A finished tenant whose look is due.
 
     Attributes:
-        seen: Its `verify_at`; None where nobody looked yet.
-        due_at: Since when it is due.
+        seen: Its `verify_at`; None if nobody has looked yet.
+        due_at: Since when the look is due.
     """
 
     tenant_id: TenantId
@@ -65,7 +66,10 @@ class OpenDrift:
 
 
 class DriftStore:
-    """The reconcilers' list of finished tenants to look at."""
+    """The reconcilers' list of finished tenants to look at.
+
+    Every method raises `StoreUnavailable` if the database can't be read or written.
+    """
 
     def __init__(
         self,
@@ -78,10 +82,16 @@ class DriftStore:
     async def due(
         self, site: str, *, now: datetime, period: timedelta, limit: int
     ) -> list[DueLook]:
-        """Return tenants of a site whose look is due, the longest waiting first.
+        """Return the tenants of a site whose look is due, those that waited longest first.
 
-        A time further ahead than a period is due too: the clock was set back, or the period
+        A time further ahead than one period is due too: the clock was set back, or the period was
         made shorter.
+
+        Args:
+            site: The site.
+            now: The current time.
+            period: The time from one look at a tenant to the next.
+            limit: The most tenants to return.
         """
         queries = [
             _looks(_NEVER_VERIFIED, site, TENANTS.c.state_since <= now - period)
@@ -111,7 +121,7 @@ class DriftStore:
         return sorted(looks, key=lambda each: (each.due_at, each.tenant_id))[:limit]
 
     async def claim(self, look: DueLook, *, until: datetime) -> bool:
-        """Take a look that is due; until then nobody else takes it.
+        """Claim a look that is due, so that nobody else takes it before `until`.
 
         Returns:
             False if another reconciler was faster, or the tenant has changed.
@@ -135,7 +145,13 @@ class DriftStore:
         return await self._write(take)
 
     async def put_off(self, tenant_id: TenantId, *, claimed: datetime, until: datetime) -> None:
-        """Say when the next look is due, unless somebody else took the tenant since."""
+        """Store when the next look is due, unless another reconciler has claimed the tenant since.
+
+        Args:
+            tenant_id: The tenant.
+            claimed: Until when this reconciler had claimed it.
+            until: When the next look is due.
+        """
         await self._write(
             lambda connection: connection.execute(
                 update(TENANTS)
@@ -145,12 +161,12 @@ class DriftStore:
         )
 
     async def repaired(self, site: str, *, claimed: timedelta, limit: int) -> list[DueLook]:
-        """Return tenants with an open drift that a run has been at since they were looked at.
+        """Return tenants with an open drift that have had a run since they were looked at.
 
         Args:
-            site: Of which site.
-            claimed: How far ahead of a look its tenant's next one was put.
-            limit: Most of them.
+            site: The site.
+            claimed: How far ahead of a look the tenant's next one was put.
+            limit: The most tenants to return.
         """
         query = (
             select(
@@ -181,7 +197,7 @@ class DriftStore:
                 company_name=row["company_name"],
                 revision=row["revision"],
                 seen=row["verify_at"],
-                # Before all that are due by time alone.
+                # Before all those that are due by time alone.
                 due_at=datetime.min.replace(tzinfo=UTC),
             )
             for row in found
@@ -189,7 +205,7 @@ class DriftStore:
         ][:limit]
 
     async def is_at(self, tenant_id: TenantId, revision: int) -> bool:
-        """Tell whether a tenant is finished, and nothing happened to it since a revision."""
+        """Tell whether a tenant is finished and still at a revision."""
         query = select(TENANTS.c.id).where(
             TENANTS.c.id == tenant_id,
             TENANTS.c.state == "COMPLETED",
@@ -199,7 +215,7 @@ class DriftStore:
             return (await connection.execute(query)).first() is not None
 
     async def open_drifts(self, tenant_id: TenantId) -> list[OpenDrift]:
-        """Return what was found of a tenant and is not over yet."""
+        """Return the drifts of a tenant that were found and are not over yet."""
         query = (
             select(FINDINGS.c.id, FINDINGS.c.message, FINDINGS.c.cause, FINDINGS.c.found_at)
             .where(
@@ -214,7 +230,7 @@ class DriftStore:
         return [OpenDrift(**row) for row in found]
 
     async def renew(self, finding_id: str, *, message: str, evidence: Mapping[str, str]) -> None:
-        """Let a finding say what a later look saw."""
+        """Update a finding to what a later look saw."""
         await self._write(
             lambda connection: connection.execute(
                 update(FINDINGS)

@@ -1,8 +1,8 @@
 """Which process may drive runs on an SQLite file: the one that holds a lock beside it.
 
-Who gets it takes open runs over at once, since no other process can be driving. Who
-does not serves and sweeps but drives nothing. The operating system gives the lock back
-when its holder dies, however it dies.
+The process that gets the lock takes open runs over at once, since no other process can be
+driving. A process that does not get it serves and sweeps, but drives nothing. The operating
+system releases the lock when its holder dies, however it dies.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ class DriverLock:
     """`flock` on `<database>.driver`."""
 
     def __init__(self, database: Path) -> None:
-        # Beside the file itself: who reaches it through a link must meet the same lock.
+        # Beside the real file: a process that opens it through a link must find the same lock.
         self._path = Path(f"{os.path.realpath(database)}.driver")
         self._descriptor: int | None = None
         self._waiting = False
 
     def acquire(self) -> bool:
-        """Try to get the lock; True if this process holds it now.
+        """Try to get the lock; return True if this process holds it now.
 
         Raises:
-            StoreUnavailable: if its file can't be made.
+            StoreUnavailable: the lock's file can't be made.
         """
         if self._descriptor is not None:
             if self._is_there(self._descriptor):
                 return True
-            # Deleted, or moved with its folder: another process may hold the one that is there.
+            # It was deleted, or moved with its folder: another process may hold a new one there.
             self.release()
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -66,7 +66,7 @@ class DriverLock:
             return False
 
     def release(self) -> None:
-        """Give the lock back; harmless if it is not held."""
+        """Release the lock; does no harm if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

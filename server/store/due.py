@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from server.model.identifiers import WorkerId
 
-# Runs read beyond those asked for, to choose from, where other processes choose too.
+# How many more runs to read than asked for, to choose from, if other processes choose too.
 _SPREAD = 16
 
 
@@ -32,19 +32,20 @@ class DueAsked:
     """Which runs are looked for.
 
     Attributes:
-        now: The time.
-        worker_id: Who asks; a run of its own that it does not drive is stale.
-        alone: Whether no other process can be driving (SQLite with the lock held): then
-            every other worker is dead.
-        sites: Sites that take work now; the runs of others wait.
-        driving: Runs the caller drives already.
-        horizon: A due time further ahead is due now: the clock was set back.
-        limit: Longest list.
-        tenants: Only runs of these tenants, or None for all.
-        begun: Only those that began, and whose wait is over or whose worker is gone, who was
-            ordered first in front.
-        left: Also those that are under way and driven by nobody: all that are under way are
-            read for them, the caller's own among them.
+        now: The current time.
+        worker_id: The worker that asks. A run that names it, but that it does not drive, is
+            stale.
+        alone: Whether no other process can be driving (SQLite with the lock held), so that every
+            other worker is dead.
+        sites: The sites that take work now; runs of other sites wait.
+        driving: The ids of the runs that the caller already drives.
+        horizon: A due time further ahead than this is due now: the clock was set back.
+        limit: The most runs to return.
+        tenants: If given, only runs of these tenants.
+        begun: Whether to return only runs that have begun and whose wait is over or whose worker
+            is gone, in the order in which they were ordered.
+        left: Whether to include runs that are under way but driven by nobody. To find them, all
+            runs that are under way are read, including the caller's own.
     """
 
     now: datetime
@@ -60,14 +61,14 @@ class DueAsked:
 
 
 async def read_due(connection: AsyncConnection, asked: DueAsked) -> list[DueRun]:
-    """Return open runs that may be claimed, the longest due first."""
+    """Return open runs that may be claimed, those that have been due longest first."""
     me, now = asked.worker_id, asked.now
     others = set() if asked.alone else await living_workers(connection, now) - {me}
     wanted = asked.limit if not others else asked.limit * (1 + len(others)) + _SPREAD
     query = _query(asked, others).limit(wanted + len(asked.driving))
     rows = [row for row in await _all(connection, query) if row["id"] not in asked.driving]
     if not asked.alone and any(_is_of_another(row, me) for row in rows):
-        # Dead, it seems. Or it began to live after the first look: then it drives them.
+        # That worker seems dead; or it started after the first look, and is driving them.
         others = await living_workers(connection, now) - {me}
         rows = [row for row in rows if not (_is_of_another(row, me) and row["worker_id"] in others)]
     return [due_run_of(row) for row in _spread(rows[:wanted], asked.limit)]
@@ -75,9 +76,9 @@ async def read_due(connection: AsyncConnection, asked: DueAsked) -> list[DueRun]
 
 def _query(asked: DueAsked, others: Collection[str]) -> Select[Any]:
     run, now = RUNS.c, asked.now
-    # A queued run waits for nothing: a time ahead is another host's clock.
+    # A queued run waits for nothing: if its time is ahead, it is from another host's clock.
     due = or_(run.state == "QUEUED", run.due_at <= now, run.due_at > now + asked.horizon)
-    # Who stands in line for a site's slot is called up by its turn (`slot_line`).
+    # A run that stands in line for a site's slot is called up when its turn comes (`slot_line`).
     in_line = run.waiting_code.is_not_distinct_from(WaitingCode.SITE_SLOT.value)
     under_way = run.state == "RUNNING"
     due = and_(~under_way, due, not_(in_line))
@@ -95,13 +96,13 @@ def _query(asked: DueAsked, others: Collection[str]) -> Select[Any]:
     if asked.tenants is not None:
         query = query.where(run.tenant_id.in_(asked.tenants))
     if asked.begun:
-        # One that a worker handed back as it stopped is queued again.
+        # A run that a worker handed back when it stopped is queued again.
         query = query.where(or_(run.state != "QUEUED", run.started_at.is_not(None)))
     return query
 
 
 async def living_workers(connection: AsyncConnection, now: datetime) -> set[str]:
-    """Return the workers whose lease lasts; there are as many as processes that drive."""
+    """Return the ids of the workers whose lease is not over: one per process that drives."""
     rows = await _all(connection, select_workers(connection).where(WORKERS.c.stopped_at.is_(None)))
     return {worker.id for worker in map(values.worker, rows) if worker.is_alive(now)}
 
@@ -111,10 +112,10 @@ def _is_of_another(row: RowMapping, worker_id: WorkerId) -> bool:
 
 
 def _spread(rows: Sequence[RowMapping], limit: int) -> Sequence[RowMapping]:
-    """Pick from a few more rows than wanted, in order, where several processes look at once.
+    """Pick from a few more rows than wanted, in order, because several processes look at once.
 
-    All of them see the same runs first. Each claims others, so that few claims are in vain;
-    of two that claim one run, fencing lets one have it (docs/decisions/0011).
+    All of them see the same runs first. If each picks different ones, few claims are in vain; if
+    two claim the same run, fencing lets one have it (docs/decisions/0011).
     """
     if len(rows) <= limit:
         return rows

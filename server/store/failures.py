@@ -1,8 +1,7 @@
 """What went wrong with a database, in words that say what to do, and whether to try again.
 
-Drivers name their errors after themselves. Here they become one question with three
-answers: the connection was lost and nothing was written; nobody knows whether it was
-written; or the database refused it.
+Each driver has its own errors. Here they become one question with three answers: the connection
+was lost and nothing was written; nobody knows whether it was written; or the database refused it.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from server.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-# What a driver raises; asyncpg's refused connections come as an OSError.
+# What drivers raise; a connection refused comes from asyncpg as an OSError.
 DRIVER_ERRORS = (SQLAlchemyError, OSError)
 
 _FULL = "53300"
-# What a standby says, and a primary that was told to take no writes.
+# From a standby, and from a primary that was told to take no writes.
 _READ_ONLY = "25006"
 _LOCKED = "55P03"
-# Its disk is full, or fails.
+# The disk is full, or fails.
 _NO_ROOM = frozenset({"53100", "58030"})
-# PostgreSQL's classes and codes of a connection that ends, or of a transaction that was
-# rolled back for no fault of its own: sent again, it may well go through.
+# PostgreSQL's classes and codes for a connection that ends, or a transaction that was rolled back
+# through no fault of its own and may well go through when it is sent again.
 _LOST = ("08", "57P", _FULL, "25P03", "40001", "40P01", _READ_ONLY)
 
 READ_ONLY = (
@@ -35,7 +34,7 @@ READ_ONLY = (
     "PROVISIONER_DATABASE_URL, or turn that off; then it goes on by itself."
 )
 
-# First match wins. The words are SQLite's and PostgreSQL's own.
+# The first match wins. The words are SQLite's and PostgreSQL's own.
 _REMEDIES = (
     (
         ("database or disk is full", "no space left", "could not extend file"),
@@ -173,15 +172,15 @@ class OtherSchema(StoreUnavailable):
 
 
 class ConnectionLost(StoreUnavailable):
-    """The connection went before anything was written: sent again, it does no harm."""
+    """The connection was lost before anything was written: sending it again does no harm."""
 
 
 class CommitUnknown(StoreUnavailable):
     """The answer to COMMIT was lost.
 
     Attributes:
-        written: Asks the database whether it was committed, waiting until that is settled.
-        result: What the work gave, which counts if it was.
+        written: Asks the database whether it was committed, and waits until that is settled.
+        result: What the work returned, which is valid if it was.
     """
 
     def __init__(
@@ -205,9 +204,9 @@ def detail(error: BaseException) -> str:
         # The adapter prints its own class before the driver's words.
         source = source.orig.__cause__ or source.orig
     elif not isinstance(source, (*DRIVER_ERRORS, StoreUnavailable)) and not _code(source):
-        # A bug of ours: its words may hold what a caller sent.
+        # A bug of ours, whose message may contain what a caller sent.
         return type(source).__name__
-    # Further lines quote the statement and its values.
+    # The lines after the first quote the statement and its values.
     text = str(source).partition("\n")[0].strip()
     if not text:
         slow = isinstance(source, TimeoutError)
@@ -221,11 +220,11 @@ def detail(error: BaseException) -> str:
 def refusals(
     what: str = "The database can't write now", *, but: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Let what a driver raises meanwhile be heard as a refusal that says what to do.
+    """Turn the errors that a driver raises in the block into a refusal that says what to do.
 
     Args:
-        what: Could not be done.
-        but: Errors that go through as they are.
+        what: What the message says could not be done.
+        but: Errors that are raised as they are.
 
     Raises:
         StoreUnavailable: instead of the driver's error, which may quote what was written.
@@ -239,7 +238,7 @@ def refusals(
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether a transaction failed with its connection, not by its own fault."""
+    """Tell whether a transaction failed with its connection or through no fault of its own."""
     if isinstance(error, OSError):  # a TimeoutError is one
         return True
     if not isinstance(error, DBAPIError):
@@ -263,11 +262,11 @@ def is_without_room(error: BaseException) -> bool:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Tell whether somebody holds a lock that was not given in time."""
+    """Tell whether a lock was not granted in time, because somebody holds it."""
     return _code(error) == _LOCKED
 
 
 def _code(error: BaseException) -> str:
-    """Return PostgreSQL's code of an error, SQLAlchemy's or the driver's."""
+    """Return PostgreSQL's code from an error of SQLAlchemy or the driver; "" if it has none."""
     found = getattr(getattr(error, "orig", error), "sqlstate", None)
     return found if isinstance(found, str) else ""

@@ -1,4 +1,4 @@
-"""Reads how the sites stand: open runs by state, and how long steps took of late."""
+"""Reads how the sites are doing: open runs by state, and how long steps took lately."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# The newest runs of each site, read from an index: enough for a median of each step, a bounded
-# read however long the history is, and no site is crowded out by another that is busier.
+# The newest runs of each site, read from an index: enough for a median of each step, and a bounded
+# read however long the history is. Per site, so that a busier site does not crowd others out.
 _MEASURED_RUNS = 200
-# Attempts that such runs have at most, retries too.
+# The most attempts that so many runs have, including retries.
 _MEASURED = 5000
 _DONE = (AttemptOutcome.APPLIED.value, AttemptOutcome.ADOPTED.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteLoad:
-    """What a site has to do, and how long it took for what it did.
+    """What a site has to do, and how long its steps took.
 
     Attributes:
-        open_runs: How many by state, such as "QUEUED".
-        step_seconds: Of the attempts that did a step, by its key.
+        open_runs: How many runs are open, by state, such as "QUEUED".
+        step_seconds: How long each attempt that did a step took, by the step's key.
     """
 
     open_runs: Mapping[str, int] = field(default_factory=dict)
@@ -41,10 +41,10 @@ class SiteLoad:
 
 
 async def read_loads(engine: AsyncEngine, sites: Collection[str]) -> dict[str, SiteLoad]:
-    """Return the load of each of some sites.
+    """Return the load of some sites, by site.
 
     Raises:
-        StoreUnavailable: if the database can't be read now.
+        StoreUnavailable: the database can't be read.
     """
     site_of: ColumnElement[str] = literal_column(OPEN_SITE, Text)
     open_runs = (
@@ -60,7 +60,7 @@ async def read_loads(engine: AsyncEngine, sites: Collection[str]) -> dict[str, S
         for site in sites:
             seconds[site] = defaultdict(list)
             for key, began, ended in (await connection.execute(measured(site))).all():
-                # A time that was damaged from outside reads as none.
+                # A time that was damaged from outside reads as None.
                 if began is not None and ended is not None:
                     seconds[site][key].append((ended - began).total_seconds())
     return {
@@ -73,10 +73,10 @@ async def read_loads(engine: AsyncEngine, sites: Collection[str]) -> dict[str, S
 
 
 async def count_held(engine: AsyncEngine, site: str) -> int:
-    """Return how many tenants of a site are held, of those that are not settled.
+    """Return how many of a site's unsettled tenants are held.
 
     Raises:
-        StoreUnavailable: if the database can't be read now.
+        StoreUnavailable: the database can't be read.
     """
     query = (
         select(func.count())
@@ -88,7 +88,7 @@ async def count_held(engine: AsyncEngine, site: str) -> int:
 
 
 def measured(site: str) -> Select[Any]:  # Any: a row of three columns
-    """Return the question for key, begin and end of a site's newest attempts that did a step."""
+    """Return a query for step key, start and end of a site's newest attempts that did a step."""
     newest = (
         select(RUNS.c.id)
         .where(RUNS.c.site == site)

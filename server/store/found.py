@@ -1,4 +1,4 @@
-"""What reads ask for and give back, besides records: gates, bindings, runs that are due."""
+"""What reads return besides records: gates, bindings, runs that are due."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Gate:
     """A site's gate and slot as stored.
 
     Attributes:
-        read_at: The time of the clock that its times are told by, as it was read; None where
-            that is the reader's own.
+        read_at: When it was read, by the clock of its times; None if that is the reader's own
+            clock.
     """
 
     site: str
@@ -50,11 +50,22 @@ class Gate:
     read_at: datetime | None = None
 
     def since_by(self, now: datetime) -> datetime:
-        """Return since when it is as it is, by the reader's clock."""
+        """Return since when the gate has been in its state, by the reader's clock.
+
+        Args:
+            now: The time by the reader's clock.
+        """
         return moved(now, self.since - (self.read_at or now))
 
     def slot_until(self, now: datetime) -> datetime | None:
-        """Return until when the request may be out that holds the slot, by the reader's clock."""
+        """Return until when the request that holds the slot may be out, by the reader's clock.
+
+        Args:
+            now: The time by the reader's clock.
+
+        Returns:
+            None if nobody holds the slot.
+        """
         if self.slot_tenant_id is None or self.slot_expires_at is None:
             return None
         return moved(now, self.slot_expires_at - (self.read_at or now))
@@ -62,7 +73,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """A record with what moves it: the site's gate, the worker, the attempt's deadline."""
+    """A record with what decides how it goes on: site's gate, worker, attempt's deadline."""
 
     record: Record
     gate: Gate | None
@@ -75,8 +86,8 @@ class SweepMark:
     """A place in a sweep.
 
     Attributes:
-        look_at: As the database holds it, damaged or not: so that no page is read twice.
-        id: The tenant.
+        look_at: As the database holds it, damaged or not, so that no page is read twice.
+        id: The tenant's id.
     """
 
     look_at: Any
@@ -103,7 +114,7 @@ class KnownRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogTail:
-    """The first and last cursor of a tenant's log (first is last + 1 where it is empty)."""
+    """The first and last cursor of a tenant's log; if it is empty, first is last + 1."""
 
     first: int
     last: int
@@ -111,11 +122,12 @@ class LogTail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueRun:
-    """A run a worker may claim.
+    """A run that a worker may claim.
 
     Attributes:
-        since: When it was ordered: its place in the site's line.
-        token: The tenant's when it was last claimed: another one was claimed since by somebody.
+        since: When it was ordered, which is its place in the site's line.
+        token: The tenant's fencing token when the run was last claimed. If the run has another
+            one now, somebody has claimed it since.
     """
 
     run_id: RunId
@@ -126,24 +138,24 @@ class DueRun:
 
 
 def select_gates(connection: AsyncConnection) -> Select[Any]:
-    """Select gates, with the time of the clock that the slots' times are told by."""
+    """Select gates, with the time by the clock of their times."""
     return _GATES_AND_TIME if connection.dialect.name == "postgresql" else _GATES
 
 
-# Made once: each look for work asks, and to make one takes as long as to run it.
+# Built once: every look for work asks, and building the query takes as long as running it.
 _GATES = select(ENGINES)
 _GATES_AND_TIME = select(ENGINES, func.clock_timestamp().label("read_at"))
 
 
 def select_workers(connection: AsyncConnection) -> Select[Any]:
-    """Select workers, with the time of the clock that keeps their leases."""
+    """Select workers, with the time by the clock of their leases."""
     if connection.dialect.name == "postgresql":
         return select(WORKERS, func.clock_timestamp().label("read_at"))
     return select(WORKERS)
 
 
 def binding_of(row: RowMapping) -> Binding:
-    """Read a binding."""
+    """Read a binding from its row."""
     return Binding(
         tenant_id=row["tenant_id"],
         site=row["site"],
@@ -153,7 +165,7 @@ def binding_of(row: RowMapping) -> Binding:
 
 
 def due_run_of(row: RowMapping) -> DueRun:
-    """Read a run that may be claimed."""
+    """Read a run that may be claimed from its row."""
     return DueRun(
         run_id=row["id"],
         tenant_id=row["tenant_id"],
@@ -164,12 +176,12 @@ def due_run_of(row: RowMapping) -> DueRun:
 
 
 def _wave_of(stored: object) -> int | None:
-    """Read a wave; one of nobody is none of ours, and would keep the site shut for ever."""
+    """Read a wave; anything but a positive number is damage, which could shut a site for ever."""
     return stored if isinstance(stored, int) and stored > 0 else None
 
 
 def gate_of(row: RowMapping) -> Gate:
-    """Read a site's gate and slot."""
+    """Read a site's gate and slot from its row."""
     return Gate(
         site=row["site"],
         state=GateState.parse(row["gate"]) or GateState.UP,

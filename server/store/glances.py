@@ -1,9 +1,9 @@
-"""One short look at a tenant, to tell whether anything about where it stands has changed.
+"""A short look at a tenant, which tells whether anything about its status has changed.
 
-A look gives a mark: equal marks mean equal rows, of tenant, run, steps, worker and gate,
-whoever changed them, with our code or by SQL. So an answer may be kept as long as its
-mark stays, and is never older than the call it answers (docs/decisions/0040). How it is
-looked: `glances_sqlite`, `glances_postgres`.
+A look returns a mark. Equal marks mean equal rows of tenant, run, steps, worker and gate, whoever
+changed them, through our code or by SQL. So an answer can be kept as long as its mark stays the
+same, and is never older than the call that it answers (docs/decisions/0040). `glances_sqlite` and
+`glances_postgres` do the looking.
 """
 
 from __future__ import annotations
@@ -25,45 +25,53 @@ if TYPE_CHECKING:
     from server.model.identifiers import TenantId
     from server.store.found import Gate
 
-# After a look for several, who comes within this time is answered with the next one: on
-# PostgreSQL a look takes as much from the loop as two calls, and on both gRPC is woken up
-# less. Who asks alone never waits.
+# After a look for several callers, those that come within this time share the next one: on
+# PostgreSQL a look costs the event loop as much as two calls, and on both databases gRPC is woken
+# up less often. A caller that asks alone never waits.
 MOMENT_SECONDS = 0.00125
-# As many marks as answers are kept (`server.queries.board`).
+# As many marks are kept as answers (`server.queries.board`).
 MOST_FRESH = 4096
 
 
 class Glances(Protocol):
-    """Looks at tenants."""
+    """Looks at tenants and gates."""
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
-        """Return the mark of a tenant's rows, not older than this call; None: no such tenant.
+        """Return the mark of a tenant's rows, no older than this call; None if there is no tenant.
 
         Raises:
-            StoreUnavailable: the database can't be read now.
+            StoreUnavailable: the database can't be read.
         """
 
     async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
-        """Return the marks of many tenants; unknown ones are left out."""
-
-    async def live(self, tenant_id: TenantId) -> Live | None:
-        """Return the rows themselves, not older than this call."""
-
-    async def gate(self, site: str) -> Gate | None:
-        """Return a site's gate, not older than the turn of the event loop that asks.
+        """Return the marks of many tenants; unknown ones are left out.
 
         Raises:
-            StoreUnavailable: the database can't be read now.
+            StoreUnavailable: the database can't be read.
+        """
+
+    async def live(self, tenant_id: TenantId) -> Live | None:
+        """Return the rows themselves, no older than this call; None if there is no such tenant.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
+
+    async def gate(self, site: str) -> Gate | None:
+        """Return a site's gate, no older than this iteration of the event loop, or None.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
         """
 
     def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
-        """Hear that the database went away, or came back: nobody is left waiting for it."""
+        """Hear that the database went down or came back, so that nobody is left waiting for it."""
 
     async def close(self) -> None:
         """Close the connection."""
 
 
-# The slot changes with every request to the site, and no status shows it.
+# Without the slot: it changes with every request to the site, and no status shows it.
 GATE_COLUMNS = [column for column in ENGINES.columns if not column.name.startswith("slot_")]
 _PARTS: tuple[tuple[str, Sequence[Column[Any]]], ...] = (
     ("t", list(TENANTS.columns)),
@@ -79,24 +87,24 @@ STEP_COLUMNS = list(STEPS.columns)
 
 
 def columns() -> str:
-    """Return the columns that `live_of` reads, but for the steps and the clock, as SQL."""
+    """Return, as SQL, the columns that `live_of` reads, except for the steps and the clock."""
     return ", ".join(f"{part}.{column.name}" for part, of in _PARTS for column in of)
 
 
 def live_of(row: Sequence[Any]) -> Live:  # Any: what the columns hold
-    """Make the rows of what was asked for.
+    """Build the model values from one row.
 
     Args:
-        row: `columns`, the steps as a JSON list of lists, and the database's time if it was
-            asked for.
+        row: `columns`, then the steps as a JSON list of lists, then the database's time if it
+            was asked for.
 
     Raises:
-        ValueError: the steps are no JSON.
+        ValueError: the steps are not valid JSON.
     """
     rest = iter(row)
     tenant, run, worker, gate = (taken(rest, of) for _, of in _PARTS)
     steps = [taken(iter(step), STEP_COLUMNS) for step in json.loads(next(rest))]
-    # By the clock that hosts share, where they do.
+    # By the clock that hosts share, if they do.
     worker["read_at"] = gate["read_at"] = next(rest, None)
     has_run = run["id"] is not None
     return Live(
@@ -108,14 +116,14 @@ def live_of(row: Sequence[Any]) -> Live:  # Any: what the columns hold
 
 
 def taken(rest: Iterator[Any], columns: Sequence[Column[Any]]) -> Any:
-    """Take the next columns of a row; what was not asked for is None."""
+    """Take the next columns of a row; columns that were not asked for read as None."""
     found: dict[str, Any] = {}
     for column in columns:
         value = next(rest)
         if value is not None and isinstance(column.type, UtcTime):
             value = column.type.process_result_value(value, _NO_DIALECT)
         found[column.name] = value
-    # The functions that take a row take it by the names of its columns.
+    # Functions that take a row look its values up by column name.
     return _Lenient(found)
 
 
@@ -124,5 +132,5 @@ class _Lenient(dict[str, Any]):
         return None
 
 
-# What is read needs no dialect; only what is written does.
+# Reading needs no dialect; only writing does.
 _NO_DIALECT: Any = None

@@ -1,9 +1,9 @@
-"""Looks at tenants in a PostgreSQL: one query at a time, for all who wait (`server.store.glances`).
+"""Looks at tenants in PostgreSQL: one query at a time for all callers (`server.store.glances`).
 
-All calls that wait share the next look, never the one under way; who asks alone looks
-himself. Where nothing was committed since the look before, it is asked only whether that is
-still so. The rows themselves are read likewise: one statement, and so one snapshot, for all
-who wait.
+All calls that wait share the next look, never the one under way; a caller that asks alone looks
+for itself. If nothing had been committed since the look before, the next look asks only whether
+that is still so. The rows themselves are read in the same way: one statement, and so one
+snapshot, for all callers that wait.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# A server that hangs answers nothing at all.
+# A server that hangs does not answer at all.
 _ANSWER_SECONDS = 15.0
 _NOT_NOW = "The database can't be read now"
-# To be refused costs PostgreSQL a process each time.
+# When to ask again for a connection that was refused: each refusal costs PostgreSQL a process.
 _FULL_SECONDS = 1.0
-# `xmin` changes with every change of a row, by whomsoever. The gate by its words: its row
-# holds the slot, too.
+# `xmin` changes with every change of a row, whoever makes it. For the gate its values are compared
+# instead, because its row also holds the slot.
 _POSTGRES = f"""
 SELECT t.id, concat_ws(' ', t.xmin, r.xmin, w.xmin, e.gate, e.gate_code, e.gate_message,
     e.next_probe_at, s.count, s.sum), pg_current_snapshot()::text
@@ -60,64 +60,65 @@ def _postgres_rows() -> str:
 
 _POSTGRES_ROWS = _postgres_rows()
 
-# Equal texts see equal rows: who commits a change has a number, and each number counts up.
+# Equal snapshots see equal rows: each transaction that commits a change has a number of its own.
 _SNAPSHOT = "SELECT pg_current_snapshot()::text"
 
-# To plan the query takes four times as long as to run it. By its keys always: a plan made
-# while the tables are small would read them whole, and be kept while they grow.
+# Planning the query takes four times as long as running it, so its plan is kept. It must always go
+# by the keys: a plan made while the tables are small would read them whole, and still do so after
+# they have grown.
 _PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
 
 
 class PostgresGlances:
-    """Looks at a PostgreSQL: one query at a time, for all who wait."""
+    """Looks at PostgreSQL: one query at a time, for all callers that wait."""
 
     def __init__(self, url: URL, reads: Reads, *, spare: AsyncEngine) -> None:
-        """Take what to look at.
+        """Take the parts.
 
         Args:
-            url: Of the database.
-            reads: Reads what a look does not.
-            spare: The readers' connections, of which one is borrowed for a look where PostgreSQL
-                gives no further one.
+            url: The database's URL.
+            reads: Reads what looks do not.
+            spare: The readers' connections, one of which is borrowed for a look if PostgreSQL
+                gives no further connection.
         """
         self._engine = postgres.engine(url, connections=1, settings=postgres.READERS)
         self._spare = spare
-        # In the loop's time: when to try for a connection of our own again.
+        # When to try again for a connection of our own, by the loop's clock.
         self._full_until = 0.0
         # Behind a pooler a statement must be prepared and run on one connection.
         self._in_transaction = postgres.is_pooled(url)
         self._reads = reads
         self._connection: AsyncConnection | None = None
-        # The driver's own, whose answers need no translation.
+        # The driver's own connection, whose answers need no translation.
         self._driver: Any = None
         self._ask_snapshot: Any = None
-        # Marks found by looks that saw the same as the last one, and what that was; whether
-        # nobody writes, so that it is worth asking for.
+        # Marks found by looks with the same snapshot as the last one, and that snapshot; and
+        # whether nobody is writing, so that it is worth asking for.
         self._fresh: dict[str, str] = {}
         self._seen = ""
         self._quiet = False
-        # Who waits, each with a future of his own: he may leave, and takes nobody along.
+        # Callers that wait, each with its own future: one that leaves takes nobody along.
         self._waiting: list[tuple[TenantId, asyncio.Future[Hashable | None]]] = []
-        # Who waits for rows.
+        # Callers that wait for rows.
         self._reading: list[tuple[TenantId, asyncio.Future[Sequence[Any] | None]]] = []
         self._task: asyncio.Task[None] | None = None
-        # Somebody who asked alone is looking; somebody came meanwhile.
+        # Whether a caller that asked alone is looking; whether others came meanwhile.
         self._alone = self._several = False
-        # When the next look may be taken, in the loop's time.
+        # When the next look may be taken, by the loop's clock.
         self._not_before = 0.0
         self._there = True
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
-        """Return the mark of a tenant's rows; None: no such tenant."""
+        """Return the mark of a tenant's rows; None if there is no such tenant."""
         if not self._may_look_alone():
             return await self._asked(tenant_id)
         try:
             return await self._look_alone(tenant_id)
         except Exception as error:
             if is_locked(error):
-                # It waited for long already.
+                # It has waited long enough.
                 raise StoreUnavailable(f"{_NOT_NOW}: {detail(error)}") from error
-            # The connection may have been lost long ago.
+            # The connection may have been lost long ago: look once more.
             return await self._asked(tenant_id)
 
     async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
@@ -137,11 +138,11 @@ class PostgresGlances:
         return None if row is None else live_of(row)
 
     async def gate(self, site: str) -> Gate | None:
-        """Return a site's gate: a batch of runs asks in one moment, and shares one read."""
+        """Return a site's gate; runs that ask at the same moment share one read."""
         return (await self._reads.gates()).get(site)
 
     def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
-        """Let those who wait hear at once that no answer comes."""
+        """Tell callers that wait at once if no answer will come."""
         self._there = there
         if not there:
             postgres.cut(self._engine)
@@ -168,10 +169,10 @@ class PostgresGlances:
         return connected and asyncio.get_running_loop().time() >= self._not_before
 
     async def _look_alone(self, tenant_id: TenantId) -> Hashable | None:
-        """Look without a task and its turn of the loop: a tenth of the call.
+        """Look without a task, whose extra iteration of the loop would cost a tenth of the call.
 
-        Who leaves meanwhile leaves a question on the connection, whose answer nobody waits
-        for; so the connection is cut, and the next look makes one.
+        A caller that leaves meanwhile leaves a query on the connection whose answer nobody waits
+        for; so the connection is cut, and the next look makes a new one.
         """
         driver, self._alone = self._driver, True
         try:
@@ -181,7 +182,7 @@ class PostgresGlances:
             raise
         finally:
             self._alone = False
-            # Who waits now and who looked are several, as those of one look are.
+            # The caller that looked and those that wait now count as several, like those of a look.
             self._several = bool(self._waiting)
             if self._waiting or self._reading:
                 self._see_to_it()
@@ -244,7 +245,7 @@ class PostgresGlances:
         tenant_ids: Sequence[TenantId],
         fetch: Callable[[Sequence[TenantId]], Awaitable[Mapping[str, T]]],
     ) -> Mapping[str, T]:
-        """Look on a reader's connection, and give it back: it may be the only one there is."""
+        """Look on a connection for reading, and give it back: it may be the only one there is."""
         async with self._spare.connect() as connection:
             self._driver = (await connection.get_raw_connection()).driver_connection
             try:
@@ -304,5 +305,5 @@ def _fail(waiting: Sequence[asyncio.Future[Any]], why: str) -> None:
     for future in waiting:
         if not future.done():
             future.set_exception(StoreUnavailable(f"{_NOT_NOW}: {why}"))
-            # Nobody may be waiting any more.
+            # Retrieved here, since nobody may be waiting any more.
             future.exception()

@@ -1,8 +1,8 @@
 """Looks at tenants in an SQLite file: point reads on the event loop (`server.store.glances`).
 
-On a connection of its own in autocommit: in WAL it waits for nobody, and the hop to a thread
-would take longer than the read. While no other connection commits anything at all, marks
-found before need no read. Many who ask are answered together, a moment later.
+They use a connection of their own in autocommit: in WAL mode it waits for nobody, and the hop to
+a thread would take longer than the read. As long as no other connection commits anything, marks
+found before need no read. Many callers are answered together, a moment later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from server.store.reads import Reads
     from server.store.sqlite_file import SqliteFile
 
-# Half a millisecond of reads, before others get their turn.
+# How many reads to make before others get their turn: half a millisecond's worth.
 _AT_A_TIME = 8
 
 _SQLITE_GATE = (
@@ -50,14 +50,14 @@ class SqliteGlances:
         self._version: tuple[int] | None = None
         # Marks found since the last commit.
         self._fresh: dict[TenantId, int] = {}
-        # The row of the last mark: who has no answer of that mark asks for it next.
+        # The row of the last mark: a caller that has no answer for that mark asks for it next.
         self._seen: tuple[TenantId, tuple[Any, ...]] | None = None  # Any: what the columns hold
-        # Read in this turn of the event loop: a batch of new tenants is answered in one.
+        # Gates read in this iteration of the event loop, for a batch of new tenants.
         self._gates: dict[str, Gate | None] = {}
         self._crowd = Crowd(lambda: glances.MOMENT_SECONDS)
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
-        """Return the mark of a tenant's rows; None: no such tenant."""
+        """Return the mark of a tenant's rows; None if there is no such tenant."""
         moment = self._crowd.moment()
         if moment is not None:
             await moment
@@ -66,7 +66,7 @@ class SqliteGlances:
     def _mark(self, tenant_id: TenantId) -> Hashable | None:
         try:
             connection = self._opened()
-            # Another number after every commit by any other connection, whosever it is.
+            # This number changes with every commit by any other connection, in any process.
             version = connection.execute("PRAGMA data_version").fetchone()
             if version != self._version:
                 self._version = version
@@ -76,20 +76,20 @@ class SqliteGlances:
                 return mark
             row = self._row(tenant_id)
         except sqlite3.Error:
-            # Locked for a moment, or a value that JSON can't hold: the slow way can wait,
-            # and reads damage. Equal to no other mark.
+            # The file is locked for a moment, or JSON can't hold a value: the slow way can wait,
+            # and reads damage. The mark returned equals no other.
             return object()
         if row is None:
             return None
         if len(self._fresh) >= MOST_FRESH:
             self._fresh.clear()
-        # A hash, not the row: thousands are kept.
+        # A hash rather than the row, because thousands are kept.
         mark = self._fresh[tenant_id] = hash(row)
         self._seen = tenant_id, row
         return mark
 
     async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
-        """Return the marks of many tenants, letting others in between."""
+        """Return the marks of many tenants, and let others have their turn in between."""
         found: dict[TenantId, Hashable] = {}
         for number, tenant_id in enumerate(tenant_ids, start=1):
             mark = self._mark(tenant_id)
@@ -125,7 +125,7 @@ class SqliteGlances:
         return gate
 
     def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears
-        """Do nothing: a file answers, or fails by itself."""
+        """Do nothing: a file answers or fails by itself."""
 
     async def close(self) -> None:
         """Close the connection."""
@@ -148,7 +148,7 @@ class SqliteGlances:
 
 
 def _connected(path: str) -> sqlite3.Connection:
-    # No waiting: it would hold up everybody.
+    # No timeout: waiting would hold up everybody.
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     connection.execute("PRAGMA query_only = ON")
     return connection

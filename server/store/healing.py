@@ -1,7 +1,7 @@
 """What reconcilers count and remember together: herds, shared limits, ends of findings.
 
-All of it is in the database, and each change names what it saw, so that any number of
-reconcilers behave as one: who comes second changes nothing and is told so.
+All of it is in the database, and each change names what it saw, so that any number of reconcilers
+behave as one: the one that comes second changes nothing, and is told so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Literal text, or SQLite would not use the partial indexes.
+# Literal text, because otherwise SQLite would not use the partial indexes.
 _OPEN = "ended_at IS NULL"
 _SETTLED = ("COMPLETED", "CANCELLED", "DEPROVISIONED")
 _MOST_SETTLED = 500
@@ -43,12 +43,12 @@ _UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenFinding:
-    """A finding whose tenant has come to rest since.
+    """A finding whose tenant has settled since.
 
     Attributes:
-        state: The tenant's.
-        run_actor: Who ordered the tenant's last run; "" where there is none.
-        run_ended_at: When that ended.
+        state: The tenant's state.
+        run_actor: Who ordered the tenant's last run; "" if there is none.
+        run_ended_at: When that run ended.
     """
 
     id: str
@@ -69,7 +69,7 @@ class OpenFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
-    """A tenant that waits for a person: called for, or held."""
+    """A tenant that waits for a person: one was called, or it is held."""
 
     tenant_id: str
     company_name: str
@@ -81,7 +81,10 @@ class HandedOver:
 
 
 class HealingStore:
-    """The reconcilers' shared memory."""
+    """The reconcilers' shared memory.
+
+    Every method raises `StoreUnavailable` if the database can't be read or written.
+    """
 
     def __init__(
         self,
@@ -90,32 +93,32 @@ class HealingStore:
         *,
         one_statement: AsyncEngine | None = None,
     ) -> None:
-        """Take what it reads by and what it writes by.
+        """Take what it reads and writes with.
 
         Args:
-            engine: For reads.
-            in_transaction: Runs work in a transaction.
-            one_statement: Opens no transaction: each read here is one statement.
+            engine: The connections for reading.
+            in_transaction: Runs work in a transaction that may write.
+            one_statement: Connections in autocommit, which suffice as each read is one statement.
         """
         self._engine = engine
         self._in_transaction = in_transaction
         self._one_statement = one_statement
 
     def _reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Open a connection for one statement: no BEGIN, no ROLLBACK where that is possible."""
+        """Open a connection for one statement, without BEGIN and ROLLBACK if that is possible."""
         if self._one_statement is None:
             return snapshot(self._engine)
         return statement(self._one_statement)
 
     async def herds(self, fingerprints: Collection[str]) -> dict[str, Herd]:
-        """Return the herds of these fingerprints, those that are over too."""
+        """Return the herds with these fingerprints, including those that are over."""
         query = select(HERDS, *MARKS).where(HERDS.c.fingerprint.in_(fingerprints))
         async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
         return {row["fingerprint"]: herd_of(row) for row in found}
 
     async def open_by_fingerprint(self, fingerprints: Collection[str]) -> dict[str, set[str]]:
-        """Return the tenants that have open findings of these fingerprints."""
+        """Return the tenants that have open findings with these fingerprints, by fingerprint."""
         query = select(FINDINGS.c.fingerprint, FINDINGS.c.tenant_id).where(
             literal_column(_OPEN),
             FINDINGS.c.fingerprint.in_(fingerprints),
@@ -128,7 +131,7 @@ class HealingStore:
         return found
 
     async def over(self, herds: Collection[Herd]) -> set[str]:
-        """Return the fingerprints of those herds whose finding has ended: all were settled."""
+        """Return the fingerprints of the herds whose finding has ended: all tenants are settled."""
         by_finding = {herd.finding_id: herd.fingerprint for herd in herds}
         if not by_finding:
             return set()
@@ -139,7 +142,7 @@ class HealingStore:
             return {by_finding[own_id] for own_id in (await connection.execute(query)).scalars()}
 
     async def open_of_cause(self, cause: str) -> list[tuple[str, str, datetime]]:
-        """Return id, subject and time of the open findings of a cause."""
+        """Return the id, subject and time of each open finding with a cause."""
         query = select(FINDINGS.c.id, FINDINGS.c.tenant_id, FINDINGS.c.found_at).where(
             literal_column(_OPEN), FINDINGS.c.cause == cause
         )
@@ -154,12 +157,12 @@ class HealingStore:
             return (await connection.execute(query)).first() is not None
 
     async def came_through(self, herd: Herd, *, but_by: str, limit: int) -> list[str]:
-        """Return tenants of a herd whose later run, by somebody else's order, ended; last first.
+        """Return tenants of a herd whose later run, ordered by another actor, ended; latest first.
 
         Args:
-            herd: Of which one.
-            but_by: Whose runs do not count: the reconciler's own are its canaries.
-            limit: Most of them.
+            herd: The herd.
+            but_by: The actor whose runs do not count: the reconciler's own are its canaries.
+            limit: The most tenants to return.
         """
         since = herd.ordered_at or herd.opened_at
         query = (
@@ -179,12 +182,12 @@ class HealingStore:
             return list((await connection.execute(query)).scalars())
 
     async def release_herd(self, herd: Herd, *, seen: Herd, never: datetime) -> bool:
-        """Write that a herd's cause is mended, and look again at whom a person was called for.
+        """Write that a herd's cause is fixed; tenants that waited for a person are looked at again.
 
         Args:
-            herd: With its `released_at`.
-            seen: As it was judged.
-            never: The time that means "a person was called".
+            herd: The herd, with its `released_at`.
+            seen: The herd as it was judged.
+            never: The `look_at` of tenants for which a person was called.
 
         Returns:
             False if another reconciler was faster; then nothing was written.
@@ -210,7 +213,11 @@ class HealingStore:
         return await self._write(write)
 
     async def put_herd(self, herd: Herd, *, seen: Herd | None) -> bool:
-        """Write a herd if it still stands as it was seen.
+        """Write a herd if it is still as it was seen.
+
+        Args:
+            herd: The herd to write.
+            seen: The herd as it was judged; None if there was none.
 
         Returns:
             False if another reconciler was faster; then nothing was written.
@@ -218,7 +225,7 @@ class HealingStore:
 
         def write(connection: Connection) -> bool:
             if seen is None:
-                # Two that make it at once meet at the key; the second one sees it.
+                # If two make it at once they collide at the key, and the second one sees it then.
                 there = select(HERDS.c.fingerprint).where(HERDS.c.fingerprint == herd.fingerprint)
                 if connection.execute(there).first() is not None:
                     return False
@@ -234,15 +241,21 @@ class HealingStore:
             raise
 
     async def take_turn(self, name: str, *, now: datetime, window: timedelta, limit: int) -> bool:
-        """Take one of the turns all reconcilers have together in a window of time.
+        """Take one of the turns that all reconcilers share in a window of time.
+
+        Args:
+            name: The name of the limit.
+            now: The current time.
+            window: How long a window lasts.
+            limit: How many turns there are in a window.
 
         Returns:
-            False where they are used up.
+            False if they are used up.
         """
 
         def take(connection: Connection) -> bool:
             over = or_(QUOTAS.c.since <= now - window, QUOTAS.c.since > now)
-            # One statement each: a row lock on PostgreSQL keeps two from taking the last one.
+            # One statement each: PostgreSQL's row lock keeps two from both taking the last turn.
             renewed = connection.execute(
                 update(QUOTAS).where(QUOTAS.c.name == name, over).values(since=now, used=1)
             )
@@ -264,11 +277,11 @@ class HealingStore:
         try:
             return await self._write(take)
         except StoreUnavailable:
-            # Two made the row at once: the second one finds it now.
+            # Two reconcilers made the row at once; the second one finds it now.
             return await self._write(take)
 
     async def give_turn_back(self, name: str) -> None:
-        """Give a turn back that opened nothing."""
+        """Give back a turn that opened no run."""
         await self._write(
             lambda connection: connection.execute(
                 update(QUOTAS)
@@ -278,7 +291,7 @@ class HealingStore:
         )
 
     async def settled(self) -> list[OpenFinding]:
-        """Return open findings of tenants that have come to rest since; of herds none."""
+        """Return the open findings of tenants that have settled since, without those of herds."""
         query = (
             select(
                 *(FINDINGS.c[name] for name in _OF_FINDING),
@@ -293,7 +306,7 @@ class HealingStore:
                 literal_column(f"findings.{_OPEN}"),
                 FINDINGS.c.cause != "HERD",
                 literal_column(STATE_OF_FOUND, Text).in_(_SETTLED),
-                # Found on a finished tenant: only another look can say that it is over.
+                # Drift is found on finished tenants: only another look can tell that it is over.
                 or_(FINDINGS.c.cause != "DRIFT", TENANTS.c.state != "COMPLETED"),
                 TENANTS.c.hold_reason.is_(None),
             )
@@ -312,10 +325,16 @@ class HealingStore:
         at: datetime,
         messages: Sequence[OutboxRow] = (),
     ) -> bool:
-        """End findings of one tenant, with what is to be told about it.
+        """End findings of one tenant, and write the messages about it.
+
+        Args:
+            finding_ids: The findings.
+            ended_as: How they ended.
+            at: When they ended.
+            messages: The messages for the webhook.
 
         Returns:
-            False if another reconciler ended them; then nothing is told again.
+            False if another reconciler ended them; then no message was written.
         """
 
         def write(connection: Connection) -> bool:
@@ -332,7 +351,7 @@ class HealingStore:
         return await self._write(write)
 
     async def open_herds(self) -> list[tuple[Herd, int]]:
-        """Return herds that are not over, each with how many of its tenants are not settled."""
+        """Return the herds that are not over, each with the number of its unsettled tenants."""
         member = FINDINGS.alias("member")
         members = (
             select(func.count(func.distinct(member.c.tenant_id)))
@@ -357,7 +376,15 @@ class HealingStore:
         message: str | None = None,
         messages: Sequence[OutboxRow] = (),
     ) -> None:
-        """Bring the one finding of a herd up to date, with what is to be told about it."""
+        """Update the one finding of a herd, and write the messages about it.
+
+        Args:
+            finding_id: The finding.
+            tenants: How many tenants it is about.
+            severity: Its new severity; None leaves it.
+            message: Its new message; None leaves it.
+            messages: The messages for the webhook.
+        """
         values: dict[str, Any] = {"tenants": tenants}
         if severity is not None:
             values["severity"] = severity
@@ -371,11 +398,11 @@ class HealingStore:
         await self._write(write)
 
     async def join_earlier(self, herd: Herd, *, before: Herd | None) -> None:
-        """Let a new herd's finding stand for what was found before, too.
+        """Make a new herd's finding stand for the earlier findings too.
 
         Args:
-            herd: The new one.
-            before: The one in whose place it comes: if its finding is open, that ends.
+            herd: The new herd.
+            before: The herd that it replaces; that one's finding ends if it is open.
         """
         alone = FINDINGS.c.herd_id.is_(None)
         theirs = alone if before is None else or_(alone, FINDINGS.c.herd_id == before.finding_id)
@@ -401,13 +428,18 @@ class HealingStore:
         await self._write(write)
 
     async def handed_over(self, *, never: datetime, limit: int) -> list[HandedOver]:
-        """Return tenants that wait for a person, the longest waiting first."""
-        # Each by an index of its own, which an OR would not be: it would read every tenant.
+        """Return tenants that wait for a person, those that waited longest first.
+
+        Args:
+            never: The `look_at` of tenants for which a person was called.
+            limit: The most tenants to return.
+        """
+        # Each part has its own index; an OR would use none and read every tenant.
         called = select(TENANTS.c.id).where(literal_column(_UNSETTLED), TENANTS.c.look_at >= never)
         held = select(TENANTS.c.id).where(literal_column("hold_reason IS NOT NULL"))
         query = (
             select(TENANTS)
-            # What lives elsewhere never has a run here: nobody waits for anything.
+            # A tenant that lives elsewhere never has a run here: it waits for nobody.
             .where(TENANTS.c.id.in_(called.union(held)), TENANTS.c.site != "")
             .order_by(TENANTS.c.updated_at, TENANTS.c.id)
             .limit(limit)

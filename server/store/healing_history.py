@@ -1,4 +1,4 @@
-"""Reads what sweeps found: pages, and all of a period."""
+"""Reads what sweeps found: page by page, or all of a period."""
 
 from __future__ import annotations
 
@@ -20,28 +20,36 @@ if TYPE_CHECKING:
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# Findings taken at a time on the event loop: some milliseconds.
+# How many findings to take at a time on the event loop: some milliseconds' worth.
 _AT_A_TIME = 100
-# By how much a clock is set while a sweep is under way.
+# The most by which a clock may be set while a sweep is under way.
 _CLOCK_SET = timedelta(hours=1)
 _FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-# Not about how a tenant stands still: each is over by itself.
+# Causes that do not say how a tenant is stuck: each finding is over by itself.
 _ALONE = ("DRIFT", "ENGINE_SHUT", "HERD", "SWEEP_ERROR")
 _SPENT = "HEALING_BUDGET_SPENT"
 _SPENT_ON = ("PASSING_ERROR", "STEP_NOT_DONE", "STEP_RECORD_LOST")
 
 
 class HealingHistory:
-    """What sweeps found, as it is stored."""
+    """What sweeps found, as it is stored.
+
+    Every method raises `StoreUnavailable` if the database can't be read.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def sweeps(self, *, after: tuple[datetime, str] | None, limit: int) -> list[SweepSeen]:
-        """Return sweeps that found something, the latest first."""
-        # Their ids begin with the time at which they did.
+        """Return a page of the sweeps that found something, the latest first.
+
+        Args:
+            after: Time and id of the last sweep of the page before; None for the first page.
+            limit: The most sweeps to return.
+        """
+        # A sweep's id begins with the time at which the sweep began.
         query = select(SWEEPS).order_by(SWEEPS.c.id.desc()).limit(limit)
         if after is not None:
             query = query.where(SWEEPS.c.id < after[1])
@@ -71,10 +79,19 @@ class HealingHistory:
         person_only: bool,
         include_members: bool,
     ) -> list[FindingSeen]:
-        """Return findings, the latest first."""
+        """Return a page of findings, the latest first.
+
+        Args:
+            after: Time and id of the last finding of the page before; None for the first page.
+            limit: The most findings to return.
+            tenant_id: If not empty, only findings of this tenant.
+            open_only: Whether to leave out findings that are over.
+            person_only: Whether to leave out findings for which nobody has to act.
+            include_members: Whether to include findings that belong to a herd.
+        """
         query = _findings()
         if after is not None:
-            # One range of an index, which an OR would not be: all later ones would be read.
+            # A single range of an index; with an OR, all later findings would be read.
             at, own_id = literal(after[0], FINDINGS.c.found_at.type), after[1]
             query = query.where(tuple_(FINDINGS.c.found_at, FINDINGS.c.id) < tuple_(at, own_id))
         if tenant_id:
@@ -91,8 +108,14 @@ class HealingHistory:
     async def findings_of(
         self, begins_at: datetime, ends_at: datetime, *, limit: int
     ) -> list[FindingSeen]:
-        """Return the findings of tenants that were found or ended in a period."""
-        # Each by an index of its own, which an OR would not be.
+        """Return the findings of tenants that were found or ended in a period.
+
+        Args:
+            begins_at: The start of the period.
+            ends_at: Its end.
+            limit: The most findings to return.
+        """
+        # Each part has its own index, which an OR would not use.
         then = union(
             *(
                 select(FINDINGS.c.id).where(time >= begins_at, time < ends_at)
@@ -107,12 +130,12 @@ class HealingHistory:
         )
         seen: list[FindingSeen] = []
         async with snapshot(self._engine) as connection:
-            # Thousands, and others are answered between two parts of them.
+            # There may be thousands, so others are answered between two parts of them.
             few = {"yield_per": _AT_A_TIME}
             rows = (await connection.stream(query, execution_options=few)).mappings()
             async for part in rows.partitions():
                 seen.extend(map(_finding, part))
-                # The driver may have more of them at hand, and would not wait for anything.
+                # The driver may have more of them at hand, and then never lets others in.
                 await asyncio.sleep(0)
         return seen
 
@@ -124,17 +147,17 @@ class HealingHistory:
 def _new_of(page: Sequence[RowMapping]) -> Any:  # Any: a select
     """Count the findings of some sweeps.
 
-    No index has the sweep of a finding. It was made between the sweep's begin and end, by a
-    clock that may have been set meanwhile.
+    No index has a finding's sweep. But it was made between the sweep's start and end, by a clock
+    that may have been set meanwhile.
     """
-    # A time that is none, or none of ours, is of a row that was changed by hand.
+    # A time that can't be read or is out of range is from a row that was changed by hand.
     times = [row[name] or EPOCH for row in page for name in ("started_at", "finished_at")]
     begin = max(min(times, default=EPOCH), EPOCH) - _CLOCK_SET
     end = min(max(times, default=EPOCH), _FAR) + _CLOCK_SET
     return (
         select(FINDINGS.c.sweep_id, func.count())
         .where(
-            # Bytes name none, and no query takes them among texts.
+            # Bytes are no sweep's id, and no query takes them as text.
             FINDINGS.c.sweep_id.in_([row["id"] for row in page if isinstance(row["id"], str)]),
             FINDINGS.c.found_at.between(begin, end),
         )
@@ -149,10 +172,11 @@ def _findings() -> Any:  # Any: a select
 
 
 def _superseded() -> Any:  # Any: an EXISTS
-    """Tell whether a later finding says how the tenant of a finding stands still now.
+    """Tell whether a later finding says how the tenant of a finding is stuck now.
 
-    Each look at a tenant says all that keeps it, and all it said ends at once, when the tenant
-    comes to rest: until then one that was driven on five times has six of them or more.
+    Each look at a tenant records everything that keeps it stuck, and all these findings end
+    together when the tenant settles: until then, one that was driven on five times has six or
+    more.
     """
     later = FINDINGS.alias("later")
     return (
@@ -164,7 +188,7 @@ def _superseded() -> Any:  # Any: an EXISTS
             later.c.cause.not_in(_ALONE),
             or_(
                 later.c.revision > FINDINGS.c.revision,
-                # Its message has the error that the budget was spent on.
+                # Its message includes the error on which the budget was spent.
                 and_(
                     later.c.revision == FINDINGS.c.revision,
                     later.c.cause == _SPENT,

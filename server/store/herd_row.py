@@ -1,4 +1,4 @@
-"""A herd's row: read whatever stands there, and changed only where it still stands so."""
+"""A herd's row: read whatever is in it, and changed only if that is still so."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ _MOST_TRIES = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Herd:
-    """Many tenants at one error, and the one of them that was driven on first.
+    """Many tenants with the same error, and the one of them that was driven on first.
 
     Attributes:
         finding_id: The one finding that stands for all of them.
-        canary_tenant_id: Who goes first; None where nobody may (a permanent error).
-        canary_revision: The revision it was judged at: the order can be given again.
-        tries: How many canaries were driven on since it was opened.
-        alerted_at: When a person was told; None where nobody was.
-        released_at: When it was over: the canary came through, or nobody is left.
-        mark: What must not have changed of the row, as it stands there, damaged or not.
+        canary_tenant_id: The tenant that goes first; None if none may (a permanent error).
+        canary_revision: The revision at which the canary was judged, so that its order can be
+            given again.
+        tries: How many canaries were driven on since the herd was opened.
+        alerted_at: When a person was told; None if nobody was.
+        released_at: When the herd was over: the canary came through, or nobody is left.
+        mark: The values of the row that must not have changed, as they are stored, damaged or
+            not.
     """
 
     fingerprint: str
@@ -57,12 +59,12 @@ class Herd:
 
 
 def values_of(herd: Herd) -> dict[str, Any]:
-    """Return what is written of a herd, by column."""
+    """Return the values that are written for a herd, by column."""
     return {column.name: getattr(herd, column.name) for column in HERDS.columns}
 
 
 def herd_of(row: RowMapping) -> Herd:
-    """Read a herd; damage may let it begin anew, and stops no sweep."""
+    """Read a herd from its row; damage may make it start over, but stops no sweep."""
     canary, revision = row["canary_tenant_id"], row["canary_revision"]
     return Herd(
         fingerprint=row["fingerprint"],
@@ -72,7 +74,7 @@ def herd_of(row: RowMapping) -> Herd:
         canary_tenant_id=None if canary is None else values.words(canary),
         canary_revision=revision if isinstance(revision, int) else None,
         ordered_at=row["ordered_at"],
-        # A count that nobody comes to would be beyond its column at the next one.
+        # An impossibly high count, raised by one, would no longer fit into its column.
         tries=min(max(values.whole(row["tries"]), 0), _MOST_TRIES),
         alerted_at=row["alerted_at"],
         released_at=row["released_at"],
@@ -81,11 +83,11 @@ def herd_of(row: RowMapping) -> Herd:
 
 
 def changed(connection: Connection, herd: Herd, seen: Herd) -> bool:
-    """Write a herd if it still stands as it was seen."""
+    """Write a herd if its row is still as it was seen; tell whether it was."""
     if seen.mark is None:
         same = [HERDS.c[name].is_not_distinct_from(getattr(seen, name)) for name in _JUDGED]
     else:
-        # As texts: a damaged time reads as none, and equals none that is read.
+        # As texts: a damaged time reads as None, and would equal nothing that was read.
         stored = [cast(HERDS.c[name], Text) for name in _JUDGED]
         same = [
             column.is_not_distinct_from(mark)

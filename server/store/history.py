@@ -1,4 +1,4 @@
-"""Reads how long steps took of late, and who waits for a site's serial step."""
+"""Reads how long steps took lately, and which runs wait for a site's serial step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# Attempts are numbered by time, so these are the latest: fifty tenants on all sites.
+# Attempts' ids are in the order of time, so these are the latest: those of fifty tenants on all
+# sites together.
 _LATEST = 500
-# More than that wait only while an engine is away, and then there is no estimate.
+# More than this many wait only while an engine is down, and then there is no estimate.
 _MOST_WAITING = 2048
 _OPEN: ColumnElement[bool] = literal_column(OPEN_RUN)
 _SUCCESSES = (AttemptOutcome.APPLIED.value, AttemptOutcome.ADOPTED.value)
@@ -27,13 +28,16 @@ _DONE = (StepState.COMPLETED.value, StepState.SKIPPED.value, StepState.FAILED.va
 
 
 class History:
-    """What happened of late in one store."""
+    """What happened lately in one store.
+
+    Every method raises `StoreUnavailable` if the database can't be read.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def step_times(self) -> list[StepTime]:
-        """Return the steps done latest, on all sites."""
+        """Return how long the latest finished steps took, on all sites."""
         latest = (
             select(
                 ATTEMPTS.c.run_id,

@@ -1,8 +1,8 @@
-"""Reads the database of the system before this one, as it was left: never writes there.
+"""Reads the previous system's database as it was left, and never writes to it.
 
-Columns and whole tables may be missing (migrations were rolled back), words may be of
-another flow (the onboarding row was shared), JSON may be text, null or broken: all of it
-reads as "nothing was recorded".
+Columns and whole tables may be missing (migrations were rolled back), words may come from another
+flow (the onboarding row was shared), and JSON may be text, null or broken. All of that reads as
+"nothing was recorded".
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _TENANTS, _ONBOARDING = "tenants", "tenant_onboarding"
-# Words of the provisioning; the other flow's DRAFT and PAUSED say nothing about it.
-# A run left some four; more are asked for at the engine in one question, whose length is limited.
+# A run left about four documents. All are looked for at the engine in one request, whose length is
+# limited.
 _MOST_DOCUMENTS = 12
+# The words of the provisioning flow; the other flow's DRAFT and PAUSED say nothing about it.
 _FLOW_WORDS = frozenset({"NOT_STARTED", "IN_PROGRESS", "COMPLETED", "PARTIAL", "FAILED"})
 
 
@@ -41,11 +42,10 @@ async def read_legacy(url: str) -> list[LegacyTenant]:
     """Read every tenant of the old database, oldest first.
 
     Args:
-        url: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`, of a copy or of the
-            original.
+        url: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`, of a copy or of the original.
 
     Raises:
-        SettingsError: it is no such database.
+        SettingsError: it is not such a database.
         StoreUnavailable: it can't be read.
     """
     async with _reading(url) as connection:
@@ -68,7 +68,7 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
         parsed = make_url(url)
         kind = parsed.get_backend_name()
     except Exception as error:
-        # Without the error's words: they may hold the URL's password.
+        # Without the error's words, which may contain the URL's password.
         raise SettingsError(
             "--from is no database URL. Give postgresql+asyncpg://user:password@host/database "
             "or sqlite+aiosqlite:////path/of/old.db."
@@ -89,7 +89,7 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
                 )
             yield connection
     except DRIVER_ERRORS as error:
-        # It is not our own database's URL that is wrong here.
+        # It is not the URL of our own database that is wrong here.
         words = detail(error).replace("PROVISIONER_DATABASE_URL", "--from")
         raise StoreUnavailable(f"The old database can't be read: {words}") from error
     finally:
@@ -107,7 +107,7 @@ def _engine_of(parsed: URL, url: str) -> AsyncEngine:
 
 
 def _text_or_bytes(value: bytes) -> str | bytes:
-    """Give a text that is none as its bytes: one of them must not keep every tenant back."""
+    """Return a text that is not UTF-8 as its bytes: one such text must not hide every tenant."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -118,7 +118,7 @@ def _only_reading(url: URL) -> URL:
     file = Path(url.database or "")
     if not file.is_file():
         raise StoreUnavailable(f"There is no file {file}. Check --from.")
-    # A name may hold what means something in a uri: another file would be read.
+    # A file name may contain characters that mean something in a URI and name another file.
     return url.set(database=file.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
 
 
@@ -141,13 +141,13 @@ async def _rows(connection: AsyncConnection, table: str) -> list[dict[str, Any]]
 def _tenant(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> LegacyTenant:
     steps = _steps(onboarding.get("provisioning_steps"))
     config = _document(onboarding.get("provisioning_config"))
-    # The row is shared with another set-up flow, whose words mean something else.
+    # The row is shared with another setup flow, whose words mean something else.
     is_ours = bool(onboarding.get("provisioning_type")) or bool(steps)
     word = str(onboarding.get("status") or "").upper()
     return LegacyTenant(
         id=_id(row["id"]),
         code=str(row.get("tenant_code") or ""),
-        # Anything else is no name, whatever Python would write for it.
+        # Anything but a text is not a name, however Python would write it.
         name=row["name"] if isinstance(row["name"], str) else "",
         country_code=str(row.get("country_code") or "KE"),
         engine=str(row.get("engine") or ""),
@@ -174,10 +174,10 @@ def _tenant(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> LegacyTena
 
 
 def _last_written(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> datetime | None:
-    """Return when the old system last wrote, by any of its times.
+    """Return when the old system last wrote anything about a tenant.
 
-    A tenant is PROVISIONING before it has an onboarding row: the run that its creation began
-    is at work though nothing but the tenant's own time says so.
+    A tenant is PROVISIONING before it has an onboarding row: the run that its creation started is
+    at work, although only the tenant's own time says so.
     """
     told = [onboarding.get(name) for name in ("updated_at", "completed_at", "started_at")]
     told += [each.get("created_at") for each in (onboarding, row)]
@@ -185,7 +185,7 @@ def _last_written(row: Mapping[str, Any], onboarding: Mapping[str, Any]) -> date
 
 
 def _id(value: object) -> str:
-    """Return an id as it is written here: a copy in SQLite may hold its digits alone, or bytes."""
+    """Return an id as it is written here; a copy in SQLite may have its bare digits, or bytes."""
     try:
         return str(UUID(bytes=value) if isinstance(value, bytes) else UUID(str(value)))
     except ValueError:
@@ -210,7 +210,7 @@ def _steps(value: object) -> dict[str, LegacyStep]:
 
 
 def _evidence_of_company(notes: Mapping[str, Any], steps: Mapping[str, Any]) -> CompanyEvidence:
-    """Read what a run noted of its Company, from its notes and from what each step kept."""
+    """Read what a run noted about its Company, in its own notes and in those of each step."""
     copies = [
         _document(entry.get("metadata")) for entry in steps.values() if isinstance(entry, dict)
     ]
@@ -246,13 +246,13 @@ def _document(value: object) -> dict[str, Any]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            # Brackets within brackets, as deep as it takes, are as broken as one too few.
+            # JSON nested too deeply counts as broken, too.
             return {}
     return _storable(value) if isinstance(value, dict) else {}
 
 
 def _storable(value: Any) -> Any:
-    """Return a value whose texts both databases take: no zero bytes, no halves of characters."""
+    """Return a value with texts that both databases take: without NULs and lone surrogates."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, dict):
@@ -275,4 +275,4 @@ def _time(value: object) -> datetime | None:
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
-        return None  # the first or last day there is, elsewhere
+        return None  # in UTC it would be outside the years that Python knows

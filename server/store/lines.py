@@ -1,4 +1,4 @@
-"""Who stands in a site's line for its slot, and how much a site has in hand: short reads."""
+"""Which runs stand in a site's line for its slot, and how many it drives: short reads."""
 
 from __future__ import annotations
 
@@ -32,8 +32,15 @@ async def read_line(
 ) -> Sequence[RowMapping]:
     """Return the runs that gave their place back while they wait for a site's slot.
 
-    Who was ordered first stands first: a tenant that is nearly done does not wait behind
-    everybody who begins, and nobody can be overtaken for ever.
+    They are in the order in which they were ordered: a tenant that is nearly done does not wait
+    behind all those that are beginning, and nobody can be overtaken for ever.
+
+    Args:
+        connection: For reading.
+        site: The site.
+        driving: The ids of runs that the caller drives, which are left out.
+        limit: The most runs to return.
+        before: If given, only runs ordered before this time.
     """
     values = {"of_site": site, "driving": list(driving), "most": limit, "before": before}
     query = _LINE if before is None else _LINE_BEFORE
@@ -41,11 +48,11 @@ async def read_line(
 
 
 async def read_lines(connection: AsyncConnection) -> set[str]:
-    """Return the sites for whose slot some run waits that gave its place back."""
+    """Return the sites with a slot for which some run waits that gave its place back."""
     return set((await connection.execute(_LINES)).scalars())
 
 
-# Made once: with every step of a line it is asked who stands first.
+# Built once: each time a line moves, it is asked who stands first.
 _LINE = (
     select(RUNS.c.id, RUNS.c.tenant_id, RUNS.c.site, RUNS.c.created_at, RUNS.c.token)
     .where(
@@ -75,7 +82,7 @@ _LINES = (
 async def read_driven(
     connection: AsyncConnection, sites: Collection[str], workers: Collection[str]
 ) -> dict[str, int]:
-    """Count the runs that some workers drive now, site by site."""
+    """Count the runs that some workers drive now, by site."""
     query = (
         select(_SITE, func.count())
         .where(

@@ -1,4 +1,4 @@
-"""The statements of lists of tenants, made once for each shape of a list."""
+"""The statements for lists of tenants, built once per shape of list."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _KEYS = {
 }
 _DESCENDING = frozenset({ListOrder.NEWEST, ListOrder.UPDATED})
 
-# Statements kept, of so many shapes and sizes of pages.
+# How many statements to keep, for the various shapes and page sizes.
 _MOST_KEPT = 256
 
 _ENGINE = bindparam("engine_id", type_=Text)
@@ -55,7 +55,7 @@ _WORD_LIKE, _ID_LIKE = bindparam("word_like", type_=Text), bindparam("id_like", 
 _STUCK_BEFORE = bindparam("stuck_before", type_=TENANTS.c.unsettled_since.type)
 _ONLY = bindparam("only", type_=Text, expanding=True)
 
-# In the order in which `_summary` takes them.
+# In the order in which `_summary` reads them.
 _COLUMNS = (
     TENANTS.c.id,
     TENANTS.c.company_name,
@@ -79,12 +79,12 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What makes a list's statements others than another's: everything but the values.
+    """What a list's statements depend on: everything but the values.
 
     Attributes:
-        states: Those asked for; empty: any.
-        scoped: Only some ids may be seen.
-        later: It is not the first page.
+        states: The states asked for; empty for any.
+        scoped: Whether only some ids may be seen.
+        later: Whether it is not the first page.
     """
 
     sqlite: bool
@@ -99,38 +99,38 @@ class Shape:
 
     @property
     def by_engine(self) -> bool:
-        """Whether an index leads to the tenants of an engine in the order of their making."""
+        """Whether an index has the tenants of the engine in the order asked for."""
         return self.engine and self.order in {ListOrder.NEWEST, ListOrder.OLDEST}
 
     @property
     def is_filtered(self) -> bool:
-        """Whether the index of the order holds more than what is asked for."""
+        """Whether the index of the order contains tenants that the filters leave out."""
         by_other = self.engine and not self.by_engine
         return by_other or self.text or self.held is not None or self.stuck or self.scoped
 
     @property
     def opens(self) -> bool:
-        """Whether there is anything to find out before the page is read."""
+        """Whether something must be found out before the page can be read."""
         return self.is_filtered or not self.states
 
     @property
     def key_is_time(self) -> bool:
         """Whether the order's key is sent to the database as a time."""
-        # On SQLite a time is read as it is written, also one that is none.
+        # On SQLite a time is read as the text that is stored, even if it is not a time.
         return not self.sqlite and self.order is not ListOrder.NAME
 
 
 @lru_cache(maxsize=_MOST_KEPT)
 def made(make: Callable[..., Select[Any]], shape: Shape, *how: Hashable) -> Select[Any]:
-    """Return a statement of `Statements`, made once for all lists of its shape.
+    """Return a statement of `Statements`, built once for all lists of its shape.
 
-    To make one of eight ranges takes longer than to send it and read its page.
+    Building one with eight ranges takes longer than sending it and reading its page.
     """
     return make(Statements(shape), *how)
 
 
 class Statements:
-    """The statements for the lists of one shape; values are filled in when they are sent."""
+    """The statements for lists of one shape; values are filled in when they are sent."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -138,7 +138,7 @@ class Statements:
         self._descending = shape.order in _DESCENDING
 
     def opening(self, most: int) -> Select[Any]:
-        """Return how many each of the candidates leaves, up to so many, and a foreign word."""
+        """Return how many tenants each candidate leaves, up to `most`, and a foreign word."""
         counts = [
             select(func.count()).select_from(candidate.limit(_number(most)).subquery())
             for candidate in self._candidates(most)
@@ -147,16 +147,16 @@ class Statements:
         return select(*(count.scalar_subquery() for count in counts), word)
 
     def visible(self, limit: int) -> Select[Any]:
-        """Return the page of those that may be seen."""
+        """Return the page of the tenants that may be seen."""
         return self._sorted(TENANTS.c.id.in_(_ONLY), limit)
 
     def sorted(self, candidate: int, most: int, limit: int) -> Select[Any]:
-        """Return the page of the few tenants of a candidate, all filters applied."""
+        """Return the page of the few tenants that a candidate leaves, with all filters applied."""
         ids = self._candidates(most)[candidate].limit(_number(most))
         return self._sorted(TENANTS.c.id.in_(ids), limit)
 
     def walk(self, states: tuple[str, ...], walked: int, limit: int) -> Select[Any]:
-        """Return the page of the next so many tenants of the order."""
+        """Return the page from the next `walked` tenants in the order."""
         passed = self._passed(states, walked)
         shown = [passed.c[column.name] for column in _COLUMNS]
         return (
@@ -167,7 +167,7 @@ class Statements:
         )
 
     def end_of_walk(self, states: tuple[str, ...], walked: int) -> Select[Any]:
-        """Return the last tenant that such a walk passes; none if the list ends before it."""
+        """Return the last tenant that such a walk passes; no row if the list ends before."""
         keys = self._keys(states, walked)
         return (
             select(keys.c.list_key, keys.c.id)
@@ -177,22 +177,22 @@ class Statements:
         )
 
     def _candidates(self, most: int) -> list[Select[Any]]:
-        """Return, for each filter that has an index of its own, the ids it leaves."""
+        """Return, for each filter that has its own index, the ids that it leaves."""
         shape = self._shape
         found: list[Select[Any]] = []
         if shape.text:
             words = TENANT_WORDS.c.words
-            # In the order of the index: else PostgreSQL reads the table until it has enough, and
-            # where a word's tenants lie close together that is most of it.
+            # In the order of the index: otherwise PostgreSQL reads the table until it has enough,
+            # and if a word's tenants lie close together, that is most of the table.
             found.append(
                 select(TENANT_WORDS.c.tenant_id)
                 .where(words >= _WORDS_FROM, words < _WORDS_TO)
                 .order_by(words)
             )
         if shape.stuck:
-            # Since an unknown time is long enough, too: that row was changed by hand.
+            # An unknown time counts as long enough, too: that row was changed by hand.
             since, unsettled = TENANTS.c.unsettled_since, select(TENANTS.c.id).where(_UNSETTLED)
-            # Two ranges of one index, which an OR would not be; in its order, as above.
+            # Two ranges of one index, because an OR would not use it; in its order, as above.
             ranges = (since.is_(None), since <= _STUCK_BEFORE)
             parts = (
                 unsettled.where(range_).order_by(since).limit(_number(most)).subquery()
@@ -212,7 +212,7 @@ class Statements:
         return found
 
     def _sorted(self, among: ColumnElement[bool], limit: int) -> Select[Any]:
-        """Return the page of a few tenants, all filters applied."""
+        """Return the page of a few tenants, with all filters applied."""
         conditions = [among, *self._filters(TENANTS), *self._beyond()]
         if self._shape.states:
             conditions.append(self._unindexed(TENANTS.c.state).in_(self._shape.states))
@@ -222,15 +222,15 @@ class Statements:
         return page.limit(_number(limit))
 
     def _unindexed(self, column: ColumnElement[str]) -> ColumnElement[str]:
-        """Return a column in a form that no index has, where SQLite would choose by guess.
+        """Return a column in a form that no index has, if SQLite would have to guess.
 
-        Nobody makes figures of its tables (ANALYZE), and without them it takes all tenants of a
-        state or an engine, by their index, for fewer than a thousand ids.
+        Nobody runs ANALYZE on its tables, and without those statistics it assumes that the index
+        of a state or an engine leaves fewer tenants than a thousand ids do.
         """
         return func.coalesce(column, "") if self._shape.sqlite else column
 
     def _passed(self, states: tuple[str, ...], walked: int) -> Subquery:
-        """Return the next tenants of the order, out of one range a state."""
+        """Return the next tenants in the order, from one range per state."""
         if len(states) == 1:
             (only,) = self._ranges([*_COLUMNS, TENANTS.c.words, self._key()], states, walked)
             return only.subquery("passed")
@@ -239,17 +239,17 @@ class Statements:
         if self._shape.sqlite:
             passed = own.add_columns(keys.c.list_key).join(keys, keys.c.id == TENANTS.c.id)
             return passed.subquery("passed")
-        # Each by its key, with a fence (OFFSET 0) that keeps the filters out. PostgreSQL guesses
-        # that a word fits few tenants, and while there are some tens of thousands it would read
-        # all of them for these, before it looks for the keys among them.
+        # Each row by its key, with a fence (OFFSET 0) that keeps the filters out. PostgreSQL
+        # guesses that a word fits few tenants; if there are some tens of thousands, it would read
+        # all of them to find those few before it looked for the keys among them.
         row = own.where(TENANTS.c.id == keys.c.id).offset(_number(0)).lateral()
         return select(*row.c, keys.c.list_key).join(row, true()).subquery("passed")
 
     def _keys(self, states: tuple[str, ...], walked: int) -> Subquery:
-        """Return ids and ranks of the next tenants of the order.
+        """Return ids and sort keys of the next tenants in the order.
 
-        The ranges are merged by what the index holds: whole rows are read only of those that
-        come out of it.
+        The ranges are merged using only what the index holds; whole rows are read only for the
+        tenants that result.
         """
         ranges = self._ranges([TENANTS.c.id, self._key()], states, walked)
         parts = [select(range_.subquery()) for range_ in ranges]
@@ -273,7 +273,7 @@ class Statements:
         return [column.desc() if self._descending else column for column in columns]
 
     def _filters(self, tenants: FromClause) -> list[ColumnElement[bool]]:
-        """Return the filters that the index of the order knows nothing of."""
+        """Return the filters that the index of the order does not cover."""
         shape, column = self._shape, tenants.c
         filters: list[ColumnElement[bool]] = []
         if shape.engine and not shape.by_engine:
@@ -290,7 +290,7 @@ class Statements:
         return filters
 
     def _key(self) -> ColumnElement[Any]:
-        # On SQLite a time is read as it is written, also one that is none.
+        # On SQLite a time is read as the text that is stored, even if it is not a time.
         key = type_coerce(self._column, Text) if self._shape.sqlite else self._column
         return key.label("list_key")
 
@@ -309,21 +309,21 @@ class Statements:
 
 
 def foreign_word() -> Select[Any]:
-    """Return the first word of state that is none of ours.
+    """Return the first stored state that is not one of ours.
 
-    One by one: PostgreSQL expects many such tenants, and for all their words at once, where
-    there is none, it starts workers in parallel, which took half of a page's time.
+    They are read one by one: PostgreSQL expects many such tenants, and to find all their states at
+    once it starts parallel workers, which took half of a page's time although there were none.
     """
     state = TENANTS.c.state
     return select(state).where(_UNKNOWN_STATE).order_by(state).limit(_number(1))
 
 
 def _fits(tenants: FromClause) -> ColumnElement[bool]:
-    """Tell whether a word of the name begins with a text, or the id does."""
+    """Return the condition that a word of the name, or a part of the id, begins with a text."""
     words = literal(" ") + tenants.c.words
     return or_(words.like(_WORD_LIKE), func.replace(tenants.c.id, "-", " ").like(_ID_LIKE))
 
 
 def _number(number: int) -> ColumnElement[int]:
-    """Return a number as literal text: PostgreSQL plans for a tenth of all rows otherwise."""
+    """Return a number as literal text: otherwise PostgreSQL plans for a tenth of all rows."""
     return literal(number, Integer, literal_execute=True)

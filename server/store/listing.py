@@ -1,10 +1,10 @@
-"""Reads lists of tenants a page at a time, at the same cost for the first page and the last.
+"""Reads lists of tenants page by page, at the same cost for the first page and the last.
 
-A page begins at a key, never at an offset. Which way is short depends on the filters, so
-they are asked first: where one of them leaves few tenants (a name, a hold, who is stuck)
-these few are read and sorted; otherwise the index of the order is walked, at most
-`MOST_WALKED` tenants a page. A page that was cut there holds fewer tenants than asked
-for, perhaps none, and says where to go on: no filter can make a call slow.
+A page begins at a key, never at an offset. The fastest way depends on the filters, so it is first
+asked how many tenants they leave. If one of them leaves few (a name, a hold, being stuck), these
+few are read and sorted; otherwise the index of the order is walked, at most `MOST_WALKED` tenants
+per page. A page that is cut off there has fewer tenants than asked for, perhaps none, and says
+where to go on. So no filter can make a call slow.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     InSnapshot = Callable[[Callable[[Connection], "ListPage"]], Awaitable["ListPage"]]
 
-# So many are looked up by key and sorted within a few milliseconds.
+# This many are looked up by key and sorted within a few milliseconds.
 MOST_SORTED = 1000
-# So many are walked through within ten milliseconds, from files in memory.
+# This many are walked through within ten milliseconds, with the files in memory.
 MOST_WALKED = 600
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Greater than every character a name can hold.
+# No character in a name is greater than this one.
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -45,7 +45,7 @@ class ListPage:
     """One page of a list.
 
     Attributes:
-        after: Where the next page begins; None: this is the last one.
+        after: Where the next page begins; None if this is the last one.
     """
 
     tenants: tuple[TenantSummary, ...]
@@ -56,7 +56,7 @@ class TenantLists:
     """Lists of the tenants of one store."""
 
     def __init__(self, in_snapshot: InSnapshot) -> None:
-        """Take what runs synchronous reads in one snapshot."""
+        """Take the function that runs synchronous reads in one snapshot."""
         self._in_snapshot = in_snapshot
 
     async def page(
@@ -72,10 +72,13 @@ class TenantLists:
 
         Args:
             listing: Filters and order.
-            stuck_before: The time that `stuck_longer_than` means; kept from page to page.
-            after: Where it begins; None: at the first tenant.
-            limit: Most tenants of the page.
-            only: Ids of the tenants that may be seen, or None for all.
+            stuck_before: The time that `stuck_longer_than` means, the same for all pages.
+            after: Where the page begins; None for the first page.
+            limit: The most tenants on the page.
+            only: The ids of the tenants that may be seen, or None for all.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
         """
 
         def read(connection: Connection) -> ListPage:
@@ -86,7 +89,7 @@ class TenantLists:
 
 
 class _Query:
-    """One list that is asked for: its shape, and the values it is asked with."""
+    """One list that is asked for: its shape and its values."""
 
     def __init__(
         self,
@@ -137,11 +140,11 @@ class _Query:
         return self._walked(self._shape.states or (*TenantState, *foreign_words), limit)
 
     def _opening(self) -> tuple[int | None, list[str]]:
-        """Find what decides how the page is read, in one statement.
+        """Find out, in one statement, how the page is to be read.
 
         Returns:
             The filter that leaves the fewest tenants, if they are few enough to sort; and the
-            words of state that are none of ours: somebody wrote into the table.
+            stored states that are not ours, because somebody wrote into the table.
         """
         if not self._shape.opens:
             return None, []
@@ -157,7 +160,7 @@ class _Query:
         return few, words
 
     def _walked(self, states: tuple[str, ...], limit: int) -> ListPage:
-        """Walk the index of the order; where that was cut, the page says how far it came."""
+        """Walk the index of the order; if the walk is cut off, the page says how far it came."""
         exact = not self._shape.is_filtered
         walked = limit + 1 if exact else MOST_WALKED
         page = _page(self._all(Statements.walk, states, walked, limit + 1), limit)
@@ -175,12 +178,12 @@ class _Query:
 def _time(key: str) -> datetime:
     try:
         return datetime.fromisoformat(key)
-    except ValueError:  # a key of nobody's making
+    except ValueError:  # a key that was not made here
         return _EPOCH
 
 
 def _page(rows: Sequence[Sequence[Any]], limit: int) -> ListPage:
-    """Make a page of rows, one of which may be one too many."""
+    """Make a page from rows, which may be one more than fits on it."""
     after = None
     if len(rows) > limit:
         *_, key = last = rows[limit - 1]
@@ -189,7 +192,7 @@ def _page(rows: Sequence[Sequence[Any]], limit: int) -> ListPage:
 
 
 def _position(key: object, tenant_id: str) -> Position:
-    """Return the place after a tenant."""
+    """Return the position after a tenant."""
     text = time_text(key) if isinstance(key, datetime) else str(key)
     return Position(key=text, tenant_id=tenant_id)
 

@@ -1,9 +1,9 @@
 """Locks the rows that a batch is about to change, so that nobody changes them before the commit.
 
-Nobody waits here: an operation whose row is held by another process is BUSY, and the others
-go on. So no two processes can wait for each other, and one that hangs in the middle of a
-transaction stops nobody but its own tenants. What is inserted under a unique key goes in the
-keys' order, for the same reason. SQLite's BEGIN IMMEDIATE locks the whole file.
+Nobody waits here: an operation whose row another process holds is BUSY, and the others go on. So
+no two processes can wait for each other, and one that hangs in the middle of a transaction stops
+only its own tenants. For the same reason, rows with a unique key are inserted in the order of
+their keys. SQLite needs none of this: BEGIN IMMEDIATE locks the whole file.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Locking:
-    """Tenants to lock as a transaction is opened.
+    """The tenants to lock when a transaction is opened.
 
     Attributes:
-        tenant_ids: In order, so that nobody waits crosswise.
-        locked: Those that are locked, once it is opened; the others somebody else holds, or
-            they are not there. None: none were looked for.
+        tenant_ids: In order, so that two transactions can't wait for each other.
+        locked: Those that are locked once it is open; somebody else holds the others, or they do
+            not exist. None if locking was not tried.
     """
 
     tenant_ids: list[str]
@@ -51,7 +51,13 @@ def lock(
     outcomes: dict[int, Outcome],
     locking: Locking | None,
 ) -> list[Operation]:
-    """Lock what is not locked yet; answer the operations whose rows another process holds.
+    """Lock what is not locked yet; answer BUSY to operations whose rows another process holds.
+
+    Args:
+        connection: In the transaction.
+        batch: The operations.
+        outcomes: Where the answers go.
+        locking: What was already locked when the transaction was opened.
 
     Returns:
         The operations that may be written now.
@@ -69,12 +75,12 @@ def lock(
 
 
 def _changed(batch: Sequence[Operation]) -> set[str]:
-    """Return the tenants that are there, as their makers think, and are changed."""
+    """Return the ids of the tenants that a batch changes and does not create."""
     return {op.tenant_id for op in batch if isinstance(op, TenantOperation) and op.create is None}
 
 
 def _site(op: Operation) -> str | None:
-    """Return the site whose row an operation changes."""
+    """Return the site whose row an operation changes; None if it changes none."""
     if isinstance(op, GateOperation | SiteOperation):
         return op.site
     return op.slot.site if isinstance(op, TenantOperation) and op.slot is not None else None
@@ -86,7 +92,7 @@ def _held(
     wanted: set[str],
     locked: Collection[str] | None = None,
 ) -> set[str]:
-    """Lock rows, if that was not done; return the keys of those that another transaction holds."""
+    """Lock rows not locked yet; return the keys of those that another transaction holds."""
     if not wanted:
         return set()
     query, locking = _by_keys(key)
@@ -100,6 +106,6 @@ def _held(
 
 @lru_cache(maxsize=4)
 def _by_keys(key: ColumnElement[str]) -> tuple[Select[Any], Select[Any]]:
-    """Return a look at rows, and one that locks them; made once, as every batch begins with it."""
+    """Return a query for rows, and one that also locks them; built once, for all batches."""
     query = select(key).where(key == func.any(bindparam("keys"))).order_by(key)
     return query, query.with_for_update(skip_locked=True)

@@ -1,8 +1,8 @@
-"""What can be written, as data: the writer's only language.
+"""What can be written, as data: the only language that the writer understands.
 
-An operation names its tenant and what it judged: the fencing token (a worker's write)
-or the revision (an order). It carries whole rows with ids made by its caller, so that
-it can be sent again. It is applied whole or not at all.
+An operation names its tenant and the state on which it was judged: the fencing token (a worker's
+write) or the revision (an order). It carries whole rows, with ids made by its caller, so that it
+can be sent again. It is applied as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogDraft:
-    """A log entry without its cursor, which is given where the tenant's row is locked."""
+    """A log entry without its cursor, which is assigned under the lock of the tenant's row."""
 
     level: LogLevel
     message: str
@@ -43,7 +43,7 @@ class LogDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTenant:
-    """The row of a tenant that is not there yet."""
+    """The row of a tenant that does not exist yet."""
 
     spec: TenantSpec
     site: str
@@ -51,7 +51,7 @@ class NewTenant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRow:
-    """Where an imported tenant came from: the old words, and its old rows whole, as JSON."""
+    """Where an imported tenant came from: its old states, and its old rows in full, as JSON."""
 
     recorded: str
     decision: str
@@ -60,7 +60,7 @@ class ImportRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindingRow:
-    """Which Company of which site is this tenant's; abbreviation None until chosen."""
+    """Which Company of which site belongs to the tenant; abbreviation is None until chosen."""
 
     site: str
     company_name: str
@@ -69,7 +69,7 @@ class BindingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRow:
-    """A document of the tenant, and which step it belongs to."""
+    """A document of the tenant, and the step to which it belongs."""
 
     resource: Resource
     shared: bool
@@ -83,12 +83,12 @@ class SlotTake:
     """Take the site's one slot for a request that is about to be sent.
 
     Attributes:
-        seconds: How long that request may be out at most, from now on by the clock of the
-            database (on SQLite: of the operation).
-        repeatable: Whether the tenant may take its own slot again while an earlier request
-            of it may still be out: the engine then refuses the second one by its name.
-        since: The tenant's place in line; whoever waits in a process with an earlier one
-            goes first. None: no line.
+        seconds: How long the request may be out at most, from now on, by the database's clock (on
+            SQLite: by the operation's).
+        repeatable: Whether the tenant may take its own slot again while its earlier request may
+            still be out, because the engine then refuses the second document by its name.
+        since: The tenant's place in line: one with an earlier place that waits in another process
+            goes first. None if there is no line.
     """
 
     site: str
@@ -101,10 +101,10 @@ class SlotTake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotFree:
-    """The request that was out is answered: give the slot back if we still hold it.
+    """Give the slot back if the tenant still holds it: the request that was out is answered.
 
     Attributes:
-        about: Only if it was taken for one of these kinds and names; empty for any.
+        about: Only if it was taken for one of these doctypes and names; empty for any.
     """
 
     site: str
@@ -113,7 +113,7 @@ class SlotFree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
-    """Names an order, so that a repeated one is known."""
+    """Names an order, so that a repeated one is recognised."""
 
     caller: str
     method: str
@@ -124,7 +124,7 @@ class RequestKey:
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """A run with its site and the deadline of the attempt under way."""
+    """A run, with its site and the deadline of the attempt under way."""
 
     run: Run
     site: str
@@ -133,7 +133,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healing:
-    """The reconciler's budget of a tenant, as it shall be from now on."""
+    """The reconciler's budget for a tenant, as it is to be from now on."""
 
     count: int
     at: datetime | None
@@ -146,24 +146,27 @@ class TenantOperation:
 
     Attributes:
         at: The time of the change.
-        token: The fencing token it was made under, or None.
-        revision: The revision it judged, or None.
-        create: The tenant's row, where it is new; an existing one makes it CONFLICT.
-        respec: The spec from now on, of a tenant that was not begun or whose spec can't be read;
-            None leaves it.
-        standing: Where the tenant stands after it (derived by its maker); None leaves
-            the stored state alone.
+        token: The fencing token under which it was made, or None.
+        revision: The revision on which it was judged, or None.
+        create: The row of a new tenant; if the tenant exists, the operation is refused with
+            TENANT_EXISTS.
+        respec: The new spec of a tenant that was not begun or whose spec can't be read; None
+            leaves it.
+        standing: The tenant's standing after the change (derived by the caller); None leaves the
+            stored state as it is.
         run_id: The tenant's last run from now on; None leaves it.
-        raise_token: Whether it replaces whoever drives the tenant.
+        raise_token: Whether to replace the worker that drives the tenant.
         hold: A hold to set; None leaves it.
-        lift_hold: Whether to take the hold away.
-        look_at: When a sweep shall look next; None: at once.
+        lift_hold: Whether to lift the hold.
+        look_at: When a sweep is to look next; None for at once.
         healing: The healing budget; None leaves it.
-        completed_at: Set when it makes the tenant COMPLETED for the first time.
-        new_life: Whether what a tenant that was removed did before counts no more: it is a
-            new shop, which was never COMPLETED.
+        completed_at: When the change makes the tenant COMPLETED, if it does; the tenant keeps
+            the first such time.
+        new_life: Whether what a removed tenant did before no longer counts: it is a new shop,
+            which was never COMPLETED.
         release_binding: Whether the company name is free for others from now on.
-        household: Who comes with a tenant that is made; a taken address or code is USER_TAKEN.
+        household: The users who come with a new tenant; a taken address or code is refused with
+            USER_TAKEN.
     """
 
     tenant_id: TenantId
@@ -200,8 +203,8 @@ class GateOperation:
     """What the prober found out about a site.
 
     Attributes:
-        next_probe_at: When a shut site is asked again.
-        wave: How many runs an open one may have driven at once; None: as many as there are.
+        next_probe_at: When a shut site is to be asked again.
+        wave: How many runs of an open site may be driven at once; None for any number.
     """
 
     site: str
@@ -215,7 +218,7 @@ class GateOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOperation:
-    """A worker's heartbeat; `stopped` is its last one."""
+    """A worker's heartbeat; `stopped` marks its last one."""
 
     worker_id: WorkerId
     at: datetime
@@ -228,11 +231,11 @@ class FindingRow:
     """What a sweep found about one tenant, and what came of it.
 
     Attributes:
-        fingerprint: What the failure has in common with others; "" for none.
-        herd_id: The finding of the herd it belongs to, or None.
+        fingerprint: What the failure has in common with others; "" if nothing.
+        herd_id: The finding of the herd to which it belongs, or None.
         tenants: How many tenants it is about.
-        ended_at: Set where it was settled in the same moment.
-        ended_as: How, then.
+        ended_at: Set if it was settled at the same moment.
+        ended_as: How it ended, if it did.
     """
 
     id: str
@@ -255,7 +258,7 @@ class FindingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxRow:
-    """A message for the webhook; its id stays the same however often it is sent."""
+    """A message for the webhook; its id is the same however often it is sent."""
 
     id: str
     kind: str
@@ -279,7 +282,7 @@ class SweepOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOperation:
-    """An order that changed nothing, remembered so that it still does when repeated."""
+    """An order that changed nothing, remembered so that repeating it changes nothing either."""
 
     tenant_id: TenantId
     at: datetime
@@ -289,7 +292,7 @@ class RequestOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditOperation:
-    """That an order was refused, or changed nothing."""
+    """The audit row of an order that was refused, or changed nothing."""
 
     entry: AuditEntry
 
@@ -309,7 +312,7 @@ class Refusal(Enum):
     """Why an operation was not applied. Nothing of it was written."""
 
     REPLACED = auto()
-    # Another process's transaction holds its rows right now; the writer tries again by itself.
+    # Another process's transaction holds its rows; the writer tries again by itself.
     BUSY = auto()
     SLOT_BUSY = auto()
     TENANT_EXISTS = auto()
@@ -329,8 +332,8 @@ class Outcome:
         refusal: None if it was applied.
         token: The tenant's fencing token after it.
         revision: The tenant's revision after it.
-        log_seq: Cursor of the tenant's last log entry after it.
-        steps_lost: Whether step rows of the worker's run were gone when it was written.
+        log_seq: The cursor of the tenant's last log entry after it.
+        steps_lost: Whether step rows of the worker's run were missing when it was written.
     """
 
     refusal: Refusal | None = None
@@ -341,5 +344,5 @@ class Outcome:
 
     @property
     def applied(self) -> bool:
-        """Whether it was written."""
+        """Whether the operation was written."""
         return self.refusal is None

@@ -1,4 +1,4 @@
-"""Messages that wait for delivery: claimed for a while, so that of many couriers one sends."""
+"""Messages that wait for delivery: claimed for a while, so that only one of many couriers sends."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 _WAITING = "delivered_at IS NULL"
 _MOST_ERROR = 400
-# PostgreSQL counts no further than the column holds, and of all that were claimed none was sent.
+# If one count outgrew its column, PostgreSQL would refuse the claim, and none of its messages would
+# be sent.
 _MOST_TRIES = 1_000_000
 _ONE_MORE = case((OUTBOX.c.tries < _MOST_TRIES, OUTBOX.c.tries + 1), else_=_MOST_TRIES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message that is to be sent; `tries` counts this time too."""
+    """A message that is to be sent; `tries` includes this time."""
 
     id: str
     kind: str
@@ -34,7 +35,10 @@ class Message:
 
 
 class Outbox:
-    """The messages of one store."""
+    """The messages of one store.
+
+    Every method raises `StoreUnavailable` if the database can't be read or written.
+    """
 
     def __init__(
         self,
@@ -43,10 +47,14 @@ class Outbox:
         self._in_transaction = in_transaction
 
     async def claim(self, now: datetime, *, hold: timedelta, limit: int) -> Sequence[Message]:
-        """Take messages that are due; nobody else gets them until `hold` is over.
+        """Claim messages that are due; nobody else gets them until `hold` is over.
 
-        A courier that dies with them lets go of them so: they are sent again, with the
-        same id.
+        So if a courier dies with them, they are sent again, with the same ids.
+
+        Args:
+            now: The current time.
+            hold: For how long to claim them.
+            limit: The most messages to claim.
         """
 
         def take(connection: Connection) -> list[Message]:
@@ -61,8 +69,8 @@ class Outbox:
                 return []
             taken = connection.execute(
                 update(OUTBOX)
-                # Asked again under the row's lock: another courier may have been faster.
-                # One by one: what SQLite holds may be bytes, which no list takes among texts.
+                # Checked again under the row's lock, since another courier may have been faster.
+                # One by one, since an id in SQLite may be bytes, which no list takes as text.
                 .where(
                     or_(*(OUTBOX.c.id == each for each in ids)),
                     OUTBOX.c.due_at <= now,
@@ -78,7 +86,7 @@ class Outbox:
         return await self._run(take)  # type: ignore[no-any-return]  # as `take` returns it
 
     async def delivered(self, message_id: str, at: datetime) -> None:
-        """Remember that a message arrived."""
+        """Record that a message arrived."""
         await self._run(
             lambda connection: connection.execute(
                 update(OUTBOX)
@@ -88,7 +96,7 @@ class Outbox:
         )
 
     async def failed(self, message_id: str, *, due_at: datetime, error: str) -> None:
-        """Remember why a message did not arrive, and when it is sent again."""
+        """Record why a message did not arrive, and when it is to be sent again."""
         await self._run(
             lambda connection: connection.execute(
                 update(OUTBOX)
@@ -98,7 +106,7 @@ class Outbox:
         )
 
     async def forget_delivered(self, before: datetime) -> None:
-        """Delete messages that arrived long ago."""
+        """Delete messages that arrived before a time."""
         await self._run(
             lambda connection: connection.execute(
                 delete(OUTBOX).where(OUTBOX.c.delivered_at < before)
@@ -106,7 +114,7 @@ class Outbox:
         )
 
     async def give_up(self, before: datetime) -> list[tuple[str, str]]:
-        """Delete messages from before a time that nobody took; return id and last error."""
+        """Delete undelivered messages from before a time; return each one's id and last error."""
 
         def delete_old(connection: Connection) -> list[tuple[str, str]]:
             gone = connection.execute(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from server.model.ownership import Resource
     from server.model.records import Attempt
 
-# Enough to show how the last tries went; a run has at most a few dozen.
+# Enough to show how the last tries went; a run has a few dozen at most.
 _MOST_ATTEMPTS = 200
 _MOST_FINDINGS = 5
 
@@ -44,10 +44,10 @@ class StoredPicture:
     """What is stored about one tenant, read at one moment.
 
     Attributes:
-        attempts: Of the last run, the newest last.
-        findings: What sweeps found of late, the newest first.
-        ahead: Open runs of the tenant's site that are due before its own.
-        workers_alive: How many workers have a living heartbeat.
+        attempts: The attempts of the last run, the newest last.
+        findings: What sweeps found lately, the newest first.
+        ahead: How many open runs of the tenant's site are due before its own.
+        workers_alive: How many workers have a lease that is not over.
     """
 
     live: Live
@@ -63,7 +63,7 @@ async def read_picture(engine: AsyncEngine, tenant_id: str, now: datetime) -> St
     """Read everything about a tenant in one snapshot; None if there is no such tenant.
 
     Raises:
-        StoreUnavailable: if the database can't be read now.
+        StoreUnavailable: the database can't be read.
     """
     async with snapshot(engine) as connection:
         tenant = await _one(connection, select(TENANTS).where(TENANTS.c.id == tenant_id))
@@ -118,7 +118,7 @@ async def read_picture(engine: AsyncEngine, tenant_id: str, now: datetime) -> St
 
 
 async def _ahead(connection: AsyncConnection, tenant: RowMapping, run: RowMapping | None) -> int:
-    """Count the open runs of the site that are due earlier: the queue before this one."""
+    """Count the open runs of the site that are due earlier: the queue ahead of this one."""
     if run is None or run["state"] not in {"QUEUED", "WAITING"} or run["due_at"] is None:
         return 0
     query = (

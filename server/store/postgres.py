@@ -1,13 +1,13 @@
 """PostgreSQL's side of writing: transactions that survive restarts, cuts and lost answers.
 
-A transaction never waits long: whoever is suspended within one is cut off by the server,
-and a lock that isn't given soon ends the transaction, not the process. Where the answer
-to COMMIT was lost, the server is asked by the transaction's own number whether it has ended,
-and by what it counted whether it was written (docs/decisions/0012): nothing is written twice,
-and nothing is told that isn't so.
+A transaction never waits long: the server cuts off a process that is suspended within one, and a
+lock that is not granted soon ends the transaction, not the process. If the answer to COMMIT was
+lost, the server is asked by the transaction's number whether it has ended, and by its counter
+whether it was written (docs/decisions/0012). So nothing is written twice, and nothing untrue is
+reported.
 
-Works through a pooler in transaction mode: `pooler=transaction` in the url's query keeps
-no prepared statements, and nothing else here outlives a transaction.
+It works through a pooler in transaction mode: with `pooler=transaction` in the URL's query no
+prepared statements are kept, and nothing else here outlives a transaction.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ if TYPE_CHECKING:
 
 POOLER = "pooler"
 
-# The drivers' connections by engine. Any: asyncpg has no types.
+# The driver's connections by engine. Any: asyncpg has no types.
 _OPENED: WeakKeyDictionary[AsyncEngine, WeakSet[Any]] = WeakKeyDictionary()
 
 _CONNECT_SECONDS = 5.0
-# A server that hangs, or a network that drops packets, answers nothing at all.
+# A server that hangs, or a network that drops packets, does not answer at all.
 _ANSWER_SECONDS = 15.0
 _SETTLE_PAUSE_SECONDS = 0.1
-# How long all connections of an engine have for their goodbyes.
+# How long all connections of an engine together have to say goodbye.
 _GOODBYE_SECONDS = 1.0
 
 # What every writing transaction needs:
-# - who is stopped in the middle of it (SIGSTOP, a frozen host) must not keep its locks for
-#   ever, and gives them back well within a lease;
+# - a process that is stopped in the middle of it (SIGSTOP, a frozen host) must not keep its locks
+#   for ever, and loses them well within a lease;
 # - nobody waits behind an operator's forgotten transaction;
 # - what was acknowledged must survive a power cut, whatever the server's default is.
 _SETTINGS = (
@@ -75,21 +75,21 @@ _SETTINGS = (
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, {local})",
 )
-# Who reads is told of a lock (VACUUM FULL, REINDEX, a forgotten LOCK TABLE) while his caller still
+# A read must hear of a lock (VACUUM FULL, REINDEX, a forgotten LOCK TABLE) while its caller still
 # listens: our clients try four times, and give a call ten seconds in all.
 READERS = ("set_config('lock_timeout', '1s', {local})",)
-# The writer finds its rows by their keys. While tables are small PostgreSQL would read them, or
-# an index of theirs, whole, in plans whose cost grows with each row until it thinks again (+20 %
-# at 64 open runs; counting a batch's steps alone took a fifth of its time).
+# The writer finds its rows by their keys. While tables are small, PostgreSQL would rather read them
+# or an index whole, in plans that cost more with each row until it plans again (+20 % at 64 open
+# runs; counting a batch's steps alone took a fifth of its time).
 _BY_KEY = tuple(
     f"set_config('{name}', 'off', {{local}})"
     for name in ("enable_seqscan", "enable_mergejoin", "enable_hashjoin")
 )
-# One round trip opens a writing transaction: it gives its number, to ask for when its end was
-# not heard, and locks the tenants that are about to change and are nobody else's now. It also
-# counts the transactions of this writer: after a crash a number that no record on disk bears is
-# given out again, to another transaction, and the count is what tells the two apart. And it reads
-# which schema there is: that may be another one than when this process began.
+# One round trip opens a writing transaction. It returns the transaction's number, to ask about if
+# the end is not heard, and locks the tenants that are about to change and that nobody else holds.
+# It also counts this writer's transactions: after a crash, PostgreSQL gives a number of which no
+# record reached the disk to another transaction, and the count tells the two apart. And it reads
+# the revision of the schema, which may have changed since this process started.
 _OPENING = f"""
 WITH counted AS (
     INSERT INTO quotas (name, since, used) VALUES ($2, clock_timestamp(), $3)
@@ -100,16 +100,16 @@ SELECT CAST(pg_current_xact_id() AS text), ARRAY(
 ), {schema.FOUND}
 """  # noqa: S608 - our own words
 _OF_THE_FUTURE = "22023"
-# A standby may not have heard yet of what its primary committed.
+# A standby may not know yet what its primary has committed.
 _STANDBY = "standby"
 _ENDED = text(
     f"SELECT CASE WHEN pg_is_in_recovery() THEN '{_STANDBY}'"
     " ELSE pg_xact_status(CAST(CAST(:number AS text) AS xid8)) END"
 )
 _COUNTED = text("SELECT used FROM quotas WHERE name = :name")
-# What a writer's count is called among the things that are counted by name.
+# How the name of a writer's counter begins, among the things that are counted by name.
 COMMITS = "commits of "
-# The column holds 31 bits.
+# The column holds numbers of 31 bits.
 _COUNTS = 2**31
 
 
@@ -123,16 +123,16 @@ def engine(
     settings: Sequence[str] = (),
     isolation: IsolationLevel | None = None,
 ) -> AsyncEngine:
-    """Make an engine whose pool gives no connection that is known to be dead.
+    """Make an engine whose pool hands out no connection that is known to be dead.
 
     Args:
         url: `postgresql+asyncpg://…`, with `pooler=transaction` behind a pooler.
-        connections: Connections that are kept.
-        overflow: Further ones, under load.
-        seconds: Longest time to connect, and for an answer; None: those of the database's work.
-        slow: Whether an answer may take as long as it takes.
-        settings: What is set for each connection, once; nothing behind a pooler.
-        isolation: Of its transactions; None: as the database has it.
+        connections: How many connections to keep.
+        overflow: How many more to open under load.
+        seconds: The longest time to connect and to wait for an answer; None for the usual limits.
+        slow: Whether an answer may take any time.
+        settings: What to set once for each connection; behind a pooler nothing is.
+        isolation: The isolation level of its transactions; None for the database's default.
     """
     arguments: dict[str, Any] = {
         "timeout": seconds or _CONNECT_SECONDS,
@@ -141,7 +141,7 @@ def engine(
         "async_creator_fn": Hosts().connect,
     }
     if is_pooled(url):
-        # A statement prepared on one of the pooler's connections is not known on the next.
+        # A statement prepared on one of the pooler's connections is unknown on the next.
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     made = create_async_engine(
         url.difference_update_query([POOLER]),
@@ -171,7 +171,7 @@ def engine(
 
     @event.listens_for(made.sync_engine, "checkout")
     def refuse_dead(connection: Any, _record: Any, _proxy: Any) -> None:
-        # The driver hears at once when the server hangs up; asking it costs no round trip.
+        # The driver knows at once when the server hangs up; asking it costs no round trip.
         if connection.driver_connection.is_closed():
             raise DisconnectionError
 
@@ -179,7 +179,7 @@ def engine(
 
 
 class _Patient(AsyncAdaptedQueuePool):
-    """A pool that makes do with the connections it has, where PostgreSQL gives no further one."""
+    """A pool that makes do with the connections it has if PostgreSQL gives no further one."""
 
     def connect(self) -> PoolProxiedConnection:
         with _told_as_by_the_adapter():
@@ -192,7 +192,7 @@ class _Patient(AsyncAdaptedQueuePool):
             if not is_full(error) or not self.checkedout():
                 raise
             try:
-                # Those who have one give it back in a moment.
+                # Whoever is using one gives it back in a moment.
                 return self._pool.get(block=True, timeout=self._timeout)
             except Empty:
                 raise error from None
@@ -200,11 +200,10 @@ class _Patient(AsyncAdaptedQueuePool):
 
 @contextmanager
 def _told_as_by_the_adapter() -> Iterator[None]:
-    """Raise the driver's errors as SQLAlchemy's, whose adapter is not in between everywhere.
+    """Raise the driver's errors as SQLAlchemy's, where its adapter is not in between.
 
-    While a connection is set up it is not, neither by us nor by SQLAlchemy for its own types.
-
-    A session that is ended meanwhile (a restart, an administrator) is lost like any other.
+    It is not while a connection is being set up, by us or by SQLAlchemy for its own types. A
+    session that is ended meanwhile (a restart, an administrator) is lost like any other.
 
     Raises:
         sqlalchemy.exc.DBAPIError: instead of the driver's error.
@@ -215,34 +214,34 @@ def _told_as_by_the_adapter() -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        # What PostgreSQL itself said has a code, which tells whether the connection went.
+        # PostgreSQL's own errors have a code, which tells whether the connection was lost.
         unsaid = not isinstance(error, asyncpg.PostgresError)
         raise DBAPIError(None, None, error, connection_invalidated=unsaid) from error
 
 
 async def _read_times_in_one_transaction(driver: Any) -> None:  # Any: asyncpg has no types
-    # It asks the server about the type, with a statement that a pooler could lead elsewhere.
+    # It asks the server about the type, with a statement that a pooler might send elsewhere.
     async with driver.transaction(readonly=True):
         await read_damaged_times(driver)
 
 
 def _select(settings: Sequence[str], *, local: bool) -> str:
-    """Return the statement that sets these, for the transaction only or for the connection."""
+    """Return the statement that makes these settings, for the transaction or the connection."""
     return f"SELECT {', '.join(settings)}".format(local=str(local).lower())
 
 
 def cut(made: AsyncEngine) -> None:
-    """Cut an engine's connections: whoever waits for an answer on one hears at once."""
+    """Cut an engine's connections, so that callers that wait for an answer hear at once."""
     for connection in list(_OPENED.get(made, ())):
         connection.terminate()
 
 
 @asynccontextmanager
 async def goodbye(made: AsyncEngine) -> AsyncIterator[None]:
-    """Give an engine's connections a moment for what is done meanwhile, then cut them.
+    """Give the block, which closes an engine's connections, a moment; then cut them.
 
-    To be closed, each says goodbye and waits for the answer, as long as for any, one after the
-    other: a process that stops beside a database that hangs would be killed in the midst of it.
+    Each connection says goodbye and waits as long as for any other answer, one after the other. If
+    the database hangs, a process that stops would be killed in the middle of that.
     """
     late = asyncio.get_running_loop().call_later(_GOODBYE_SECONDS, cut, made)
     try:
@@ -252,22 +251,22 @@ async def goodbye(made: AsyncEngine) -> AsyncIterator[None]:
 
 
 async def hang_up(made: AsyncEngine) -> None:
-    """Close an engine's connections."""
+    """Close an engine's connections, within a moment."""
     async with goodbye(made):
         await made.dispose()
 
 
 def is_pooled(url: URL) -> bool:
-    """Tell whether a pooler in transaction mode is in between."""
+    """Tell whether the URL leads through a pooler in transaction mode."""
     return url.query.get(POOLER) == "transaction"
 
 
 @asynccontextmanager
 async def _dropped_if_read_only(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Drop a connection that takes no writes.
+    """Drop the connection if it turns out to take no writes.
 
-    The next one may lead to the new primary; and what a role's default was when this one was made
-    holds for as long as it lives.
+    The next one may lead to the new primary. And a connection keeps, for as long as it lives, the
+    defaults that its role had when it was made.
     """
     try:
         yield
@@ -282,9 +281,9 @@ class _Begun:
     """A transaction of the writer that was opened.
 
     Attributes:
-        number: PostgreSQL's, of it.
-        name: Of the count that it changed.
-        count: What it counted.
+        number: PostgreSQL's number of it.
+        name: The name of the counter that it changed.
+        count: The value to which it changed the counter.
     """
 
     number: str
@@ -296,22 +295,23 @@ class Transactions:
     """Writing transactions on connections of their own, which no reader can use up."""
 
     def __init__(self, url: URL, *, refused: Callable[[Exception], None] = lambda _: None) -> None:
-        """Make them.
+        """Make the connections.
 
         Args:
-            url: Of the database.
-            refused: Hears what each that failed met.
+            url: The database's URL.
+            refused: Called with the error of each transaction that failed.
         """
         self._refused = refused
-        # The writer's; and one for what need not wait behind it: setting up, retention.
-        # Whatever a role's default is: beside others, anything stricter is refused by chance.
+        # One connection for the writer, and one for work that need not wait behind it: setting up,
+        # retention. The isolation is fixed, whatever the role's default is: a stricter one would
+        # fail at random beside other transactions.
         self._writer = engine(
             url, connections=1, settings=(*_SETTINGS, *_BY_KEY), isolation="READ COMMITTED"
         )
         self._engine = engine(
             url, connections=1, overflow=1, settings=_SETTINGS, isolation="READ COMMITTED"
         )
-        # An upgrade's: one statement of it changes each row of a table, or builds an index of all.
+        # For an upgrade: one statement of it changes every row of a table or builds an index.
         self._slow = engine(
             url, connections=1, slow=True, settings=_SETTINGS, isolation="READ COMMITTED"
         )
@@ -330,16 +330,19 @@ class Transactions:
 
         Args:
             work: What to do.
-            locking: Tenants it changes, whose rows are locked before; it finds all its rows by
-                their keys.
-            any_schema: Whether another version's schema will do, or none.
-            slow: Whether its statements may take as long as they take.
+            locking: The tenants that it changes, whose rows are locked first; it then finds all
+                its rows by their keys.
+            any_schema: Whether to accept another version's schema, or none.
+            slow: Whether its statements may take any time.
+
+        Returns:
+            What the work returned.
 
         Raises:
             OtherSchema: the schema is another version's; nothing was written.
-            ConnectionLost: nothing was written, and not by the work's fault.
-            CommitUnknown: it may have been written; ask. Of the writer's only.
-            StoreUnavailable: another's may have been written, which nobody can tell.
+            ConnectionLost: nothing was written, through no fault of the work.
+            CommitUnknown: the writer's work may have been written, and the error can find out.
+            StoreUnavailable: other work may have been written, and nobody can tell.
             sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
         """
         engine = self._writer if locking is not None else self._slow if slow else self._engine
@@ -374,7 +377,7 @@ class Transactions:
 
     async def _began(self, connection: AsyncConnection, locking: Locking) -> _Begun:
         """Open a transaction of the writer."""
-        # A row a connection: one that was cut, and does not know it yet, holds its own.
+        # One row per connection: one that was cut and does not know it yet holds its own.
         name: str = connection.info.setdefault(COMMITS, f"{COMMITS}{uuid.uuid4()}")
         self._count = (self._count + 1) % _COUNTS
         given = (locking.tenant_ids, name, self._count)
@@ -385,7 +388,7 @@ class Transactions:
 
     def _unknown(self, began: _Begun | None, result: object, error: Exception) -> StoreUnavailable:
         if began is None:
-            # It counted nothing, and its number alone may tell of another's (see `_OPENING`).
+            # It counted nothing, and its number alone may be another transaction's (`_OPENING`).
             return StoreUnavailable(
                 f"The answer to COMMIT was lost ({detail(error)}): it may have been written. Look "
                 "at what is there before you do it again."
@@ -398,28 +401,28 @@ class Transactions:
         return CommitUnknown(message, written=written, result=result)
 
     async def _written(self, began: _Begun) -> bool:
-        """Tell whether a transaction was committed, as soon as it has ended.
+        """Tell whether a transaction was committed, once it has ended.
 
         Raises:
-            ConnectionLost: if the database does not answer; ask again.
+            ConnectionLost: the database does not answer; ask again.
         """
         while True:
             try:
                 async with self._engine.connect() as connection:
                     state = (await connection.execute(_ENDED, {"number": began.number})).scalar()
-                    # In this order: a transaction that has ended counts no more.
+                    # In this order: once a transaction has ended, it no longer changes the counter.
                     count = (await connection.execute(_COUNTED, {"name": began.name})).scalar()
                     if state == _STANDBY:
                         # The next connection may lead to the new primary.
                         await connection.invalidate()
             except DRIVER_ERRORS as error:
                 if getattr(getattr(error, "orig", None), "sqlstate", "") == _OF_THE_FUTURE:
-                    # This is another server than the one we wrote to, and never saw it.
+                    # This is not the server to which we wrote, and it never saw the transaction.
                     return False
                 raise ConnectionLost(f"The database can't tell yet: {detail(error)}") from error
             if state == _STANDBY:
                 raise ConnectionLost(f"The database can't tell yet. {READ_ONLY}")
             if state != "in progress":
                 return bool(state == "committed" and count == began.count)
-            # Its session does not know yet that we are gone.
+            # Its session has not noticed yet that we are gone.
             await asyncio.sleep(_SETTLE_PAUSE_SECONDS)

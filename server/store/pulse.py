@@ -1,11 +1,11 @@
 """Knows whether PostgreSQL answers, so that callers hear at once when it does not.
 
-A server that is gone refuses connections, and a call fails by itself. One that hangs, or a
-network that drops packets, answers nothing: each call would wait its whole time and could
-not say why. So a question is asked again and again on a connection of its own. A restart
-takes a second or two, and nobody need hear of it; after that calls are refused with the
-reason, and those that wait already are cut off. What is asked for is the revision of the
-schema: a process must not go on beside a version that upgraded it.
+A server that is gone refuses connections, and calls fail by themselves. A server that hangs, or a
+network that drops packets, does not answer at all: every call would wait until its deadline and
+could not say why. So a query is sent again and again on a connection of its own. A restart takes
+a second or two, and nobody need hear of it; after that, calls are refused with the reason, and
+those that already wait are cut off. The query asks for the revision of the schema, because a
+process must not go on beside a version that upgraded it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _QUESTION = f"SELECT {schema.FOUND}, current_setting('transaction_read_only')"
 _PAUSE_SECONDS = 1.0
 _AGAIN_SECONDS = 0.25
 _ANSWER_SECONDS = 1.5
-# So long a write that met a full disk speaks for it. Who drives tries again twice a second; a
-# later one that goes through proves little, for a heartbeat needs no new page.
+# For how long a write that met a full disk proves that it is full. Executors try again twice a
+# second; a later write that goes through proves little, because a heartbeat needs no new page.
 _NO_ROOM_SECONDS = 10.0
-# As long as the writer waits for a database that restarts.
+# The same time that the writer waits for a database that restarts.
 PATIENCE_SECONDS = 3.0
 
 
@@ -61,16 +61,16 @@ class Pulse(Watch):
         self._patience_seconds = patience_seconds
         self._clock = clock
         self._failing_since: float | None = None
-        # What a write met that had no room, and when; "" where none did.
+        # The error of the last write that had no room, and when that was; "" if there was none.
         self._refused, self._refused_at = "", 0.0
 
     async def stop(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         await super().stop()
         await self._engine.dispose()
 
     def demand(self) -> None:
-        """Refuse what needs the database while it is away.
+        """Refuse what needs the database while it is down.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -79,7 +79,7 @@ class Pulse(Watch):
             raise StoreUnavailable(f"{self._why} Nothing was done.")
 
     def demand_writes(self) -> None:
-        """Refuse likewise, and while it is read-only, or its disk full.
+        """Refuse likewise, and while the database is read-only or its disk is full.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -89,7 +89,7 @@ class Pulse(Watch):
             raise StoreUnavailable(f"The database can't write now: {self._why}")
 
     def refused(self, error: BaseException) -> None:
-        """Note what a write met, where that is the disk's fault: no question finds it."""
+        """Note the error of a write if the disk caused it: no query would find that out."""
         if is_without_room(error):
             self._refused, self._refused_at = detail(error), self._clock()
 
@@ -100,7 +100,7 @@ class Pulse(Watch):
                 found, writes = await self._ask()
                 schema.demand(found)
             except OtherSchema as error:
-                # It answered: that is no doubt of ours which passes.
+                # It answered, so this is certain, and does not pass by itself.
                 self._failing_since = None
                 await self._learn(error.message)
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -116,18 +116,18 @@ class Pulse(Watch):
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _ask(self) -> tuple[str | None, bool]:
-        """Return the revision of the schema, and whether writes are taken."""
+        """Return the revision of the schema, and whether the database takes writes."""
         async with self._engine.connect() as connection:
             try:
                 answer: Any = (await connection.exec_driver_sql(_QUESTION)).one()
                 found, read_only = answer
                 if read_only != "off":
-                    # The next connection may lead to the new primary, and has the role's new
-                    # default: this one keeps its own for as long as it lives.
+                    # The next connection may lead to the new primary, and will have the role's
+                    # new default; this one keeps the old one for as long as it lives.
                     await connection.invalidate()
             except BaseException:
-                # A connection that does not answer is no good to the next question, and would
-                # not answer a farewell either.
+                # A connection that does not answer is no use for the next query, and would not
+                # answer a goodbye either.
                 postgres.cut(self._engine)
                 await connection.invalidate()
                 raise
@@ -141,7 +141,7 @@ class Pulse(Watch):
 
     async def _failed(self, why: str, asked_at: float) -> None:
         if self._failing_since is None:
-            # Once is no proof: this process may have been stopped while it waited.
+            # One failure proves nothing: this process may have been suspended while it waited.
             self._failing_since = asked_at
             return
         if self._clock() - self._failing_since < self._patience_seconds:

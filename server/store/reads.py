@@ -1,7 +1,7 @@
-"""Every query: short reads in one snapshot each, giving model values.
+"""The queries: short reads, each in one snapshot, that return model values.
 
-A row damaged from outside is read without falling over: an unknown word of state reads
-as None (a step's as PENDING), an unreadable text as empty.
+A row damaged from outside can still be read: an unknown state reads as None (a step's as
+PENDING), and an unreadable text as empty.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from server.store.due import DueAsked
     from server.store.found import DueRun
 
-# One parameter however many are followed: the statement is made and planned once.
+# One parameter, however many tenants are followed: the statement is built and planned once.
 _ENDS = text(
     "SELECT t.id, t.log_seq, t.state, r.state AS run FROM json_each(:ids) AS j"
     " JOIN tenants t ON t.id = j.value LEFT JOIN runs r ON r.id = t.run_id"
@@ -93,7 +93,10 @@ _ENDS_POSTGRES = text(
 
 
 class Reads:
-    """Queries over one engine."""
+    """The queries of one store.
+
+    Every method raises `StoreUnavailable` if the database can't be read.
+    """
 
     def __init__(
         self,
@@ -102,12 +105,12 @@ class Reads:
         *,
         one_statement: AsyncEngine | None = None,
     ) -> None:
-        """Take the engine, and what reads little with less ado, where there is such.
+        """Take the engine, and the faster ways to read little, if there are any.
 
         Args:
-            engine: For all reads.
-            at_once: Reads few rows by their keys on the event loop.
-            one_statement: Opens no transaction: a statement alone sees one state anyway.
+            engine: The connections for all reads.
+            at_once: Reads a few rows by their keys on the event loop.
+            one_statement: Connections in autocommit: a single statement sees one state anyway.
         """
         self._engine = engine
         self._at_once = at_once
@@ -118,17 +121,17 @@ class Reads:
         return snapshot(self._engine)
 
     def _glimpse(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Open a snapshot for few rows by their keys, or by the index of open runs."""
+        """Open a snapshot to read a few rows by their keys or by the index of open runs."""
         return self._snapshot() if self._at_once is None else self._at_once.snapshot()
 
     def _single(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Open a connection for glimpses that need not see one state: no BEGIN, no ROLLBACK."""
+        """Open a connection for glimpses that need no snapshot: no BEGIN, no ROLLBACK."""
         if self._one_statement is None:
             return self._glimpse()
         return statement(self._one_statement)
 
     async def live(self, tenant_id: TenantId) -> Live | None:
-        """Return a tenant with all that decides where it stands, or None."""
+        """Return a tenant with everything that decides its standing, or None."""
         async with self._glimpse() as connection:
             tenant = await _one(connection, select(TENANTS).where(TENANTS.c.id == tenant_id))
             if tenant is None:
@@ -151,9 +154,10 @@ class Reads:
         )
 
     async def records(self, tenant_ids: Collection[str]) -> list[Record]:
-        """Return the records of some tenants in the order asked; unknown ids are left out.
+        """Return the records of some tenants in the order given; unknown ids are left out.
 
-        A sweep asks for those first that go first; PostgreSQL gives rows as they lie in its file.
+        A sweep names the tenants in the order in which they go; PostgreSQL returns rows as they
+        lie in its file.
         """
         async with self._snapshot() as connection:
             tenants = await _all(connection, select(TENANTS).where(TENANTS.c.id.in_(tenant_ids)))
@@ -176,14 +180,14 @@ class Reads:
     async def unsettled(
         self, now: datetime, *, after: SweepMark | None, limit: int
     ) -> list[SweepMark]:
-        """Return a page of tenants a sweep must look at: those never put off, then by time.
+        """Return a page of tenants that a sweep must look at: those never put off, then by time.
 
-        Two ranges of one index, so that those who are put off to a later time cost nothing.
+        These are two ranges of one index, so that tenants put off to a later time cost nothing.
 
         Args:
-            now: A `look_at` up to now is due.
-            after: The last mark of the page before; None for the first.
-            limit: Longest page.
+            now: The current time; a `look_at` up to it is due.
+            after: The last mark of the page before; None for the first page.
+            limit: The most tenants on a page.
         """
         when = type_coerce(TENANTS.c.look_at, NullType())
         standing = select(when, TENANTS.c.id).where(literal_column(UNSETTLED))
@@ -194,9 +198,10 @@ class Reads:
                 never = standing.where(
                     TENANTS.c.look_at.is_(None), TENANTS.c.id > ("" if after is None else after.id)
                 )
-                # By `look_at` too, all of them equal: only the index of the unsettled has that
-                # order. By `id` alone PostgreSQL reads every tenant, for it expects the unsettled
-                # to lie scattered among all (11 times as long at a million as at ten thousand).
+                # Ordered by `look_at` too, although all are equal: only the index of the unsettled
+                # has that order. By `id` alone PostgreSQL reads every tenant, because it expects
+                # the unsettled to be scattered among all of them (11 times as long at a million as
+                # at ten thousand).
                 never = never.order_by(TENANTS.c.look_at, TENANTS.c.id)
                 rows = await connection.execute(never.limit(limit))
                 marks = [SweepMark(*row) for row in rows]
@@ -209,13 +214,18 @@ class Reads:
         return marks
 
     async def next_tenants(self, *, after: str, limit: int) -> list[TenantId]:
-        """Return a page of all tenants by id, whatever their state."""
+        """Return a page of the ids of all tenants, in order, whatever their state.
+
+        Args:
+            after: The last id of the page before; "" for the first page.
+            limit: The most ids on a page.
+        """
         query = select(TENANTS.c.id).where(TENANTS.c.id > after).order_by(TENANTS.c.id).limit(limit)
         async with self._snapshot() as connection:
             return list((await connection.execute(query)).scalars())
 
     async def request(self, caller: str, method: str, request_id: str) -> KnownRequest | None:
-        """Return what a repeated order was, or None if it is new."""
+        """Return what is remembered of a repeated order, or None if the order is new."""
         query = select(REQUESTS.c.body_hash, REQUESTS.c.tenant_id).where(
             REQUESTS.c.caller == caller,
             REQUESTS.c.method == method,
@@ -234,7 +244,7 @@ class Reads:
         return None if row is None else binding_of(row)
 
     async def bound_to(self, site: str, company_name: str) -> Binding | None:
-        """Return who is bound to a company name of a site, compared as the engine does."""
+        """Return the binding of a company name at a site, compared as the engine does, or None."""
         query = select(BINDINGS).where(
             BINDINGS.c.site == site, BINDINGS.c.company_fold == fold_name(company_name)
         )
@@ -243,7 +253,7 @@ class Reads:
         return None if row is None else binding_of(row)
 
     async def bound_abbreviation(self, site: str, abbreviation: str) -> Binding | None:
-        """Return who is bound to an abbreviation of a site, compared as the engine does."""
+        """Return the binding of an abbreviation at a site, compared as the engine does, or None."""
         query = select(BINDINGS).where(
             BINDINGS.c.site == site, BINDINGS.c.abbreviation_fold == fold_name(abbreviation)
         )
@@ -260,33 +270,33 @@ class Reads:
         return [values.resource(row) for row in rows]
 
     async def claims(self, tenant_ids: Collection[str], *, passed_step: str) -> dict[str, Claim]:
-        """Return what claiming these tenants' runs needs (`server.store.claims`)."""
+        """Return what is needed to claim these tenants' runs (`server.store.claims`)."""
         async with self._glimpse() as connection:
             return await read_claims(connection, tenant_ids, passed_step=passed_step)
 
     async def shared_names(self, names: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return which of these sites' company names more than one tenant has.
+        """Return which of these pairs of site and company name more than one tenant has.
 
-        Those whose Company was removed do not count.
+        Tenants whose Company was removed do not count.
         """
         async with self._single() as connection:
             return await read_shared_names(connection, names)
 
     async def attempts(self, run_id: str) -> list[Attempt]:
-        """Return the attempts of a run in order."""
+        """Return the attempts of a run, in order."""
         query = select(ATTEMPTS).where(ATTEMPTS.c.run_id == run_id).order_by(ATTEMPTS.c.id)
         async with self._snapshot() as connection:
             return [values.attempt(row) for row in await _all(connection, query)]
 
     async def due_runs(self, asked: DueAsked) -> list[DueRun]:
-        """Return open runs that may be claimed, the longest due first (`server.store.due`)."""
+        """Return open runs that may be claimed, those due longest first (`server.store.due`)."""
         async with self._single() as connection:
             return await read_due(connection, asked)
 
     async def slot_line(
         self, site: str, *, driving: Collection[str], limit: int, before: datetime | None = None
     ) -> list[DueRun]:
-        """Return who stands in line for a site's slot, first come first (`server.store.lines`)."""
+        """Return the runs in line for a site's slot, those ordered first first (`read_line`)."""
         async with self._single() as connection:
             rows = await read_line(connection, site, driving=driving, limit=limit, before=before)
         return [due_run_of(row) for row in rows]
@@ -301,7 +311,8 @@ class Reads:
     ) -> dict[str, int]:
         """Count the runs that other living workers drive now, by site.
 
-        What a dead one left RUNNING nobody drives: who counted it would wait for it for ever.
+        Nobody drives the runs that a dead worker left RUNNING: a process that counted them would
+        wait for them for ever.
         """
         async with self._glimpse() as connection:
             others = await living_workers(connection, now) - {worker_id}
@@ -310,7 +321,13 @@ class Reads:
     async def vanished_companies(
         self, site: str, *, since: datetime | None, limit: int
     ) -> list[str]:
-        """Return Companies that are gone, of tenants of a site held for that since a time."""
+        """Return the missing Companies of a site's tenants that are held for that.
+
+        Args:
+            site: The site.
+            since: If given, only tenants held since this time.
+            limit: The most names to return.
+        """
         query = select(TENANTS.c.company_name).where(
             literal_column(HELD),
             literal_column(UNSETTLED_OF_HELD),
@@ -323,7 +340,7 @@ class Reads:
             return list((await connection.execute(query.limit(limit))).scalars())
 
     async def cancellations(self, run_ids: Collection[str]) -> dict[str, Cancellation]:
-        """Return which of these runs a person ordered to stop."""
+        """Return the orders to cancel any of these runs, by run."""
         query = select(RUNS).where(RUNS.c.id.in_(run_ids), RUNS.c.cancelled_at.is_not(None))
         async with self._single() as connection:
             found = [values.run(row) for row in await _all(connection, query)]
@@ -336,7 +353,7 @@ class Reads:
         return None if row is None else values.run(row)
 
     async def gates(self) -> dict[str, Gate]:
-        """Return every site's gate."""
+        """Return every site's gate, by site."""
         if self._one_statement is None:
             return await self._read_gates()
         return dict(await self._gates.read())
@@ -361,7 +378,13 @@ class Reads:
         return None if row is None else values.worker(row)
 
     async def log_page(self, tenant_id: str, *, after: int, limit: int) -> list[LogEntry]:
-        """Return a page of a tenant's log in order."""
+        """Return a page of a tenant's log, in order.
+
+        Args:
+            tenant_id: The tenant.
+            after: The cursor after which the page begins.
+            limit: The most entries on a page.
+        """
         query = (
             select(LOG_ENTRIES)
             .where(LOG_ENTRIES.c.tenant_id == tenant_id, LOG_ENTRIES.c.cursor > after)
@@ -372,7 +395,7 @@ class Reads:
             return [values.log_entry(row) for row in await _all(connection, query)]
 
     async def log_tail(self, tenant_id: str) -> LogTail | None:
-        """Return which cursors a tenant's log holds, or None for an unknown tenant."""
+        """Return the first and last cursor of a tenant's log, or None for an unknown tenant."""
         first = select(func.min(LOG_ENTRIES.c.cursor)).where(LOG_ENTRIES.c.tenant_id == tenant_id)
         last = select(TENANTS.c.log_seq).where(TENANTS.c.id == tenant_id)
         async with self._snapshot() as connection:
@@ -386,18 +409,18 @@ class Reads:
         )
 
     async def log_ends(self, tenant_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
-        """Return, for many followed tenants at once, last cursor and whether it is in motion."""
+        """Return the last cursor of many tenants, and whether each is in motion, by tenant."""
         ids = list(tenant_ids)
         async with self._snapshot() as connection:
             if connection.dialect.name == "sqlite":
                 rows = await _all(connection, _ENDS.bindparams(ids=json.dumps(ids)))
             else:
                 rows = await _all(connection, _ENDS_POSTGRES.bindparams(ids=ids))
-        # All who follow are told by one look: a word in one row must not end it for the others.
+        # One look serves all followers: a damaged row must not end it for the others.
         return {row["id"]: (values.whole(row["log_seq"]), _in_motion(row)) for row in rows}
 
     async def known_finding(self, tenant_id: str, revision: int, cause: str) -> bool:
-        """Tell whether a sweep recorded this cause for this revision already."""
+        """Tell whether a sweep has already recorded this cause for this revision."""
         query = (
             select(FINDINGS.c.id)
             .where(
@@ -411,7 +434,7 @@ class Reads:
             return (await connection.execute(query)).first() is not None
 
     async def findings(self, *, limit: int, tenant_id: str = "") -> list[dict[str, Any]]:
-        """Return the latest findings, newest first, of one tenant or of all."""
+        """Return the latest findings of one tenant or, without one, of all, newest first."""
         query = select(FINDINGS).order_by(FINDINGS.c.found_at.desc(), FINDINGS.c.id).limit(limit)
         if tenant_id:
             query = query.where(FINDINGS.c.tenant_id == tenant_id)
@@ -420,7 +443,7 @@ class Reads:
 
     async def sweeps(self, *, limit: int) -> list[dict[str, Any]]:
         """Return the latest sweeps that found something, newest first."""
-        # Their ids begin with the time at which they did.
+        # A sweep's id begins with the time at which the sweep began.
         query = select(SWEEPS).order_by(SWEEPS.c.id.desc()).limit(limit)
         async with self._snapshot() as connection:
             return [dict(row) for row in await _all(connection, query)]
@@ -428,7 +451,7 @@ class Reads:
 
 def _in_motion(row: RowMapping) -> bool:
     if row["state"] == TenantState.DEPROVISIONING.value:
-        # Stopped half-way it stays DEPROVISIONING.
+        # A removal that stopped half-way leaves the tenant DEPROVISIONING.
         return RunState.parse(row["run"]) in OPEN_RUN_STATES
     return bool(row["state"] == TenantState.IN_PROGRESS.value)
 

@@ -1,12 +1,12 @@
-"""Deletes what is older than it is kept: quietly, in pages, on any number of processes.
+"""Deletes what has been kept long enough: quietly, in pages, in any number of processes.
 
-Whatever still matters stays, however old: a run that is open, and the log and attempts of
-the last run of a tenant that stands short of its end, for they say why; and a finding that
-is not over. A log loses entries at its front only, so that a follower below them is told
-(DATA_LOSS) and never reads over a gap.
+What still matters stays, however old it is: an open run; the log and the attempts of the last run
+of a tenant that stopped short, because they say why; and a finding that is not over. A log loses
+entries only at its front, so that a follower who is behind them is told (DATA_LOSS) and never
+reads across a gap.
 
-Each page is a short transaction of its own. Two processes that delete the same rows do no
-harm; on PostgreSQL they pass each other by.
+Each page is a short transaction of its own. Two processes that delete the same rows do no harm;
+on PostgreSQL each skips the rows that the other is deleting.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# A page holds up the writer of SQLite for some milliseconds.
+# A page delays SQLite's writer by some milliseconds.
 PAGE_ROWS = 500
 _TENANTS_A_PAGE = 200
 
@@ -64,14 +64,14 @@ _ROUND_SECONDS = 3600.0
 
 # Promise 10: an order repeated within seven days is the same order.
 LEAST_REQUEST_DAYS = 7
-# A worker's row is needed while a run points to it, and by people for some days.
+# A worker's row is needed while a run points to it, and people may want it for some days.
 _WORKER_DAYS = 7
-# A day longer than the courier keeps its messages (`server.webhook`): where one is set, it says
-# what it gives up. Where none is set any more, nobody else deletes them.
+# A day longer than the courier keeps its messages (`server.webhook`), because the courier reports
+# what it gives up. If no webhook is set any more, nobody else deletes them.
 _MESSAGE_DAYS = 31
 
 _OPEN = tuple(state.value for state in OPEN_RUN_STATES)
-# A damaged one may be as large as the column takes.
+# A damaged cursor may be as large as the column allows.
 _LAST_CURSOR = 2**63 - 1
 _AT_END = tuple(
     state.value
@@ -81,7 +81,7 @@ _AT_END = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """For how many days things are kept; 0 keeps them for ever."""
+    """For how many days each kind of row is kept; 0 keeps them for ever."""
 
     log_days: float = 90.0
     attempt_days: float = 365.0
@@ -109,11 +109,11 @@ class Retention:
         self._under_way: asyncio.Future[Any] | None = None  # Any: whatever a page gives
 
     def start(self) -> None:
-        """Begin, with a first round when the process has settled."""
+        """Start the job; its first round comes once the process has settled."""
         self._task = asyncio.create_task(self._run(), name="retention")
 
     async def stop(self) -> None:
-        """End after the page under way."""
+        """Stop the job after the page under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -121,13 +121,13 @@ class Retention:
             await asyncio.gather(self._under_way, return_exceptions=True)
 
     async def round(self) -> dict[str, int]:
-        """Delete all that is older than it is kept.
+        """Delete everything that has been kept long enough.
 
         Returns:
-            How many rows went, by table; tables without any are left out.
+            How many rows were deleted, by table; tables without any are left out.
 
         Raises:
-            StoreUnavailable: if the database can't write now.
+            StoreUnavailable: the database can't be written.
         """
         kept, deleted = self._kept, {}
         if kept.log_days:
@@ -151,7 +151,7 @@ class Retention:
         return {table: count for table, count in deleted.items() if count}
 
     async def _run(self) -> None:
-        # Not all processes at once.
+        # A random wait, so that not all processes delete at once.
         await asyncio.sleep(_FIRST_ROUND_SECONDS * (1 + random.random()))  # noqa: S311 - no secret
         while True:
             try:
@@ -170,7 +170,7 @@ class Retention:
 
     async def _page(self, work: Callable[[Connection], T]) -> T:
         with refusals("The database can't delete now"):
-            # A page is finished though the process stops; it is short.
+            # A page is finished even if the process is stopping; it is short.
             page = asyncio.ensure_future(self._database.in_transaction(work))
             self._under_way = page
             result = await asyncio.shield(page)
@@ -178,7 +178,7 @@ class Retention:
         return result
 
     async def _by_page(self, statement: Callable[[Connection], Delete]) -> int:
-        """Delete page by page until one is not full."""
+        """Delete page by page until a page is not full; return how many rows were deleted."""
         total = 0
         while True:
             count = await self._page(
@@ -235,7 +235,7 @@ def _shorten_logs(connection: Connection, before: datetime, after: str) -> tuple
         if tenant.old:
             count += _shorten(connection, tenant, before, PAGE_ROWS - count)
             if count >= PAGE_ROWS:
-                # There may be more of this one.
+                # There may be more entries of this tenant.
                 return count, after, True
         after = tenant.id
     return count, after, len(page) == _TENANTS_A_PAGE
@@ -250,7 +250,7 @@ def _shorten(connection: Connection, tenant: Any, before: datetime, limit: int) 
     end = connection.execute(select(func.min(entry.cursor)).where(mine, stays)).scalar()
     begin = connection.execute(select(func.min(entry.cursor)).where(mine)).scalar()
     if not isinstance(begin, int):
-        return 0  # none is left, or a word stands there, which nothing goes by
+        return 0  # none is left, or the stored value is not a number, and says nothing
     upto = min(begin + limit, _LAST_CURSOR)
     if isinstance(end, int):
         upto = min(upto, end)
@@ -296,8 +296,8 @@ def _old_requests(before: datetime) -> Callable[[Connection], Delete]:
 
 def _old_findings(before: datetime) -> Callable[[Connection], Delete]:
     finding = FINDINGS.c
-    # What is open still stands: a herd and an engine that is shut are known by theirs, and a
-    # tenant's would be found, and told of, again.
+    # Open findings stay: herds and shut engines are known by theirs, and a tenant's would be found
+    # and reported again.
     old = select(finding.id).where(finding.found_at < before, finding.ended_at < before)
     return _by_id(finding.id, old.order_by(finding.found_at))
 
@@ -305,10 +305,10 @@ def _old_findings(before: datetime) -> Callable[[Connection], Delete]:
 def _old_herds(before: datetime) -> Callable[[Connection], Delete]:
     herd, finding = HERDS.c, FINDINGS.c
     mine = or_(finding.id == herd.finding_id, finding.herd_id == herd.finding_id)
-    # Literal text, or SQLite would not use the index of those that are open.
+    # Literal text, because otherwise SQLite would not use the index of open findings.
     stands = exists().where(literal_column("ended_at IS NULL"), mine)
-    # Until it is over it says who was driven on first, and how often: `released_at` alone does
-    # not end it, those that follow may be under way.
+    # Until a herd is over, its row says which tenant was driven on first, and how often. It is not
+    # over when it was released: the tenants that follow may be under way.
     last = func.coalesce(herd.released_at, herd.ordered_at, herd.opened_at)
     return _by_id(herd.fingerprint, select(herd.fingerprint).where(last < before, ~stands))
 
@@ -326,8 +326,8 @@ def _old_audit(before: datetime) -> Callable[[Connection], Delete]:
 
 def _old_workers(before: datetime) -> Callable[[Connection], Delete]:
     worker = WORKERS.c
-    # Its row says of which worker a run was left.
-    # As the partial index has it: by bound words all runs would be read for each worker.
+    # The row of a worker that left an open run says which worker that was. The condition is written
+    # as in the partial index: with bound values, all runs would be read for each worker.
     needed = exists().where(RUNS.c.worker_id == worker.id, literal_column(OPEN_RUN))
     return _by_id(worker.id, select(worker.id).where(worker.heartbeat_at < before, ~needed))
 
@@ -342,7 +342,7 @@ def _old_messages(before: datetime) -> Callable[[Connection], Delete]:
 
 
 def _old_counts() -> Callable[[Connection], Delete]:
-    """Find the counts of connections that write no more, by the clock they are kept by."""
+    """Find the counters of connections that no longer write, by the database's clock."""
     counted = QUOTAS.c
     old = counted.since < func.clock_timestamp() - timedelta(days=_WORKER_DAYS)
     ours = counted.name.startswith(COMMITS, autoescape=True)
@@ -357,13 +357,13 @@ def _by_id(key: ColumnElement[str], old: Select[Any]) -> Callable[[Connection], 
 def _one_page(connection: Connection, old: Select[Any]) -> Select[Any]:
     page = old.limit(PAGE_ROWS)
     if connection.dialect.name == "postgresql":
-        # Another process is deleting those already.
+        # Another process is already deleting the rows that are locked.
         return page.with_for_update(skip_locked=True)
     return page
 
 
 def _first_id_of(time: datetime) -> str:
-    """Return the least id that `new_id` makes at a time."""
+    """Return the smallest id that `new_id` can make at a time."""
     milliseconds = int(time.timestamp() * 1000)
     return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7000-8000-000000000000"
 

@@ -1,4 +1,4 @@
-"""Model values to rows: what an operation writes, table by table."""
+"""Turns model values into rows: what an operation writes, table by table."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     )
     from server.store.rowset import Cells
 
-# By column. Words go in as they are: an enum that is text is written as its text.
+# Values by column. Text enums need no conversion: they are written as their text.
 Row = dict[str, Any]
 
-# A log entry is at most 8 KiB on the wire (design: so that a page of a hundred stays
-# below a message's limit); its message gets half, its fields share the rest.
+# A log entry is at most 8 KiB on the wire, so that a page of a hundred stays below the limit of a
+# gRPC message; its message gets half of that, and its fields share the rest.
 MAX_MESSAGE_BYTES = 4096
 MAX_FIELD_BYTES = 400
 MAX_FIELDS = 8
@@ -42,7 +42,7 @@ _NOT_AT_ALL = timedelta()
 
 
 def clip(text: str, limit: int) -> str:
-    """Cut a text to so many bytes of UTF-8, at a character, with a mark where it was cut."""
+    """Cut a text to `limit` bytes of UTF-8, between characters, and mark where it was cut."""
     if len(text) * 4 <= limit or (text.isascii() and len(text) <= limit):
         return text  # no character takes more than four bytes
     encoded = text.encode("utf-8", errors="replace")
@@ -52,25 +52,25 @@ def clip(text: str, limit: int) -> str:
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """Write a mapping as compact JSON with sorted keys."""
+    """Return a mapping as compact JSON with sorted keys."""
     return storable(_JSON.encode(value)) if value else "{}"
 
 
 def dump_texts(value: Mapping[str, str]) -> str:
-    """Write a mapping of texts as `dump` does; an encoder takes longer to make than to use."""
+    """Return a mapping of texts as `dump` does, without making an encoder, which takes longer."""
     if not value:
         return "{}"
     cells = [f"{_quoted(name)}:{_quoted(text)}" for name, text in sorted(value.items())]
     return storable(f"{{{','.join(cells)}}}")
 
 
-# Made once: `json.dumps` with options makes an encoder a call.
+# Made once: `json.dumps` with options makes an encoder for each call.
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _quoted = json.encoder.encode_basestring
 
 
 def spec_text(spec: TenantSpec) -> str:
-    """Write a spec as it is stored and compared."""
+    """Return a spec as the text that is stored and compared."""
     fields: dict[str, Field[Any]] = spec.__dataclass_fields__
     values = {name: getattr(spec, name) for name in fields}
     values["payment_methods"] = list(spec.payment_methods)
@@ -78,7 +78,7 @@ def spec_text(spec: TenantSpec) -> str:
 
 
 def change_cells(op: TenantOperation) -> Cells:
-    """Return the change of a tenant's own row, in the order of `apply.CHANGE`."""
+    """Return the change of a tenant's own row, in the column order of `apply.CHANGE`."""
     standing, hold, healing = op.standing, op.hold, op.healing
     return (
         op.tenant_id,
@@ -123,7 +123,7 @@ def _time(value: datetime | None) -> str | None:
 
 
 def _word(value: str | None) -> str | None:
-    """Return an enum's own text, which a driver takes for what it is."""
+    """Return an enum's value as a plain text, which every driver takes."""
     return None if value is None else str(value)
 
 
@@ -139,7 +139,7 @@ def _hold_row(op: TenantOperation) -> Row:
 
 
 def new_tenant_row(op: TenantOperation) -> Row:
-    """Return the row of a tenant that is not there yet."""
+    """Return the row of a new tenant."""
     if op.create is None or op.standing is None:
         raise ValueError("a new tenant needs a spec and a standing")
     return {
@@ -167,7 +167,7 @@ def new_tenant_row(op: TenantOperation) -> Row:
 
 
 def import_row(op: TenantOperation) -> Row:
-    """Return where an imported tenant came from."""
+    """Return the row that says where an imported tenant came from."""
     if op.imported is None:
         raise ValueError("not imported")
     return {
@@ -180,7 +180,7 @@ def import_row(op: TenantOperation) -> Row:
 
 
 def word_rows(op: TenantOperation) -> Iterator[Row]:
-    """Return what a new tenant is found by."""
+    """Return the rows by which a new tenant is found."""
     if op.create is None:
         return
     for beginning in beginnings(op.tenant_id, op.create.spec.company_name):
@@ -213,7 +213,7 @@ def binding_row(op: TenantOperation) -> Row:
 
 
 def run_cells(op: TenantOperation, outcome: Outcome) -> Iterator[Cells]:
-    """Return the runs an operation writes, with the token they are driven under."""
+    """Return the runs an operation writes, with the token under which they are driven."""
     for item in op.runs:
         run, waiting, cancelled = item.run, item.run.waiting_for, item.run.cancellation
         yield (
@@ -305,8 +305,8 @@ def resource_cells(op: TenantOperation, *, behind: timedelta = _NOT_AT_ALL) -> I
 
     Args:
         op: The operation.
-        behind: By how much its clock is behind that of the database, where hosts share one:
-            what is to be kept out of use for a time is kept by the clock they share.
+        behind: By how much its clock is behind the database's, if hosts share the database: the
+            times until which documents are kept out of use are by the clock they share.
     """
     for item in op.resources:
         resource, until = item.resource, item.resource.busy_until
@@ -349,7 +349,7 @@ def _clipped(fields: dict[str, str]) -> dict[str, str]:
 
 
 def request_row(op: TenantOperation | RequestOperation) -> Row:
-    """Return the request an operation answers."""
+    """Return the row that remembers the request of an operation."""
     request = op.request
     if request is None:
         raise ValueError("no request")

@@ -1,11 +1,10 @@
-"""Many rows as the parameters of few statements, whose texts are few, however many the rows.
+"""Many rows as the parameters of a few statements, with few texts, however many rows there are.
 
-Rows are written as *cells*: tuples of text, numbers and None in the order of a table's
-columns. PostgreSQL takes a batch as one JSON parameter, which `json_to_recordset` gives
-types. SQLite takes it as VALUES of 1, 2, 4, … 64 rows: to read the cells of a JSON text
-one by one takes it three times as long (docs/decisions/0003, 0044). Either way database
-and driver know the statements already, and each is one step in which the interpreter is
-left to others.
+Rows are written as *cells*: tuples of text, numbers and None in the order of a table's columns.
+PostgreSQL takes a batch as one JSON parameter, to which `json_to_recordset` gives types. SQLite
+takes it as VALUES of 1, 2, 4, … 64 rows, because reading the cells of a JSON text one by one
+takes it three times as long (docs/decisions/0003, 0044). Either way, database and driver already
+know the statements, and each of them is one step during which other threads can run.
 """
 
 from __future__ import annotations
@@ -46,19 +45,19 @@ Cells = tuple[str | int | float | None, ...]
 
 # A parameter of a statement, sent as text.
 _PARAMETER = "CAST(CAST(${number} AS text) AS json)"
-# With the most columns of a table below what SQLite takes as parameters of one statement.
+# Times the most columns of any table, this is below SQLite's limit of parameters per statement.
 _MOST_ROWS = 64
-# Stands for the rows until their number is known; a name that no statement of ours has.
+# Stands for the rows until their number is known; no statement of ours contains this name.
 _VALUES = "values_of_the_batch"
 
 
 def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, or overwrite those of the same primary key.
+    """Insert rows, or overwrite those with the same primary key.
 
     Args:
         connection: In a transaction.
-        table: Where to.
-        rows: Whole rows by column, a column left out is NULL; no two with the same key.
+        table: The table.
+        rows: Whole rows by column, no two with the same key; a column left out is NULL.
     """
     _insert(connection, table, cells_of(table, rows), overwrite=True)
 
@@ -67,19 +66,19 @@ def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
     """Insert rows.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: if one of them is there already.
+        sqlalchemy.exc.IntegrityError: one of them exists already.
     """
     _insert(connection, table, cells_of(table, rows), overwrite=False)
 
 
 def cells_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Cells]:
-    """Bring whole rows by column into cells; a column left out is NULL."""
+    """Turn whole rows by column into cells; a column left out is NULL."""
     names = table.columns.keys()
     return [tuple(plain(row.get(name)) for name in names) for row in rows]
 
 
 def plain(value: Any) -> str | int | float | None:  # Any: what a column may hold
-    """Bring a value into what both databases take as it is."""
+    """Turn a value into one that both databases take as it is."""
     if value is None or value.__class__ is int:
         return value
     if isinstance(value, str):
@@ -87,15 +86,15 @@ def plain(value: Any) -> str | int | float | None:  # Any: what a column may hol
     if isinstance(value, datetime):
         return time_text(value)
     if isinstance(value, int | float):
-        return +value  # a bool is a number
+        return +value  # turns a bool into a number
     raise TypeError(f"{type(value).__name__} can't be stored")
 
 
 def storable(value: str) -> str:
-    """Return a text without what can't be stored.
+    """Return a text without the characters that can't be stored.
 
-    Half of a surrogate pair, as an engine's answer may hold, is no UTF-8; the character NUL
-    is the one that PostgreSQL's texts can't hold.
+    A lone surrogate, which an engine's answer may contain, can't be encoded as UTF-8; NUL is the
+    one character that PostgreSQL's texts can't hold.
     """
     if value.isascii() and "\x00" not in value:
         return str(value)
@@ -103,7 +102,7 @@ def storable(value: str) -> str:
 
 
 class Write(NamedTuple):
-    """Rows of one table; `overwrite` those of the same primary key, of which no two are given."""
+    """Rows for one table, no two with the same key; `overwrite` replaces those that exist."""
 
     table: Table
     rows: Sequence[Cells]
@@ -115,21 +114,21 @@ def write_together(
 ) -> list[Sequence[Any]]:
     """Write rows of several tables, and ask what was there before.
 
-    PostgreSQL is sent one statement: a round trip each makes up most of what a single run's
-    step takes there. Its parts see the tables as they were before it, and go on in the same
-    order in every process.
+    PostgreSQL gets all of it as one statement, because round trips are most of what a single run's
+    step takes there. The statement's parts see the tables as they were before it, and run in the
+    same order in every process.
 
     Args:
         connection: In a transaction.
-        writes: The rows, each table at most once.
-        look: A query of what was there before.
-        asked: Its batch.
+        writes: The rows, with each table at most once.
+        look: The query for what was there before.
+        asked: The query's batch.
 
     Returns:
         What the query found.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: if a row that may not overwrite one is there already.
+        sqlalchemy.exc.IntegrityError: a row that must not overwrite another exists already.
     """
     writes = [write for write in writes if write.rows]
     if connection.dialect.name == "sqlite":
@@ -152,20 +151,20 @@ class Batched:
         columns: Mapping[str, TypeEngine[Any]],
         make: Callable[[Subquery], ClauseElement],
     ) -> None:
-        """Take what it is made of.
+        """Take the parts.
 
         Args:
-            columns: Name and type of each column of the batch.
-            make: Makes the statement from the batch as a FROM element.
+            columns: The type of each column of the batch, by name.
+            make: Builds the statement from the batch as a FROM element.
         """
         self._columns = dict(columns)
         self._make = make
-        # Not functools: a cache on a method keeps its object for ever.
+        # Not functools, whose cache on a method would keep the object alive for ever.
         self._texts: dict[int, str] = {}
         self._postgres = ""
 
     def run(self, connection: Connection, rows: Sequence[Cells]) -> Iterator[Sequence[Any]]:
-        """Run it, and give what it returns, row by row."""
+        """Run it with a batch, and return the resulting rows one by one."""
         if connection.dialect.name == "sqlite":
             for part in _parts(rows):
                 yield from _executed(connection, self._text(len(part)), part)
@@ -175,11 +174,11 @@ class Batched:
             yield from connection.exec_driver_sql(self._postgres, (self.parameter(rows),))
 
     def parameter(self, rows: Sequence[Cells]) -> str:
-        """Return the batch as PostgreSQL takes it."""
+        """Return a batch as the parameter that PostgreSQL takes."""
         return _json(list(self._columns), rows)
 
     def postgres_text(self, number: int) -> str:
-        """Return the statement for PostgreSQL, with the batch as its parameter of that number."""
+        """Return the statement for PostgreSQL, with the batch as the parameter of that number."""
         return _postgres_text(self._make(_recordset(self._columns, number)))
 
     def _text(self, count: int) -> str:
@@ -208,7 +207,7 @@ def _insert(
 def _executed(connection: Connection, statement: str, rows: Sequence[Cells]) -> Sequence[Any]:
     """Run a statement on the driver's own connection, with SQLAlchemy's errors.
 
-    Thirty of them make a batch; to hand one through SQLAlchemy takes as long as to run it.
+    A batch has about thirty, and passing one through SQLAlchemy takes as long as running it.
     """
     driver: Any = connection.connection.driver_connection
     try:
@@ -221,7 +220,7 @@ def _executed(connection: Connection, statement: str, rows: Sequence[Cells]) -> 
 
 
 def _parts(rows: Sequence[Cells]) -> Iterator[Sequence[Cells]]:
-    """Cut rows into parts whose sizes are powers of two, greatest first: few different texts."""
+    """Split rows into parts whose sizes are powers of two, largest first: few different texts."""
     at, left = 0, len(rows)
     while left:
         size = min(_MOST_ROWS, 1 << (left.bit_length() - 1))
@@ -291,18 +290,18 @@ def _recordset(columns: Mapping[str, TypeEngine[Any]], number: int) -> Subquery:
 
 
 def _postgres_text(statement: ClauseElement) -> str:
-    """Compile a statement for good: to look it up takes as long as to send it."""
+    """Compile a statement for good: looking it up each time takes as long as sending it."""
     return str(statement.compile(dialect=_POSTGRES, compile_kwargs=_LITERAL))
 
 
 def _json(columns: Sequence[str], rows: Sequence[Cells]) -> str:
-    """Write rows as objects by column, twice as fast as `json` does."""
+    """Return rows as JSON objects by column, twice as fast as `json` would."""
     return to_json([dict(zip(columns, row, strict=True)) for row in rows]).decode()
 
 
 @lru_cache(maxsize=64)
 def _names(table: Table) -> tuple[str, ...]:
-    """Return a table's columns by name, as mere texts: SQLAlchemy's own kind is slow to write."""
+    """Return a table's column names as plain texts; SQLAlchemy's own type is slow to write."""
     return tuple(str.__str__(column.key) for column in table.columns)
 
 

@@ -1,11 +1,11 @@
-"""Sets the schema up, and refuses one it does not know.
+"""Sets the schema up, and refuses one that it does not know.
 
-An empty database is set up when a server starts. Any other revision than the one this
-version was built for is refused with the command that mends it, since guessing would
-damage records. A migration that was released is never changed: databases are at it.
+An empty database is set up when a server starts. Any revision other than the one for which this
+version was built is refused, with the command that puts it right, because guessing would damage
+records. A released migration is never changed: there are databases at its revision.
 
-Alembic is imported only where there is something to change: a server that finds its schema
-as it should be starts without it.
+Alembic is imported only if there is something to change: a server that finds its schema as it
+should be starts without it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 # The last of the migrations; a test compares it.
 _HEAD = "0002"
-# A host at work takes seconds to set a database up.
+# A busy host takes seconds to set up a database.
 _PATIENCE = "12s"
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Within PostgreSQL's statements. SQLite has no such function before 3.44, nor needs one.
+# For use within PostgreSQL's statements. SQLite has no such function before 3.44, and needs none.
 FOUND = "(SELECT string_agg(version_num, ', ' ORDER BY version_num) FROM alembic_version)"
 
 
@@ -44,8 +44,8 @@ def upgrade(connection: Connection) -> str:
         The revision it has now.
 
     Raises:
-        SchemaMismatch: if the database is of a newer version.
-        StoreUnavailable: if an empty one could not hold every name.
+        SchemaMismatch: the database is from a newer version.
+        StoreUnavailable: the database is empty, and its encoding can't hold every name.
     """
     from alembic import command  # noqa: PLC0415 - see the module's docstring
 
@@ -55,7 +55,7 @@ def upgrade(connection: Connection) -> str:
     if connection.dialect.name == "postgresql":
         if found is None:
             _demand_every_letter(connection)
-        # Who does the same at this moment is waited for, longer than for anybody's forgotten lock.
+        # Another process may be doing the same; it is waited for, longer than for a forgotten lock.
         wait = f"SELECT set_config('lock_timeout', '{_PATIENCE}', true)"
         connection.exec_driver_sql(wait)
     config = _config()
@@ -65,33 +65,37 @@ def upgrade(connection: Connection) -> str:
 
 
 def prepare(connection: Connection) -> None:
-    """Set an empty database up; check one that is not.
+    """Set up an empty database; check one that is not empty.
+
+    Args:
+        connection: In a transaction; the caller commits.
 
     Raises:
-        SchemaMismatch: if it has another revision than this version's.
+        SchemaMismatch: its revision is not this version's.
+        StoreUnavailable: it is empty, and its encoding can't hold every name.
     """
     found = current(connection)
     if found is None and is_empty(connection):
         upgrade(connection)
         return
     if found is None:
-        # Another server may have set it up between the two looks: tables and revision came at once.
+        # Another server may have set it up between the two looks: tables and revision come at once.
         found = current(connection)
     if found != head():
         raise SchemaMismatch(_told(found))
 
 
 def demand(found: str | None) -> None:
-    """Refuse to go on with a database that has another schema than when it was opened.
+    """Refuse to go on with a database whose schema has changed since it was opened.
 
-    A process that was suspended, or forgotten, while another version upgraded it would write
-    rows of a shape that is over.
+    A process that was suspended or forgotten while another version upgraded the database would
+    write rows of an outdated shape.
 
     Args:
-        found: The revision it has now.
+        found: The revision that the database has now.
 
     Raises:
-        OtherSchema: with what to do.
+        OtherSchema: it is not this version's; the message says what to do.
     """
     if found != _HEAD:
         raise OtherSchema(
@@ -102,14 +106,14 @@ def demand(found: str | None) -> None:
 
 
 def try_to_write(connection: Connection) -> None:
-    """Write something that changes nothing, so that a full disk or a read-only one shows.
+    """Write something that changes nothing, so that a full or read-only disk is noticed.
 
     Raises:
-        StoreUnavailable: PostgreSQL takes no writes now, or none of this user's.
+        StoreUnavailable: PostgreSQL takes no writes now, or none from this user.
         sqlalchemy.exc.SQLAlchemyError: SQLite's own refusal, here or at the commit.
     """
     if connection.dialect.name == "sqlite":
-        # A number that is ours to use, and that we do not: its page goes to the disk all the same.
+        # A number that is free for us to use, and that we do not: its page is written all the same.
         number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         connection.exec_driver_sql(f"PRAGMA user_version = {int(number)}")
     elif connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() != "off":
@@ -119,7 +123,7 @@ def try_to_write(connection: Connection) -> None:
 
 
 def _demand_rights(connection: Connection) -> None:
-    """Refuse a user that may not change all tables: those an upgrade made are their maker's."""
+    """Refuse a user who may not change all tables: an upgrade's belong to the user who ran it."""
     names = ", ".join(f"('{name}')" for name in METADATA.tables)
     asked = " AND ".join(f"has_table_privilege(name, '{right}')" for right in _RIGHTS)
     query = f"SELECT name FROM (VALUES {names}) AS ours (name) WHERE NOT ({asked}) ORDER BY name"  # noqa: S608 - our own names
@@ -145,12 +149,12 @@ def current(connection: Connection) -> str | None:
 
 
 def head() -> str:
-    """Return the revision this version was built for."""
+    """Return the revision for which this version was built."""
     return _HEAD
 
 
 def remedy(found: str | None) -> str:
-    """Say what to do about a database that has another schema than this version's."""
+    """Return what to do about a database whose schema is not this version's."""
     if _is_known(found):
         return "Stop every server, back the database up, then run: provisioner db upgrade"
     return (
@@ -165,7 +169,7 @@ def _told(found: str | None) -> str:
 
 
 def _demand_every_letter(connection: Connection) -> None:
-    """Refuse to set up what could not hold every name; bytes (SQL_ASCII) can."""
+    """Refuse an encoding that can't hold every name; SQL_ASCII, which keeps any bytes, can."""
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding not in {"UTF8", "SQL_ASCII"}:
         raise StoreUnavailable(

@@ -1,8 +1,8 @@
-"""One read for all who ask for the same at the same time.
+"""One read for all callers that ask for the same thing at the same time.
 
-Dozens of runs ask for the gates in one moment. Each with a read of its own would open
-connections that are closed again right after, and each of those costs more than all of
-the reads (docs/decisions/0044).
+Dozens of runs ask for the gates at the same moment. If each made its own read, connections would
+be opened and closed again right away, and each of those costs more than all the reads together
+(docs/decisions/0044).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """A read. Who asks while one is out shares the next one: no answer is older than its call."""
+    """A shared read. Calls made during one share the next: no answer is older than its call."""
 
     def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
         self._read = read
-        # Each with a future of his own: he may leave, and takes nobody along.
+        # Each caller has its own future: one that leaves takes nobody along.
         self._waiting: list[asyncio.Future[T]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def read(self) -> T:
-        """Return what is read, as all get it who share it.
+        """Return the result of a read, the same for all callers that share it.
 
         Raises:
-            Exception: what the read raises.
+            Exception: whatever the read raises.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
@@ -58,5 +58,5 @@ def _fail(waiting: Sequence[asyncio.Future[T]], error: Exception) -> None:
     for future in waiting:
         if not future.done():
             future.set_exception(error)
-            # Nobody may be waiting any more.
+            # Retrieved here, since nobody may be waiting any more.
             future.exception()

@@ -1,6 +1,6 @@
-"""What can be written about a site: who probes next, how much work it takes, who it is.
+"""What can be written about a site: who probes next, how much work it takes, its identity.
 
-Each is one conditional update, so that of many processes exactly one is told yes.
+Each is one conditional update, so that of many processes exactly one succeeds.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTake:
-    """Be the one who asks a shut site now; refused where it is not due or open again.
+    """Take a shut site's next look; refused if it is not due, or the site is open again.
 
     Attributes:
-        until: When the next one may ask, should this process die before it tells.
-        longest: A stored time further ahead than this is due: the clock was set back.
+        until: When the next process may look, in case this one dies before it reports.
+        longest: How many seconds ahead a stored time may be; if it is further ahead, the clock was
+            set back, and the look is due.
     """
 
     site: str
@@ -31,7 +32,7 @@ class ProbeTake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReturn:
-    """Stop asking before there was an answer: whoever comes next may ask at once."""
+    """Give back a look that had no answer yet: whoever comes next may look at once."""
 
     site: str
     at: datetime
@@ -39,11 +40,11 @@ class ProbeReturn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaveChange:
-    """Let more runs of a site be driven at once, if nobody changed that meanwhile.
+    """Change how many runs of a site may be driven at once, if nobody changed that meanwhile.
 
     Attributes:
-        seen: How many it judged.
-        wave: How many from now on; None for as many as there are.
+        seen: How many the caller saw.
+        wave: How many from now on; None for any number.
     """
 
     site: str
@@ -53,7 +54,7 @@ class WaveChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SitePause:
-    """Ask nothing of a site until a time it named itself; a later one that is stored stays."""
+    """Leave a site alone until the time that it asked for; a later time that is stored stays."""
 
     site: str
     at: datetime
@@ -62,7 +63,7 @@ class SitePause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentitySeen:
-    """Store who a site is at first sight; refused where another identity is stored."""
+    """Store a site's identity at first sight; refused if another identity is stored."""
 
     site: str
     identity: str
@@ -70,10 +71,10 @@ class IdentitySeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteAccepted:
-    """A person says that the site is right as it is: forget who it was and what vanished.
+    """A person says that the site is right as it is: forget its identity and what vanished.
 
     Attributes:
-        request: Names the order, so that a repeated one is refused; None if it can't be.
+        request: Names the order, so that a repeated one is refused; None if it has no name.
     """
 
     site: str

@@ -1,4 +1,4 @@
-"""Writes about one site's row in `engines`."""
+"""Writes one site's row in `engines`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 def change_site(connection: Connection, op: SiteOperation) -> bool:
-    """Write about a site; False where the row says that somebody else was first."""
+    """Write one change of a site; return False if somebody else was first."""
     if isinstance(op, SiteAccepted) and not _is_new(connection, op):
         return False
     return connection.execute(_statement(op)).rowcount == 1
 
 
 def _is_new(connection: Connection, op: SiteAccepted) -> bool:
-    """Remember an order; False if it was given before."""
+    """Remember an order; return False if it was given before."""
     request = op.request
     if request is None:
         return True
@@ -46,7 +46,7 @@ def _is_new(connection: Connection, op: SiteAccepted) -> bool:
         "method": request.method,
         "request_id": request.request_id,
         "body_hash": request.body_hash,
-        # It is about a site, and no one tenant of it.
+        # The order is about a site, and not about any one tenant.
         "tenant_id": "",
         "created_at": op.at,
     }
@@ -55,7 +55,7 @@ def _is_new(connection: Connection, op: SiteAccepted) -> bool:
 
 
 def _insert(connection: Connection, table: Table, row: Mapping[str, object]) -> Insert:
-    """Return what adds a row where there is none of its key."""
+    """Return the statement that inserts a row if there is none with its key."""
     if connection.dialect.name == "sqlite":
         return sqlite_insert(table).values(row).on_conflict_do_nothing()
     return postgresql_insert(table).values(row).on_conflict_do_nothing()
@@ -86,12 +86,12 @@ def _statement(op: SiteOperation) -> Update:
             same = or_(ENGINES.c.identity.is_(None), ENGINES.c.identity == op.identity)
             return of_site.where(same).values(identity=op.identity)
         case SiteAccepted():
-            # Due at once, whatever the clock of the host says that took the order.
+            # Due at once, whatever the clock of the host that took the order says.
             return of_site.values(identity=None, accepted_at=op.at, next_probe_at=None)
 
 
 def put_gate(connection: Connection, op: GateOperation) -> None:
-    """Write a site's gate; its slot and identity stay."""
+    """Write a site's gate, and leave its slot and identity as they are."""
     values = {
         "gate": op.gate,
         "gate_code": op.code,
@@ -112,7 +112,7 @@ def put_gate(connection: Connection, op: GateOperation) -> None:
 
 
 def ensure_engine(connection: Connection, op: GateOperation) -> None:
-    """Make a site's row if it has none; an existing one keeps its gate."""
+    """Make a site's row if it has none; an existing row stays as it is."""
     row = {
         "site": op.site,
         "gate": op.gate,
@@ -121,5 +121,5 @@ def ensure_engine(connection: Connection, op: GateOperation) -> None:
         "gate_since": op.at,
         "next_probe_at": op.next_probe_at,
     }
-    # Several servers start on one empty database at the same moment.
+    # Several servers may start on one empty database at the same moment.
     connection.execute(_insert(connection, ENGINES, row))

@@ -1,8 +1,8 @@
 """Takes a site's one slot and gives it back, fenced, and in the order of the site's line.
 
-On PostgreSQL processes of many hosts share a slot, and their clocks differ: since when a
-request is out, and until when it may be, is told by the database's clock alone. On SQLite
-the processes share a host, and the operation's time is the time.
+On PostgreSQL, processes on many hosts share a slot, and their clocks differ: only the database's
+clock tells since when a request is out and until when it may be. On SQLite the processes share a
+host, and the operation's time counts.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from server.store.operations import SlotFree
 
-# Further ahead than a clock runs ahead before it is set right.
+# Clocks are corrected before they run ahead by this much.
 _CLOCK_SET_BACK = timedelta(seconds=60)
-# Longer than any request is waited for: an end that is none, or beyond it, was damaged.
+# No request is waited for this long: an end that is missing, or further ahead, was damaged.
 _LONGEST_HELD = timedelta(days=1)
 _HELD_BY_DAMAGE = timedelta(hours=1)
 
@@ -50,7 +50,16 @@ _HELD_BY_DAMAGE = timedelta(hours=1)
 def take_slots(
     connection: Connection, batch: Sequence[TenantOperation], outcomes: dict[int, Outcome]
 ) -> list[TenantOperation]:
-    """Take slots first: an operation that does not get its slot must write nothing."""
+    """Take slots before anything else: an operation that does not get its slot writes nothing.
+
+    Args:
+        connection: In a transaction.
+        batch: The operations.
+        outcomes: Where those that are refused get their outcome.
+
+    Returns:
+        The operations that may be written.
+    """
     kept = []
     for op in batch:
         if isinstance(op.slot, SlotTake) and not _take(connection, op, op.slot):
@@ -64,7 +73,7 @@ def take_slots(
 
 
 def free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> None:
-    """Give the slot back, if the tenant holds it."""
+    """Give the slot back if the tenant holds it."""
     statement = _FREE
     if slot.about:
         statement = statement.where(
@@ -79,7 +88,7 @@ def free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> No
 
 
 def database_time(connection: Connection, op: TenantOperation) -> datetime:
-    """Return the time of the clock by which hosts agree."""
+    """Return the time by the clock that hosts share; without one, the operation's time."""
     if not _hosts_share(connection.dialect.name):
         return op.at
     told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -88,19 +97,19 @@ def database_time(connection: Connection, op: TenantOperation) -> datetime:
 
 @lru_cache(maxsize=8)
 def _take_statement(dialect: str, *, repeatable: bool, in_order: bool) -> Update:
-    """Take the slot if nothing is out, or if what is out is ours or its time is over.
+    """Take the slot if no request is out, or the one that is out is ours or its time is over.
 
-    A tenant's own slot can be taken again by whoever drives the tenant now: it probed
-    before it sends (promise 4). Made once of each kind: it takes longer than to run it.
+    The worker that drives a tenant now can take the tenant's own slot again, because it has probed
+    before it sends (promise 4). Built once per kind, as building one takes longer than running it.
     """
     now, lately = _now(dialect), _now(dialect, ahead="set_back")
     mine = ENGINES.c.slot_tenant_id == _TENANT if repeatable else false()
     free = or_(
         ENGINES.c.slot_tenant_id.is_(None),
         ENGINES.c.slot_expires_at < now,
-        # Sent in the future: the clock was set back since.
+        # If it was sent in the future, the clock has been set back since.
         ENGINES.c.slot_sent_at > lately,
-        # A damaged end never comes: what was sent an hour ago is over.
+        # A damaged end never comes: a request that was sent an hour ago is then over.
         and_(
             or_(
                 ENGINES.c.slot_expires_at.is_(None),
@@ -129,12 +138,12 @@ def _take_statement(dialect: str, *, repeatable: bool, in_order: bool) -> Update
 
 
 def _hosts_share(dialect: str) -> bool:
-    """Whether hosts with clocks of their own share the database, so that its clock counts."""
+    """Tell whether hosts with their own clocks share the database, so that its clock counts."""
     return dialect == "postgresql"
 
 
 def _now(dialect: str, *, ahead: str = "") -> Any:
-    """Return the time, so much ahead, as the statement's database tells it."""
+    """Return the time, or one ahead of it, as an SQL expression for the database."""
     if not _hosts_share(dialect):
         return bindparam(f"now_{ahead}", type_=UtcTime())
     now = func.clock_timestamp()
@@ -160,14 +169,14 @@ def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
         values |= {f"now_{name}": much for name, much in ahead.items()}
     else:
         values |= {f"now_{name}": op.at + much for name, much in ahead.items()} | {"now_": op.at}
-    # Where only one process drives, the line is that process's: who stands in one in the rows
-    # was left there by a dead process, and may be claimed long after those who come now.
+    # If only one process drives, the line is in that process: a run that stands in line according
+    # to the rows was left there by a dead process, and may be claimed long after those of now.
     in_order = slot.since is not None and _hosts_share(dialect)
     if in_order:
         values |= {
             "since": slot.since,
             "run": max((row.run.id for row in op.runs), default=""),
-            # The line within a process is its own affair (`server.executor.slots`).
+            # Each process keeps its own runs in order (`server.executor.slots`).
             "workers": [row.run.worker_id or "" for row in op.runs],
         }
     statement = _take_statement(dialect, repeatable=slot.repeatable, in_order=in_order)
@@ -175,9 +184,9 @@ def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
 
 
 def _somebody_first() -> Exists:
-    """Whether a run of another process stands before this one in the site's line.
+    """Return the condition that a run of another process is ahead of this one in the site's line.
 
-    Only one whose worker lives: a dead one's is taken over, and stands in line again.
+    Only runs whose worker is alive count: a dead worker's run is taken over and queues again.
     """
     lives = exists().where(
         WORKERS.c.id == RUNS.c.worker_id,
@@ -198,8 +207,8 @@ def _somebody_first() -> Exists:
 _TENANT, _TOKEN = bindparam("tenant", type_=Text), bindparam("token", type_=BigInteger)
 _DRIVES = exists().where(TENANTS.c.id == _TENANT, TENANTS.c.fencing_token == _TOKEN)
 _IS_REPLACED = select(not_(_DRIVES))
-# The oldest heartbeat of a worker that lives.
-# No lease is longer than a day: of more PostgreSQL makes no interval, and no slot was taken.
+# The oldest heartbeat of a worker that is alive. No lease is longer than a day: from a much greater
+# number PostgreSQL can't make an interval, and no slot could be taken.
 _LEASE = func.least(func.greatest(WORKERS.c.lease_seconds, 0), 86_400)
 _LEASE_AGO = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, _LEASE)
 _FREE = (

@@ -1,4 +1,4 @@
-"""One snapshot of the database for all statements of a read."""
+"""Connections that show one state of the database to all statements of a read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """Open a connection that sees one state of the database.
 
+    Args:
+        engine: The connections for reading.
+
     Raises:
-        StoreUnavailable: if the database can't be read now.
+        StoreUnavailable: the database can't be read.
     """
     try:
         async with engine.connect() as connection:
@@ -32,13 +35,13 @@ async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Open a connection for one statement, which sees one state by itself.
+    """Open a connection for a single statement, which sees one state anyway.
 
     Args:
-        engine: In autocommit: a transaction would cost two further round trips.
+        engine: Connections in autocommit: a transaction would cost two more round trips.
 
     Raises:
-        StoreUnavailable: if the database can't be read now.
+        StoreUnavailable: the database can't be read.
     """
     try:
         async with engine.connect() as connection:

@@ -1,8 +1,8 @@
-"""A tenant's spec as its row holds it, and which of its fields can't be read there.
+"""A tenant's spec as it is in its row, and which of its fields can't be read there.
 
-Nothing but SQL, a restore or an import damages it. A field that can't be read gets a default,
-so that the tenant can be shown; what is made by such a spec could be books in another currency,
-so no step is done until a person has said the fields again (server.commands.starting).
+Only SQL, a restore or an import can damage it. A field that can't be read gets a default, so that
+the tenant can be shown. But books made from such a spec might be in the wrong currency, so no step
+is done until a person has given the fields again (server.commands.starting).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def _is_amount(value: object) -> bool:
     return 0 <= value <= MAX_OPENING_AMOUNT
 
 
-# Each with what may stand there, and what is read where something else does. Every spec was
-# written with all of them (server.store.rows.spec_text). Name and engine have columns.
+# For each field: what is valid, and what is read instead of anything else. Every spec is written
+# with all of them (server.store.rows.spec_text). Name and engine have their own columns.
 _FIELDS: dict[str, tuple[Callable[[object], bool], object]] = {
     "country_code": (_is_code(2), DEFAULT_COUNTRY_CODE),
     "currency": (_is_code(3), "KES"),
@@ -70,15 +70,15 @@ _MISSING = object()
 def read_spec(
     stored: Mapping[str, Any], *, company_name: str, engine_id: str
 ) -> tuple[TenantSpec, tuple[str, ...]]:
-    """Read a spec, for any row.
+    """Read a spec, whatever its row contains.
 
     Args:
-        stored: The object in the column `spec`; empty if it holds none.
-        company_name: Of the row's own column, for a spec without a name.
-        engine_id: Of the row's own column.
+        stored: The object in the column `spec`; empty if there is none.
+        company_name: The value of the row's own column, for a spec without a name.
+        engine_id: The value of the row's own column.
 
     Returns:
-        The spec, with defaults for what can't be read, and the names of those fields.
+        The spec, with defaults for fields that can't be read, and the names of those fields.
     """
     read: dict[str, Any] = {}
     damage = []

@@ -1,6 +1,6 @@
 """SQLite's side: one thread that writes, and connections that only read.
 
-WAL with synchronous=FULL: what was acknowledged survives a power cut.
+The file is in WAL mode with synchronous=FULL, so that what was acknowledged survives a power cut.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _KEPT_STATEMENTS = 256
 
 
 class Transactions:
-    """Writing transactions, one after the other, on a thread of their own."""
+    """Writing transactions, one after the other, on their own thread."""
 
     def __init__(self, url: URL, file: SqliteFile) -> None:
         folder = file.path.parent
@@ -56,13 +56,16 @@ class Transactions:
 
         Args:
             work: What to do.
-            locking: PostgreSQL's.
-            any_schema: Whether another version's schema will do, or none.
-            slow: PostgreSQL's.
+            locking: For PostgreSQL only.
+            any_schema: Whether to accept another version's schema, or none.
+            slow: For PostgreSQL only.
+
+        Returns:
+            What the work returned.
 
         Raises:
             OtherSchema: the schema is another version's; nothing was written.
-            StoreUnavailable: the file is not the one at its path; nothing was written.
+            StoreUnavailable: the open file is no longer the one at its path; nothing was written.
             sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
         """
         return await asyncio.get_running_loop().run_in_executor(
@@ -70,7 +73,7 @@ class Transactions:
         )
 
     async def dispose(self) -> None:
-        """Close the connection, on the thread that made it and may close it."""
+        """Close the connection, on the thread that made it, the only one that may close it."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
         self._thread.shutdown()
 
@@ -80,13 +83,13 @@ class Transactions:
                 self._file.remember()
                 driver: Any = connection.connection.driver_connection
                 if not any_schema:
-                    # By the driver: a tenth of the time, in each transaction.
+                    # Through the driver, in a tenth of the time: every transaction does this.
                     schema.demand(_revision(driver))
                 before = driver.total_changes
                 result = work(connection)
-                # A transaction that changed nothing writes nothing, and needs no room.
+                # A transaction that changed nothing writes nothing and needs no disk space.
                 changed = driver.total_changes > before
-                # Last before the commit: what lies elsewhere then is rolled back.
+                # Right before the commit: if the file is elsewhere now, all is rolled back.
                 self._file.demand()
         except (*DRIVER_ERRORS, OtherSchema) as error:
             self._file.refused(error)
@@ -97,11 +100,11 @@ class Transactions:
 
 
 def _revision(driver: Any) -> str | None:  # Any: sqlite3's connection
-    """Read the schema's revision by the driver itself.
+    """Read the schema's revision through the driver itself.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: what the driver met, as if it were asked through SQLAlchemy: a
-            damaged file, and a disk that fails, show here first.
+        sqlalchemy.exc.DBAPIError: the driver's error, as SQLAlchemy would raise it: a damaged file
+            or a failing disk is noticed here first.
     """
     try:
         found = driver.execute("SELECT version_num FROM alembic_version").fetchall()
@@ -111,10 +114,10 @@ def _revision(driver: Any) -> str | None:  # Any: sqlite3's connection
 
 
 class Snapshots:
-    """Reads of several statements, each read as a whole on a thread.
+    """Reads of several statements, each read as a whole on one thread.
 
-    Through aiosqlite every statement and every fetch is a hop to its thread and back, which
-    takes longer than the short ones themselves.
+    Through aiosqlite, every statement and every fetch is a hop to its thread and back, which takes
+    longer than a short statement itself.
     """
 
     def __init__(self, url: URL, file: SqliteFile) -> None:
@@ -123,7 +126,7 @@ class Snapshots:
         _read_only(self._engine, file)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run synchronous reads in one snapshot.
+        """Run synchronous reads in one snapshot, and return their result.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the database can't be read.
@@ -141,21 +144,21 @@ class Snapshots:
 
 
 def reading_engine(url: URL, file: SqliteFile) -> AsyncEngine:
-    """Make an engine whose connections can't write."""
+    """Return an engine whose connections can't write."""
     engine = create_async_engine(url, pool_size=4, max_overflow=4)
     _read_only(engine.sync_engine, file)
     return engine
 
 
 def read_any_text(engine: Engine) -> None:
-    """Let an engine read text that is no UTF-8, with a mark for what can't be read.
+    """Make an engine read text that is not valid UTF-8, with marks for what can't be read.
 
-    The driver raises at it, and one damaged row would hide all that are read with it. To decode
-    each text here takes twice as long, so it is done from the first such text on: the read that
-    met it fails, the next one does not.
+    The driver would raise an error, and one damaged row would hide all those read with it. Decoding
+    each text here takes twice as long, so that starts with the first such text: the read that met
+    it fails, but the next one does not.
 
     Args:
-        engine: Of an SQLite file.
+        engine: An engine of an SQLite file.
     """
     met = False
 
@@ -170,7 +173,7 @@ def read_any_text(engine: Engine) -> None:
     @event.listens_for(engine, "checkout")
     def prepare(connection: Any, _record: Any, _proxy: Any) -> None:
         if met:
-            # aiosqlite's stands behind an adapter, sqlite3's does not.
+            # aiosqlite's connection is behind an adapter, sqlite3's is not.
             getattr(connection, "driver_connection", connection).text_factory = _any_text
 
 
@@ -182,10 +185,10 @@ def _any_text(stored: bytes) -> str:
 
 
 def only_this(engine: Engine, file: SqliteFile) -> None:
-    """Let an engine connect to the file that was opened first, and to no other in its place.
+    """Make an engine connect only to the file that was opened first, and to no other in its place.
 
-    A connection is kept: one to an empty file that SQLite made anew would know no table for as
-    long as the process lives, also when the right file is back.
+    Connections are kept. One to an empty file that SQLite has just created would know no tables
+    for as long as the process lives, even once the right file is back.
     """
 
     @event.listens_for(engine, "do_connect")
@@ -207,7 +210,7 @@ def _read_only(engine: Engine, file: SqliteFile) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # One snapshot for all statements of a read, so that a tenant and its steps fit.
+        # One snapshot for all statements of a read, so that a tenant and its steps match.
         connection.exec_driver_sql("BEGIN")
 
 
@@ -216,14 +219,14 @@ def _writing_engine(url: URL) -> Engine:
         url.set(drivername="sqlite"),
         pool_size=1,
         max_overflow=0,
-        # A batch's statements come in sizes (`rowset`): the driver keeps them all prepared.
+        # A batch's statements come in several sizes (`rowset`): the driver keeps all prepared.
         connect_args={"cached_statements": _KEPT_STATEMENTS},
     )
     read_any_text(engine)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        # The driver must not begin transactions by itself: BEGIN is ours, below.
+        # The driver must not begin transactions by itself: we do, below.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -233,8 +236,8 @@ def _writing_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A deferred BEGIN that reads first fails at once when another writer was
-        # faster, whatever the busy timeout (python/cpython#124510).
+        # A deferred BEGIN that reads first fails at once if another writer was faster, whatever
+        # the busy timeout is (python/cpython#124510).
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

@@ -1,8 +1,9 @@
 """Whether SQLite's file is still the one at its path, and whether it takes writes.
 
-An open file outlives its name: moved, deleted or replaced it takes every write, and what was
-acknowledged is gone with the process. The file beside it (`-wal`), with the newest writes,
-is no better off. So the two are compared with what lies at their paths before each commit.
+An open file outlives its name: after it was moved, deleted or replaced it still takes every write,
+and what was acknowledged is lost when the process ends. The same is true of the file beside it
+(`-wal`), which has the newest writes. So both are compared with what is at their paths before each
+commit.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ _log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 1.0
 # SQLite's READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB. A lock that another process holds
-# passes by itself, and says nothing of the file.
+# passes by itself, and says nothing about the file.
 _NO_WRITES = frozenset({8, 10, 11, 13, 14, 26})
 
 _Identity = tuple[int, int]
 
 
 class SqliteFile:
-    """What is known of one database's file; used on the writer's thread and on the loop."""
+    """What is known about one database's file; used on the writer's thread and on the loop."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._newest = path.with_name(f"{path.name}-wal")
         self._known: tuple[_Identity | None, _Identity | None] | None = None
-        # What the last write met; "" after one that went through.
+        # The error of the last write; "" if it went through.
         self._refused = ""
 
     def demand(self) -> None:
-        """Refuse what would be read from, or written to, a file that nobody finds again.
+        """Refuse reads from and writes to a file that is no longer at its path.
 
         Raises:
             StoreUnavailable: with what happened to the file, and what to do.
@@ -55,7 +56,7 @@ class SqliteFile:
                 raise StoreUnavailable(self._lost(path, gone=found is None))
 
     def demand_writes(self) -> None:
-        """Refuse while the file is not there, or took no write when it was last asked to.
+        """Refuse while the file is not there, or if the last write to it failed.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -65,7 +66,7 @@ class SqliteFile:
             raise StoreUnavailable(f"The database can't write now: {self._refused}")
 
     def remember(self) -> None:
-        """Take what lies at the paths for ours; within a transaction, where both are there."""
+        """Take the files at the paths for ours; within a transaction, when both are there."""
         if self._known is None:
             self._known = (_identity(self.path), _identity(self._newest))
 
@@ -74,7 +75,7 @@ class SqliteFile:
         self._refused = ""
 
     def refused(self, error: BaseException) -> None:
-        """Note what a write met, where that is the file's, the disk's or the schema's fault."""
+        """Note the error of a write if the file, the disk or the schema caused it."""
         if isinstance(error, OtherSchema):
             self._refused = error.message
             return
@@ -94,7 +95,7 @@ class SqliteFile:
 
 
 class FilePulse(Watch):
-    """Looks at the file again and again, so that health says when it is away."""
+    """Looks at the file again and again, so that health reports when it is gone."""
 
     def __init__(self, file: SqliteFile, *, seconds: float = _LOOK_SECONDS) -> None:
         super().__init__()
@@ -102,7 +103,7 @@ class FilePulse(Watch):
         self._seconds = seconds
 
     def demand(self) -> None:
-        """Refuse what needs the file while it is away; who only reads needs no room on a disk.
+        """Refuse what needs the file while it is gone; reading needs no room on the disk.
 
         Raises:
             StoreUnavailable: with the reason.
@@ -118,7 +119,7 @@ class FilePulse(Watch):
         self._file.demand_writes()
 
     async def look(self) -> None:
-        """Look once, and tell who listens of a change."""
+        """Look once, and tell listeners about a change."""
         try:
             self._file.demand_writes()
             why = ""
@@ -136,7 +137,7 @@ class FilePulse(Watch):
 
 
 def _identity(path: Path) -> _Identity | None:
-    # Never opened to be looked at: closing it would end SQLite's locks on it (POSIX).
+    # The file is not opened for this: closing it would release SQLite's locks on it (POSIX).
     try:
         found = os.stat(path)  # noqa: PTH116 - a third of Path.stat's time, before each commit
     except OSError:

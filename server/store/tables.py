@@ -1,9 +1,9 @@
 """The tables. Only the store imports this.
 
-States are the words of `server.model.states` as text and ids are text as on the wire,
-so that an operator can read every table with plain SQL. Nothing here keeps an operator
-from damaging a record by SQL (no foreign key refers to `steps`, no trigger): our code
-can't write a damaged one and survives reading one.
+States are the words of `server.model.states` as text, and ids are text as on the wire, so that an
+operator can read every table with plain SQL. Nothing here prevents an operator from damaging a
+record by SQL (no foreign key refers to `steps`, and there is no trigger): our code can't write a
+damaged record, and copes with reading one.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ METADATA = MetaData(
     }
 )
 
-# What a row is made with and keeps: an overwriting insert leaves it as it is.
+# A value that a row is made with and keeps: an overwriting insert leaves it as it is.
 _FIXED = {"fixed": True}
 _LONG_AGO = "1970-01-01 00:00:00.000000+00:00"
 
 
 def _partial(name: str, *columns: str, where: str) -> Index:
-    """Return an index of the rows that a condition names, on both databases."""
+    """Return an index of only the rows that meet a condition, for both databases."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
@@ -72,24 +72,24 @@ TENANTS = Table(
     Column("first_completed_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
-    # For lists, and not `updated_at`: a column that every step of every run changes must be
-    # in no index, or PostgreSQL writes all of them anew at each step (docs/decisions/0039).
+    # For lists, instead of `updated_at`: a column that every step of every run changes must not be
+    # in an index, or PostgreSQL rewrites all indexes at each step (docs/decisions/0039).
     Column("state_since", UtcTime, nullable=False, server_default=_LONG_AGO),
     Column("unsettled_since", UtcTime),
-    # When its drift is to be looked for next; NULL: never looked, so by `state_since`.
+    # When to look for drift next; NULL if nobody has looked yet, so that `state_since` counts.
     Column("verify_at", UtcTime),
-    # The name's words (server.model.listing.words_of), for texts that fit many.
+    # The name's words (server.model.listing.words_of), for search texts that many names match.
     Column("words", Text, nullable=False, server_default=""),
     Index("ix_tenants_company_fold", "company_fold"),
-    # One a list order; a list without a state reads one range a state.
+    # One per list order; a list without a state reads one range per state.
     Index("ix_tenants_state_created_at", "state", "created_at", "id"),
     Index("ix_tenants_state_state_since", "state", "state_since", "id"),
     Index("ix_tenants_state_company_fold", "state", "company_fold", "id"),
     Index("ix_tenants_engine_id_state_created_at", "engine_id", "state", "created_at", "id"),
     _partial("ix_tenants_held", "id", where=HELD),
     _partial("ix_tenants_unsettled_since", "unsettled_since", "id", where=UNSETTLED),
-    # Whose drift is to be looked for, the longest waiting first; each finished tenant is in
-    # one of the two. Neither has a column that a step changes.
+    # The tenants in which to look for drift, those that waited longest first. Each finished tenant
+    # is in one of the two; neither has a column that a step changes.
     _partial(
         "ix_tenants_never_verified",
         "site",
@@ -104,15 +104,15 @@ TENANTS = Table(
         "id",
         where="state = 'COMPLETED' AND verify_at IS NOT NULL",
     ),
-    # Words of state that are none of ours: few, if somebody wrote into the table.
+    # States that are not ours: a few, if somebody wrote into the table.
     _partial("ix_tenants_unknown_state", "state", where=UNKNOWN_STATE),
-    # What a sweep reads: few rows, whatever the number of tenants. On `state`, so that
-    # a state changed by SQL is seen. By `look_at` first: who is put off is passed over.
+    # What a sweep reads: few rows, whatever the number of tenants. Its condition is on `state`, so
+    # that a state changed by SQL is seen. `look_at` comes first, to skip tenants that are put off.
     _partial("ix_tenants_unsettled", "look_at", "id", where=UNSETTLED),
 )
 
-# Each tenant under its id and under its company's name from each word on, to be found by
-# how one of these begins. Byte order, so that a beginning is a range.
+# Each tenant under its id, and under its company's name from each word on, so that it is found by
+# the beginning of any of these. In byte order, so that a beginning is a range.
 TENANT_WORDS = Table(
     "tenant_words",
     METADATA,
@@ -140,7 +140,7 @@ RUNS = Table(
     "runs",
     METADATA,
     Column("id", Text, primary_key=True),
-    # SQLite writes every index anew of a column that is set, changed or not.
+    # Fixed, because SQLite rewrites every index of a column that is set, changed or not.
     Column("tenant_id", Text, nullable=False, info=_FIXED),
     Column("site", Text, nullable=False, info=_FIXED),
     # "order" is a reserved word of SQL.
@@ -157,8 +157,8 @@ RUNS = Table(
     Column("reason", Text, nullable=False),
     Column("previous_state", Text, nullable=False),
     Column("options", Text, nullable=False),
-    # Written by an order under a worker's hands, who writes the whole row and knows nothing
-    # of it: what is there stays (server.store.rowset).
+    # Written by an order while a worker drives the run. The worker writes the whole row without
+    # knowing of the order, so what is there stays (server.store.rowset).
     Column("cancelled_by", Text, info={"stays": True}),
     Column("cancel_reason", Text, info={"stays": True}),
     Column("cancelled_at", UtcTime, info={"stays": True}),
@@ -169,9 +169,9 @@ RUNS = Table(
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),
     Index("ix_runs_tenant_id", "tenant_id"),
-    # The newest runs of one site, whatever the others do.
+    # The newest runs of one site, however many the others have.
     Index("ix_runs_site", "site", "id"),
-    # What workers claim from: open runs only.
+    # The runs from which workers claim: only open ones.
     _partial("ix_runs_open", "due_at", "id", where=OPEN),
 )
 
@@ -271,7 +271,7 @@ ENGINES = Table(
     Column("gate_message", Text, nullable=False),
     Column("gate_since", UtcTime, nullable=False),
     Column("next_probe_at", UtcTime),
-    # How many runs may be driven at once while load comes back; null: as many as there are.
+    # How many runs may be driven at once while load comes back; NULL for any number.
     Column("wave", Integer),
     # The site asked to be left alone until then (Retry-After).
     Column("paused_until", UtcTime),
@@ -325,9 +325,9 @@ FINDINGS = Table(
     Column("outcome", Text, nullable=False),
     Column("stuck_since", UtcTime),
     Column("found_at", UtcTime, nullable=False),
-    # What the failure has in common with others (server.model.fingerprint); "" for none.
+    # What the failure has in common with others (server.model.fingerprint); "" if nothing.
     Column("fingerprint", Text, nullable=False, server_default=""),
-    # The finding of the herd it belongs to, or NULL.
+    # The finding of the herd to which it belongs, or NULL.
     Column("herd_id", Text),
     # How many tenants it is about: more than one for a herd.
     Column("tenants", Integer, nullable=False, server_default="1"),
@@ -335,15 +335,15 @@ FINDINGS = Table(
     Column("ended_as", Text),
     Index("ix_findings_tenant_id", "tenant_id"),
     Index("ix_findings_found_at", "found_at"),
-    # What is not settled yet: few rows, whatever the number of findings. In the order in which
-    # they are read: by another column SQLite takes the index above, and reads those that ended.
+    # Findings that are not over: few rows, whatever the number of findings. In the order in which
+    # they are read: with another column, SQLite uses the index above and reads those that ended.
     _partial("ix_findings_open", "found_at", "id", where="ended_at IS NULL"),
     _partial("ix_findings_ended_at", "ended_at", where="ended_at IS NOT NULL"),
-    # Those of a herd, also the ones that ended.
+    # The findings of a herd, including those that ended.
     _partial("ix_findings_herd_id", "herd_id", where="herd_id IS NOT NULL"),
 )
 
-# Many tenants at one error: who was driven on first, and what came of it.
+# Many tenants with the same error: which was driven on first, and what came of it.
 HERDS = Table(
     "herds",
     METADATA,
@@ -359,7 +359,8 @@ HERDS = Table(
     Column("released_at", UtcTime),
 )
 
-# What is counted by name, since when: shared limits by all reconcilers, commits by each writer.
+# What is counted by name, and since when: limits that all reconcilers share, and each writer's
+# commits.
 QUOTAS = Table(
     "quotas",
     METADATA,
@@ -368,7 +369,7 @@ QUOTAS = Table(
     Column("used", Integer, nullable=False),
 )
 
-# Messages for the webhook, written with what they tell of, until they are delivered.
+# Messages for the webhook, written together with what they report, until they are delivered.
 OUTBOX = Table(
     "outbox",
     METADATA,
@@ -389,16 +390,16 @@ USERS = Table(
     Column("id", Text, primary_key=True),
     Column("code", Text, nullable=False),
     Column("email", Text, nullable=False),
-    # As addresses are compared here: lower case.
+    # The address in lower case, as addresses are compared here.
     Column("email_fold", Text, nullable=False),
     Column("full_name", Text),
-    # NULL: invited, and no password set yet.
+    # NULL if the user was invited and has not set a password yet.
     Column("password_hash", Text),
     Column("role", Text, nullable=False),
     # Whether the role is for all tenants; otherwise memberships say for which.
     Column("all_tenants", Boolean(create_constraint=False), nullable=False),
     Column("kyc_tier", Text, nullable=False),
-    # Grows when the tokens given out shall count no more.
+    # Raised when the tokens given out must no longer be accepted.
     Column("token_epoch", Integer, nullable=False),
     Column("disabled_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
@@ -429,7 +430,7 @@ API_KEYS = Table(
     # SHA-256 of 32 random bytes: nothing to guess, so nothing to slow down.
     Column("secret_hash", Text, nullable=False),
     Column("role", Text, nullable=False),
-    # JSON list of tenant ids; NULL is all of them.
+    # A JSON list of tenant ids; NULL for all tenants.
     Column("tenants", Text),
     Column("created_by", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
@@ -458,7 +459,7 @@ AUDIT = Table(
     Column("role", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("action", Text, nullable=False),
-    # A tenant's id, a user's address, a key's name; "" where there is none.
+    # A tenant's id, a user's address or a key's name; "" if there is none.
     Column("target", Text, nullable=False),
     # OK, or the code of the refusal.
     Column("outcome", Text, nullable=False),

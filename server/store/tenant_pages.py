@@ -1,7 +1,7 @@
-"""Reads what the old clients list: tenants newest first, by offset, with owner and members.
+"""Reads what the old clients list: tenants, newest first, by offset, with owner and members.
 
-Each state's newest come from its index, and only these are sorted: the first pages cost
-the same whatever the number of tenants. A far offset costs what lies before it.
+Each state's newest tenants come from its index, and only these are sorted, so that the first pages
+cost the same whatever the number of tenants. A large offset costs what comes before it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from server.store.database import Database
 
 _OWNER = "OWNER"
-# As the partial index has it, to the letter.
+# Exactly as in the partial index.
 _UNKNOWN_STATE: ColumnElement[bool] = literal_column(
     "state NOT IN ('PENDING','IN_PROGRESS','COMPLETED','PARTIAL','FAILED','CANCELLED',"
     "'DEPROVISIONING','DEPROVISIONED')"
@@ -37,11 +37,11 @@ class TenantFilter:
     """Which tenants are listed.
 
     Attributes:
-        free: States that fit where the tenant is not held.
-        held: States that fit where it is held.
-        at_site: Whether it lives at a site of ours; None is either.
-        engine_id: On this engine, or None.
-        ids: Only these, or None for all.
+        free: The states in which tenants that are not held are listed.
+        held: The states in which tenants that are held are listed.
+        at_site: Whether only tenants at a site of ours are listed, or only others; None for both.
+        engine_id: If given, only tenants on this engine.
+        ids: If given, only these tenants.
     """
 
     free: frozenset[TenantState] = frozenset(TenantState)
@@ -53,7 +53,7 @@ class TenantFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedOwner:
-    """Whose tenant it is."""
+    """The user who owns a tenant."""
 
     id: str
     email: str
@@ -62,7 +62,7 @@ class ListedOwner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTenant:
-    """A line of the list; `state` is None for a stored word that is none of ours."""
+    """A line of the list; `state` is None if the stored state is not one of ours."""
 
     id: str
     name: str
@@ -85,20 +85,25 @@ class TenantPages:
     async def page(
         self, wanted: TenantFilter, *, skip: int, limit: int
     ) -> tuple[int, list[ListedTenant]]:
-        """Return how many fit, and a page of them, newest first.
+        """Return how many tenants match, and a page of them, newest first.
+
+        Args:
+            wanted: Which tenants are listed.
+            skip: How many to skip.
+            limit: The most tenants on the page.
 
         Raises:
-            StoreUnavailable: the database can't be read now.
+            StoreUnavailable: the database can't be read.
         """
         return await self._database.in_snapshot(
             lambda connection: _page(connection, wanted, skip, limit)
         )
 
     async def counts(self) -> dict[str, int]:
-        """Return how many tenants stand in each state, as stored.
+        """Return how many tenants are in each state, as stored.
 
         Raises:
-            StoreUnavailable: the database can't be read now.
+            StoreUnavailable: the database can't be read.
         """
 
         def read(connection: Connection) -> dict[str, int]:
@@ -111,7 +116,7 @@ class TenantPages:
         """Return how many runs are queued, running or waiting.
 
         Raises:
-            StoreUnavailable: the database can't be read now.
+            StoreUnavailable: the database can't be read.
         """
 
         def read(connection: Connection) -> int:
@@ -127,7 +132,7 @@ def _page(
     fits = _fits(wanted)
     total = connection.execute(select(func.count()).select_from(TENANTS).where(*fits)).scalar_one()
     if wanted.ids is not None:
-        # A person is a member of few tenants: all of them, in no order of an index.
+        # A person is a member of few tenants: all of them are read, without an index's order.
         parts = [select(TENANTS.c.id, TENANTS.c.created_at).where(*fits)]
     else:
         parts = [_newest(one, fits, skip + limit) for one in _by_state(wanted)]
@@ -151,7 +156,7 @@ def _page(
 
 
 def _by_state(wanted: TenantFilter) -> list[ColumnElement[bool]]:
-    """Return a range of the index for each state that fits: others would be read to their end."""
+    """Return one range of the index per state that matches; other states would be read in full."""
     states = wanted.free | wanted.held
     ranges: list[ColumnElement[bool]] = [TENANTS.c.state == state.value for state in sorted(states)]
     if not _is_filtered(wanted):
@@ -171,16 +176,16 @@ def _newest(one: ColumnElement[bool], fits: list[Any], limit: int) -> Select[Any
 
 
 def _column(wanted: TenantFilter, name: str) -> ColumnElement[str]:
-    """Return a column, where some ids are asked for in a form that no index has.
+    """Return a column, in a form that no index has if only some ids are asked for.
 
-    SQLite would else read the whole index of a state or an engine, and not these few.
+    Otherwise SQLite would read the whole index of a state or an engine instead of these few.
     """
     column: ColumnElement[str] = TENANTS.c[name]
     return column if wanted.ids is None else func.coalesce(column, "")
 
 
 def _is_filtered(wanted: TenantFilter) -> bool:
-    """Tell whether some states do not fit; then no word that is none of ours does."""
+    """Tell whether some states do not match; then no unknown state does either."""
     everything = frozenset(TenantState)
     return wanted.free != everything or wanted.held != everything
 

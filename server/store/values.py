@@ -1,4 +1,4 @@
-"""Rows to model values, without falling over a damaged row."""
+"""Turns rows into model values, and copes with damaged rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from server.store.spec_row import read_spec
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
-# A day: no lease is longer, and arithmetic with times must not overflow.
+# A day, in seconds: no lease is longer, and arithmetic with times must not overflow.
 _LONGEST_LEASE = 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,17 +49,17 @@ def json_object(text: object) -> dict[str, Any]:
         if isinstance(read, dict):
             return _storable(read) if _ODD.search(stored) else read
     except (ValueError, RecursionError):
-        # No JSON, or nested so deep that nobody can have meant it.
+        # It is not JSON, or is nested more deeply than anybody can have meant.
         pass
     return {}
 
 
-# How JSON says what no database and no message takes: a zero, half of a character.
+# JSON escapes of what no database and no message takes: NUL and surrogates.
 _ODD = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def _storable(value: Any) -> Any:  # Any: what JSON may hold
-    """Return what was read with a mark for each character that could not be written again."""
+    """Return a value that was read, with marks for characters that could not be written again."""
     if isinstance(value, str):
         whole_characters = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return whole_characters.replace("\0", "\ufffd")
@@ -71,12 +71,12 @@ def _storable(value: Any) -> Any:  # Any: what JSON may hold
 
 
 def whole(value: object) -> int:
-    """Read a number; SQLite lets anybody write a word into its column, which reads as 0."""
+    """Read a whole number; SQLite takes text in its column too, which reads as 0."""
     return value if isinstance(value, int) else 0
 
 
 def words(value: Any) -> str:  # Any: what a column of SQLite may hold
-    """Read a text; SQLite lets anybody write bytes or a number into its column."""
+    """Read a text; SQLite takes bytes or a number in its column too."""
     if isinstance(value, str):
         return value
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
@@ -212,7 +212,7 @@ def attempt(row: RowMapping) -> Attempt:
 
 
 def resource(row: RowMapping) -> Resource:
-    """Read a resource; an unknown word reads as ADOPTED, which is never deleted."""
+    """Read a resource; an unknown state reads as ADOPTED, which is never deleted."""
     return Resource(
         doctype=words(row["doctype"]),
         name=words(row["name"]),
@@ -239,7 +239,7 @@ def log_entry(row: RowMapping) -> LogEntry:
 
 
 def _lease(value: object) -> float:
-    """Read how long a lease is; what can't be one is over at once."""
+    """Read the length of a lease in seconds; an impossible one is over at once."""
     return float(value) if isinstance(value, int | float) and 0 <= value <= _LONGEST_LEASE else 0.0
 
 

@@ -1,13 +1,13 @@
 """Tells other processes on the same PostgreSQL at once what they would see a moment later.
 
-LISTEN and NOTIFY only shorten a wait: everybody asks the database a few times a second
-anyway, and everything works without this. So nothing is promised here: a word may be lost,
-come twice or late. After a connection was lost, all who listen are told to look once.
+LISTEN and NOTIFY only shorten a wait: every process asks the database a few times a second anyway,
+and everything works without this. So nothing is promised here: a notice may be lost, or arrive
+late or twice. After a lost connection, all listeners are told to look once.
 
-A commit with a pending NOTIFY takes one lock for the whole server. So it is sent after the
-commit it tells of, in a transaction of its own, at most some dozens of times a second,
-over a connection of its own, which a pooler in transaction mode can't give: behind one
-there are no words, and everybody asks.
+A commit with a pending NOTIFY takes one lock for the whole server. So a notice is sent after the
+commit that it reports, in its own transaction, at most a few dozen times a second, over its own
+connection. A pooler in transaction mode can't provide such a connection: behind one there are no
+notices, and processes just ask.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
     from server.store.operations import Outcome, TenantOperation
 
-    # Tenants that were written (None: nobody knows which), and whether a run waits for a
+    # The tenants that were written (None if nobody knows which), and whether a run waits for a
     # worker.
     Listener = Callable[[Collection[str] | None, bool], None]
 
 _log = structlog.get_logger(__name__)
 
 _CHANNEL = "provisioner"
-# So many words a second at most; what comes meanwhile goes with the next.
+# The shortest time between two notices; what is written meanwhile goes with the next one.
 _GATHER_SECONDS = 0.02
-# A payload has at most 8000 bytes, an id 36.
+# A payload has at most 8000 bytes, and an id has 36.
 _MOST_IDS = 150
 _ANY = "*"
-# What a word says besides whose rows were written: a run waits for a worker, a slot is free.
+# What a notice says besides whose rows were written: a run waits for a worker, a slot is free.
 _QUEUED, _FREED = 1, 2
 _CONNECT_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.5
@@ -52,7 +52,7 @@ _LONGEST_PAUSE_SECONDS = 15.0
 
 
 class Wakeups:
-    """One process's mouth and ear."""
+    """Sends and receives one process's notices."""
 
     def __init__(self, url: URL) -> None:
         self._url = url
@@ -67,11 +67,11 @@ class Wakeups:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to listen and to tell; needs a running event loop."""
+        """Start listening and sending; needs a running event loop."""
         self._task = asyncio.create_task(self._run(), name="wakeups")
 
     async def stop(self) -> None:
-        """Hang up."""
+        """Stop, and close the connection."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -85,7 +85,7 @@ class Wakeups:
         self._on_freed.append(listener)
 
     def applied(self, operation: TenantOperation, _outcome: Outcome) -> None:
-        """Hear of an operation this process wrote (a watcher of the writer)."""
+        """Hear of an operation that this process wrote (a watcher of the writer)."""
         self._written.add(operation.tenant_id)
         self._queued |= any(row.run.state is RunState.QUEUED for row in operation.runs)
         self._freed |= isinstance(operation.slot, SlotFree)
@@ -104,14 +104,14 @@ class Wakeups:
                     connection.add_termination_listener(lambda _: self._news.set())
                     await connection.add_listener(_CHANNEL, self._heard)
                     pause, failing = _FIRST_PAUSE_SECONDS, False
-                    # What was said meanwhile nobody heard.
+                    # Nobody heard the notices that were sent meanwhile.
                     self._pass_on(None, queued=True, freed=True)
                     await self._tell(connection)
             except (
                 OSError,
                 asyncpg.PostgresError,
                 asyncpg.InterfaceError,
-                # Where target_session_attrs asks for a primary, and there is none yet.
+                # If target_session_attrs asks for a primary, and there is none yet.
                 asyncpg.InternalClientError,
             ) as error:
                 if not failing:

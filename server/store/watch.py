@@ -1,4 +1,4 @@
-"""Looks at a database again and again, and tells who listens when it goes away and comes back."""
+"""Looks at a database again and again, and tells listeners when it goes down and comes back."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ _log = structlog.get_logger(__name__)
 
 
 class Watch(ABC):
-    """What is known of whether a database is there; how to look is a database's own."""
+    """What is known about whether a database is there; each kind of database has its own look."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[bool], Awaitable[None]]] = []
-        # Why it is away; "" while it is there.
+        # Why it is down; "" while it is there.
         self._why = ""
-        # Whether it answers questions, where it may be that it takes no writes.
+        # Whether it answers queries, even if it may take no writes.
         self._answers = True
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start looking."""
         self._task = asyncio.create_task(self._run(), name="store-pulse")
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     @property
     def there(self) -> bool:
-        """Whether it is there, as far as is known."""
+        """Whether the database is there, as far as is known."""
         return not self._why
 
     @property
     def answers(self) -> bool:
-        """Whether it answers questions, as far as is known; it may take no writes all the same."""
+        """Whether it answers queries, as far as is known; it may still take no writes."""
         return self._answers
 
     def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:
-        """Call `listener` when it went away (False), when it is back (True), or answers again."""
+        """Call `listener` with `there` whenever that or `answers` changes."""
         self._listeners.append(listener)
 
     @abstractmethod
@@ -54,7 +54,7 @@ class Watch(ABC):
         """Look until it is stopped."""
 
     async def _learn(self, why: str, *, answers: bool = False) -> None:
-        """Take what a look found, "" for nothing wrong; who listens hears of changes only."""
+        """Take what a look found, "" if nothing is wrong; listeners hear only of changes."""
         before = (bool(self._why), self._answers)
         self._why, self._answers = why, answers or not why
         if before == (bool(why), self._answers):

@@ -1,12 +1,12 @@
 """The one writer of a process: collects operations and commits them in groups.
 
-Everybody who waits shares one commit; with nobody else waiting an operation is written
-at once. A caller that goes away does not withdraw its operation. If a batch raises,
-each of its operations runs alone, so that one bad one fails only itself.
+All callers that wait share one commit; if nobody else waits, an operation is written at once. A
+caller that goes away does not withdraw its operation. If a batch fails, each of its operations is
+run alone, so that a bad one fails only itself.
 
-A database that goes away for a moment is waited for, and a lost answer to COMMIT is
-settled before anything else is written, so that nothing is written twice. An operation
-whose rows another process holds right now waits its turn, and holds up nobody else.
+The writer waits for a database that is down for a moment, and settles a lost answer to COMMIT
+before it writes anything else, so that nothing is written twice. An operation whose rows another
+process holds waits its turn, and delays nobody else.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# A commit of 512 operations took 31 ms and gained little over 64: a status written late
-# would wait for it.
+# A commit of 512 operations took 31 ms and gained little over 64, and a status written meanwhile
+# would have to wait for it.
 MAX_BATCH = 128
 
-# A restart of PostgreSQL takes a second or two: nobody need hear of it.
+# A restart of PostgreSQL takes a second or two, and nobody need hear of it.
 PATIENCE_SECONDS = 3.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 
-# Whose operation was written mostly has the next one ready within so many turns of the event
-# loop. One batch of all costs less than two of halves that take turns.
+# A caller whose operation was written usually has its next one ready within this many iterations of
+# the event loop. One batch of all costs less than two halves that take turns.
 _TURNS = 6
-# Others are a moment away, with their next orders. After a batch of many they are waited for:
-# the groups that orders one by one fall into then become one again.
+# Other callers are a moment away with their next orders. After a batch of many, the writer waits
+# for them, so that the groups into which callers fall become one again.
 _MANY = 8
 _MOMENT_SECONDS = 0.003
 
-# Another process's commit takes a few milliseconds. Who holds a row for seconds is no
-# process of ours.
+# Another process's commit takes a few milliseconds. Whatever holds a row for seconds is not one of
+# our processes.
 _BUSY_PAUSE_SECONDS = 0.01
 _BUSY_SECONDS = 5.0
-# So many in a row are no chance.
+# This many in a row are not a coincidence.
 _HELD_IN_A_ROW = 2
 
 _REFUSALS = (
@@ -75,7 +75,7 @@ _REFUSALS = (
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """An operation on its way, and who waits for it."""
+    """An operation on its way, and the future of the caller that waits for it."""
 
     operation: Operation
     future: asyncio.Future[Outcome]
@@ -85,12 +85,12 @@ class _Waiting:
     def fail(self, error: StoreUnavailable) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-            # Its caller may be gone; nobody need complain of that.
+            # Retrieved here: if the caller is gone, asyncio need not complain about it.
             self.future.exception()
 
     @property
     def whose(self) -> str | None:
-        """What it changes, where operations must keep their order."""
+        """What the operation changes, if operations on that must keep their order."""
         if isinstance(self.operation, TenantOperation):
             return self.operation.tenant_id
         return (
@@ -109,7 +109,7 @@ class Writer:
         self._waiting: deque[_Waiting] = deque()
         self._under_way: list[_Waiting] = []
         self._wake = asyncio.Event()
-        # How many operations make up the next batch if all come that may, and that they did.
+        # How many operations the next batch has if all that may come do, and whether they did.
         self._expected = 0
         self._all_came = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -118,11 +118,11 @@ class Writer:
         self._watchers: list[Callable[[TenantOperation, Outcome], None]] = []
 
     def start(self) -> None:
-        """Begin to write; needs a running event loop."""
+        """Start writing; needs a running event loop."""
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
     async def stop(self) -> None:
-        """Write what waits, then stop."""
+        """Write the operations that wait, then stop."""
         self._stopping = True
         self._all_came.set()
         self._wake.set()
@@ -137,10 +137,10 @@ class Writer:
         """Write an operation.
 
         Returns:
-            Its outcome, after it is durable; a refused one wrote nothing.
+            Its outcome, once it is durable; a refused operation wrote nothing.
 
         Raises:
-            StoreUnavailable: if the database could not write; nothing was written.
+            StoreUnavailable: the database can't be written; nothing was.
         """
         if self._task is None or self._task.done() or self._stopping:
             raise StoreUnavailable("The store is closed. Start the server again.")
@@ -150,7 +150,7 @@ class Writer:
         self._wake.set()
         if len(self._waiting) >= self._expected:
             self._all_came.set()
-        # The operation goes on though its caller is cancelled, and with him this future.
+        # The operation goes on even if its caller is cancelled, and this future with it.
         return await item.future
 
     async def _run(self) -> None:
@@ -169,15 +169,16 @@ class Writer:
                 if self._stopping:
                     return
         finally:
-            # Where the writer dies nobody may wait for it for ever.
+            # If the writer dies, nobody must wait for it for ever.
             for item in (*self._under_way, *self._waiting):
                 item.fail(StoreUnavailable("The store's writer has stopped."))
             self._waiting.clear()
 
     async def _let_come(self, answered: int) -> None:
-        """Give those who were answered the time to bring their next operations, if they have.
+        """Give the callers just answered time to submit their next operations.
 
-        A few turns of the loop, for who is here; after a batch of many a moment besides.
+        This takes a few iterations of the loop, for callers in this process, and after a batch of
+        many a moment more.
         """
         self._expected = min(MAX_BATCH, len(self._waiting) + answered)
         self._all_came.clear()
@@ -192,7 +193,7 @@ class Writer:
                 await self._all_came.wait()
 
     def _next_batch(self) -> list[_Waiting]:
-        """Take what waits: at most one operation of a tenant, the next one comes later."""
+        """Take the operations that wait, at most one per tenant; its next one comes later."""
         batch: list[_Waiting] = []
         later: deque[_Waiting] = deque()
         seen: set[str] = set()
@@ -213,24 +214,24 @@ class Writer:
         try:
             outcomes = await self._persist(batch)
         except ConnectionLost as error:
-            # The database's fault: each alone would meet the same.
+            # It is the database's fault: each operation alone would meet the same.
             for item in batch:
                 item.fail(error)
         except Exception as error:  # noqa: BLE001 - not the database's errors only, see _write_alone
             if len(batch) == 1 and is_locked(error):
-                # It waited alone already, and its caller with it.
+                # It has already waited alone, and its caller with it.
                 batch[0].fail(_not_now(error))
                 return
-            # Whose fault it was shows when each runs alone.
+            # Running each alone shows which of them was at fault.
             await self._write_each(batch)
         else:
             self._answer_all(batch, outcomes)
 
     async def _write_each(self, batch: list[_Waiting]) -> None:
-        """Write each alone; heartbeats first, so that a lease does not end behind the others.
+        """Write each alone; heartbeats first, so that no lease ends while others are written.
 
-        Where one after the other waits for a lock in vain, somebody holds a whole table: the rest
-        is told so now, not after two seconds more for each that is in front of it.
+        If one after the other waits for a lock in vain, somebody holds a whole table. The rest are
+        told so now, and not after two more seconds for each operation in front of them.
         """
         clock, told, held = asyncio.get_running_loop().time, None, 0
         for item in sorted(batch, key=lambda item: not isinstance(item.operation, WorkerOperation)):
@@ -242,7 +243,7 @@ class Writer:
             held = 0 if told is None else held + 1
 
     async def _write_alone(self, item: _Waiting) -> StoreUnavailable | None:
-        """Write one; return what it was told, where it waited for a lock in vain."""
+        """Write one; return the error its caller got if it waited for a lock in vain, else None."""
         try:
             outcomes = await self._persist([item])
         except IntegrityError as error:
@@ -255,8 +256,8 @@ class Writer:
             item.fail(error)
             return None
         except Exception as error:  # noqa: BLE001 - the writer must outlive its operations
-            # A text that can't be encoded comes as a ValueError: it may not end all later
-            # writes either.
+            # A text that can't be encoded raises a ValueError, which must not end all later writes
+            # either.
             told = _not_now(error)
             item.fail(told)
             return told if is_locked(error) else None
@@ -267,8 +268,8 @@ class Writer:
         """Commit a batch, whatever becomes of the connection.
 
         Raises:
-            ConnectionLost: if the database stayed away; nothing was written.
-            Exception: what the database refused.
+            ConnectionLost: the database stayed down; nothing was written.
+            Exception: the database refused the batch.
         """
         loop = asyncio.get_running_loop()
         operations = [item.operation for item in batch]
@@ -287,17 +288,17 @@ class Writer:
                 self._away = False
                 return outcomes
             if self._away or loop.time() + pause > began + self._patience_seconds:
-                # Who comes next need not wait for what was waited for already.
+                # Those that come next need not wait: this much waiting was in vain.
                 self._away = True
                 raise lost
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _was_written(self, unknown: CommitUnknown) -> bool:
-        """Settle a lost answer, however long the database stays away.
+        """Settle a lost answer to COMMIT, however long the database stays down.
 
-        To send the batch again untold would write its log lines twice; to say that it was
-        not written may be a lie. So it waits; who comes after it is told before long.
+        Sending the batch again without knowing could write its log lines twice, and saying that it
+        was not written could be untrue. So it waits; callers behind it are told before long.
         """
         _log.warning("store.commit_unknown", tenant="", error=unknown.message)
         loop = asyncio.get_running_loop()
@@ -315,7 +316,7 @@ class Writer:
                 return written
 
     def _send_away(self, error: ConnectionLost) -> None:
-        """Tell those who have waited long, and of whom nothing was sent yet."""
+        """Tell the callers that have waited long, and whose operations were not sent yet."""
         patience = asyncio.get_running_loop().time() - self._patience_seconds
         for item in [item for item in self._waiting if item.since < patience]:
             self._waiting.remove(item)
@@ -331,7 +332,11 @@ class Writer:
         self._waiting.extendleft(reversed(self._put_off(busy)))
 
     def _put_off(self, busy: list[_Waiting]) -> list[_Waiting]:
-        """Let operations try again whose rows somebody else holds; return those that may."""
+        """Put off operations whose rows somebody else holds; fail those that have waited long.
+
+        Returns:
+            The operations to try again.
+        """
         now = asyncio.get_running_loop().time()
         again = []
         for item in busy:
@@ -365,9 +370,9 @@ def _not_now(error: Exception) -> StoreUnavailable:
 
 
 def _refusal(error: IntegrityError) -> Refusal | None:
-    """Tell from the constraint's name which rule was met (both databases name it).
+    """Tell from the constraint's name which rule was broken (both databases name it).
 
-    From the first line only: PostgreSQL's next one quotes the values, which are a caller's.
+    Only the first line is used: PostgreSQL's next one quotes the values, which come from a caller.
     """
     text = str(error.orig).partition("\n")[0]
     if "unique" not in text.lower():

@@ -1,4 +1,4 @@
-"""What an operation wrote, as a read would give it back: no read is needed."""
+"""What an operation wrote, as a read would return it, to save that read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def entries_of(operation: TenantOperation, outcome: Outcome) -> list[LogEntry]:
 
 
 def record_of_new(operation: TenantOperation, outcome: Outcome) -> Record | None:
-    """Return the record of a tenant that an operation made; None if it made none, or more."""
+    """Return the record of the tenant that an operation made; None if it made none, or more."""
     new, standing = operation.create, operation.standing
     if new is None or standing is None or len(operation.runs) != 1 or operation.resources:
         return None

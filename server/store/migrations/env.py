@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection `server.store.schema` hands in."""
+"""Alembic's entry: runs the migrations on the connection that `server.store.schema` hands in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers as the old clients cut them: compact JSON, and errors as `{"detail": …}`."""
+"""Answers in the form that the old clients cut up: compact JSON, and errors as `{"detail": …}`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _BROKEN = (
 
 
 class CompactJson(Response):
-    """JSON without blanks: scripts look for texts such as `"status":"` with grep."""
+    """JSON without blanks, because scripts look for texts such as `"status":"` with grep."""
 
     media_type = "application/json"
 
@@ -52,7 +52,7 @@ class CompactJson(Response):
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer; it never leaves the room
-    """Ends a request with an answer that is no success.
+    """Ends a request with an answer that is not a success.
 
     Attributes:
         detail: A text, an object with `type` and `message`, or a list of wrong fields.
@@ -75,14 +75,14 @@ class Refusal(Exception):  # noqa: N818 - it is an answer; it never leaves the r
 
 
 def compact(content: Any) -> bytes:  # Any: whatever JSON can hold
-    """Write JSON without blanks, non-ASCII as it is."""
+    """Return JSON in UTF-8, without blanks and without escapes for what is not ASCII."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # A lone surrogate, from a damaged row, is no UTF-8.
+    # A damaged row may have a lone surrogate, which UTF-8 can't encode.
     return text.encode("utf-8", "replace")
 
 
 def typed(kind: str, message: str, **more: str) -> dict[str, str]:
-    """Return a detail that programs can tell by its type."""
+    """Return a detail that programs recognise by its type."""
     return {"type": kind, "message": plain(message), **more}
 
 
@@ -93,13 +93,13 @@ def refusal_of(
     unknown: str = TENANT_UNKNOWN,
     fields: Mapping[str, str] | None = None,
 ) -> Refusal:
-    """Translate an error; one that nobody raised on purpose is logged and told to nobody.
+    """Return the answer to an error; one that nobody raised on purpose is only logged.
 
     Args:
         error: What was raised.
-        kind: The `type` of an error that is the server's own.
-        unknown: What is said of a tenant that is not there.
-        fields: The clients' names of the fields that were found wrong, by ours.
+        kind: The answer's `type` if the error is the server's own.
+        unknown: The answer for a tenant that does not exist.
+        fields: The clients' names of fields, by our names.
     """
     if isinstance(error, Refusal):
         return error
@@ -109,7 +109,7 @@ def refusal_of(
 
 
 def _known(error: ProvisionerError, unknown: str, fields: Mapping[str, str]) -> Refusal | None:
-    """Translate an error that was raised on purpose; None is one that no caller should see."""
+    """Return the answer to an error raised on purpose; None for one that no caller should see."""
     said: Refusal | None = None
     match error:
         case InvalidInput():
@@ -137,19 +137,19 @@ def _come_again(status: int, detail: str | dict[str, str], seconds: float) -> Re
 
 
 def unauthorized() -> Refusal:
-    """Refuse somebody who is not known."""
+    """Return the refusal for somebody who is not known."""
     return Refusal(401, UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
 
 
 def broken(error: Exception, kind: str) -> Refusal:
-    """Say that the server failed; the log gets what happened."""
+    """Return an answer that says that the server failed, and log what happened."""
     code = error.code if isinstance(error, ProvisionerError) else ""
     _log.error("rest.failed", kind=kind, code=code, exc_info=error)
     return Refusal(500, typed(kind, _BROKEN))
 
 
 def wrong(violations: Sequence[Violation], fields: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return wrong fields as the old pages list them."""
+    """Return wrong fields in the form in which the old pages list them."""
     return [
         {
             "loc": ["body", fields.get(name := violation.field.removeprefix("spec."), name)],
@@ -174,5 +174,5 @@ def _already_exists(error: AlreadyExists) -> str | dict[str, str]:
             "This tenant was begun with other options. Start it without options, or use "
             "Continue, to drive it on as it is.",
         )
-    # Not whose it is: the caller may not be one to know.
+    # Without saying whose it is: the caller may not be allowed to know.
     return "A tenant of this company name exists already. Choose another name."

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The application, and what it counts."""
+    """The application, and its metrics."""
 
     app: Front
     metrics: Metrics
@@ -44,10 +44,10 @@ def create_app(
     """Build the application.
 
     Args:
-        parts: What the routes stand on.
+        parts: What the routes work with.
         origins: Other origins whose pages may read the answers.
-        calls: gRPC calls answered, by rpc and code.
-        clock: Counts seconds.
+        calls: gRPC calls answered, by rpc and status code.
+        clock: A clock in seconds.
     """
     app = FastAPI(
         title="Tenant provisioner",
@@ -55,12 +55,12 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        # A path with a slash at its end is another path: a redirect would leave `/api`.
+        # A path with a trailing slash is another path: a redirect would lose the `/api`.
         redirect_slashes=False,
     )
     front = Front(app, origins=origins)
     metrics = Metrics(parts.pages, parts.gates, http=front.counts, grpc=calls, clock=clock)
-    # Paths are tried in order; what is asked most comes first.
+    # Paths are tried in this order, so what is asked most comes first.
     for room in (provisioning, tenants, sign_in, engines, v1):
         app.include_router(room.routes(parts))
     app.include_router(
@@ -84,7 +84,7 @@ async def _refused(_request: Request, error: Exception) -> CompactJson:
 
 
 async def _invalid(_request: Request, error: Exception) -> CompactJson:
-    """Name the wrong fields of an address, without what was sent."""
+    """Answer with the wrong parameters of a request, without repeating what was sent."""
     problems = error.errors() if isinstance(error, RequestValidationError) else ()
     return Refusal(
         422,
@@ -98,10 +98,10 @@ async def _invalid(_request: Request, error: Exception) -> CompactJson:
 def _no_route(
     of_v1: Callable[[str], CompactJson | None],
 ) -> Callable[[Request, Exception], Awaitable[CompactJson]]:
-    """Return what says that there is nothing here, or that it takes another method.
+    """Return what answers that there is nothing here, or that it takes another method.
 
-    Of the old API, a known path with another method is "not found" too: its clients know no other
-    words.
+    In the old API a known path with another method is also "not found": its clients do not know
+    any other answer.
     """
 
     async def answer(request: Request, error: Exception) -> CompactJson:
@@ -115,5 +115,5 @@ def _no_route(
 
 
 async def _gone(_request: Request, _error: Exception) -> CompactJson:
-    """Answer nobody: he hung up before all of his request was read. No bug, so no traceback."""
+    """Answer a caller who hung up in mid-request: this is not a bug, so no traceback is logged."""
     return CompactJson({"detail": "Client Closed Request"}, 499)

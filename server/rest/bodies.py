@@ -1,7 +1,7 @@
 """What the old clients send: read leniently, checked by type, never echoed.
 
-A body may be empty whatever its content type says, fields nobody knows are passed over,
-and an error names the field without repeating what was sent: it may be a password.
+A body may be empty whatever its content type says, unknown fields are ignored, and an error names
+the field without repeating what was sent, because that may be a password.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class Sent(BaseModel):
-    """A body; what it does not know is passed over."""
+    """A body; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -70,7 +70,7 @@ class Invitation(Sent):
 
 
 class StartOptions(Sent):
-    """What a tenant shall have; what is left out stays as it is."""
+    """What a tenant should have; what is left out stays as it is."""
 
     include_demo_data: bool | None = None
     pos_store_enabled: bool | None = None
@@ -79,25 +79,25 @@ class StartOptions(Sent):
 
 
 class RetryOptions(Sent):
-    """What to look at again: all steps, or one and those that need it."""
+    """What to check again: all steps, or one step and those that need it."""
 
     step: str | None = Field(default=None, max_length=MAX_OLD_TEXT)
 
 
 class SkippedStep(Sent):
-    """Which step to leave out."""
+    """The step to leave out."""
 
     step: str = Field(max_length=MAX_OLD_TEXT, examples=["step_6_items"])
 
 
 class TenantIds(Sent):
-    """Tenants to tell the engine's health of."""
+    """The tenants whose engines' health is asked for."""
 
     tenant_ids: list[str] = Field(max_length=MAX_IDS)
 
 
 async def read(request: Request, model: type[Body]) -> Body:
-    """Read a body, whatever content type it has; an empty one has no fields.
+    """Return the body of a request, whatever its content type; an empty one has no fields.
 
     Raises:
         Refusal: 422, with each wrong field.
@@ -126,13 +126,13 @@ async def read(request: Request, model: type[Body]) -> Body:
 
 
 def _has_default(model: type[BaseModel], name: str) -> bool:
-    """Tell whether a field that was sent as null can be taken as not sent: old forms do that."""
+    """Tell whether a field that was sent as null counts as not sent: old forms send it so."""
     field = model.model_fields.get(name)
     return field is not None and not field.is_required()
 
 
 def wrong_fields(error: ValidationError) -> list[dict[str, Any]]:
-    """Return what was wrong, without what was sent."""
+    """Return what was wrong, without repeating what was sent."""
     return [
         {"loc": ["body", *problem["loc"]], "msg": problem["msg"], "type": problem["type"]}
         for problem in error.errors(include_url=False, include_input=False, include_context=False)

@@ -1,4 +1,4 @@
-"""The description of the API at /openapi.json: the old routes' by FastAPI, `/v1` by contract."""
+"""The description of the API at /openapi.json: old routes from FastAPI, `/v1` from the contract."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ errors.
 
 
 def openapi(app: FastAPI, routes: tuple[Route, ...]) -> dict[str, Any]:  # Any: JSON
-    """Return the description; made once."""
+    """Return the description, which is made only once."""
     if app.openapi_schema is None:
         described = get_openapi(
             title=app.title, version=app.version, description=_ABOUT, routes=app.routes
@@ -46,7 +46,7 @@ def openapi(app: FastAPI, routes: tuple[Route, ...]) -> dict[str, Any]:  # Any: 
 
 
 def _tidy(operation: dict[str, Any]) -> None:
-    """Take out what FastAPI adds for errors in a shape of its own, and double parameters."""
+    """Remove FastAPI's own schema for errors, which we do not use, and double parameters."""
     refusals = operation.get("responses", {})
     invalid = refusals.get("422", {}).get("content", {}).get("application/json", {})
     if invalid.get("schema", {}).get("$ref", "").endswith("/HTTPValidationError"):

@@ -1,4 +1,4 @@
-"""The page at /docs: the API for people, from /openapi.json, with nothing from elsewhere."""
+"""The page at /docs: the API for people, from /openapi.json, loading nothing from elsewhere."""
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -1,6 +1,6 @@
-"""What /openapi.json says of the old API: shapes, answers and true examples.
+"""What /openapi.json says about the old API: shapes, answers and true examples.
 
-The examples are held to what the server really answers by a test.
+A test compares the examples with what the server really answers.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class LogAnswer(BaseModel):
 
 
 class TenantRef(BaseModel):
-    """A tenant by its names."""
+    """A tenant's id and names."""
 
     id: str
     name: str
@@ -63,7 +63,7 @@ class TenantRef(BaseModel):
 
 
 class SignedIn(BaseModel):
-    """A token, and whose it is."""
+    """A token, and the user it belongs to."""
 
     access_token: str
     token_type: str
@@ -76,7 +76,7 @@ class SignedIn(BaseModel):
 
 
 class TenantSignIn(BaseModel):
-    """A token for one tenant; or, where it is not clear which, the tenants to choose from."""
+    """A token for one tenant; or, if it is not clear which, the tenants to choose from."""
 
     access_token: str | None = None
     token_type: str | None = None
@@ -98,7 +98,7 @@ class CreatedTenant(BaseModel):
 
 
 class Person(BaseModel):
-    """Somebody of a tenant; never with an `id`: scripts take every one for the tenant's."""
+    """A person of a tenant; never with an `id`: scripts take any `id` for the tenant's."""
 
     code: str
     email: str
@@ -106,7 +106,7 @@ class Person(BaseModel):
 
 
 class Company(BaseModel):
-    """What is known of the Company at the engine."""
+    """What is known about the Company at the engine."""
 
     created: bool
     name: str
@@ -114,7 +114,7 @@ class Company(BaseModel):
 
 
 class Begun(BaseModel):
-    """That the first run is open."""
+    """Says that the first run is open."""
 
     status: str
     progress: float
@@ -125,7 +125,7 @@ class Begun(BaseModel):
 
 
 class Created(BaseModel):
-    """Answers the creation of a tenant; the last two are there for engine "erpnext" only."""
+    """Answers the creation of a tenant; only engine "erpnext" has the last two fields."""
 
     message: str
     tenant: CreatedTenant
@@ -136,7 +136,7 @@ class Created(BaseModel):
 
 
 class Owner(BaseModel):
-    """Whose tenant it is."""
+    """The owner of a tenant."""
 
     id: str
     email: str
@@ -144,7 +144,7 @@ class Owner(BaseModel):
 
 
 class ListedTenant(BaseModel):
-    """A line of the list."""
+    """One tenant of the list."""
 
     id: str
     tenant_code: str
@@ -176,7 +176,7 @@ class Invited(BaseModel):
 
 
 class EngineHealth(BaseModel):
-    """Whether the engine takes work, as last seen."""
+    """Whether the engine takes work, as it was last seen."""
 
     erpnext_host: str | None
     erpnext_site: str | None
@@ -207,7 +207,7 @@ class HealthResults(BaseModel):
 
 
 class MembershipLine(BaseModel):
-    """A tenant the caller belongs to."""
+    """A tenant that the caller belongs to."""
 
     id: str
     name: str
@@ -219,13 +219,13 @@ class MembershipLine(BaseModel):
 
 
 class Healthy(BaseModel):
-    """The service is there."""
+    """Says that the service is there, or ready."""
 
     status: str
 
 
 class Message(BaseModel):
-    """A word for people."""
+    """A message for people."""
 
     message: str
 
@@ -386,12 +386,12 @@ def said(
     """Return how a route is documented.
 
     Args:
-        model: Shape of the answer.
+        model: The shape of the answer.
         example: A true answer.
-        faults: Which errors it can end with, besides 500 and 503 of the server itself.
-        sent: Shape of the request's body, or None where there is none.
+        faults: The error statuses of this route; those that any route can have are added.
+        sent: The shape of the request's body; None if there is none.
         needs_token: Whether callers must sign in.
-        many: Whether it answers a list of them.
+        many: Whether the answer is a list of that shape.
     """
     EXAMPLES.append((list[model] if many else model, example))  # type: ignore[valid-type]  # made at run time
     tokens = (401, 403) if needs_token else ()
@@ -412,13 +412,13 @@ def said(
 
 
 def reference(model: type[BaseModel]) -> Said:
-    """Refer to a shape; it is worked out only when somebody reads the description."""
+    """Return a reference to a shape, which is only worked out when the description is read."""
     _SHAPES[model.__name__] = model
     return {"$ref": _REF.format(model=model.__name__)}
 
 
 def schemas() -> Said:
-    """Return the shapes that were referred to."""
+    """Return the shapes that are referred to."""
     modes = [
         (model, "validation" if issubclass(model, bodies.Sent) else "serialization")
         for model in _SHAPES.values()
@@ -428,7 +428,7 @@ def schemas() -> Said:
     return shapes
 
 
-# Every shape of an answer with its example, for the test that holds them together.
+# Every answer's shape with its example, for the test that compares them.
 EXAMPLES: list[tuple[Any, Any]] = []  # Any: a model or a list of one; JSON
 _REF = "#/components/schemas/{model}"
 _SHAPES: dict[str, type[BaseModel]] = {}

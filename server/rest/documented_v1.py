@@ -1,4 +1,4 @@
-"""What /openapi.json says of `/v1`: made of the contract, as protobuf writes it in JSON."""
+"""What /openapi.json says about `/v1`: made from the contract, in protobuf's JSON form."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ FAULT_SCHEMA: Said = {
 FAULT = "V1Fault"
 
 _INT32: Said = {"type": "integer", "format": "int32", "minimum": -(2**31), "maximum": 2**31 - 1}
-# Beyond what JavaScript's numbers hold, so protobuf writes them as texts.
+# Larger than JavaScript's numbers can hold exactly, so protobuf writes them as strings.
 _INT64: Said = {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,18}$"}
 _NUMBERS: dict[int, Said] = {
     FieldDescriptor.TYPE_INT32: _INT32,
@@ -133,7 +133,8 @@ def _parameters(route: Route, descriptor: Descriptor) -> list[Said]:
     if route.verb == "POST":
         return parameters
     for field in descriptor.fields:
-        # A message is no parameter, but for times, which are a text.
+        # A message can't be a parameter, except for those that JSON writes as one string, like
+        # times.
         told = field.message_type is None or field.message_type.full_name in _WELL_KNOWN
         if field.name not in inside and field.name != "follow" and told:
             parameters.append(

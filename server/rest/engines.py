@@ -1,6 +1,6 @@
-"""The engine routes of the old API: whether engines take work, as their prober saw last.
+"""The engine routes of the old API: whether engines take work, as their prober last saw.
 
-Nobody who asks waits for an engine. Hosts and users of engines are told to nobody.
+No caller waits for an engine. Hosts and users of engines are never told.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.get("/erpnext/health", **documented.ENGINE_HEALTH)
     async def engine_health(request: Request) -> CompactJson:
-        """Tell whether the default engine takes work; 503 with the same facts if it does not."""
+        """Return whether the default engine takes work; a 503 has the same facts."""
         try:
             await parts.identify(request)
             gate = await parts.gates.of_default()
@@ -60,7 +60,7 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("/auth/engine-health", **documented.ENGINES_HEALTH)
     async def engines_health(request: Request) -> CompactJson:
-        """Tell whether the engines of some tenants take work."""
+        """Return whether the engines of some tenants take work."""
         try:
             actor = await parts.identify(request)
             sent = await bodies.read(request, bodies.TenantIds)
@@ -85,7 +85,7 @@ def _facts(engine_id: str | None, gate: Gate | None) -> dict[str, Any]:
         "erpnext_user": None,
         "tenant_id": None,
         "resolved_site": engine_id,
-        # A misconfigured one answers, but not so that we can work.
+        # A misconfigured engine answers, but we can't work with it.
         "connected": works or (gate is not None and gate.state is GateState.MISCONFIGURED),
         "authenticated": works,
         "error": None if works else (gate.code if gate else "ENGINE_NOT_CONFIGURED"),

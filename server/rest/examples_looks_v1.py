@@ -1,6 +1,6 @@
-"""Examples of what `/v1` answers to looks: Plan, Verify, Diagnose, and the fleet's own.
+"""Examples of `/v1` answers about what was found: Plan, Verify, Diagnose, and the fleet's calls.
 
-Cut from real answers; a test holds that whatever they show is shown by a real one.
+They are cut from real answers; a test checks that a real answer has everything that they show.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Examples of `/v1` for the description: true messages of the contract, which a test holds."""
+"""Examples of `/v1` for the description: a test checks that the contract has such messages."""
 
 from __future__ import annotations
 

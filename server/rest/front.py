@@ -1,8 +1,8 @@
-"""Stands before the routes: the `/api` prefix, readers of other origins, bugs, counts.
+"""Stands in front of the routes: the `/api` prefix, pages of other origins, bugs, counts.
 
-Every route answers with and without `/api`: the old front end's proxy tries both. Whose
-pages may write is decided before this (`server.access.http_door`); here those that may
-are told so in the words that browsers ask for.
+Every route answers with and without `/api`, because the old front end's proxy tries both. Whose
+pages may write is decided before this (`server.access.http_door`); here the pages that may are
+told so in the headers that browsers ask for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PREFLIGHT_SECONDS = "600"
 
 
 class Front:
-    """An ASGI application before another.
+    """An ASGI application in front of another.
 
     Attributes:
         counts: Requests answered, by method and status.
@@ -64,7 +64,7 @@ class Front:
             await broken(error, "internal_error").answer()(scope, receive, answer)
 
     def _mark(self, answer: MutableHeaders, origin: str, asked: Headers) -> None:
-        """Let pages of our origins read the answer; nobody else's page may."""
+        """Let pages of our origins, and no others, read the answer."""
         answer["X-Content-Type-Options"] = "nosniff"
         answer.setdefault("Cache-Control", "no-store")
         answer.add_vary_header("Origin")
@@ -74,16 +74,16 @@ class Front:
         answer["Access-Control-Allow-Credentials"] = "true"
         if "access-control-request-method" in asked:
             answer["Access-Control-Allow-Methods"] = _METHODS
-            # All of them, by name: with credentials a browser takes no `*` here.
+            # All of them, by name: with credentials browsers do not accept `*` here.
             wanted = asked.get("access-control-request-headers", "Authorization, Content-Type")
             answer["Access-Control-Allow-Headers"] = wanted
             answer["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
 
 
 def _as_get(scope: Scope) -> Scope:
-    """Let HEAD be answered by the route of GET; the server sends no body of it.
+    """Return a HEAD request as a GET, whose body the server then does not send.
 
-    Never as a stream: it would go on for nobody.
+    It never asks for a stream, which would go on for nobody.
     """
     if scope["method"] != "HEAD":
         return scope

@@ -1,7 +1,7 @@
-"""Builds the application when somebody asks for more than whether the service is there.
+"""Builds the application when somebody first asks for more than whether the service is there.
 
-Its libraries take a third of a second and a dozen megabytes: a server whose callers all
-speak gRPC starts without them, and is healthy at once.
+Its libraries take a third of a second and a dozen megabytes: a server whose callers all use gRPC
+starts without them, and is healthy at once.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class LazyApp:
     async def _once(self) -> ASGIApp:
         async with self._lock:
             if self._built is None:
-                # Aside, so that heartbeats and calls under way do not wait for imports.
+                # In a thread, so that heartbeats and calls under way do not wait for imports.
                 self._built = await asyncio.to_thread(self._build)
             return self._built
 
 
-# As `front` marks every answer.
+# The same headers that `front` adds to every answer.
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Vary": "Origin"}
 
 
 def _asks_for_health(scope: Scope) -> bool:
-    # From a page of another origin the answer depends on whose it is.
+    # The answer to another origin's page depends on the origin, so `front` must give it.
     plain = all(name != b"origin" for name, _ in scope["headers"])
     return plain and scope["method"] == "GET" and scope["path"] in _HEALTH

@@ -1,6 +1,6 @@
-"""Answers what is no HTTP: JSON in the form of all errors, where uvicorn has a plain text.
+"""Answers what is not HTTP with JSON in the form of all our errors; uvicorn has plain text.
 
-No application is asked then: the words are the protocol's own, before there is a request.
+The application can't do it: the protocol answers this before there is a request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Http11(H11Protocol):
     """uvicorn's protocol, with an answer that a script can read."""
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the library's signature
-        """Say that nothing was understood, and hang up."""
+        """Answer that the request could not be read, and hang up."""
         head = h11.Response(
             status_code=400,
             headers=[

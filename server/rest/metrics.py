@@ -1,8 +1,8 @@
-"""Metrics for Prometheus: what is cheap to know, read when somebody asks.
+"""Metrics for Prometheus: what is cheap to know, gathered when somebody asks.
 
-The database is looked at every few seconds at most, however many ask. Counts of tenants
-come from an index, gates from a handful of rows. What only this process knows (its
-requests, its reconciler's last sweep) is left out where it knows nothing.
+The database is read every few seconds at most, however many ask: counts of tenants come from an
+index, gates from a handful of rows. The reconciler's last sweep and the certificate are left out
+if this process has none.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from server.settings import TlsFiles
     from server.store.tenant_pages import TenantPages
 
-# A table of a million tenants takes some hundred milliseconds to count.
+# Counting a table with a million tenants takes some hundred milliseconds.
 _FRESH_SECONDS = 10.0
 
 
 class Metrics:
-    """Gathers metrics; one look at the database serves all who ask at once.
+    """Gathers metrics; one read of the database serves everybody who asks at the same time.
 
     Attributes:
         http: Requests answered, by method and status.
-        grpc: Calls answered, by rpc and code.
-        swept_seconds_ago: How long ago the last full sweep of this process ended; None where
-            there was none.
-        tls_files: The certificate of this process; None where it speaks no TLS.
+        grpc: Calls answered, by rpc and status code.
+        swept_seconds_ago: Returns how many seconds ago this process's last full sweep ended; None
+            if there was none.
+        tls_files: The certificate of this process; None if it does not use TLS.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Metrics:
         self._engine_gates: dict[str, GateState] = {}
 
     async def text(self) -> bytes:
-        """Return the metrics in Prometheus' text format.
+        """Return the metrics in Prometheus's text format.
 
         Raises:
             StoreUnavailable: the database can't be read now.
@@ -83,7 +83,7 @@ class Metrics:
         return bytes(generate_latest(registry))
 
     def collect(self) -> Iterator[Metric]:
-        """Give each metric, as prometheus-client's collectors do."""
+        """Yield each metric, as prometheus-client's collectors do."""
         from prometheus_client.core import (  # noqa: PLC0415 - only who asks pays
             CounterMetricFamily,
             GaugeMetricFamily,
@@ -92,7 +92,8 @@ class Metrics:
         tenants = GaugeMetricFamily(
             "provisioner_tenants", "Tenants by stored state.", labels=["state"]
         )
-        # Known words always, so that an alarm finds its series; others were put there by SQL.
+        # Always with all known states, so that an alarm finds its series; somebody may have put
+        # others there with SQL.
         for state in dict.fromkeys([*(each.value for each in TenantState), *self._tenants]):
             tenants.add_metric([_label(state)], self._tenants.get(state, 0))
         yield tenants

@@ -1,4 +1,4 @@
-"""What the routes stand on, given once: commands, queries, and who calls."""
+"""What the routes work with, handed over once: commands, queries, and who calls."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the routes stand on.
+    """What the routes work with.
 
     Attributes:
-        services: The gRPC services by name, whose methods `/v1` answers with.
-        first_steps: By engine, keys of the steps that a new tenant's first run has.
-        open_metrics: Whether whoever can reach the server may read its metrics.
+        services: The gRPC services by name; `/v1` answers with their methods.
+        first_steps: By engine id, the keys of the steps in a new tenant's first run.
+        open_metrics: Whether anybody who can reach the server may read its metrics.
     """
 
     commands: Commands
@@ -55,15 +55,17 @@ class Parts:
         """Return who calls.
 
         Raises:
-            NotSignedIn: nobody who is known.
+            NotSignedIn: the caller is not known.
+            Throttled: the caller calls too often.
+            StoreUnavailable: the database can't be read now.
         """
         return await self.doorman.caller(request)
 
     async def admit(self, actor: Actor, method: str) -> None:
-        """Refuse what this caller could never do; an order that is refused is in the audit.
+        """Refuse what this caller may do with no tenant, and record a refused order in the audit.
 
         Raises:
-            NotAllowed: it is not his.
+            NotAllowed: the caller may not do it.
         """
         try:
             admit(actor, method)
@@ -72,11 +74,11 @@ class Parts:
             raise
 
     async def admit_monitor(self, request: Request) -> None:
-        """Refuse who may not read the metrics: they count the tenants of all and name engines.
+        """Refuse callers who may not read the metrics, which count all tenants and name engines.
 
         Raises:
-            NotSignedIn: nobody who is known.
-            NotAllowed: he does not see all tenants.
+            NotSignedIn: the caller is not known.
+            NotAllowed: the caller does not see all tenants.
             StoreUnavailable: the database is away.
         """
         if self.open_metrics:
@@ -85,11 +87,12 @@ class Parts:
             await self.admit(await self.identify(request), "ReadMetrics")
 
     async def tenant_of(self, actor: Actor, text: str) -> TenantId:
-        """Return the tenant a path names, if it is the caller's.
+        """Return the id of the tenant that a path names, if the caller may see it.
 
         Raises:
-            Refusal: 400 if it is no id, 404 if there is no such tenant, 403 if it is not his.
-                Old clients tell the three apart; gRPC and `/v1` do not (decision 0025).
+            Refusal: 400 if it is not an id, 404 if there is no such tenant, 403 if the caller may
+                not see it. Old clients tell the last two apart; gRPC and `/v1` do not (decision
+                0025).
         """
         tenant_id = checked_id(text)
         if not actor.sees(tenant_id):
@@ -103,7 +106,7 @@ def checked_id(text: str) -> TenantId:
     """Return the id that a path names.
 
     Raises:
-        Refusal: 400, it is none.
+        Refusal: 400: it is not an id.
     """
     try:
         return validate_tenant_id(text)

@@ -1,4 +1,4 @@
-"""Who signs in, who owns and who is asked to join a tenant, in the old clients' words."""
+"""Who calls, who owns a tenant, and who is invited to one, in the old clients' terms."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 AS_OWNER = "OWNER"
 AS_ADMIN = "ADMIN"
 
-# How the old clients call the engines that are configured here.
+# The old clients' name for the engines that are configured here.
 ERPNEXT_KIND = "erpnext"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doorman:
-    """Tells who calls over HTTP.
+    """Finds out who calls over HTTP.
 
     Attributes:
         compat: Whether old clients may register and invite without signing in.
@@ -45,7 +45,9 @@ class Doorman:
         """Return who calls.
 
         Raises:
-            NotSignedIn: nobody who is known.
+            NotSignedIn: the caller is not known.
+            Throttled: the caller calls too often.
+            StoreUnavailable: the database can't be read now.
         """
         actor = await self.access.authenticator.actor(
             request.headers.get("authorization"), origin=origin_of(request)
@@ -54,10 +56,11 @@ class Doorman:
         return actor
 
     async def registrant(self, request: Request) -> Actor:
-        """Return who registers a tenant: for old clients anybody, a token only says whose it is.
+        """Return who registers a tenant; with old clients anybody may, and a token only says who.
 
         Raises:
-            NotSignedIn: nobody who is known, and old clients have no special rights here.
+            NotSignedIn: the caller is not known, and old clients have no special rights here.
+            Throttled, StoreUnavailable: as for `caller`.
         """
         if not self.compat:
             return await self.caller(request)
@@ -67,10 +70,10 @@ class Doorman:
             return replace(self.passer_by(request), creates=True)
 
     def passer_by(self, request: Request) -> Actor:
-        """Return somebody who has not signed in, where old clients need not.
+        """Return the actor for somebody who has not signed in, and need not.
 
         Raises:
-            Throttled: his address calls too often.
+            Throttled: calls come from this address too often.
         """
         actor = passer_by(origin_of(request))
         self.access.rate.take(actor)
@@ -78,10 +81,10 @@ class Doorman:
 
 
 class SigningUp:
-    """The people of a tenant that signs up: often the same person twice.
+    """The owner and the administrator of a tenant that signs up; often the same person.
 
-    The owner is whoever is signed in, else the form's administrator. Who is known by e-mail
-    keeps the password he has.
+    The owner is whoever is signed in, or else the administrator in the form. A user who is already
+    known by e-mail address keeps their password.
     """
 
     def __init__(self, access: Access, actor: Actor, sent: NewTenant) -> None:
@@ -91,18 +94,18 @@ class SigningUp:
 
     @property
     def owner(self) -> User:
-        """Whose the tenant is."""
+        """The tenant's owner."""
         return self._owner or self.admin
 
     @property
     def admin(self) -> User:
-        """Who administers it."""
+        """The tenant's administrator."""
         if self._admin is None:
             raise RuntimeError("The tenant was not made.")
         return self._admin
 
     async def household(self, tenant_id: TenantId) -> Household:
-        """Return who moves in, as things stand; they are written with the tenant."""
+        """Return the users and memberships to write together with the tenant."""
         users, actor = self._access.users, self._actor
         self._admin = await users.by_email(self._sent.admin_email)
         new: tuple[NewUser, ...] = ()
@@ -111,7 +114,7 @@ class SigningUp:
                 email=self._sent.admin_email,
                 password=self._sent.admin_password,
                 full_name=plain(self._sent.admin_name),
-                # The most he may do where he is a member; of all tenants he sees none.
+                # The most that this user may do as a member; without a membership they see nothing.
                 role=Role.ADMIN,
                 country_code=self._sent.country_code.strip().upper()[:2] or "KE",
             )
@@ -127,7 +130,7 @@ class SigningUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """An invitation that was made; `kind` is the old clients' word for which."""
+    """An invitation that was made; `kind` is the old clients' word for its type."""
 
     user: User
     code: str
@@ -137,7 +140,7 @@ class Invitation:
 async def invite(
     access: Access, actor: Actor, tenant_id: str, *, email: str, full_name: str | None, role: str
 ) -> Invitation | None:
-    """Ask somebody to join a tenant; None if he is an active member already."""
+    """Invite somebody to a tenant; None if they are already an active member."""
     kind = "INVITED_EXISTING"
     user = await access.users.by_email(email)
     if user is None:
@@ -162,7 +165,7 @@ def _membership(memberships: list[Membership], tenant_id: str) -> Membership | N
 
 
 def reference(tenant: ListedTenant) -> Mapping[str, str]:
-    """Return a tenant by its names."""
+    """Return a tenant's id and names, as the old clients know them."""
     return {
         "id": tenant.id,
         "name": tenant.name,
@@ -172,7 +175,7 @@ def reference(tenant: ListedTenant) -> Mapping[str, str]:
 
 
 def engine_kind(tenant: ListedTenant) -> str:
-    """Return a tenant's engine by the old clients' name for it."""
+    """Return the old clients' name for a tenant's engine."""
     return ERPNEXT_KIND if tenant.site else tenant.engine_id
 
 

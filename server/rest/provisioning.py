@@ -1,7 +1,7 @@
-"""The provisioning routes of the old API: where a tenant stands, and the orders to it.
+"""The provisioning routes of the old API: where a tenant stands, and orders for it.
 
-Nothing here waits for an engine: whether one takes work is read where its prober wrote it.
-An order is durable when it is answered, so the next look shows it.
+Nothing here waits for an engine: whether one takes work is read where its prober recorded it. An
+order is durable when it is answered, so the next status shows it.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class _Kind:
     """One of the orders.
 
     Attributes:
-        error: The `type` of an error of the server's own.
-        unknown: What is said of a tenant that is not there.
+        error: The answer's `type` if the error is the server's own.
+        unknown: The answer for a tenant that does not exist.
     """
 
     error: str
@@ -61,7 +61,7 @@ _CONTINUE = _Kind(error="continue_error")
 _SKIP = _Kind(error="skip_error")
 _NOT_SKIPPABLE = "step_not_skippable"
 
-# How the old clients call an engine that takes no work now.
+# The old clients' words for an engine that takes no work now.
 _ENGINE_WORDS = {GateState.DOWN: "offline", GateState.MISCONFIGURED: "degraded"}
 
 
@@ -85,10 +85,10 @@ class _Desk:
         self._parts = parts
 
     async def start(self, request: Request, tenant_id: str) -> CompactJson:
-        """Begin a registered tenant with options, or drive a begun one on.
+        """Start a registered tenant with options, or resume one that was started.
 
-        What is done stays done: the engine is probed. On a tenant that was begun with other
-        options, or that is in motion: 409.
+        What is done stays done, because the engine is probed. The answer is 409 if the tenant was
+        started with other options, or is in motion.
         """
 
         async def give(actor: Actor, checked: TenantId) -> None:
@@ -104,7 +104,7 @@ class _Desk:
         return await self._order(request, tenant_id, _START, give)
 
     async def retry(self, request: Request, tenant_id: str) -> CompactJson:
-        """Look again at all steps, or at one and those that need it, and make what is wrong."""
+        """Check all steps again, or one and those that need it; make what is missing or wrong."""
 
         async def give(actor: Actor, checked: TenantId) -> None:
             sent = await bodies.read(request, bodies.RetryOptions)
@@ -114,7 +114,7 @@ class _Desk:
         return await self._order(request, tenant_id, _RETRY, give)
 
     async def drive_on(self, request: Request, tenant_id: str) -> CompactJson:
-        """Do the steps that are not done; a COMPLETED tenant stays as it is. Any body is taken."""
+        """Do the steps that are not done; a COMPLETED tenant stays as it is. A body is ignored."""
 
         async def give(actor: Actor, checked: TenantId) -> None:
             await self._demand_movable(actor, checked, _CONTINUE)
@@ -136,7 +136,7 @@ class _Desk:
                 raise Refusal(400, typed(_NOT_SKIPPABLE, _why_not_skippable(found, step)))
             row = next((each for each in found.steps if each.key == step), None)
             if row is None or row.state in DONE_STEP_STATES:
-                # It is no part of the run, or settled: nothing is left to leave out.
+                # It is not part of the run, or is done or skipped: nothing is left to skip.
                 return
             await self._give_skip(actor, checked, step)
 
@@ -147,7 +147,7 @@ class _Desk:
         await self._parts.commands.skip_step(actor, tenant_id, terms, step_key=step)
 
     async def status(self, request: Request, tenant_id: str) -> Response:
-        """Tell where a tenant stands; NOT_STARTED where nothing is known."""
+        """Return where a tenant stands; NOT_STARTED if nothing is known about it."""
         try:
             found = await self._answer(request, tenant_id)
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
@@ -159,7 +159,7 @@ class _Desk:
         return Response(found.json, media_type=CompactJson.media_type)
 
     async def logs(self, request: Request, tenant_id: str) -> CompactJson:
-        """Tell what became of each step, in step order."""
+        """Return what became of each step, in step order."""
         try:
             found = await self._look(request, tenant_id)
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
@@ -170,12 +170,12 @@ class _Desk:
         return CompactJson({"logs": log_lines(found, blueprint.steps if blueprint else ())})
 
     async def _look(self, request: Request, tenant_id: str) -> Status | None:
-        """Return where a tenant stands, as `_answer`."""
+        """Return where a tenant stands, like `_answer`."""
         found = await self._answer(request, tenant_id)
         return None if found is None else found.status
 
     async def _answer(self, request: Request, tenant_id: str) -> Answer | None:
-        """Return where a tenant stands; None is unknown, to those who see all tenants."""
+        """Return where a tenant stands; None, for those who see all tenants, if it is unknown."""
         actor, checked = await self._reader(request, tenant_id)
         try:
             return await self._parts.queries.answer(actor, checked)
@@ -191,7 +191,7 @@ class _Desk:
         kind: _Kind,
         give: Callable[[Actor, TenantId], Awaitable[None]],
     ) -> CompactJson:
-        """Give an order and answer where the tenant stands then."""
+        """Give an order, and answer with where the tenant stands then."""
         try:
             actor = await self._parts.identify(request)
             checked = await self._parts.tenant_of(actor, tenant_id)
@@ -202,11 +202,11 @@ class _Desk:
         return CompactJson(status_object(found).as_json())
 
     async def _reader(self, request: Request, tenant_id: str) -> tuple[Actor, TenantId]:
-        """Tell who reads what: old clients may without signing in, one tenant at a time."""
+        """Return who reads which tenant; old clients may read one without signing in."""
         try:
             actor = await self._parts.identify(request)
         except NotSignedIn:
-            # A token that is bad is not the same as none.
+            # A bad token is not the same as none.
             if not self._parts.compat or "authorization" in request.headers:
                 raise
             checked = checked_id(tenant_id)
@@ -217,7 +217,8 @@ class _Desk:
     async def _demand_movable(self, actor: Actor, tenant_id: TenantId, kind: _Kind) -> None:
         """Refuse what would only wait: a tenant in motion, or one whose engine is away."""
         if not actor.may(Right.ORDER, tenant_id):
-            # The order itself refuses him, and the audit says so: however the tenant stands.
+            # The order itself refuses this caller, and the audit says so, wherever the tenant
+            # stands.
             return
         found = await self._parts.queries.status(actor, tenant_id)
         standing = found.standing
@@ -245,7 +246,7 @@ class _Desk:
             raise Refusal(503, engine_away(gate))
 
 
-# What our fields are called in the old requests.
+# The old requests' names for our fields.
 _FIELDS = {"step_key": "step", "chart_template": "country_template"}
 
 
@@ -259,7 +260,7 @@ def engine_away(gate: Gate) -> dict[str, str]:
 
 
 def _engine_unstable(message: str, *, engine: str, word: str) -> dict[str, str]:
-    # The old page knows the case by its type, and by how the message begins.
+    # The old page recognises this case by its type, and by how the message begins.
     return typed("engine_unstable", f"Engine not stable. {message}", engine=engine, status=word)
 
 

@@ -1,4 +1,4 @@
-"""The table of `/v1`: which address is which rpc. What an rpc does is the contract's to say."""
+"""The table of `/v1`: which path is which rpc. The contract says what the rpcs do."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ FLEET = "FleetService"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """How a stream is taken up again: `Last-Event-ID` is a field of the request.
+    """How a stream is resumed after the event in `Last-Event-ID`.
 
     Attributes:
-        asked: The request's field; "" where the rpc has none, and what is known is left out.
-        told: The event's field that is given as its id; a dot leads into a message.
-        moving: States in which an event of a known id may yet say something new: a status in
-            motion also changes where its revision does not.
+        asked: The request's field for that id; "" if the rpc has none, and events that the reader
+            knows are left out instead.
+        told: The event's field that is its id; a dot leads into a message.
+        moving: States in which an event with a known id may still say something new: the status of
+            a tenant in motion also changes while its revision does not.
     """
 
     asked: str
@@ -45,14 +46,14 @@ class Resume:
     moving: frozenset[int] = frozenset()
 
     def is_known(self, event: Message, last: int) -> bool:
-        """Tell whether who read the event of an id last can learn nothing from this one."""
+        """Tell whether an event is nothing new to a reader whose last event had the id `last`."""
         if self.position(event) > last:
             return False
         status: Any = event  # Any: only a status has a state
         return not self.moving or status.status.state not in self.moving
 
     def position(self, event: Message) -> int:
-        """Return the number to go on from after an event."""
+        """Return an event's id: the number from which to resume after it."""
         value: Any = event  # Any: a message, then its field
         for name in self.told.split("."):
             value = getattr(value, name)
@@ -61,13 +62,12 @@ class Resume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One address.
+    """One path and method.
 
     Attributes:
-        verb: GET takes its fields from the query, POST from a JSON body.
-        event: What a stream's events are called; "" where it is none.
-        each: The field of a stream's message whose items are an event each; "" where the
-            message is one.
+        verb: GET takes the request's fields from the query, POST from a JSON body.
+        event: The name of a stream's events; "" if this is not a stream.
+        each: The field of a stream's message whose items are the events; "" if each message is one.
     """
 
     verb: str
@@ -83,14 +83,14 @@ class Route:
         """The rpc in the contract.
 
         Raises:
-            KeyError: the contract has none of that name.
+            KeyError: the contract has no such service or rpc.
         """
         found = descriptor_pool.Default().FindServiceByName(f"{_PACKAGE}.{self.service}")
         return found.methods_by_name[self.rpc]
 
     @property
     def can_follow(self) -> bool:
-        """Whether the rpc can be told to go on or not."""
+        """Whether the rpc can be told to follow or not."""
         return "follow" in self.method.input_type.fields_by_name
 
     def request(self) -> Message:
@@ -99,15 +99,14 @@ class Route:
         return made
 
     def answer(self, said: Message | bytes) -> Message:
-        """Return what the rpc answered; some keep their answers as they are sent."""
+        """Return the rpc's answer as a message; some rpcs answer with the bytes that are sent."""
         if not isinstance(said, bytes):
             return said
         read: Message = GetMessageClass(self.method.output_type).FromString(said)
         return read
 
 
-# What pages and scripts need. An address whose rpc this version's contract does not have
-# is not served.
+# What pages and scripts need. A path whose rpc is not in this version's contract is not served.
 _TABLE: tuple[Route, ...] = (
     Route(verb="GET", path=_TENANTS, rpc="ListTenants"),
     Route(verb="POST", path=_TENANTS, rpc="StartProvisioning"),
@@ -135,7 +134,7 @@ _TABLE: tuple[Route, ...] = (
     Route(verb="POST", path=f"{_TENANT}/adopt", rpc="AdoptCompany"),
     Route(verb="POST", path=f"{_TENANT}/release", rpc="Release"),
     Route(verb="POST", path=f"{_TENANT}/plan", rpc="Plan"),
-    # For a spec that is nobody's yet.
+    # For a spec that no tenant has yet.
     Route(verb="POST", path="/v1/plan", rpc="Plan"),
     Route(verb="POST", path=f"{_TENANT}/verify", rpc="Verify"),
     Route(verb="POST", path=f"{_TENANT}/diagnose", rpc="Diagnose"),
@@ -149,12 +148,12 @@ _TABLE: tuple[Route, ...] = (
 
 
 def routes_of(services: Collection[str]) -> tuple[Route, ...]:
-    """Return the addresses of the services that are there."""
+    """Return the routes of the services that are there."""
     return tuple(route for route in _TABLE if route.service in services and _is_in_contract(route))
 
 
 def fields_in_path(path: str) -> tuple[str, ...]:
-    """Return the fields that an address holds."""
+    """Return the names of the fields in a path."""
     return tuple(re.findall(r"{(\w+)}", path))
 
 

@@ -1,4 +1,4 @@
-"""Listens for HTTP: uvicorn within our own process, started and stopped as one thing."""
+"""Listens for HTTP: uvicorn within our own process, started and stopped as one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from server.settings import Tls
 
-# Kept-alive connections of clients that are gone must not hold up the end.
+# Connections kept alive by clients that are gone must not hold up the stop.
 _STOP_SECONDS = 5
 
 
@@ -29,7 +29,7 @@ class HttpServer:
     """An HTTP server of one application at one address.
 
     Attributes:
-        port: Where it listens; the one asked for before `start`.
+        port: The port that it listens on; before `start`, the one that was asked for.
     """
 
     def __init__(self, app: ASGIApp, host: str, port: int, *, tls: Tls | None = None) -> None:
@@ -44,7 +44,7 @@ class HttpServer:
         """Listen, and return once requests are answered.
 
         Raises:
-            SettingsError: the address can't be listened at.
+            SettingsError: the server can't listen at the address.
         """
         listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
@@ -53,7 +53,7 @@ class HttpServer:
         await self._server.ready.wait()
 
     def take(self, tls: Tls) -> None:
-        """Show a renewed certificate to who connects from now on."""
+        """Show a renewed certificate to new connections."""
         self._tls = tls
         if self._server is not None:
             self._server.take(tls)
@@ -67,7 +67,7 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its hands on signals, and with a word when it listens."""
+    """uvicorn, but without handling signals, and with an event that says when it listens."""
 
     def __init__(self, app: ASGIApp, tls: Tls | None) -> None:
         super().__init__(
@@ -89,17 +89,17 @@ class _Server(uvicorn.Server):
         self.leaving = asyncio.Event()
 
     def take(self, tls: Tls) -> None:
-        """Show this to who connects from now on."""
+        """Show this certificate to new connections."""
         self._newest = tls.context()
 
     def _door(self, tls: Tls) -> ssl.SSLContext:
-        """Make the context that the listener has for good; it hands on to the newest one.
+        """Return the listener's permanent context, which hands connections on to the newest one.
 
-        A second certificate put into it (`load_cert_chain`) would leave the first in use beside
-        it where their keys are of two kinds, RSA and EC.
+        If a second certificate were put into it (`load_cert_chain`), the first would stay in use
+        beside it if their keys are of different kinds, RSA and EC.
         """
         door = tls.context()
-        # Called for each connection, also where the client names no server.
+        # Called for each connection, even if the client names no server.
         door.sni_callback = self._hand_on
         return door
 
@@ -118,7 +118,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     async def main_loop(self) -> None:
-        """Wait for the end; uvicorn's own looks for it ten times a second."""
+        """Wait until the server should stop; uvicorn's own loop wakes up ten times a second."""
         await self.leaving.wait()
         self.should_exit = True
 
@@ -129,7 +129,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # With its protocol named: without it asyncio leaves Nagle's algorithm on, and
+        # With the protocol named, because otherwise asyncio leaves Nagle's algorithm on, and
         # answers wait 40 ms for the client's delayed acknowledgement.
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Whether the service is there, what its API is, and its metrics: what needs no tenant."""
+"""Routes that are not about tenants: whether the service is there, its API, and its metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from server.rest.metrics import Metrics
 
 _METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
-# The page brings all it needs, and reads the description of the API it shows.
+# The page has all it needs, and only reads the description of the API that it shows.
 _ONLY_ITS_OWN = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -35,22 +35,22 @@ def routes(
 
     Args:
         openapi: Returns the API's description.
-        metrics: What is known of the service.
-        admit: Refuses who may not read them.
-        demand_writes: Refuses while the database is away, or takes no writes.
+        metrics: The service's metrics.
+        admit: Refuses callers who may not read the metrics.
+        demand_writes: Refuses while the database is away or takes no writes.
     """
     router = APIRouter(tags=["service"])
 
     @router.get("/health", **documented.HEALTH)
     async def health() -> CompactJson:
-        """Tell that the service is there; scripts compare the answer byte for byte."""
+        """Say that the service is there; scripts compare the answer byte for byte."""
         return CompactJson({"status": "healthy"})
 
     @router.get("/ready", **documented.READY)
     async def ready() -> CompactJson:
-        """Tell whether orders and questions can be answered now.
+        """Say whether orders and questions can be answered now.
 
-        Not while the database is away, its disk is full, or its file may not be written.
+        They can't while the database is away, its disk is full, or its file may not be written.
         """
         try:
             demand_writes()
@@ -60,12 +60,12 @@ def routes(
 
     @router.get("/", **documented.ROOT)
     async def root() -> CompactJson:
-        """Say what this is."""
+        """Say what this service is, and where its API is described."""
         return CompactJson({"message": "Tenant provisioner. The API is described at /docs."})
 
     @router.get("/metrics", response_class=Response, **documented.METRICS)
     async def prometheus(request: Request) -> Response:
-        """Give the metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus's text format."""
         try:
             await admit(request)
             text = await metrics.text()

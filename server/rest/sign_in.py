@@ -1,4 +1,4 @@
-"""The sign-in routes of the old API: a token for an address and a password."""
+"""The sign-in routes of the old API: a token for an e-mail address and a password."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("/login", **documented.SIGN_IN)
     async def sign_in(request: Request) -> CompactJson:
-        """Sign in."""
+        """Sign in with an e-mail address and a password."""
         return await _answer(
             lambda: _sign_in(parts, request), refused="Incorrect email or password"
         )
 
     @router.post("/v1/login-with-tenant", **documented.SIGN_IN_TO_TENANT)
     async def sign_in_to_tenant(request: Request) -> CompactJson:
-        """Sign in to one tenant: the one that is named, or the only one."""
+        """Sign in to one tenant: the one that is named, or the user's only one."""
         return await _answer(
             lambda: _sign_in_to_tenant(parts, request), refused="Invalid credentials"
         )
 
     @router.get("/me/memberships", **documented.MEMBERSHIPS)
     async def memberships(request: Request) -> CompactJson:
-        """List the tenants the caller belongs to."""
+        """List the tenants that the caller belongs to."""
         return await _answer(lambda: _memberships(parts, request), refused=UNAUTHORIZED)
 
     return router
@@ -135,7 +135,7 @@ async def _memberships(parts: Parts, request: Request) -> list[Mapping[str, Any]
     actor = await parts.identify(request)
     user = await parts.access.users.by_id(actor.user_id) if actor.user_id else None
     if user is None:
-        # A machine, or whoever is on this machine where nobody signs in.
+        # A machine's key, or a caller on this machine where nobody needs to sign in.
         return []
     memberships = await parts.access.users.memberships(user.id)
     ids = [each.tenant_id for each in memberships][:MAX_OLD_PAGE]

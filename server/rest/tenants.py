@@ -1,6 +1,6 @@
 """The tenant routes of the old API: sign-up, list, invitation.
 
-The answer to a sign-up holds one `"id":"` only, the tenant's: scripts take every one.
+The answer to a sign-up has only one `"id":"`, the tenant's, because scripts take every one for it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from server.store.tenant_pages import ListedTenant
 
 _FIELDS = {"company_name": "name", "email": "admin_email", "password": "admin_password"}
-# The old server's word for a tenant that is in use, whatever became of its provisioning.
+# The old server's word for a tenant in use, whatever became of its provisioning.
 _IN_USE = "ACTIVE"
 _WORDS = f"{', '.join(LegacyStatus)} or {_IN_USE}"
 _NO_ENGINE = typed(
@@ -46,7 +46,7 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("", **documented.CREATE)
     async def create(request: Request) -> CompactJson:
-        """Register a tenant; with engine "erpnext" its provisioning begins at once."""
+        """Register a tenant; with engine "erpnext" its provisioning starts at once."""
         try:
             return await _create(parts, request)
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
@@ -60,7 +60,7 @@ def routes(parts: Parts) -> APIRouter:
         status: Annotated[str, Query(max_length=40, description=f"One of {_WORDS}.")] = "",
         engine: Annotated[str, Query(max_length=40)] = "",
     ) -> CompactJson:
-        """List tenants, newest first; for those who see all of them."""
+        """List tenants, newest first; only for callers who see all of them."""
         try:
             actor = await parts.identify(request)
             await parts.admit(actor, "ListTenants")
@@ -74,7 +74,7 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("/{tenant_id}/invite", **documented.INVITE)
     async def invite(request: Request, tenant_id: str) -> CompactJson:
-        """Ask somebody to join a tenant."""
+        """Invite somebody to a tenant."""
         try:
             return await _invite(parts, request, tenant_id)
         except Exception as error:  # noqa: BLE001 - the edge: the caller gets an answer to any
@@ -87,13 +87,13 @@ async def _create(parts: Parts, request: Request) -> CompactJson:
     actor = await parts.doorman.registrant(request)
     await parts.admit(actor, "CreateTenant")
     sent = await bodies.read(request, bodies.NewTenant)
-    # In the old shape, before anything else is looked at.
+    # Checked first, so that these errors name the fields of the old request.
     check_email(sent.admin_email)
     check_password(sent.admin_password, "password")
     facts = {"category": sent.category, "description": sent.description or ""}
     who = people.SigningUp(parts.access, actor, sent)
     kind = sent.engine.strip().lower()
-    # "erpnext" is the default engine; an engine may be named by its own id, too.
+    # "erpnext" means the default engine; an engine may also be named by its own id.
     by_name = {people.ERPNEXT_KIND: parts.gates.default_engine} | {
         each: each for each in parts.gates.engine_ids
     }
@@ -155,7 +155,7 @@ def _created(
             "name": tenant.name,
             "message": "Company will be created by provisioning",
         }
-        # As the run was opened: by now it may be further on.
+        # As it was when the run was opened: by now it may be further.
         answer["provisioning"] = {
             "status": LegacyStatus.IN_PROGRESS.value,
             "progress": 0,
@@ -170,7 +170,7 @@ def _created(
 async def _invite(parts: Parts, request: Request, tenant_id: str) -> CompactJson:
     actor = await parts.doorman.registrant(request)
     if parts.doorman.compat:
-        # Whatever he sees: old clients invite without signing in.
+        # Whatever tenants the caller sees: old clients invite without signing in.
         checked = checked_id(tenant_id)
     else:
         await parts.admit(actor, "InviteMember")
@@ -204,10 +204,10 @@ def _demand_all(actor: Actor) -> None:
 
 
 def _filter(status: str, engine: str) -> TenantFilter:
-    """Return which tenants are asked for.
+    """Return the filter that a status and an engine ask for.
 
     Raises:
-        Refusal: the status is none, or the engine can be none.
+        Refusal: 422: there is no such status, or there can be no engine of that name.
     """
     kind = engine.strip().lower()
     if not kind.isprintable():

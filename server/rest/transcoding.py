@@ -1,7 +1,7 @@
 """Carries `/v1` over to the gRPC service in the same process: JSON in, the rpc, JSON out.
 
-The very methods that gRPC callers call answer here, so rights, limits and errors are the
-same and are decided in one place. Nothing goes over a wire in between.
+The methods that gRPC callers call also answer here, so rights, limits and errors are the same, and
+are decided in one place. Nothing goes over a wire in between.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Field = Any  # Any: protobuf has two implementations of descriptors without a common type
 
-# As google.rpc.Code maps to HTTP; where old and new clients differ: what can't be done as
-# the tenant stands is a conflict, and what is no longer kept is gone.
+# As google.rpc.Code maps to HTTP, with three exceptions: what the tenant's state does not allow is
+# a conflict (409), a log that is no longer kept is gone (410), and a cursor beyond its end is 416.
 _HTTP = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.UNAUTHENTICATED: 401,
@@ -50,7 +50,7 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 
 class CallFailed(Exception):  # noqa: N818 - it is how a call ends; it never leaves the room
-    """A call that did not end well, with everything a gRPC caller would get."""
+    """A call that failed, with everything that a gRPC caller would get."""
 
     def __init__(self, code: grpc.StatusCode, message: str, details: status_pb2.Status) -> None:
         super().__init__(code)
@@ -59,7 +59,7 @@ class CallFailed(Exception):  # noqa: N818 - it is how a call ends; it never lea
         self.details = details
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON
-        """Return it as it is sent: code, message, and the details of google.rpc.Status."""
+        """Return the failure as it is sent: code, message, and the details of google.rpc.Status."""
         shown = json_format.MessageToDict(self.details, preserving_proto_field_name=True)
         return {
             "code": self.code.name,
@@ -85,9 +85,9 @@ class CallFailed(Exception):  # noqa: N818 - it is how a call ends; it never lea
 
 
 class Call:
-    """What an rpc's method sees of its caller, as grpc.aio's own context shows it.
+    """Stands in for grpc.aio's context: what an rpc's method sees of its caller.
 
-    A stream's messages wait in line until they are read; a slow reader makes the rpc wait.
+    A stream's messages wait in a queue until they are read, so a slow reader makes the rpc wait.
     """
 
     def __init__(self, request: Request) -> None:
@@ -101,15 +101,15 @@ class Call:
         return f"http:{self._host}"
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        """Return what was sent beside the request."""
+        """Return the metadata of the request: its Authorization header, if it has one."""
         return self._metadata
 
     def time_remaining(self) -> float | None:
-        """Return the time until the caller's deadline: HTTP has none."""
+        """Return None: HTTP callers have no deadline."""
         return None
 
     async def write(self, message: Message | bytes) -> None:
-        """Take a message of a stream."""
+        """Take a stream's next message; wait while the reader has not read the one before."""
         await self._line.put(message)
 
     async def abort(
@@ -118,7 +118,7 @@ class Call:
         details: str = "",
         trailing_metadata: tuple[tuple[str, bytes], ...] = (),
     ) -> NoReturn:
-        """End the call."""
+        """End the call by raising CallFailed."""
         status = status_pb2.Status()
         packed = dict(trailing_metadata).get(_DETAILS_KEY)
         if packed is not None:
@@ -126,10 +126,10 @@ class Call:
         raise CallFailed(code, details, status)
 
     async def messages(self, work: asyncio.Task[None]) -> AsyncGenerator[Message | bytes, None]:
-        """Give the stream's messages until the rpc ends.
+        """Yield the stream's messages until the rpc ends.
 
         Raises:
-            CallFailed: it did not end well.
+            CallFailed: the rpc failed.
         """
         while True:
             taking = asyncio.ensure_future(self._line.get())
@@ -148,23 +148,23 @@ class Call:
 def request_of(
     route: Route, body: bytes, query: Mapping[str, list[str]], path: Mapping[str, str]
 ) -> Message:
-    """Read a request: a JSON body, or the query; the path's fields count.
+    """Return the request in a JSON body, or in the query; fields in the path take precedence.
 
     Raises:
-        CallFailed: INVALID_ARGUMENT, with the field where it is known.
+        CallFailed: INVALID_ARGUMENT, with the field if it is known.
     """
     message = route.request()
     if route.verb == "POST":
         fields = _parsed(body)
     else:
-        # A query may hold what is no field (pages add what keeps caches away); a body may not:
-        # a misspelt field would change what is ordered.
+        # A query may have parameters that are not fields (pages add some to bypass caches); a body
+        # may not: a misspelt field would change what is ordered.
         fields = {
             name: _from_query(field, values)
             for name, values in query.items()
             if (field := _field(message, name)) is not None
         }
-    # The address says which; a body may say it too, in either spelling.
+    # The path says which; a body may repeat it, in either spelling.
     said = {each.json_name for name in path if (each := _field(message, name)) is not None}
     fields = {name: value for name, value in fields.items() if name not in {*path, *said}}
     try:
@@ -175,7 +175,7 @@ def request_of(
 
 
 def as_json(message: Message) -> dict[str, Any]:  # Any: JSON
-    """Write a message as protobuf's JSON, with the contract's own field names, all of them."""
+    """Return a message as protobuf's JSON, with all fields, under the contract's own names."""
     written: dict[str, Any] = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
@@ -183,7 +183,7 @@ def as_json(message: Message) -> dict[str, Any]:  # Any: JSON
 
 
 def invalid(message: str) -> CallFailed:
-    """Refuse a request that is none of the rpc's."""
+    """Return the failure for a request that is not a valid message of the rpc."""
     details = status_pb2.Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=message)
     info = error_details_pb2.ErrorInfo(reason="MALFORMED_MESSAGE", domain="provisioner")
     details.details.add().Pack(info)
@@ -203,7 +203,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object, and refuse a name that stands there twice: which one is meant is a guess."""
+    """Return an object; a name that occurs twice is refused, because which is meant is a guess."""
     made = dict(pairs)
     if len(made) < len(pairs):
         twice = next(
@@ -224,7 +224,7 @@ def _field(message: Message, name: str) -> Field | None:
 
 
 def _typed(field: Field, value: str) -> object:
-    """Read a text of the query as its field has it; protobuf's JSON takes numbers as texts."""
+    """Return a value of the query as its field needs it; protobuf reads numbers from text."""
     if field.cpp_type == field.CPPTYPE_BOOL and value.lower() in {"true", "false", "1", "0", ""}:
         return value.lower() in {"true", "1", ""}
     if field.enum_type is not None:
@@ -235,6 +235,6 @@ def _typed(field: Field, value: str) -> object:
 
 
 def _reason(error: Exception) -> str:
-    """Say which field is wrong, without what was sent: one line, no more than fits."""
+    """Return what can't be read, in one line of bounded length."""
     text = "".join(char if char.isprintable() else " " for char in str(error))
     return f"The request can't be read: {text[:300]}"

@@ -1,8 +1,8 @@
-"""The routes of `/v1`: every rpc that pages and scripts need, and streams as events.
+"""The routes of `/v1`: every rpc that pages and scripts need, with streams as events.
 
-A stream answers server-sent events to those who accept them, each with an id; a browser
-that lost its connection sends the last one again and misses nothing. Others get what
-there is, once, as JSON.
+Callers who accept server-sent events get a stream as events with ids; a browser that lost its
+connection sends the last id again, and misses nothing. Other callers get what there is, once, as
+JSON.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from server.rest.parts import Parts
 
 _EVENTS = "text/event-stream"
-# Proxies cut a connection on which nothing is said for a minute.
+# Proxies close a connection on which nothing is sent for a minute.
 _SILENCE_SECONDS = 15.0
-# A browser waits so long before it comes again.
+# How long a browser waits before it connects again.
 _COME_AGAIN_MS = 2000
-# Digits of an int64 that always fit.
+# An int64 can hold any number with this many digits.
 _MAX_DIGITS = 18
 
 
 _PATH = "/v1"
-# Refusals come within a read or two of the database.
+# A call is refused within this time, because that takes a read or two of the database.
 _REFUSED_SECONDS = 0.5
 
 
@@ -62,12 +62,12 @@ def routes(parts: Parts) -> APIRouter:
 
 
 def no_route(services: Collection[str]) -> Callable[[str], CompactJson | None]:
-    """Return what says that nothing is at a path of `/v1`, or which methods it takes.
+    """Return what answers that nothing is at a path of `/v1`, or which methods it takes.
 
     Its answer is None for any other path.
 
     Args:
-        services: Those that are served.
+        services: The names of the services that are served.
     """
     known = [(compile_path(route.path)[0], route.verb) for route in routes_of(services)]
 
@@ -105,7 +105,7 @@ def _stream(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Respons
         try:
             message = await _message(request, route, follow=events)
             stream = _Stream(parts.services[route.service], route, message, request)
-            # Before the answer begins: a call that is refused is no stream.
+            # Before the answer begins, because a refused call must not be answered as a stream.
             await stream.begin()
         except CallFailed as failed:
             return failed.answer()
@@ -128,10 +128,10 @@ async def _message(request: Request, route: Route, *, follow: bool | None = None
 
 
 def _last_event(request: Request) -> int:
-    """Return the id of the event that was read last; 0 where none is named.
+    """Return the id of the event that was read last; 0 if none is named.
 
     Raises:
-        CallFailed: it is none of ours.
+        CallFailed: it is not one of our ids.
     """
     text = request.headers.get("last-event-id", "").strip()
     if not text:
@@ -144,7 +144,7 @@ def _last_event(request: Request) -> int:
 
 
 class _Stream:
-    """One stream of an rpc, as events or at once."""
+    """One stream of an rpc, sent as events or all at once."""
 
     def __init__(self, service: object, route: Route, message: Message, request: Request) -> None:
         self._route = route
@@ -158,7 +158,7 @@ class _Stream:
         self._next: asyncio.Future[Message | bytes] | None = None
 
     async def begin(self) -> None:
-        """Wait for what comes first, or a moment: then nothing refuses the call any more.
+        """Wait for the first message, or for a moment, after which the call is no longer refused.
 
         Raises:
             CallFailed: the call was refused.
@@ -171,7 +171,7 @@ class _Stream:
         self._first = first
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Give the stream as events; it ends with one that says why."""
+        """Yield the stream as events; the last one says why it ended."""
         try:
             yield b"retry: %d\n\n" % _COME_AGAIN_MS
             message = self._first
@@ -207,7 +207,7 @@ class _Stream:
         return CompactJson({**answer, each: items} if items else {each: []})
 
     async def _message(self, seconds: float) -> Message | _End | None:
-        """Return the next message, `_END` at the end, None if there was none in the time."""
+        """Return the next message; `_END` at the end; None if none came within so many seconds."""
         if self._next is None:
             self._next = asyncio.ensure_future(anext(self._messages))
         done, _ = await asyncio.wait({self._next}, timeout=seconds)
@@ -220,7 +220,7 @@ class _Stream:
             return _END
 
     def _told(self, message: Message) -> Iterator[bytes]:
-        """Write a message as events, each with the id to go on from."""
+        """Yield a message as events, each with the id from which to resume."""
         for item in getattr(message, self._route.each) if self._route.each else (message,):
             if self._route.resume is not None:
                 if self._route.resume.is_known(item, self._known):
@@ -237,7 +237,7 @@ class _Stream:
             waiting.add(self._next)
         await asyncio.wait(waiting)
         for each in waiting:
-            # Looked at, or it would be reported as never retrieved.
+            # Retrieved, or asyncio would report that it never was.
             with contextlib.suppress(asyncio.CancelledError):
                 each.exception()
         await self._messages.aclose()

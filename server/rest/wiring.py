@@ -1,4 +1,4 @@
-"""Puts the parts of this room together over what the server has."""
+"""Puts the parts of this package together with those of the server."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ def open_rest(
     """Build the application.
 
     Args:
-        settings: Of the process.
+        settings: The process's settings.
         database: The store.
-        commands: What may be ordered.
-        queries: What may be known.
-        access: Who may come in.
-        services: The gRPC services by their names in the contract.
-        engines: Those that are configured.
-        default_engine: The one for tenants that name none, or None.
-        swept_seconds_ago: How long ago the last full sweep of this process ended.
-        tls_files: Its certificate; None where it speaks no TLS.
+        commands: The orders that can be given.
+        queries: The questions that can be asked.
+        access: Who may call.
+        services: The gRPC services, by their names in the contract.
+        engines: The configured engines, by id.
+        default_engine: The id of the engine for tenants that name none, or None.
+        swept_seconds_ago: Returns how many seconds ago this process's last full sweep ended; None
+            if there was none.
+        tls_files: The certificate of this process; None if it does not use TLS.
     """
     parts = Parts(
         commands=commands,
@@ -63,7 +64,7 @@ def open_rest(
         first_steps={
             engine_id: _first_steps(engine_id, entry) for engine_id, entry in engines.items()
         },
-        # Where only this machine can ask, a monitor needs no token.
+        # If only this machine can ask, a monitor needs no token.
         open_metrics=settings.open_metrics
         or not settings.auth
         or settings.http_address.is_loopback,
@@ -76,7 +77,7 @@ def open_rest(
 
 
 def _first_steps(engine_id: str, entry: EngineEntry) -> tuple[str, ...]:
-    """Return the steps of a new tenant of whom nothing but the name is known."""
+    """Return the keys of the steps for a new tenant about which only the name is known."""
     plain = TenantSpec(
         company_name="",
         country_code=DEFAULT_COUNTRY_CODE,

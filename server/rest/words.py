@@ -1,7 +1,8 @@
-"""The legacy words: what the old clients read, made of what a tenant's status says.
+"""The legacy words: what the old clients read, made from a tenant's status.
 
-Pure. Shell scripts cut these texts with `grep` and echo them unquoted: the status object
-is flat, has one `"status":"`, and no text in it holds a character that cuts or expands.
+Pure functions. Shell scripts cut these texts with `grep` and echo them unquoted, so the status
+object is flat and has one `"status":"`, and no text in it has a character that would cut it short
+or that a shell would expand.
 """
 
 from __future__ import annotations
@@ -45,33 +46,33 @@ _STATUS_OF = {
     TenantState.DEPROVISIONED: LegacyStatus.NOT_STARTED,
 }
 
-# What the old server stored, as clients may still send it in a filter.
+# The states that the old server stored; clients may still send them in a filter.
 _STORED_SPELLINGS = {
     "PROVISIONING": LegacyStatus.IN_PROGRESS,
     "PROVISIONED": LegacyStatus.COMPLETED,
     "NOT_PROVISIONED": LegacyStatus.NOT_STARTED,
 }
 
-# The old server's ACTIVE: nobody works with a tenant that is gone.
+# What the old server called ACTIVE: nobody works with a tenant that is gone.
 IN_USE = frozenset(TenantState) - {TenantState.DEPROVISIONED}
 
-# `"errors":[` ... `]` is cut out whole by grep; unquoted, the shell expands `*`, `?` and
-# `[`; quotes and backslashes would be escaped, and cut a value short.
+# Scripts cut out `"errors":[` ... `]` with grep, so no text may have a bracket. Unquoted, the shell
+# expands `*`, `?` and `[`. Quotes and backslashes would be escaped, which cuts a value short.
 _UNFIT = str.maketrans(
     {"[": "(", "]": ")", "{": "(", "}": ")", "*": "x", "?": ".", '"': "'", "\\": "/", "`": "'"}
 )
 
-# Without I, L, O and U: nobody misreads them.
+# Without I, L, O and U, which are easily misread.
 _CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CODE_LENGTH = 5
 
-# The one step that is left out of a run without demo data, and that clients may skip.
+# The only step that a run without demo data leaves out, and that clients may skip.
 DEMO_STEP = "step_6_items"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusObject:
-    """The status as the old clients read it; the fields are theirs, in their order."""
+    """The status as the old clients read it: their fields, in their order."""
 
     status: LegacyStatus
     current_step: str | None
@@ -83,7 +84,7 @@ class StatusObject:
     completed_at: datetime | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Return it as it is sent."""
+        """Return the status object as it is sent."""
         return {
             "status": self.status.value,
             "current_step": self.current_step,
@@ -107,13 +108,14 @@ NO_RECORD = StatusObject(
 
 
 def legacy_status(state: TenantState | None, *, held: bool) -> LegacyStatus:
-    """Translate a state; a held tenant that is not in motion shows FAILED.
+    """Return the old clients' word for a state; a held tenant that is not in motion is FAILED.
 
-    Not one that was removed: nothing of it is there, and only Start, which the page offers for
-    NOT_STARTED, begins it anew. Continue and Retry, which it offers for FAILED, are refused.
+    A removed tenant is never FAILED: nothing of it is left, and only Start, which the old page
+    offers for NOT_STARTED, begins it again. Continue and Retry, which the page offers for FAILED,
+    are refused.
 
     Args:
-        state: The state; None is a stored word that is none of ours.
+        state: The state; None if the stored word is not one of ours.
         held: Whether only a person may move the tenant.
     """
     word = LegacyStatus.FAILED if state is None else _STATUS_OF[state]
@@ -125,13 +127,13 @@ def legacy_status(state: TenantState | None, *, held: bool) -> LegacyStatus:
 
 
 def parse_status(text: str) -> LegacyStatus | None:
-    """Read a status as a client spells it, the old server's stored spellings too."""
+    """Return the status that a client means; the old server's stored spellings count, too."""
     spelled = text.strip().upper()
     return LegacyStatus.parse(spelled) or _STORED_SPELLINGS.get(spelled)
 
 
 def status_object(status: Status) -> StatusObject:
-    """Tell where a tenant stands, in the old clients' words."""
+    """Return where a tenant stands, in the old clients' words."""
     standing = status.standing
     word = legacy_status(standing.state, held=status.hold is not None)
     if word is LegacyStatus.NOT_STARTED:
@@ -156,12 +158,12 @@ def status_object(status: Status) -> StatusObject:
 
 
 def _will_run(status: Status) -> bool:
-    """Tell whether Start opens a first run: not where it is gone, or lives elsewhere."""
+    """Tell whether Start would open a first run: not if the tenant is gone or lives elsewhere."""
     return status.standing.state is TenantState.PENDING and bool(status.tenant.site)
 
 
 def _errors(status: Status, word: LegacyStatus) -> tuple[tuple[str, str], ...]:
-    """Return what is wrong; never nothing where the tenant stands still (the page shows a box)."""
+    """Return what is wrong; if the tenant has stopped, never nothing: the page shows a box."""
     if word is LegacyStatus.COMPLETED:
         return ()
     blamed = status.standing.current_step
@@ -175,12 +177,12 @@ def _errors(status: Status, word: LegacyStatus) -> tuple[tuple[str, str], ...]:
 
 
 def log_lines(status: Status, step_types: Sequence[StepType]) -> list[dict[str, object]]:
-    """Return the steps that have something to tell, in step order.
+    """Return a line for each step that has something to tell, in step order.
 
     Args:
         status: Where the tenant stands.
-        step_types: Every step of its blueprint; one that is no part of the run is told as
-            skipped once its turn is over.
+        step_types: Every step of its blueprint; a demo step that is not part of the run is listed
+            as skipped once its turn is over.
     """
     if not status.steps or status.standing.record_lost:
         return [line for step in status.steps if (line := _line(step, status)) is not None]
@@ -248,15 +250,15 @@ def _milliseconds(begin: datetime | None, end: datetime | None) -> float | None:
 
 
 def time_text(time: datetime | None) -> str | None:
-    """Write a time in UTC with six digits and `Z`, or None."""
+    """Return a time in UTC, with six digits of a second and `Z`; None for None."""
     if time is None:
         return None
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def plain(text: str) -> str:
-    """Take from a text what a shell script would trip over: one line, no brackets, no quotes."""
-    # Control characters first: they are neither blanks to `split` nor fit for a terminal.
+    """Return a text that no shell script trips over: one line, no brackets, no double quotes."""
+    # Control characters first: `split` does not take them for blanks, and a terminal obeys them.
     visible = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(visible.translate(_UNFIT).split())
 
@@ -264,7 +266,7 @@ def plain(text: str) -> str:
 def tenant_code(tenant_id: str, country_code: str, created_at: datetime) -> str:
     """Return a tenant's code for people, such as TEN-KE-26-4H8ZP; the id is what counts.
 
-    Computed, not stored: a tenant that came by gRPC has one too.
+    It is computed, not stored, so that a tenant that was started by gRPC also has one.
     """
     number = int.from_bytes(hashlib.sha256(tenant_id.encode()).digest()[:4], "big")
     letters = ""

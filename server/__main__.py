@@ -1,7 +1,7 @@
-"""The composition root: starts and stops the programs that stay, and nothing else.
+"""The composition root: starts and stops the long-running programs, and nothing else.
 
-`serve`, `reconcile`, `standin` and `selftest` are what the console script's local commands
-call; each returns the process's exit code. Those that do one thing and end: `server.upkeep`.
+The console script's local commands call `serve`, `reconcile`, `standin` and `selftest`; each
+returns the process's exit code. Programs that do one thing and end are in `server.upkeep`.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def serve(
         config: The settings file, or None.
         overrides: Settings given as options.
         with_reconciler: Whether to heal in the same process.
-        demo: Whether to bring a stand-in ERPNext and provision a first tenant before the
-            reader's eyes; heals too, and keeps nothing.
+        demo: Whether to start a stand-in ERPNext and provision a first tenant before the reader's
+            eyes; this also heals, and keeps nothing.
     """
     return run(lambda: _serve(config, overrides, with_reconciler=with_reconciler, demo=demo))
 
@@ -80,14 +80,14 @@ def reconcile(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Find stuck tenants and drive them on, as a process of its own.
+    """Find stuck tenants and drive them on, in a process of its own.
 
     Args:
         config: The settings file, or None.
         overrides: Settings given as options.
-        once: Make one sweep and say what came of it.
-        dry_run: Make one sweep that writes nothing.
-        as_json: Say it as JSON.
+        once: Make one sweep, and report what came of it.
+        dry_run: Make one sweep that writes nothing, and report it.
+        as_json: Report as JSON.
     """
     return run(
         lambda: _reconcile(config, overrides, once=once or dry_run, dry=dry_run, as_json=as_json),
@@ -111,11 +111,11 @@ def standin(*, listen: str, latency: str, site: str) -> int:
 
 
 def selftest(*, patience_seconds: float, as_json: bool) -> int:
-    """Plant stuck tenants in a throwaway database, and say whether and how fast they healed."""
+    """Plant stuck tenants in a throwaway database, and report whether and how fast they healed."""
     from reconciler import selftest as program  # noqa: PLC0415 - only this command needs it
 
     async def trial() -> int:
-        # Its workers and sweeps would say what they do for tenants that nobody has.
+        # Its workers and sweeps would log what they do for tenants that nobody has.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         done = await program.selftest(patience_seconds=patience_seconds)
         report(program.as_facts(done), program.as_text(done), as_json=as_json)
@@ -165,19 +165,19 @@ async def _serve(
 
 
 def settle_threads() -> None:
-    """Give the event loop its turn sooner while SQLite's writer computes on its thread.
+    """Let the event loop run again sooner while SQLite's writer computes on its thread.
 
-    Each read on the loop gives the interpreter up, several times, and waits for it as long as
-    this: 5 ms by default, which a status would meet four times over.
+    Each read on the loop gives up the interpreter several times, and waits up to this interval to
+    get it back: 5 ms by default, which a status would have to wait four times.
     """
     sys.setswitchinterval(0.001)
 
 
 def settle_memory() -> None:
-    """Keep the collector's hands off what lives as long as the process, and let it come less.
+    """Exempt what lives as long as the process from garbage collection, and collect less often.
 
-    A line that goes to 500 followers makes thousands of short-lived objects; a full
-    collection in the middle of it would hold up the last of them.
+    A line that goes to 500 followers makes thousands of short-lived objects; a full collection in
+    the middle of that would hold up the last followers.
     """
     gc.collect()
     gc.freeze()
@@ -214,7 +214,7 @@ async def _start_reconciler(
     schedule = Schedule(
         healer.sweeper.sweep,
         seconds=settings.sweep_seconds,
-        # A sweep that takes longer than several intervals hangs; it is cut and counted.
+        # A sweep that takes longer than several intervals is stuck; it is cut off and counted.
         timeout_seconds=max(60.0, 4 * settings.sweep_seconds),
     )
     healer.schedule = schedule
@@ -236,7 +236,7 @@ async def _start_reconciler(
 
 
 def _healer_of(settings: Settings, made: list[LocalHealer]) -> Callable[[Core], LocalHealer]:
-    """Return what makes the server's healer, and keeps it where this module finds it."""
+    """Return a function that makes the server's healer, and also puts it into `made`."""
 
     def make(core: Core) -> LocalHealer:
         made.append(_healer(core, settings))

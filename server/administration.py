@@ -1,8 +1,8 @@
-"""What an administrator does on the machine of the database: users, members, keys, audit.
+"""What an administrator does on the machine with the database: users, members, keys, audit.
 
-Local on purpose: whoever can write the database needs no sign-in, and the first
-administrator has nowhere to sign in yet. Every change has its row in the audit, with the
-name of the operating system's user.
+This is local on purpose: whoever can write to the database needs no sign-in, and the first
+administrator can't sign in anywhere yet. Every change has a row in the audit, with the name of the
+operating system's user.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ DONE, WRONG_USE, NOT_REACHABLE, NOT_FOUND = 0, 2, 3, 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of it.
+    """What came of a command.
 
     Attributes:
         code: The process's exit code.
-        facts: For scripts: `{"error": …}` where it failed.
-        notes: For people, beside the facts.
+        facts: What is printed for scripts; `{"error": …}` if it failed.
+        notes: What people are told in addition.
     """
 
     code: int
@@ -57,7 +57,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
-    """The parts, over an open database; its address without passwords."""
+    """The parts that commands use, on an open database, whose url is without passwords."""
 
     database_url: str
     users: Users
@@ -73,14 +73,14 @@ def in_office(
     database_url: str | None,
     existing: bool = True,
 ) -> Result:
-    """Open the database, do the work, and say what came of it.
+    """Open the database, do the work, and return what came of it.
 
     Args:
-        work: What is to be done.
-        method: Its rule in the table of rights.
+        work: The work to do.
+        method: Its method in the table of rights (`server.access.policy`).
         config: The settings file, or None.
-        database_url: The database, where it is given as an option.
-        existing: Refuse a database that is not there or empty (`Database.open`).
+        database_url: The database, if it is given as an option.
+        existing: Refuse a database that does not exist or is empty (`Database.open`).
     """
     overrides = {} if database_url is None else {"database_url": database_url}
 
@@ -111,7 +111,7 @@ def in_office(
 
 
 async def list_users(office: Office) -> Result:
-    """Return all users and where they are members."""
+    """Return all users, and the tenants of which they are members."""
     facts = [
         {**_user(user), "memberships": await _memberships(office, user)}
         for user in await office.users.all()
@@ -128,7 +128,7 @@ async def add_user(
     role: str,
     tenants: Sequence[str],
 ) -> Result:
-    """Add a user: for all tenants, or for those that are named."""
+    """Add a user for the named tenants; for all, if none is named."""
     members = await _checked_tenants(office, tenants)
     first = not await office.users.all()
     user = await office.users.add(
@@ -138,12 +138,12 @@ async def add_user(
         full_name=full_name,
         role=_role(role),
         all_tenants=not members,
-        # The old words: his own role is the most he may do with them.
+        # The old API's role in each tenant; the user's own role is still the most they may do.
         memberships=dict.fromkeys(members, "ADMIN"),
     )
     notes = () if password is None else _about(password)
     if first:
-        # Where the shell names no database, one was made just now, which nobody serves.
+        # If the shell names no database, a new one was made just now, which nobody serves.
         notes += (f"The first user of {office.database_url}: serve that one to sign in.",)
     return Result(code=DONE, facts=_user(user), notes=notes)
 
@@ -156,7 +156,7 @@ async def set_password(office: Office, *, email: str, password: str) -> Result:
 
 
 async def set_role(office: Office, *, email: str, role: str, all_tenants: bool | None) -> Result:
-    """Let a user do more, or less."""
+    """Change what a user may do; `all_tenants` None leaves that as it is."""
     user = await office.users.find(email)
     everywhere = user.all_tenants if all_tenants is None else all_tenants
     await office.users.set_role(_by(), user, _role(role), all_tenants=everywhere)
@@ -164,7 +164,7 @@ async def set_role(office: Office, *, email: str, role: str, all_tenants: bool |
 
 
 async def set_disabled(office: Office, *, email: str, disabled: bool) -> Result:
-    """Let a user in no more, or again."""
+    """Stop letting a user in, or let them in again."""
     user = await office.users.find(email)
     change = office.users.disable if disabled else office.users.enable
     await change(_by(), user)
@@ -175,7 +175,7 @@ async def join(office: Office, *, email: str, tenant: str, member_role: str) -> 
     """Make a user a member of a tenant."""
     word = member_role.strip().upper()
     if word not in MEMBER_ROLES:
-        # Old clients send free text, and get what it is worth; here it is a slip of the pen.
+        # Old clients may send any text, which then gives little; here it must be a mistake.
         says = f"must be {', '.join(MEMBER_ROLES[:-1])} or {MEMBER_ROLES[-1]}."
         raise InvalidInput((Violation(field="--as", description=says),))
     user = await office.users.find(email)
@@ -194,7 +194,7 @@ async def leave(office: Office, *, email: str, tenant: str) -> Result:
 async def create_key(
     office: Office, *, name: str, role: str, tenants: Sequence[str], days: int
 ) -> Result:
-    """Make a key for a machine, and show it this once."""
+    """Make a key for a machine, and show it this one time."""
     checked = await _checked_tenants(office, tenants)
     made = await office.keys.create(
         _by(),
@@ -216,7 +216,7 @@ async def list_keys(office: Office) -> Result:
 
 
 async def revoke_key(office: Office, *, name: str) -> Result:
-    """End a key."""
+    """Revoke a key."""
     ended = await office.keys.revoke(_by(), name)
     return Result(code=DONE, facts={"revoked": [_key(key) for key in ended]})
 

@@ -1,7 +1,7 @@
-"""Wires the parts into one thing with `start` and `stop`.
+"""Wires the parts together into one thing with `start` and `stop`.
 
-The order matters: the store is checked before anything listens, health says SERVING last;
-on the way down health says NOT_SERVING first, and the store closes last.
+The order matters: the store is checked before anything listens, and health says SERVING last; on
+the way down health says NOT_SERVING first, and the store is closed last.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ if TYPE_CHECKING:
 
 
 def utc_now() -> datetime:
-    """Return the time; the one clock of the process."""
+    """Return the current time in UTC; the process's only clock."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """What both the server and the reconciler stand on: a store, the orders, the engines."""
+    """What both the server and the reconciler need: a store, the orders, the engines."""
 
     database: Database
     commands: Commands
@@ -83,11 +83,11 @@ async def open_core(
     """Open the store and build the engines; `stack` closes them.
 
     Args:
-        settings: Of the process.
-        config: The engines.
+        settings: The process's settings.
+        config: The engines' configuration.
         stack: Closes what is opened here.
         register: Whether to make the rows of sites that have none yet (a dry run must not).
-        existing: Refuse a database that is not there or empty (`Database.open`).
+        existing: Refuse a database that does not exist or is empty (`Database.open`).
 
     Raises:
         SettingsError, SchemaMismatch, StoreUnavailable: with what to do.
@@ -138,15 +138,16 @@ class App:
         """Take what to serve.
 
         Args:
-            settings: Of the process.
-            config: The engines.
-            pacing: Pauses between tries.
-            healer_of: Makes the one who sweeps; this room does not know the reconciler.
+            settings: The process's settings.
+            config: The engines' configuration.
+            pacing: The pauses between tries; None for the usual ones.
+            healer_of: Makes what sweeps, because this package does not know the reconciler; None
+                for no sweeps.
         """
         self._settings = settings
         self._healer_of = healer_of
         self.healer: Healer | None = None
-        # The executor sets it right by the database's; what it says is then judged by it, too.
+        # The executor adjusts it to the database's clock; queries and diagnoses then use the same.
         self._clock = CommonClock(utc_now)
         self._config = config
         self._pacing = pacing or Pacing()
@@ -171,7 +172,7 @@ class App:
         await self.stop()
 
     async def start(self) -> None:
-        """Open the store, begin to drive, then listen.
+        """Open the store, start driving runs, then listen.
 
         Raises:
             SettingsError, SchemaMismatch, StoreUnavailable: with what to do; nothing is left
@@ -184,16 +185,16 @@ class App:
             raise
 
     async def stop(self) -> None:
-        """Drain: take no more orders, wait for answers, record what is unknown, close."""
+        """Drain: take no more orders, wait for engines' answers, record unknown outcomes, close."""
         await self._stack.aclose()
 
     def hurry(self) -> None:
-        """Let a stop that is under way wait for no more answers from engines."""
+        """Make a stop that is under way wait no longer for engines' answers."""
         self._executor.hurry()
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        # Before anything is opened: a wrong file is told at once.
+        # Before anything is opened, so that a wrong file is reported at once.
         tls = load_tls(settings)
         if tls is not None:
             self.tls_files = TlsFiles(tls, now=utc_now, try_out=demand_taken)
@@ -297,7 +298,7 @@ class App:
         if self.tls_files is not None:
             self.tls_files.on_change(rpc.take)
         self.core.database.pulse.on_change(rpc.serving)
-        # Closed first: callers get their answers before the executor drains.
+        # Closed first, so that callers get their answers before the executor drains.
         self._stack.push_async_callback(rpc.stop, 5.0)
         self.grpc_port = rpc.port
 
@@ -331,7 +332,7 @@ class App:
         self.http_port = http.port
 
     def _seconds_since_sweep(self) -> float | None:
-        """Return how long ago this process's last full sweep ended; None where there was none."""
+        """Return how many seconds ago this process's last full sweep ended; None without one."""
         watch = None if self.healer is None else self.healer.watch()
         if watch is None or watch.last_full_sweep_at is None:
             return None
@@ -384,7 +385,7 @@ def _engines(config: EnginesConfig) -> dict[str, Engine]:
 
 
 def build_engine(engine: EngineConfig) -> Engine:
-    """Build the adapter of one configured engine; nothing is sent."""
+    """Return the adapter for a configured engine; nothing is sent."""
     if engine.blueprint == NOOP.name:
         return NoopEngine(engine.id)
     return ErpNextEngine(

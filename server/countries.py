@@ -1,7 +1,7 @@
-"""Countries and currencies: which codes there are, and what a mistaken one probably meant.
+"""Countries and currencies: which codes exist, and what a mistaken one probably meant.
 
-The codes are those of ISO 3166-1 and ISO 4217 as pycountry has them. What a site calls a country
-is asked of the site by the run, never of this table.
+The codes are those of ISO 3166-1 and ISO 4217, as pycountry has them. What a site calls a country
+is never taken from this table: the run asks the site.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import difflib
 
 import pycountry
 
-# Longer texts are no name of a country, and comparing takes time that grows with the square.
+# Longer texts are not the name of a country, and the time to compare grows with the square.
 _MAX_COMPARED = 60
 _ALPHA_2 = 2
-# What people write for a code that ISO 3166 gives otherwise.
+# What people write instead of the code in ISO 3166.
 _ALIASES = {"UK": "GB", "EL": "GR"}
-# ISO 4217 keeps X for what no country issues: metals, units of account, tests. These are money.
+# In ISO 4217, X begins what no country issues: metals, units of account, tests. These are money.
 _X_MONEY = frozenset({"XAF", "XCD", "XCG", "XOF", "XPF"})
 _THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
-# The currency of a country that names none: ISO 4217's, for the countries to which ERPNext gives
-# one. Recording 02-countries-by-code says that 60 of 249 have none and keeps eleven countries;
-# which the others are was read off Frappe's country_info.json (another version: 61 have none).
-# Where that list has a currency withdrawn since, the euro countries have the euro here, and AO,
-# MR, SL, ST, TM, VE and ZW nothing: their present one may be unknown to a site. A country without
-# an entry has to name its currency.
+# The currency of a tenant that names only its country: ISO 4217's, for the countries to which
+# ERPNext gives one. Recording 02-countries-by-code says that 60 of 249 countries have none, and
+# shows eleven countries; the others were taken from Frappe's country_info.json (of another version,
+# in which 61 have none). If that list has a currency that was withdrawn since, euro countries have
+# the euro here, and AO, MR, SL, ST, TM, VE and ZW have none: a site may not know their present one.
+# A tenant in a country without an entry must name its currency.
 _OWN_CURRENCIES = """
     AED AFN ALL AMD ARS AUD AWG BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BZD CAD CDF CHF
     CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB FJD FKP GBP GHS GIP GMD GNF GTQ GYD
@@ -40,7 +40,7 @@ _SHARED_CURRENCIES = {
     "XCD": "AG AI DM GD KN LC MS VC",
     "XOF": "BF BJ CI GW ML NE SN TG",
 }
-# A currency of one country begins with that country's code.
+# The code of a currency of one country begins with that country's code.
 CURRENCY_OF_COUNTRY = {currency[:2]: currency for currency in _OWN_CURRENCIES.split()} | {
     country: currency
     for currency, countries in _SHARED_CURRENCIES.items()
@@ -49,30 +49,30 @@ CURRENCY_OF_COUNTRY = {currency[:2]: currency for currency in _OWN_CURRENCIES.sp
 
 
 def is_country(code: str) -> bool:
-    """Whether it is an alpha-2 code, in upper case."""
-    # pycountry itself takes lower case too.
+    """Tell whether a code is a country's alpha-2 code, in upper case."""
+    # pycountry itself also accepts lower case.
     return code == code.upper() and pycountry.countries.get(alpha_2=code) is not None
 
 
 def is_currency(code: str) -> bool:
-    """Whether it is the code of money, in upper case."""
+    """Tell whether a code is the code of a currency that is money, in upper case."""
     if code != code.upper() or (code.startswith("X") and code not in _X_MONEY):
         return False
     return pycountry.currencies.get(alpha_3=code) is not None
 
 
 def decimals_of(currency: str) -> int:
-    """Return how many decimals an amount may have; the most there are, if it is not known."""
+    """Return how many decimals an amount may have; the most there are if `currency` is ""."""
     return 3 if currency in _THREE_DECIMALS or not currency else 2
 
 
 def country_name(code: str) -> str:
-    """Return the ISO name of a country, or ""."""
+    """Return the ISO name of a country; "" if there is no such country."""
     return str(getattr(pycountry.countries.get(alpha_2=code), "name", ""))
 
 
 def nearest_country(text: str) -> str:
-    """Guess the alpha-2 code that an alpha-3 code, a name or a misspelling meant, or ""."""
+    """Return the alpha-2 code that an alpha-3 code, a name or a misspelling likely meant, or ""."""
     wanted = text[:_MAX_COMPARED].upper()
     known = {country.alpha_3: country.alpha_2 for country in pycountry.countries}
     for country in pycountry.countries:
@@ -81,7 +81,8 @@ def nearest_country(text: str) -> str:
     exact = _ALIASES.get(wanted) or known.get(wanted)
     if exact:
         return exact
-    # Codes are compared with codes: two letters are a part of many names, and near at half.
+    # Codes are only compared with codes, because two letters occur in many names; one letter in
+    # common is near enough.
     is_code = len(wanted) <= _ALPHA_2
     candidates = sorted(set(known.values()) if is_code else known)
     near = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.5 if is_code else 0.7)
@@ -89,11 +90,11 @@ def nearest_country(text: str) -> str:
 
 
 def nearest_currency(text: str) -> str:
-    """Guess the code that a currency's name or a misspelling meant, or ""."""
+    """Return the code that a currency's name or a misspelling likely meant, or ""."""
     known: dict[str, str] = {}
     for currency in pycountry.currencies:
         if is_currency(currency.alpha_3):
             known |= {currency.alpha_3: currency.alpha_3, currency.name.upper(): currency.alpha_3}
-    # Of three letters two are never near enough: half of all codes would be.
+    # Two letters of three are never near enough: half of all codes would be.
     near = difflib.get_close_matches(text[:_MAX_COMPARED].upper(), sorted(known), n=1, cutoff=0.75)
     return known[near[0]] if near else ""

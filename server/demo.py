@@ -1,4 +1,4 @@
-"""What `serve --demo` (`make run`) brings: a stand-in site, a database that goes away, a tenant."""
+"""What `serve --demo` (`make run`) adds: a stand-in site, a temporary database, a first tenant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from server.settings import Address
 
-# The old clients' API is shown too; settings given elsewhere count more.
+# So that the old clients' API is shown, too; settings given elsewhere take precedence.
 DEMO_DEFAULTS = {"auth": "off", "compat": "on"}
 
 _TLS = "PROVISIONER_TLS_"
@@ -27,9 +27,9 @@ _COMPANY = "Mama Njeri Traders"
 
 
 def demo_settings_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the certificates of a real service, and say so.
+    """Return the environment without a real service's certificates, and say what was left out.
 
-    The demo is for this machine only, and its first caller would not know whom to trust.
+    The demo is for this machine only, and its first caller would not trust the certificate.
     """
     left_out = sorted(name for name in environ if name.upper().startswith(_TLS) and environ[name])
     if left_out:
@@ -40,14 +40,17 @@ def demo_settings_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def demo_database(stack: AsyncExitStack) -> str:
-    """Keep the demo's records in a folder that goes with it, whatever the environment says."""
+    """Return the url of a database in a new folder, which `stack` removes.
+
+    It is used whatever the environment says.
+    """
     folder = tempfile.mkdtemp(prefix="provisioner-demo-")
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     return f"sqlite+aiosqlite:///{folder}/provisioner.db"
 
 
 async def demo_engines(stack: AsyncExitStack) -> EnginesConfig:
-    """Start a stand-in site that goes with the process, and name it as the one engine."""
+    """Start a stand-in site, which `stack` stops, and return it as the only engine."""
     from pydantic import SecretStr  # noqa: PLC0415 - only the demo makes keys up
 
     from server.model.identifiers import SiteKey  # noqa: PLC0415 - likewise
@@ -92,7 +95,7 @@ async def show_first_tenant(stack: AsyncExitStack, address: Address) -> None:
 
 
 def _nobodys_environment() -> dict[str, str]:
-    """Return the environment without a sign-in: one kept for a server of before is in the way."""
+    """Return the environment without a sign-in: one kept for another server would be in the way."""
     unwanted = {
         "PROVISIONER_TOKEN",
         "PROVISIONER_TLS_CA",

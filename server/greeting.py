@@ -1,6 +1,6 @@
-"""What `serve` says when it is up: where it listens, who may come in, what to type next. Pure.
+"""What `serve` says once it is up: where it listens, who may call, what to type next.
 
-Each command it prints works as it stands when it is pasted into another terminal, in order.
+Pure functions. Each printed command works as it is when pasted into another terminal, in order.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from server.settings import EnginesConfig, Settings
 
-# Where the command line calls unless it is told otherwise.
+# The address that the command line calls unless it is told otherwise.
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
-# Addresses to listen at, on all interfaces, that nobody can call.
+# Addresses that mean all interfaces when listening, but that nobody can call.
 _CALLED_AS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - they are replaced
 
 
@@ -33,15 +33,15 @@ def greeting(
     database_options: str,
     demo: bool,
 ) -> list[str]:
-    """Return the lines.
+    """Return the lines of the greeting.
 
     Args:
-        settings: What is served.
-        engines: With which engines.
-        grpc_port: The port it came to be.
-        http_port: Likewise.
-        has_users: Whether anybody could sign in.
-        database_options: What a command on the database must be given (`database_options`).
+        settings: The settings of the server.
+        engines: The configured engines.
+        grpc_port: The port that gRPC really listens on.
+        http_port: The port that HTTP really listens on.
+        has_users: Whether there are users who could sign in.
+        database_options: The options for a command on the database (`database_options`).
         demo: Whether this terminal shows a first tenant next.
     """
     grpc = Address(host=settings.grpc_address.host, port=grpc_port)
@@ -76,20 +76,21 @@ def greeting(
 
 
 def called(address: Address) -> str:
-    """Return the address at which a server that listens there can be called."""
+    """Return the address at which to call a server that listens at `address`."""
     return str(replace(address, host=_CALLED_AS.get(address.host, address.host)))
 
 
 def address_option(address: Address) -> str:
-    """Return the option that leads a command to a server that listens there, where one must."""
+    """Return the option that leads a command to a server that listens there; "" if not needed."""
     callee = called(address)
     return "" if callee == _DEFAULT_ADDRESS else f" --address {shlex.quote(callee)}"
 
 
 def database_options(config: Path | None, overrides: Mapping[str, str], settings: Settings) -> str:
-    """Return the options that lead another command to the database of this process.
+    """Return the options that lead another command to this process's database.
 
-    The environment is the same in the next terminal, or the reader knows that it is not.
+    None are needed for settings in the environment: it is the same in the next terminal, or the
+    reader knows that it is not.
     """
     if "database_url" in overrides:
         return f" --database-url {shlex.quote(settings.safe_database_url)}"
@@ -97,7 +98,7 @@ def database_options(config: Path | None, overrides: Mapping[str, str], settings
 
 
 def compat_switches(settings: Settings) -> list[str]:
-    """Name each right that old clients have, so that nobody gives them unknowingly."""
+    """Return lines that name each right old clients have, so that nobody grants one unknowingly."""
     if not settings.compat:
         return []
     lines = [

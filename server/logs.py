@@ -1,7 +1,7 @@
 """How the process logs: an event name and fields, for people or as JSON, never a secret.
 
-Values come from callers and engines. A line is one line whatever they hold: what is not
-printable is shown as an escape, so that nobody forges a line or drives a terminal.
+Values come from callers and engines. A line stays one line whatever they contain: what is not
+printable is shown as an escape, so that nobody can forge a line or control a terminal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
-# A traceback has several lines by nature; each is marked as part of one.
+# A traceback naturally has several lines; each is marked as part of one.
 _MARK = "  | "
 
 
@@ -26,7 +26,7 @@ def configure_logging(log_format: str, *, quiet: bool) -> None:
 
     Args:
         log_format: "console" for people, "json" for programs.
-        quiet: Whether only warnings and errors are shown (a terminal that shows progress).
+        quiet: Whether to show only warnings and errors (on a terminal that shows progress).
     """
     renderers: list[Any] = [structlog.processors.JSONRenderer()]  # Any: structlog's own types
     if log_format == "console":
@@ -43,23 +43,23 @@ def configure_logging(log_format: str, *, quiet: bool) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if quiet else logging.INFO
         ),
-        # It is a text stream, though not the typing module's kind of one.
+        # It is a text stream, although not of the typing module's kind.
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unread(sys.stderr))),
     )
-    # Libraries log by the standard library; httpx would log each request at INFO.
+    # Libraries log with the standard library; httpx would log each request at INFO.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 class _Unread(io.TextIOBase):
-    """Writes to a stream that may be gone: a log nobody reads must not stop who logs."""
+    """Writes to a stream that may be gone: a log that nobody reads must not stop the program."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or lose the text."""
+        """Write the text, or lose it."""
         # `serve 2>&1 | head`: the pipe is closed (OSError), or the file is (ValueError).
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
@@ -72,26 +72,26 @@ class _Unread(io.TextIOBase):
 
 
 def one_line(text: str) -> str:
-    r"""Return a text on one line, with what is not printable shown as `\n`, `\x1b`, `\u202e`."""
+    r"""Return a text as one line, with what is not printable shown as `\n`, `\x1b`, `\u202e`."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 class _OneLine(logging.Formatter):
-    """Formats a library's record so that its values can't make a line of their own."""
+    """Formats a library's record so that its values can't make lines of their own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """Write the record without its traceback."""
+        """Return the record's text without its traceback."""
         return one_line(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise; Any: the library's type
-        """Write a traceback, each line marked."""
+        """Return a traceback with each line marked."""
         return _marked(super().formatException(ei))
 
 
 def _with_tenant(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Let every line carry `tenant`, so that one filter finds a tenant's, and the others' too."""
+    """Give every line a `tenant`, so that a filter finds a tenant's lines, and those of none."""
     event.setdefault("tenant", "")
     return event
 
@@ -104,7 +104,7 @@ def _show_escapes(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 def _marked(text: str) -> str:
-    # By the line break only: `splitlines` breaks at signs that a terminal does not.
+    # Split at line breaks only: `splitlines` also splits at characters that terminals do not.
     return "\n".join(_MARK + one_line(line) for line in text.split("\n"))
 
 

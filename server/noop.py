@@ -1,7 +1,7 @@
-"""An engine whose steps do nothing: what the machinery itself costs (benchmarks, selftest).
+"""An engine whose steps do nothing, for what the machinery itself costs (benchmarks, selftest).
 
-Each step is found undone, applied, and found done, so that it counts as applied; nothing is
-sent and nothing is remembered but the tenants whose step was applied and not looked at again.
+Each step is found undone, then applied, then found done, so that it counts as applied. Nothing is
+sent, and nothing is remembered except the tenants whose step was applied and not yet probed again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NoopStep:
         self._applied: set[str] = set()
 
     async def probe(self, context: StepContext) -> Found:
-        """Say "undone" before it was applied, and "done" once afterwards."""
+        """Return "undone" before it was applied, and "done" once afterwards."""
         tenant = context.spec.company_name
         if tenant in self._applied:
             self._applied.discard(tenant)
@@ -39,7 +39,7 @@ class NoopStep:
         return _UNDONE
 
     async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
-        """Do nothing."""
+        """Do nothing, except remember it for the next probe."""
         self._applied.add(context.spec.company_name)
 
 
@@ -53,37 +53,37 @@ class NoopEngine:
 
     @property
     def site(self) -> str:
-        """Its name."""
+        """The engine's name."""
         return self._site
 
     @property
     def blueprint_name(self) -> str:
-        """Name of the blueprint its steps belong to."""
+        """The name of the blueprint that its steps belong to."""
         return NOOP.name
 
     def step(self, key: str) -> Step:
-        """Return the step of that key.
+        """Return the step with that key.
 
         Raises:
-            KeyError: if the blueprint has none of that key.
+            KeyError: the blueprint has no such step.
         """
         return self._steps[key]
 
     async def send(self, request: Request) -> Answer:  # noqa: ARG002 - the protocol's
-        """Answer as if it were done."""
+        """Answer as if the request had been carried out."""
         return Answer(kind=AnswerKind.OK)
 
     async def check(self) -> EngineHealth:
-        """Always up."""
+        """Return that it is up, as always."""
         return EngineHealth(state=GateState.UP)
 
     async def identity(self) -> str | None:
-        """There is nothing that could be another one."""
+        """Return None: there is nothing to identify."""
         return None
 
     async def missing_companies(self, names: Collection[str]) -> frozenset[str]:  # noqa: ARG002 - the protocol's
-        """Nothing is kept, so nothing is missed."""
+        """Return none: nothing is kept, so nothing is missing."""
         return frozenset()
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""

@@ -1,4 +1,4 @@
-"""How a program begins and ends: its exit code, what it says and where, and who stops it."""
+"""How a program begins and ends: its exit code, what it says and where, and what stops it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXIT_NOT_ALLOWED = 4
 EXIT_NOT_FOUND = 5
 
 
-# As gRPC has it: the commands that call a server say the same of the same.
+# gRPC's codes, so that these commands report an error as those that call a server do.
 _CODES: tuple[tuple[type[ProvisionerError], str], ...] = (
     (InvalidInput, "INVALID_ARGUMENT"),
     (SettingsError, "INVALID_ARGUMENT"),
@@ -42,7 +42,7 @@ _CODES: tuple[tuple[type[ProvisionerError], str], ...] = (
     (StoreUnavailable, "UNAVAILABLE"),
     (EngineNotReady, "UNAVAILABLE"),
 )
-# What a script is told by number; of any other error it is told EXIT_WRONG_USE.
+# The exit codes of errors; any other error ends with EXIT_WRONG_USE.
 _EXITS: tuple[tuple[type[ProvisionerError], int], ...] = (
     (NotFound, EXIT_NOT_FOUND),
     (NotAllowed, EXIT_NOT_ALLOWED),
@@ -52,7 +52,11 @@ _EXITS: tuple[tuple[type[ProvisionerError], int], ...] = (
 
 
 def run(program: Callable[[], Awaitable[int]], *, as_json: bool = False) -> int:
-    """Run a program; an error raised on purpose is a message, or JSON, and an exit code."""
+    """Run a program and return its exit code.
+
+    An error raised on purpose is reported as a message, or as JSON, and has an exit code of its
+    own.
+    """
 
     async def body() -> int:
         return await program()
@@ -68,7 +72,7 @@ def run(program: Callable[[], Awaitable[int]], *, as_json: bool = False) -> int:
 
 
 def error_object(error: ProvisionerError) -> dict[str, Any]:  # Any: JSON values
-    """Return an error as scripts read it."""
+    """Return an error as a JSON object, for scripts."""
     fields = error.violations if isinstance(error, InvalidInput) else ()
     return {
         "error": {
@@ -83,16 +87,16 @@ def error_object(error: ProvisionerError) -> dict[str, Any]:  # Any: JSON values
 
 
 def takes_no_options(arguments: Sequence[str], command: str) -> int:
-    """Refuse options of `python -m`, which would pass unread.
+    """Refuse options given to `python -m`, which would otherwise be ignored.
 
-    `python -m reconciler --dry-run` must not heal. Asked by the modules that run so.
+    For example, `python -m reconciler --dry-run` must not heal. Modules that run this way call it.
 
     Args:
-        arguments: what stood behind the module's name.
-        command: what takes them.
+        arguments: What followed the module's name.
+        command: The command that accepts options.
 
     Returns:
-        EXIT_DONE if there are none, else EXIT_WRONG_USE; why is said on stderr.
+        EXIT_DONE if there are none; else EXIT_WRONG_USE, with the reason on stderr.
     """
     if not arguments:
         return EXIT_DONE
@@ -102,9 +106,10 @@ def takes_no_options(arguments: Sequence[str], command: str) -> int:
 
 
 def stop_signals() -> asyncio.Event:
-    """Return what SIGTERM, SIGINT or SIGHUP sets from now on.
+    """Return an event that SIGTERM, SIGINT or SIGHUP sets from now on.
 
-    A terminal that goes away ends no run in the middle either. Under `nohup` nothing comes of it.
+    So a terminal that goes away does not end a run in the middle either. Under `nohup`, SIGHUP
+    stays ignored.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -115,17 +120,17 @@ def stop_signals() -> asyncio.Event:
 
 
 def on_second_interrupt(hurry: Callable[[], None]) -> None:
-    """Let Ctrl-C, pressed once more by who does not want to wait, call this."""
+    """Call `hurry` from now on if somebody who does not want to wait presses Ctrl-C again."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, hurry)
 
 
 def report(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    """Say what came of it, to people or to scripts."""
+    """Write what came of it to stdout, for people or for scripts."""
     say(json.dumps(facts, ensure_ascii=False, default=str) if as_json else plain(text))
 
 
 def plain(text: str) -> str:
-    """Return lines with what a terminal would act upon escaped: names come from elsewhere."""
+    """Return lines with everything escaped that a terminal would act on: names come from others."""
     return "".join(
         sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text
     )
@@ -138,7 +143,7 @@ def say(text: str) -> None:
 
 
 def announce(text: str) -> None:
-    """Write a line to stdout, or lose it: who serves must not end for want of a reader or room."""
+    """Write a line to stdout, or lose it: a server must not end because nobody can take it."""
     with contextlib.suppress(OSError):
         say(text)
 

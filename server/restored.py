@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def as_facts(restored: Restored) -> dict[str, object]:
-    """Give it as plain data, for JSON."""
+    """Return what was done as plain data, for JSON."""
     return {
         "tenants": restored.tenants,
         "probed_again": list(restored.probed),
@@ -26,14 +26,14 @@ def as_facts(restored: Restored) -> dict[str, object]:
 
 
 def as_text(restored: Restored) -> str:
-    """Say it for people, with what to do next."""
+    """Return what was done as text for people, with what to do next."""
     lines = [
         f"{restored.tenants} tenants: nothing that a worker or a caller knew before is valid any "
         "more.",
         f"{len(restored.probed)} open runs look at everything in ERPNext before they go on.",
     ]
     if restored.probed:
-        # Nothing here tells it from a Company that somebody else made: a person does.
+        # Nothing here can tell it from a Company that somebody else made: a person must.
         lines.append(
             "One of these that stops at COMPANY_NOT_OURS had its Company made after the backup: "
             "see that it is its own, then `provisioner adopt TENANT`."

@@ -1,6 +1,6 @@
-"""Programs that do one thing to the database or at an engine, and end; no server need run.
+"""Programs that do one thing to the database or at an engine, and end; they need no server.
 
-Each is what one of the console script's local commands calls, and returns its exit code.
+One of the console script's local commands calls each of them; each returns the exit code.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
-    """Bring the database's schema to this version's."""
+    """Upgrade the database's schema to that of this version."""
 
     async def upgrade() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -46,7 +46,7 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
         database = Database(settings.database_url)
         try:
             before = await database.administer(schema.current)
-            # What it keeps in memory, and writes, is of the schema that was.
+            # A server's memory, and what it writes, would still have the old schema.
             if before not in {None, schema.head()} and await _is_driven(database):
                 raise StoreUnavailable(
                     "A server drives on this database, or did until a moment ago. Stop every "
@@ -66,7 +66,7 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
 
 
 def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
-    """Tell whether the database has the schema this version needs, and takes writes."""
+    """Report whether the database has the schema that this version needs, and takes writes."""
 
     async def check() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -103,7 +103,7 @@ def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool
 def db_backup(
     target: Path, *, config: Path | None, overrides: Mapping[str, str], as_json: bool
 ) -> int:
-    """Copy the database whole into a file, also while it is used."""
+    """Copy the whole database into a file, even while it is in use."""
 
     async def copy() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -127,7 +127,7 @@ def db_backup(
 
 
 def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
-    """Do what a database needs that was restored from a backup, before anybody drives on it."""
+    """Prepare a database that was restored from a backup, before anything drives runs on it."""
 
     async def settle() -> int:
         from server.restored import as_facts, as_text  # noqa: PLC0415 - this command's
@@ -166,19 +166,19 @@ def import_legacy(
     overrides: Mapping[str, str],
     as_json: bool,
 ) -> int:
-    """Import the tenants of the system before this one.
+    """Import the tenants of the old system.
 
     Args:
-        source: URL of its database, which is only read.
-        engine: Id of the engine its tenants live on; "" for the default one.
-        quiet_minutes: How long it must not have touched a tenant that it calls running.
-        dry_run: Look, and say what would be; write nothing.
+        source: The url of its database, which is only read.
+        engine: The id of the engine that its tenants live on; "" for the default one.
+        quiet_minutes: How many minutes it must have left a tenant alone that it calls running.
+        dry_run: Look, and report what would be imported; write nothing.
         config: The settings file, or None.
         overrides: Settings given as options.
-        as_json: Say it as JSON.
+        as_json: Report as JSON.
 
     Returns:
-        0; 1 where a person must look at one of them.
+        0; 1 if a person must look at one of them; 2 or more for an error.
     """
 
     async def work() -> int:
@@ -216,7 +216,7 @@ def import_legacy(
 def engines_check(
     *, config: Path | None, overrides: Mapping[str, str], name: str, country: str, as_json: bool
 ) -> int:
-    """Look at everything one engine must have, and say what mends what is missing."""
+    """Check everything that an engine must have, and report how to fix what is wrong."""
 
     async def check() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -259,7 +259,7 @@ def accept_site(
 
     async def accept() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
-        # To stderr: with --json, stdout holds JSON only.
+        # Logs go to stderr: with --json, stdout must have only JSON.
         configure_logging(settings.log_format, quiet=False)
         async with AsyncExitStack() as stack:
             core = await open_core(
@@ -270,7 +270,8 @@ def accept_site(
                 report(_site_facts(seen), "Nothing was changed.", as_json=as_json)
                 return EXIT_DONE if dry_run else EXIT_WRONG_USE
             done = await core.commands.accept_site(LOCAL, engine, reason=reason)
-        # A Company that is gone is not made by Continue: the third one would shut the gate again.
+        # Continue does not make a Company that is gone: the third such tenant would shut the gate
+        # again.
         then = "diagnose" if done.code == "COMPANIES_VANISHED" else "continue"
         report(
             _site_facts(done),

@@ -1,9 +1,9 @@
-"""Delivers messages to a webhook: signed, at least once, with pauses that grow.
+"""Delivers messages to a webhook: signed, at least once, with growing pauses.
 
-A message is a row first (`outbox`, written with what it tells of) and sent then, so none
-is lost with a process. It may arrive twice: its id is the same each time. Who receives it
-can tell that we sent it, and when, by its signature: HMAC-SHA256 of `timestamp.body` with
-the shared secret. The secret and the url's own credentials are in no log line and no row.
+A message is first a row (in `outbox`, written together with what it reports) and then sent, so none
+is lost with a process. It may arrive twice, with the same id each time. The signature, HMAC-SHA256
+of `timestamp.body` with the shared secret, tells a receiver that we sent it, and when. The secret,
+and credentials in the url, are in no log line and no row.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 2.0
-# The claim outlives the longest delivery of all that were claimed at once.
+# A claim lasts longer than delivering a whole batch can take.
 _BATCH = 10
 _TIMEOUT_SECONDS = 10.0
 _HOLD = timedelta(seconds=(_BATCH + 2) * _TIMEOUT_SECONDS)
-# After 5 s, 10 s, 20 s, … at most an hour; for thirty days.
+# Tries follow after 5 s, 10 s, 20 s, …, at most an hour; for thirty days.
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 3600.0
 _KEPT = timedelta(days=30)
-# All messages are read for it: what was delivered is in no index.
+# Rarely, because it reads all messages: no index has the delivered ones.
 _FORGET_SECONDS = 3600.0
-# The pause is at its longest by then, and 2 to the power of a thousand is no number any more.
+# The pause is at its longest by then, and 2 to the power of a thousand or so overflows a float.
 _MOST_DOUBLINGS = 20
 _OK = range(200, 300)
 
@@ -63,7 +63,7 @@ class WebhookTarget:
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """Return what the signature header holds; a receiver computes the same and compares."""
+    """Return the value of the signature header; a receiver computes the same and compares."""
     signed = timestamp.encode() + b"." + body
     return "v1=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
@@ -87,9 +87,9 @@ class Courier:
             outbox: The messages.
             target: The webhook.
             now: The clock.
-            poll_seconds: From one look for messages to the next.
-            first_pause_seconds: After the first failure; doubles with each.
-            timeout_seconds: For one delivery, all of it.
+            poll_seconds: The time from one look for messages to the next.
+            first_pause_seconds: The pause after the first failure; it doubles with each.
+            timeout_seconds: The time limit for a whole delivery.
         """
         self._outbox = outbox
         self._target = target
@@ -100,11 +100,11 @@ class Courier:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look for messages; needs a running event loop."""
+        """Start looking for messages; needs a running event loop."""
         self._task = asyncio.create_task(self._run(), name="webhook")
 
     async def stop(self) -> None:
-        """Stop; what is out is sent again by the next one."""
+        """Stop; the next courier sends again what was being sent."""
         if self._task is None:
             return
         self._task.cancel()
@@ -114,22 +114,23 @@ class Courier:
         """Send what is due now; return how many messages arrived.
 
         Raises:
-            StoreUnavailable: if the outbox can't be read or written.
+            StoreUnavailable: the outbox can't be read or written.
         """
         messages = await self._claim()
         if not messages:
             return 0
-        # Anew each time, as an operator may have brought other certificates; in a thread, as it
-        # takes as long as fifty calls.
+        # Made anew each time, because an operator may have replaced the trusted certificates; in a
+        # thread, because it takes as long as fifty calls.
         try:
             context = await asyncio.to_thread(tls_context, self._target.url)
         except OSError as error:
-            # It names files, never the url. What was claimed is let go of: held, it would come
-            # two minutes late, and the next look would claim the next ones for nothing.
+            # The error names files, never the url. The claimed messages are put off, because under
+            # a claim they would come two minutes late, and the next look would claim others in
+            # vain.
             await self._put_all_off(messages, f"the certificates to trust can't be read: {error}")
             return 0
         arrived = 0
-        # No redirects: they would carry a signed message to whoever is named there.
+        # No redirects: they would take a signed message to anybody they name.
         async with httpx.AsyncClient(
             timeout=self._timeout_seconds, follow_redirects=False, verify=context
         ) as client:
@@ -137,20 +138,20 @@ class Courier:
                 taken = [await self._deliver(client, message) for message in messages]
                 arrived += sum(taken)
                 if not any(taken):
-                    break  # nobody takes anything: the others wait for the next look
+                    break  # nothing is accepted: the other messages wait for the next look
                 messages = await self._claim()
         return arrived
 
     async def forget_old(self) -> None:
-        """Delete what arrived long ago, and give up what nobody took for as long.
+        """Delete what arrived long ago, and give up what was not accepted for that long.
 
         Raises:
-            StoreUnavailable: if the outbox can't be written.
+            StoreUnavailable: the outbox can't be written.
         """
         before = self._now() - _KEPT
         await self._outbox.forget_delivered(before)
         for message_id, error in await self._outbox.give_up(before):
-            # What it told stands in `findings` all the same.
+            # What it reported is still in `findings`.
             _log.warning("webhook.given_up", delivery=message_id, error=error)
 
     async def _claim(self) -> Sequence[Message]:
@@ -175,7 +176,7 @@ class Courier:
         try:
             error = await self._send(client, message)
         except (AttributeError, TypeError, ValueError) as damaged:
-            # What its row holds is no message; those behind it are sent all the same.
+            # Its row does not hold a message; those after it are sent all the same.
             error = f"its row in outbox is damaged ({type(damaged).__name__})"
         if error:
             await self._put_off(message, error)
@@ -188,12 +189,12 @@ class Courier:
             await self._put_off(message, error)
 
     async def _put_off(self, message: Message, error: str) -> None:
-        """Remember why a message did not arrive, and send it again after its pause."""
+        """Record why a message did not arrive, and make it due again after its pause."""
         pause = min(
             self._first_pause_seconds * 2.0 ** min(message.tries - 1, _MOST_DOUBLINGS),
             _LONGEST_PAUSE_SECONDS,
         )
-        # Half of it is jitter, so that many do not come back at once.
+        # Half of it is jitter, so that many messages are not sent again at once.
         pause *= 0.5 + random.random() / 2  # noqa: S311 - jitter, no secret
         due_at = self._now() + timedelta(seconds=pause)
         await self._outbox.failed(message.id, due_at=due_at, error=error)
@@ -207,7 +208,7 @@ class Courier:
         )
 
     async def _send(self, client: httpx.AsyncClient, message: Message) -> str:
-        """Send one message; return why it did not arrive, or ""."""
+        """Send one message; return why it did not arrive, "" if it did."""
         body = message.body.encode()
         timestamp = str(int(self._now().timestamp()))
         secret = self._target.secret.get_secret_value()
@@ -219,15 +220,16 @@ class Courier:
             SIGNATURE_HEADER: signature(secret, timestamp, body),
         }
         try:
-            # The client's own time limit is of each read: an answer that comes a byte at a time
-            # would hold up all messages, and outlive the claim. Its body is nobody's: not read.
+            # The client's own time limit is for each read: an answer that comes a byte at a time
+            # would hold up all messages, and outlast the claim. Nobody needs its body, so it is
+            # not read.
             async with (
                 asyncio.timeout(self._timeout_seconds),
                 client.stream("POST", self._target.url, content=body, headers=headers) as answer,
             ):
                 status = answer.status_code
         except (httpx.HTTPError, TimeoutError) as error:
-            # Its words may hold the url, and that a token.
+            # The error's text may contain the url, and that a token.
             host = urlsplit(self._target.url).hostname
             return f"{type(error).__name__} at {host}"
         return "" if status in _OK else f"answered {status}"

@@ -61,7 +61,7 @@ async def test_a_sweep_says_what_it_found_and_did_and_who_waits(
     assert first.endswith("7 tenants looked at, 1 findings, 1 acted on, 2 healed.")
     assert first.startswith("Dry run: nothing was changed.") == dry_run
     assert "outcome AWAITS_CANARY. It waits for another tenant." in result.out
-    assert "1 tenants wait for a person since before:" in result.out
+    assert "1 tenants were already waiting for a person:" in result.out
     assert f"{OTHER}  Kijani  FAILED  COMPANY_NOT_OURS since " in result.out
     assert result.out.splitlines()[-1].split()[:3] == ["Next", "provisioner", "diagnose"]
 
@@ -69,7 +69,7 @@ async def test_a_sweep_says_what_it_found_and_did_and_who_waits(
 @pytest.mark.parametrize(
     ("watch", "code", "said"),
     [
-        (None, 0, "does not sweep by itself"),
+        (None, 0, "This server does not sweep"),
         (healing_pb2.SweepWatch(healthy=True, age_seconds=3, interval_seconds=30), 0, "no full"),
         (
             healing_pb2.SweepWatch(

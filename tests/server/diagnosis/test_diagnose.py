@@ -358,9 +358,9 @@ async def test_it_is_said_when_the_reconciler_drives_it_on_and_it_does_then(scen
     scene.clock.forward(seconds=1)
     now = (await diagnosed(scene, tenant_id)).causes[0].remedy.says
     await scene.sweeper().sweep()
-    assert f"By itself it is driven on at {due:%H:%M:%S} UTC." in later
-    assert "By itself" not in at_once
-    assert "By itself" not in now
+    assert f"It will be driven on automatically at {due:%H:%M:%S} UTC." in later
+    assert "automatically" not in at_once
+    assert "automatically" not in now
     assert waiting is TenantState.FAILED
     assert await scene.state(tenant_id) is TenantState.IN_PROGRESS
 

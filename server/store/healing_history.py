@@ -85,7 +85,7 @@ class HealingHistory:
             after: Time and id of the last finding of the page before; None for the first page.
             limit: The most findings to return.
             tenant_id: If not empty, only findings of this tenant.
-            open_only: Whether to leave out findings that are over.
+            open_only: Whether to leave out findings that are over, or that a later one replaces.
             person_only: Whether to leave out findings for which nobody has to act.
             include_members: Whether to include findings that belong to a herd.
         """

@@ -1,34 +1,42 @@
-"""Connects to that of several PostgreSQL hosts which will do; one that hangs holds up no other.
+"""Connects to the right one of several PostgreSQL hosts, even if another one hangs.
 
-The driver tries them one after the other within one time. A host whose machine is gone, or whose
-PostgreSQL hangs, takes all of it each time: the other one, long promoted, was never asked.
+The driver tries the hosts one after the other within a single time limit. A host whose machine is
+gone, or whose PostgreSQL hangs, would take all of that each time, and the other host, promoted long
+ago, would never be asked.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# Only one host is what they ask for. Whoever takes any would stay with a standby for ever.
+# Only one host meets these, so the one that did last time may be tried first. With any other value,
+# a pool that did so would stay with a standby for ever.
 _OF_ONE = frozenset({"primary", "read-write"})
-# It takes one that is none if it finds none, and that shows at the last only.
+# It settles for a host that is not a standby if there is none, which only the last host shows.
 _OF_ALL = "prefer-standby"
-# Less is too little for a host that is busy, whatever time there is for all.
+# Less than this is too little for a busy host, however little time there is for all hosts.
 _LEAST_SECONDS = 1.5
 
 
 class Hosts:
-    """Connects for one pool: first to the host that was the right one last time."""
+    """Connects for one pool, first to the host that was the right one last time."""
 
     def __init__(self) -> None:
         self._last = 0
 
     async def connect(self, **arguments: Any) -> Any:  # Any: asyncpg has no types
-        """Connect as `asyncpg.connect` does, with a part of the time for each host.
+        """Connect as `asyncpg.connect` does, with a share of the time for each host.
+
+        Args:
+            arguments: Those of `asyncpg.connect`; `timeout` is in seconds, for all hosts.
+
+        Returns:
+            The driver's connection.
 
         Raises:
-            OSError: no host answered, or not in its time; what the last of those met.
+            OSError: a host did not answer in its time, and no other would do.
             asyncpg.PostgresError: a host refused.
-            asyncpg.InterfaceError: what was asked for can't be.
+            asyncpg.InterfaceError: the arguments make no sense.
             asyncpg.InternalClientError: no host is what `target_session_attrs` asks for.
         """
         import asyncpg  # noqa: PLC0415 - on SQLite nobody needs it

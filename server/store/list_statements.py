@@ -319,7 +319,7 @@ def foreign_word() -> Select[Any]:
 
 
 def _fits(tenants: FromClause) -> ColumnElement[bool]:
-    """Return the condition that a word of the name, or a part of the id, begins with a text."""
+    """Return the condition that a word of the name, or the id, begins with a text."""
     words = literal(" ") + tenants.c.words
     return or_(words.like(_WORD_LIKE), func.replace(tenants.c.id, "-", " ").like(_ID_LIKE))
 

@@ -307,8 +307,8 @@ def _old_herds(before: datetime) -> Callable[[Connection], Delete]:
     mine = or_(finding.id == herd.finding_id, finding.herd_id == herd.finding_id)
     # Literal text, because otherwise SQLite would not use the index of open findings.
     stands = exists().where(literal_column("ended_at IS NULL"), mine)
-    # Until a herd is over, its row says which tenant was driven on first, and how often. It is not
-    # over when it was released: the tenants that follow may be under way.
+    # Until a herd is over, its row says which tenant was driven on first, and how often. Being
+    # released does not end it: the tenants that follow may be under way.
     last = func.coalesce(herd.released_at, herd.ordered_at, herd.opened_at)
     return _by_id(herd.fingerprint, select(herd.fingerprint).where(last < before, ~stands))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -205,10 +206,16 @@ async def test_a_start_under_the_id_of_a_tenant_elsewhere_names_an_order_that_is
     commands: Commands,
 ) -> None:
     tenant_id = await elsewhere(commands, "Kijani Stores")
+    here = RawSpec(company_name="Kijani Stores", engine_id="main")
     with pytest.raises(AlreadyExists) as differs:
-        await commands.start(BOSS, RawSpec(company_name="Kijani Stores"), tenant_id=tenant_id)
+        await commands.start(BOSS, here, tenant_id=tenant_id)
     assert differs.value.code == "SPEC_DIFFERS"
-    assert differs.value.message.endswith(": provisioner start 'Kijani Stores'")
+    # Who names no engine means the tenant's own, which is none of this service.
+    with pytest.raises(Refused) as refused:
+        await commands.start(BOSS, replace(here, engine_id=None), tenant_id=tenant_id)
+    assert refused.value.code == "ENGINE_ELSEWHERE"
+    for error in (differs.value, refused.value):
+        assert error.message.endswith(": provisioner start 'Kijani Stores'")
 
 
 async def test_begin_is_refused_where_the_name_is_anothers_or_the_options_differ(

@@ -72,6 +72,7 @@ class Observation:
             its turn.
         hold_by: Who holds it; "" if nobody does, or if not known.
         damage: Why its rows keep it from being moved (`server.model.damaged`); otherwise "".
+        database_back: When the database was last seen to come back; None if it never was away.
         mended_at: When another tenant got past the same error, which means that the cause was
             fixed; None if none has.
     """
@@ -105,6 +106,7 @@ class Observation:
     mended_at: datetime | None = None
     other_site: str = ""
     damage: str = ""
+    database_back: datetime | None = None
 
     @property
     def stopped_at(self) -> datetime:

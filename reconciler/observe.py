@@ -56,6 +56,7 @@ class _Scene:
     gates: Mapping[str, Gate]
     workers: Mapping[str, Worker | None]
     now: datetime
+    database_back: datetime | None
 
     def alive(self, worker_id: str | None) -> bool:
         worker = self.workers.get(worker_id) if worker_id else None
@@ -74,6 +75,7 @@ class Observer:
         lease_seconds: float,
     ) -> None:
         self._reads = database.reads
+        self._pulse = database.pulse
         self._engines = engines
         self._now = CommonClock.of(now)
         self._lease_seconds = lease_seconds
@@ -122,7 +124,14 @@ class Observer:
         observed: list[Observation | Unreadable] = []
         records = await self._records(ids)
         readable = [record for record in records if not isinstance(record, Unreadable)]
-        scene = _Scene(gates=gates, workers=await self._workers(readable), now=self._now())
+        workers, now = await self._workers(readable), self._now()
+        back = self._pulse.seconds_since_back
+        scene = _Scene(
+            gates=gates,
+            workers=workers,
+            now=now,
+            database_back=None if back is None else now - timedelta(seconds=back),
+        )
         self._living = frozenset(filter(scene.alive, scene.workers))
         for record in records:
             if isinstance(record, Unreadable):
@@ -219,6 +228,7 @@ class Observer:
             hold_reason="" if tenant.hold is None else tenant.hold.reason,
             hold_since=None if tenant.hold is None else tenant.hold.since,
             damage=why_damaged(record, driven=run is not None and scene.alive(run.worker_id)),
+            database_back=scene.database_back,
         )
 
     async def _with_deadline(self, seen: Observation, record: Record) -> Observation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ class Watch(ABC):
         self._why = ""
         # Whether it answers queries, even if it may take no writes.
         self._answers = True
+        self._back_at: float | None = None
 
     def start(self) -> None:
         """Start looking."""
@@ -45,6 +47,11 @@ class Watch(ABC):
         """Whether it answers queries, as far as is known; it may still take no writes."""
         return self._answers
 
+    @property
+    def seconds_since_back(self) -> float | None:
+        """How long ago it came back; None if it was never down while this process looked."""
+        return None if self._back_at is None else time.monotonic() - self._back_at
+
     def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:
         """Call `listener` with `there` whenever that or `answers` changes."""
         self._listeners.append(listener)
@@ -62,6 +69,7 @@ class Watch(ABC):
         if why:
             _log.error("store.away", problem=why)
         else:
+            self._back_at = time.monotonic()
             _log.info("store.back")
         for listener in self._listeners:
             await listener(not why)

@@ -437,6 +437,24 @@ async def test_right_after_an_outage_no_worker_is_missed_yet(scene: Scene) -> No
     assert [found.finding.cause.value for found in later.findings] == ["NO_WORKER"]
 
 
+async def test_right_after_the_database_was_away_no_worker_is_missed_yet(scene: Scene) -> None:
+    """Nobody could renew a lease meanwhile: each open run was told to have lost its worker."""
+    await scene.start()
+    pulse = scene.database.pulse
+    await pulse._learn("It was away.")
+    await scene.forward(minutes=10)
+    await pulse._learn("", answers=True)
+
+    early = await scene.sweeper().sweep()
+    await scene.forward(seconds=31)
+    assert pulse._back_at is not None
+    pulse._back_at -= 31
+    later = await scene.sweeper().sweep()
+
+    assert early.findings == ()
+    assert [found.finding.cause.value for found in later.findings] == ["NO_WORKER"]
+
+
 async def test_a_run_that_waits_its_turn_behind_a_living_worker_is_no_finding(
     scene: Scene,
 ) -> None:

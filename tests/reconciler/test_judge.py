@@ -224,6 +224,18 @@ CASES = [
     ),
     Case("queued just now", NOTHING, (), in_motion(QUEUED, stuck_since=NOW)),
     Case("queued, nobody there", NOTHING, (Cause.NO_WORKER,), in_motion(QUEUED)),
+    Case(
+        "running, nobody could give a sign of life until now",
+        NOTHING,
+        (),
+        in_motion(RUNNING, database_back=NOW),
+    ),
+    Case(
+        "running, worker dead, long after the database was away",
+        NOTHING,
+        (Cause.NO_WORKER,),
+        in_motion(RUNNING, database_back=LONG_AGO),
+    ),
     Case("queued behind others", NOTHING, (), in_motion(QUEUED, workers_alive=True)),
     Case("running, worker dead", NOTHING, (Cause.NO_WORKER,), in_motion(RUNNING)),
     Case(
@@ -395,6 +407,7 @@ OBSERVATIONS = st.builds(
     engine_configured=st.booleans(),
     gate=st.sampled_from(GateState),
     gate_since=TIMES,
+    database_back=TIMES,
     workers_alive=st.booleans(),
     lease_seconds=st.floats(min_value=1, max_value=1e9),
     observed_at=CLOCK,

@@ -16,27 +16,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from reconciler.engine_watch import EngineWatch
-from reconciler.found import Found, SweepReport, as_first_seen, call_of, row_of
+from reconciler.found import Found, SweepReport, as_first_seen
 from reconciler.herd import Plan, failure_of
-from reconciler.herds import Herds, Plans
+from reconciler.herds import Herds
 from reconciler.judge import Finding, Judgement, Verdict, judge
 from reconciler.observation import NEVER
 from reconciler.observe import Observer, Unreadable
+from reconciler.recorder import Pass, Recorder, log_finding
 from reconciler.remedies import ACTED, Carried, Remedies, RemedyOutcome, opens_run
 from reconciler.write_off import write_off
 from server.errors import StoreUnavailable
 from server.executor.clock import CommonClock
 from server.model.causes import Cause, Severity
 from server.model.fingerprint import Failure, normalised
-from server.model.identifiers import new_id
 from server.model.states import TenantState
-from server.store.operations import SweepOperation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
     from datetime import datetime
 
     from reconciler.drift import DriftCheck
+    from reconciler.herds import Plans
     from reconciler.observation import Observation
     from server.commands import Commands, EngineEntry
     from server.model.identifiers import TenantId
@@ -50,9 +50,6 @@ _log = structlog.get_logger(__name__)
 # The most runs to open in one sweep: a mistake of ours, or of an engine, must not move a whole
 # fleet before somebody can look.
 DEFAULT_LIMIT = 50
-
-# How many findings to remember, so as not to ask the database about each one in every sweep.
-_MAX_REMEMBERED = 20_000
 
 _MAX_ERROR = 400
 _MOST_HANDED_OVER = 1000
@@ -81,21 +78,6 @@ _SETTLED = frozenset(
         TenantState.DEPROVISIONED,
     }
 )
-
-
-class _Pass:
-    """The counts of a sweep under way."""
-
-    def __init__(self, started_at: datetime, *, dry_run: bool) -> None:
-        self.id = new_id(started_at)
-        self.started_at = started_at
-        self.dry_run = dry_run
-        self.observed = 0
-        self.acted = 0
-        self.orders = 0
-        self.findings: list[Found] = []
-        self.calls: list[tuple[Observation, Judgement]] = []
-        self.plans = Plans(decisions={})
 
 
 class Sweeper:
@@ -142,13 +124,13 @@ class Sweeper:
         self._limit = limit
         self._window = timedelta(seconds=window_seconds)
         self._notify = notify
-        self._skipped_passes = skipped_passes
+        self._recorder = Recorder(
+            database, self._herds, now=now, notify=notify, skipped_passes=skipped_passes
+        )
         self._drift = drift
-        self._skipped_told = 0
         # When the last complete sweep of this process began, and what it left to a later one.
         self._looked_at: datetime | None = None
         self._waiting: dict[str, Found] = {}
-        self._remembered: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
 
     async def sweep(self, *, dry_run: bool = False) -> SweepReport:
@@ -167,7 +149,7 @@ class Sweeper:
             return await self._sweep(dry_run=dry_run)
 
     async def _sweep(self, *, dry_run: bool) -> SweepReport:
-        current = _Pass(self._now(), dry_run=dry_run)
+        current = Pass(self._now(), dry_run=dry_run)
         try:
             stuck = await self._herds.informed(await self._look(current))
             current.plans = await self._herds.plan(stuck, dry_run=dry_run)
@@ -177,9 +159,9 @@ class Sweeper:
         except BaseException:
             # Even if the sweep was cut off or lost the database, record what was done.
             with suppress(StoreUnavailable):
-                await self._record(current)
+                await self._recorder.record(current)
             raise
-        recorded = await _whole(self._record(current))
+        recorded = await _whole(self._recorder.record(current))
         recorded += await _whole(self._mark_called(current))
         healed = 0
         if not dry_run:
@@ -203,12 +185,12 @@ class Sweeper:
             handed_over=await self._handed_over(dry_run=dry_run),
         )
 
-    async def _look_at_engines(self, current: _Pass) -> int:
+    async def _look_at_engines(self, current: Pass) -> int:
         found = await self._engine_watch.check()
         current.findings.extend(found)
         return len(found)
 
-    async def _look_for_drift(self, current: _Pass) -> int:
+    async def _look_for_drift(self, current: Pass) -> int:
         """Check a few finished tenants, last of all: stuck tenants come first."""
         if self._drift is None:
             return 0
@@ -216,10 +198,10 @@ class Sweeper:
         current.observed += checked.looked_at
         current.findings.extend(checked.findings)
         for found in checked.findings:
-            _log_finding(found)
+            log_finding(found)
         return len(checked.findings)
 
-    async def _look(self, current: _Pass) -> list[Observation]:
+    async def _look(self, current: Pass) -> list[Observation]:
         """Observe everything; return the tenants that have stopped, and treat the others at once.
 
         How many tenants have the same error must be known before the first of them is moved.
@@ -234,7 +216,7 @@ class Sweeper:
                     await self._sort(current, seen, stuck)
         return stuck
 
-    async def _sort(self, current: _Pass, seen: Observation, stuck: list[Observation]) -> None:
+    async def _sort(self, current: Pass, seen: Observation, stuck: list[Observation]) -> None:
         """Add a tenant to those that have stopped, or treat it; note one that can't be judged."""
         try:
             stands_still = failure_of(seen) is not None
@@ -247,7 +229,7 @@ class Sweeper:
         else:
             await _whole(self._treat(current, seen))
 
-    async def _treat(self, current: _Pass, seen: Observation) -> None:
+    async def _treat(self, current: Pass, seen: Observation) -> None:
         """Judge one tenant and act; any error becomes a finding about it."""
         try:
             judgement = judge(seen)
@@ -290,7 +272,7 @@ class Sweeper:
             return None
         return max(seen.stuck_since, self._looked_at or seen.stuck_since)
 
-    async def _carry_out(self, current: _Pass, seen: Observation, judgement: Judgement) -> Carried:
+    async def _carry_out(self, current: Pass, seen: Observation, judgement: Judgement) -> Carried:
         opens = opens_run(seen, judgement)
         waits = _waits_for_canary(current.plans, seen) if opens else ""
         if current.dry_run:
@@ -319,9 +301,9 @@ class Sweeper:
         current.orders += ordered
         return carried
 
-    async def _mark_called(self, current: _Pass) -> int:
+    async def _mark_called(self, current: Pass) -> int:
         """Mark the tenants for which a person was called; return how many could not be marked."""
-        failed = _Pass(self._now(), dry_run=False)
+        failed = Pass(self._now(), dry_run=False)
         for seen, judgement in current.calls:
             try:
                 carried = await self._remedies.carry_out(seen, judgement)
@@ -333,7 +315,7 @@ class Sweeper:
             # Another reconciler was faster.
             current.acted -= carried.outcome not in ACTED
         current.findings.extend(failed.findings)
-        return await self._record(failed)
+        return await self._recorder.record(failed)
 
     async def _take_turn(self) -> bool:
         if not self._window:
@@ -342,7 +324,7 @@ class Sweeper:
             _TURNS, now=self._now(), window=self._window, limit=self._limit
         )
 
-    def _note_error(self, current: _Pass, tenant_id: TenantId, revision: int, said: str) -> None:
+    def _note_error(self, current: Pass, tenant_id: TenantId, revision: int, said: str) -> None:
         current.findings.append(
             Found(
                 tenant_id=tenant_id,
@@ -369,77 +351,11 @@ class Sweeper:
             )
         )
 
-    async def _record(self, current: _Pass) -> int:
-        """Write what is new, if anything; return how many findings that was."""
-        new = await self._unknown([found for found in current.findings if found.is_final])
-        if not new:
-            return 0
-        new = await self._herds.join(new, current.plans)
-        while new:
-            try:
-                await self._submit(current, new)
-            except StoreUnavailable:
-                # Another reconciler may have recorded one of them a moment ago.
-                left = await self._unknown(new)
-                if len(left) == len(new):
-                    raise
-                new = left
-                continue
-            self._remember(new)
-            for found in new:
-                if found.herd_id is None:
-                    _log_finding(found)
-            break
-        return len(new)
-
-    async def _submit(self, current: _Pass, new: list[Found]) -> None:
-        skipped = self._skipped_passes()
-        calls = [call for found in new if (call := call_of(found))] if self._notify else []
-        await self._database.submit(
-            SweepOperation(
-                id=current.id,
-                started_at=current.started_at,
-                finished_at=self._now(),
-                observed=current.observed,
-                acted=current.acted,
-                skipped_passes=skipped - self._skipped_told,
-                findings=tuple(row_of(found) for found in new),
-                outbox=tuple(calls),
-            )
-        )
-        self._skipped_told = skipped
-
     async def _handed_over(self, *, dry_run: bool) -> tuple[HandedOver, ...]:
         """List the tenants that wait for a person; a sweep that acts has reported them before."""
         if not dry_run:
             return ()
         return tuple(await self._database.healing.handed_over(never=NEVER, limit=_MOST_HANDED_OVER))
-
-    async def _unknown(self, findings: list[Found]) -> list[Found]:
-        """Return the findings that no sweep has recorded yet."""
-        new: dict[str, Found] = {}
-        known: list[Found] = []
-        for found in findings:
-            if found.id in self._remembered or found.id in new:
-                continue
-            if await self._is_known(found):
-                known.append(found)
-            else:
-                new[found.id] = found
-        self._remember(known)
-        return list(new.values())
-
-    async def _is_known(self, found: Found) -> bool:
-        if found.own_id:
-            return await self._database.healing.has_finding(found.own_id)
-        return await self._database.reads.known_finding(
-            found.tenant_id, found.revision, found.finding.cause.value
-        )
-
-    def _remember(self, findings: list[Found]) -> None:
-        if len(self._remembered) > _MAX_REMEMBERED:
-            self._remembered.clear()
-        self._remembered.update(found.id for found in findings)
 
 
 async def _whole(work: Coroutine[Any, Any, T]) -> T:
@@ -483,16 +399,3 @@ def _waits_for_canary(plans: Plans, seen: Observation) -> str:
     if canary.tenant_id == seen.tenant_id:
         return ""
     return f"It waits for tenant {canary.tenant_id} at the same error: {decision.why}."
-
-
-def _log_finding(found: Found) -> None:
-    _log.warning(
-        "finding.recorded",
-        tenant=found.tenant_id,
-        revision=found.revision,
-        cause=found.finding.cause.value,
-        severity=found.finding.severity.value,
-        message=found.finding.message,
-        verdict=found.verdict.value,
-        outcome=found.carried.outcome.value,
-    )

@@ -352,7 +352,7 @@ async def test_a_call_whose_reconciler_died_before_it_was_recorded_is_made_by_th
     async def dies(*_: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(dying, "_record", dies)
+    monkeypatch.setattr(dying._recorder, "record", dies)
     with pytest.raises(asyncio.CancelledError):
         await dying.sweep()
 

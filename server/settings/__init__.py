@@ -1,7 +1,7 @@
-"""The settings: read once from environment, options and files into frozen values.
+"""The settings: read once, from options, environment and files, into frozen values.
 
-`load` puts them together, `values` checks each, `engines` reads the engines file, `files`
-reads files and refuses secrets that others can read.
+`load` combines the sources, `values` checks each setting, `engines` reads the engines file, and
+`files` reads files and refuses secrets that others can read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The engines file: which ERPNext sites there are, and where their keys lie."""
+"""The engines file: which ERPNext sites there are, and where their keys are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HOST_HEADER = re.compile(r"[a-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,
 _ENGINE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _EXAMPLE = 'Write one such as [engines.main] with url = "https://erp.example.com".'
 _TEXT_KEYS = ("blueprint", "url", "host", "api_key_file", "api_secret_file", "ca_file")
-# Lowest and highest value of each number; a Company's limit stays below its step's own.
+# The lowest and highest value of each number; a Company's limit stays below that of its step.
 _NUMBERS = {
     "max_runs": (1, 1000),
     "timeout_seconds": (5, 300),
@@ -47,20 +47,20 @@ class EngineConfig:
     """One engine as the engines file describes it.
 
     Attributes:
-        id: Its name in the file, and in a tenant's spec.
-        blueprint: Name of the blueprint its tenants are built by.
-        site: Normalised url and host: no two engines share it.
+        id: Its name in the file and in a tenant's spec.
+        blueprint: The name of the blueprint that its tenants are built from.
+        site: The normalised url and host; no two engines share it.
         url: Where the site answers; empty for an engine whose steps do nothing.
-        host: The Host header that names the site; empty if it is the url's.
-        api_key: Of the API user; never shown.
-        api_secret: Of the API user; never shown.
-        keys: The files both come from, looked at again while the process runs; None where
-            there are none.
-        ca_file: Certificates of a private authority, besides the public ones; or None.
-        max_runs: Most runs at once in one process; 0: no limit of its own.
-        timeout_seconds: Longest time for an answer; None: 30 s.
-        company_timeout_seconds: The same for a Company, at least; None: by the number of
-            Companies of the site.
+        host: The Host header that selects the site; empty if it is the url's own.
+        api_key: The API user's key; never shown.
+        api_secret: The API user's secret; never shown.
+        keys: The files that both come from, checked for changes while the process runs; None
+            if there are no such files.
+        ca_file: Certificates of a private authority, trusted besides the public ones; or None.
+        max_runs: The most runs at once in one process; 0 for no limit of its own.
+        timeout_seconds: The longest wait for an answer; None for 30 s.
+        company_timeout_seconds: The same while a Company is made, as a minimum; None to go by
+            the number of Companies on the site.
     """
 
     id: str
@@ -79,7 +79,7 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginesConfig:
-    """The engines by id; `default` is empty if, and only if, there is none."""
+    """The engines by id; `default` is empty if and only if there are no engines."""
 
     default: str = ""
     engines: Mapping[str, EngineConfig] = field(default_factory=lambda: MappingProxyType({}))
@@ -89,13 +89,13 @@ def load_engines(settings: Settings) -> EnginesConfig:
     """Read the engines file and the key files it names.
 
     Args:
-        settings: Say where the file is.
+        settings: They say where the file is.
 
     Returns:
-        The engines; without an engines file there are none, which is no error.
+        The engines; none if there is no engines file, which is not an error.
 
     Raises:
-        SettingsError: if a file is missing, readable to others or wrong; names file and key.
+        SettingsError: if a file is missing, wrong or readable by others; names file and key.
     """
     file = settings.engines_file
     if file is None:
@@ -157,7 +157,7 @@ def _engine(file: Path, name: str, table: object) -> EngineConfig:
             f"{nearest(blueprint, ENGINE_BLUEPRINTS)}"
         )
     if blueprint == NOOP.name:
-        # Nothing is sent, so there is no site to share: each is its own.
+        # Nothing is sent anywhere, so no site can be shared: each engine is a site of its own.
         return EngineConfig(
             id=name, blueprint=blueprint, site=SiteKey(f"noop host={name}"), max_runs=max_runs
         )
@@ -239,7 +239,7 @@ def _site_url(text: str, where: str) -> tuple[str, str]:
         raise SettingsError(f"{where}: has a host or port that cannot be one. {remedy}") from None
     if parsed.scheme not in _DEFAULT_PORTS or not host or not text.strip().isprintable():
         raise SettingsError(f"{where}: is not the url of a site. {remedy}")
-    # Not shown: what stands before an @ may be a password.
+    # The url is not shown: what comes before an @ may be a password.
     if "@" in parsed.netloc or parsed.query or parsed.fragment:
         raise SettingsError(f"{where}: holds a name, a query or a fragment. {remedy}")
     shown = f"[{host}]" if ":" in host else host

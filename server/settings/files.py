@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_SHOWN = 60
-# A key or a password is a line; a larger file is the wrong file.
+# A key or a password is one line; anything larger is the wrong file.
 _MAX_SECRET_BYTES = 64 * 1024
 
 
 def read_toml(file: Path, kind: str) -> dict[str, Any]:  # Any: TOML holds what it holds
     """Read a TOML file, or say what is wrong with it."""
     try:
-        # Some editors begin a file with a mark (BOM) that nobody sees, and that TOML does not take.
+        # Some editors start a file with an invisible mark (BOM), which TOML does not allow.
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(
@@ -39,7 +39,7 @@ def read_toml(file: Path, kind: str) -> dict[str, Any]:  # Any: TOML holds what 
 
 
 def known_keys(found: Iterable[str], known: tuple[str, ...], where: str) -> None:
-    """Refuse a key that is not known, naming the nearest one."""
+    """Refuse an unknown key, and suggest the known one that is most like it."""
     for key in found:
         if key not in known:
             raise SettingsError(f"{where}: unknown key {shown(key)}. {nearest(key, known)}")
@@ -55,16 +55,16 @@ def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 
 def demand_private(file: Path, status: os.stat_result, what: str) -> None:
-    """Refuse a file that others than this process's user could read or change.
+    """Refuse a file that anyone but this process's user could read or change.
 
-    A file of root that reaches another user through its group is private too, with mode 0440 or
-    0640: so Kubernetes mounts a secret (fsGroup) and systemd hands over a credential. PostgreSQL
+    A file that root owns and shares through its group, with mode 0440 or 0640, is private too:
+    that is how Kubernetes mounts a secret (fsGroup) and systemd passes a credential. PostgreSQL
     has the same rule for its clients' keys (its manual, "SSL Support", "Client Certificates").
 
     Args:
         file: What the message calls the file.
-        status: How the open file is owned, and its mode.
-        what: What the message calls its purpose.
+        status: The owner and mode of the open file.
+        what: What the message calls the file's purpose.
 
     Raises:
         SettingsError: if others may read or change it.
@@ -83,23 +83,23 @@ def demand_private(file: Path, status: os.stat_result, what: str) -> None:
 
 
 def read_regular(file: Path, what: str, *, most: int, private: bool, remedy: str) -> bytes:
-    """Read a file that is one, and not a pipe or a device that would hold up the reader for ever.
+    """Read a regular file; a pipe or a device, which could block the reader for ever, is refused.
 
     Args:
         file: The file; a symbolic link to one will do.
         what: What the messages call it, such as "PROVISIONER_ADMIN_PASSWORD_FILE".
-        most: How many bytes are read at most.
+        most: The most bytes to read.
         private: Whether it must be private, as `demand_private` says.
-        remedy: What to do where it can't be read.
+        remedy: What to do if it can't be read.
 
     Raises:
-        SettingsError: if it cannot be read, is no regular file, or others can read what is private.
+        SettingsError: if it can't be read, is not a regular file, or must be private and is not.
     """
     try:
-        # Not blocking: a pipe would hold us here before we could see that it is one.
+        # Without blocking: opening a pipe would hang before we could see that it is one.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            # Looked at through the open file, so that what was checked is what is read.
+            # Checked through the open file, so that what was checked is what is read.
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise SettingsError(f"{what}: {file} is not a regular file. Name a file.")
@@ -114,7 +114,7 @@ def read_regular(file: Path, what: str, *, most: int, private: bool, remedy: str
 
 def shown(text: str) -> str:
     """Show a value in a message: escaped, and not too long."""
-    # repr escapes whatever a terminal or a log would act upon.
+    # repr escapes whatever a terminal or a log would act on.
     return repr(text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…")
 
 
@@ -126,10 +126,10 @@ def read_secret_file(file: Path, what: str) -> SecretStr:
         what: What the messages call it, such as "PROVISIONER_ADMIN_PASSWORD_FILE".
 
     Returns:
-        Its one line, without outer blanks.
+        Its only line, without surrounding blanks.
 
     Raises:
-        SettingsError: if it cannot be read, others can read it, or it is no line of text.
+        SettingsError: if it can't be read, others can read it, or it is not one line of text.
     """
     content = read_regular(
         file,

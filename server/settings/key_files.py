@@ -1,7 +1,7 @@
 """The key files of an engine, read again when they change: a new key needs no restart.
 
-A file that is wrong while it is being replaced keeps the old key in use, with one warning;
-the next look reads it again.
+While a file is wrong, as it may be while it is being replaced, the old key stays in use; there is
+one warning, and the files are read again when they next change.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# How often the files are looked at, at most.
+# The files are checked for changes at most this often.
 LOOK_SECONDS = 1.0
 
-# What tells that a file was replaced or written: inode, time, size, mode.
+# What shows that a file was replaced or written: inode, time, size, mode.
 _Mark = tuple[int, int, int, int]
 
 
 class KeyFiles:
-    """Key and secret of one engine, as the files have them now."""
+    """The key and the secret of one engine, as they are in the files now."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class KeyFiles:
             read_key: Reads the key's file.
             read_secret: Reads the secret's file.
             files: Both files.
-            clock: Counts seconds.
+            clock: Returns seconds; only differences count.
 
         Raises:
             SettingsError: if one of them is wrong.
@@ -61,7 +61,7 @@ class KeyFiles:
         return f"KeyFiles({', '.join(str(file) for file in self._files)})"
 
     def current(self) -> tuple[SecretStr, SecretStr]:
-        """Return key and secret; both new ones, or both old ones."""
+        """Return the key and the secret: both new, or both old."""
         now = self._clock()
         if now - self._looked_at < LOOK_SECONDS:
             return self._pair
@@ -79,7 +79,7 @@ class KeyFiles:
         else:
             self._pair = pair
             _log.info("credentials.changed", files=[str(file) for file in self._files])
-        # Also where it was wrong: the warning is given once for each state of the files.
+        # Even if the files were wrong: there is one warning for each state that they are in.
         self._marks = marks
 
     def _look(self) -> tuple[_Mark | None, ...]:

@@ -1,4 +1,4 @@
-"""Puts the settings together: options before environment before file before defaults."""
+"""Combines the settings: options win over the environment, that over the file, then defaults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.settings.values import ENV_PREFIX, Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What an orchestrator sets for a service named "provisioner": none of our settings.
+# What an orchestrator sets for a service named "provisioner"; these are not our settings.
 _OF_THE_CLUSTER = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)")
 _OF_THE_CLUSTER_PORT = re.compile(r"(tcp|udp|sctp)://")
 
@@ -31,7 +31,7 @@ _PATHS = frozenset(
         "webhook_secret_file",
     }
 )
-# What the command line reads in the same environment: nothing of the server's.
+# What the command line reads from the same environment; these are not the server's.
 _OF_THE_CLIENT = frozenset(
     {
         "PROVISIONER_TOKEN",
@@ -84,7 +84,7 @@ _REMEDIES = {
     "audit_retention_days": _DAYS.format("730"),
     "log_format": "Give console or json.",
 }
-# The library's words where ours say more; keys are its error types.
+# Our words where they say more than the library's; the keys are its error types.
 _PROBLEMS = {
     "bool_parsing": "must be on or off",
     "float_parsing": "must be a number",
@@ -99,19 +99,19 @@ _Layer = dict[str, tuple[str, str | Path]]
 def load_settings(
     *, config: Path | None, overrides: Mapping[str, str], environ: Mapping[str, str]
 ) -> Settings:
-    """Put the settings together.
+    """Combine the settings from their sources.
 
     Args:
-        config: The TOML file with settings at its top level, or None.
-        overrides: Options given, by the setting's name ("grpc_address" or "grpc-address").
-        environ: The environment; other variables than PROVISIONER_… are passed over, and an
-            empty one counts as not set (what a compose file passes on for an unset variable).
+        config: A TOML file with settings at its top level, or None.
+        overrides: The options given, by the setting's name ("grpc_address" or "grpc-address").
+        environ: The environment; only PROVISIONER_… is read, and an empty variable counts as
+            not set (a compose file passes an unset variable on as an empty one).
 
     Returns:
         The settings.
 
     Raises:
-        SettingsError: if a name is unknown or a value is wrong; names it and the remedy.
+        SettingsError: if a name is unknown or a value is wrong; says which, and the remedy.
     """
     values: dict[str, str | Path] = {}
     labels: dict[str, str] = {}
@@ -121,7 +121,7 @@ def load_settings(
         _from_options(overrides),
     )
     for layer in layers:
-        # The two are one choice: the one given later wins, not both.
+        # The two are one choice: a later source replaces both.
         if not layer.keys().isdisjoint(_ONE_OF):
             for name in _ONE_OF:
                 values.pop(name, None)
@@ -135,10 +135,10 @@ def load_settings(
 
 
 def ensure_database_directory(settings: Settings) -> None:
-    """Make the directory of the SQLite file, for the owner only, if it is not there.
+    """Create the directory of the SQLite file, for its owner only, if there is none.
 
     Raises:
-        SettingsError: if it cannot be made, or the file can't be written in it.
+        SettingsError: if it can't be created, or the file can't be written in it.
     """
     file = settings.database_file
     if file is None:
@@ -151,7 +151,7 @@ def ensure_database_directory(settings: Settings) -> None:
             f"or set {ENV_PREFIX}DATABASE_URL to a file elsewhere."
         ) from error
     try:
-        # It holds hashes of passwords; SQLite gives the files beside it the same mode.
+        # It holds password hashes; SQLite gives the files beside it the same mode.
         file.touch(mode=0o600, exist_ok=True)
     except OSError as error:
         raise SettingsError(
@@ -185,7 +185,7 @@ def _from_environ(environ: Mapping[str, str]) -> _Layer:
             continue
         name = variable.removeprefix(ENV_PREFIX)
         if name != name.upper() or name.lower() not in Settings.model_fields:
-            # Without the prefix: it makes any two names look alike.
+            # Compared without the prefix, which makes any two names look alike.
             known = [setting.upper() for setting in Settings.model_fields]
             near = nearest(name.upper(), known, prefix=ENV_PREFIX)
             raise SettingsError(f"Unknown setting {shown(variable)} in the environment. {near}")

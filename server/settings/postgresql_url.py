@@ -1,11 +1,11 @@
-"""What may stand in a PostgreSQL url: what the driver would fall over is refused before it does."""
+"""What a PostgreSQL url may contain: what the driver would stumble over is refused here first."""
 
 from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
 _MAX_PORT = 65535
-# What may stand in the query: what the driver takes as text, and our own word.
+# What the query may contain: what the driver takes as text, and a word of our own.
 QUERY = frozenset(
     {
         *("host", "port", "user", "password", "passfile", "database", "target_session_attrs"),
@@ -20,7 +20,7 @@ CHOICES = {
     "gsslib": ("gssapi", "sspi"),
     "pooler": ("transaction",),
 }
-# What libpq and other programs call otherwise, and urls made for them have.
+# Words of libpq and other programs, found in urls that were made for those.
 _OF_OTHERS = {
     "sslmode": "write ssl= with the same word",
     "sslrootcert": "set PGSSLROOTCERT in the environment",
@@ -29,19 +29,19 @@ _OF_OTHERS = {
     "sslcrl": "set PGSSLCRL in the environment",
     "options": "ALTER ROLE ... SET it, such as search_path",
     "application_name": "ALTER ROLE ... SET it",
-    # It takes a number, and a url has words only.
+    # The driver takes a number here, and a url can only carry text.
     "statement_cache_size": "behind a pooler write pooler=transaction",
 }
 
 
 def check_postgresql(url: str) -> None:
-    """Refuse a url that the driver can't take.
+    """Refuse a url that the driver can't use.
 
     Args:
-        url: With any word for PostgreSQL before `://`.
+        url: The url, with any of the names for PostgreSQL before `://`.
 
     Raises:
-        ValueError: saying what it has, without its words: one of them is a password.
+        ValueError: says what is wrong without quoting the url, which holds a password.
     """
     try:
         parts = urlsplit(url)
@@ -66,7 +66,7 @@ def check_postgresql(url: str) -> None:
 
 
 def _check_hosts(hosts: list[str], ports: list[str]) -> None:
-    """Refuse hosts and ports of a query that are none, or do not fit each other."""
+    """Refuse hosts and ports in the query that are invalid, or do not match each other."""
     several = len(hosts) > 1
     named = hosts if several else "".join(hosts).split(",")
     given = [each.rpartition(":")[2] for each in hosts if ":" in each] if several else []

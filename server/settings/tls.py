@@ -1,4 +1,4 @@
-"""The certificate and key of the server: read as one, and refused where they are no pair.
+"""The server's certificate and key: read together, and refused if they are not a pair.
 
 What was checked is what is served: the bytes are read once, and no library reads the files again.
 """
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 _MAX_BYTES = 1024 * 1024
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-# OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for: when it ends is asked here.
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which Python has no name: we judge the dates ourselves.
 _AT_ANY_TIME = ssl.VerifyFlags(0x200000)
-# Each side's part of a handshake in memory: two messages each, and one to spare.
+# Turns in an in-memory handshake: each side needs two, and one is spare.
 _TURNS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """What the server shows, and by whom its clients must be signed.
+    """What the server presents, and who must have signed its clients' certificates.
 
     Attributes:
-        client_ca: PEM; None: any client may connect.
-        client_ca_ends: When the last of those authorities ends; None where that is not known.
-        names: Whom the certificate names.
-        begins: From when on it is good.
-        ends: Until when.
+        client_ca: The authorities for clients, as PEM; None lets any client connect.
+        client_ca_ends: When the last of those authorities expires; None if that is not known.
+        names: The names in the certificate.
+        begins: When the certificate becomes valid.
+        ends: When it expires.
     """
 
     certificate: bytes
@@ -53,11 +53,11 @@ class Tls:
     client_ca_file: Path | None
 
     def context(self) -> ssl.SSLContext:
-        """Make what an HTTP server needs to show it."""
+        """Return what an HTTP server needs to present it."""
         return _context(self.certificate, self.key)
 
     def lapse(self, now: datetime) -> str:
-        """Say what of it is not good at this time, and the remedy; "" where all is."""
+        """Say what of it is not valid at this time, and the remedy; return "" if all of it is."""
         if now >= self.ends:
             return (
                 f"PROVISIONER_TLS_CERT_FILE: the certificate in {self.certificate_file} has "
@@ -81,7 +81,7 @@ class Tls:
 
 
 def load_tls(settings: Settings) -> Tls | None:
-    """Read the files of the settings; None where there is no TLS.
+    """Read the files that the settings name; return None if there is no TLS.
 
     Raises:
         SettingsError: a file can't be read, is no PEM, or others can read the key.
@@ -93,7 +93,7 @@ def load_tls(settings: Settings) -> Tls | None:
 
 
 def read_tls(certificate_file: Path, key_file: Path, client_ca_file: Path | None) -> Tls:
-    """Read the files; whether they are good at this time is `Tls.lapse`.
+    """Read the files; whether they are valid now is for `Tls.lapse` to say.
 
     Raises:
         SettingsError: a file can't be read, is no PEM, or others can read the key.
@@ -122,14 +122,14 @@ def read_tls(certificate_file: Path, key_file: Path, client_ca_file: Path | None
 
 
 def _shown(certificate: bytes, key: bytes) -> dict[str, Any]:  # Any: as the ssl module types it
-    """Return what a client sees that connects, by connecting one in memory.
+    """Return what a connecting client sees, by connecting one in memory.
 
-    It proves the pair by using it, and is the ssl module's one public way to read a certificate.
+    This proves the pair by using it, and is the ssl module's only public way to read a certificate.
     """
     first = _CERTIFICATE.search(certificate)
     server = _context(certificate, key)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Who signed it is for real clients to judge.
+    # Real clients judge who signed it.
     client.check_hostname = False
     client.load_verify_locations(cadata=_ascii(first.group() if first else b""))
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _AT_ANY_TIME
@@ -149,7 +149,7 @@ def _shown(certificate: bytes, key: bytes) -> dict[str, Any]:  # Any: as the ssl
 
 
 def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:
-    """Make a server's context of what was read; OpenSSL takes names of files only."""
+    """Return a server's context for what was read; OpenSSL takes nothing but file names."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with ExitStack() as stack:
         names = []
@@ -159,7 +159,7 @@ def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:
             file.write(content)
             file.flush()
             names.append(f"/proc/self/fd/{file.fileno()}")
-        # A password would be asked for on a terminal, where nobody sits.
+        # Otherwise it would ask for a password on a terminal where nobody sits.
         context.load_cert_chain(names[0], names[1], password=lambda: "")
     return context
 
@@ -176,7 +176,7 @@ def _time(text: str) -> datetime:
 
 def _no_pair(certificate_file: Path, key_file: Path, error: Exception) -> SettingsError:
     both = f"PROVISIONER_TLS_CERT_FILE: {certificate_file} and {key_file}"
-    # Of OpenSSL's errors only the name: the rest is of no use to a reader.
+    # Only the name of an OpenSSL error: the rest means nothing to a reader.
     reason = getattr(error, "verify_message", None) or getattr(error, "reason", None)
     if reason == "KEY_VALUES_MISMATCH":
         return SettingsError(
@@ -205,7 +205,7 @@ def _authorities(file: Path) -> tuple[bytes, datetime | None]:
             f"PROVISIONER_TLS_CLIENT_CA_FILE: {file} holds no certificate in PEM, or an incomplete "
             "one. Check the file."
         ) from error
-    # Of authorities only: a client's own certificate that is trusted by itself is not listed.
+    # It lists authorities only, and not a client's own certificate that is trusted directly.
     listed = context.get_ca_certs()
     ends = [_time(str(each["notAfter"])) for each in listed]
     only_authorities = len(ends) == context.cert_store_stats()["x509"]
@@ -225,7 +225,7 @@ def _read(file: Path, what: str, *, private: bool = False) -> bytes:
         private=private,
         remedy="Name a PEM file that the user of this process can read.",
     )
-    # Half of what it holds would be served, or half of the authorities let in.
+    # Otherwise half of the file would be served, or half of the authorities trusted.
     if len(content) > _MAX_BYTES:
         raise SettingsError(f"{what}: {file} is larger than 1 MiB. Check that it is the file.")
     return content

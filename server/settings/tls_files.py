@@ -1,8 +1,8 @@
-"""The server's TLS files, looked at again and again: a renewed certificate needs no restart.
+"""The server's TLS files, checked again and again: a renewed certificate needs no restart.
 
-Files that are wrong (half-written, no pair, over, not readable) leave what is served in use
-until they are right, and say so. They are told wrong at the second look only: whoever
-replaces two files one after the other has, for a moment, no pair.
+While the files are wrong (half-written, not a pair, expired, unreadable), the server keeps what
+it already serves, and says so. It says so only at the second look: whoever replaces two files
+one after the other has, for a moment, files that are not a pair.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Three stats; whoever renews by hand waits for the log line.
+# A look costs three stats, and whoever renews by hand waits for the log line.
 LOOK_SECONDS = 5.0
 
-# What tells that a file was replaced or written: inode, times, size, mode.
+# What shows that a file was replaced or written: inode, times, size, mode.
 _Mark = tuple[int, int, int, int, int]
 
 
 class TlsFiles:
-    """What the server shows now, and the files that may hold something newer.
+    """What the server presents now, and the files that may hold something newer.
 
     Attributes:
-        served: What is shown to who connects now.
-        refused: Why what the files hold is not served; "" where it is.
+        served: What is presented to whoever connects now.
+        refused: Why the content of the files is not served; "" if it is.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class TlsFiles:
         try_out: Callable[[Tls], Awaitable[None]],
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
-        """Take what was read at the start.
+        """Take what was read at start-up.
 
         Args:
-            served: What is shown from the start on.
+            served: What is presented from the start.
             now: The time, in UTC.
-            try_out: Raises SettingsError for what a server could not show.
-            look_seconds: From one look to the next.
+            try_out: Raises SettingsError for what a server could not present.
+            look_seconds: Seconds from one look to the next.
         """
         self.served = served
         self.refused = ""
@@ -59,37 +59,37 @@ class TlsFiles:
         self._try_out = try_out
         self._look_seconds = look_seconds
         self._listeners: list[Callable[[Tls], None]] = []
-        # None: what was written since the start was read is found at the first look.
+        # None, so that the first look finds what was written since start-up.
         self._marks: tuple[_Mark | None, ...] | None = None
         self._wrong = False
         self._over = ""
         self._task: asyncio.Task[None] | None = None
 
     def on_change(self, listener: Callable[[Tls], None]) -> None:
-        """Call `listener` with what is to be shown from now on."""
+        """Call `listener` with what is to be presented, whenever that changes."""
         self._listeners.append(listener)
 
     def start(self) -> None:
-        """Say what is served, and begin to look."""
+        """Log what is served, and begin to look."""
         self._say()
         self._say_if_over()
         self._task = asyncio.create_task(self._run(), name="tls-files")
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     async def look(self) -> None:
-        """Take what the files hold if it is new and right."""
+        """Take over the content of the files if it is new and right."""
         self._say_if_over()
-        # Aside, here and below: a file system that hangs must hold up no call.
+        # In a thread, here and below: a file system that hangs must not hold up a call.
         marks = await asyncio.to_thread(self._look)
         lasting = marks == self._marks
         if lasting and not self._wrong:
             return
-        # Until it is known better: whatever ends this look, the next one reads them again.
+        # Wrong until proved right: however this look ends, the next one reads them again.
         self._marks, self._wrong = marks, True
         try:
             found = await self._read()
@@ -156,7 +156,7 @@ def _until(tls: Tls) -> str:
 
 def _mark(file: Path) -> _Mark | None:
     try:
-        # Through links: Kubernetes replaces the folder that they lead through.
+        # Links are followed: Kubernetes replaces the folder that they lead through.
         status = file.stat()
     except OSError:
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ENV_PREFIX = "PROVISIONER_"
 
 _MAX_PORT = 65535
-# An order repeated within seven days is promised to be the same order.
+# The promise is that an order repeated within seven days is the same order.
 _LEAST_REQUEST_DAYS = 7
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+", re.IGNORECASE | re.ASCII)
@@ -42,7 +42,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it; a name other than localhost may be anywhere."""
+        """Whether only this machine can reach it; any name but localhost may be elsewhere."""
         if self.host.lower() == "localhost":
             return True
         try:
@@ -174,7 +174,7 @@ def _secret(value: object) -> object:
 
 
 def _named(name: str) -> str:
-    """Return a setting by both its names: whoever set one of them looks for that one."""
+    """Return both names of a setting: a reader looks for the one that they set."""
     return f"{name} ({ENV_PREFIX}{name.upper()})"
 
 
@@ -202,41 +202,42 @@ _PathField = Annotated[Path | None, BeforeValidator(_path)]
 class Settings(BaseSettings):
     """Every setting of the process; made by `load_settings`.
 
-    Made directly (in tests) it takes what it is given and the defaults, never the environment.
+    When made directly, as in tests, it takes its arguments and the defaults, never the environment.
 
     Attributes:
-        database_url: An SQLAlchemy url, SQLite (aiosqlite) or PostgreSQL (asyncpg); holds the
-            password: show `safe_database_url` instead.
-        grpc_address: Where gRPC is served.
-        http_address: Where REST, the console and metrics are served.
-        lease_seconds: How long a run stays a worker's without a sign of life.
-        sweep_seconds: Pause between two sweeps of the reconciler.
-        drift_per_sweep: Most finished tenants whose drift one sweep looks for; 0 is none.
-        drift_days: From one such look at a tenant to the next.
-        drain_seconds: How long a stopping server waits for answers that are under way.
-        engines_file: The TOML file that `load_engines` reads; None is no engine.
+        database_url: An SQLAlchemy url, for SQLite (aiosqlite) or PostgreSQL (asyncpg). It holds
+            the password: show `safe_database_url` instead.
+        grpc_address: The address that gRPC is served at.
+        http_address: The address that REST, the console and metrics are served at.
+        lease_seconds: How long a worker keeps a run without giving a sign of life.
+        sweep_seconds: The pause between two sweeps of the reconciler.
+        drift_per_sweep: The most finished tenants that one sweep checks for drift; 0 for none.
+        drift_days: The time from one such check of a tenant to the next.
+        drain_seconds: How long a stopping server waits for calls that are under way.
+        engines_file: The TOML file that `load_engines` reads; None for no engines.
         admin_email: The first administrator.
         admin_password_file: A file with the first administrator's password.
         admin_password: The password itself, instead of the file.
         auth: Whether callers must sign in.
         jwt_key_file: The key that signs tokens.
         compat: Whether the old clients' API is served.
-        insecure: Whether to start though others may reach what is not protected.
+        insecure: Whether to start even if others may reach what is not protected.
         tls_cert_file: The certificate chain of this server, PEM; gRPC and HTTP then speak TLS.
         tls_key_file: Its private key, PEM.
-        tls_client_ca_file: Who signs clients' certificates, PEM; gRPC then asks for one.
-        allowed_hosts: Host names that HTTP answers to beside the loopback ones.
-        allowed_origins: Origins of web pages that may call HTTP beside its own.
-        webhook_url: Where messages go when a person must act, or somebody was healed.
+        tls_client_ca_file: The authorities that sign clients' certificates, PEM; gRPC then asks
+            for one.
+        allowed_hosts: Host names that HTTP answers to besides the loopback ones.
+        allowed_origins: Origins of web pages that may call HTTP besides its own.
+        webhook_url: Where messages go when a person must act, or a tenant was healed.
         webhook_secret_file: A file with the secret that signs them.
-        calls_per_second: Calls that one caller may make, in the mean; 0 is no limit.
-        open_metrics: Whether /metrics is answered without a token wherever it is asked for.
-        max_runs: Most runs that one process drives at once.
-        log_retention_days: How long a tenant's log is kept; 0, here and below, is for ever.
+        calls_per_second: How many calls a caller may make on average; 0 for no limit.
+        open_metrics: Whether /metrics needs no token, wherever it is called from.
+        max_runs: The most runs that one process drives at once.
+        log_retention_days: How long a tenant's log is kept; here and below, 0 is for ever.
         attempt_retention_days: How long the attempts of closed runs are kept.
         request_retention_days: How long an order repeated with its id is the same order.
         finding_retention_days: How long the reconciler's findings are kept.
-        audit_retention_days: How long it is kept who ordered what.
+        audit_retention_days: How long the record of who ordered what is kept.
         log_format: Lines for people, or JSON for programs.
     """
 
@@ -300,8 +301,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing but the arguments: `load_settings` puts the sources together.
 
-        The library's own sources pass over names they do not know, and read the process's
-        environment where a test gave another.
+        The library's own sources ignore names that they do not know, and read the process's
+        environment even if a test passed another.
         """
         return (init_settings,)
 
@@ -358,7 +359,7 @@ class Settings(BaseSettings):
 
     @property
     def is_exposed(self) -> bool:
-        """Whether others than this machine may reach the server."""
+        """Whether other machines may reach the server."""
         return bool(self._exposed())
 
     @property
@@ -376,17 +377,17 @@ class Settings(BaseSettings):
         """The SQLite file, or None with PostgreSQL."""
         if not self.is_sqlite:
             return None
-        # Unquoted as the driver's own url is: what is made, locked and copied is the file it opens.
+        # Unquoted as the driver does it: we create, lock and copy the very file that it opens.
         return Path(unquote(self.database_url.partition(":///")[2].partition("?")[0]))
 
     @property
     def safe_database_url(self) -> str:
         """The url without passwords, for people and logs."""
-        # Up to the last @: a password may hold one, and hiding too much is the safe mistake.
+        # Up to the last @: a password may contain one, and hiding too much is the safe mistake.
         hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.database_url)
         return re.sub(r"(?i)([?&][^=&]*password[^=&]*)=[^&]*", r"\1=***", hidden)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:  # Any: pydantic's signature
-        """Show every setting, the database's url without its password."""
+        """Show every setting; the database's url is shown without its password."""
         for name, value in super().__repr_args__():
             yield name, self.safe_database_url if name == "database_url" else value

@@ -1,9 +1,9 @@
 """What callers may send: the one place that says so, with the field paths of the messages.
 
-Each function takes what was sent and gives the value to work with, or raises `InvalidInput` with
-every wrong field, what is wrong and how to mend it. A description repeats at most 60 characters
-of what was sent, with control characters escaped. Nothing here asks the engine: whether the
-country, the chart or the till's user exist there is for the run to find out.
+Each function takes what was sent and returns the value to work with, or raises `InvalidInput`,
+which lists every wrong field, what is wrong with it and how to correct it. A description quotes
+at most 60 characters of what was sent, with control characters escaped. Nothing here asks the
+engine: whether the country, the chart or the till's user exist there is for the run to find out.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from server.validation.words import MAX_NAME, shown, unfit_character
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawListing:
-    """A ListTenantsRequest as it was sent; a None among the states, or as order, is no word."""
+    """A ListTenantsRequest as it was sent; None as a state or as the order is an unknown word."""
 
     states: tuple[TenantState | None, ...] = ()
     engine_id: str = ""

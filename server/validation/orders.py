@@ -1,4 +1,4 @@
-"""Checks what goes with an order or a look: ids, reasons, revisions, cursors, step keys."""
+"""Checks what comes with an order or a query: ids, reasons, revisions, cursors, step keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def validate_tenant_id(text: str) -> TenantId:
-    """Check a tenant's id and bring it into its canonical form.
+    """Check a tenant's id, and return it in its canonical form.
 
     Raises:
         InvalidInput: if it is not a UUID.
@@ -29,7 +29,7 @@ def validate_tenant_id(text: str) -> TenantId:
 
 
 def validate_request_id(text: str) -> str:
-    """Check the name of an order; empty is none.
+    """Check the id that a caller gave an order; empty is none.
 
     Raises:
         InvalidInput: if it is too long or not printable.
@@ -48,7 +48,7 @@ def validate_request_id(text: str) -> str:
 
 
 def validate_reason(text: str) -> str:
-    """Check the reason given for an order, and trim it; empty is none.
+    """Check the reason for an order, and return it trimmed; empty is none.
 
     Raises:
         InvalidInput: if it is too long or holds control characters.
@@ -81,7 +81,7 @@ def validate_cursor(cursor: int) -> int:
 
 
 def validate_revision(revision: int | None) -> int | None:
-    """Check the revision an order judged; None is "whatever it is".
+    """Check the revision that an order was based on; None is "whatever it is now".
 
     Raises:
         InvalidInput: if no tenant can have it.
@@ -96,11 +96,11 @@ def validate_revision(revision: int | None) -> int | None:
 
 
 def validate_step_key(key: str, blueprint: Blueprint, *, required: bool = False) -> str:
-    """Check that a blueprint has a step of that key.
+    """Check that a blueprint has a step with this key.
 
     Args:
-        key: What was sent; empty is no step in particular.
-        blueprint: Of the tenant's engine.
+        key: The key as it was sent; empty for no step in particular.
+        blueprint: The blueprint of the tenant's engine.
         required: Whether the order needs a step.
 
     Raises:

@@ -58,11 +58,11 @@ def validate_spec(
 
     Args:
         raw: What was sent; None if nothing was.
-        engines: Ids of the configured engines.
-        default_engine: The one for tenants that name none, or None.
+        engines: The ids of the configured engines.
+        default_engine: The id of the engine for tenants that name none, or None.
 
     Returns:
-        The spec; validated once more it stays the same.
+        The spec; validating it again would not change it.
 
     Raises:
         InvalidInput: with every wrong field.
@@ -91,7 +91,7 @@ def validate_spec(
 
 
 class _Findings:
-    """The violations found so far; `add` returns a stand-in so that checking can go on."""
+    """The violations found so far; `add` returns a placeholder so that checking can go on."""
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
@@ -272,6 +272,6 @@ def _opening_amount(found: _Findings, sent: float | None, currency: str) -> floa
 
 
 def _decimals(amount: float) -> int:
-    # repr is the shortest text that gives this float again: what the caller wrote.
+    # repr is the shortest text that reads back as this float: what the caller wrote.
     exponent = Decimal(repr(amount)).normalize().as_tuple().exponent
     return -exponent if isinstance(exponent, int) and exponent < 0 else 0

@@ -1,4 +1,4 @@
-"""What is said of something wrong: shown shortened and escaped, with the nearest right word."""
+"""How messages describe a wrong value: shortened, escaped, and with the nearest right word."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 MAX_NAME = 140
 
 _MAX_SHOWN = 60
-# Embeddings, overrides and isolates: text after one may be shown in another order than it has.
+# Embeddings, overrides and isolates: what follows one may be displayed in a false order.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Control characters, surrogates, line and paragraph separators.
 _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def invalid(field: str, description: str) -> InvalidInput:
-    """Return the error of one wrong field."""
+    """Return the error for one wrong field."""
     return InvalidInput((Violation(field=field, description=description),))
 
 
@@ -37,13 +37,13 @@ def unfit_character(text: str) -> str:
 
 
 def nearest(text: str, known: Iterable[str]) -> str:
-    """Suggest the known word that is most like it, or return ""."""
+    """Return a suggestion of the known word that is most like it, or ""."""
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(text[:_MAX_SHOWN].lower(), by_lower, n=1, cutoff=0.6)
     return f"Did you mean {by_lower[near[0]]}?" if near else ""
 
 
 def shown(text: str) -> str:
-    """Return what was sent as it may be repeated: quoted, and not longer than a line."""
-    # repr escapes whatever a terminal or a log would act upon.
+    """Return what was sent, fit to be repeated: quoted, and no longer than a line."""
+    # repr escapes whatever a terminal or a log would act on.
     return repr(text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…")

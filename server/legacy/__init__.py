@@ -1,9 +1,8 @@
-"""Imports the tenants of the old system: read there, looked at in ERPNext, written here.
+"""Imports the old system's tenants: reads them there, checks them in ERPNext, writes them here.
 
-What the old record says is never believed before the engine was looked at; where it can't be
-looked at, nothing is imported. The same input gives the same outcome: a tenant that is here
-already is left as it is. Nothing is marked as made by us, so nothing imported is ever deleted
-without an order.
+What the old record says is never believed until the engine has been checked; if it can't be
+checked, nothing is imported. An import can be repeated: a tenant that is already here is left as
+it is. Nothing is marked as made by us, so nothing imported is ever deleted without an order.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Imported", "Importer", "as_facts", "as_text"]
 
-# Longer than the old system's longest run: after it no old process can be at work.
+# Longer than the old system's longest run: after that, no old process can still be at work.
 QUIET = timedelta(hours=1)
 _ENGINE = "erpnext"
 _HERE = "It is here already and left as it is."
@@ -66,12 +65,12 @@ class Importer:
         """Take the parts.
 
         Args:
-            database: Where to.
-            prober: Looks at the engine.
-            engines: The configured ones, by id.
-            engine_id: The one that the old tenants live on.
+            database: The store to import into.
+            prober: Examines tenants at the engine.
+            engines: The configured engines, by id.
+            engine_id: The id of the engine that the old tenants live on.
             now: The time, in UTC.
-            quiet: How long the old system must not have touched a running tenant.
+            quiet: How long the old system must have left a running tenant untouched.
         """
         self._database = database
         self._prober = prober
@@ -80,7 +79,7 @@ class Importer:
         self._now = now
         self._quiet = quiet
         self._names: Counter[str] = Counter()
-        # What those before would have taken in a dry run: nothing of theirs is written.
+        # What earlier tenants of a dry run would have taken: nothing of theirs is written.
         self._ids: set[TenantId] = set()
         self._bound: set[str] = set()
 
@@ -88,8 +87,8 @@ class Importer:
         """Import tenants.
 
         Args:
-            tenants: As read.
-            dry_run: Look, and say what would be; write nothing.
+            tenants: The tenants as read from the old system.
+            dry_run: Whether only to check and report what would be done, writing nothing.
 
         Raises:
             StoreUnavailable: this store can't be read or written.
@@ -160,7 +159,7 @@ class Importer:
         return as_decided(tenant, decision, operation.standing.state.value)
 
     async def _drafts(self, survey: Survey) -> tuple[str, ...]:
-        """Return the drafts of its till, which no step looks for as its user is not recorded."""
+        """Return its till's drafts; no step looks for them, as the till's user is not recorded."""
         if not look_of(survey).company:
             return ()
         return await self._prober.draft_tills(self._engine_id, survey.spec.company_name)
@@ -173,7 +172,7 @@ class Importer:
         decision: Decision,
         entry: EngineEntry,
     ) -> Imported:
-        """Tell what an import would, where those before it in the list were imported."""
+        """Report what an import would if those before it in the list were imported."""
         if tenant_id in self._ids:
             return told(tenant, "UNCHANGED", _HERE)
         if decision.imported_as is not ImportedAs.HELD:
@@ -208,7 +207,7 @@ class Importer:
         entry: EngineEntry,
         seen: tuple[Survey, Decision],
     ) -> tuple[Survey, Decision]:
-        """Look for the Company by what else the record says, and look at the one it proves."""
+        """Look for the Company by the record's other evidence, and check the one that it proves."""
         evidence = tenant.evidence_of_company
         traced = await self._prober.trace(self._engine_id, evidence)
         company = recognised(evidence, traced)

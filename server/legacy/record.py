@@ -1,4 +1,4 @@
-"""The record an old tenant gets here: steps as they were found, and nothing of it ours."""
+"""The record that an old tenant gets here: steps as they were found, none of it made by us."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _COMPANY_THERE = frozenset({Stand.OK, Stand.FOREIGN, Stand.DIFFERENT})
 
 
 def look_of(survey: Survey) -> Look:
-    """Put a survey in the words that the decision needs."""
+    """Return a survey in the form that the decision needs."""
     company = survey.step(COMPANY_STEP)
     right = frozenset(look.key for look in survey.steps if _is_right(look))
     conflict = next((look for look in survey.conflicts if look.key == COMPANY_STEP), None)
@@ -67,12 +67,12 @@ def record_of(
     entry: EngineEntry,
     now: datetime,
 ) -> TenantOperation:
-    """Make the operation that writes an imported tenant with all its rows.
+    """Return the operation that writes an imported tenant with all its rows.
 
     Args:
         tenant: Its old record.
-        tenant_id: Its id, as it was.
-        survey: What the engine holds of it.
+        tenant_id: Its id, unchanged.
+        survey: What was found at the engine.
         decision: What it is imported as.
         entry: Its engine.
         now: The time of the import.
@@ -105,7 +105,7 @@ def record_of(
         create=NewTenant(spec=spec, site=entry.site),
         standing=standing,
         run_id=None if run is None else run.id,
-        # It was a shop once, whatever it is now: its till is not opened again.
+        # It was finished once, whatever it is now, so its till is not opened again.
         completed_at=now if tenant.was_done else None,
         hold=hold_of(decision, now) if held else None,
         runs=() if run is None else (RunRow(run=run, site=entry.site),),
@@ -138,7 +138,7 @@ def _is_right(look: StepLook) -> bool:
 
 
 def state_of(decision: Decision, survey: Survey) -> str:
-    """Return the state that an import would give, for a dry run."""
+    """Return the state that an import would give the tenant, for a dry run."""
     if decision.imported_as is not ImportedAs.STOPPED:
         return {ImportedAs.COMPLETED: "COMPLETED"}.get(decision.imported_as, "PENDING")
     wrong = [look for look in survey.steps if not _is_right(look)]

@@ -1,4 +1,4 @@
-"""What became of each old tenant, in words and as plain data."""
+"""Reports what became of each old tenant, in words and as plain data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Imported:
 
     Attributes:
         imported_as: Its state here, or NOT_IMPORTED, UNCHANGED (here already), SKIPPED.
-        differs: How that differs from what the old record said; "" where it does not.
+        differs: How that differs from what the old record said; "" if it does not.
     """
 
     tenant_id: str
@@ -38,7 +38,7 @@ class Imported:
 
 
 def as_decided(tenant: LegacyTenant, decision: Decision, state: str) -> Imported:
-    """Tell what was decided, and how it differs from the old word."""
+    """Return what was decided, and how it differs from the old state."""
     held = decision.imported_as is ImportedAs.HELD
     named = "HELD" if held else state
     recorded = tenant.onboarding_word or tenant.word or "NOT_STARTED"
@@ -55,7 +55,7 @@ def as_decided(tenant: LegacyTenant, decision: Decision, state: str) -> Imported
 
 
 def told(tenant: LegacyTenant, imported_as: str, why: str) -> Imported:
-    """Tell of a tenant that was not decided on."""
+    """Return the report on a tenant about which nothing was decided."""
     return Imported(
         tenant_id=tenant.id,
         name=tenant.name,
@@ -66,7 +66,7 @@ def told(tenant: LegacyTenant, imported_as: str, why: str) -> Imported:
 
 
 def as_facts(done: Sequence[Imported], *, dry_run: bool) -> dict[str, object]:
-    """Give what became of the tenants as plain data, for JSON."""
+    """Return what became of the tenants as plain data, for JSON."""
     return {
         "dry_run": dry_run,
         "tenants": [
@@ -86,7 +86,7 @@ def as_facts(done: Sequence[Imported], *, dry_run: bool) -> dict[str, object]:
 
 
 def as_text(done: Sequence[Imported], *, dry_run: bool) -> str:
-    """Say what became of the tenants, one paragraph each, and the totals."""
+    """Return what became of the tenants as text: a paragraph for each, and the totals."""
     lines = []
     for each in done:
         lines.append(f"{each.imported_as!s:<13} {_in_line(each.tenant_id)}  {_in_line(each.name)}")
@@ -103,5 +103,5 @@ def as_text(done: Sequence[Imported], *, dry_run: bool) -> str:
 
 
 def _in_line(words: str) -> str:
-    """Keep words of the old record from making a line of their own: it would read as ours."""
+    """Keep words of the old record from starting a new line, which would read as ours."""
     return words.replace("\n", "\\n")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One request, understood: what is asked of which doctype (or method path) and document."""
+    """One parsed request: what is asked of which doctype (or method path) and document."""
 
     method: str
     target: str
@@ -34,16 +34,16 @@ class Call:
     roles: frozenset[str] | None = None
     query: dict[str, str] = field(default_factory=dict)
     body: Document = field(default_factory=dict)
-    # Seconds this request must take more than it would, by faults; inside its transaction.
+    # Extra seconds that faults make this request take, inside its transaction.
     delay: float = 0.0
-    # Whether that time was spent, so that a refusal need not spend it again.
+    # Whether that time was spent, so that a refusal does not spend it again.
     spent: bool = False
-    # Whether the connection is cut in the middle of the answer, by a fault.
+    # Whether a fault cuts the connection in the middle of the answer.
     cut_in_the_middle: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:  # Any: JSON
-        """What was sent, in the address or the body."""
+        """What was sent in the address or the body."""
         return {**self.query, **self.body}
 
 
@@ -65,7 +65,7 @@ class Api:
         self._traffic = traffic
         self._pace = pace
         self._saved = saved
-        # When the background worker is done with a deletion record; an unknown one is due.
+        # When the background worker finishes each deletion record; one not listed here is due.
         self._due: dict[str, float] = {}
 
     async def resource(self, call: Call) -> Reply:
@@ -125,12 +125,12 @@ class Api:
         return filters.select(kind, filters.parse(kind, arguments), self.site.rows(doctype))
 
     async def insert(self, call: Call, doctype: str, body: Document) -> Reply:
-        """Make a document; the reply has it as `data`."""
+        """Make a document, and return it as the reply's `data`."""
         kind = known(doctype)
         made = documents.draft(self.site, kind, body)
         ticket = Ticket(
             doctype=doctype,
-            # Nobody else asks for a name that a series gives.
+            # No other request can ask for a name that comes from a series.
             name=self.site.stamp() if made.numbered else made.document["name"],
             abbr=made.document["abbr"] if doctype == "Company" else "",
         )
@@ -172,7 +172,7 @@ class Api:
         if not permissions.sees_fields(call.roles, kind.name):
             return Reply(body={"data": _bare(document)})
         if kind.name == "User" and document["name"] == API_USER and call.roles is not None:
-            # Faults say which roles the caller has; its document says the same.
+            # Faults may set the caller's roles; the user's document must agree.
             document["roles"] = [{"role": role} for role in sorted(call.roles)]
         return Reply(body={"data": document})
 
@@ -238,7 +238,7 @@ def _bare(document: Document) -> Document:
 
 
 def known(doctype: str) -> DocType:
-    """Return a doctype, or refuse as ERPNext does one it has no code for (11-wrong-address)."""
+    """Return a doctype, or refuse one that ERPNext has no code for (11-wrong-address)."""
     kind = DOCTYPES.get(doctype)
     if kind is None:
         module = doctype.lower().replace(" ", "_").replace("-", "_")

@@ -1,4 +1,4 @@
-"""The stand-in as one thing: an application, a server to start and stop, a command's main part."""
+"""The whole stand-in: an application, a server to start and stop, and the body of a command."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class StandIn:
         Args:
             latency: "none", or "recorded" for the times of a real ERPNext.
             pace: What each recorded time is multiplied by, for tests that cannot wait.
-            site: Its name.
-            companies: How many Companies it has from the beginning.
-            host: The only Host header it answers to; None answers to any.
-            state_file: Keeps its documents.
-            now: Its clock.
+            site: The site's name.
+            companies: How many Companies it starts with.
+            host: The only Host header it answers to; None for any.
+            state_file: The file that keeps its documents; None to keep them in memory only.
+            now: The site's clock.
         """
         if latency not in LATENCIES:
             raise ValueError(f"latency is {latency!r}; it must be one of {', '.join(LATENCIES)}")
@@ -71,7 +71,7 @@ class StandIn:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen, and return once requests are answered; port 0 takes a free one."""
+        """Listen, and return once requests are answered; port 0 picks a free one."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # The protocol must be named: without it asyncio leaves Nagle's algorithm on, and every
         # answer waits 40 ms for the client's delayed acknowledgement.
@@ -89,7 +89,7 @@ class StandIn:
         await self._server.ready.wait()
 
     async def stop(self) -> None:
-        """Finish the work under way without its delays, and close."""
+        """Finish the work under way without further delay, and close."""
         self._traffic.stop()
         if self._server is not None and self._serving is not None:
             self._server.leaving.set()
@@ -97,11 +97,11 @@ class StandIn:
             self._server = self._serving = None
 
     async def arrived(self, method: str, doctype: str, count: int = 1) -> None:
-        """Return once that many such requests came in since the start; for tests that overlap."""
+        """Return once so many such requests have come in since the start; for overlapping tests."""
         await self._gateway.arrived(method, doctype, count)
 
     def hurry(self) -> None:
-        """Let the requests that hang or take their time now go on at once."""
+        """Let the requests that hang or are slow now go on at once."""
         self._traffic.hurry()
 
     def arrivals(self, method: str, doctype: str) -> int:
@@ -123,7 +123,7 @@ class StandIn:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its hands on signals, and with a word when it listens."""
+    """uvicorn that leaves signals alone, and reports when it listens."""
 
     def __init__(self, app: Starlette, connections: Connections) -> None:
         super().__init__(
@@ -136,7 +136,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 date_header=False,
-                # Kept-alive connections of clients that are gone must not hold up the end.
+                # Connections kept alive by clients that are gone must not delay the shutdown.
                 timeout_graceful_shutdown=5,
             )
         )
@@ -152,7 +152,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     async def main_loop(self) -> None:
-        # uvicorn's own looks ten times a second whether it should stop.
+        # uvicorn's own loop checks ten times a second whether it should stop.
         await self.leaving.wait()
         self.should_exit = True
 
@@ -165,7 +165,7 @@ def create_app(
     host: str | None = None,
     state_file: Path | None = None,
 ) -> Starlette:
-    """Give the application alone, for a server of one's own (which cannot cut connections)."""
+    """Return the application alone, for another server (which cannot cut connections)."""
     return StandIn(
         latency=latency, site=site, companies=companies, host=host, state_file=state_file
     ).app

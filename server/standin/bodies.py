@@ -18,7 +18,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def parse_body(raw: bytes, content_type: str) -> Document:
-    """Return what was sent as an object, or refuse it as ERPNext does."""
+    """Return the body as an object, or refuse it as ERPNext does."""
     if not raw:
         return {}
     try:

@@ -1,8 +1,8 @@
 """The doctypes the stand-in knows.
 
-Columns and their first values are those of recorded documents (long lists of them are in
-`data/defaults.json`); labels are those of recorded messages. A doctype ERPNext has and this list
-has not answers as an unknown one (11-wrong-address).
+Columns and their default values are those of recorded documents (long lists of them are in
+`data/defaults.json`); labels are those of recorded messages. A doctype that ERPNext has and this
+list lacks is answered as an unknown one (11-wrong-address).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DOCTYPES: dict[str, DocType] = {
     doctype.name: doctype
     for doctype in (
-        # In the order in which a refusal to delete looks for what points to the document.
+        # In the order in which a delete looks for documents that point to the one to go.
         *ledger.doctypes(),
         *tills.doctypes(),
         *selling.doctypes(),

@@ -1,9 +1,9 @@
-"""A Company and what comes and goes with it.
+"""A Company, and what is made and deleted with it.
 
 Facts: 02-company-create, 02-company-creates-by-itself, 02-company-create-abbr-odd,
 02-company-create-name-length, 03-accounts-list, 10-after-delete-company. Creating one makes 82
 accounts, 5 warehouses, 2 cost centers, tax templates by country and a row in the Mode of Payment
-"Cash", and enables the currency; deleting it takes them along. The parents of the accounts are
+"Cash", and enables the currency; deleting it deletes them too. The parents of the accounts are
 those of the chart "Standard"; the recordings name accounts, types and groups.
 """
 
@@ -36,12 +36,12 @@ OWNED = ("Account", "Warehouse", "Cost Center", *_TEMPLATES)
 
 
 def charts_for(country: str) -> list[str]:
-    """List the charts a country may choose from (03-charts-for-country)."""
+    """List the charts that a country may choose from (03-charts-for-country)."""
     return [*NATIONAL_CHARTS.get(fold(country), ()), *CHARTS]
 
 
 def validate(site: Site, company: Document) -> None:
-    """Settle the abbreviation, and refuse one that is taken or a chart that is not there."""
+    """Settle the abbreviation; refuse one that is taken, and a chart that does not exist."""
     abbr = without_tags(company["abbr"] or "")
     if not abbr and not company["abbr"]:
         abbr = initials(company["name"])
@@ -52,7 +52,7 @@ def validate(site: Site, company: Document) -> None:
 
 
 def check_before_making(company: Document) -> None:
-    """Refuse what real ERPNext finds out while it makes the accounts (then all rolls back)."""
+    """Refuse what real ERPNext notices only while it makes the accounts, and then rolls back."""
     chart = company["chart_of_accounts"]
     if chart and chart not in charts_for(company["country"]):
         raise errors.crashed(
@@ -67,7 +67,7 @@ def check_before_making(company: Document) -> None:
 
 
 def make_belongings(site: Site, company: Document, *, owner: str, at: str = "") -> None:
-    """Make everything a new Company brings, and fill in its defaults."""
+    """Make everything that comes with a new Company, and fill in its defaults."""
     abbr, name = company["abbr"], company["name"]
     company["create_chart_of_accounts_based_on"] = (
         company["create_chart_of_accounts_based_on"] or "Standard Template"
@@ -89,7 +89,7 @@ def make_belongings(site: Site, company: Document, *, owner: str, at: str = "") 
 
 
 def take_belongings(site: Site, company: Document) -> None:
-    """Take away what goes with a Company: its documents, payment rows and item defaults."""
+    """Delete what goes with a Company: its documents, payment rows and item defaults."""
     name = fold(company["name"])
     for doctype in OWNED:
         for document in site.every(doctype):

@@ -19,7 +19,7 @@ class Connections:
         self._open: dict[tuple[str, int], asyncio.Transport] = {}
 
     def protocol(self) -> type[H11Protocol]:
-        """Give uvicorn's HTTP protocol, made to report its connections here."""
+        """Return uvicorn's HTTP protocol, extended to report its connections here."""
         opened = self._open
 
         class Reporting(H11Protocol):
@@ -42,6 +42,6 @@ class Connections:
         if transport is None:
             raise ConnectionAbortedError("This server does not let its connections be cut.")
         transport.abort()
-        # uvicorn answers for an application that returns silently while the client is there.
+        # If the application returned while the client is still there, uvicorn would answer for it.
         while (await receive())["type"] != "http.disconnect":
             pass

@@ -1,4 +1,4 @@
-"""What only the stand-in has: /standin/state to look inside, /standin/faults to break things.
+"""What only the stand-in has: /standin/state to look inside it, /standin/faults to break things.
 
 Neither needs credentials, and both work while the engine is down.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def routes(site: Site, gateway: Gateway) -> list[Route]:
-    """Give the routes of one stand-in."""
+    """Return the routes of one stand-in."""
 
     async def state(_request: Request) -> JSONResponse:
         requests = [

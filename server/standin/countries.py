@@ -2,7 +2,7 @@
 
 Facts: 02-countries-by-code (names, codes and currencies of eleven countries; 60 have no currency).
 The rest comes from ISO 3166 and ISO 4217 with the usual rule that a currency begins with its
-country's code; only the recorded countries are certain to be spelt as ERPNext does.
+country's code; only the recorded countries are certain to be spelt as in ERPNext.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pycountry
 
-# ERPNext's spelling where it is not ISO's.
+# ERPNext's spelling where it differs from ISO's.
 _SPELLINGS = {
     "TZ": "Tanzania",
     "GB": "United Kingdom",
@@ -98,7 +98,7 @@ def countries() -> tuple[Country, ...]:
 
 def currency_codes() -> list[str]:
     """List the codes of all currencies."""
-    # X: precious metals, funds and tests; only the two African francs are money.
+    # X is for precious metals, funds and tests; of those, only the two African francs are money.
     return [
         currency.alpha_3
         for currency in pycountry.currencies

@@ -1,6 +1,6 @@
-"""Who is calling, by the Authorization header.
+"""Finds out who is calling, by the Authorization header.
 
-Facts: 01-logged-user-*. Any key and secret are taken, until a test says which ones are right.
+Facts: 01-logged-user-*. Any key and secret are accepted until a test says which are right.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from server.standin.site import API_USER
 
 
 def user(authorization: str | None, right: str | None) -> str:
-    """Return the calling user, or refuse bad credentials; `right` None takes any."""
+    """Return the calling user, or refuse bad credentials; any are accepted if `right` is None."""
     if not authorization:
         return GUEST
     scheme, _, token = authorization.partition(" ")

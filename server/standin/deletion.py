@@ -1,7 +1,8 @@
 """Deleting documents, and what stands in the way.
 
-Facts: 10-delete-*. A refusal names one document that points to the one to go. A Company takes
-along what is its own, an Item its prices; a Mode of Payment may not be deleted by this user.
+Facts: 10-delete-*. A refusal names one document that points to the one to be deleted. With a
+Company goes what belongs to it, with an Item its prices; a Mode of Payment may not be deleted by
+this user.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _MANUAL = "https://docs.erpnext.com//docs/user/manual/en/setting-up/articles"
 _SUBMITTED = 1
-# What a Company or an Item takes along does not hold it back.
+# What goes with a Company or an Item does not prevent its deletion.
 _GOES_ALONG = {
     "Company": {*company.OWNED, "Mode of Payment", "Item", ledger.RECORD},
     "Item": {"Item Price"},
@@ -86,7 +87,7 @@ def _children(site: Site, warehouse: Document) -> bool:
 
 def _holder(site: Site, kind: DocType, document: Document) -> Document | None:
     if kind.name == "Company" and ledger.has_entries(site, document):
-        # With entries nothing of its own goes along, and this is met first
+        # A Company with entries can't take its belongings along; ERPNext meets this first
         # (10-delete-company-with-ledger).
         name = fold(document["name"])
         centers = [c for c in site.every("Cost Center") if fold(c["company"]) == name]
@@ -100,12 +101,12 @@ def _holder(site: Site, kind: DocType, document: Document) -> Document | None:
 
 
 def _pointing(site: Site, kind: DocType, document: Document) -> Iterator[Document]:
-    """Go through the documents that name this one, in the order of the catalogue."""
+    """Yield the documents that name this one, in the order of the catalogue."""
     along = _GOES_ALONG.get(kind.name, set())
     for other_kind in DOCTYPES.values():
         if other_kind.row or other_kind.name in along:
             continue
-        # The newest is the one that is named (04-warehouse-type, 10-delete-wrong-order).
+        # The refusal names the newest (04-warehouse-type, 10-delete-wrong-order).
         for other in reversed(site.every(other_kind.name)):
             if other is not document and _names(other_kind, other, kind.name, document["name"]):
                 yield other

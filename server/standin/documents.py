@@ -1,8 +1,8 @@
-"""Making, changing, submitting and cancelling documents, in the order ERPNext checks them.
+"""Makes, changes, submits and cancels documents, with ERPNext's checks in ERPNext's order.
 
-The order is what decides which of two faults is named: permission, references, name, the
-doctype's own rules, required fields, options, the database. Nothing is stored before all checks
-passed, so a refusal leaves nothing behind (02-company-create-500-leaves-nothing).
+The order decides which of two faults is named: permission, references, name, the doctype's own
+rules, required fields, options, the database. Nothing is stored until all checks have passed, so
+a refusal leaves nothing behind (02-company-create-500-leaves-nothing).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAMES: dict[str, Callable[[Site, Document], str]] = {
     "User": rules.name_user,
     "Warehouse": rules.name_warehouse,
 }
-# Their names are the next number of a series.
+# Doctypes whose names are the next number of a series.
 _SERIES = frozenset({"POS Opening Entry", "Sales Invoice", "Transaction Deletion Record"})
 BEFORE_LINKS: dict[str, Rule] = {"POS Profile": till_rules.check_profile_warehouse}
 VALIDATIONS: dict[str, Rule] = {
@@ -66,7 +66,7 @@ SUBMITTED: dict[str, Rule] = {
     "Transaction Deletion Record": ledger.queue_record,
 }
 CANCELLED: dict[str, Rule] = {"Sales Invoice": ledger.reverse_invoice}
-# Fields ERPNext fills from the site's defaults when they are not sent (README, surprise 5).
+# Fields that ERPNext fills from the site's defaults when they are not sent (README, surprise 5).
 _SITE_DEFAULTS = {
     "Price List": {"currency": DEFAULT_CURRENCY},
     "POS Profile": {"currency": DEFAULT_CURRENCY},
@@ -85,10 +85,10 @@ _DEFAULT_COMPANY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A document that passed all checks and is not stored yet.
+    """A document that has passed all checks and is not stored yet.
 
     Attributes:
-        numbered: Whether its name is the next number of a series, by what is stored now.
+        numbered: Whether its name is the next number of a series, as of what is stored now.
     """
 
     document: Document
@@ -118,11 +118,11 @@ def draft(site: Site, kind: DocType, body: Document) -> Draft:
 
 
 def insert(site: Site, made: Draft) -> Document:
-    """Store a draft; what changed since it was drafted may still refuse it."""
+    """Store a draft, unless what changed since it was drafted rules it out."""
     document = made.document
     kind = DOCTYPES[document["doctype"]]
     if made.numbered:
-        # Each maker gets a number of his own (12-concurrent-other-calls).
+        # Each request gets a number of its own (12-concurrent-other-calls).
         document["name"] = NAMES[kind.name](site, document)
     _check_links(site, kind, document)
     if kind.name in VALIDATIONS:
@@ -145,7 +145,7 @@ def insert(site: Site, made: Draft) -> Document:
 
 def update(site: Site, kind: DocType, name: str, body: Document) -> Document:
     """Change a stored document, or refuse and change nothing."""
-    # A name in the body is the one that is looked for (02-company-update).
+    # A name in the body takes precedence over the address (02-company-update).
     stored = site.require(kind.name, str(body.get("name") or name))
     if stored["docstatus"] == _CANCELLED:
         raise errors.plain(417, "ValidationError", "Cannot edit cancelled document")
@@ -187,7 +187,7 @@ def submit(site: Site, doctype: str, name: str) -> Document:
 
 
 def add_row(site: Site, row: Document) -> Document:
-    """Add one row to a document's table and answer the whole document (08-…-add-row)."""
+    """Add one row to a document's table, and return the whole document (08-…-add-row)."""
     parent_kind = DOCTYPES.get(str(row.get("parenttype")))
     field = str(row.get("parentfield"))
     if parent_kind is None or field not in parent_kind.tables:
@@ -218,7 +218,7 @@ def add_row_alone(site: Site, kind: DocType, row: Document) -> Document:
 
 
 def name_of(site: Site, kind: DocType, body: Document) -> str | None:
-    """Guess the name a new document would get, for faults that name one."""
+    """Guess the name that a new document would get, for faults that name one."""
     try:
         values = _typed(kind, body)
         document = site.new(kind.name, values)
@@ -228,7 +228,7 @@ def name_of(site: Site, kind: DocType, body: Document) -> str | None:
 
 
 def _typed(kind: DocType, body: Document) -> Document:
-    """Keep known fields, each as the type of its column."""
+    """Keep the known fields, each converted to the type of its column."""
     values = {field: _value(kind, field, body[field]) for field in kind.columns if field in body}
     for field, table in kind.tables.items():
         if field in body:
@@ -310,14 +310,14 @@ def _check_links(site: Site, kind: DocType, document: Document) -> None:
     lost = []
     for field, link in kind.links.items():
         value = document.get(field)
-        # The defaults of a Company are made with it, after this.
+        # A Company's defaults are made along with it, later than this check.
         if value in (None, "") or "{abbr}" in value:
             continue
         found = site.find(link.doctype, value)
         if found is None:
             lost.append(f"{link.label}: {value}")
         else:
-            # ERPNext stores the name as the document has it, whatever letter case was sent.
+            # ERPNext stores the name as the document spells it, whatever case was sent.
             document[field] = found["name"]
     for field, table in kind.tables.items():
         row_kind = DOCTYPES[table.doctype]
@@ -344,7 +344,7 @@ def _name(site: Site, kind: DocType, document: Document) -> str:
         if not name:
             raise errors.refused(f"{kind.naming_label} is required")
     if kind.name in {"Account", "Warehouse", "User"}:
-        # Their controllers make the name themselves, whatever was sent.
+        # The controllers of these doctypes make the name themselves, whatever was sent.
         name = NAMES[kind.name](site, document)
     if not name:
         raise errors.refused("Please set the document name")

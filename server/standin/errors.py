@@ -1,4 +1,4 @@
-"""What ERPNext answers when it does not do what was asked.
+"""What ERPNext answers when it does not do what it was asked to do.
 
 An `EngineError` is one recorded refusal: status, `exc_type`, and the JSON body around it
 (`_server_messages` is JSON in JSON in JSON). A `PageError` is an HTML page of the web server, with
@@ -25,7 +25,7 @@ class Message:
     raised: bool = True
 
     def render(self) -> str:
-        """Give the entry as the JSON text that stands in the list."""
+        """Return the entry as the JSON text that it is in the list."""
         entry: dict[str, object] = {"message": self.text, "title": self.title}
         if self.indicator is not None:
             entry["indicator"] = self.indicator
@@ -49,7 +49,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
     def body(self) -> dict[str, object]:
-        """Give the JSON body as recorded."""
+        """Return the JSON body as recorded."""
         body: dict[str, object] = {}
         if self.exception is not None:
             body["exception"] = self.exception
@@ -112,7 +112,7 @@ def refused_by_erpnext(
 
 
 def missing(doctype: str, name: str) -> EngineError:
-    """The document is not there (02-company-get-missing)."""
+    """The document does not exist (02-company-get-missing)."""
     text = f"{doctype} {name} not found"
     return EngineError(
         Answer(status=404, exc_type="DoesNotExistError", messages=(Message(text=text),))
@@ -171,7 +171,7 @@ def _mandatory(doctype: str, name: str, field_name: str, text: str) -> EngineErr
 
 
 def crashed(exc_type: str, exception: str, *, source: str | None = None) -> EngineError:
-    """A fault ERPNext did not expect: 500 with the bare Python error (11-bad-json)."""
+    """A fault that ERPNext did not expect: 500 with the bare Python error (11-bad-json)."""
     return EngineError(Answer(status=500, exc_type=exc_type, exception=exception, source=source))
 
 
@@ -184,7 +184,7 @@ def deadlock() -> EngineError:
 
 
 def stale(theirs: str, ours: str) -> EngineError:
-    """Somebody else wrote the document meanwhile (05-selling-settings-put-bad)."""
+    """Somebody else has written the document meanwhile (05-selling-settings-put-bad)."""
     return refused(
         f"Error: Document has been modified after you have opened it ({theirs}, {ours}). "
         "Please refresh to get the latest document.",
@@ -215,7 +215,7 @@ def not_allowed_to_write(user: str, doctype: str) -> EngineError:
 def not_allowed_to_read(user: str, doctype: str, *, document: bool = False) -> EngineError:
     """The role to read this doctype is missing (02-company-list-no-token).
 
-    Of one document it is said in two sentences (05-settings-no-permission).
+    For a single document the message has two sentences (05-settings-no-permission).
     """
     answer = replace(
         not_allowed_to_write(user, doctype).answer, exception="frappe.exceptions.PermissionError"
@@ -250,7 +250,7 @@ def _no_access(user: str, doctype: str) -> Message:
 
 
 def server_error_page() -> PageError:
-    """The page of the web server when the application fell over (11-mariadb-down)."""
+    """The web server's page when the application has crashed (11-mariadb-down)."""
     return PageError(
         500,
         "<html>\n  <head>\n    <title>Internal Server Error</title>\n  </head>\n  <body>\n"
@@ -270,7 +270,7 @@ def page(status: int, title: str, text: str, **headers: str) -> PageError:
 
 
 def by_erpnext(error: EngineError) -> EngineError:
-    """Say of a refusal that it came from within ERPNext's own code."""
+    """Mark a refusal as coming from ERPNext's own code."""
     return EngineError(replace(error.answer, source=ERPNEXT))
 
 
@@ -280,11 +280,11 @@ def with_headers(error: EngineError, headers: dict[str, str]) -> EngineError:
 
 
 def listed(messages: list[Message]) -> str:
-    """Give messages as `_server_messages` of a success."""
+    """Return messages as the `_server_messages` of a success."""
     return json.dumps([message.render() for message in messages])
 
 
 def after(first: str, error: EngineError) -> EngineError:
-    """Let another message be raised before those of a refusal."""
+    """Put another message before those of a refusal."""
     messages = (Message(text=first), *error.answer.messages)
     return EngineError(replace(error.answer, messages=messages))

@@ -1,7 +1,7 @@
-"""Faults a test or the demo asks for, as frozen values read from JSON.
+"""Faults that a test or the demo asks for, as frozen values read from JSON.
 
-A body of `POST /standin/faults` replaces everything set before; `{}` clears. Anything not
-understood is refused whole with a `BadFaultsError` that names the field.
+The body of a `POST /standin/faults` replaces everything set before; `{}` clears it. A body with
+anything unknown in it is refused as a whole, with a `BadFaultsError` that names the field.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BEFORE, AFTER, MIDDLE = "before", "after", "middle"
 CUT = "cut"
 _STATUSES = range(400, 600)
-# The status a type of error comes with, when a fault names only the type.
+# The status that a type of error has if a fault names only the type.
 _STATUS_OF = {
     "DuplicateEntryError": 409,
     "NameError": 409,
@@ -47,7 +47,7 @@ _TYPE_OF = {
 
 
 _MESSAGE = "Asked for by a fault"
-# What comes with a bare type (11-rate-limit).
+# Types of error that come without a message (11-rate-limit).
 _WITHOUT_WORDS = frozenset({"TooManyRequestsError"})
 _READ_ONLY = (
     "Site is running in read only mode for maintenance or site update, this action can not be "
@@ -61,15 +61,15 @@ class BadFaultsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing to go wrong, for requests of a method, doctype and name.
+    """One thing that goes wrong, for requests with a given method, doctype and name.
 
-    `doctype` may be the path of a method. `times` None means until cleared. With neither a status,
-    a type nor a cut it only waits `hang_seconds` (or `hang_ms`): before the work the waiting is
-    part of the transaction, after it only of the answer.
+    `doctype` may be the path of a method. `times` None means until cleared. Without a status, a
+    type or a cut it only waits `hang_seconds` (or `hang_ms`): a wait before the work is part of
+    the transaction, a wait after it only delays the answer.
 
     `cut` closes the connection: "before" the work (it is not done), "after" it (done, no answer),
     or in the "middle" of the answer (done, half of the answer comes). `"action": "cut"` with
-    `when` is the older way to say the first two.
+    `when` is the older spelling of the first two.
     """
 
     method: str | None = None
@@ -109,11 +109,11 @@ class Fault:
 
     @property
     def refuses(self) -> bool:
-        """Whether an error is answered."""
+        """Whether the answer is an error."""
         return not self.cuts and bool(self.status or self.exc_type or self.html)
 
     def matches(self, method: str, doctype: str, names: Iterable[str]) -> bool:
-        """Tell whether a request is one this fault is meant for."""
+        """Tell whether this fault is meant for a request."""
         if self.method is not None and self.method != method:
             return False
         if self.doctype is not None and fold(self.doctype) != fold(doctype):
@@ -121,7 +121,7 @@ class Fault:
         return self.name is None or fold(self.name) in {fold(name) for name in names}
 
     def error(self) -> errors.EngineError | errors.PageError:
-        """Give the refusal to answer."""
+        """Return the refusal to answer with."""
         if self.html and self.status in {None, 500}:
             return errors.server_error_page()
         status = self.status or _STATUS_OF.get(self.exc_type or "", 500)
@@ -139,7 +139,7 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Faults:
-    """All that is set at present; counts down what has been used."""
+    """All faults that are set; counts down those that are used."""
 
     latency_ms: float = 0.0
     down: bool = False

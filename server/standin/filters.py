@@ -2,8 +2,8 @@
 
 Facts: 02-company-list, 02-company-list-bad-query, 03-accounts-list, 05-fiscal-year-by-date,
 05-fiscal-year-colliding. Text is compared as names are. Without `fields` a row has only its
-name; without a limit there are 20 rows. Without `order_by` rows come by name, or as they were
-made where that was recorded.
+name; without a limit there are 20 rows. Without `order_by` rows are sorted by name, or come in the
+order they were made where that was recorded.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def parse(kind: DocType, arguments: Mapping[str, Any]) -> Query:  # Any: query o
 
 
 def select(kind: DocType, query: Query, documents: Iterable[Document]) -> list[Document]:
-    """Answer a query with rows of the asked fields."""
+    """Return the rows that answer a query, with the fields it asks for."""
     found = list(documents)
     for condition in query.conditions:
         found = _those(condition, kind, found)
@@ -128,11 +128,11 @@ def _order(text: str | None) -> Iterable[tuple[str, bool]]:
 
 
 def _those(condition: Condition, kind: DocType, documents: list[Document]) -> list[Document]:
-    """Keep those for which a condition holds."""
+    """Keep the documents for which a condition holds."""
     wanted, field = condition.value, condition.field
     if condition.operator != "=" or condition.doctype != kind.name or not isinstance(wanted, str):
         return [d for d in documents if _holds(condition, kind, d)]
-    # What is asked most, of thousands of accounts: one text, without the way through all cases.
+    # A shortcut for the most frequent query, one text among thousands of accounts.
     folded = fold(wanted)
     return [
         d

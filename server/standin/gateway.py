@@ -2,7 +2,7 @@
 
 Facts: 01-logged-user-*, 01-unknown-site, 01-ping-bad-token, 11-accept-html, 11-bad-json,
 11-body-too-large, 11-content-type, 11-maintenance-mode, 11-mariadb-down, 11-method-not-allowed,
-11-url-too-long. A request is logged once it is answered or its connection was cut.
+11-url-too-long. A request is logged once it is answered or its connection is cut.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from server.standin.traffic import Traffic
 
 _log = logging.getLogger(__name__)
-# What a request nobody checked can cause.
+# What an unchecked request can cause.
 _UNCHECKED = (AttributeError, KeyError, TypeError, ValueError)
 _BODY_LIMIT = 25 * 1024 * 1024
 _REQUEST_LINE_LIMIT = 4094
@@ -50,7 +50,7 @@ class CutError(Exception):
 
 
 class Gateway:
-    """The ASGI application that stands for the engine."""
+    """The ASGI application that plays the engine."""
 
     def __init__(
         self, api: Api, traffic: Traffic, connections: Connections, *, host: str | None
@@ -65,7 +65,7 @@ class Gateway:
         self._host = host
 
     async def arrived(self, method: str, doctype: str, count: int) -> None:
-        """Return once that many such requests have reached the engine since it started."""
+        """Return once so many such requests have reached the engine since it started."""
         while self.arrivals[method, doctype] < count:
             await self._arrival.wait()
 
@@ -91,7 +91,7 @@ class Gateway:
     async def _send_half(
         self, response: Response, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Send the head, which promises the whole, and half of the body; then cut."""
+        """Send the headers, which promise the whole body, and half of it; then cut."""
         body = bytes(response.body)
         await send(
             {
@@ -116,8 +116,8 @@ class Gateway:
                 await self._api.spend(call)
             return _refusal(error, headers, tracebacks=self.faults.tracebacks)
         except _UNCHECKED as error:
-            # ERPNext passes what it did not expect on as 500, and so do we; the log is for us,
-            # in case the fault is in here.
+            # ERPNext answers the unexpected with a 500, and so do we; we log it in case the fault
+            # is in the stand-in.
             _log.warning("standin.crashed %s %s", call.method, call.target, exc_info=True)
             kind = type(error).__name__
             crashed = errors.crashed(kind, f"{kind}: {error}")
@@ -188,7 +188,7 @@ class Gateway:
 
     def _check_up(self, headers: dict[str, str], call: Call) -> None:
         if self.faults.down:
-            # A GET with a token gets far enough for JSON; all else dies in the web server.
+            # A GET with a token gets far enough for JSON; anything else fails in the web server.
             reached = call.method == "GET" and "authorization" in headers
             if not reached or "text/html" in headers.get("accept", ""):
                 raise errors.server_error_page()
@@ -220,7 +220,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _understand(scope: Scope, call: Call) -> str:
-    """Find doctype and name, or the method path; say which of both it is."""
+    """Find doctype and name, or the method path; return which of the two it is."""
     path = str(scope["path"])
     if not path.startswith("/api/"):
         raise errors.page(404, "Not Found", "The requested URL was not found on the server.")
@@ -232,14 +232,14 @@ def _understand(scope: Scope, call: Call) -> str:
     if area != "resource" or not rest:
         raise errors.gone()
     doctype, _, name = rest.partition("/")
-    # A slash at the end is one of the address, also where it is the name's (by ERPNext's own
+    # A slash at the end belongs to the address, even if the name ends in one (by ERPNext's own
     # rule for addresses; recording 11-wrong-address shows it of a list).
     call.target, call.name = doctype, name.removesuffix("/") or None
     return area
 
 
 def _names(site: Site, call: Call) -> list[str]:
-    """Every name a fault may mean when it names a document."""
+    """Return every name by which a fault may refer to the document."""
     sent = call.body.get("doc", call.body)
     sent = json.loads(sent) if isinstance(sent, str) else sent
     names = [call.name, sent.get("name"), sent.get("parent")]

@@ -1,4 +1,4 @@
-"""Keeping a site's documents in a file, so that they survive a restart of the stand-in."""
+"""Keeps a site's documents in a file, so that they survive a restart of the stand-in."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 _READ = 0.013
 _WRITE = 0.03
-# Seconds for one call where it is not that of any read or write.
+# Seconds for calls that do not take the time of an ordinary read or write.
 _CALLS = {
     ("GET", "ping"): 0.007,
     ("GET", "frappe.ping"): 0.007,
@@ -31,18 +31,18 @@ _CALLS = {
     ("DELETE", "Company"): 3.634,
 }
 _DELETE = 0.229
-# What the background worker takes for the entries of one invoice (10-transaction-deletion-record).
+# The background worker's time for the entries of one invoice (10-transaction-deletion-record).
 DELETION_SECONDS = 7.1
 _COMPANY, _EACH_COMPANY = 1.6, 0.2
 
 
 def read_seconds(method: str, target: str) -> float:
-    """Give the time of a call that changes nothing, or is refused."""
+    """Return the seconds that a call takes if it changes nothing or is refused."""
     return _CALLS.get((method, target), _READ) if method == "GET" else _READ
 
 
 def write_seconds(method: str, target: str, companies: int) -> float:
-    """Give the time of a call that changes something."""
+    """Return the seconds that a call takes if it changes something."""
     if (method, target) == ("POST", "Company"):
         return _COMPANY + _EACH_COMPANY * (companies - 1)
     return _CALLS.get((method, target), _DELETE if method == "DELETE" else _WRITE)

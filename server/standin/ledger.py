@@ -1,10 +1,10 @@
-"""A shop that has sold: its invoices post to the ledger, which holds its Company back.
+"""A shop with sales: its invoices post to the ledger, which prevents deleting its Company.
 
 Facts: 10-sales-invoice-create-submitted, 10-delete-account-with-ledger,
 10-delete-company-with-ledger, 10-delete-company-after-cancelled-invoice,
 10-transaction-deletion-record. An invoice that is cancelled leaves its entries behind, and adds
-their reversal. Only a Transaction Deletion Record takes them away: submitting it starts
-nothing, `start_deletion_tasks` does, and a background worker takes its time.
+their reversal. Only a Transaction Deletion Record removes them: submitting it starts
+nothing, `start_deletion_tasks` does, and a background worker takes its time over it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RECORD = "Transaction Deletion Record"
 QUEUED, RUNNING, COMPLETED = "Queued", "Running", "Completed"
 _SUBMITTED = 1
-# What a deletion record leaves, in ERPNext's own order.
+# What a deletion record leaves alone, in ERPNext's own order.
 _LEFT = (
     "Account",
     "Cost Center",
@@ -149,7 +149,7 @@ def start_record(site: Site, record: Document) -> None:
 
 
 def finish_record(site: Site, record: Document) -> None:
-    """Do the background worker's work: everything booked for the Company goes."""
+    """Do the background worker's work: remove everything booked for the Company."""
     if record["status"] != RUNNING:
         return
     done: list[Mapping[str, object]] = []

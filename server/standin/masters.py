@@ -40,7 +40,7 @@ _MODES = {
     "Wire Transfer": "Bank",
     "Bank Draft": "Bank",
 }
-# Of the recordings' caller (README, "callers").
+# The roles of the recordings' caller (README, "callers").
 _API_ROLES = (
     "System Manager",
     "Accounts Manager",

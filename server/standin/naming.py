@@ -1,8 +1,8 @@
 """How names are compared, cleaned and made.
 
 Facts: 02-company-create-name-accents, -name-other-case, -name-spaces, -odd-names,
-02-company-create-abbr-odd. Names are one when they differ only in case, accents, outer blanks,
-or in which emoji they hold: the database compares with `utf8mb4_unicode_ci`, to which every code
+02-company-create-abbr-odd. Names are equal if they differ only in case, accents, outer blanks,
+or in which emoji they contain: the database compares with `utf8mb4_unicode_ci`, to which every code
 point above U+FFFF is the same.
 """
 
@@ -14,7 +14,7 @@ import re
 import unicodedata
 
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
-# Not recorded, by the collation's own table: marks that follow many emoji have no weight.
+# Not recorded, but in the collation's own table: marks that follow many emoji have no weight.
 _NO_WEIGHT = re.compile("[\u034f\u180b-\u180d\ufe00-\ufe0f]")
 # Not recorded: what the collation does to letters without a decomposition.
 _PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe"})
@@ -33,16 +33,16 @@ def fold(text: object) -> str:
 
 
 def without_tags(text: str) -> str:
-    """Cut what looks like HTML, as ERPNext does to text fields it stores."""
+    """Remove what looks like HTML, as ERPNext does in the text fields that it stores."""
     return _TAG.sub("", text).strip()
 
 
 def initials(company_name: str) -> str:
-    """Make the abbreviation ERPNext makes when none is sent."""
+    """Return the abbreviation that ERPNext makes if none is sent."""
     return "".join(word[0] for word in company_name.split()).upper()
 
 
 def row_name(seed: str, number: int) -> str:
-    """Give the name of the n-th row of a site: ten characters, growing, never repeated."""
+    """Return the name of the n-th row of a site: ten characters, growing, never repeated."""
     mark = hashlib.sha256(seed.encode()).hexdigest()[:3]
     return f"{number:07d}{mark}"

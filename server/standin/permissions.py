@@ -1,4 +1,4 @@
-"""Who may do what: guests nothing, users what their roles allow.
+"""Decides who may do what: guests nothing, users what their roles allow.
 
 Facts: 01-permissions-system-manager-only, 02-company-list-no-token, 02-company-create-no-token,
 02-company-creates-by-itself (Department), 05-settings-no-permission. Only what the recordings
@@ -47,21 +47,21 @@ _READS = frozenset({"GET", "HEAD"})
 
 
 def sees_fields(roles: frozenset[str] | None, doctype: str) -> bool:
-    """Tell whether the user reads and stores the fields of a document he may read."""
+    """Tell whether a user who may read a document also reads and stores its fields."""
     return roles is None or bool(_SEES_FIELDS.get(doctype, roles) & roles)
 
 
 def check(
     user: str, roles: frozenset[str] | None, doctype: str, method: str, *, document: bool = False
 ) -> None:
-    """Refuse with 403 what the user may not do.
+    """Refuse what the user may not do, with a 403.
 
     Args:
-        user: Who asks.
-        roles: His; None means all of them.
-        doctype: Of what he asks for.
-        method: HTTP's.
-        document: Whether he asks for one document, which is told in other words.
+        user: The user who asks.
+        roles: The user's roles; None means all of them.
+        doctype: The doctype of what is asked for.
+        method: The HTTP method.
+        document: Whether a single document is asked for; the refusal is then worded differently.
     """
     reading = method in _READS
     allowed = user != GUEST and doctype not in _NOBODY

@@ -24,7 +24,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 def name_account(site: Site, account: Document) -> str:
-    """The suffix is added always (03-account-create-bad)."""
+    """Return the name: the suffix is always added (03-account-create-bad)."""
     if account["account_name"] is None:
         raise _attribute_error("strip")
     number = f"{account['account_number']} - " if account["account_number"] else ""
@@ -32,7 +32,7 @@ def name_account(site: Site, account: Document) -> str:
 
 
 def name_warehouse(site: Site, warehouse: Document) -> str:
-    """The suffix is added unless it is there (04-warehouse-create-with-suffix)."""
+    """Return the name: the suffix is added unless it is there (04-warehouse-create-with-suffix)."""
     title = warehouse["warehouse_name"]
     if title is None:
         raise _attribute_error("endswith")
@@ -41,12 +41,12 @@ def name_warehouse(site: Site, warehouse: Document) -> str:
 
 
 def name_cost_center(site: Site, center: Document) -> str:
-    """As an account."""
+    """Return the name, made as an account's."""
     return f"{center['cost_center_name']} - {_abbr(site, center)}"
 
 
 def name_user(_site: Site, user: Document) -> str:
-    """A user is named by e-mail address."""
+    """Return the name: the e-mail address."""
     if user["email"] is None:
         raise _attribute_error("strip", source=None)
     if not _EMAIL.fullmatch(user["email"]):
@@ -56,7 +56,7 @@ def name_user(_site: Site, user: Document) -> str:
 
 
 def name_customer(site: Site, customer: Document) -> str:
-    """A taken name gets a number (06-customer-create-again)."""
+    """Return the name: one that is taken gets a number (06-customer-create-again)."""
     title = customer["customer_name"]
     if not title:
         return f"CUST-{site.today()[:4]}-00001"
@@ -68,12 +68,12 @@ def name_customer(site: Site, customer: Document) -> str:
 
 
 def name_row(site: Site, _document: Document) -> str:
-    """A name that says nothing."""
+    """Return a name without meaning."""
     return site.row_name()
 
 
 def validate_account(site: Site, account: Document) -> None:
-    """Check the parent, and take over what follows from it and from the Company."""
+    """Check the parent, and fill in what follows from it and from the Company."""
     parent = site.find("Account", account["parent_account"]) if account["parent_account"] else None
     if parent is None:
         if not account["is_group"]:
@@ -184,7 +184,7 @@ def validate_item(site: Site, item: Document) -> None:
 
 
 def after_item(site: Site, item: Document) -> None:
-    """A standard rate makes a price by itself (07-item-price-after-standard-rate)."""
+    """Make a price from a standard rate (07-item-price-after-standard-rate)."""
     if not item["standard_rate"]:
         return
     price = site.new(
@@ -201,7 +201,7 @@ def after_item(site: Site, item: Document) -> None:
 
 
 def validate_item_price(site: Site, price: Document) -> None:
-    """Take over what item and list say; refuse the same price twice (07-item-price-create)."""
+    """Fill in what item and list say; refuse the same price twice (07-item-price-create)."""
     item = site.find("Item", price["item_code"]) or {}
     price_list = site.find("Price List", price["price_list"]) or {}
     price["item_name"] = item.get("item_name")
@@ -231,7 +231,7 @@ def _price_twice() -> errors.EngineError:
 
 
 def validate_node(site: Site, node: Document) -> None:
-    """A group without a parent goes below the root (06-territory-create)."""
+    """Put a group without a parent below the root (06-territory-create)."""
     field = f"parent_{node['doctype'].lower().replace(' ', '_')}"
     if not node[field]:
         roots = [d for d in site.every(node["doctype"]) if not d[field] and d["is_group"]]
@@ -247,7 +247,7 @@ def validate_user(_site: Site, user: Document) -> None:
 
 
 def after_company(site: Site, made: Document) -> None:
-    """A Company brings its accounts and more."""
+    """Make what comes with a Company: accounts and more."""
     company.make_belongings(site, made, owner=API_USER)
 
 

@@ -1,4 +1,4 @@
-"""What a doctype is: its columns, references, required fields and tables.
+"""What makes up a doctype: its columns, references, required fields and tables.
 
 Values only; `catalogue.py` holds the doctypes themselves.
 """
@@ -54,11 +54,11 @@ class Table:
 class DocType:
     """One kind of document.
 
-    `naming` is the field the name comes from, or "" for a name that must be sent, or "#" for a
-    name ERPNext makes up; doctypes with rules of their own have them in `rules.py`.
-    `columns` are all fields but the standard ones, with the value a new document starts with.
-    `empty_tables` are those that no rows can be put in here. `disabling` says that a document in
-    use can be switched off, which its refusal to go mentions.
+    `naming` is the field that the name comes from, or "" for a name that must be sent, or "#" for a
+    name that ERPNext makes up; doctypes with rules of their own have them in `rules.py`.
+    `columns` are all fields but the standard ones, each with its value in a new document.
+    `empty_tables` are tables that take no rows here. `disabling` says that a document in use can be
+    disabled instead, as the refusal to delete it mentions.
     """
 
     name: str
@@ -78,7 +78,7 @@ class DocType:
     by_creation: bool = False
 
     def known_fields(self) -> frozenset[str]:
-        """Name every column a query may ask for."""
+        """Return every column that a query may ask for."""
         names = {*self.columns, *STANDARD_FIELDS[:-1]}
         if self.row:
             names.update(ROW_FIELDS)

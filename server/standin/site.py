@@ -1,8 +1,8 @@
 """One ERPNext site in memory: its documents, its clock, its defaults.
 
-Everything here is immediate and never waits, so a change that needs no waiting in its middle is a
-transaction. Documents are found by folded name. Stamps are naive text in the site's time zone with
-microseconds, as ERPNext writes them, and strictly grow.
+Everything here is immediate, so a change during which nothing is awaited is a transaction.
+Documents are found by folded name. Stamps are naive text in the site's time zone with
+microseconds, as ERPNext writes them, and each is later than the one before.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class Site:
         self._node = 0
 
     def stamp(self) -> str:
-        """Give the present moment, later than any given before."""
+        """Return the present moment as text, later than any returned before."""
         self._last = max(self._now(), self._last + timedelta(microseconds=1))
         return stamp_text(self._last)
 
     def today(self) -> str:
-        """Give the site's date."""
+        """Return the site's date."""
         return self._now().astimezone(_OFFSET).date().isoformat()
 
     def row_name(self) -> str:
-        """Give a name for a row or an unnamed document."""
+        """Return a name for a row or an unnamed document."""
         self.row_number += 1
         return row_name(self.name, self.row_number)
 
@@ -66,7 +66,7 @@ class Site:
     def require(self, doctype: str, name: str) -> Document:
         """Return a stored document or refuse with 404."""
         found = self.find(doctype, name)
-        # No address finds a name with a line break (02-company-create-name-quotes).
+        # A name with a line break can't be reached by any address (02-company-create-name-quotes).
         if found is None or "\n" in name:
             raise errors.gone() if "\n" in name else errors.missing(doctype, name)
         return found
@@ -76,7 +76,7 @@ class Site:
         return list(self.documents.get(doctype, {}).values())
 
     def rows(self, doctype: str) -> Iterator[Document]:
-        """Go through the rows of a child doctype, parent by parent."""
+        """Yield the rows of a child doctype, parent by parent."""
         for parent in DOCTYPES.values():
             for field, table in parent.tables.items():
                 if table.doctype == doctype:
@@ -95,7 +95,7 @@ class Site:
     def new(
         self, doctype: str, values: Mapping[str, Any], *, owner: str = API_USER, at: str = ""
     ) -> Document:
-        """Build a document of columns, defaults and rows; it is not stored."""
+        """Build a document from columns, defaults and rows, without storing it."""
         kind = DOCTYPES[doctype]
         at = at or self.stamp()
         document: Document = {
@@ -147,7 +147,7 @@ class Site:
         ]
 
     def touch(self, document: Document, *, by: str = API_USER) -> None:
-        """Note that a document, and so its rows, was changed."""
+        """Record that a document, and so its rows, was changed."""
         document["modified"] = self.stamp()
         document["modified_by"] = by
         for field in DOCTYPES[document["doctype"]].tables:
@@ -161,7 +161,7 @@ class Site:
 
 
 def shown(document: Document) -> Document:
-    """Give a document as an answer shows it: empty fields are left out."""
+    """Return a document as an answer shows it: without its empty fields."""
     return {
         key: [shown(row) for row in value] if isinstance(value, list) else value
         for key, value in document.items()

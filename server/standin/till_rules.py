@@ -26,7 +26,7 @@ _DATETIME = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)
 
 
 def validate_mode_of_payment(site: Site, mode: Document) -> None:
-    """One row a Company, with an account of that Company (08-mode-of-payment-put-bad)."""
+    """Allow one row per Company, with an account of that Company (08-mode-of-payment-put-bad)."""
     companies = [fold(row["company"]) for row in mode["accounts"]]
     if len(set(companies)) < len(companies):
         raise errors.refused_by_erpnext("Same Company is entered more than once")
@@ -40,7 +40,7 @@ def validate_mode_of_payment(site: Site, mode: Document) -> None:
 
 
 def check_profile_warehouse(site: Site, profile: Document) -> None:
-    """The warehouse is compared with the Company before either is looked up."""
+    """Compare the warehouse with the Company, before either is looked up."""
     name = profile["warehouse"]
     warehouse = site.find("Warehouse", name) if name else None
     if name and (warehouse is None or fold(warehouse["company"]) != fold(profile["company"])):
@@ -96,7 +96,7 @@ def _check_payment_accounts(site: Site, rows: Iterable[Document], company: str) 
 
 
 def name_opening(site: Site, _opening: Document) -> str:
-    """The next number of the year."""
+    """Return the next number of the year."""
     prefix = f"POS-OPE-{site.today()[:4]}-"
     numbers = (
         entry["name"].removeprefix(prefix)
@@ -126,7 +126,7 @@ def validate_opening(site: Site, opening: Document) -> None:
 
 
 def check_opening_dates(_site: Site, opening: Document) -> None:
-    """The database takes only its own form of a date (09-pos-opening-dates)."""
+    """Refuse a date in any form but the database's own (09-pos-opening-dates)."""
     moment, day = opening["period_start_date"], opening["posting_date"]
     if not _DATETIME.fullmatch(moment) or not _real(moment):
         raise _incorrect("datetime", moment, "period_start_date")

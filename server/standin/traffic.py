@@ -1,10 +1,10 @@
-"""Requests that overlap: who waits, who is refused.
+"""Requests that overlap: which of them wait, and which are refused.
 
 Facts: 11-race-same-company, 11-race-same-abbr, 11-client-timeout, 12-concurrent-companies,
 12-concurrent-other-calls, 12-concurrent-accounts-and-payment-rows. A document is invisible until
 its request ends. The one that comes later loses: a second maker of one name waits for the first
 and gets 409; two Companies, two Warehouses or two Accounts deadlock; two rows of one Mode of
-Payment collide. A client that goes away changes nothing of this.
+Payment collide. A client that goes away makes no difference to this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from server.standin.site import Site
 
 _TREES = frozenset({"Company", "Warehouse", "Account"})
-# A deadlock is found before the victim's work is over (12-concurrent-companies).
+# A deadlock is detected before the victim's work is over (12-concurrent-companies).
 _DEADLOCK_SHARE = 0.5
 
 
@@ -54,17 +54,17 @@ class Traffic:
         self._company_collisions = 0
 
     def stop(self) -> None:
-        """End all waiting, now and from now on; work under way is done without delay."""
+        """End all waiting for good; work under way is finished without delay."""
         self._stopping = True
         self.hurry()
 
     def hurry(self) -> None:
-        """End the waiting of the requests that wait now."""
+        """End the waiting of those requests that wait now."""
         self._hurry.set()
         self._hurry = asyncio.Event()
 
     async def pause(self, seconds: float) -> None:
-        """Let time pass, at most until somebody is in a hurry."""
+        """Let time pass, until `hurry` or `stop` at the latest."""
         if seconds > 0 and not self._stopping:
             try:
                 async with asyncio.timeout(seconds):
@@ -75,7 +75,7 @@ class Traffic:
     async def write(
         self, ticket: Ticket, seconds: float, commit: Callable[[], Document]
     ) -> Document:
-        """Carry a write out in `seconds`, as a transaction among others."""
+        """Carry out a write that takes `seconds`, as a transaction among others."""
         await self._wait_for_same(ticket)
         rival = next((t for t in self._open if _collide(t, ticket)), None)
         self._open.append(ticket)

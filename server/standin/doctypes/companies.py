@@ -1,4 +1,4 @@
-"""Doctypes of which each document belongs to one Company."""
+"""Doctypes whose documents each belong to one Company."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doctypes of the ledger: what a shop that has sold leaves, and what clears it away."""
+"""Doctypes of the ledger: what a shop leaves once it has sold, and what clears that away."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def doctypes() -> list[DocType]:
             },
             row=True,
         ),
-        # Not recorded: a sale at a till that is still open, which is booked at its closing.
+        # Not recorded: a sale at a till that is still open, booked when that till is closed.
         DocType(
             name="POS Invoice",
             columns={

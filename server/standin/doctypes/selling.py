@@ -1,4 +1,4 @@
-"""Doctypes of what is sold and to whom; they belong to no Company."""
+"""Doctypes of what is sold and to whom; their documents belong to no Company."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doctypes the whole site shares: countries, units, years, groups, settings."""
+"""Doctypes that the whole site shares: countries, units, years, groups, settings."""
 
 from __future__ import annotations
 

@@ -53,6 +53,9 @@ def check_postgresql(url: str) -> None:
         ) from None
     query = parse_qs(parts.query, keep_blank_values=True)
     for name, given in query.items():
+        if not name.isidentifier():
+            # Perhaps part of a password with an unescaped "?", so it is not quoted.
+            raise ValueError("has an impossible name in its query; percent-encode odd characters")
         if name not in QUERY:
             remedy = _OF_OTHERS.get(name, "leave it out")
             raise ValueError(f"has {name}= in its query, which this driver does not know: {remedy}")

@@ -578,3 +578,13 @@ def test_an_engine_s_key_file_is_checked_like_any_secret(tmp_path: Path) -> None
     assert "characters that no ERPNext key" in _no_engines(tmp_path, text)
     _secret(tmp_path / "other", "x", 0o604)
     assert "mode 0604" in _no_engines(tmp_path, text)
+
+
+def test_a_password_that_reads_as_a_query_is_not_quoted() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(
+            config=None,
+            overrides={"database_url": "postgresql+asyncpg://u:12?secretpart@db/p"},
+            environ={},
+        )
+    assert "secretpart" not in refused.value.message

@@ -331,9 +331,7 @@ def waits_for_adoption(hold: Hold | None) -> bool:
 
     Continue would only come upon that Company, and stop.
     """
-    if hold is None or not is_of_import(hold):
-        return False
-    return hold.reason.partition(":")[0] in _ADOPTED
+    return _code_of(hold) in _ADOPTED
 
 
 def lost_its_company(hold: Hold | None) -> bool:
@@ -341,9 +339,12 @@ def lost_its_company(hold: Hold | None) -> bool:
 
     Continue would look for that Company, and stop.
     """
-    if hold is None or not is_of_import(hold):
-        return False
-    return hold.reason.partition(":")[0] == ImportCode.COMPANY_GONE
+    return _code_of(hold) == ImportCode.COMPANY_GONE
+
+
+def _code_of(hold: Hold | None) -> str:
+    """Return the code that `hold_of` wrote; "" if no import holds the tenant."""
+    return hold.reason.partition(":")[0] if hold is not None and is_of_import(hold) else ""
 
 
 def _never_begun(look: Look) -> Decision:

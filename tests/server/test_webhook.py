@@ -61,13 +61,9 @@ class Receiver:
 @asynccontextmanager
 async def receiving(*answers: int) -> AsyncIterator[Receiver]:
     receiver = Receiver(answers=list(answers))
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
-    receiver.port = server.sockets[0].getsockname()[1]
-    try:
+    async with await asyncio.start_server(receiver.serve, "127.0.0.1", 0) as server:
+        receiver.port = server.sockets[0].getsockname()[1]
         yield receiver
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 @pytest.fixture

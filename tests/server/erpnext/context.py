@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from server.erpnext.undo import UNDO_STEPS
 from server.model.blueprint import ERPNEXT
 from server.model.naming import fold_name
 from server.model.ownership import CompanyRecord, Resource, settle
@@ -158,3 +159,14 @@ async def drive_step(context: MemoryContext, key: str) -> None:
     assert found.done, f"{key}: {found.missing}"
     if key == "step_2_company":
         context.passed_company_step = True
+
+
+async def made_and_removed(engine: Engine, **spec: Any) -> MemoryContext:  # Any: a spec's fields
+    """Make a Kenyan tenant, then remove what was made; return what was asked for it all."""
+    context = MemoryContext(engine=engine, spec=kenyan(**spec))
+    await drive(context)
+    for step in UNDO_STEPS.values():
+        found = await step.probe(context)
+        if not found.done:
+            await step.apply(context, found)
+    return context

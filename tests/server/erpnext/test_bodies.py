@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from server.erpnext.undo import UNDO_STEPS
 from server.standin.catalogue import DOCTYPES
-from tests.server.erpnext.context import MemoryContext, drive, kenyan
+from tests.server.erpnext.context import MemoryContext, drive, kenyan, made_and_removed
 from tests.server.erpnext.recordings import exchanges
 from tests.server.erpnext.sitework import TILL_USER, add_till_user
 
@@ -91,13 +90,7 @@ async def test_no_list_asks_for_a_field_that_the_engine_does_not_know(
     engine: ErpNextEngine,
 ) -> None:
     await add_till_user(engine)
-    spec = kenyan(till_user=TILL_USER, include_demo_data=True)
-    context = MemoryContext(engine=engine, spec=spec)
-    await drive(context)
-    for step in UNDO_STEPS.values():
-        found = await step.probe(context)
-        if not found.done:
-            await step.apply(context, found)
+    context = await made_and_removed(engine, till_user=TILL_USER, include_demo_data=True)
     known = recorded_fields() | NOT_RECORDED
     asked = {doctype for request in context.sent for doctype, _ in _asked_for(request)}
     assert asked >= {"Company", "Account", "Fiscal Year Company", "POS Opening Entry", "GL Entry"}

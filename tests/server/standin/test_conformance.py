@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from server.erpnext.client import ErpNextEngine
-from server.erpnext.undo import UNDO_STEPS
 from server.standin.app import StandIn
 from tests.server.erpnext.conftest import credentials
-from tests.server.erpnext.context import MemoryContext, drive, kenyan
+from tests.server.erpnext.context import made_and_removed
 from tests.server.erpnext.sitework import TILL_USER, add_till_user
 from tests.server.standin.calls import TOKEN, company, make
 from tests.server.standin.recordings import FOLDER, Replay, exchanges
@@ -537,13 +536,7 @@ async def test_nothing_our_steps_call_is_missing_here() -> None:
     async with StandIn() as standin:
         engine = ErpNextEngine(url=standin.url, credentials=credentials())
         await add_till_user(engine)
-        spec = kenyan(till_user=TILL_USER, include_demo_data=True)
-        context = MemoryContext(engine=engine, spec=spec)
-        await drive(context)
-        for step in UNDO_STEPS.values():
-            found = await step.probe(context)
-            if not found.done:
-                await step.apply(context, found)
+        context = await made_and_removed(engine, till_user=TILL_USER, include_demo_data=True)
         await engine.close()
     called = {request.path for request in context.sent}
     assert "/api/method/frappe.client.cancel" in called

@@ -40,13 +40,9 @@ class Silent:
 @pytest.fixture
 async def silent() -> AsyncIterator[Silent]:
     host = Silent()
-    server = await asyncio.start_server(host.taken, "127.0.0.1", 0)
-    host.port = server.sockets[0].getsockname()[1]
-    try:
+    async with await asyncio.start_server(host.taken, "127.0.0.1", 0) as server:
+        host.port = server.sockets[0].getsockname()[1]
         yield host
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 def both(silent: Silent, url: URL, asked: str = "read-write") -> URL:

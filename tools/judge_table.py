@@ -9,22 +9,18 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from reconciler.judge import Judgement, Verdict, judge
-from reconciler.observation import NEVER, FailedStep, LastRun, Observation
+from reconciler.observation import NEVER, FailedStep, Observation
 from reconciler.remedies import opens_run
 from server.model.budget import HEALING_PAUSES_SECONDS
-from server.model.derive import Standing
-from server.model.identifiers import RunId, TenantId
-from server.model.states import ErrorClass, GateState, Order, RunState, TenantState, WaitingCode
+from server.model.states import ErrorClass, GateState, RunState, TenantState, WaitingCode
+from tools.observations import LONG_AGO, NOW, RUN, STUCK, standing
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "judge.md"
-
-_NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
-_LONG_AGO = _NOW - timedelta(days=1)
 
 _HEAD = """# What the reconciler's judge says
 
@@ -52,8 +48,10 @@ class Situation:
 
 def situations() -> list[Situation]:
     """Return the situations the page shows, in the order in which the judge checks for them."""
-    stopped = _observation()
-    lost = replace(stopped, standing=_standing(TenantState.PARTIAL, lost=True), steps_found=0)
+    stopped = STUCK
+    lost = replace(
+        stopped, standing=standing(TenantState.PARTIAL, lost=True, done=0), steps_found=0
+    )
     made: list[tuple[str, Observation]] = [
         (f"{state}, as stored or as derived from the rows", _in(state))
         for state in (
@@ -89,7 +87,7 @@ def situations() -> list[Situation]:
         ("run under way, its worker dead for more than three leases", _moving(RunState.RUNNING)),
         (
             "run under way, its worker alive, the attempt past its deadline",
-            _moving(RunState.RUNNING, worker_alive=True, deadline_at=_NOW - timedelta(minutes=1)),
+            _moving(RunState.RUNNING, worker_alive=True, deadline_at=NOW - timedelta(minutes=1)),
         ),
         (
             "run waiting for a shut gate",
@@ -102,14 +100,14 @@ def situations() -> list[Situation]:
             "run open, its step rows gone, nobody drives it",
             replace(
                 _moving(RunState.QUEUED, workers_alive=True),
-                standing=_standing(TenantState.IN_PROGRESS, lost=True),
+                standing=standing(TenantState.IN_PROGRESS, lost=True, done=0),
             ),
         ),
         ("PARTIAL or FAILED, its step rows gone (PARTIAL, 0 of 10)", lost),
         ("the run that the tenant names is gone", replace(lost, run=None, run_lost=True)),
         (
             "COMPLETED before, its record gone",
-            replace(lost, stored=TenantState.COMPLETED, first_completed_at=_LONG_AGO),
+            replace(lost, stored=TenantState.COMPLETED, first_completed_at=LONG_AGO),
         ),
         ("record gone, its engine's gate shut", replace(lost, gate=GateState.DOWN)),
         ("record gone, the budget spent", replace(lost, heal_count=5)),
@@ -129,7 +127,7 @@ def situations() -> list[Situation]:
         ("stopped at an error of class PERMANENT", _failed(ErrorClass.PERMANENT)),
         (
             "the same, but a person's order has since brought another tenant past the same error",
-            replace(_failed(ErrorClass.PERMANENT), mended_at=_NOW),
+            replace(_failed(ErrorClass.PERMANENT), mended_at=NOW),
         ),
         (
             "the same, a person was called already",
@@ -150,7 +148,7 @@ def situations() -> list[Situation]:
         ),
         (
             "stopped at a passing error, driven on a moment ago",
-            replace(stopped, heal_count=1, healed_at=_NOW),
+            replace(stopped, heal_count=1, healed_at=NOW),
         ),
         ("stopped at a passing error, the gate shut", replace(stopped, gate=GateState.DOWN)),
         (
@@ -185,60 +183,21 @@ def _row(situation: Situation, judgement: Judgement) -> str:
     return f"| {situation.says} | `{judgement.verdict.value}` | {opens} | {causes} | {severity} |"
 
 
-def _standing(state: TenantState, *, lost: bool = False) -> Standing:
-    return Standing(
-        state=state,
-        current_step="" if state is TenantState.COMPLETED else "step_4_warehouses",
-        steps_completed=0 if lost else 4,
-        total_steps=10,
-        errors=(),
-        record_lost=lost,
-    )
-
-
-def _observation() -> Observation:
-    return Observation(
-        tenant_id=TenantId("t"),
-        revision=1,
-        stored=TenantState.FAILED,
-        standing=_standing(TenantState.FAILED),
-        run=LastRun(id=RunId("r"), state=RunState.FAILED, order=Order.START, actor="local"),
-        run_lost=False,
-        failed=(
-            FailedStep(key="step_4_warehouses", error_class=ErrorClass.TRANSIENT, code="CODE"),
-        ),
-        steps_found=10,
-        steps_expected=10,
-        held=False,
-        look_at=None,
-        heal_count=0,
-        healed_at=None,
-        first_completed_at=None,
-        stuck_since=_LONG_AGO,
-        engine_configured=True,
-        gate=GateState.UP,
-        gate_since=None,
-        workers_alive=False,
-        lease_seconds=10.0,
-        observed_at=_NOW,
-    )
-
-
 def _in(state: TenantState) -> Observation:
-    return replace(_observation(), stored=state, standing=_standing(state), failed=())
+    return replace(STUCK, stored=state, standing=standing(state), failed=())
 
 
 def _moving(
     state: RunState, *, workers_alive: bool = False, **run: Any
 ) -> Observation:  # Any: of LastRun
     seen = _in(TenantState.IN_PROGRESS)
-    last = LastRun(id=RunId("r"), state=state, order=Order.START, actor="local", **run)
+    last = replace(RUN, state=state, **run)
     return replace(seen, run=last, workers_alive=workers_alive)
 
 
 def _failed(kind: ErrorClass, code: str = "CODE") -> Observation:
     step = FailedStep(key="step_4_warehouses", error_class=kind, code=code)
-    return replace(_observation(), failed=(step,))
+    return replace(STUCK, failed=(step,))
 
 
 def main() -> int:

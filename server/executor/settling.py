@@ -10,6 +10,7 @@ from server.model.states import ResourceState
 from server.store.operations import ResourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from server.executor.state import DrivenRun
@@ -48,21 +49,10 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
         if known is not None and known.state is ResourceState.INTENDED:
             # The outcome of the request whose answer was lost is known: others may go on.
             driven.free_slot()
-        if known is not None and known.busy_until is not None:
+        for told in _done_by_us(document, known, state):
             ours = True
             driven.say(
-                f"{document.doctype} {document.name!r} is as it was wanted: an earlier change of "
-                "ours, whose answer was lost, was carried out.",
-                event="document.settled",
-                step_key=kind.key,
-                doctype=document.doctype,
-                name=document.name,
-            )
-        if state is ResourceState.CREATED and (known is None or known.state is not state):
-            ours = True
-            driven.say(
-                f"{document.doctype} {document.name!r} was made by an earlier request of "
-                "ours whose answer was lost.",
+                told,
                 event="document.settled",
                 step_key=kind.key,
                 doctype=document.doctype,
@@ -79,6 +69,18 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
         )
     _settle_gone(driven, kind, found)
     return ours
+
+
+def _done_by_us(document: Document, known: Resource | None, state: ResourceState) -> Iterator[str]:
+    """Say which earlier requests of ours, whose answers were lost, this document shows as done."""
+    named = f"{document.doctype} {document.name!r}"
+    if known is not None and known.busy_until is not None:
+        yield (
+            f"{named} is as it was wanted: an earlier change of ours, whose answer was lost, was "
+            "carried out."
+        )
+    if state is ResourceState.CREATED and (known is None or known.state is not state):
+        yield f"{named} was made by an earlier request of ours whose answer was lost."
 
 
 def free_slot_of_seen(driven: DrivenRun, found: Found) -> None:

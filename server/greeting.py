@@ -63,12 +63,12 @@ def greeting(
         )
         lines.append(f"No engine is configured: {remedy} (see README.md).")
     if settings.is_exposed and settings.insecure:
-        lines.append("--insecure: others may reach this server, and it is not protected by itself.")
+        lines.append("--insecure: others may reach this server, and it does not protect itself.")
     address = address_option(grpc)
     if settings.auth:
         lines += _signing_in(settings, address, database_options, has_users=has_users)
     else:
-        lines.append("PROVISIONER_AUTH=off: everybody on this machine is administrator.")
+        lines.append("PROVISIONER_AUTH=off: everyone on this machine is an administrator.")
     lines.extend(compat_switches(settings))
     call = "Call next" if not demo else "In another terminal"
     lines.append(f"{call}: provisioner start 'Baraka Stores' --watch{address}")
@@ -101,18 +101,16 @@ def compat_switches(settings: Settings) -> list[str]:
     """Return lines that name each right old clients have, so that nobody grants one unknowingly."""
     if not settings.compat:
         return []
-    lines = [
-        "PROVISIONER_COMPAT=on: tokens last 7 days, and every member may drive their tenant on."
-    ]
+    lines = ["PROVISIONER_COMPAT=on: tokens last 7 days, and members may resume their own tenant."]
     if not settings.opens_to_old_clients:
         return [
             *lines,
-            "PROVISIONER_COMPAT=on, but others may reach this server: nothing without sign-in.",
+            "PROVISIONER_COMPAT=on, but others may reach this server: nothing without signing in.",
         ]
     return [
         *lines,
-        "PROVISIONER_COMPAT=on: anybody here may register tenants and invite people over HTTP.",
-        "PROVISIONER_COMPAT=on: anybody here may read any tenant's status and log over HTTP.",
+        "PROVISIONER_COMPAT=on: anyone here may register tenants and invite people over HTTP.",
+        "PROVISIONER_COMPAT=on: anyone here may read any tenant's status and log over HTTP.",
         "PROVISIONER_COMPAT=on: admin@moran.com may sign in with the old scripts' password.",
     ]
 

@@ -51,7 +51,7 @@ provisioner --install-completion
 | job | command |
 | --- | --- |
 | see one tenant | `provisioner status ID` |
-| find out why it stands still | `provisioner diagnose ID` |
+| find out why it is stuck | `provisioner diagnose ID` |
 | find stuck tenants | `provisioner list --stuck 1h` |
 | watch a run, with an exit code that tells the outcome | `provisioner watch ID` |
 | repair a lost record, one tenant or all | `provisioner fix ID`, `provisioner fix --all-stuck` |

@@ -42,7 +42,9 @@ def bundle(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Write everything about a tenant into one file: status, whole log, diagnosis, findings.
+    """Write everything about a tenant into one file.
+
+    It holds the status, the whole log, the diagnosis and the findings.
 
     Everything that looks like a secret is left out. Only its owner can read the file.
     """

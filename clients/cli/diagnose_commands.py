@@ -37,7 +37,7 @@ def diagnose(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Say why a tenant stands where it does, on what evidence, and what to do.
+    """Explain why a tenant is where it is, and what to do. Shows the evidence.
 
     Only reads. Works for a tenant in any state, also one that runs or waits. Ends with 1 if a
     person must act.

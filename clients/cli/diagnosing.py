@@ -65,7 +65,7 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[Text]:
     )
     yield Text.assemble(("Engine   ", "dim"), plain(found.engine))
     if not found.causes:
-        yield Text("Nothing keeps it from anything.")
+        yield Text("Nothing is wrong.")
     for number, cause in enumerate(found.causes, start=1):
         yield Text("")
         yield from _cause_lines(number, cause)

@@ -39,7 +39,7 @@ def list_(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Show each engine's gate, slot, queue and measured step times.
+    """Show each engine's gate, slot, queue and step times.
 
     Ends with 1 if a gate is shut.
     """
@@ -64,7 +64,7 @@ def check(
     engines_file: EnginesFile = None,
     as_json: Json = False,
 ) -> int:
-    """Check everything an engine must have, and say how to fix what is missing.
+    """Check what an engine must have, and say how to fix it.
 
     Only reads. Ends with 0 if a tenant could be made now, 1 if something is missing, 2 if
     there is no such engine, 3 if it can't be reached.

@@ -190,8 +190,8 @@ def overview(*, able: int, left: int) -> str:
     """Return in one sentence how many tenants stand still, and what can be done for them."""
     standing = able + left
     if not standing:
-        return "No tenant stands still."
-    stand = "1 tenant stands still" if standing == 1 else f"{standing} tenants stand still"
+        return "No tenant is stuck."
+    stand = "1 tenant is stuck" if standing == 1 else f"{standing} tenants are stuck"
     need, move = ("needs", "moves") if left == 1 else ("need", "move")
     return (
         f"{stand}: {able} can be driven on now, {left} {need} something fixed first, "

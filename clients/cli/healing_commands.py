@@ -64,7 +64,7 @@ def fix(
     timeout: Timeout = _SWEEP_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Diagnose a tenant, show the remedy, ask, apply it, and follow it to the end.
+    """Diagnose a tenant, and apply the remedy after asking. Follows it to the end.
 
     Ends with 0 if the tenant is done; with 1 if it is not, or if a person must fix something first;
     with 2 if it asks and nobody answers (--yes does not ask).
@@ -100,7 +100,7 @@ def sweep(
     timeout: Timeout = _SWEEP_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Have the server look now at every tenant that needs it, and drive on those it can."""
+    """Sweep now: look at every tenant that needs it, and heal."""
     return call(
         requests.Sweep(address=address, timeout_seconds=timeout, as_json=as_json, dry_run=dry_run)
     )
@@ -119,7 +119,7 @@ def sweeps(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """List sweeps that found something, and say whether sweeps run on time.
+    """List sweeps that found something. Says also whether sweeps run on time.
 
     Ends with 1 if the server's own reconciler is late.
     """
@@ -155,7 +155,7 @@ def findings(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """List what sweeps found and what became of it, the latest first."""
+    """List what sweeps found and what became of it. Newest first."""
     return call(
         requests.ListFindings(
             address=address,
@@ -196,7 +196,7 @@ def report(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Say what stood still and what became of it, as Markdown: causes, remedies, times."""
+    """Report what got stuck and what became of it. As Markdown: causes, remedies, times."""
     if hours is not None and begin is not None:
         raise typer.BadParameter("Give --hours or --from, not both.")
     return call(

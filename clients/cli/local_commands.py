@@ -152,7 +152,7 @@ def import_legacy(
     engines_file: EnginesFile = None,
     as_json: Json = False,
 ) -> int:
-    """Import the tenants of the system before this one, after looking up each in ERPNext."""
+    """Import the old system's tenants. Each is looked up in ERPNext first."""
     from server.upkeep import import_legacy as program  # noqa: PLC0415 - see the docstring
 
     return program(
@@ -187,7 +187,7 @@ def reconcile(
     engines_file: EnginesFile = None,
     as_json: Json = False,
 ) -> int:
-    """Find stuck tenants and drive them on, as a separate process."""
+    """Find and heal stuck tenants, as a separate process."""
     from server.__main__ import reconcile as program  # noqa: PLC0415 - see the module's docstring
 
     return program(
@@ -246,7 +246,7 @@ def selftest(
     ] = 60.0,
     as_json: Json = False,
 ) -> int:
-    """Plant a stuck tenant of each curable kind in a throwaway database, and watch it heal.
+    """Plant stuck tenants in a throwaway database, and heal them.
 
     Touches no real database and no engine. Ends with 1 if one was not healed.
     """
@@ -287,7 +287,7 @@ def db_backup(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Copy the whole SQLite database, even while the service runs."""
+    """Copy the SQLite database, even while the service runs."""
     from server.upkeep import db_backup as program  # noqa: PLC0415 - see the module's docstring
 
     return program(
@@ -309,7 +309,7 @@ def db_restored(
     engines_file: EnginesFile = None,
     as_json: Json = False,
 ) -> int:
-    """After a restore, before any server starts: make it safe to go on with the database."""
+    """Make a restored database safe, before any server starts."""
     from server.upkeep import db_restored as program  # noqa: PLC0415 - see the docstring
 
     return program(
@@ -329,7 +329,7 @@ Example:
 def db_check(
     *, config: Config = None, database_url: DatabaseUrl = None, as_json: Json = False
 ) -> int:
-    """Say whether the database fits this version and, if not, what to do."""
+    """Say whether the database fits this version."""
     from server.upkeep import db_check as program  # noqa: PLC0415 - see the module's docstring
 
     return program(config=config, overrides=_given(database_url=database_url), as_json=as_json)

@@ -64,7 +64,7 @@ def login(
     timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Sign in, and store the token for the commands that follow.
+    """Sign in, and store the token for later commands.
 
     Prompts for the password, or reads it from stdin or a file. It is never an option, which others
     could see.

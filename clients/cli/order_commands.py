@@ -136,7 +136,7 @@ def deprovision(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Remove what was made for a tenant: show the list, ask, remove.
+    """Remove what was made for a tenant, after asking. Shows the list first.
 
     Removes only what the service made; what existed before, and what tenants share, stays. If it
     stops half-way, the same command goes on. Start with the same --tenant-id and values makes the
@@ -180,7 +180,7 @@ def adopt(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Accept an existing Company as the tenant's: show the checks, ask, drive on.
+    """Accept an existing Company as the tenant's, after asking. Shows the checks first.
 
     For a tenant that stopped with COMPANY_NOT_OURS or COMPANY_VANISHED. An adopted Company
     is used and never deleted.
@@ -220,7 +220,7 @@ def release(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Lift a hold, or free a dead worker's run: show who holds it and since when, ask.
+    """Lift a hold, or free a dead worker's run, after asking. Shows who holds it, and since when.
 
     A worker that is alive keeps its run; cancel stops that one.
     """

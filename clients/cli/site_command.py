@@ -59,7 +59,9 @@ def accept_site(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Accept an engine's site as it is: a different one than before, or without some Companies.
+    """Accept an engine's site as it is, after asking.
+
+    It may be a different one than before, or lack Companies.
 
     Shows why its gate is shut, and asks. The options that name settings go with --local.
     """

@@ -54,7 +54,7 @@ def plan(
     timeout: Timeout = LOOK_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Say what a run would find and make, and what stands in its way; write nothing.
+    """Show what a run would find and make, without writing. Also what is in its way.
 
     For an existing tenant, or for a company that nobody has started yet. Ends with 1 if something
     stands in the way, with 3 if the engine is not ready.
@@ -97,7 +97,7 @@ def verify(
     timeout: Timeout = LOOK_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Say how a tenant at rest differs from what it should have; write nothing.
+    """Show how a tenant differs from what it should have. Writes nothing.
 
     Ends with 0 if nothing differs, with 1 on drift, with 3 if the engine is not ready. Only an
     order (retry) corrects drift, and a till is never opened again.

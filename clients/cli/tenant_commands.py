@@ -148,7 +148,7 @@ def continue_(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Do the steps that are not done, with fresh budgets of tries.
+    """Resume the steps that are not done, with fresh budgets.
 
     Does nothing to a COMPLETED tenant. Lifts a hold.
     """
@@ -190,7 +190,7 @@ def retry(
     timeout: Timeout = DEFAULT_TIMEOUT_SECONDS,
     as_json: Json = False,
 ) -> int:
-    """Check all steps again, or one and those that depend on it, and make what is missing.
+    """Check steps again, and make what is missing. All of them, or one and those that depend on it.
 
     Skipped steps are done, too: all of them without --step, only those that are checked with it.
     Continue leaves them out.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(rich_markup_mode=None)
 users = typer.Typer(
     name="users",
-    help="Look after users, their tenants, and keys for machines; on the machine of the database.",
+    help="Manage users and machine keys, on the database's machine.",
     rich_markup_mode=None,
 )
 keys = typer.Typer(name="keys", help="Look after keys for machines.", rich_markup_mode=None)
@@ -105,7 +105,7 @@ def password(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Give a user a new password; tokens given out before stop working."""
+    """Give a user a new password. Tokens issued before stop working."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     new = read_password(password_file, from_stdin=password_stdin, confirm=True)
@@ -129,7 +129,7 @@ def role(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Change a user's role; tokens given out before stop working."""
+    """Change a user's role. Tokens issued before stop working."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     work = partial(office.set_role, email=email, role=role, all_tenants=all_tenants)
@@ -215,7 +215,7 @@ def audit(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Show who ordered what, for which target, from where, and with what outcome."""
+    """Show who ordered what, from where, and the outcome."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     work = partial(office.read_audit, limit=limit, target=target, actor=actor)
@@ -265,7 +265,7 @@ def revoke_key(
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
-    """Revoke a key; running servers accept it for five seconds more at most."""
+    """Revoke a key. Running servers accept it for at most five seconds more."""
     from server import administration as office  # noqa: PLC0415 - the server starts slowly
 
     work = partial(office.revoke_key, name=name)

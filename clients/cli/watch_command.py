@@ -23,7 +23,7 @@ def watch(
     timeout: tenant_commands.Timeout = 10.0,
     as_json: tenant_commands.Json = False,
 ) -> int:
-    """Show where a tenant stands, and each change, until it is at rest.
+    """Show a tenant's status at each change, until it is at rest.
 
     Reconnects by itself. With --json it prints one status per line. Ends with 0 if the tenant is
     then COMPLETED or DEPROVISIONED, otherwise with 1.

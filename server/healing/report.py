@@ -161,7 +161,7 @@ def as_markdown(made: Report) -> str:
         "",
         f"From {_clock(made.begins_at)} to {_clock(made.ends_at)}.",
         "",
-        f"**{len(made.cases)}** times a tenant or an engine stood still: "
+        f"**{len(made.cases)}** times a tenant or an engine got stuck: "
         f"**{outcomes.get('HEALED', 0)}** healed by the reconciler, "
         f"**{outcomes.get('MENDED', 0)}** mended after a person was called, "
         f"**{outcomes.get('CLEARED', 0)}** cleared by themselves, "
@@ -173,7 +173,7 @@ def as_markdown(made: Report) -> str:
     if made.truncated:
         lines += ["There were more than are counted here; ask for a shorter period.", ""]
     if not made.cases:
-        return "\n".join([*lines, "Nothing stood still.", ""])
+        return "\n".join([*lines, "Nothing got stuck.", ""])
     lines += [
         "| seconds | cases | p50 | p90 | p99 | longest |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

@@ -211,7 +211,7 @@ LOOKS: dict[str, Example] = {
                     "seconds_to_heal": 0.0,
                 }
             ],
-            "markdown": "# Healing report\n\n**1** times a tenant stood still: **0** healed.\n",
+            "markdown": "# Healing report\n\n**1** times a tenant got stuck: **0** healed.\n",
             "truncated": False,
         }
     },

@@ -172,7 +172,7 @@ def _errors(status: Status, word: LegacyStatus) -> tuple[tuple[str, str], ...]:
         return found
     said = "Cancelled by a person's order. Continue goes on with it."
     if status.standing.state is not TenantState.CANCELLED:
-        said = "The tenant stands still and no reason was recorded. Continue goes on with it."
+        said = "The tenant has stopped and no reason was recorded. Continue resumes it."
     return ((blamed, said),)
 
 

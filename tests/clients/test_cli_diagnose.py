@@ -58,4 +58,4 @@ async def test_a_tenant_where_nothing_is_wrong_ends_with_0(
     service.diagnosis = diagnosis_pb2.Diagnosis(tenant_id=TENANT, state="COMPLETED")
     result = await run("diagnose", TENANT, "--address", server.address)
     assert result.code == 0, result.err
-    assert "Nothing keeps it from anything." in result.out
+    assert "Nothing is wrong." in result.out

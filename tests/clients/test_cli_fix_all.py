@@ -64,7 +64,7 @@ async def test_those_an_order_helps_are_driven_on_and_the_others_shown(
     service.diagnoses_of[THIRD] = deque([stuck(THIRD, method="AdoptCompany")])
     result = await run("fix", "--all-stuck", "--yes", "--address", server.address)
     assert ordered(service) == [FIRST]
-    assert "3 tenants stand still: 1 can be driven on now, 2 need something" in result.err
+    assert "3 tenants are stuck: 1 can be driven on now, 2 need something" in result.err
     # Each once, in the order of the sweep, however many looks there were at a time.
     places = [result.out.index(f"  {tenant}\n") for tenant in (FIRST, SECOND, THIRD)]
     assert places == sorted(places)
@@ -142,7 +142,7 @@ async def test_where_nobody_stands_still_there_is_nothing_to_ask(
     found_by_a_sweep(service)
     result = await run("fix", "--all-stuck", *options, "--address", server.address)
     assert (result.code, ordered(service)) == (0, [])
-    assert "No tenant stands still." in result.err
+    assert "No tenant is stuck." in result.err
 
 
 async def test_nobody_waits_for_the_look_at_another(service: FakeService, server: Serving) -> None:
@@ -151,4 +151,4 @@ async def test_nobody_waits_for_the_look_at_another(service: FakeService, server
     service.looks_meet = asyncio.Barrier(3)
     result = await run("fix", "--all-stuck", "--dry-run", "--address", server.address)
     assert result.code == 1
-    assert "3 tenants stand still" in result.err
+    assert "3 tenants are stuck" in result.err

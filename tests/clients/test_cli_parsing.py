@@ -109,6 +109,17 @@ def test_every_command_has_help_with_an_example_and_takes_json(
     assert "--json" in text
 
 
+@pytest.mark.parametrize("group", ["", "users", "users keys", "db", "engines"])
+def test_the_list_of_commands_cuts_no_sentence_short(
+    group: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert program.run([*group.split(), "--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert listed
+    assert [line for line in listed if line.endswith("...")] == []
+
+
 def test_local_commands_pass_nothing_on_that_was_not_given(
     calls: list[tuple[str, dict[str, Any]]],
 ) -> None:

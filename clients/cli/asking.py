@@ -1,8 +1,8 @@
-"""Asks a person before something is done that is hard to take back.
+"""Asks a person before something that is hard to undo.
 
-The answer is read as the loop lets it in: a thread that waits for a line can't be called off,
-and Ctrl-C at the question would wait for Enter. Where the answers end (Ctrl-D, an empty pipe)
-nobody has agreed.
+The answer is read by the event loop: a thread that waits for a line can't be cancelled, so that
+Ctrl-C at the question would wait for Enter. At the end of the input (Ctrl-D, an empty pipe) nobody
+has agreed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ async def agreed(question: str, output: Output, *, yes: bool) -> bool:
     """Tell whether to go on.
 
     Args:
-        question: What to ask, without the choice behind it.
-        output: Where to say that nobody can be asked.
+        question: What to ask, without the choices.
+        output: Where to say that there is nobody to ask.
         yes: Whether `--yes` was given: then nobody is asked.
     """
     if yes:
@@ -37,7 +37,7 @@ async def agreed(question: str, output: Output, *, yes: bool) -> bool:
 
 
 async def said_yes(question: str, output: Output) -> bool | None:
-    """Ask whoever is at stdin, a script too; None, and a word about it, where the answers end."""
+    """Ask on stdin, also a script; say so and return None if the input has ended."""
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     line = await _line()
@@ -50,7 +50,7 @@ async def said_yes(question: str, output: Output) -> bool | None:
 
 
 async def _line() -> bytes:
-    """Read up to the end of a line, and nothing of the next answer."""
+    """Read to the end of a line, and no further: the rest is the next answer."""
     line = b""
     while not line.endswith(b"\n"):
         await _readable(sys.stdin.fileno())

@@ -1,4 +1,4 @@
-"""The command `bundle`: everything about a tenant in one file, for whoever shall help."""
+"""The command `bundle`: everything about a tenant in one file, for whoever is asked to help."""
 
 from __future__ import annotations
 

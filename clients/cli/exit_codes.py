@@ -1,7 +1,7 @@
-"""What the number means that every command ends with.
+"""The exit codes of every command.
 
-Scripts hang on these; a number never changes its meaning. `standing` says which one the
-state of a tenant gives, `for_error` which one an error of the service gives.
+Scripts depend on them, so a number never changes its meaning. `standing` maps a tenant's state to
+one, `for_error` an error of the service.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """Why a command ended."""
 
-    # What was asked for is done; an order without --watch: it is acknowledged.
+    # What was asked for is done; for an order without --watch, it was acknowledged.
     DONE = 0
     # The tenant failed, is PARTIAL, held or STALLED, or did not get where --watch waited
-    # for; also where the service failed inside. A person has to look.
+    # for; or the service had an internal error. A person has to look.
     TENANT_NOT_WELL = 1
-    # The command or its values are wrong, or don't fit how things stand; repeating the
-    # same command will not help.
+    # The command or its values are wrong, or don't fit the tenant's state; repeating the same
+    # command will not help.
     WRONG_USE = 2
     # No answer, or not now; the same command may work later.
     NOT_REACHABLE = 3
@@ -28,8 +28,8 @@ class ExitCode(IntEnum):
     NOT_FOUND = 5
     # Ctrl-C, as shells count it: 128 + SIGINT. The tenant goes on.
     INTERRUPTED = 130
-    # Who read the output has gone (`| head`), as shells count it: 128 + SIGPIPE; or the disk that
-    # it goes to is full.
+    # The reader of the output is gone (`| head`), as shells count it: 128 + SIGPIPE; or its disk
+    # is full.
     OUTPUT_CLOSED = 141
 
 

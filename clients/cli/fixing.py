@@ -1,8 +1,7 @@
 """Carries out `fix`: diagnose, show the remedy, ask, apply it, follow, and diagnose again.
 
-It goes on until nothing is left, a person must decide or mend something, or what was
-mended came back. Whose a Company is and which site is right it never decides: those orders
-are shown, and given by hand.
+It continues until nothing is left, a person must decide or fix something, or a problem came back.
+It never decides whose a Company is or which site is right: those orders are only shown.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ _IN_MOTION = frozenset({"IN_PROGRESS", "DEPROVISIONING"})
 # A tenant that has something new after so many remedies needs a person, not another one.
 _MOST_ROUNDS = 5
 
-# Orders that only look again at what is the tenant's. Adopt, accept-site and deprovision
-# decide something, so a person gives them himself.
+# Orders that only check again what is the tenant's. Adopt, accept-site and deprovision decide
+# something, so a person gives them.
 _GIVEN = frozenset({"Continue", "Retry", "SkipStep"})
 
 # By code and step: what was applied once is not applied again.
@@ -51,8 +50,8 @@ class _Case:
     """One look at a tenant, and what is done about what it found.
 
     Attributes:
-        cause: Whose remedy is given; None: none is.
-        why_not: Why none is, in plain words; "" where nothing is wrong or it moves.
+        cause: The cause whose remedy is applied; None if none is.
+        why_not: Why none is, in plain words; "" if nothing is wrong or the tenant is in motion.
     """
 
     found: Diagnosis
@@ -61,13 +60,13 @@ class _Case:
 
     @property
     def moves(self) -> bool:
-        """Whether it can be followed as it is."""
+        """Whether it is in motion and can simply be followed."""
         return self.found.state in _IN_MOTION and not self.why_not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Round:
-    """What came of one look: whether a remedy was applied, and where the tenant stood then."""
+    """What came of one look: whether a remedy was applied, and the tenant's state after it."""
 
     case: _Case
     applied: bool = False
@@ -145,7 +144,7 @@ async def _fix_one(client: ProvisionerClient, request: Fix, output: Output) -> E
 
 async def _fix_all(client: ProvisionerClient, request: Fix, output: Output) -> ExitCode:
     cases = await _cases(client, await _stuck(client), output)
-    # Where something must be mended by hand first, an order would only fail again.
+    # If something must be fixed by hand first, an order would only fail again.
     able = [case for case in cases if _is_able(case)]
     left = [case for case in cases if case not in able]
     if not output.as_json:
@@ -179,7 +178,7 @@ async def _cases(client: ProvisionerClient, tenants: Sequence[str], output: Outp
             cases.append(await each)
             output.lines([Text(""), *diagnosing.diagnosis_lines(cases[-1].found)])
     finally:
-        # Where one can't be looked at the command ends; the others are waited for by nobody.
+        # If one of them can't be diagnosed, the command ends and needs no other answer.
         for each in looks:
             each.cancel()
         await asyncio.gather(*looks, return_exceptions=True)
@@ -187,7 +186,7 @@ async def _cases(client: ProvisionerClient, tenants: Sequence[str], output: Outp
 
 
 def overview(*, able: int, left: int) -> str:
-    """Return in one sentence how many tenants stand still, and what can be done for them."""
+    """Return in one sentence how many tenants are stuck, and what can be done for them."""
     standing = able + left
     if not standing:
         return "No tenant is stuck."
@@ -220,7 +219,7 @@ def _told_all(done: Sequence[_Fixing], left: Sequence[_Case], output: Output) ->
 
 
 async def _to_the_end(client: ProvisionerClient, case: _Case, places: asyncio.Semaphore) -> _Fixing:
-    """Apply one remedy after the other; what goes wrong is one tenant's, not all's."""
+    """Apply one remedy after another; an error concerns only this tenant."""
     fixing = _Fixing()
     try:
         while case.cause is not None and _is_able(case):
@@ -254,17 +253,17 @@ async def _at_rest(
     return last
 
 
-# Below what the service grants one caller's connection (1000); the others follow in turn.
+# Below the service's limit for one connection (1000); the others wait their turn.
 _FOLLOWED_AT_ONCE = 500
 
 
-# A look is some ten requests to a site, one after the other, and takes five seconds where the
-# site hangs: one tenant at a time a fleet would take the night, all at once it would be a load.
+# A diagnosis makes about ten requests to the site in sequence, and takes five seconds if the site
+# hangs: one at a time a fleet would take all night, and all at once would overload the site.
 _LOOKED_AT_ONCE = 8
 
 
 async def _stuck(client: ProvisionerClient) -> list[str]:
-    """Return who a sweep finds stuck, and who was handed over before; each once, in order."""
+    """Return the tenants that a sweep finds stuck or that wait for a person, each once."""
     seen = await client.sweep(dry_run=True)
     ids = [finding.tenant_id for finding in seen.findings]
     ids += [tenant.tenant_id for tenant in seen.handed_over]
@@ -272,9 +271,9 @@ async def _stuck(client: ProvisionerClient) -> list[str]:
 
 
 def _case(found: Diagnosis, fixing: _Fixing) -> _Case:
-    """Choose the likeliest cause that an order helps against, and that none was given for."""
+    """Choose the most likely cause that an order helps against and that was not treated yet."""
     if found.state in _IN_MOTION:
-        # What moves by itself is followed, not ordered about; what does not, a person moves.
+        # A tenant that moves by itself is only followed.
         stops = [each for each in found.causes if not _moves_by_itself(each)]
         return _Case(found=found, cause=None, why_not=_by_hand(stops[0]) if stops else "")
     for cause in found.causes:
@@ -282,7 +281,7 @@ def _case(found: Diagnosis, fixing: _Fixing) -> _Case:
         if method and method not in _GIVEN:
             return _Case(found=found, cause=None, why_not=_by_hand(cause))
         if not method and cause.severity != diagnosis_pb2.SEVERITY_MOVING:
-            # It keeps all that is below it from moving, such as an engine that is away.
+            # It blocks everything below it, such as an engine that is down.
             return _Case(found=found, cause=None, why_not=_by_hand(cause))
         if method and (cause.code, cause.step_key) not in fixing.tried:
             if len(fixing.rounds) < _MOST_ROUNDS:
@@ -304,7 +303,7 @@ def _by_hand(cause: Cause) -> str:
 
 
 def _moves_by_itself(cause: Cause) -> bool:
-    """Tell whether waiting is enough; an engine that is away may stay so for the night."""
+    """Tell whether waiting is enough; an engine that is down may stay down all night."""
     if cause.severity == diagnosis_pb2.SEVERITY_PERSON:
         return False
     return cause.severity == diagnosis_pb2.SEVERITY_MOVING or bool(cause.remedy.command)

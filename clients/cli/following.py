@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def show(status: TenantStatus, output: Output) -> None:
-    """Show where a tenant stands."""
+    """Show a tenant's status."""
     if not output.as_json:
         output.lines(render.status_lines(status))
         return
@@ -33,7 +33,7 @@ def show(status: TenantStatus, output: Output) -> None:
 async def follow(
     client: ProvisionerClient, status: TenantStatus, output: Output, *, with_log: bool
 ) -> ExitCode:
-    """Follow a tenant until it is at rest, and show where it came to."""
+    """Follow a tenant until it is at rest, and show its last status."""
     try:
         with screen_for(output, with_log=with_log) as screen:
             last = await watch(client, status, screen, with_log=with_log and output.interactive)

@@ -1,7 +1,7 @@
 """A tenant's log from its beginning, or from where it is still kept.
 
-Old entries are deleted by age, so a tenant that is old enough has no beginning left: the service
-says so (DATA_LOSS), and who wants the whole log wants what there is.
+Old entries are deleted by age, so an old tenant's log may have lost its beginning. The service
+then answers DATA_LOSS, but whoever asks for the whole log wants what is left of it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def kept_log(
     follow: bool = False,
     on_cut: Callable[[int], None] | None = None,
 ) -> AbstractAsyncContextManager[AsyncGenerator[LogEntry, None]]:
-    """Read a log from its oldest entry, or from after one.
+    """Read a log from its oldest entry, or from after a given one.
 
     Args:
         client: An open client.
-        tenant_id: Whose log.
-        after: Begin after this entry, and pass over none; 0 for all that is kept.
-        follow: Go on as it grows.
-        on_cut: Is told the oldest cursor, where that is not the first.
+        tenant_id: The tenant whose log to read.
+        after: Start after this entry and miss none; 0 for everything that is kept.
+        follow: Continue as it grows.
+        on_cut: Called with the oldest cursor if that is not the first.
 
     Raises:
         ProvisionerError: as reading raises it.
@@ -43,7 +43,7 @@ def kept_log(
 
 
 def oldest_kept(error: ProvisionerError) -> int | None:
-    """Return the oldest cursor there is, of an error that names it."""
+    """Return the oldest cursor that is kept, if the error names it."""
     told = error.metadata.get("oldest_cursor", "")
     return int(told) if isinstance(error, CursorTooOld) and told.isdecimal() else None
 
@@ -64,7 +64,7 @@ async def _entries(
                     yield entry
             except CursorTooOld as error:
                 oldest = oldest_kept(error)
-                # Once it was read from, what is deleted is missed.
+                # Once some of it was read, an entry deleted since is a gap.
                 if not whole or log.cursor != after or oldest is None or oldest <= after + 1:
                     raise
             else:

@@ -59,7 +59,7 @@ async def cancel(client: ProvisionerClient, request: Cancel, output: Output) -> 
     )
     if request.watch:
         await following.follow(client, answer.status, output, with_log=False)
-        # Who cancels waits for it to stop; that it did is what was asked for.
+        # Whoever cancels waits for it to stop, so that it did is a success.
         return ExitCode.DONE
     if output.as_json:
         output.json(_document(answer, ordered=True))
@@ -137,7 +137,7 @@ async def release(client: ProvisionerClient, request: Release, output: Output) -
 
 
 def _only_shown(document: dict[str, Any], output: Output, *, dry_run: bool) -> ExitCode:
-    """End a command that ordered nothing: as wanted, or because nobody agreed."""
+    """End a command that ordered nothing: on request, or because nobody agreed."""
     if output.as_json:
         output.json(document)
     elif not dry_run:
@@ -184,7 +184,7 @@ def _left(documents: Iterable[orders_pb2.TenantDocument]) -> Iterator[Text]:
 def _table(documents: list[orders_pb2.TenantDocument], style: str) -> Iterator[Text]:
     width = max(len(plain(each.doctype)) for each in documents)
     for each in documents:
-        # Why it goes or stays, where the service says so: what "was there" may go with the Company.
+        # The service says why it is deleted or kept: what "was there" may go with the Company.
         origin = plain(each.note) or _ORIGINS.get(each.origin, "")
         yield Text.assemble(
             (f"  {plain(each.doctype):<{width}}  {plain(each.name)}", style), (f"  {origin}", "dim")

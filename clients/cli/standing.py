@@ -1,4 +1,4 @@
-"""Judges a status for those who asked: is it over, is it well, what comes next."""
+"""Judges a status: is it at rest, is it well, what comes next."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _NOT_WELL = frozenset({tenant_pb2.TENANT_STATE_PARTIAL, tenant_pb2.TENANT_STATE_
 def at_rest(status: TenantStatus) -> bool:
     """Tell whether nothing will move the tenant without a new order."""
     if status.state == tenant_pb2.TENANT_STATE_DEPROVISIONING:
-        # Stopped half-way it stays so; its run has an end then.
+        # A removal that stopped half-way stays in this state, but its run has ended.
         return status.HasField("completed_at")
-    # Who is held can be under way: a hold ends no run, and Retry opens one and leaves the hold.
+    # A held tenant can be in motion: a hold ends no run, and Retry opens one and keeps the hold.
     return status.state not in _IN_MOTION
 
 
 def exit_code(status: TenantStatus) -> ExitCode:
-    """Return the exit code for how a tenant stands, seen once."""
+    """Return the exit code for a status that was asked for once."""
     stalled = any(error.code == "STALLED" for error in status.errors)
     half_removed = status.state == tenant_pb2.TENANT_STATE_DEPROVISIONING and at_rest(status)
     if status.state in _NOT_WELL or status.HasField("hold") or stalled or half_removed:
@@ -39,7 +39,7 @@ def exit_code(status: TenantStatus) -> ExitCode:
 
 
 def exit_code_watched(status: TenantStatus) -> ExitCode:
-    """Return the exit code for a watch that came to its end: anything but done is 1."""
+    """Return the exit code for a watch that has ended: anything but done is 1."""
     if status.state in _DONE_FOR_GOOD and not status.HasField("hold"):
         return ExitCode.DONE
     return ExitCode.TENANT_NOT_WELL
@@ -51,12 +51,12 @@ def lacks_reason(status: TenantStatus) -> bool:
 
 
 def next_command(status: TenantStatus) -> str:
-    """Return the command an operator would give next, or "" where there is none."""
+    """Return the command an operator would give next, or "" if there is none."""
     if status.next_command:
         return status.next_command
     tenant = shlex.quote(status.tenant_id)
     if status.state in _IN_MOTION:
-        # What is under way takes no Continue, also of a tenant that is held.
+        # A tenant in motion accepts no Continue, held or not.
         return f"provisioner status {tenant} --watch"
     if status.state in _DONE_FOR_GOOD and not status.HasField("hold"):
         return ""

@@ -1,9 +1,9 @@
-"""Reads tenants from a YAML file: one, or many with values they share. Pure but for the reading.
+"""Reads tenants from a YAML file: one, or many with values they share.
 
-Every mistake is told with its line and field, all of them at once, before anything is ordered.
-Texts are taken as they are written: `country_code: NO` is Norway, though YAML reads a "no".
-A tenant without an id gets one made from engine and company name, so that the same file given
-again names the same tenants.
+All mistakes are reported at once, each with its line and field, before anything is ordered. Texts
+are taken as written: `country_code: NO` is Norway, although YAML reads a "no". A tenant without an
+id gets one made from its engine and company name, so that the same file names the same tenants
+each time.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# A file of a thousand tenants is a tenth of this.
+# Ten times a file of a thousand tenants.
 _MAX_BYTES = 2_000_000
 _MAX_TENANTS = 1000
-# The name space of ids made from names; changing it would make every file's tenants new ones.
+# The namespace of ids made from names; with another one, every file would name new tenants.
 _NAMESPACE = uuid.UUID("5f1b7f39-9a5e-5d0f-8a3d-2f6f0f3c4f10")
 
 _TEXTS = (
@@ -51,10 +51,10 @@ class Template:
     """One tenant of a file.
 
     Attributes:
-        line: Where it begins.
+        line: The line it begins on.
         tenant_id: As written, or made from engine and name.
         values: Fields of the spec, by their names in the contract.
-        lines: Where each field stands.
+        lines: The line each field is on.
     """
 
     line: int
@@ -70,7 +70,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """What is wrong in a file: where, which field, what and how to mend it."""
+    """What is wrong in a file: the line, the field, the problem and the remedy."""
 
     line: int
     field: str
@@ -78,7 +78,7 @@ class Mistake:
 
 
 class TemplateError(Exception):
-    """A file that can't be taken as it is; nothing was ordered."""
+    """A file that can't be used as it is; nothing was ordered."""
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         super().__init__("; ".join(f"line {m.line}: {m.description}" for m in mistakes))
@@ -208,7 +208,7 @@ class _Reader:
         return values, lines
 
     def value(self, name: str, node: yaml.Node) -> Value | None:
-        """Read one value; None where it is left to the service, or wrong."""
+        """Read one value; None if it is wrong or left to the service."""
         if node.tag == _NULL:
             return None
         if name in _LISTS:

@@ -1,6 +1,6 @@
-"""Says why a tenant stands where it stands, with evidence and the order that mends it.
+"""Explains why a tenant is where it is, with evidence and the order that helps.
 
-`look` reads and asks the engine; everything else here is pure. Nothing here writes.
+`look` reads the database and asks the engine; everything else here is pure. Nothing writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a diagnosis is made of: causes, each with its evidence and the order that mends it."""
+"""What a diagnosis is made of: causes, each with its evidence and the order that helps."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OF_THE_FLEET = frozenset({"AcceptSite"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One fact a cause was concluded from.
+    """One fact that a cause was inferred from.
 
     Attributes:
-        source: Where it stands: a table (`steps`, `attempts`, `runs`, ...) or `engine`.
-        fact: In plain words.
-        at: When it happened or was written; None where that is not known.
+        source: Where it was found: a table (`steps`, `attempts`, `runs`, ...) or `engine`.
+        fact: What was found, in plain words.
+        at: When it happened or was written; None if not known.
     """
 
     source: str
@@ -37,12 +37,11 @@ class Remedy:
     """What to do about a cause.
 
     Attributes:
-        says: In plain words; what a person must mend first stands here.
-        method: The rpc that carries it out, such as "Continue"; "" where no order helps.
+        says: What to do, in plain words, including what a person must fix first.
+        method: The rpc that carries it out, such as "Continue"; "" if no order helps.
         request: Its request, by field name.
-        command: The same as a command line; "" where nothing is to be given.
-        alone: Whether the order mends it by itself. Where it does not, something must be
-            mended by hand before.
+        command: The same as a command line; "" if there is none to give.
+        alone: Whether the order alone is enough. If not, something must be fixed by hand first.
     """
 
     says: str
@@ -65,7 +64,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosedCause:
-    """One reason why a tenant stands where it stands.
+    """One reason why a tenant is where it is.
 
     Attributes:
         code: Stable, listed in docs/errors.md.
@@ -85,10 +84,10 @@ class Diagnosis:
     """Everything that was found about a tenant at one time.
 
     Attributes:
-        revision: Of the tenant, so that a remedy can say what it judged.
-        state: The derived word.
-        causes: Likeliest first; empty where nothing is wrong.
-        engine: What came of asking the engine, in plain words.
+        revision: The tenant's, so that a remedy can name the one it was based on.
+        state: The derived state.
+        causes: Most likely first; empty if nothing is wrong.
+        engine: What the engine answered, in plain words.
     """
 
     tenant_id: str

@@ -1,8 +1,8 @@
-"""Says why a tenant stands where it stands: one pure function over the whole picture.
+"""Explains why a tenant is where it is: one pure function of the whole picture.
 
-Total: it has an answer for any word a row may hold, in any state, in motion too. Causes
-come likeliest first: what keeps everything of a site from moving, then what keeps this
-tenant, then what was noticed besides. A tenant where nothing is wrong has no causes.
+It has an answer for any state, also in motion, and for anything a row may hold. The most likely
+causes come first: what keeps the whole site from moving, then what keeps this tenant, then what
+else was noticed. If nothing is wrong there are none.
 """
 
 from __future__ import annotations
@@ -35,10 +35,13 @@ _ENDED = frozenset({TenantState.DEPROVISIONING, TenantState.DEPROVISIONED})
 
 
 def diagnose(picture: Picture) -> Diagnosis:
-    """Say why a tenant stands where it stands.
+    """Explain why a tenant is where it is.
 
     Args:
         picture: All that was read about it, and what the engine holds.
+
+    Returns:
+        Its causes, each with the order that helps.
     """
     tenant, standing = picture.status.tenant, picture.status.standing
     return Diagnosis(
@@ -65,18 +68,18 @@ def _causes(picture: Picture) -> list[DiagnosedCause]:
         state is TenantState.COMPLETED and picture.engine_configured and not picture.other_site
     )
     site = [] if at_rest else _of_the_site(picture)
-    # Of one that an import held nothing was begun here: its hold says all that there is.
+    # Nothing was begun here for a tenant that an import held: its hold says all there is to say.
     only_held = is_of_import(picture.status.hold) and picture.status.run is None
     own = [] if only_held else [*_of_the_state(picture, state)]
     damage = _damaged(picture)
     if damage is not None:
-        # Nothing it was said to wait for ever comes.
+        # What it is said to be waiting for will never come.
         own = [damage, *(each for each in own if each.code not in _WAITS)]
     if picture.status.tenant.spec_damage and all(each.code != SPEC_UNREADABLE for each in own):
         own.insert(0, _unreadable(picture))
     hold = _held(picture)
     if hold is not None:
-        # Where the hold only repeats a step's error, that error comes first.
+        # If the hold only repeats a step's error, that error comes first.
         own.insert(len(own) if _says_the_same(picture) else 0, hold)
     own += [*_differences(picture), *engine_causes(picture)]
     if not picture.engine_configured or picture.other_site:
@@ -122,7 +125,7 @@ def _damaged(picture: Picture) -> DiagnosedCause | None:
 
 
 def _unreadable(picture: Picture) -> DiagnosedCause:
-    """Return the damage of a tenant that no run has met yet, such as a finished one."""
+    """Return damage that no run has come across yet, such as a finished tenant's."""
     tenant = picture.status.tenant
     return DiagnosedCause(
         code=SPEC_UNREADABLE,
@@ -155,7 +158,7 @@ def _of_the_state(picture: Picture, state: TenantState) -> list[DiagnosedCause]:
 
 
 def _half_removed(picture: Picture, cause: DiagnosedCause) -> DiagnosedCause:
-    """Turn the remedy of a removal that stopped: no reconciler touches it, Continue neither."""
+    """Replace the remedy of a removal that stopped: no reconciler and no Continue resumes it."""
     run = picture.status.run
     given = UndoOptions.read({} if run is None else run.options)
     says = (
@@ -171,7 +174,7 @@ def _half_removed(picture: Picture, cause: DiagnosedCause) -> DiagnosedCause:
 
 
 def _of_the_site(picture: Picture) -> list[DiagnosedCause]:
-    """Return what keeps everything of the tenant's engine from moving."""
+    """Return what keeps every tenant of this engine from moving."""
     tenant, gate = picture.status.tenant, picture.stored.live.gate
     if not picture.engine_configured:
         engine_id = tenant.spec.engine_id
@@ -264,7 +267,7 @@ def _held(picture: Picture) -> DiagnosedCause | None:
 
 
 def _for_the_hold(picture: Picture) -> Remedy:
-    """Return what a held tenant takes as it stands: Continue is refused where one is removed."""
+    """Return the order that a held tenant accepts; during a removal Continue is refused."""
     tenant, standing, run = picture.status.tenant, picture.status.standing, picture.status.run
     if standing.state is TenantState.DEPROVISIONED:
         return remedies.release(tenant, "It was removed. Only its hold is left: lift it.")
@@ -294,7 +297,7 @@ def _for_the_hold(picture: Picture) -> Remedy:
 
 
 def _says_the_same(picture: Picture) -> bool:
-    """Tell whether the hold's reason is an error that is named anyway."""
+    """Tell whether the hold only repeats an error that is named anyway."""
     hold = picture.status.hold
     return hold is not None and any(
         step.error_message == hold.reason for step in picture.status.steps
@@ -350,12 +353,12 @@ def _lost(picture: Picture) -> bool:
     tenant = picture.status.tenant
     if picture.status.standing.record_lost or tenant.run_id is not None:
         return True
-    # Whom an import left to a person never had a run here, though it was a shop elsewhere.
+    # A tenant that an import left to a person never had a run here, though it was a shop before.
     return tenant.first_completed_at is not None and not is_of_import(picture.status.hold)
 
 
 def _differences(picture: Picture) -> list[DiagnosedCause]:
-    """Return what is odd about the rows, besides."""
+    """Return what else is odd about the rows."""
     tenant, standing = picture.status.tenant, picture.status.standing
     found: list[DiagnosedCause] = []
     if tenant.state is not standing.state and not standing.record_lost:

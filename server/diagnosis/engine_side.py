@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from server.diagnosis.causes import Remedy
     from server.diagnosis.picture import Picture, StepSeen
 
-# A cause shows so much of what an engine holds; the rest is in Verify.
+# How much of what the engine holds a cause shows; Verify shows the rest.
 _MOST_FACTS = 12
 
 
@@ -23,7 +23,7 @@ def engine_evidence(picture: Picture, step_key: str = "") -> tuple[Evidence, ...
 
     Args:
         picture: The whole picture.
-        step_key: Only this step; all steps that say something if it is left out.
+        step_key: Only this step; "" for every step that has something to say.
     """
     look = picture.engine
     if look.asked is not Asked.ANSWERED:
@@ -36,12 +36,12 @@ def engine_evidence(picture: Picture, step_key: str = "") -> tuple[Evidence, ...
 
 
 def engine_causes(picture: Picture) -> list[DiagnosedCause]:
-    """Return what a finished tenant lacks at the engine though its record says done."""
+    """Return what the engine lacks although the tenant's record says it is done."""
     if picture.engine.asked is not Asked.ANSWERED:
         return []
     if picture.status.standing.state is not TenantState.COMPLETED:
         return []
-    # The till may be closed by night: what is done once is not expected to stay.
+    # A till may be closed at night: what is only done once is not expected to last.
     once = {kind.key for kind in picture.step_types if kind.once}
     lacking = [
         step
@@ -67,9 +67,9 @@ def engine_causes(picture: Picture) -> list[DiagnosedCause]:
 
 
 def _of_what_lacks(picture: Picture, lacking: list[StepSeen]) -> Remedy:
-    """Return the retry that makes it again, but no order that would stop at what it meets.
+    """Return a retry that makes what is missing, unless it would stop at a conflict.
 
-    A run that stops makes a working shop FAILED, and mends nothing.
+    A run that stops would make a working shop FAILED and fix nothing.
     """
     tenant = picture.status.tenant
     if any(step.by_hand for step in lacking):
@@ -86,7 +86,7 @@ def _of_what_lacks(picture: Picture, lacking: list[StepSeen]) -> Remedy:
 
 
 def made_and_lost(picture: Picture) -> list[StepSeen]:
-    """Return the steps that the record says are done and of which a run makes again what lacks."""
+    """Return the steps recorded as done whose missing documents a run would make again."""
     once = {kind.key for kind in picture.step_types if kind.once}
     return [
         step

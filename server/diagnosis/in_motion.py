@@ -1,4 +1,4 @@
-"""Why a tenant in motion has not arrived yet: what it does, or what it waits for."""
+"""Why a tenant in motion is not done yet: what it is doing, or waiting for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLOSED_GATE = frozenset({WaitingCode.ENGINE_DOWN, WaitingCode.ENGINE_MISCONFIGU
 
 
 def causes_in_motion(picture: Picture) -> list[DiagnosedCause]:
-    """Return why a tenant with an open run is not done yet; the likeliest first."""
+    """Return why a tenant with an open run is not done yet; most likely first."""
     run = picture.status.run
     if run is None or run.state not in OPEN_RUN_STATES:
         return []

@@ -1,4 +1,4 @@
-"""Looks at a tenant from all sides and says why it stands where it stands; reads only."""
+"""Examines a tenant from all sides and explains why it is where it is; read-only."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# A diagnosis is asked for by somebody who waits: an engine that is slower than this is
-# evidence enough.
+# Somebody is waiting for the diagnosis, and an engine slower than this is evidence enough.
 ENGINE_SECONDS = 5.0
 
 
@@ -70,7 +69,7 @@ class Diagnoser:
         self._engine_seconds = engine_seconds
 
     async def diagnose(self, actor: Actor, tenant_id: str, *, ask_engine: bool = True) -> Diagnosis:
-        """Say why a tenant stands where it stands.
+        """Explain why a tenant is where it is.
 
         Args:
             actor: Who asks.
@@ -96,7 +95,7 @@ class Diagnoser:
         step_types = self._blueprint(record).steps_for(record.tenant.spec)
         status = status_of(stored.live, step_types, now, self._lease_seconds)
         if status.standing.state is TenantState.DEPROVISIONED:
-            # What is there under its names by now may be somebody else's.
+            # What has its names there by now may be somebody else's.
             unasked = "nothing there is this tenant's any more"
         elif not ask_engine:
             unasked = "by request"

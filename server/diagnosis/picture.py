@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Asked(Enum):
-    """What came of asking the engine."""
+    """How asking the engine went."""
 
     NOT_ASKED = auto()
     ANSWERED = auto()
@@ -25,17 +25,17 @@ class Asked(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSeen:
-    """What the probe of one step saw at the engine; it read only.
+    """What a step's read-only probe saw at the engine.
 
     Attributes:
-        done: Whether everything the step wants is there and right; None where the probe
+        done: Whether everything the step wants is there and right; None if the probe
             could not tell.
-        missing: In words, what is not there or not right.
-        holds: Documents that are there, such as "Company 'Kijani Stores'".
+        missing: What is missing or wrong, in words.
+        holds: Documents that exist, such as "Company 'Kijani Stores'".
         skipped: Why the step would be left out, or "".
         error: Why the probe could not tell, or "".
-        by_hand: Whether only a person mends what is not right: a run would stop at it.
-        code: Of the error that a run would stop at; else "".
+        by_hand: Whether only a person can fix what is wrong: a run would stop at it.
+        code: The error that a run would stop at; "" if none.
     """
 
     key: str
@@ -53,7 +53,7 @@ class EngineLook:
     """What the engine said when it was asked for this tenant.
 
     Attributes:
-        says: In plain words, for people.
+        says: The answer in plain words.
         steps: In order; empty unless it answered.
     """
 
@@ -72,8 +72,8 @@ class Picture:
 
     Attributes:
         engine_configured: Whether this server knows the tenant's engine.
-        other_site: Why no worker takes the tenant up though it does; else "".
-        names_others: Whether who asks may know of other tenants.
+        other_site: Why no worker drives the tenant although the engine is known; otherwise "".
+        names_others: Whether the caller may know about other tenants.
     """
 
     stored: StoredPicture

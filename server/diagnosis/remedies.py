@@ -1,4 +1,7 @@
-"""The order that mends a cause, as a call and as the command line that gives it."""
+"""The order that helps against a cause, as a call and as a command line.
+
+In each function `says` is what to do, in plain words; `alone` is whether the order alone is enough.
+"""
 
 from __future__ import annotations
 
@@ -17,34 +20,34 @@ if TYPE_CHECKING:
 _REASON = "diagnosed"
 COMPANY_STEP = "step_2_company"
 
-# Permanent errors of one step that only that step, looked at again, gets over: Continue
-# carries done steps over and would come to the same end.
+# Permanent errors that only a retry of this step overcomes: Continue takes steps that are done as
+# they are, and would end the same way.
 _RETRY_STEP = {
     Code.COMPANY_MISSING: COMPANY_STEP,
-    # It names what is wrong of steps that are done: all are looked at again.
+    # It names what is wrong with steps that are done, so all are checked again.
     Code.FINAL_CHECK_FAILED: "",
 }
-# Nothing that is ordered for this tenant gets over these: its spec stays as it is.
+# No order for this tenant overcomes these, because its spec can't be changed.
 _ANOTHER_TENANT = frozenset({Code.NAME_REFUSED, Code.COMPANY_NAME_TOO_LONG})
 
 
 def watch(tenant: Tenant, says: str) -> Remedy:
-    """Return "look on": it moves by itself."""
+    """Return "watch it": it goes on by itself."""
     return Remedy(says=says, command=f"provisioner status {_quoted(tenant)} --watch")
 
 
 def verify(tenant: Tenant, says: str) -> Remedy:
-    """Return "mend it by hand, then look again": no order gets over it."""
+    """Return "fix it by hand, then verify": no order helps."""
     return Remedy(says=says, command=f"provisioner verify {_quoted(tenant)}")
 
 
 def nothing(says: str) -> Remedy:
-    """Return "nothing is to be ordered"."""
+    """Return "there is nothing to order"."""
     return Remedy(says=says)
 
 
 def continue_(tenant: Tenant, says: str, *, alone: bool = False) -> Remedy:
-    """Return the order to drive on."""
+    """Return the order to continue."""
     return Remedy(
         says=says,
         method="Continue",
@@ -55,7 +58,7 @@ def continue_(tenant: Tenant, says: str, *, alone: bool = False) -> Remedy:
 
 
 def cancel(tenant: Tenant, says: str) -> Remedy:
-    """Return the order to close a run that nobody takes up; what comes next a person orders."""
+    """Return the order to close a run that nobody will drive; a person orders what comes next."""
     return Remedy(
         says=says,
         method="Cancel",
@@ -65,7 +68,7 @@ def cancel(tenant: Tenant, says: str) -> Remedy:
 
 
 def retry(tenant: Tenant, says: str, *, step_key: str = "", alone: bool = False) -> Remedy:
-    """Return the order to look at steps again."""
+    """Return the order to check steps again."""
     step = f" --step {step_key}" if step_key else ""
     request = _terms(tenant)
     if step_key:
@@ -80,7 +83,7 @@ def retry(tenant: Tenant, says: str, *, step_key: str = "", alone: bool = False)
 
 
 def adopt(tenant: Tenant, says: str) -> Remedy:
-    """Return the order to accept a Company that is there; who gives it decides whose it is."""
+    """Return the order to adopt an existing Company; whoever gives it decides whose it is."""
     return Remedy(
         says=says,
         method="AdoptCompany",
@@ -95,7 +98,7 @@ def start_here(tenant: Tenant, says: str) -> Remedy:
 
 
 def accept_site(tenant: Tenant, says: str) -> Remedy:
-    """Return a person's word that the tenant's site is right as it is."""
+    """Return the order by which a person accepts the tenant's site as it is."""
     engine_id = tenant.spec.engine_id
     return Remedy(
         says=says,
@@ -121,14 +124,14 @@ def make_anew(tenant: Tenant, says: str) -> Remedy:
 
 
 def once_reached(remedy: Remedy) -> Remedy:
-    """Return a remedy for where this server has not the tenant's engine: its order is refused."""
+    """Change a remedy whose order is refused because this server lacks the tenant's engine."""
     if not remedy.command or remedy.command.startswith("provisioner status "):
         return remedy
     return Remedy(says=f"First have its engine here, as said above. Then: {remedy.command}")
 
 
 def deprovision(tenant: Tenant, says: str, options: UndoOptions) -> Remedy:
-    """Return the order to go on with a removal that stopped half-way."""
+    """Return the order that resumes a removal which stopped half-way."""
     return Remedy(
         says=says,
         method="Deprovision",
@@ -138,7 +141,7 @@ def deprovision(tenant: Tenant, says: str, options: UndoOptions) -> Remedy:
 
 
 def after_permanent(tenant: Tenant, code: str) -> Remedy:
-    """Return what a person does about an error that trying again does not mend."""
+    """Return what a person does about an error that trying again does not cure."""
     known = MEANINGS.get(Code(code)) if code in Code.__members__ else None
     says = known.remedy if known else "Fix what the message names, then continue."
     if code == Code.COMPANY_NOT_OURS:
@@ -170,12 +173,12 @@ def after_permanent(tenant: Tenant, code: str) -> Remedy:
 
 
 def after_passing(tenant: Tenant, code: str, again: str) -> Remedy:
-    """Return what to do about an error that may have passed, and what if it has not.
+    """Return what to do about an error that may have passed, and what to do if it has not.
 
     Args:
         tenant: Whose run stopped at it.
         code: The error.
-        again: A sentence on when it is driven on by itself, or "".
+        again: A sentence that says when it is driven on automatically, or "".
     """
     says = f"Continue it now, with fresh tries.{again}"
     known = MEANINGS.get(Code(code)) if code in Code.__members__ else None
@@ -185,14 +188,14 @@ def after_passing(tenant: Tenant, code: str, again: str) -> Remedy:
 
 
 def after_vanished(tenant: Tenant, *, there: bool | None) -> Remedy:
-    """Return what a person does about a Company that is gone, by what the engine says now.
+    """Return what a person does about a Company that is gone, given what the engine holds now.
 
-    Where it is still gone Continue would stop at the same error, and a third such tenant of a
-    site shuts its gate. What makes an empty one is a command only, nothing that `fix` gives.
+    If it is still gone, Continue would stop at the same error, and a third such tenant shuts the
+    site's gate. Making an empty Company is only shown as a command; `fix` never gives it.
 
     Args:
         tenant: Whose Company it was.
-        there: Whether the engine has it again; None where it did not say.
+        there: Whether the engine has it again; None if it did not say.
     """
     if there is None:
         return after_permanent(tenant, Code.COMPANY_VANISHED)
@@ -210,7 +213,7 @@ def after_vanished(tenant: Tenant, *, there: bool | None) -> Remedy:
 
 
 def _terms(tenant: Tenant) -> dict[str, Any]:  # Any: JSON values
-    """Return what every order carries: which tenant, the revision that was judged, why."""
+    """Return what every order carries: the tenant, the revision it is based on, and why."""
     return {"tenant_id": tenant.id, "expected_revision": tenant.revision, "reason": _REASON}
 
 

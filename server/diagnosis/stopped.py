@@ -27,10 +27,10 @@ _REFERENCE = "REFERENCE_MISSING"
 
 
 def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
-    """Return why a tenant that is PARTIAL or FAILED stopped; the likeliest first."""
+    """Return why a tenant that is PARTIAL or FAILED stopped; most likely first."""
     found = _of_the_record(picture)
     standing = picture.status.standing
-    # A removal turns its causes itself: continue is refused there.
+    # A removal replaces the remedies itself, because Continue is refused there.
     if picture.status.hold is not None and standing.state is not TenantState.DEPROVISIONING:
         return [_while_held(picture, cause) for cause in found]
     if _budget_spent(picture) and any(cause.severity is not Severity.PERSON for cause in found):
@@ -39,14 +39,14 @@ def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
 
 
 def after_vanished(picture: Picture) -> Remedy:
-    """Return what a person does about a Company that is gone, by what the engine says now."""
+    """Return what a person does about a Company that is gone, given what the engine holds now."""
     seen = picture.engine.step(remedies.COMPANY_STEP)
     there = None if seen is None or seen.done is None else seen.code != _VANISHED
     return remedies.after_vanished(picture.status.tenant, there=there)
 
 
 def _while_held(picture: Picture, cause: DiagnosedCause) -> DiagnosedCause:
-    """Turn what is said to go on by itself: no reconciler touches a held tenant."""
+    """Replace a remedy that says it goes on by itself: no reconciler touches a held tenant."""
     if cause.severity is Severity.PERSON:
         return cause
     return replace(
@@ -64,7 +64,7 @@ def _of_the_record(picture: Picture) -> list[DiagnosedCause]:
     if picture.status.standing.record_lost or picture.status.run is None:
         return [_record_lost(picture)]
     failed = [step for step in picture.status.steps if step.state is StepState.FAILED]
-    # The last look fails because others did; what others failed at is the cause.
+    # The final check fails because other steps did, so those are the cause.
     looks = {kind.key for kind in picture.step_types if kind.last}
     decisive = [step for step in failed if step.key not in looks] or failed
     if not decisive:
@@ -79,7 +79,7 @@ def step_of(picture: Picture, key: str) -> Step | None:
 
 
 def attempt_evidence(picture: Picture, step_key: str) -> tuple[Evidence, ...]:
-    """Return how the last tries of a step went, and what the engine answered last."""
+    """Return how a step's last tries went, and the engine's last answer."""
     tried = [each for each in picture.stored.attempts if each.step_key == step_key]
     step = step_of(picture, step_key)
     facts: list[Evidence] = []
@@ -255,7 +255,7 @@ def _budget_spent(picture: Picture) -> bool:
 
 
 def _next_drive(picture: Picture) -> datetime | None:
-    """Return when a reconciler drives it on at the earliest, where that is not at once."""
+    """Return the earliest time a reconciler drives it on; None if that is at once."""
     tenant, run = picture.status.tenant, picture.status.run
     if _budget_spent(picture):
         return None

@@ -1,7 +1,6 @@
 """What sweeps found and what became of it: lists, the report, and the way to order a sweep.
 
-The reconciler itself is another program's part (`reconciler/`); whoever puts a process
-together hands its `Healer` in.
+The reconciler itself lives in `reconciler/`; whoever assembles a process passes its `Healer` in.
 """
 
 from __future__ import annotations

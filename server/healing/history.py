@@ -55,7 +55,7 @@ class History:
         self._now = now
 
     async def sweeps(self, actor: Actor, *, page_size: int = 0, page_token: str = "") -> Sweeps:
-        """Return a page of sweeps that found something, the latest first.
+        """Return a page of sweeps that found something, newest first.
 
         Raises:
             InvalidInput: the page's size or token is wrong.
@@ -79,16 +79,16 @@ class History:
         person_only: bool = False,
         include_members: bool = False,
     ) -> Findings:
-        """Return a page of findings, the latest first.
+        """Return a page of findings, newest first.
 
         Args:
             actor: Who asks.
-            page_size: Most of them; 0 for the default.
+            page_size: The most to return; 0 for the default.
             page_token: Where the page before ended, or "".
             tenant_id: Only this tenant's, or "".
-            open_only: Only those that are not over; of a standstill the latest.
-            person_only: Only those for which a person must act.
-            include_members: Also those that another finding stands for.
+            open_only: Only those that are not over; of a stuck tenant only the latest.
+            person_only: Only those that a person must act on.
+            include_members: Include those that another finding stands for.
 
         Raises:
             InvalidInput, NotAllowed, StoreUnavailable: as for `sweeps`.
@@ -110,12 +110,12 @@ class History:
     async def report(
         self, actor: Actor, *, begins_at: datetime | None = None, ends_at: datetime | None = None
     ) -> Report:
-        """Say what stood still in a period, and what became of it.
+        """Report what got stuck in a period, and what became of it.
 
         Args:
             actor: Who asks.
-            begins_at: The period's begin; None: a day before its end.
-            ends_at: The period's end; None: now.
+            begins_at: The start of the period; None for a day before its end.
+            ends_at: The end of the period; None for now.
 
         Raises:
             InvalidInput: the period ends before it begins.
@@ -129,7 +129,7 @@ class History:
                 (Violation(field="begins_at", description="must be before the period's end."),)
             )
         found = await self._store.findings_of(begins, ends, limit=_MOST_FINDINGS + 1)
-        # In a thread: of thousands it takes as long as hundreds of calls.
+        # In a thread: thousands of cases take as long as hundreds of calls.
         return await asyncio.to_thread(
             report,
             found[:_MOST_FINDINGS],
@@ -142,7 +142,7 @@ class History:
 def _a_period_before(end: datetime) -> datetime:
     try:
         return end - DEFAULT_PERIOD
-    except OverflowError:  # there was no day before
+    except OverflowError:  # no day comes before it
         return datetime.min.replace(tzinfo=UTC)
 
 
@@ -164,7 +164,7 @@ def _place(token: str) -> Place:
         place = datetime.fromisoformat(at).astimezone(UTC), own_id
     except (binascii.Error, ValueError, OverflowError) as error:
         raise _no_token() from error
-    # A database takes no zero byte; nothing is called so.
+    # No database takes a zero byte, and nothing has such an id.
     if not own_id.isprintable():
         raise _no_token()
     return place

@@ -1,4 +1,4 @@
-"""What stood still in a period and what became of it: pure, from findings to a page of text."""
+"""What got stuck in a period and what became of it: pure, from findings to a page of text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_ROWS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One time a tenant stood still, from when it was noticed to its end."""
+    """One time a tenant got stuck, from when it was noticed to its end."""
 
     tenant_id: str
     company_name: str
@@ -42,7 +42,7 @@ class Case:
 
     @property
     def seconds_to_notice(self) -> float:
-        """From standing still to being noticed."""
+        """From getting stuck to being noticed."""
         return _seconds(self.stuck_since, self.noticed_at)
 
     @property
@@ -53,7 +53,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """How long something took, over many cases, in seconds."""
+    """The distribution of a duration over many cases, in seconds."""
 
     count: int = 0
     p50: float = 0.0
@@ -74,10 +74,10 @@ class CauseTotal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What stood still in a period, and what became of it.
+    """What got stuck in a period, and what became of it.
 
     Attributes:
-        cases: The latest noticed first.
+        cases: The most recently noticed first.
         truncated: Whether there were more findings than were read.
     """
 
@@ -93,7 +93,7 @@ class Report:
 
     @property
     def causes(self) -> tuple[CauseTotal, ...]:
-        """Cases by cause, the most frequent first."""
+        """Cases by cause, most frequent first."""
         counted = Counter(case.cause for case in self.cases)
         return tuple(
             CauseTotal(
@@ -107,7 +107,7 @@ class Report:
 
     @property
     def time_to_notice(self) -> Spread:
-        """From standing still to being noticed."""
+        """From getting stuck to being noticed."""
         return spread(case.seconds_to_notice for case in self.cases if case.stuck_since)
 
     @property
@@ -126,10 +126,10 @@ def report(
     ends_at: datetime,
     truncated: bool = False,
 ) -> Report:
-    """Put findings together into cases.
+    """Group findings into cases.
 
-    Findings of one tenant with one end are one case: each drive of a tenant that needed
-    several has a finding of its own.
+    A tenant's findings with the same end are one case: if it was driven on several times, each
+    time has a finding of its own.
     """
     groups: dict[tuple[str, datetime | None], list[FindingSeen]] = {}
     for finding in findings:
@@ -140,7 +140,7 @@ def report(
 
 
 def spread(seconds: Iterable[float]) -> Spread:
-    """Return how times are spread; each percentile is one of the times (nearest rank)."""
+    """Return the distribution of times; each percentile is one of them (nearest rank)."""
     ordered = sorted(seconds)
     if not ordered:
         return Spread()

@@ -1,4 +1,4 @@
-"""What is known about sweeps and findings, and the one who makes sweeps, as values."""
+"""Sweeps and findings as values, and the interface of whatever runs sweeps."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ class SweepDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """How a process's reconciler is.
+    """The health of a process's reconciler.
 
     Attributes:
-        age_seconds: Since the last full sweep ended; before the first, since it was started.
-        stale_after_seconds: A sweep that is older means that something is wrong.
+        age_seconds: How long ago the last complete sweep ended; before the first, how long ago it
+            started.
+        stale_after_seconds: If the last sweep is older than this, something is wrong.
     """
 
     last_full_sweep_at: datetime | None
@@ -45,26 +46,26 @@ class Watch:
 
     @property
     def healthy(self) -> bool:
-        """Whether sweeps come as they should."""
+        """Whether sweeps complete on schedule."""
         return self.age_seconds <= self.stale_after_seconds
 
 
 class Healer(Protocol):
-    """Makes sweeps; the reconciler as the server sees it."""
+    """Runs sweeps: the reconciler, as the server sees it."""
 
     async def sweep(self, *, dry_run: bool) -> SweepDone:
-        """Make one sweep now.
+        """Run one sweep now.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
         """
 
     async def seen_clean(self, tenant: Tenant) -> None:
-        """Hear that a finished tenant was looked at and is as it should be.
+        """Take note that a finished tenant was checked and is as it should be.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
         """
 
     def watch(self) -> Watch | None:
-        """Say how the sweeps of this process come; None where it makes none by itself."""
+        """Return the health of this process's sweeps; None if it runs none by itself."""

@@ -1,4 +1,4 @@
-"""Looking at a whole tenant without changing anything: Plan, Verify and Diagnose stand on it.
+"""Examines a whole tenant without changing anything: what Plan, Verify and Diagnose build on.
 
 `Prober` finds the record and the engine, `probe_all` looks, `Survey` says what was found.
 """
@@ -53,12 +53,12 @@ __all__ = [
 T = TypeVar("T")
 
 COMPANY_STEP = "step_2_company"
-# Looks at one site at once: they must not be felt by the tenants that are being made.
+# How many looks at one site at once: tenants that are being made must not notice them.
 _AT_ONCE = 2
 
 
 class Prober:
-    """Looks at tenants and specs on the configured engines."""
+    """Examines tenants and specs on the configured engines."""
 
     def __init__(
         self,
@@ -72,11 +72,11 @@ class Prober:
         """Take the parts; nothing is sent.
 
         Args:
-            database: Where records are.
-            engines: By id.
-            blueprints: By name.
-            now: The time, in UTC.
-            seconds: Longest look.
+            database: The store that holds the records.
+            engines: The configured engines, by id.
+            blueprints: Their blueprints, by name.
+            now: Returns the time, in UTC.
+            seconds: The longest that one look may take, in seconds.
         """
         self._database = database
         self._engines = engines
@@ -86,7 +86,7 @@ class Prober:
         self._turns = {engine.site: asyncio.Semaphore(_AT_ONCE) for engine in engines.values()}
 
     async def tenant(self, tenant_id: TenantId) -> Survey:
-        """Look at a tenant that has a record.
+        """Examine a tenant that has a record.
 
         Raises:
             NotFound: no such tenant.
@@ -111,7 +111,7 @@ class Prober:
         return await self._look(engine, subject_of(claim, self._bound(engine, but_of=tenant_id)))
 
     async def spec(self, spec: TenantSpec) -> Survey:
-        """Look for a tenant that nobody has started yet.
+        """Examine a spec that nobody has started yet.
 
         Raises:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
@@ -125,12 +125,12 @@ class Prober:
     async def unrecorded(
         self, spec: TenantSpec, *, passed_company_step: bool, only_tenant_of_name: bool
     ) -> Survey:
-        """Look for a tenant whose record is another system's.
+        """Examine a tenant whose record is another system's.
 
         Args:
-            spec: What should be there.
-            passed_company_step: Whether that record says that it got past its Company.
-            only_tenant_of_name: Whether nobody else has its company name.
+            spec: What the tenant should have.
+            passed_company_step: Whether that record says that its Company was made.
+            only_tenant_of_name: Whether no other tenant has its company name.
 
         Raises:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
@@ -199,7 +199,7 @@ class Prober:
         return engine
 
     def _engine_of(self, tenant: Tenant) -> Engine:
-        """Return a tenant's engine; another site's documents say nothing of it."""
+        """Return a tenant's engine, unless that is another site, which says nothing about it."""
         engine = self._engines.get(tenant.spec.engine_id)
         why = why_not_here(tenant, None if engine is None else engine.site)
         if engine is None or why:
@@ -211,10 +211,10 @@ class Prober:
         return engine
 
     def _bound(self, engine: Engine, *, but_of: str = "") -> Callable[[str], Awaitable[bool]]:
-        """Return what tells whether a tenant but this one has an abbreviation at the site."""
+        """Return a function that tells whether another tenant of the site has an abbreviation."""
 
         async def is_bound(abbreviation: str) -> bool:
-            # One by its key: all of a site's would be as many as it has tenants.
+            # Read by its key: a site has as many abbreviations as tenants.
             holder = await self._database.reads.bound_abbreviation(engine.site, abbreviation)
             return holder is not None and holder.tenant_id != but_of
 
@@ -237,7 +237,7 @@ class Prober:
 
 
 def _name_taken(survey: Survey, holder: Binding) -> Survey:
-    """Say of a spec that another tenant has its company name: Start would refuse it."""
+    """Add to a spec's survey that another tenant has its company name: Start would refuse it."""
     steps = tuple(
         replace(
             step,

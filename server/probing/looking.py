@@ -1,8 +1,8 @@
-"""What a step may do while it is only looked at: read. Nothing is written, anywhere.
+"""What a step may do during a look: read. Nothing is written, anywhere.
 
 The same probes run here as in a run, so a dry run, a check of a finished tenant and a
-diagnosis can't say anything else than a run would find. What earlier steps "left" is what
-this very look found; nothing stored is taken for true.
+diagnosis can only say what a run would find. What earlier steps "left" is what this
+very look found; nothing stored is taken to be true.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from server.model.step_context import Answer, Engine, Intent, Request
     from server.probing.subject import Subject
 
-# A look is repeated in place where the engine stumbled: it changes nothing.
+# A read that failed for a moment is repeated in place, since it changes nothing.
 _READ_TRIES = 3
 _READ_PAUSE_SECONDS = 0.3
 
@@ -34,7 +34,7 @@ class WroteWhileLooking(AssertionError):  # noqa: N818 - a bug of a step, not an
 
 
 class LookingContext:
-    """The context of a look; `server.model.step_context.StepContext` without the writes."""
+    """The context of a look: `server.model.step_context.StepContext` without the writes."""
 
     def __init__(self, engine: Engine, subject: Subject, *, now: Callable[[], datetime]) -> None:
         self._engine = engine
@@ -80,7 +80,7 @@ class LookingContext:
         return Removal()
 
     def resource(self, doctype: str, name: str) -> Resource | None:
-        """Return what the record says of a document, or None."""
+        """Return what the record says about a document, or None."""
         return self._subject.resources.get(resource_key(doctype, name))
 
     def outputs(self, step_key: str) -> Mapping[str, str]:

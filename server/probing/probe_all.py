@@ -2,7 +2,7 @@
 
 A step whose needs are not met is UNKNOWN, not wrong; one that meets a conflict says whose
 the document is and what differs. The engine's own trouble (down, misconfigured, no answer)
-ends the look: half a survey would be taken for a whole one.
+ends the look: half a survey could be mistaken for a whole one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from server.model.step_context import Engine, Found
     from server.probing.subject import Subject
 
-# Conflicts over a document that is another's; every other one is over a document of ours.
+# Conflicts about somebody else's document; all others are about one of ours.
 _FOREIGN = frozenset({"COMPANY_NOT_OURS", "COMPANY_NAME_TAKEN", "DOCUMENT_NOT_OURS", "NAME_TAKEN"})
 _GONE = frozenset({"COMPANY_VANISHED"})
 _CHECK = "step_0_engine_check"
@@ -36,19 +36,19 @@ _GROUND = frozenset({_CHECK, "step_2_company"})
 async def probe_all(
     engine: Engine, blueprint: Blueprint, subject: Subject, *, now: Callable[[], datetime]
 ) -> Survey:
-    """Look at everything a tenant should have; writes nothing.
+    """Examine everything a tenant should have; writes nothing.
 
     Args:
-        engine: Where.
-        blueprint: Of that engine.
-        subject: Whom.
+        engine: The engine to ask.
+        blueprint: That engine's blueprint.
+        subject: The tenant or spec to look for.
         now: The time, in UTC.
 
     Returns:
-        A word for each step.
+        What was found, step by step.
 
     Raises:
-        EngineNotReady: the engine can't be looked at now; nothing is known then.
+        EngineNotReady: the engine can't be asked now, so nothing is known.
     """
     began, looked_at = time.monotonic(), now()
     context = LookingContext(engine, subject, now=now)
@@ -74,7 +74,7 @@ async def probe_all(
 async def _look(
     engine: Engine, kind: StepType, context: LookingContext, before: list[StepLook]
 ) -> StepLook:
-    # Without a Company of its own nothing that hangs on it can be told apart from another's.
+    # Without its own Company, nothing that depends on it can be told apart from somebody else's.
     blocked = [
         look.key
         for look in before

@@ -1,4 +1,4 @@
-"""Who is looked at: a tenant with its record, or a spec that is nobody's yet."""
+"""What is examined: a tenant with its record, or a spec that is nobody's yet."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ async def _to_nobody(_abbreviation: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What a look must know about whom it looks at.
+    """What a look must know about the tenant or spec.
 
     Attributes:
-        spec: What should be there.
-        abbreviation: The bound one, or None.
-        resources: What the record says of documents, by `resource_key`.
+        spec: What it should have.
+        abbreviation: The bound abbreviation, or None.
+        resources: What the record says about documents, by `resource_key`.
         passed_company_step: Whether any record says that step_2 was passed.
         completed_once: Whether the tenant was ever COMPLETED.
         only_tenant_of_name: Whether no other tenant of the site has that company name.
         is_bound_elsewhere: Tells whether another tenant of the site is bound to an abbreviation.
-        left_out: Steps that a person ordered to leave out, with his words: nothing of theirs
-            is missing.
+        left_out: Steps that a person ordered to leave out, with the reason given: nothing of
+            theirs is missing.
     """
 
     spec: TenantSpec
@@ -51,7 +51,7 @@ class Subject:
 
 
 def subject_of(claim: Claim, is_bound_elsewhere: IsBound) -> Subject:
-    """Return a tenant as its record has it."""
+    """Return a tenant as its record describes it."""
     tenant = claim.record.tenant
     return Subject(
         spec=tenant.spec,
@@ -66,7 +66,7 @@ def subject_of(claim: Claim, is_bound_elsewhere: IsBound) -> Subject:
 
 
 def demand_readable(tenant: Tenant) -> None:
-    """Let nobody compare what is at the site with defaults.
+    """Refuse a tenant whose spec can't be read, rather than compare the site with defaults.
 
     Raises:
         Refused: SPEC_UNREADABLE, with the command that helps.

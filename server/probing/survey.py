@@ -1,7 +1,7 @@
-"""What a look at a whole tenant found: a word for each step, with what is there and what differs.
+"""What a look at a whole tenant found: step by step, what exists and what differs.
 
-Pure values. A survey says nothing about the engine's own troubles: where it could not be
-looked at, there is no survey (`server.errors.EngineNotReady`).
+Pure values. A survey says nothing about the engine's own troubles: if it could not be asked,
+there is no survey (`server.errors.EngineNotReady`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from server.model.difference import Difference
     from server.model.spec import TenantSpec
 
-# The prober looks at each step twice when it drives one, and once more at the end.
+# A run probes each step twice, and once more at its end.
 _LOOK_SECONDS = 0.015
-# What a write takes that was not measured.
+# Assumed for a write that was never measured.
 _WRITE_SECONDS = 0.05
 
 
 @unique
 class Stand(StrEnum):
-    """How a step stands at the engine.
+    """How the engine compares with what a step wants.
 
-    OK: everything is there and right. MISSING: something is not there, or not right in a way
-    the step mends itself. FOREIGN: a document of the name is somebody else's. DIFFERENT: it
-    is ours and not as wanted, which a person must mend. SKIPPED: the tenant has no need of
-    it. UNKNOWN: it could not be looked at, because a step it needs is not as it should be.
+    OK: everything exists and is right. MISSING: something does not exist, or is wrong in a way
+    the step fixes itself. FOREIGN: a document of that name is somebody else's. DIFFERENT: it
+    is ours but not as wanted, which a person must fix. SKIPPED: the tenant does not need it.
+    UNKNOWN: not examined, because a step it depends on is not as it should be.
     """
 
     OK = "OK"
@@ -43,10 +43,10 @@ class Stand(StrEnum):
 
 @unique
 class Whose(StrEnum):
-    """Whose a document is by the tenant's record.
+    """Whose a document is, according to the tenant's record.
 
-    CREATED and ADOPTED are the record's words; UNRECORDED is there, is right, and would be
-    adopted; SHARED belongs to the site.
+    CREATED and ADOPTED are the record's own words; UNRECORDED exists, is right, and would be
+    adopted; SHARED belongs to the whole site.
     """
 
     CREATED = "CREATED"
@@ -57,11 +57,11 @@ class Whose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentSeen:
-    """A document that is there.
+    """A document that exists.
 
     Attributes:
-        owner: The user who made it, or "" if not read.
-        created_at: When, in UTC; None if not read.
+        owner: The ERPNext user who made it; "" if not read.
+        created_at: When it was made, in UTC; None if not read.
     """
 
     doctype: str
@@ -73,22 +73,22 @@ class DocumentSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLook:
-    """One step as the engine has it.
+    """One step, as found at the engine.
 
     Attributes:
-        key: In the blueprint.
-        title: For people.
+        key: Its key in the blueprint.
+        title: Its name for people.
         required: Whether the tenant is unusable without it.
-        stand: In one word.
-        documents: What is there.
+        stand: How it compares with what the step wants.
+        documents: What exists.
         missing: What a run would make or change (for MISSING).
-        differences: What a person must mend, field by field (FOREIGN, DIFFERENT).
+        differences: What a person must fix, field by field (FOREIGN, DIFFERENT).
         code: Stable code of a conflict, or "".
-        message: In plain words, with what to do; "" where all is well.
-        public: The same without names of other tenants, where it has some.
-        notes: What a person may want to know besides.
+        message: What is wrong and what to do, in plain words; "" if all is well.
+        public: The same without other tenants' names, if it has any.
+        notes: What else a person may want to know.
         outputs: Facts the step gives to others (names, time zone, …).
-        requests: Reads this look cost.
+        requests: How many reads this look took.
     """
 
     key: str

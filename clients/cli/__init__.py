@@ -16,7 +16,7 @@ def main() -> None:
     # time that a server takes to start.
     gc.set_threshold(50_000, 20, 50)
     try:
-        # Here: a Ctrl-C while all of it is being read ends it without a traceback, too.
+        # Imported here, so that a Ctrl-C during the import also ends without a traceback.
         from clients.cli.program import main as program  # noqa: PLC0415 - see above
 
         program()

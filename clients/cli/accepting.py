@@ -1,4 +1,4 @@
-"""Carries out `accept-site`: shows why the site's gate is shut, asks, and gives the word."""
+"""Carries out `accept-site`: shows why the site's gate is shut, asks, and accepts the site."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUESTION = "Is this site right as it is?"
 
 
 def lines(seen: dict[str, Any]) -> Iterator[Text]:  # Any: JSON values
-    """Show a site in question for people."""
+    """Show for people a site that needs a decision."""
     yield Text.assemble((plain(seen["engine"]), "bold"), "  ", plain(seen["site"]))
     if seen["gate"] == "UP":
         yield Text("  Its gate is open: there is nothing to accept.")
@@ -45,7 +45,7 @@ def lines(seen: dict[str, Any]) -> Iterator[Text]:  # Any: JSON values
 
 
 def told(done: dict[str, Any], output: Output) -> ExitCode:  # Any: JSON values
-    """Say what was done."""
+    """Say which site was accepted, and what to do next."""
     if output.as_json:
         output.json(done)
     else:
@@ -64,7 +64,7 @@ def told(done: dict[str, Any], output: Output) -> ExitCode:  # Any: JSON values
 
 
 def only_shown(seen: dict[str, Any], output: Output, *, dry_run: bool) -> ExitCode:
-    """End without having accepted anything: as wanted, or because nobody agreed."""
+    """End without having accepted anything: on request, or because nobody agreed."""
     if output.as_json:
         output.json(seen)
     else:

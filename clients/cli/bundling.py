@@ -1,7 +1,7 @@
 """Carries out `bundle`: asks for everything the service tells about a tenant, and writes it.
 
-The service tells no secrets. What looks like one all the same (somebody wrote it into a
-reason, an engine into an error) is taken out here once more.
+The service returns no secrets. If something looks like one all the same (because somebody wrote it
+into a reason, or an engine into an error), it is removed here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SECRETS = (
 
 async def bundle(client: ProvisionerClient, request: Bundle, output: Output) -> ExitCode:
     """Ask for everything, and write it into one file."""
-    # First, for it alone must succeed: there is such a tenant, and the caller may see it.
+    # It comes first, as it alone must succeed: the tenant exists, and the caller may see it.
     status = await client.get_status(request.tenant)
     content: dict[str, Any] = {
         "bundle": 1,
@@ -67,7 +67,7 @@ async def bundle(client: ProvisionerClient, request: Bundle, output: Output) -> 
 
 
 def without_secrets(value: Any) -> Any:  # Any: what JSON holds
-    """Return a value with everything taken out that looks like a secret."""
+    """Return a value without anything in it that looks like a secret."""
     if isinstance(value, str):
         for pattern in _SECRETS:
             value = pattern.sub(HIDDEN, value)
@@ -78,7 +78,7 @@ def without_secrets(value: Any) -> Any:  # Any: what JSON holds
 
 
 async def _or_why(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """Return what was asked for, or why it is not there: the rest is worth having without it."""
+    """Return what was asked for, or why it could not be had: the rest is useful without it."""
     try:
         return await ask()
     except ProvisionerError as error:

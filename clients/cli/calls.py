@@ -205,7 +205,7 @@ async def _logs(client: ProvisionerClient, request: Logs, output: Output) -> Exi
 
 
 class _Days:
-    """Tells the day: a person once where it changes, a pipe in each line, which may be cut out."""
+    """Tells the day: to a person where it changes, to a pipe in each line, as lines get cut out."""
 
     def __init__(self, output: Output) -> None:
         self._once = output.interactive

@@ -1,4 +1,4 @@
-"""Says what changed between two looks at a tenant, a line a change. Pure."""
+"""Says what changed between two looks at a tenant, one line for each change. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lines(before: TenantStatus | None, after: TenantStatus) -> Iterator[Text]:
-    """Return what is new in `after`; all of it is, where there was no look before."""
+    """Return what is new in `after`: everything, if there was no look before."""
     seen = before or tenant_pb2.TenantStatus()
     here = f"[{after.steps_completed}/{after.total_steps}] "
     if seen.run_id != after.run_id and before is not None:
@@ -46,7 +46,7 @@ def _steps(seen: TenantStatus, after: TenantStatus) -> Iterator[Text]:
 
 
 def _reasons(seen: TenantStatus, after: TenantStatus) -> Iterator[Text]:
-    # A new `until` alone is the same wait: it moves at every look of the service.
+    # If only `until` is new, it is the same wait: the service moves it at every look.
     waits = (after.waiting_for.code, after.waiting_for.message)
     if after.HasField("waiting_for") and waits != (
         seen.waiting_for.code,

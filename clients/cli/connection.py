@@ -1,8 +1,8 @@
 """How a command reaches the service, and as whom: environment first, then the profile.
 
-A profile is what `login` wrote: an address, a token, and whom to trust. Its token goes to
-that address only. It lies in the user's configuration directory, for its owner only; a
-file that others can read is not read.
+A profile is what `login` wrote: an address, a token, and whom to trust. Its token is sent to that
+address only. The file is in the user's configuration directory, and only its owner can read it; a
+file that others can read is refused.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Profile:
 
 
 def directory() -> Path:
-    """Return where profiles lie."""
+    """Return the directory of the profiles."""
     return Path(platformdirs.user_config_dir("tenant-provisioner"))
 
 
@@ -118,19 +118,19 @@ def token_for(address: str) -> str:
 
 
 def tls_for(address: str) -> TlsFiles:
-    """Return whom to trust at an address, and what to show there: environment, then profile."""
+    """Return the TLS files to use for an address: from the environment, then from the profile."""
     profile = current()
     if profile is None or profile.address != address:
         profile = Profile(address=address, user="", token="", expires_at="", tls_ca="")
     told = {name: os.environ.get(name, "").strip() for name in (TLS_CA, CLIENT_CERT, CLIENT_KEY)}
-    # A certificate and its key are one choice.
+    # A certificate and its key come from the same place.
     own = (told[CLIENT_CERT], told[CLIENT_KEY])
     certificate, key = own if any(own) else (profile.client_cert, profile.client_key)
     return TlsFiles(authorities=told[TLS_CA] or profile.tls_ca, certificate=certificate, key=key)
 
 
 def from_anywhere(file: str) -> str:
-    """Return a file as a profile keeps it: later commands run in other folders."""
+    """Return a file's absolute path, for the profile: later commands run in other folders."""
     return file if file in {"", SYSTEM} else str(Path(file).absolute())
 
 
@@ -199,7 +199,7 @@ def _write(stored: Mapping[str, object]) -> Path:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
             json.dump(stored, handle, indent=2)
-        # Whole or not at all.
+        # The file is replaced at once, so that it is never half-written.
         fresh.replace(file)
     except OSError as error:
         raise typer.BadParameter(f"Cannot write {file} ({error.strerror}).") from error

@@ -1,4 +1,4 @@
-"""Asks why a tenant stands where it stands, and tells it to people and scripts."""
+"""Asks why a tenant is where it is, and shows the answer to people and scripts."""
 
 from __future__ import annotations
 

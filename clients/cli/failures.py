@@ -122,18 +122,18 @@ class Failure:
             f"  {plain(name)}: {plain(violation.description)}" for name, violation in self.fields
         ]
         if self.next_command:
-            # On a line of its own though the message may name it: what is pasted is a line.
+            # On a line of its own, even if the message names it: people paste whole lines.
             lines.append(f"Next: {plain(self.next_command)}")
         return lines
 
 
 def of_service(error: ProvisionerError, request: Request) -> Failure:
-    """Say what an error of the service, or its silence, means for this command."""
+    """Say what an error of the service, or no answer, means for this command."""
     message = error.message or f"The service answered {error.code} without a message."
     if isinstance(error, Unreachable) and not error.reason:
         message = _not_reachable(error, request)
     elif isinstance(error, Unauthenticated) and _sign_in(request).startswith("unset"):
-        # It comes before a sign-in, so that another one would change nothing.
+        # This happens before the sign-in, so signing in again would change nothing.
         message = _with(
             message, f"The token is the one in {TOKEN}: put a valid one there, or unset it."
         )
@@ -152,7 +152,7 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
 
 
 def _with(message: str, more: str) -> str:
-    # Behind a command no dot may stand: it would be pasted with it.
+    # No full stop after a command: it would be pasted with it.
     return f"{message} {more}" if message.endswith(".") else f"{message} ({more})"
 
 
@@ -196,7 +196,7 @@ def _not_reachable(error: Unreachable, request: Request) -> str:
 
 
 def _next_command(error: ProvisionerError, request: Request) -> str:
-    """Return the way out of an error; the service's own word comes first."""
+    """Return the command that helps with an error; the service's own suggestion comes first."""
     told = error.metadata.get("next_command", "")
     if told:
         return told
@@ -207,7 +207,7 @@ def _next_command(error: ProvisionerError, request: Request) -> str:
     if isinstance(error, AlreadyExists):
         return _look_at_the_other(error, request)
     told = _next_for_tenant(error, request) if getattr(request, "tenant", "") else ""
-    # On the server's machine; an order is repeated with its id first.
+    # It runs on the server's machine; an order is first repeated with its id.
     return told or ("provisioner db check" if error.reason == _NO_DATABASE else "")
 
 

@@ -1,4 +1,4 @@
-"""Carries out the commands that tell what sweeps found and what became of it."""
+"""Carries out the commands that show what sweeps found and what became of it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _GAP = 2
 _COMPANY = 4
 _SHORTEST_COMPANY = 12
 
-# Which columns stand in each line of a tenant, the widest layout first.
+# The columns in each line of a tenant; the widest layout comes first.
 Layout = tuple[tuple[int, ...], ...]
 _LAYOUTS: tuple[Layout, ...] = (
     ((0, 1, 2, 3, 4, 5),),
@@ -38,7 +38,7 @@ _LAYOUTS: tuple[Layout, ...] = (
 
 
 async def show(client: ProvisionerClient, request: ListTenants, output: Output) -> ExitCode:
-    """Show the tenants that fit."""
+    """Show the tenants that match the filter."""
     tenants, token = await _ask(client, request)
     if output.as_json:
         output.json({"tenants": [as_object(one) for one in tenants], "next_page_token": token})
@@ -87,9 +87,9 @@ def table(tenants: Sequence[TenantSummary], *, now: datetime, width: int | None)
 
     Args:
         tenants: Its rows; at least one.
-        now: The time that ages are counted to.
+        now: The present time, for the ages.
         width: Columns of the terminal, or None where nothing needs to be cut. What does not fit
-            beside the rest stands below it: an id is pasted whole, and half a reason is none.
+            beside the rest is put below it, as ids are pasted and reasons must be read whole.
     """
     rows = [_HEADINGS, *(_row(tenant, now) for tenant in tenants)]
     widths = [max(cell_len(row[at]) for row in rows) for at in range(len(_HEADINGS))]
@@ -129,18 +129,18 @@ def age(seconds: float) -> str:
 
 
 def _layout(widths: Sequence[int], width: int) -> Layout:
-    """Return the fewest lines a tenant in which everything but a long company's name is whole."""
+    """Return the layout with the fewest lines in which only a long company's name must be cut."""
     spare = _spare(widths)
     return next((each for each in _LAYOUTS if _over(each[0], widths, width) <= spare), _LAYOUTS[-1])
 
 
 def _over(columns: Sequence[int], widths: Sequence[int], width: int) -> int:
-    """Return by how much a line of these columns is too long."""
+    """Return by how many characters the widest line of these columns is too long."""
     return sum(widths[at] for at in columns) + _GAP * (len(columns) - 1) - width
 
 
 def _spare(widths: Sequence[int]) -> int:
-    """Return by how much the companies' names may be cut."""
+    """Return by how many characters the companies' names may be cut."""
     return max(0, widths[_COMPANY] - _SHORTEST_COMPANY)
 
 

@@ -1,9 +1,9 @@
 """The commands that start programs or touch the database on this machine.
 
-Thin: options in, one call of `server.__main__` or `server.upkeep` out, which decides
-everything, checks the settings too. Options that are not given are not passed on, so the
-environment and the file named by --config keep their say. The server is imported by the
-command alone.
+Each only turns its options into one call of `server.__main__` or `server.upkeep`, which decide
+everything and also check the settings. Options that are not given are not passed on, so that the
+environment and the file named by --config still count. The server is imported only by the command
+that needs it.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def _password_in(file: Path) -> str:
     """Read a file that its owner alone can read, as every file with a secret must be."""
     try:
         with file.open(encoding="utf-8") as handle:
-            # A pipe or a terminal is nobody else's; `<(pass show …)` is such a one.
+            # A pipe or a terminal belongs to nobody else; `<(pass show …)` is a pipe.
             if file.is_file():
                 demand_private(file, os.fstat(handle.fileno()), str(file))
             return handle.read()

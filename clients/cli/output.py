@@ -1,4 +1,4 @@
-"""The way out to people and scripts: stdout for what was asked for, stderr for the rest.
+"""Writes for people and scripts: to stdout what was asked for, to stderr the rest.
 
 With --json stdout holds JSON only. In a pipe there is neither colour nor a control code,
 and no line is broken; in a terminal there is both, unless NO_COLOR or TERM=dumb say no.
@@ -54,7 +54,7 @@ class Output:
             raise OutputClosed from error
 
     def note(self, text: str) -> None:
-        """Tell people something beside the result."""
+        """Tell people something that is not the result."""
         self._errors.print(Text(text, style="yellow"), soft_wrap=True)
 
     def failure(self, failure: Failure) -> None:
@@ -83,7 +83,7 @@ def _console(file: TextIO) -> Console:
         highlight=False,
     )
     if console.width < 1:
-        # COLUMNS=0, as shells without a terminal have it: nothing at all would be printed.
+        # Shells without a terminal set COLUMNS=0, with which nothing at all would be printed.
         console.width = _UNKNOWN_WIDTH
     return console
 

@@ -1,7 +1,7 @@
-"""Makes the commands that are printed ones that can be pasted: they reach the same service.
+"""Completes the commands that are printed, so that they reach the same service when pasted.
 
-Whoever gave `--address` to this command wants it in the next one, too. The address of the
-environment or of the profile need not be said again.
+If `--address` was given to this command, the next one needs it too. An address from the
+environment or from the profile need not be repeated.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from clients.cli import connection
 ADDRESS = "PROVISIONER_GRPC_ADDRESS"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
-# They work on this machine's database, or start a program: there is no service to reach.
+# They work on this machine's database, or start a program, and call no service.
 LOCAL = frozenset(
     {"db", "import-legacy", "reconcile", "selftest", "serve", "standin", "users", "logout"}
 )
 _LOCAL_PAIRS = frozenset({("engines", "check")})
 
-# One command is one process; every line it prints is about one service.
+# A process runs one command, and everything that it prints is about one service.
 _called: ContextVar[str] = ContextVar("called_address", default="")
 
 
 def call(address: str) -> None:
-    """Say which service this command calls."""
+    """Remember which service this command calls."""
     _called.set(address)
 
 
@@ -36,7 +36,7 @@ def pasted(command: str) -> str:
     """Return a command that reaches the service which this one called.
 
     Args:
-        command: Such as "provisioner continue ID"; anything else is left as it is.
+        command: A command such as "provisioner continue ID"; anything else is returned as it is.
     """
     address = _called.get()
     words = command.split()

@@ -1,4 +1,4 @@
-"""Files with a secret that a command reads: nobody but their user may read them."""
+"""Checks that a file with a secret can be read by its user only."""
 
 from __future__ import annotations
 

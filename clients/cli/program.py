@@ -55,7 +55,7 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:  # noqa: FBT001 - typer's way to call it
     if wanted:
-        # Here and nowhere else: reading it takes as long as parsing a command.
+        # Imported here only: importing it takes as long as parsing a command.
         from importlib.metadata import version  # noqa: PLC0415 - see above
 
         typer.echo(f"provisioner {version('tenant-provisioner')}")
@@ -117,7 +117,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _flushed(code: int) -> int:
-    # Here, where it can still be told, and not when the interpreter ends.
+    # Flushed here, where an error can still be reported, and not when the interpreter ends.
     sys.stdout.flush()
     return code
 
@@ -137,11 +137,11 @@ def _run(arguments: list[str]) -> int:
 
 
 def _defaults(command: Any) -> dict[str, dict[str, str]]:  # Any: the library's own group
-    """Return what the profile says where neither option nor environment does: the address."""
+    """Return the profile's address, for when neither an option nor the environment gives one."""
     try:
         profile = connection.current()
     except typer.BadParameter:
-        # Told by the commands that need it; the others must not stop at it.
+        # The commands that need the profile report this; it must not stop the others.
         return {}
     if profile is None:
         return {}
@@ -167,7 +167,7 @@ def _wants_json(arguments: list[str]) -> bool:
 
 def _wrong_use(error: typer.TyperException, *, as_json: bool) -> ExitCode:
     context = getattr(error, "ctx", None)
-    # The library's words for what a check of its own raised.
+    # The library's own words for an error that one of its checks raised.
     message = error.format_message().replace("Value error, ", "")
     path = context.command_path if context is not None else "provisioner"
     if as_json:

@@ -57,7 +57,7 @@ _STEP_LOOKS = {
 _CANCELLED = tenant_pb2.TENANT_STATE_CANCELLED
 _ADOPTED = ("=", "adopted", "green")
 _WAITING = ("…", "waiting", "yellow")
-# A cancelled run ends between two tries; nothing runs there any more.
+# A cancelled run ends between two tries; its step does not run any more.
 _STOPPED = ("·", "stopped", "yellow")
 
 
@@ -86,7 +86,7 @@ def status_lines(status: TenantStatus) -> Iterator[Text]:
 
 def progress(status: TenantStatus) -> str:
     """Return "7 of 10 steps, 70 %"."""
-    # Rounded down: 100 % is said only when all is done.
+    # Rounded down, so that 100 % means that all is done.
     percent = floor(status.progress_percent)
     return f"{status.steps_completed} of {status.total_steps} steps, {percent} %"
 

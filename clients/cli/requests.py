@@ -1,6 +1,6 @@
 """What a person asked for on the command line, as values.
 
-Light on purpose: parsing and `--help` need neither gRPC nor the contract's messages.
+Light on purpose, so that parsing and `--help` need neither gRPC nor the contract's messages.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class WhoAmI(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What a tenant should have, as it was typed; a None is left to the service's default."""
+    """What a tenant should have, as it was typed; for None the service's default holds."""
 
     company_name: str = ""
     country: str | None = None
@@ -60,7 +60,7 @@ class Spec:
     opening_amount: float | None = None
 
 
-# Nothing was said.
+# The option was not given.
 NO_SPEC = Spec()
 
 
@@ -72,7 +72,7 @@ class Start(Request):
     tenant_id: str | None
     request_id: str
     watch: bool
-    # Look first, and go on only when told to; `yes` tells it beforehand.
+    # Show the plan first and ask whether to go on; `yes` agrees beforehand.
     plan: bool = False
     yes: bool = False
 
@@ -96,7 +96,7 @@ class Logs(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continue(Request):
-    """Drive on what is not done."""
+    """Continue with the steps that are not done."""
 
     tenant: str
     reason: str
@@ -107,7 +107,7 @@ class Continue(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry(Request):
-    """Look again at all steps, or from one on."""
+    """Check all steps again, or those from a given one on."""
 
     tenant: str
     step: str
@@ -127,7 +127,7 @@ class Diagnose(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListTenants(Request):
-    """List tenants; an empty filter lets all through."""
+    """List tenants; an empty filter matches all."""
 
     text: str
     states: tuple[str, ...]
@@ -149,7 +149,7 @@ class Plan(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verify(Request):
-    """Say how a tenant differs from what it should have."""
+    """Show how a tenant differs from what it should have."""
 
     tenant: str
 
@@ -181,7 +181,7 @@ class ListFindings(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Request):
-    """Say what stood still in a period; times as Unix seconds."""
+    """Report what got stuck in a period; times as Unix seconds."""
 
     begins_at: float | None
     ends_at: float | None

@@ -1,4 +1,4 @@
-"""Where a watch shows what it sees: a bar in a terminal, lines in a pipe, nothing for scripts."""
+"""Shows what a watch sees: as a bar in a terminal, as lines in a pipe; with --json not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BAR_WIDTH = 24
 
 
 class Screen(Protocol):
-    """What a watch tells; used as a context manager."""
+    """What a watch calls to show something; used as a context manager."""
 
     def __enter__(self) -> Self: ...
 
@@ -80,7 +80,7 @@ class SilentScreen:
 
 
 class PlainScreen(SilentScreen):
-    """Prints one line a change. No log lines: they would say the same again."""
+    """Prints one line for each change, and no log lines, which would repeat it."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -103,7 +103,7 @@ class TerminalScreen:
         self._console = console
         self._with_log = with_log
         self._last: TenantStatus | None = None
-        # No refreshing by a thread of its own: each look redraws, four times a second.
+        # No thread of its own refreshes it: each look redraws it, up to four times a second.
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
@@ -141,7 +141,7 @@ def _bar(status: TenantStatus) -> Table:
     style = render.STATE_STYLES.get(status.state, "")
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, min_width=len(numbers))
-    # What does not fit is cut: a bar that wraps leaves its remains on the screen.
+    # What does not fit is cut: parts of a bar that wraps would stay on the screen.
     grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_row(
         ProgressBar(

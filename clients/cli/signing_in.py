@@ -40,7 +40,7 @@ async def login(client: ProvisionerClient, request: Login, output: Output) -> Ex
         )
     )
     if output.as_json:
-        # Without the token: what scripts print ends in logs.
+        # Without the token, because what scripts print ends up in logs.
         output.json(
             {
                 "caller": as_object(signed.caller),
@@ -61,7 +61,7 @@ async def login(client: ProvisionerClient, request: Login, output: Output) -> Ex
 
 
 async def whoami(client: ProvisionerClient, _request: WhoAmI, output: Output) -> ExitCode:
-    """Show who one is to the service."""
+    """Show who the service takes the caller for."""
     caller = await client.get_caller()
     if output.as_json:
         output.json(as_object(caller))
@@ -71,7 +71,7 @@ async def whoami(client: ProvisionerClient, _request: WhoAmI, output: Output) ->
 
 
 def forget(*, as_json: bool) -> ExitCode:
-    """Forget the token that is kept."""
+    """Delete the stored token."""
     connection.save(None)
     output = Output(as_json=as_json)
     if as_json:

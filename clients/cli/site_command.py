@@ -106,7 +106,7 @@ def _accept_locally(
     as_json: bool,
 ) -> int:
     """Write into the database, after showing the same and asking the same."""
-    # Here: --help of other commands needs neither the server nor the texts.
+    # Imported here, as the --help of other commands needs neither the server nor the texts.
     from clients.cli.accepting import QUESTION, lines  # noqa: PLC0415 - see above
     from clients.cli.asking import agreed  # noqa: PLC0415 - see above
     from clients.cli.output import Output  # noqa: PLC0415 - see above

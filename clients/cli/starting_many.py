@@ -1,7 +1,7 @@
 """Carries out `start -f`: orders every tenant of a file, and shows how far they are.
 
 The same file given again changes nothing: each tenant has the same id and spec, and the
-service answers where it stands. A tenant that is refused does not keep the others back.
+service answers with its status. A tenant that is refused does not stop the others.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 # Enough to keep a service busy, few enough to leave room for others.
 _AT_ONCE = 8
-# Below what the service grants one caller's connection (1000); the others follow in turn.
+# Below the service's limit for one connection (1000); the others wait their turn.
 _FOLLOWED_AT_ONCE = 500
-# Hundreds of tenants change many times a second; the eye takes four pictures.
+# Hundreds of tenants change many times a second; more than four pictures nobody sees.
 _DRAW_SECONDS = 0.25
 _GAP = "  "
 
@@ -78,7 +78,7 @@ async def start_many(client: ProvisionerClient, request: StartMany, output: Outp
 
 
 def table(rows: list[_Row]) -> Iterator[Text]:
-    """Show how far each tenant is, a line each."""
+    """Show how far each tenant is, one line each."""
     cells = [("STATE", "STEPS", "WHAT", "TENANT", "COMPANY")]
     cells += [
         (
@@ -206,7 +206,7 @@ def _errors(file: str, rows: list[_Row]) -> Iterator[Text]:
 
 
 def _reasons(rows: list[_Row]) -> Iterator[Text]:
-    """Say of each tenant that is not well why, and the next command."""
+    """Say for each tenant that is not well why, and which command comes next."""
     for row in rows:
         if row.status is None or standing.exit_code(row.status) is ExitCode.DONE:
             continue

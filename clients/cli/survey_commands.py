@@ -14,7 +14,7 @@ from clients.cli.tenant_commands import DEFAULT_ADDRESS, Address, Json, Tenant, 
 
 commands = typer.Typer(rich_markup_mode=None)
 
-# A look asks some thirty questions, and the service gives up after a minute itself.
+# A look makes some thirty requests; the service itself gives up after a minute.
 LOOK_SECONDS = 65.0
 
 

@@ -1,4 +1,4 @@
-"""Asks what an engine holds for a tenant, and tells it to people and scripts."""
+"""Asks what an engine holds for a tenant, and shows it to people and scripts."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ async def stopped(client: ProvisionerClient, request: Start, output: Output) -> 
         return None
     found = await client.plan(spec_of(request.spec))
     if output.as_json:
-        # One document is all that stdout may hold: the plan, or what came of the order.
+        # Only one document may be written to stdout: the plan, or the result of the order.
         if found.feasible and request.yes:
             return None
         output.json(as_object(found))
-        # A script that asked for the plan alone has got it.
+        # A script that asked only for the plan has it now.
         return ExitCode.TENANT_NOT_WELL if request.yes else ExitCode.DONE
     output.lines(plan_lines(found))
     if found.feasible and await agreed("Start it?", output, yes=request.yes):

@@ -212,9 +212,9 @@ def retry(
 
 def call(request: requests.Request) -> int:
     """Carry out a command that calls the service; return its exit code."""
-    # gRPC's own log lines on stderr would stand between what people are told.
+    # gRPC's own log lines on stderr would appear among the lines for people.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # Here and nowhere else: gRPC takes longer to import than --help may take.
+    # Imported here only: importing gRPC takes longer than --help may take.
     from clients.cli import calls  # noqa: PLC0415 - see above
 
     return calls.run(request)

@@ -1,6 +1,6 @@
 """The command `users`: who may come in. It works on the database, on this machine.
 
-Thin, as `local_commands`: options in, one call of `server.administration` out.
+As in `local_commands`, each only turns its options into one call of `server.administration`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Follows a tenant until it is at rest: each status as the service tells it.
+"""Follows a tenant until it is at rest, showing each status that the service sends.
 
-The statuses are the truth; the log is told beside them and may fail without ending the watch.
-A service that goes away for a while (a restart, a takeover) does not end it either.
+The statuses are the truth; the log is shown beside them and may fail without ending the watch.
+Neither does a service that is away for a while (a restart, a takeover) end it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ async def watch(
 async def told(
     client: ProvisionerClient, tenant_id: str, screen: Screen
 ) -> AsyncIterator[TenantStatus]:
-    """Give each status until the tenant is at rest, and say so when the service goes away.
+    """Yield each status until the tenant is at rest; say so if the connection is lost.
 
     Raises:
         ProvisionerError: The service refused, or stayed away too long.
@@ -84,7 +84,7 @@ async def told(
 
 
 async def _show_log(client: ProvisionerClient, first: TenantStatus, screen: Screen) -> None:
-    """Show the log from where the run begins; earlier runs are not what is watched."""
+    """Show the log from where the run begins, without those of earlier runs."""
     begun = not first.run_id
     try:
         async with kept_log(client, first.tenant_id, follow=True) as log:

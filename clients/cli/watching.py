@@ -1,4 +1,4 @@
-"""Carries out `watch`: each status as the service tells it, until the tenant is at rest."""
+"""Carries out `watch`: shows each status until the tenant is at rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def watch(client: ProvisionerClient, request: Watch, output: Output) -> ExitCode:
-    """Show each change, and how the tenant stands in the end."""
+    """Show each change, and at the end the tenant's status."""
     # Asked first because it answers at once when the service is away or the tenant unknown;
     # the stream would patiently try again.
     last = await client.get_status(request.tenant)

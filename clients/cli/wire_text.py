@@ -1,4 +1,4 @@
-"""Makes what came over the wire safe and short to print: text, words, times.
+"""Makes text, words and times that came over the wire safe and short to print.
 
 Text of tenants, engines and logs is never trusted: an escape sequence in it could
 recolour, hide or rewrite what an operator reads, so control characters are shown, not sent.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-# They turn the direction of what follows, so that a line reads as something else.
+# They change the direction of the text that follows, so that a line reads as something else.
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 

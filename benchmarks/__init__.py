@@ -1,9 +1,8 @@
-"""Numbers, with the command that made them: `make bench`, `make bench QUICK=1`.
+"""Benchmarks: `make bench`, `make bench QUICK=1`.
 
-The first takes less than ten minutes and is kept in `benchmarks/results/`; the second takes
-less than two, and is printed only.
+The first takes less than ten minutes and its results are kept in `benchmarks/results/`; the second
+takes less than two and only prints them.
 
-Each bench runs ours and the thing it is compared with side by side, in rounds that take
-turns, so that a busy machine hurts both. Nothing here is a mode of the product: what is
-measured is what ships.
+Each benchmark runs our program and the one it is compared with in alternating rounds, so that a
+busy machine slows both. The product has no mode for benchmarks: what is measured is what ships.
 """

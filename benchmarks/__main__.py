@@ -1,7 +1,7 @@
 """`python -m benchmarks [--quick] [--only NAME]`: measure, print, write benchmarks/results/.
 
-A part (`--only`) and a short run (`--quick`) are printed and not written: the results are of
-one whole run.
+The results of a part (`--only`) or of a short run (`--quick`) are only printed: those that are
+written are always of one whole run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.shelf import Shelf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# They share filled databases. Sweeps come first: the core adds tenants of its own.
+# They share filled databases. Sweeps come first, because the core adds tenants of its own.
 FILLED: dict[str, Callable[..., Iterator[Row]]] = {"sweeping": sweeping.bench, "core": core.bench}
 OTHERS: dict[str, Callable[..., Iterator[Row]]] = {
     "reading": reading.bench,
@@ -34,7 +34,7 @@ OTHERS: dict[str, Callable[..., Iterator[Row]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 whatever was measured, as no number is a failure; 1: a part broke."""
+    """Run the command line; return 1 if a part broke, otherwise 0, whatever was measured."""
     parser = argparse.ArgumentParser(description="Measure, side by side with what is compared.")
     parser.add_argument("--quick", action="store_true", help="shorter, printed only")
     parser.add_argument("--only", choices=sorted(FILLED | OTHERS), action="append", help="these")
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _rows(name: str, bench: Iterator[Row], where: dict[str, str]) -> Iterator[Row]:
-    """Give a part's rows as they come; what broke it is said in `where`."""
+    """Yield a part's rows as they come; if it breaks, note the error in `where`."""
     began = time.monotonic()
     try:
         for row in bench:
@@ -71,7 +71,7 @@ def _rows(name: str, bench: Iterator[Row], where: dict[str, str]) -> Iterator[Ro
 
 
 def _compile() -> None:
-    """Write the bytecode of our modules, as an installation does: starts must not pay for it."""
+    """Compile our modules to bytecode, as an installation does, so that starts need not."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for room in ("server", "clients", "reconciler", "tools", "proto"):
         compileall.compile_dir(ROOT / room, quiet=2)

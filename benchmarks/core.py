@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from benchmarks.shelf import Shelf
 
 GOALS = {"SQLite": 15.0, "PostgreSQL": 12.0}
-# The measure is about 64 open runs; the others show how it grows.
+# The goal is set for 64 open runs; the others show how the rate grows.
 AT_ONCE = (1, 8, 16, 64, 512)
 _MEASURED = 64
-# One round is the measure's alone: the whole is to take minutes.
+# The last round measures only the row that has the goal, to save time.
 _ROUNDS: list[tuple[int, ...]] = [AT_ONCE, AT_ONCE, (_MEASURED,)]
 _QUICK_ROUNDS: list[tuple[int, ...]] = [(_MEASURED,)]
 _DBOS_ROUNDS = 2
-# Flat within 1.5 times, as tenants grow and as open runs grow from those of the measure.
+# The rate may fall to this share when there are more tenants, or more open runs than 64.
 FLAT = 1 / 1.5
 
 
@@ -77,7 +77,7 @@ def _measured(shelf: Shelf, kind: str, *, quick: bool) -> Iterator[Row]:
 def _in_turn(
     shelf: Shelf, kind: str, *, quick: bool
 ) -> tuple[dict[int, list[float]], dict[str, list[float]]]:
-    """Give our rates by open runs, and DBOS's by how it is set up."""
+    """Return our rates by open runs, and those of DBOS by its set-up."""
     dbos: dict[str, list[float]] = {}
     mine: dict[int, list[float]] = {}
     for number, shown in enumerate(_QUICK_ROUNDS if quick else _ROUNDS):
@@ -91,7 +91,7 @@ def _in_turn(
 
 
 def _counted(shelf: Shelf, kind: str, *, quick: bool) -> Row:
-    """Count the statements of tenants that are ordered over gRPC."""
+    """Count the statements for tenants that are ordered over gRPC."""
     given = ("--tenants", 100 if quick else 200, "--open", _MEASURED, "--count")
     counted = ours("core_ours", "--url", shelf.empty(kind), *given)
     return alone(
@@ -103,7 +103,7 @@ def _counted(shelf: Shelf, kind: str, *, quick: bool) -> Row:
 
 
 def _grown(shelf: Shelf, kind: str, *, quick: bool) -> Iterator[Row]:
-    """Measure with many tenants already there, in turns: what else the machine does hits all."""
+    """Measure with many tenants already there, in alternating rounds."""
     sizes = (0, 20_000) if quick else (0, 100_000, 1_000_000)
     urls = {size: shelf.filled(kind, size) if size else shelf.empty(kind) for size in sizes}
     rates: dict[int, list[float]] = {size: [] for size in sizes}
@@ -121,7 +121,7 @@ def _grown(shelf: Shelf, kind: str, *, quick: bool) -> Iterator[Row]:
 
 
 def _queue(shelf: Shelf, *, quick: bool) -> Row:
-    """Measure a plain queue, for scale: its job is one statement's work, a tenant's is a record."""
+    """Measure a plain queue, for comparison: its job is one statement, a tenant is a whole record."""
     url = make_url(shelf.theirs("PostgreSQL")).set(drivername="postgresql")
     text = url.render_as_string(hide_password=False)
     got = theirs("core_procrastinate", "--url", text, "--jobs", 200 if quick else 800)

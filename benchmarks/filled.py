@@ -1,8 +1,8 @@
 """Fills a database with tenants by SQL, so that a million take seconds and not an hour.
 
-They look as our code leaves them: finished, of one engine or another, a few cancelled or
-held, one in ten failed and put off to a later look, each with a run that is over; and a
-hundred that stand at PARTIAL without a run or a step, as the old system's did.
+They look as our code leaves them: finished, of one engine or another; a few cancelled or held; one
+in ten failed and to be looked at later; each with a run that has ended. A hundred are PARTIAL
+without a run or a step, as those of the old system were.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _POSTGRES = {
 }
 
 
-# Of the stuck ones, as if all of them had just been ordered on.
+# The runs of the stuck tenants, as if all of them had just been continued.
 _OPENED = """
 INSERT INTO runs (
     id, tenant_id, site, run_order, blueprint, blueprint_version, state, total_steps, due_at,
@@ -93,7 +93,7 @@ _CLOSED = "DELETE FROM runs WHERE id LIKE 'open %'"
 
 @asynccontextmanager
 async def opened(store: Database) -> AsyncIterator[None]:
-    """Let the stuck tenants have open runs meanwhile, which nobody drives."""
+    """Give the stuck tenants open runs that nobody drives, while the context is open."""
     await store.in_transaction(lambda connection: connection.execute(_text(_OPENED)))
     try:
         yield
@@ -102,7 +102,7 @@ async def opened(store: Database) -> AsyncIterator[None]:
 
 
 async def fill(store: Database, first: int, last: int) -> None:
-    """Write the tenants of these numbers; the first of all are the stuck ones."""
+    """Write the tenants with these numbers; the very first ones are stuck."""
     began = time.time() - 2_000_000
     for begin in range(first, last, _PAGE):
         numbers = {"first": begin, "last": min(begin + _PAGE, last), "began": int(began)}
@@ -128,12 +128,12 @@ async def fill(store: Database, first: int, last: int) -> None:
 
 
 def _analyze(connection: Connection) -> None:
-    """Do what autovacuum does; an SQLite file has no such figures, as nobody makes any."""
+    """Run ANALYZE on PostgreSQL, as autovacuum does; on SQLite nobody does in production either."""
     if connection.dialect.name != "sqlite":
         connection.execute(text("ANALYZE"))
 
 
 def _text(statement: str) -> Any:  # Any: SQLAlchemy's own
-    # A colon within a format or a JSON text is no parameter.
+    # A colon in a format or in JSON does not begin a parameter.
     escaped = statement.replace('": ', '"\\: ').replace("%H:%M:%S", "%H\\:%M\\:%S")
     return text(escaped)

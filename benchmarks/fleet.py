@@ -1,9 +1,9 @@
-"""Many tenants on few sites, against the bound that one Company at a time a site allows.
+"""Many tenants on few sites, compared with the bound set by one Company at a time per site.
 
 The sites are stand-ins with the times recorded from a real ERPNext, shortened so that a run
-fits into two minutes; everything but Companies counts against us: the small documents which
-need the slot too, the reads, our own work. Shortened times make it harder, not easier: our
-own work is not shortened.
+fits into two minutes. Everything but Companies counts against us: the small documents that need
+the slot too, the reads, our own work. Shortened times make the goal harder to reach, as our own
+work is not shortened.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SITES = 4
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Measure once: a run is two minutes (quick: some seconds) of a fleet's work."""
+    """Measure once: a run takes two minutes (some seconds in the short form)."""
     tenants, pace = (20, 0.5) if quick else (200, 0.35)
     bound = company_bound(tenants // _SITES, pace)
     with (
@@ -68,14 +68,14 @@ def bench(*, quick: bool) -> Iterator[Row]:
 
 
 def company_bound(tenants: int, pace: float) -> float:
-    """Return the seconds that the Companies of one site take, one after the other."""
+    """Return the seconds that the Companies of one site take, one after another."""
     return pace * sum(
         latency.write_seconds("POST", "Company", 1 + number) for number in range(tenants)
     )
 
 
 def _idle(slots: Sequence[timeline.Held], got: dict[str, Any]) -> Iterator[Row]:
-    """Tell where the rest went: a slot that lies idle, and our own work."""
+    """Say where the rest of the time went: to idle slots, and to our own work."""
     idle = []
     for site in sorted({each.site for each in slots}):
         of_site = [each for each in slots if each.site == site]

@@ -1,4 +1,4 @@
-"""StreamLogs beside a bare stream, and how soon followers have what was written."""
+"""StreamLogs beside a bare stream, and how long an entry takes to reach its followers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENTRIES = 1000
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Measure on SQLite: what is read is read once, and sent from memory to all who follow."""
+    """Measure on SQLite only: entries are read once and sent to all followers from memory."""
     with Shelf() as shelf:
         for page in (1, 0):
             yield from _read(shelf.empty("SQLite"), page, quick=quick)
@@ -37,13 +37,13 @@ def bench(*, quick: bool) -> Iterator[Row]:
 
 
 def _read(url: str, page: int, *, quick: bool) -> Iterator[Row]:
-    """Read a whole log, over and over."""
+    """Read a whole log again and again."""
     more = ("--tenants", 2, "--entries", _ENTRIES, "--page", page)
     with folder() as place, our_server(url, place, *more) as shop:
         request = StreamLogsRequest(tenant_id=shop.facts["ids"][0]).SerializeToString()
         messages = answers(shop, LOGS, request)
         entries = sum(len(StreamLogsResponse.FromString(each).entries) for each in messages)
-        # One entry a message, as long as ours are on average.
+        # One entry a message, of the average length of ours.
         line = b"x" * (sum(map(len, messages)) // entries)
         with bare_server(place, line, entries) as bare:
             for streams in (16,) if quick else (1, 16):
@@ -72,7 +72,7 @@ def _read(url: str, page: int, *, quick: bool) -> Iterator[Row]:
 
 
 def _followed(url: str, *, quick: bool) -> Iterator[Row]:
-    """Open runs whose steps take long, follow them, and append to their logs."""
+    """Follow the logs of open runs with long steps, and append entries to them."""
     followers, seconds = (100, 1) if quick else (500, 6)
     with folder() as place, our_server(url, place, "--tenants", 0, "--pause", 600) as shop:
         pid = shop.facts["pid"]

@@ -1,4 +1,4 @@
-"""What it costs to be there: cold start, memory and processor at idle, requests for a tenant."""
+"""What it costs to run: cold start, memory and processor at idle, requests for a tenant."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-# What is done after a start is done by then.
+# By then all work after a start is done.
 _SETTLED_SECONDS = 1.5
 _IDLE_SECONDS, _QUICK_IDLE_SECONDS = 5.0, 2.0
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Measure on SQLite, one process with all interfaces, signed in to by nobody."""
+    """Measure on SQLite one process with all interfaces, which nobody calls."""
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(folder()) for _ in range(1 if quick else 3)]
         watched = _QUICK_IDLE_SECONDS if quick else _IDLE_SECONDS
@@ -46,7 +46,7 @@ def bench(*, quick: bool) -> Iterator[Row]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Start:
-    """One start: how long until it served, and what it took while nobody called."""
+    """One start: how long it took to serve, and what it used while nobody called."""
 
     seconds: float
     megabytes: float
@@ -54,7 +54,7 @@ class _Start:
 
 
 async def _starts(places: Sequence[Path], watched: float) -> list[_Start]:
-    """Start one after the other, and let them idle beside each other: that takes nothing."""
+    """Start several, one after another, and let them idle together, which disturbs none of them."""
     settings = {"PROVISIONER_AUTH": "on", **shipped_times()}
     shops = [Installation(place, settings=settings) for place in places]
     took = []
@@ -80,7 +80,7 @@ async def _starts(places: Sequence[Path], watched: float) -> list[_Start]:
 
 
 async def _requests(place: Path) -> list[str]:
-    """Provision one tenant with its till, and return what its site was asked."""
+    """Provision one tenant with its till, and return the requests that its site got."""
     shop = Installation(place)
     await shop.start_site()
     await shop.start_server()

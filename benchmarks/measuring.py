@@ -1,4 +1,4 @@
-"""What the system says about a process."""
+"""Reads from the system what a process uses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def shipped_times() -> dict[str, str]:
-    """Return the times of a service that nobody set any for, as variables of its environment.
+    """Return the product's default times, as environment variables of a service.
 
-    An `Installation` has shorter ones, so that tests need not wait.
+    An `Installation` has shorter times, so that tests need not wait.
     """
     names = ("lease_seconds", "sweep_seconds")
     return {
@@ -22,13 +22,13 @@ def shipped_times() -> dict[str, str]:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the seconds of processor a process has used."""
+    """Return the CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident_mb(pid: int) -> float:
-    """Return the memory a process has."""
+    """Return the resident memory of a process in MB."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GOALS = {"SQLite": 0.65, "PostgreSQL": 0.6}
 CALLERS = (1, 16, 64)
-# Each pauses 0.1 s before each step: some 600 steps a second are written beside the reading.
+# Each run pauses 0.1 s before each step, so that about 600 steps a second are written meanwhile.
 _OPEN, _PAUSE = 64, 0.1
 
 
@@ -103,7 +103,7 @@ def _over_http(shop: Program, place: Path, *, quick: bool) -> Iterator[Row]:
         what = "that returns ready bytes" if ready else "that returns the object"
         with beside("bare_rest", "--answer", place / "body", *more) as bare:
             for callers in (16,) if quick else (1, 16):
-                # Ready bytes are for scale.
+                # Ready bytes are only for comparison.
                 given = ("--http", "--callers", callers, *slices(2 if ready else 4, quick=quick))
                 got = in_turn(shop, bare, place, requests, *given, port="http")
                 yield beside_bare(

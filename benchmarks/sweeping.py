@@ -57,7 +57,7 @@ def bench(shelf: Shelf, *, quick: bool) -> Iterator[Row]:
 
 
 async def _swept(kind: str, urls: dict[int, str]) -> list[Row]:
-    """Sweep databases of several sizes in turn: what else the machine does falls on all."""
+    """Sweep databases of several sizes in alternating rounds."""
     async with contextlib.AsyncExitStack() as stack:
         sweepers: dict[int, Sweeper] = {}
         for size, url in urls.items():
@@ -68,7 +68,7 @@ async def _swept(kind: str, urls: dict[int, str]) -> list[Row]:
         for number, (size, sweeper) in itertools.product(range(_SWEEPS + 1), sweepers.items()):
             began = time.perf_counter()
             report = await sweeper.sweep(dry_run=True)
-            # A round of all tenants, some in each sweep, begins with the stuck ones.
+            # The check of all tenants, some in each sweep, begins with the stuck ones.
             if not STUCK <= report.observed <= STUCK + ROUND:
                 raise RuntimeError(f"the sweep saw {report.observed} of {STUCK}")
             if number:  # the first one compiles its statements
@@ -77,7 +77,7 @@ async def _swept(kind: str, urls: dict[int, str]) -> list[Row]:
 
 
 async def _claimed(kind: str, urls: dict[int, str]) -> list[Row]:
-    """Look for runs to claim in databases of several sizes, as a worker with free places does."""
+    """Look for runs to claim in databases of several sizes, as a worker with free capacity does."""
     async with contextlib.AsyncExitStack() as stack:
         stores: dict[int, Database] = {}
         for size, url in urls.items():
@@ -105,7 +105,7 @@ async def _claimed(kind: str, urls: dict[int, str]) -> list[Row]:
 
 
 def _grown(name: str, growth: str, kind: str, took: dict[int, list[float]]) -> list[Row]:
-    """Make a row of each size, and one of how it grew from the first to the last."""
+    """Make a row for each size, and one for the growth from the first to the last."""
     rows = [alone(f"{name}, {kind}, {size:,} tenants", "ms", times) for size, times in took.items()]
     first, *_, last = took
     grown = [one / other for one, other in zip(took[last], took[first], strict=True)]
@@ -122,7 +122,7 @@ async def _sweeper(store: Database) -> Sweeper:
 
 
 def _listed(kind: str, url: str, size: int, *, quick: bool) -> Iterator[Row]:
-    """List over gRPC, signed in: every filter in every order, first pages and later ones."""
+    """List over gRPC, with authentication: every filter in every order, first and later pages."""
     with folder() as place, our_server(url, place, "--tenants", 0) as shop:
         took = asyncio.run(_calls(shop, 1 if quick else 2))
     times = sorted(each for _, each in took)

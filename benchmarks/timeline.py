@@ -1,4 +1,4 @@
-"""Draws who held which slot when: one lane a site, as an SVG of our own making."""
+"""Draws who held which slot when, as an SVG with one lane for each site."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _COLOURS = {
     "POS Opening Entry": "#7f7f7f",
 }
 _OTHER = "#222222"
-# About so many marks on the axis.
+# The approximate number of marks on the axis.
 _MARKS = 12
 _STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """That a site's slot was held for a document of a kind, from when until when, in seconds."""
+    """A time, in seconds, in which a site's slot was held for a document of a kind."""
 
     site: str
     kind: str
@@ -39,10 +39,10 @@ def picture(held: Sequence[Held], *, seconds: float, bound: float, title: str) -
     """Return the SVG.
 
     Args:
-        held: The slots.
-        seconds: When all was done.
-        bound: When it could have been done at best; marked.
-        title: Above it.
+        held: The times in which slots were held.
+        seconds: The time at which all was done.
+        bound: The earliest time at which it could have been done; marked.
+        title: The title above the picture.
     """
     sites = sorted({each.site for each in held})
     end = max(seconds, bound) * 1.01

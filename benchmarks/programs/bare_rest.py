@@ -26,7 +26,7 @@ async def serve(answer: bytes, *, ready: bool) -> None:
 
     app.add_api_route("/provisioning/tenants/{tenant_id}/status", status)
 
-    # With its protocol named, as ours: or answers wait for the client's delayed acknowledgement.
+    # The protocol is named, as in ours; otherwise answers wait for delayed acknowledgements.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     # As ours is set up.

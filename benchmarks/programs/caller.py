@@ -1,6 +1,6 @@
 """Calls one method with ready bytes for a while; prints calls a second and their times.
 
-The same for ours and for the echo: the client neither builds nor parses messages.
+Our service and the echo get the same client, which neither builds nor parses messages.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def calls(
 async def streams(
     port: int, method: str, request: bytes, count: int, token: str
 ) -> dict[str, float]:
-    """Read whole streams, one after the other; messages and bytes a second."""
+    """Read whole streams, one after another; return messages and bytes a second."""
     metadata = (("authorization", f"Bearer {token}"),) if token else None
     messages, size = 0, 0
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -1,7 +1,7 @@
-"""Orders ten-step no-op tenants over gRPC, so many open at once; prints tenants a second.
+"""Orders ten-step no-op tenants over gRPC, a given number open at once; prints tenants a second.
 
-A process of its own, as a caller is. Which tenants came to their end it hears on its
-standard input, from the program that started it and serves in the same moment.
+A process of its own, as callers are. On its standard input it hears which tenants are done, from
+the program that started it, which is also the server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from provisioner.v1.tenant_pb2 import TenantSpec
 
 
 class Finish:
-    """Hears which tenants came to their end."""
+    """Hears which tenants are done."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[None]] = {}

@@ -1,7 +1,7 @@
 """DBOS Transact doing ten no-op steps a workflow; prints workflows a second.
 
 Run by the benchmark's own environment. With an SQLite URL and `--wal` the file is switched to
-WAL beforehand: DBOS itself opens it with the rollback journal.
+WAL beforehand, because DBOS opens it with the rollback journal.
 """
 
 from __future__ import annotations

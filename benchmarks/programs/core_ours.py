@@ -1,8 +1,8 @@
 """Serves, drives ten-step no-op tenants as they are ordered, and prints tenants a second.
 
-They are ordered over gRPC by `core_caller`, a process of its own; it is told which came to
-their end as soon as that is durable. With `--in-process` the orders are given in this one,
-as DBOS's are. What is measured is what `provisioner serve` starts.
+They are ordered over gRPC by `core_caller`, a process of its own, which is told which tenants are
+done as soon as that is durable. With `--in-process` this process orders them, as with DBOS. What is
+measured is what `provisioner serve` starts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Statements:
         event.listen(Engine, "before_cursor_execute", self._executed)
 
     def _connected(self, connection: Any, _record: object) -> None:
-        # The hot path hands the driver its statements itself.
+        # The hot path passes its statements to the driver directly.
         if isinstance(connection, sqlite3.Connection):
             connection.set_trace_callback(self._traced)
 
@@ -80,7 +80,7 @@ async def measure(
         order = _in_process if in_process else _by_caller
         result = await order(app, tenants, at_once)
         if statements is not None:
-            # The warm-up's are counted, so its tenants are.
+            # Statements of the warm-up are counted, so its tenants are, too.
             result["statements"] = (statements.count - before) / (tenants + warm_up(at_once))
         return result
 

@@ -1,8 +1,8 @@
 """Provisions a fleet on given sites; prints how long it took and who held which slot when.
 
-Ordered over gRPC, one of each site in turn, with one worker as it is shipped. What is told of
-the slots is what the store was told: a request that is about to be sent takes the site's slot,
-its answer gives it back.
+They are ordered over gRPC, for each site in turn, with one worker as it is shipped. Who holds a
+slot is seen from the writes to the store: a request that is about to be sent takes the site's slot, its
+answer frees it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Hears who holds a slot, and who is done."""
+    """Observes who holds a slot, and who is done."""
 
     def __init__(self, tenants: int) -> None:
         self.done = asyncio.Event()
-        # Site, kind of document, from, to; a place in `held` is open until it is given back.
+        # Site, kind of document, from, to; the index in `held` is open until the slot is freed.
         self.slots: list[tuple[str, str, float, float]] = []
         self._held: dict[str, tuple[str, str, float]] = {}
         self._left = tenants

@@ -1,6 +1,6 @@
 """Serves stand-in sites with a real ERPNext's times; prints their addresses as JSON, then waits.
 
-In a process of its own: what the sites cost must not be taken for what we cost.
+In a process of its own, so that the cost of the sites is not counted as ours.
 """
 
 from __future__ import annotations

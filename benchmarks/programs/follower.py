@@ -1,6 +1,6 @@
-"""Follows logs on many streams; prints how long entries took from their writing to here.
+"""Follows logs on many streams; prints how long entries took from being written to arriving here.
 
-Reads nothing while it measures: what came is kept with its time, and parsed afterwards.
+Parses nothing while it measures: messages are kept with their times and parsed afterwards.
 Ends when its standard input does.
 """
 
@@ -24,7 +24,7 @@ LOGS = "/provisioner.v1.ProvisioningService/StreamLogs"
 
 
 async def follow(port: int, token: str, ids: list[str], streams: int) -> list[float]:
-    """Follow until told to stop; milliseconds from append to receive, in order."""
+    """Follow until told to stop; return the milliseconds from append to receive, sorted."""
     metadata = (("authorization", f"Bearer {token}"),)
     came: list[tuple[int, bytes]] = []
     counted = [0]

@@ -1,8 +1,7 @@
-"""Calls two servers in turn with ready bytes: a slice of time ours, a slice theirs, and so on.
+"""Calls two servers in turn with ready bytes, each for a slice of time.
 
-What else the machine does falls on both alike. The same client for both: it neither builds
-nor parses messages. Prints one JSON line: for each side its slices, and what its server's
-processor did a call.
+So other work of the machine slows both alike. Both have the same client, which neither builds nor
+parses messages. Prints one JSON line: for each side its slices, and its server's CPU time a call.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Side:
 
 
 async def calls(side: Side, callers: int, seconds: float) -> None:
-    """Call for so long, so many at once."""
+    """Call for a given time, a given number at once."""
     end = time.perf_counter() + seconds
     took: list[float] = []
 
@@ -63,7 +62,7 @@ async def calls(side: Side, callers: int, seconds: float) -> None:
 
 
 async def streams(side: Side, callers: int, seconds: float) -> None:
-    """Read whole streams for so long, so many at once; what counts are messages."""
+    """Read whole streams for a given time, a given number at once; messages are counted."""
     end = time.perf_counter() + seconds
     got: list[int] = []
 
@@ -79,7 +78,7 @@ async def streams(side: Side, callers: int, seconds: float) -> None:
 
 
 class Http:
-    """Asks over kept connections of HTTP/1.1; parses no more than it must to find the end."""
+    """Calls over persistent HTTP/1.1 connections; parses only what it needs to find a body's end."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -112,7 +111,7 @@ async def _measured(side: Side, work: list[Any], counted: list[Any]) -> None:
 
 
 async def measure(given: argparse.Namespace, token: str, asked: list[bytes]) -> dict[str, Any]:
-    """Take turns, after a slice each that does not count."""
+    """Measure both in turn, after one slice each that does not count."""
     async with AsyncExitStack() as stack:
         ours, theirs = await _sides(given, token, asked, stack)
         work = streams if given.streams else calls
@@ -122,7 +121,7 @@ async def measure(given: argparse.Namespace, token: str, asked: list[bytes]) -> 
             side.took.clear()
             side.cpu, side.number, side.bytes = 0.0, 0, 0
         for number in range(given.slices):
-            # Who comes first takes turns, too.
+            # Who comes first alternates, too.
             for side in (ours, theirs) if number % 2 else (theirs, ours):
                 await work(side, given.callers, given.seconds)
     return {"ours": ours.facts(), "theirs": theirs.facts()}

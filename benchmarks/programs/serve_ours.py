@@ -1,7 +1,7 @@
 """Serves no-op tenants for the benchmarks of reading; prints ports, ids and a token as JSON.
 
-With authentication on, as it is shipped: the caller signs in as anybody does. Then it obeys
-its standard input, a JSON object a line, and answers each with one:
+With authentication on, as it is shipped: the caller signs in as anybody does. It then carries out
+the commands on its standard input, one JSON object a line, and answers each with one:
 
 - `{"append": SECONDS, "rate": ENTRIES_A_SECOND, "tenants": NUMBER}`: write log entries, each
   with the moment before its operation was given to the store; answers how many.
@@ -55,13 +55,13 @@ class PausingStep(NoopStep):
     seconds = 0.0
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        # Not all in step: nobody's are.
+        # Spread out, as in production.
         await asyncio.sleep(self.seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         await super().apply(context, found)
 
 
 class PausingEngine(NoopEngine):
-    """The engine that does nothing, slowly."""
+    """An engine that does nothing, slowly."""
 
     def __init__(self, site: str = "noop") -> None:
         super().__init__(site)
@@ -69,7 +69,7 @@ class PausingEngine(NoopEngine):
 
 
 class Shop:
-    """The served application, and what it is told to do."""
+    """The served application, and the commands it carries out."""
 
     def __init__(self, app: App, stub: Any, metadata: Any) -> None:
         self.ids: list[str] = []
@@ -110,7 +110,7 @@ class Shop:
             return {"appended": await self._appended(told)}
         if "busy" in told:
             self._lanes = [asyncio.create_task(self._lane()) for _ in range(told["busy"])]
-            # Past the first moment, when all of them start at once.
+            # Not in the first moment, when all of them start at once.
             await asyncio.sleep(2 * PausingStep.seconds)
             return {"busy": told["busy"]}
         self.ids += [await self.start() for _ in range(told["open"])]
@@ -118,7 +118,7 @@ class Shop:
         return {"ids": self.ids}
 
     async def _lane(self) -> None:
-        """Order one tenant after the other in process: a client's work is none of a server's."""
+        """Order one tenant after another in process, so that no client's work is counted."""
         while True:
             self._number += 1
             spec = RawSpec(company_name=f"Shop {os.getpid()} {self._number}")
@@ -179,7 +179,7 @@ async def serve(given: argparse.Namespace) -> None:
         shop = Shop(app, ProvisioningServiceStub(channel), metadata)
         shop.ids = [await shop.start() for _ in range(given.tenants)]
         if given.pause < 1:
-            # At rest, before anything is measured; longer pauses are for runs that stay open.
+            # They are done before anything is measured; longer pauses are for runs that stay open.
             for tenant_id in shop.ids:
                 await shop.to_the_end(tenant_id)
         if given.entries:

@@ -121,7 +121,7 @@ def _grown(shelf: Shelf, kind: str, *, quick: bool) -> Iterator[Row]:
 
 
 def _queue(shelf: Shelf, *, quick: bool) -> Row:
-    """Measure a plain queue, for comparison: its job is one statement, a tenant is a whole record."""
+    """Measure a plain queue, for comparison: its job is one statement, a tenant a whole record."""
     url = make_url(shelf.theirs("PostgreSQL")).set(drivername="postgresql")
     text = url.render_as_string(hide_password=False)
     got = theirs("core_procrastinate", "--url", text, "--jobs", 200 if quick else 800)

@@ -1,8 +1,8 @@
 """Provisions a fleet on given sites; prints how long it took and who held which slot when.
 
 They are ordered over gRPC, for each site in turn, with one worker as it is shipped. Who holds a
-slot is seen from the writes to the store: a request that is about to be sent takes the site's slot, its
-answer frees it.
+slot is seen from the writes to the store: a request that is about to be sent takes the site's slot,
+its answer frees it.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ async def streams(side: Side, callers: int, seconds: float) -> None:
 
 
 class Http:
-    """Calls over persistent HTTP/1.1 connections; parses only what it needs to find a body's end."""
+    """Calls over persistent HTTP/1.1 connections; parses only what finds a body's end."""
 
     def __init__(self, port: int) -> None:
         self._port = port

@@ -123,7 +123,11 @@ def demand_person(actor: Actor) -> None:
 def request_key(
     actor: Actor, method: str, request_id: str, body: Mapping[str, object]
 ) -> RequestKey | None:
-    """Return what a repeated order is recognised by, or None if it has no request id."""
+    """Return what a repeated order is recognised by, or None if it has no request id.
+
+    Other releases have recorded orders, and may serve beside this one: a field that an order gets
+    later may be in the body only if it was sent, and what the body has now keeps its name and form.
+    """
     if not request_id:
         return None
     text = json.dumps(body, sort_keys=True, ensure_ascii=False)

@@ -317,7 +317,7 @@ class Starting(OrderDesk):
 
 
 def _key(actor: Actor, spec: TenantSpec, tenant_id: str, request_id: str) -> RequestKey | None:
-    body = {"spec": repr(spec), "tenant_id": tenant_id}
+    body = {"spec": spec.as_ordered(), "tenant_id": tenant_id}
     return request_key(actor, "StartProvisioning", request_id, body)
 
 

@@ -22,6 +22,21 @@ PAYMENT_METHOD_TYPES = {
     "Bank Draft": "Bank",
 }
 
+# The fields that every recorded order names, by the attribute that has each now, in the order in
+# which `as_ordered` has always written them. A field that comes later is not added here.
+_ALWAYS_WRITTEN = {
+    "company_name": "company_name",
+    "country_code": "country_code",
+    "currency": "currency",
+    "chart_template": "chart_template",
+    "include_demo_data": "include_demo_data",
+    "pos_store_enabled": "pos_store_enabled",
+    "till_user": "till_user",
+    "engine_id": "engine_id",
+    "payment_methods": "payment_methods",
+    "opening_amount": "opening_amount",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantSpec:
@@ -61,6 +76,23 @@ class TenantSpec:
             for field in fields(self)
             if getattr(self, field.name) != getattr(other, field.name)
         )
+
+    def as_ordered(self) -> str:
+        """Return the text by which a repeated Start is recognised; it is the same in all releases.
+
+        Each release reads what others have recorded, and on PostgreSQL servers of two releases run
+        side by side. So this is the text that the first one recorded. A field that came later is
+        named only if it does not have its default, as those who do not know it can't send it.
+        """
+        written = [
+            f"{name}={getattr(self, attribute)!r}" for attribute, name in _ALWAYS_WRITTEN.items()
+        ]
+        written += [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.name not in _ALWAYS_WRITTEN and getattr(self, field.name) != field.default
+        ]
+        return f"TenantSpec({', '.join(written)})"
 
 
 def _said(value: object) -> str:

@@ -53,7 +53,9 @@ def _is_amount(value: object) -> bool:
 
 
 # For each field: what is valid, and what is read instead of anything else. Every spec is written
-# with all of them (server.store.rows.spec_text). Name and engine have their own columns.
+# with all of them (server.store.rows.spec_text), so one that is missing is damage; of a field that
+# comes later it is not, because the rows that are there lack it. Name and engine have their own
+# columns.
 _FIELDS: dict[str, tuple[Callable[[object], bool], object]] = {
     "country_code": (_is_code(2), DEFAULT_COUNTRY_CODE),
     "currency": (_is_code(3), "KES"),

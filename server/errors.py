@@ -23,14 +23,18 @@ Codes are stable and listed in docs/errors.md.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from server.model.difference import Difference
     from server.model.states import ErrorClass
+
+# As steps write a command: "provisioner adopt TENANT".
+_PLACEHOLDER = re.compile(r"(provisioner [a-z-]+) TENANT\b")
 
 
 class ProvisionerError(Exception):
@@ -225,3 +229,12 @@ class EngineError(ProvisionerError):
     def told(self) -> str:
         """What anybody who sees the tenant may read; `message` is for those who see all tenants."""
         return self.public or self.message
+
+    def for_tenant(self, tenant_id: str) -> Self:
+        """Put the tenant's id into the commands that a step's error names.
+
+        A step does not know it, and writes "provisioner adopt TENANT".
+        """
+        self.message = _PLACEHOLDER.sub(rf"\1 {tenant_id}", self.message)
+        self.public = _PLACEHOLDER.sub(rf"\1 {tenant_id}", self.public)
+        return self

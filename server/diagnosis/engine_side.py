@@ -50,6 +50,9 @@ def engine_causes(picture: Picture) -> list[DiagnosedCause]:
     ]
     if not lacking:
         return []
+    gone = next((step for step in lacking if step.code == remedies.VANISHED), None)
+    if gone is not None:
+        return [_company_gone(picture, gone)]
     what = "; ".join(", ".join(step.missing) or step.key for step in lacking)
     return [
         DiagnosedCause(
@@ -64,6 +67,17 @@ def engine_causes(picture: Picture) -> list[DiagnosedCause]:
             remedy=_of_what_lacks(picture, lacking),
         )
     ]
+
+
+def _company_gone(picture: Picture, step: StepSeen) -> DiagnosedCause:
+    return DiagnosedCause(
+        code=remedies.VANISHED,
+        severity=Severity.PERSON,
+        message=f"It is COMPLETED, but its Company is gone: {', '.join(step.missing) or step.key}",
+        step_key=step.key,
+        evidence=engine_evidence(picture),
+        remedy=remedies.after_vanished_shop(picture.status.tenant),
+    )
 
 
 def _of_what_lacks(picture: Picture, lacking: list[StepSeen]) -> Remedy:

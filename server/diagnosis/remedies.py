@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _REASON = "diagnosed"
 COMPANY_STEP = "step_2_company"
+VANISHED = "COMPANY_VANISHED"
 
 # Permanent errors that only a retry of this step overcomes: Continue takes steps that are done as
 # they are, and would end the same way.
@@ -198,7 +199,7 @@ def after_vanished(tenant: Tenant, *, there: bool | None) -> Remedy:
         there: Whether the engine has it again; None if it did not say.
     """
     if there is None:
-        return after_permanent(tenant, Code.COMPANY_VANISHED)
+        return after_permanent(tenant, VANISHED)
     if there:
         return continue_(tenant, "It exists again: continue, which lifts the hold.")
     tenant_id = _quoted(tenant)
@@ -209,6 +210,21 @@ def after_vanished(tenant: Tenant, *, there: bool | None) -> Remedy:
             "Only if it is gone for good: the next command makes a new and empty one."
         ),
         command=f"provisioner retry {tenant_id} --step {COMPANY_STEP} --watch",
+    )
+
+
+def after_vanished_shop(tenant: Tenant) -> Remedy:
+    """Return what a person does about a Company that a finished tenant had and that is gone.
+
+    No order is named that `fix` would give: it would make an empty Company in place of a shop.
+    """
+    tenant_id = _quoted(tenant)
+    return verify(
+        tenant,
+        "Find out where it went: a restored backup, the wrong site, deleted or renamed by hand? To "
+        "get it back, rename it back or restore it from a backup of the site, then look again with "
+        "the next command. Only if it is gone for good: provisioner retry "
+        f"{tenant_id} --step {COMPANY_STEP} makes a new and empty one.",
     )
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from server.model.records import Attempt, Step
 
 _WORKER_LOST = "WORKER_LOST"
-_VANISHED = "COMPANY_VANISHED"
 _REFERENCE = "REFERENCE_MISSING"
 
 
@@ -41,7 +40,7 @@ def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
 def after_vanished(picture: Picture) -> Remedy:
     """Return what a person does about a Company that is gone, given what the engine holds now."""
     seen = picture.engine.step(remedies.COMPANY_STEP)
-    there = None if seen is None or seen.done is None else seen.code != _VANISHED
+    there = None if seen is None or seen.done is None else seen.code != remedies.VANISHED
     return remedies.after_vanished(picture.status.tenant, there=there)
 
 
@@ -197,7 +196,7 @@ def _after_permanent(picture: Picture, code: str) -> Remedy:
             "would take that step as done; a retry checks it again, and makes what is missing.",
             step_key=lost[0].key if len(lost) == 1 else "",
         )
-    if code != _VANISHED:
+    if code != remedies.VANISHED:
         return remedies.after_permanent(tenant, code)
     return after_vanished(picture)
 

@@ -296,7 +296,7 @@ class Drive:
 
     async def _after(self, kind: StepType, error: EngineError) -> float | None:
         """Decide and write what follows an error; return the seconds until the run is due again."""
-        error = mishaps.named(error, self._driven.tenant.id)
+        error = error.for_tenant(self._driven.tenant.id)
         if error.ask_prober:
             health = await self._gates.ask(self._driven.tenant.site)
             if health.state is not GateState.UP:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError
@@ -16,30 +15,11 @@ if TYPE_CHECKING:
     from server.model.step_context import EngineHealth, Found
 
 
-# As steps write a command: "provisioner adopt TENANT".
-_PLACEHOLDER = re.compile(r"(provisioner [a-z-]+) TENANT\b")
-
-
 def class_of(health: EngineHealth) -> ErrorClass:
     """Return the error class for an engine that takes no work."""
     if health.state is GateState.MISCONFIGURED:
         return ErrorClass.ENGINE_MISCONFIGURED
     return ErrorClass.ENGINE_DOWN
-
-
-def named(error: EngineError, tenant_id: str) -> EngineError:
-    """Put the tenant's id into the commands that a step's error names: a step does not know it.
-
-    Args:
-        error: The error, which is changed.
-        tenant_id: The id.
-
-    Returns:
-        The same error.
-    """
-    error.message = _PLACEHOLDER.sub(rf"\1 {tenant_id}", error.message)
-    error.public = _PLACEHOLDER.sub(rf"\1 {tenant_id}", error.public)
-    return error
 
 
 def asking(error: EngineError) -> EngineError:

@@ -55,6 +55,11 @@ class LookingContext:
         """The bound abbreviation, or the one that would be chosen."""
         return self._abbreviation
 
+    def named(self, error: EngineError) -> EngineError:
+        """Put the tenant's id, if it has one, into the commands that an error names."""
+        tenant_id = self._subject.tenant_id
+        return error.for_tenant(tenant_id) if tenant_id else error
+
     @property
     def company_record(self) -> CompanyRecord:
         """What the record says about the tenant's Company."""

@@ -98,7 +98,7 @@ async def _look(
     except EngineError as error:
         if error.error_class is not ErrorClass.PERMANENT:
             raise _not_ready(error) from error
-        return _conflict(kind, error, context.requests - sent)
+        return _conflict(kind, context.named(error), context.requests - sent)
     context.take(kind.key, found.outputs)
     return StepLook(
         key=kind.key,

@@ -30,6 +30,7 @@ class Subject:
 
     Attributes:
         spec: What it should have.
+        tenant_id: Whose record this is; "" for a spec that is nobody's yet.
         abbreviation: The bound abbreviation, or None.
         resources: What the record says about documents, by `resource_key`.
         passed_company_step: Whether any record says that step_2 was passed.
@@ -41,6 +42,7 @@ class Subject:
     """
 
     spec: TenantSpec
+    tenant_id: str = ""
     abbreviation: str | None = None
     resources: Mapping[tuple[str, str], Resource] = field(default_factory=dict)
     passed_company_step: bool = False
@@ -55,6 +57,7 @@ def subject_of(claim: Claim, is_bound_elsewhere: IsBound) -> Subject:
     tenant = claim.record.tenant
     return Subject(
         spec=tenant.spec,
+        tenant_id=tenant.id,
         abbreviation=claim.abbreviation,
         resources={resource_key(each.doctype, each.name): each for each in claim.resources},
         passed_company_step=claim.passed_step,

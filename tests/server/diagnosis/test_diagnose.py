@@ -556,6 +556,26 @@ async def test_no_order_is_named_that_would_stop_a_working_shop(scene: Scene) ->
     assert cause.remedy.command == f"provisioner verify {tenant_id}"
 
 
+async def test_no_order_is_named_that_would_put_an_empty_company_in_place_of_a_shop(
+    scene: Scene,
+) -> None:
+    """Fix would give it, and nobody would look for the backup any more."""
+    tenant_id = await scene.completed("Kijani Stores")
+    gone = StepSeen(
+        key="step_2_company", done=False, missing=("It is gone.",), code="COMPANY_VANISHED"
+    )
+    unknown = StepSeen(key="step_4_warehouses", done=None, error="Not looked at.")
+
+    found = await diagnosed(scene, tenant_id, probe_all=seeing(gone, unknown))
+
+    (cause,) = found.causes
+    assert (cause.code, cause.step_key) == ("COMPANY_VANISHED", "step_2_company")
+    assert (cause.remedy.method, cause.remedy.call) == ("", "")
+    assert cause.remedy.command == f"provisioner verify {tenant_id}"
+    assert "restore it from a backup" in cause.remedy.says
+    assert f"provisioner retry {tenant_id} --step step_2_company" in cause.remedy.says
+
+
 async def test_a_till_closed_by_night_is_no_cause(scene: Scene) -> None:
     tenant_id = await scene.completed("Kijani Stores")
     closed_till = StepSeen(key="step_9_pos_session", done=False, missing=("an open till",))

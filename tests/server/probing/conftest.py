@@ -21,6 +21,7 @@ def subject(context: MemoryContext, *, completed_once: bool = False) -> Subject:
     """The tenant of a driven run, with its record."""
     return Subject(
         spec=context.spec,
+        tenant_id="this-tenant",
         abbreviation=context.abbreviation,
         resources=context.resources,
         passed_company_step=context.passed_company_step,

@@ -201,6 +201,7 @@ async def test_a_company_that_vanished_is_missing_with_a_code(
     found = (await look(engine, subject(context, completed_once=True))).step("step_2_company")
     assert found is not None
     assert (found.stand, found.code) == (Stand.MISSING, "COMPANY_VANISHED")
+    assert "provisioner retry this-tenant --step" in found.message
 
 
 async def test_a_step_that_names_nothing_missing_still_says_something(

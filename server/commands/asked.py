@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand
 from server.errors import InvalidInput, NotAllowed, Violation
 from server.model.actor import Right
-from server.store.operations import RequestKey
+from server.model.identifiers import RequestKey
 from server.validation import (
     validate_reason,
     validate_request_id,

@@ -31,7 +31,6 @@ from server.model.states import TenantState
 from server.store.operations import (
     Outcome,
     Refusal,
-    RequestKey,
     RequestOperation,
     TenantOperation,
 )
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from server.commands.asked import Asked, OrderTerms
     from server.commands.opening import EngineEntry
     from server.model.actor import Actor
-    from server.model.identifiers import TenantId
+    from server.model.identifiers import RequestKey, TenantId
     from server.model.records import Record
     from server.model.step_context import Engine
     from server.store.database import Database

@@ -13,7 +13,7 @@ from server.commands.opening import open_run, started_entry
 from server.errors import AlreadyExists, InvalidInput, StoreUnavailable, Violation
 from server.model.actor import Right
 from server.model.elsewhere import is_elsewhere, start_here
-from server.model.identifiers import TenantId, canonical_uuid, new_id
+from server.model.identifiers import RequestKey, TenantId, canonical_uuid, new_id
 from server.model.states import OPEN_RUN_STATES, LogLevel, Order, TenantState
 from server.model.unreadable import as_said_again
 from server.store.operations import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from server.model.derive import Standing
     from server.model.records import Record, Tenant
     from server.model.spec import TenantSpec
-    from server.store.operations import Outcome, RequestKey
+    from server.store.operations import Outcome
     from server.validation import RawSpec
 
     MovingIn = Callable[[TenantId], Awaitable[Household]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
@@ -20,6 +21,16 @@ WorkerId = NewType("WorkerId", str)
 SiteKey = NewType("SiteKey", str)
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """Names an order, so that a repeated one is recognised."""
+
+    caller: str
+    method: str
+    request_id: str
+    body_hash: str
 
 
 def new_id(now: datetime) -> str:

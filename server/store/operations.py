@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from server.model.access import AuditEntry, Household
     from server.model.derive import Standing
-    from server.model.identifiers import RunId, TenantId, WorkerId
+    from server.model.identifiers import RequestKey, RunId, TenantId, WorkerId
     from server.model.ownership import Resource
     from server.model.records import Attempt, Hold, Run, Step
     from server.model.spec import TenantSpec
@@ -109,16 +109,6 @@ class SlotFree:
 
     site: str
     about: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestKey:
-    """Names an order, so that a repeated one is recognised."""
-
-    caller: str
-    method: str
-    request_id: str
-    body_hash: str
 
 
 @made_often

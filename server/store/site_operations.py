@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from server.store.operations import RequestKey
+    from server.model.identifiers import RequestKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Engine, event
 
-from server.model.identifiers import AttemptId, TenantId, WorkerId, new_id
+from server.model.identifiers import AttemptId, RequestKey, TenantId, WorkerId, new_id
 from server.model.records import Attempt, Hold
 from server.model.states import LogLevel, RunState, TenantState
 from server.store.operations import (
@@ -19,7 +19,6 @@ from server.store.operations import (
     LogDraft,
     Outcome,
     Refusal,
-    RequestKey,
     RequestOperation,
     RunRow,
     TenantOperation,

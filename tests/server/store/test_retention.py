@@ -12,7 +12,7 @@ from sqlalchemy import insert, update
 
 from server.access.trail import entry
 from server.model.actor import LOCAL
-from server.model.identifiers import AttemptId, TenantId, WorkerId, new_id
+from server.model.identifiers import AttemptId, RequestKey, TenantId, WorkerId, new_id
 from server.model.records import Attempt
 from server.model.states import AttemptOutcome, RunState, TenantState
 from server.queries.log_pages import CursorCut, LogPages
@@ -21,7 +21,6 @@ from server.store.operations import (
     AuditOperation,
     FindingRow,
     OutboxRow,
-    RequestKey,
     RequestOperation,
     RunRow,
     SweepOperation,

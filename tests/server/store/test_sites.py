@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.model.identifiers import WorkerId
+from server.model.identifiers import RequestKey, WorkerId
 from server.model.states import GateState
 from server.store.operations import (
     GateOperation,
     Refusal,
-    RequestKey,
     SlotFree,
     TenantOperation,
     WorkerOperation,

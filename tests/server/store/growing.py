@@ -7,7 +7,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, event, text
+from sqlalchemy import text
 
 from server.model.states import GateState
 from server.store.tables import (
@@ -21,6 +21,7 @@ from server.store.tables import (
     TENANTS,
     WORKERS,
 )
+from tests.server.store.sent import statements_sent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -92,17 +93,13 @@ async def work_of(store: Database, call: Callable[[], Awaitable[object]]) -> int
 
     It is sent once more for that, and taken back.
     """
-    sent: list[tuple[str, tuple[Any, ...]]] = []
-
-    def remember(_connection: object, _cursor: object, statement: str, *rest: Any) -> None:
-        if statement.lstrip().startswith(_WORDS) and "set_config" not in statement:
-            sent.append((statement, rest[0]))
-
-    event.listen(Engine, "before_cursor_execute", remember)
-    try:
+    with statements_sent() as every:
         await call()
-    finally:
-        event.remove(Engine, "before_cursor_execute", remember)
+    sent = [
+        (statement, parameters)
+        for statement, parameters in every
+        if statement.lstrip().startswith(_WORDS) and "set_config" not in statement
+    ]
     assert sent
     if store.is_sqlite:
         return _steps(store.url.database or "", sent)

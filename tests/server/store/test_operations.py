@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine, event
 
 from server.model.identifiers import AttemptId, RequestKey, TenantId, WorkerId, new_id
 from server.model.records import Attempt, Hold
@@ -33,6 +32,7 @@ from tests.server.store.scene import (
     logs,
     whole_change,
 )
+from tests.server.store.sent import statements_sent
 
 if TYPE_CHECKING:
     from tests.server.store.scene import Scene
@@ -189,14 +189,8 @@ async def test_a_step_on_postgres_takes_three_round_trips_besides_begin_and_comm
         ),
         log=logs(2),
     )
-    sent: list[str] = []
-
-    def note(*told: Any) -> None:  # Any: as SQLAlchemy's events tell it
-        sent.append(told[2])
-
-    event.listen(Engine, "before_cursor_execute", note)
-    outcome = await postgres_scene.submit(step)
-    event.remove(Engine, "before_cursor_execute", note)
+    with statements_sent() as sent:
+        outcome = await postgres_scene.submit(step)
     assert outcome.applied
     # Number and locks, the fence, and all rows: with one run open each takes as long as it is far.
     assert len(sent) == 3

@@ -6,14 +6,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from reconciler.observe import PAGE
 from server.model.identifiers import TenantId
 from server.store.found import SweepMark
 from server.store.operations import SweepOperation
+from server.store.pulse import Pulse
 from tests.server.store.due import HORIZON, ME, due
 from tests.server.store.scene import NOON, OTHER_SITE, SITE, later
+from tests.server.store.sent import statements_sent
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -41,38 +42,29 @@ async def plan_of(scene: Scene, table: str) -> str:
 
 async def explained(scene: Scene, table: str, how: str) -> list[Row[Any]]:
     """What the database says of the queries that are sent to read this."""
-    sent: list[tuple[str, tuple[object, ...]]] = []
-
-    # Of whichever engine: short reads have one of their own.
-    @event.listens_for(Engine, "before_cursor_execute")
-    def remember(_connection: object, _cursor: object, statement: str, *rest: object) -> None:
-        parameters = rest[0]
-        assert isinstance(parameters, tuple)
-        sent.append((statement, parameters))
-
-    if table == "runs":
-        reads = scene.database.reads
-        await due(scene, closed_sites={SITE})
-        await due(scene, closed_sites={OTHER_SITE}, begun=True, left=False)
-        await reads.slot_line(SITE, driving=["other"], limit=5)
-        await reads.slot_line(SITE, driving=[], limit=5, before=NOON)
-        await reads.lines()
-        await reads.driven_elsewhere(NOON, [SITE], worker_id=ME)
-        await scene.database.site_loads([])
-    elif table == "tenants that wait":
-        await scene.database.healing.handed_over(never=later(days=9999), limit=10)
-    elif table == "tenants of what was found":
-        await scene.database.healing.settled()
-        await scene.database.drift.repaired(SITE, claimed=HORIZON, limit=2)
-    elif table == "sweeps":
-        await scene.database.submit(SWEEP)
-        await scene.database.healing_history.sweeps(after=None, limit=2)
-    else:
-        reads = scene.database.reads
-        await reads.unsettled(NOON, after=SweepMark(None, TenantId("0")), limit=PAGE)
-        put_off = "2026" if scene.database.is_sqlite else later(days=-1)
-        await reads.unsettled(NOON, after=SweepMark(put_off, TenantId("0")), limit=PAGE)
-    event.remove(Engine, "before_cursor_execute", remember)
+    with statements_sent() as sent:
+        if table == "runs":
+            reads = scene.database.reads
+            await due(scene, closed_sites={SITE})
+            await due(scene, closed_sites={OTHER_SITE}, begun=True, left=False)
+            await reads.slot_line(SITE, driving=["other"], limit=5)
+            await reads.slot_line(SITE, driving=[], limit=5, before=NOON)
+            await reads.lines()
+            await reads.driven_elsewhere(NOON, [SITE], worker_id=ME)
+            await scene.database.site_loads([])
+        elif table == "tenants that wait":
+            await scene.database.healing.handed_over(never=later(days=9999), limit=10)
+        elif table == "tenants of what was found":
+            await scene.database.healing.settled()
+            await scene.database.drift.repaired(SITE, claimed=HORIZON, limit=2)
+        elif table == "sweeps":
+            await scene.database.submit(SWEEP)
+            await scene.database.healing_history.sweeps(after=None, limit=2)
+        else:
+            reads = scene.database.reads
+            await reads.unsettled(NOON, after=SweepMark(None, TenantId("0")), limit=PAGE)
+            put_off = "2026" if scene.database.is_sqlite else later(days=-1)
+            await reads.unsettled(NOON, after=SweepMark(put_off, TenantId("0")), limit=PAGE)
     said: list[Row[Any]] = []
     async with scene.database._engine.connect() as connection:
         for statement, parameters in sent:
@@ -166,3 +158,15 @@ async def test_a_sweep_on_postgres_passes_over_those_who_are_done(
     assert "Seq Scan" not in said
     # Entered by the time: who is put off to a later one is passed over.
     assert len(re.findall("Index Cond: .*look_at", said)) == ranges
+
+
+async def test_the_pulses_question_is_not_taken_for_a_statement_of_the_test(
+    postgres_scene: Scene,
+) -> None:
+    """It comes once a second, so that now and then a plan above had one table more."""
+    database = postgres_scene.database
+    assert isinstance(database.pulse, Pulse)
+    with statements_sent() as sent:
+        await database.pulse._ask()
+        await database.healing.settled()
+    assert len(sent) == 1

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from server.model.blueprint import NOOP, NOOP_UNDO
 from server.model.difference import Difference
 from server.model.states import GateState
-from server.model.step_context import Answer, AnswerKind, EngineHealth, Found
+from server.model.step_context import (
+    DEFAULT_TIMEOUT_SECONDS,
+    Answer,
+    AnswerKind,
+    EngineHealth,
+    Found,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,6 +66,11 @@ class NoopEngine:
     def blueprint_name(self) -> str:
         """The name of the blueprint that its steps belong to."""
         return NOOP.name
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The usual limit; every answer comes at once."""
+        return DEFAULT_TIMEOUT_SECONDS
 
     def step(self, key: str) -> Step:
         """Return the step with that key.

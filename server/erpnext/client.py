@@ -32,6 +32,7 @@ from server.erpnext.undo import UNDO_STEPS
 from server.errors import EngineError, SettingsError
 from server.model.blueprint import ERPNEXT
 from server.model.states import ErrorClass, GateState
+from server.model.step_context import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     import ssl
@@ -139,6 +140,11 @@ class ErpNextEngine:
     def blueprint_name(self) -> str:
         """The name of the blueprint that its steps belong to."""
         return ERPNEXT.name
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long it waits for the answer to a request that has no limit of its own."""
+        return self._timeouts.seconds or DEFAULT_TIMEOUT_SECONDS
 
     def step(self, key: str) -> Step:
         """Return the step with that key.

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.step_context import Found
 
-# A request that needs no slot times out after thirty seconds; the engine gets as long again.
-_MAY_COME = timedelta(seconds=60)
+# What the engine gets beyond the time limit of a request, as for one that holds the site's slot.
+_GRACE_SECONDS = 30.0
 _CODE = "CANCELLED"
 
 
@@ -86,14 +86,20 @@ def cut(driven: DrivenRun, journal: Journal, kind: StepType) -> None:
         driven.put_step(replace(step, state=StepState.PENDING))
 
 
-async def may_come_until(driven: DrivenRun) -> datetime | None:
-    """Return until when a request that was sent may still be carried out; None if none may."""
+async def may_come_until(driven: DrivenRun, limit_seconds: float) -> datetime | None:
+    """Return until when a request that was sent may still be carried out; None if none may.
+
+    Args:
+        driven: The run.
+        limit_seconds: How long the engine waits for the answer to a request that needs no slot.
+    """
     now, order = driven.now(), driven.run.cancellation
+    may_come = timedelta(seconds=limit_seconds + _GRACE_SECONDS)
     # The record has the time of the first request for a document. There may have been later
     # ones, until the order came but not after it.
     times = [
         resource.busy_until
-        or max(resource.intended_at, order.at if order else resource.intended_at) + _MAY_COME
+        or max(resource.intended_at, order.at if order else resource.intended_at) + may_come
         for resource in driven.resources.values()
         if resource.state is ResourceState.INTENDED or resource.busy_until is not None
     ]

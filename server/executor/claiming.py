@@ -29,7 +29,6 @@ from server.model.states import (
     ErrorClass,
     LogLevel,
     Order,
-    ResourceState,
     RunState,
     StepState,
     WaitingCode,
@@ -200,10 +199,8 @@ class Claims:
         )
         step = driven.steps.get(attempt.step_key)
         # A run that waits for the site's slot may have an intent stored, but this attempt of it
-        # has no request out.
-        was_out = driven.run.waiting_for is None and any(
-            resource.state is ResourceState.INTENDED for resource in driven.resources.values()
-        )
+        # has no request out. A change or removal may kill workers just as the making of a document.
+        was_out = driven.run.waiting_for is None and driven.unknown
         if step is None or not was_out:
             return 0.0
         counts = Counts(tries=step.tries, races=step.races, losses=step.losses)

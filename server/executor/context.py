@@ -153,6 +153,7 @@ class DrivingContext:
             options=UndoOptions.read(options),
             resources=tuple(self._driven.resources.values()),
             unsettled_at=None if unsettled is None else datetime.fromisoformat(unsettled),
+            may_come=timedelta(seconds=self._engine.timeout_seconds + GRACE_SECONDS),
         )
 
     def now(self) -> datetime:

@@ -185,7 +185,7 @@ class Drive:
             if not await self._look(kind):
                 return None
         await driven.write()
-        until = await cancelling.may_come_until(driven)
+        until = await cancelling.may_come_until(driven, self._engine.timeout_seconds)
         if until is not None:
             return await cancelling.wait(driven, self._journal, until)
         await cancelling.close(driven, self._journal)

@@ -47,8 +47,9 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
         if known is not None and known.state is state and known.busy_until is None:
             continue
         if known is not None and known.state is ResourceState.INTENDED:
-            # The outcome of the request whose answer was lost is known: others may go on.
-            driven.free_slot()
+            # The outcome of the request whose answer was lost is known: others may go on. Another
+            # request of this tenant may hold the slot: that one's outcome may still be unknown.
+            driven.free_slot(((known.doctype, known.name),))
         for told in _done_by_us(document, known, state):
             ours = True
             driven.say(

@@ -134,8 +134,12 @@ class DrivenRun:
         """Give the site's slot back, if the tenant holds it, with the next write.
 
         Args:
-            about: Only if it was taken for one of these doctypes and names; empty for any.
+            about: Only if it was taken for one of these doctypes and names, or for one that was
+                named since the last write; empty for any.
         """
+        before = self._slot_free
+        if before is not None:
+            about = (*before.about, *about) if before.about and about else ()
         self._slot_free = SlotFree(site=self.tenant.site, about=about)
 
     async def slot_until(self) -> datetime | None:

@@ -239,6 +239,10 @@ class Engine(Protocol):
     def blueprint_name(self) -> str:
         """Name of the blueprint its steps belong to."""
 
+    @property
+    def timeout_seconds(self) -> float:
+        """How long it waits for the answer to a request that has no limit of its own."""
+
     def step(self, key: str) -> Step:
         """Return the step with that key."""
 

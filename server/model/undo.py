@@ -21,10 +21,8 @@ _NEEDS_DELETION = frozenset({"LEDGER_ENTRIES"})
 # The option of a removal that says since when nothing was sent for the tenant, if the run before
 # left a request without an answer.
 UNSETTLED_AT = "unsettled_at"
-# The longest time limit of a request that makes something, plus the grace after it: for a
-# Company, and for everything else.
+# The longest time limit of a request that makes a Company, plus the grace after it.
 _COMPANY_MAY_COME = timedelta(seconds=450)
-_OTHERS_MAY_COME = timedelta(seconds=60)
 # What ERPNext deletes together with a Company (recording 00-undo-path).
 GOES_WITH_COMPANY = ("Account", "Warehouse", "Mode of Payment Account")
 
@@ -82,11 +80,13 @@ class Removal:
         options: The options of the order.
         resources: All documents of the tenant, including shared ones.
         unsettled_at: When a request of unknown outcome may last have been sent, or None.
+        may_come: For how long after that a document other than a Company may still be made.
     """
 
     options: UndoOptions = UndoOptions()
     resources: Sequence[Resource] = field(default=())
     unsettled_at: datetime | None = None
+    may_come: timedelta = timedelta(seconds=60)
 
     def ours(self, *doctypes: str) -> tuple[Resource, ...]:
         """Return what we made, or requested without knowing the outcome."""
@@ -121,4 +121,4 @@ class Removal:
         if resource.state is not ResourceState.INTENDED or self.unsettled_at is None:
             return None
         company = resource.doctype == "Company"
-        return self.unsettled_at + (_COMPANY_MAY_COME if company else _OTHERS_MAY_COME)
+        return self.unsettled_at + (_COMPANY_MAY_COME if company else self.may_come)

@@ -81,6 +81,7 @@ class OlderEngine:
         self._engine = engine
         self.site = engine.site
         self.blueprint_name = engine.blueprint_name
+        self.timeout_seconds = engine.timeout_seconds
 
     def step(self, key: str) -> Step:
         return self._engine.step(key)

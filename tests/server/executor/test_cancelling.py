@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,14 +11,15 @@ import pytest
 from server.commands import OrderTerms
 from server.erpnext.requests import make
 from server.erpnext.steps import step_2_company
+from server.erpnext.timeouts import Timeouts
 from server.errors import EngineError
-from server.executor import cancelling, context
+from server.executor import cancelling, context, drive
 from server.executor.executor import Executor
 from server.executor.slots import SEATS
 from server.model.actor import LOCAL
 from server.model.budget import Pacing
 from server.model.states import ErrorClass, GateState, RunState, TenantState
-from server.model.step_context import EngineHealth
+from server.model.step_context import DEFAULT_TIMEOUT_SECONDS, EngineHealth
 from server.store.columns import time_text
 from tests.server.executor.scene import TILL, WHOLE, draft_of_till, now
 
@@ -152,6 +154,64 @@ async def test_a_request_that_was_repeated_late_is_waited_for_from_when_it_was_s
     await still.faults()
     await still.store.executor.start()
     await still.until_waiting(tenant, "CANCELLING")
+    still.site.hurry()
+
+
+async def test_a_slow_engine_is_waited_for_as_long_as_its_own_limit_says(still: Shop) -> None:
+    """The engines file may allow five minutes for an answer: a document may come as late."""
+    entry = ("POST", "Price List")
+    before = still.site.arrivals(*entry)
+    await still.faults({"method": entry[0], "doctype": entry[1], "hang_seconds": 60})
+    first = await still.drive(drain_seconds=0.1)
+    first.engine._timeouts = Timeouts(seconds=300.0)
+    tenant = await still.order(NAME)
+    await still.site.arrived(*entry, before + 1)
+    second = await still.open()
+    second.engine._timeouts = Timeouts(seconds=300.0)
+    await still.leave(first)
+    ordered = now()
+    await cancel(still, tenant)
+    await still.faults()
+    await second.executor.start()
+    await still.until_waiting(tenant, "CANCELLING")
+    run = (await still.record(tenant)).run
+    assert run is not None
+    assert run.waiting_for is not None
+    assert run.waiting_for.until is not None
+    assert run.waiting_for.until >= ordered + timedelta(seconds=300)
+    still.site.hurry()
+
+
+async def test_what_is_seen_does_not_give_back_the_slot_of_what_may_still_come(
+    still: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two documents of a step that were asked for in vain, one is there: the other may come."""
+    shown, hidden = "Main Store - KS", "POS Store - KS"
+    monkeypatch.setattr(drive, "random", SimpleNamespace(random=lambda: 0.5))
+    store = await still.drive()
+    await still.faults(
+        {"method": "POST", "doctype": "Warehouse", "name": shown, "cut": "after"},
+        {"method": "POST", "doctype": "Warehouse", "name": hidden, "hang_seconds": 600},
+    )
+    send = store.engine.send
+
+    async def impatient(request: Request) -> Answer:
+        if (request.method, request.name) == ("POST", hidden):
+            # Given up, and then nothing more is sent before the order to cancel.
+            store.engine.patience = [0.2]
+            store.executor._claims._pacing = Pacing(transient_base=3000, transient_cap=3000)
+        return await send(request)
+
+    store.engine.send = impatient  # type: ignore[method-assign]  # gives up on the second one
+    tenant = await still.order(NAME)
+    await still.until_waiting(tenant, "RETRY")
+    await still.site.arrived("POST", "Warehouse", 3)
+    await still.until_waiting(tenant, "RETRY")
+    await cancel(still, tenant)
+    await still.until_waiting(tenant, "CANCELLING")
+    states = still.sql("SELECT name, state FROM resources WHERE doctype = 'Warehouse'")
+    assert {(shown, "CREATED"), (hidden, "INTENDED")} <= set(states)
+    assert still.sql("SELECT slot_doctype, slot_name FROM engines") == [("Warehouse", hidden)]
     still.site.hurry()
 
 
@@ -290,6 +350,6 @@ async def _deaf(_executor: Executor) -> None:
 
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what may still come be over soon."""
-    span: timedelta = cancelling._MAY_COME / 1000
-    monkeypatch.setattr(cancelling, "_MAY_COME", span)
+    # The time limit is added to it.
+    monkeypatch.setattr(cancelling, "_GRACE_SECONDS", 0.06 - DEFAULT_TIMEOUT_SECONDS)
     monkeypatch.setattr(context, "GRACE_SECONDS", 0.1)

@@ -13,6 +13,7 @@ from server.commands import OrderTerms
 from server.erpnext.codes import Code
 from server.erpnext.requests import delete, make
 from server.erpnext.seeing import conflict
+from server.erpnext.timeouts import Timeouts
 from server.erpnext.undo import removing
 from server.erpnext.undo.final_check import NothingIsLeft
 from server.errors import Refused
@@ -361,6 +362,26 @@ async def test_a_removal_goes_on_where_a_dead_worker_left_it(still: Shop) -> Non
     assert not await made_by_tenant(still)
     # What the dead worker may have deleted was not somebody else.
     assert (await still.lines(tenant))[-1].endswith("Nothing of it is left at the engine.")
+
+
+async def test_what_a_slow_engine_may_still_make_is_waited_for_before_it_is_called_gone(
+    shop: Shop,
+) -> None:
+    """The engines file may allow five minutes for an answer; what came later stayed for ever."""
+    shop.store.engine._timeouts = Timeouts(seconds=300.0)
+    await shop.faults({"method": "POST", "doctype": "Price List", "cut": "before", "times": None})
+    tenant = await shop.order(NAME)
+    assert await shop.rest(tenant) == [TenantState.FAILED]
+    await shop.faults()
+    ordered = now()
+    await shop.remove(tenant)
+    await shop.until_waiting(tenant, "RETRY")
+    run = (await shop.record(tenant)).run
+    assert run is not None
+    assert run.waiting_for is not None
+    assert run.waiting_for.until is not None
+    assert "may still be made" in run.waiting_for.message
+    assert run.waiting_for.until >= ordered + timedelta(seconds=300)
 
 
 async def test_a_removal_that_stands_in_line_has_nothing_out(shop: Shop) -> None:

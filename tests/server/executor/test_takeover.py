@@ -238,6 +238,24 @@ async def test_a_crash_before_anything_was_asked_for_is_no_loss(shop: Shop) -> N
     await first.executor.stop()
 
 
+async def test_a_worker_lost_while_a_removal_was_out_is_counted_like_any_other(
+    shop: Shop,
+) -> None:
+    """Else a request that kills whoever sends it would be sent again for ever."""
+    tenant = await shop.completed(NAME)
+    await shop.faults({"method": "DELETE", "doctype": "Customer", "hang_seconds": 600})
+    await shop.remove(tenant)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("DELETE", "Customer")
+    first, second = await replace_worker(shop)
+    await shop.until_waiting(tenant, "QUARANTINE")
+    shop.site.hurry()
+    await first.executor.stop()
+
+    losses = [step.losses for operation, _ in second.written for step in operation.steps]
+    assert losses[0] == 1
+
+
 async def test_a_worker_whose_lease_is_over_claims_and_sends_nothing(
     still: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from server.errors import EngineError
 
 # Without a Retry-After we do not know the window of ERPNext's rate limit; a minute is usual
-# (recording 11-rate-limit). A wish for more than ten minutes is not obeyed blindly.
+# (recording 11-rate-limit). A wish for more than ten minutes is not obeyed blindly, and "come
+# again at once" (a proxy whose date is over) would be said again at once, without end.
 _RATE_LIMIT_SECONDS = 60.0
+_SHORTEST_RATE_LIMIT = 1.0
 _LONGEST_RETRY_AFTER = 600.0
 # Reads are answered while a site is being upgraded, so another process's prober says "up".
 _READ_ONLY_SECONDS = 60.0
@@ -67,7 +69,7 @@ def rate_limited(case: Case) -> Judgement:
         ErrorClass.TRANSIENT,
         Code.ENGINE_RATE_LIMITED,
         "came over the site's rate limit.",
-        retry_after_seconds=min(wish, _LONGEST_RETRY_AFTER),
+        retry_after_seconds=min(max(wish, _SHORTEST_RATE_LIMIT), _LONGEST_RETRY_AFTER),
         whole_site=True,
     )
 

@@ -8,6 +8,7 @@ that lacks step rows gets them back, to be probed.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -151,8 +152,11 @@ class Claims:
     def _driven(self, claim: Claim, run: Run, blueprint: Blueprint) -> DrivenRun:
         record = claim.record
         numbers: dict[str, int] = {}
+        limited: Counter[str] = Counter()
         for attempt in claim.attempts:
             numbers[attempt.step_key] = max(numbers.get(attempt.step_key, 0), attempt.number)
+            again = attempt.error_code == WaitingCode.SITE_PAUSED.value
+            limited[attempt.step_key] = limited[attempt.step_key] + 1 if again else 0
         return DrivenRun(
             self._database,
             tenant=record.tenant,
@@ -164,6 +168,7 @@ class Claims:
                 for resource in claim.resources_at(self._now())
             },
             attempt_numbers=numbers,
+            rate_limited=limited,
             token=record.tenant.fencing_token,
             now=self._now,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,7 +21,7 @@ from server.executor.journal import Journal
 from server.executor.quarantine import InQuarantine, may_be_out
 from server.executor.settling import free_slot_of_seen
 from server.executor.slots import COMING_SECONDS, LineIsLong
-from server.model.budget import Move, after_a_look, after_error
+from server.model.budget import Move, after_a_look, after_error, steps_back_seconds
 from server.model.derive import closed_state
 from server.model.made_often import replace
 from server.model.records import Hold
@@ -303,9 +304,12 @@ class Drive:
                 await self._journal.met_shut_gate(error, health)
                 return None
         if error.whole_site and error.retry_after_seconds is not None:
-            until = await self._gates.pause(self._driven.tenant.site, error.retry_after_seconds)
+            asked = error.retry_after_seconds
+            until = await self._gates.pause(self._driven.tenant.site, asked)
+            times = self._driven.rate_limited.get(kind.key, 0)
+            until += timedelta(seconds=steps_back_seconds(times, asked))
             await self._wait_out_pause(kind, until, error.message)
-            return None
+            return (until - self._driven.now()).total_seconds()
         following = await self._following(kind, error)
         if following.move is Move.WAIT_ENGINE:
             return await self._after(kind, mishaps.asking(error))

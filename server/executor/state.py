@@ -48,6 +48,7 @@ class DrivenRun:
         blueprint: Blueprint,
         resources: Mapping[tuple[str, str], Resource],
         attempt_numbers: Mapping[str, int],
+        rate_limited: Mapping[str, int],
         token: int,
         now: Callable[[], datetime],
     ) -> None:
@@ -58,6 +59,8 @@ class DrivenRun:
         self.kinds: tuple[StepType, ...] = blueprint.steps_for(tenant.spec)
         self.resources = dict(resources)
         self.attempt_numbers = dict(attempt_numbers)
+        # By step, how many attempts in a row have ended at the site's rate limit.
+        self.rate_limited = rate_limited
         self.deadline_at: datetime | None = None
         # Whether the outcome of some request of this tenant may be unknown.
         self.unknown = any(

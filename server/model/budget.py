@@ -19,6 +19,10 @@ MAX_LOSSES = 10
 # nothing about the request. From the third on, the request itself is suspect: it may be what
 # kills us.
 FREE_LOSSES = 2
+# With the site's own pause of ten minutes at most this stays below an hour: a due time further
+# ahead is taken for one of a clock that was set back.
+_LONGEST_STEP_BACK_SECONDS = 2700.0
+_MOST_DOUBLINGS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,21 @@ def after_a_look(
     pause = pacing.transient_base * (1.0 + random) / 2
     floor = retry_after_seconds or 0.0
     return Next(move=Move.AGAIN, counts=counts, pause_seconds=max(pause, floor))
+
+
+def steps_back_seconds(times: int, asked_seconds: float) -> float:
+    """Return for how many seconds longer than its site a run waits that met a rate limit again.
+
+    The site is left alone by all its tenants, and then those ordered first go first. A run that
+    meets the limit whenever it goes, perhaps alone, would keep all the others waiting for ever.
+
+    Args:
+        times: How often in a row the same step of the run has met it before.
+        asked_seconds: For how long the site asked to be left alone this time.
+    """
+    if times == 0:
+        return 0.0
+    return min(asked_seconds * 2.0 ** min(times, _MOST_DOUBLINGS), _LONGEST_STEP_BACK_SECONDS)
 
 
 def _again_unless(spent: bool, counts: Counts, pause: float, floor: float) -> Next:  # noqa: FBT001 - private

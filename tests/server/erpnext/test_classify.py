@@ -299,7 +299,9 @@ def test_a_duplicate_of_something_else_is_no_success() -> None:
         ("99999", 600.0),
         # As proxies say it: by the clock of the answer.
         ("Mon, 23 Nov 2026 12:00:30 GMT", 30.0),
-        ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        # The same would be said at once, without end, to everybody who came.
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 1.0),
+        ("0", 1.0),
         ("Tue, 24 Nov 2026 12:00:00 GMT", 600.0),
         ("Mon, 23 Nov 99999999999999999999 12:00:30 GMT", 60.0),
     ],

@@ -237,6 +237,22 @@ async def test_a_rate_limit_is_waited_out_by_the_whole_site_and_counts_for_nobod
     assert str(begun.replace(tzinfo=None)) >= paused.removesuffix("+00:00")
 
 
+async def test_who_alone_meets_a_rate_limit_does_not_keep_the_others_waiting(shop: Shop) -> None:
+    """It was ordered first and so went first each time, and the whole site waited again."""
+    alone = {"method": "POST", "doctype": "Company", "name": "Branch 0 Traders", "status": 429}
+    await shop.faults({**alone, "retry_after": 1, "times": None})
+    first = await shop.order("Branch 0 Traders")
+    await shop.until_waiting(first, "SITE_PAUSED")
+    others = [await shop.order(f"Branch {number} Traders") for number in range(1, 4)]
+    await shop.must_complete(*others)
+    assert await shop.waits_for(first) == "SITE_PAUSED"
+    assert {step.tries for step in (await shop.record(first)).steps if step.key == COMPANY} == {0}
+
+    await shop.faults()
+    await shop.must_complete(first)
+    assert set((await shop.outcomes(first))[COMPANY]) == {"WAIT_ENGINE", "APPLIED"}
+
+
 async def test_a_site_that_says_when_it_is_back_is_not_asked_before(still: Shop) -> None:
     store = await still.open()
     away = EngineHealth(

@@ -137,6 +137,7 @@ def _driven(shop: Shop, claim: Claim) -> DrivenRun:
         blueprint=ERPNEXT,
         resources={},
         attempt_numbers={},
+        rate_limited={},
         token=claim.record.tenant.fencing_token,
         now=now,
     )

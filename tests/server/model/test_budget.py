@@ -16,6 +16,7 @@ from server.model.budget import (
     Pacing,
     after_a_look,
     after_error,
+    steps_back_seconds,
 )
 from server.model.states import ErrorClass
 
@@ -150,3 +151,15 @@ def test_a_look_that_holds_up_the_site_is_soon_looked_again_and_counts_nothing(
     asked_for = seconds or 0.0
     assert asked_for <= following.pause_seconds <= max(PACING.transient_base, asked_for)
     assert following.pause_seconds >= PACING.transient_base / 2
+
+
+@given(times=st.integers(0, 10_000), asked=st.floats(1.0, 600.0))
+def test_who_meets_a_rate_limit_again_leaves_the_others_more_time_each_time(
+    times: int, asked: float
+) -> None:
+    pauses = [steps_back_seconds(each, asked) for each in (times, times + 1)]
+    assert steps_back_seconds(0, asked) == 0.0
+    assert pauses == sorted(pauses)
+    assert pauses[1] >= 2 * asked
+    # Further ahead it would be taken for a time of a clock that was set back, and be due at once.
+    assert pauses[1] + asked < 3600.0

@@ -52,6 +52,9 @@ CONNECT_SECONDS = 5.0
 # closing: its outcome would be unknown.
 KEEP_ALIVE_SECONDS = 1.5
 _PROBER_CONNECTIONS = 2
+# ERPNext's have 15 characters. Whatever is much shorter is none, and may stand in any text.
+_SHORTEST_KEY = 8
+_BLANK = "…".encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -76,6 +79,18 @@ class Credentials:
     def authorization(self) -> str:
         """The value of the Authorization header."""
         return f"token {self.api_key}:{self.api_secret}"
+
+    def blanked(self, text: bytes) -> bytes:
+        """Return an answer without the key and the secret, if it repeats them.
+
+        What stands in front of a site when an address is wrong may show every header that it got:
+        default pages of gateways and pages for debugging do. A part of an answer is kept with the
+        attempt, and shown.
+        """
+        for part in (self.api_secret, self.api_key):
+            if len(part) >= _SHORTEST_KEY:
+                text = text.replace(part.encode(), _BLANK)
+        return text
 
 
 class ErpNextEngine:
@@ -219,7 +234,8 @@ class ErpNextEngine:
         return judgement
 
     async def _exchange(self, client: httpx.AsyncClient, request: Request) -> Reply:
-        prepared = self._prepare(client, request)
+        current = self._current()
+        prepared = self._prepare(client, request, current)
         try:
             # A limit for the whole exchange, because httpx only bounds each piece of an answer.
             # The wait for a free connection, connecting and TLS are added to the request's own.
@@ -236,17 +252,24 @@ class ErpNextEngine:
         except httpx.HTTPError as error:
             # Neither the error nor its text is passed on: h11 quotes the headers it refuses.
             raise judge_failure(request, _failure_of(error), _kind_of(error)) from None
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        headers = {
+            name.lower(): current.blanked(value.encode()).decode()
+            for name, value in response.headers.items()
+        }
         self._clock_ahead = clock_ahead(headers, self._now())
-        return Reply(status=response.status_code, headers=headers, body=body)
+        return Reply(status=response.status_code, headers=headers, body=current.blanked(body))
 
-    def _prepare(self, client: httpx.AsyncClient, request: Request) -> httpx.Request:
+    def _current(self) -> Credentials:
+        given = self._credentials
+        return given if isinstance(given, Credentials) else given()
+
+    def _prepare(
+        self, client: httpx.AsyncClient, request: Request, current: Credentials
+    ) -> httpx.Request:
         # English, because some refusals are told apart by their words. With a token this header
         # counts: Frappe chooses the language before it knows the user.
         headers = {"Accept": "application/json", "Accept-Language": "en"}
         if request.path != PING:  # which needs no token, and answers 401 to a bad one
-            credentials = self._credentials
-            current = credentials if isinstance(credentials, Credentials) else credentials()
             headers["Authorization"] = current.authorization
         if self._host:
             headers["Host"] = self._host

@@ -267,6 +267,51 @@ async def test_no_secret_is_shown_by_repr_error_traceback_or_log(
     assert KEY not in shown
 
 
+def echo(status: int, kind: str) -> Callable[[httpx.Request], httpx.Response]:
+    """Return what answers with every header that it got."""
+
+    def repeat(request: httpx.Request) -> httpx.Response:
+        got = dict(request.headers)
+        lines = "\n".join(f"{name}: {value}" for name, value in got.items())
+        if kind == "page":
+            return httpx.Response(status, html=f"<pre>{lines}</pre>")
+        if kind == "redirect":
+            return httpx.Response(status, headers={"location": f"/{got['authorization'][6:]}"})
+        message = json.dumps([json.dumps({"message": lines})])
+        return httpx.Response(
+            status, json={"exc_type": "ValidationError", "exception": lines, kind: message}
+        )
+
+    return repeat
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (200, "page"),
+        (404, "page"),
+        (502, "page"),
+        (302, "redirect"),
+        (417, "_server_messages"),
+        (500, "headers"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_who_repeats_our_headers_does_not_make_us_tell_the_secret(
+    status: int, kind: str, method: str
+) -> None:
+    """The default page of a gateway may show them, and a part of it is kept with the attempt."""
+    wire = Wire(echo(status, kind))
+    request = get("Company", "a") if method == "GET" else make("Company", "a", {})
+    error = await refused(wire.engine(), request)
+    told = f"{vars(error)} {error.message} {error.told}"
+    told += "".join(traceback.format_exception(error))
+    assert SECRET not in told
+    assert KEY not in told
+    # It still says what came.
+    assert "…" in told
+
+
 @pytest.mark.parametrize("bad", ["", "a b", "a\nb", "ä"])
 def test_a_key_that_cannot_be_one_is_refused_without_being_shown(bad: str) -> None:
     with pytest.raises(SettingsError) as caught:

@@ -38,6 +38,8 @@ class AtOnce:
         self._engine = create_engine(
             url.set(drivername="sqlite"),
             poolclass=StaticPool,
+            # Its errors quote the values of a statement, such as the hash of a password.
+            hide_parameters=True,
             connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
         )
         read_any_text(self._engine)

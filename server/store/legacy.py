@@ -98,7 +98,7 @@ async def _reading(url: str) -> AsyncIterator[AsyncConnection]:
 
 def _engine_of(parsed: URL, url: str) -> AsyncEngine:
     if parsed.get_backend_name() == "sqlite":
-        return create_async_engine(_only_reading(parsed))
+        return create_async_engine(_only_reading(parsed), hide_parameters=True)
     try:
         check_postgresql(url)
     except ValueError as error:

@@ -150,6 +150,8 @@ def engine(
         pool_timeout=_CONNECT_SECONDS,
         connect_args=arguments,
         poolclass=_Patient,
+        # Its errors quote the values of a statement, such as the hash of a password.
+        hide_parameters=True,
         **({} if isolation is None else {"isolation_level": isolation}),
     )
 

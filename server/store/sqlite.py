@@ -122,7 +122,9 @@ class Snapshots:
 
     def __init__(self, url: URL, file: SqliteFile) -> None:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store-reader")
-        self._engine = create_engine(url.set(drivername="sqlite"), pool_size=4, max_overflow=0)
+        self._engine = create_engine(
+            url.set(drivername="sqlite"), pool_size=4, max_overflow=0, hide_parameters=True
+        )
         _read_only(self._engine, file)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
@@ -145,7 +147,7 @@ class Snapshots:
 
 def reading_engine(url: URL, file: SqliteFile) -> AsyncEngine:
     """Return an engine whose connections can't write."""
-    engine = create_async_engine(url, pool_size=4, max_overflow=4)
+    engine = create_async_engine(url, pool_size=4, max_overflow=4, hide_parameters=True)
     _read_only(engine.sync_engine, file)
     return engine
 
@@ -221,6 +223,8 @@ def _writing_engine(url: URL) -> Engine:
         max_overflow=0,
         # A batch's statements come in several sizes (`rowset`): the driver keeps all prepared.
         connect_args={"cached_statements": _KEPT_STATEMENTS},
+        # Its errors quote the values of a statement, such as the hash of a password.
+        hide_parameters=True,
     )
     read_any_text(engine)
 

@@ -175,6 +175,8 @@ def turns_at(live: Live, now: datetime, lease_seconds: float) -> datetime | None
     patience = timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED)
     signs = [live.record.tenant.updated_at]
     times = [run.due_at]
+    if live.gate is not None and (paused := live.gate.paused(now)) is not None:
+        times.append(paused)
     if run.waiting_for is not None and run.waiting_for.until is not None:
         times.append(run.waiting_for.until)
     if live.deadline_at is not None:
@@ -219,14 +221,14 @@ def _wait_of(live: Live, run: Run, now: datetime) -> WaitingFor | None:
         # The worker waits within its attempt: if it is gone, nothing is waiting.
         return run.waiting_for if _worker_lives(live, now) else None
     if run.state is RunState.QUEUED:
-        return _for_a_worker(run.due_at)
-    return _own_wait(run, now)
+        return _for_its_turn(gate, run.due_at, now)
+    return _own_wait(gate, run, now)
 
 
-def _own_wait(run: Run, now: datetime) -> WaitingFor:
+def _own_wait(gate: Gate | None, run: Run, now: datetime) -> WaitingFor:
     until = run.due_at if run.waiting_for is None else run.waiting_for.until
     if until is not None and until <= now:
-        return _for_a_worker(until)
+        return _for_its_turn(gate, until, now)
     if run.waiting_for is not None:
         return run.waiting_for
     return WaitingFor(code=WaitingCode.RETRY, message="Waiting for its next try.", until=until)
@@ -239,7 +241,15 @@ def _with_why(waiting_for: WaitingFor | None, not_here: str) -> WaitingFor | Non
     return replace(waiting_for, message=f"{waiting_for.message} {not_here}")
 
 
-def _for_a_worker(since: datetime) -> WaitingFor:
+def _for_its_turn(gate: Gate | None, since: datetime, now: datetime) -> WaitingFor:
+    """Say what a run waits for that any worker may take."""
+    paused = None if gate is None else gate.paused(now)
+    if paused is not None:
+        return WaitingFor(
+            code=WaitingCode.SITE_PAUSED,
+            message="The site asked all its tenants to leave it alone for a while.",
+            until=paused,
+        )
     return WaitingFor(
         code=WaitingCode.WORKER,
         message=f"Waiting for a free worker since {_clock(since)}.",

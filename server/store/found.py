@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from server.model.records import Record, Worker
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# No site is left alone for longer than the longest Retry-After that is obeyed, plus a look.
+_LONGEST_PAUSE = timedelta(seconds=700)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,21 @@ class Gate:
             now: The time by the reader's clock.
         """
         return moved(now, self.since - (self.read_at or now))
+
+    def paused(self, now: datetime) -> datetime | None:
+        """Return until when the site asked to be left alone, by the reader's clock.
+
+        Args:
+            now: The time by the reader's clock.
+
+        Returns:
+            None if it did not, if that is over, or if it is further ahead than any site may ask
+            for: the clock was set back since.
+        """
+        if self.paused_until is None:
+            return None
+        ahead = self.paused_until - (self.read_at or now)
+        return moved(now, ahead) if timedelta() < ahead <= _LONGEST_PAUSE else None
 
     def slot_until(self, now: datetime) -> datetime | None:
         """Return until when the request that holds the slot may be out, by the reader's clock.

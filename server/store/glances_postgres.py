@@ -38,7 +38,7 @@ _FULL_SECONDS = 1.0
 # instead, because its row also holds the slot.
 _POSTGRES = f"""
 SELECT t.id, concat_ws(' ', t.xmin, r.xmin, w.xmin, e.gate, e.gate_code, e.gate_message,
-    e.next_probe_at, s.count, s.sum), pg_current_snapshot()::text
+    e.next_probe_at, e.paused_until, s.count, s.sum), pg_current_snapshot()::text
 FROM {JOINS} LEFT JOIN LATERAL (
     SELECT count(*), sum(xmin::text::bigint) FROM steps WHERE run_id = t.run_id
 ) s ON true

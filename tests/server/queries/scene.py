@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,12 @@ def live(
     )
     record = Record(tenant=tenant, run=run, steps=steps)
     return Live(record=record, gate=site, worker=worker, deadline_at=deadline_at)
+
+
+def paused(seen: Live, until: datetime) -> Live:
+    """A tenant whose site asked to be left alone (the rate limit of one of its tenants)."""
+    assert seen.gate is not None
+    return replace(seen, gate=replace(seen.gate, paused_until=until))
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from tests.server.queries.scene import (
     after,
     before,
     live,
+    paused,
 )
 
 if TYPE_CHECKING:
@@ -265,6 +266,33 @@ WAITS = [
     ),
     pytest.param(
         live(RunState.WAITING, due_at=after(9)), WaitingCode.RETRY, after(9), id="no word"
+    ),
+    pytest.param(
+        paused(live(RunState.QUEUED), after(60)),
+        WaitingCode.SITE_PAUSED,
+        after(60),
+        id="queued at a site that wants to be left alone",
+    ),
+    pytest.param(
+        paused(live(RunState.WAITING, due_at=before(1)), after(60)),
+        WaitingCode.SITE_PAUSED,
+        after(60),
+        id="due at such a site",
+    ),
+    pytest.param(
+        paused(live(RunState.WAITING, due_at=after(90)), after(60)),
+        WaitingCode.RETRY,
+        after(90),
+        id="longer than the site",
+    ),
+    pytest.param(
+        paused(live(RunState.QUEUED), before(1)), WaitingCode.WORKER, None, id="not any more"
+    ),
+    pytest.param(
+        paused(live(RunState.QUEUED), after(3600)),
+        WaitingCode.WORKER,
+        None,
+        id="longer than any site may ask for",
     ),
     pytest.param(
         live(RunState.RUNNING, waiting_for=SLOT_WAIT, heartbeat_at=before(1)),

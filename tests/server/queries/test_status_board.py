@@ -14,7 +14,17 @@ from server.queries import board, status_of
 from server.queries.board import StatusBoard
 from server.queries.status import turns_at
 from server.queries.status_hub import is_news
-from tests.server.queries.scene import KINDS, LEASE, NOW, SLOT_WAIT, TENANT, after, before, live
+from tests.server.queries.scene import (
+    KINDS,
+    LEASE,
+    NOW,
+    SLOT_WAIT,
+    TENANT,
+    after,
+    before,
+    live,
+    paused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable
@@ -117,6 +127,8 @@ STANDINGS = [
     pytest.param(live(RunState.QUEUED), id="queued"),
     pytest.param(live(RunState.QUEUED, gate=GateState.DOWN), id="gate"),
     pytest.param(live(RunState.WAITING, due_at=after(7)), id="waiting"),
+    pytest.param(paused(live(RunState.QUEUED), after(40)), id="paused"),
+    pytest.param(paused(live(RunState.WAITING, due_at=after(7)), after(40)), id="then paused"),
     pytest.param(live(RunState.RUNNING, heartbeat_at=NOW, deadline_at=after(35)), id="driven"),
     pytest.param(
         live(RunState.RUNNING, heartbeat_at=before(5), waiting_for=SLOT_WAIT), id="at the slot"

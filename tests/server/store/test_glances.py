@@ -69,6 +69,7 @@ CHANGES = [
     "DELETE FROM workers",
     "UPDATE engines SET gate = 'DOWN'",
     "UPDATE engines SET gate_message = 'x'",
+    "UPDATE engines SET paused_until = '2026-05-04 12:10:00.000000+00:00'",
 ]
 
 

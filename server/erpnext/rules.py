@@ -51,7 +51,7 @@ def success(case: Case) -> Judgement:
             ask_prober=True,
         )
     data = case.json.get("data", case.json.get("message"))
-    if data is None and _tells_of_document(case):
+    if _tells_of_document(case) and not _is_told(case, data):
         # Somebody else's JSON: the write may have gone through or not.
         return unknown_outcome(case)
     if case.request.method == "GET" and _is_another(case.request, data):
@@ -85,6 +85,9 @@ def by_status(case: Case) -> Judgement:
     )
 
 
+# The methods that we call for a write; both return the document.
+_RETURN_DOCUMENT = ("/frappe.client.insert", "/frappe.client.cancel")
+
 # How a web server answers a request that is too large, has a method it does not know, or asks
 # for something it can't do: the same request would be refused again.
 _REFUSED_BY_WEB_SERVERS = frozenset({405, 409, 413, 414, 417, 422, 431})
@@ -111,8 +114,20 @@ def _is_our_fault(case: Case) -> bool:
 
 def _tells_of_document(case: Case) -> bool:
     """Tell whether this request, if it succeeds, returns a document, or "ok" (a DELETE)."""
-    resource = case.request.path.startswith("/api/resource/")
+    path = case.request.path
+    resource = path.startswith("/api/resource/") or path.endswith(_RETURN_DOCUMENT)
     return case.is_write and resource and "run_method" not in case.request.params
+
+
+def _is_told(case: Case, data: object) -> bool:
+    """Tell whether an answer to a write is what ERPNext says.
+
+    A gateway that says with 200 and JSON of its own that the site is away would be taken for a
+    Company that was made; the next look would find it gone, and the tenant be held.
+    """
+    if case.request.method == "DELETE":
+        return data == "ok"
+    return isinstance(data, dict) and bool(data.get("name"))
 
 
 def _is_another(request: Request, data: object) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from server.erpnext.classify import Failure, judge_failure, judge_reply
 from server.erpnext.codes import Code
 from server.erpnext.reply import Reply, clock_ahead
-from server.erpnext.requests import change, delete, get, insert_row, make, rows
+from server.erpnext.requests import cancel, change, delete, get, insert_row, make, rows
 from server.errors import EngineError
 from server.model.states import ErrorClass
 from server.model.step_context import Answer, AnswerKind, Request
@@ -207,12 +207,38 @@ def test_a_gateways_own_json_leaves_a_write_unknown(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [COMPANY, change("Item", "x", {"a": 1}), delete("Company", "Duka")]
+    "request_",
+    [
+        COMPANY,
+        change("Item", "x", {"a": 1}),
+        delete("Company", "Duka"),
+        insert_row("Mode of Payment Account", "Cash / Duka", {}),
+        cancel("POS Opening Entry", "POS-OPE-D-1"),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"ok": True},
+        {"message": "We are back in a few minutes."},
+        {"message": {"status": "maintenance"}},
+        {"data": []},
+        {"data": {}},
+        {"data": True},
+    ],
 )
 def test_a_success_without_what_erpnext_says_of_a_write_is_of_unknown_outcome(
-    request_: Request,
+    request_: Request, body: dict[str, object]
 ) -> None:
-    assert outcome_of(judged(request_, 200, {"ok": True})) == "UNKNOWN_OUTCOME OUTCOME_UNKNOWN ask"
+    assert outcome_of(judged(request_, 200, body)) == "UNKNOWN_OUTCOME OUTCOME_UNKNOWN ask"
+
+
+def test_what_erpnext_says_of_a_write_is_believed() -> None:
+    assert outcome_of(judged(COMPANY, 200, {"data": {"name": "Duka"}})) == "OK"
+    assert outcome_of(judged(delete("Company", "Duka"), 202, {"message": "ok"})) == "OK"
+    assert outcome_of(judged(delete("Company", "Duka"), 202, {"data": "ok"})) == "OK"
+    row = insert_row("Mode of Payment Account", "Cash / Duka", {})
+    assert outcome_of(judged(row, 200, {"message": {"name": "1a2b3c"}})) == "OK"
 
 
 def test_a_method_of_a_document_may_answer_nothing() -> None:

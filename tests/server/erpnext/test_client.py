@@ -67,7 +67,7 @@ def streaming(stream: Pieces, request: httpx.Request) -> httpx.Response:
 
 
 def fine(request: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, json={"data": {}})
+    return httpx.Response(200, json={"data": {"name": "a"} if request.method != "GET" else {}})
 
 
 def failing(error: Exception) -> Callable[[httpx.Request], httpx.Response]:

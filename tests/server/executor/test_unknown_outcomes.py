@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from server.erpnext.reply import Reply
 from server.model.states import ResourceState
 from server.model.step_context import Answer, AnswerKind
 from server.store.operations import TenantOperation
 from tests.server.executor.scene import COMPANY, INSERT, PROFILE, TILL, WAREHOUSE, WHOLE
 
 if TYPE_CHECKING:
+    import httpx
+
     from server.model.step_context import Request
     from server.store.operations import Operation, Outcome
     from tests.server.executor.scene import Shop
@@ -54,6 +57,24 @@ async def test_a_lost_answer_is_settled_by_a_look(shop: Shop, what: str, happene
     attempt = next(each for each in await shop.attempts(tenant) if each.error_class)
     assert attempt.error_class == "UNKNOWN_OUTCOME"
     await must_be_whole(shop, resource)
+
+
+async def test_somebody_elses_yes_does_not_make_a_company_that_then_seems_to_have_vanished(
+    shop: Shop,
+) -> None:
+    """A gateway says with 200 and JSON of its own that the site is away: the tenant was held."""
+    engine, exchange = shop.store.engine, shop.store.engine._exchange
+    said = [b'{"message": "We are back in a few minutes."}']
+
+    async def answered(client: httpx.AsyncClient, request: Request) -> Reply:
+        if (request.method, request.doctype) == ("POST", "Company") and said:
+            return Reply(status=200, headers={}, body=said.pop())
+        return await exchange(client, request)
+
+    engine._exchange = answered  # type: ignore[method-assign]  # the gateway
+    tenant = await shop.completed(NAME)
+    assert (await shop.outcomes(tenant))[COMPANY] == ["RETRY", "APPLIED"]
+    await must_be_whole(shop, ("Company", NAME))
 
 
 @pytest.mark.parametrize("what", WRITES)

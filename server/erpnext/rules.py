@@ -54,6 +54,17 @@ def success(case: Case) -> Judgement:
     if _tells_of_document(case) and not _is_told(case, data):
         # Somebody else's JSON: the write may have gone through or not.
         return unknown_outcome(case)
+    if case.request.method == "GET" and _is_document(case.request) and not _has_name(data):
+        # Taken for the document, it would be one that is not as it should be: a Company of
+        # somebody else, or a site that was set up at another time.
+        return error(
+            case,
+            ErrorClass.TRANSIENT,
+            Code.ENGINE_UNEXPECTED_ANSWER,
+            "was answered without the document: is there a proxy in front that answers for the "
+            "site?",
+            ask_prober=True,
+        )
     if case.request.method == "GET" and _is_another(case.request, data):
         return error(
             case,
@@ -127,6 +138,11 @@ def _is_told(case: Case, data: object) -> bool:
     """
     if case.request.method == "DELETE":
         return data == "ok"
+    return _has_name(data)
+
+
+def _has_name(data: object) -> bool:
+    # Every document of ERPNext has one, a single document its own doctype.
     return isinstance(data, dict) and bool(data.get("name"))
 
 

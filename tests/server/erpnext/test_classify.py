@@ -233,6 +233,18 @@ def test_a_success_without_what_erpnext_says_of_a_write_is_of_unknown_outcome(
     assert outcome_of(judged(request_, 200, body)) == "UNKNOWN_OUTCOME OUTCOME_UNKNOWN ask"
 
 
+@pytest.mark.parametrize(
+    "body", [{}, {"data": None}, {"data": {}}, {"data": {"x": 1}}, {"message": {"status": "away"}}]
+)
+def test_a_success_without_the_document_is_not_a_document_with_empty_fields(
+    body: dict[str, object],
+) -> None:
+    """It would be somebody else's Company, or a site that was set up at another time."""
+    said = "TRANSIENT ENGINE_UNEXPECTED_ANSWER ask"
+    assert outcome_of(judged(get("Company", "Duka"), 200, body)) == said
+    assert outcome_of(judged(get("Stock Settings", "Stock Settings"), 200, body)) == said
+
+
 def test_what_erpnext_says_of_a_write_is_believed() -> None:
     assert outcome_of(judged(COMPANY, 200, {"data": {"name": "Duka"}})) == "OK"
     assert outcome_of(judged(delete("Company", "Duka"), 202, {"message": "ok"})) == "OK"
@@ -396,6 +408,6 @@ def test_a_missing_role_is_named_with_its_doctype() -> None:
 
 def test_a_success_carries_what_the_body_holds() -> None:
     for body, data in (({"data": [1]}, [1]), ({"message": "pong"}, "pong"), ({}, None)):
-        answer = judged(get("Company", "Duka"), 200, body)
+        answer = judged(rows("Company", fields=("name",)), 200, body)
         assert isinstance(answer, Answer)
         assert (answer.kind, answer.data) == (AnswerKind.OK, data)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.commands import EngineEntry
+from server.erpnext.reply import Reply
 from server.errors import NotAllowed, NotFound
 from server.executor import gates
 from server.model.actor import LOCAL, RECONCILER
@@ -21,7 +22,10 @@ from tests.server.executor.test_live_shops import delete_company
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import httpx
+
     from server.model.identifiers import TenantId
+    from server.model.step_context import Request
     from tests.server.executor.scene import Shop
 
 NAMES = ("Branch 0 Traders", "Branch 1 Traders", "Branch 2 Traders")
@@ -91,6 +95,23 @@ async def test_nothing_is_written_to_another_site_under_the_same_address(shop: S
     # The right site is back: work goes on by itself.
     identity(shop)["creation"] = old
     await shop.must_complete(second)
+    assert gate(shop) == ("UP", "")
+
+
+async def test_somebody_elses_answer_is_not_the_identity_of_another_site(shop: Shop) -> None:
+    """A gateway that answers for the site with JSON of its own: the tenant was held."""
+    await shop.completed(NAMES[0])
+    engine, exchange = shop.store.engine, shop.store.engine._exchange
+    said = [b'{"data": {"status": "We are back in a few minutes."}}']
+
+    async def answered(client: httpx.AsyncClient, request: Request) -> Reply:
+        if request.doctype == "UOM" and said:
+            return Reply(status=200, headers={}, body=said.pop())
+        return await exchange(client, request)
+
+    engine._exchange = answered  # type: ignore[method-assign]  # the gateway
+    await shop.completed(NAMES[1])
+    assert said == []
     assert gate(shop) == ("UP", "")
 
 

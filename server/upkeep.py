@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from server.app import build_engine, open_core, utc_now
 from server.erpnext.check import engine_facts, engine_table
 from server.erpnext.client import ErpNextEngine
-from server.errors import SettingsError, StoreUnavailable
+from server.errors import ProvisionerError, SettingsError, StoreUnavailable
 from server.logs import configure_logging
 from server.model.actor import LOCAL
 from server.program import (
@@ -22,8 +22,10 @@ from server.program import (
     EXIT_NOT_REACHABLE,
     EXIT_NOT_WELL,
     EXIT_WRONG_USE,
+    plain,
     report,
     run,
+    say,
 )
 from server.settings import ensure_database_directory, load_engines, load_settings
 from server.store import backup, schema
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.commands import SiteInQuestion
+    from server.legacy import Imported
 
 
 def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
@@ -182,7 +185,7 @@ def import_legacy(
     """
 
     async def work() -> int:
-        from server.legacy import Importer, as_facts, as_text  # noqa: PLC0415 - this command's
+        from server.legacy import Importer  # noqa: PLC0415 - this command's
         from server.store.legacy import read_legacy  # noqa: PLC0415 - likewise
 
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -196,6 +199,7 @@ def import_legacy(
                 "PROVISIONER_ENGINES_FILE."
             )
         tenants = await read_legacy(source)
+        told = _ImportTold(of=len(tenants), dry_run=dry_run, as_json=as_json)
         async with AsyncExitStack() as stack:
             core = await open_core(settings, engines, stack, register=not dry_run, existing=dry_run)
             importer = Importer(
@@ -206,11 +210,44 @@ def import_legacy(
                 now=utc_now,
                 quiet=timedelta(minutes=quiet_minutes),
             )
-            done = await importer.run(tenants, dry_run=dry_run)
-        report(as_facts(done, dry_run=dry_run), as_text(done, dry_run=dry_run), as_json=as_json)
-        return EXIT_NOT_WELL if any(each.needs_a_person for each in done) else EXIT_DONE
+            try:
+                await importer.run(tenants, dry_run=dry_run, on_done=told.add)
+            except asyncio.CancelledError:  # Ctrl-C
+                told.conclude()
+                raise
+            except ProvisionerError:
+                # With --json, the error is the one document.
+                if not as_json:
+                    told.conclude()
+                raise
+        told.conclude()
+        return EXIT_NOT_WELL if any(each.needs_a_person for each in told.done) else EXIT_DONE
 
     return run(work, as_json=as_json)
+
+
+class _ImportTold:
+    """Tells what became of each tenant: people at once, scripts in one document at the end."""
+
+    def __init__(self, *, of: int, dry_run: bool, as_json: bool) -> None:
+        self.done: list[Imported] = []
+        self._of = of
+        self._dry_run = dry_run
+        self._as_json = as_json
+
+    def add(self, each: Imported) -> None:
+        from server.legacy import paragraph  # noqa: PLC0415 - this command's
+
+        self.done.append(each)
+        if not self._as_json:
+            say(plain(paragraph(each, number=len(self.done), of=self._of)))
+
+    def conclude(self) -> None:
+        from server.legacy import as_facts, totals  # noqa: PLC0415 - this command's
+
+        facts = as_facts(self.done, of=self._of, dry_run=self._dry_run)
+        text = totals(self.done, of=self._of, dry_run=self._dry_run)
+        report(facts, text, as_json=self._as_json)
 
 
 def engines_check(

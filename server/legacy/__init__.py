@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from server.errors import EngineNotReady, InvalidInput, StoreUnavailable, Violation
 from server.legacy.record import look_of, record_of, state_of
-from server.legacy.telling import Imported, as_decided, as_facts, as_text, told
+from server.legacy.telling import Imported, as_decided, as_facts, paragraph, told, totals
 from server.model.identifiers import TenantId, canonical_uuid
 from server.model.legacy import (
     ImportedAs,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from server.probing import Prober, Survey
     from server.store.database import Database
 
-__all__ = ["Imported", "Importer", "as_facts", "as_text"]
+__all__ = ["Imported", "Importer", "as_facts", "paragraph", "totals"]
 
 # Longer than the old system's longest run: after that, no old process can still be at work.
 QUIET = timedelta(hours=1)
@@ -46,6 +46,12 @@ _HERE = "It is here already and left as it is."
 _BOUND = (
     "Another tenant of this site is bound to its Company or abbreviation. Decide whose it is, "
     "then import again."
+)
+# An engine that does not answer may take a minute for each tenant to say so.
+_ENOUGH_SILENCE = 3
+_NOT_ASKED = (
+    "The engine did not answer about the tenants before this one, so it was not asked again. "
+    "See what is wrong with: provisioner engines check {engine}"
 )
 
 
@@ -82,13 +88,22 @@ class Importer:
         # What earlier tenants of a dry run would have taken: nothing of theirs is written.
         self._ids: set[TenantId] = set()
         self._bound: set[str] = set()
+        # About how many tenants in a row the engine did not answer.
+        self._silences = 0
 
-    async def run(self, tenants: Sequence[LegacyTenant], *, dry_run: bool) -> list[Imported]:
-        """Import tenants.
+    async def run(
+        self,
+        tenants: Sequence[LegacyTenant],
+        *,
+        dry_run: bool,
+        on_done: Callable[[Imported], None],
+    ) -> None:
+        """Import tenants, one after another; if this is cancelled, none is half-imported.
 
         Args:
             tenants: The tenants as read from the old system.
             dry_run: Whether only to check and report what would be done, writing nothing.
+            on_done: Called with what became of each tenant, as soon as that is known.
 
         Raises:
             StoreUnavailable: this store can't be read or written.
@@ -97,11 +112,10 @@ class Importer:
         self._names = names
         self._ids.clear()
         self._bound.clear()
-        done = []
+        self._silences = 0
         for tenant in tenants:
             alone = names[fold_name(tenant.name)] == 1
-            done.append(await self._import(tenant, alone=alone, dry_run=dry_run))
-        return done
+            on_done(await self._import(tenant, alone=alone, dry_run=dry_run))
 
     async def _import(self, tenant: LegacyTenant, *, alone: bool, dry_run: bool) -> Imported:
         if tenant.engine != _ENGINE:
@@ -131,21 +145,19 @@ class Importer:
         dry_run: bool,
     ) -> Imported:
         entry = self._engines[self._engine_id]
+        if self._silences >= _ENOUGH_SILENCE:
+            why = _NOT_ASKED.format(engine=self._engine_id)
+            return told(tenant, ImportedAs.NOT_IMPORTED, why)
         try:
-            survey, decision = await self._decided(tenant, spec, entry, alone=alone)
-            if tenant.was_begun and not look_of(survey).company and tenant.evidence_of_company:
-                survey, decision = await self._under_another_name(
-                    tenant, spec, entry, (survey, decision)
-                )
-            if decision.imported_as in {ImportedAs.COMPLETED, ImportedAs.STOPPED}:
-                drafts = await self._drafts(survey)
-                decision = with_draft_tills(decision, drafts)
+            survey, decision = await self._looked(tenant, spec, entry, alone=alone)
         except EngineNotReady as error:
+            self._silences += 1
             return told(
                 tenant,
                 ImportedAs.NOT_IMPORTED,
                 f"The engine could not be looked at, so nothing was decided: {error.message}",
             )
+        self._silences = 0
         if dry_run:
             return await self._foreseen(tenant, tenant_id, survey, decision, entry)
         operation = record_of(tenant, tenant_id, survey, decision, entry=entry, now=self._now())
@@ -157,6 +169,18 @@ class Importer:
         if not outcome.applied or operation.standing is None:
             raise StoreUnavailable(f"The import of {tenant_id} was refused: {outcome.refusal}.")
         return as_decided(tenant, decision, operation.standing.state.value)
+
+    async def _looked(
+        self, tenant: LegacyTenant, spec: TenantSpec, entry: EngineEntry, *, alone: bool
+    ) -> tuple[Survey, Decision]:
+        survey, decision = await self._decided(tenant, spec, entry, alone=alone)
+        if tenant.was_begun and not look_of(survey).company and tenant.evidence_of_company:
+            survey, decision = await self._under_another_name(
+                tenant, spec, entry, (survey, decision)
+            )
+        if decision.imported_as in {ImportedAs.COMPLETED, ImportedAs.STOPPED}:
+            decision = with_draft_tills(decision, await self._drafts(survey))
+        return survey, decision
 
     async def _drafts(self, survey: Survey) -> tuple[str, ...]:
         """Return its till's drafts; no step looks for them, as the till's user is not recorded."""

@@ -65,10 +65,17 @@ def told(tenant: LegacyTenant, imported_as: str, why: str) -> Imported:
     )
 
 
-def as_facts(done: Sequence[Imported], *, dry_run: bool) -> dict[str, object]:
-    """Return what became of the tenants as plain data, for JSON."""
+def as_facts(done: Sequence[Imported], *, of: int, dry_run: bool) -> dict[str, object]:
+    """Return what became of the tenants as plain data, for JSON.
+
+    Args:
+        done: The tenants that were decided about.
+        of: How many tenants the old system has.
+        dry_run: Whether nothing was written.
+    """
     return {
         "dry_run": dry_run,
+        "left": of - len(done),
         "tenants": [
             {
                 "tenant_id": each.tenant_id,
@@ -85,21 +92,34 @@ def as_facts(done: Sequence[Imported], *, dry_run: bool) -> dict[str, object]:
     }
 
 
-def as_text(done: Sequence[Imported], *, dry_run: bool) -> str:
-    """Return what became of the tenants as text: a paragraph for each, and the totals."""
-    lines = []
-    for each in done:
-        lines.append(f"{each.imported_as!s:<13} {_in_line(each.tenant_id)}  {_in_line(each.name)}")
-        lines.append(f"{'':<13} recorded: {each.recorded}")
-        if each.differs:
-            lines.append(f"{'':<13} differs: {each.differs}")
-        lines.append(f"{'':<13} {_in_line(each.why)}")
-        if each.following:
-            lines.append(f"{'':<13} next: {each.following}")
-    totals = Counter(str(each.imported_as) for each in done)
-    counted = ", ".join(f"{count} {name}" for name, count in sorted(totals.items()))
+def paragraph(each: Imported, *, number: int, of: int) -> str:
+    """Return what became of a tenant as text.
+
+    Args:
+        each: What became of it.
+        number: How many tenants have been decided about, with this one.
+        of: How many tenants the old system has.
+    """
+    name = f"{_in_line(each.tenant_id)}  {_in_line(each.name)}"
+    lines = [f"{each.imported_as!s:<13} {name}  ({number} of {of})"]
+    lines.append(f"{'':<13} recorded: {each.recorded}")
+    if each.differs:
+        lines.append(f"{'':<13} differs: {each.differs}")
+    lines.append(f"{'':<13} {_in_line(each.why)}")
+    if each.following:
+        lines.append(f"{'':<13} next: {each.following}")
+    return "\n".join(lines)
+
+
+def totals(done: Sequence[Imported], *, of: int, dry_run: bool) -> str:
+    """Return the line below the paragraphs; the arguments are those of `as_facts`."""
+    counts = Counter(str(each.imported_as) for each in done)
+    counted = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     said = "Nothing was written: --dry-run." if dry_run else "Imported."
-    return "\n".join([*lines, f"{said} {counted or 'No tenants there.'}"])
+    if len(done) == of:
+        return f"{said} {counted or 'No tenants there.'}"
+    stopped = f"Stopped after {len(done)} of {of} tenants. {said} {counted}".rstrip()
+    return stopped if dry_run else f"{stopped}\nThe same command goes on with the others."
 
 
 def _in_line(words: str) -> str:

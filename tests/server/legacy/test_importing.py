@@ -13,7 +13,7 @@ from reconciler.sweep import Sweeper
 from server.commands import Commands, EngineEntry, OrderTerms
 from server.diagnosis import Diagnoser
 from server.diagnosis.surveyed import SurveyedTenant
-from server.legacy import Imported, Importer, as_text
+from server.legacy import Imported, Importer, paragraph
 from server.model.actor import LOCAL
 from server.model.blueprint import ENGINE_BLUEPRINTS, ERPNEXT
 from server.model.identifiers import TenantId
@@ -62,7 +62,9 @@ async def brought(shop: Shop, url: str, *, dry_run: bool = False) -> list[Import
         engine_id="main",
         now=now,
     )
-    return await importer.run(await read_legacy(url), dry_run=dry_run)
+    done: list[Imported] = []
+    await importer.run(await read_legacy(url), dry_run=dry_run, on_done=done.append)
+    return done
 
 
 async def swept(shop: Shop) -> None:
@@ -204,9 +206,10 @@ async def test_words_of_the_old_record_make_no_line_of_their_own(
 ) -> None:
     await still.drive()
     url = await old_url(tmp_path, {"number": 1, "name": "A\nImported. 1 COMPLETED"})
-    text = as_text(await brought(still, url, dry_run=True), dry_run=True)
-    assert "A\\nImported. 1 COMPLETED" in text.splitlines()[0]
-    assert text.splitlines()[-1] == "Nothing was written: --dry-run. 1 NOT_IMPORTED"
+    (imported,) = await brought(still, url, dry_run=True)
+    first, *others = paragraph(imported, number=1, of=1).splitlines()
+    assert "A\\nImported. 1 COMPLETED  (1 of 1)" in first
+    assert all(line.startswith("  ") for line in others)
 
 
 async def test_a_company_of_two_tenants_is_nobodys_until_a_person_decides(
@@ -322,6 +325,31 @@ async def test_an_engine_that_is_down_guesses_nothing(
     assert imported.imported_as == "NOT_IMPORTED"
     assert "nothing was decided" in imported.why
     assert still.sql("SELECT count(*) FROM tenants") == [(0,)]
+
+
+async def test_an_engine_that_is_down_is_not_asked_about_each_tenant(
+    still: Shop, tmp_path: Path
+) -> None:
+    await still.open()
+    await still.faults(maintenance=True)
+    shops = [{**LOST, "number": each, "name": f"Shop {each}"} for each in range(1, 10)]
+    few = await old_url(tmp_path / "few", *shops[:3])
+    many = await old_url(tmp_path / "many", *shops)
+
+    async def asked() -> int:
+        return sum(row["count"] for row in (await still.look())["requests"])
+
+    before = await asked()
+    await brought(still, few)
+    for_three = await asked() - before
+    imported = await brought(still, many)
+    assert await asked() - before == 2 * for_three
+    assert [each.imported_as for each in imported] == ["NOT_IMPORTED"] * 9
+    assert "nothing was decided" in imported[2].why
+    assert "provisioner engines check main" in imported[3].why
+
+    await still.faults()
+    assert {each.imported_as for each in await brought(still, few)} == {"FAILED"}
 
 
 def rename(shop: Shop, old: str, new: str) -> None:

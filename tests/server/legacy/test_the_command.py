@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clients.cli.exit_codes import ExitCode
 from server.program import EXIT_DONE, EXIT_NOT_WELL, EXIT_WRONG_USE
 from server.upkeep import import_legacy
+from tests.clients.processes import GUARD_SECONDS, finish, running
 from tests.server.legacy.old import make_old, tenant_id
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.server.executor.scene import Shop
@@ -62,6 +67,18 @@ class Machine:
         # It has a loop of its own.
         return await asyncio.to_thread(program)
 
+    @contextlib.asynccontextmanager
+    async def importing(self, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run the command as a process of its own."""
+        async with running(
+            "import-legacy",
+            *("--from", self._old),
+            *("--database-url", f"sqlite+aiosqlite:///{self._own}"),
+            *("--engines-file", str(self._engines)),
+            *options,
+        ) as process:
+            yield process
+
     def rows(self) -> list[tuple[str, str]]:
         with closing(sqlite3.connect(self._own)) as connection:
             return connection.execute(
@@ -97,6 +114,7 @@ async def test_it_writes_what_it_says_and_a_repetition_changes_nothing(
             "next": f"provisioner continue {tenant_id(1)}",
         }
     ]
+    assert first["left"] == 0
     assert (again["dry_run"], again["totals"]) == (True, {"UNCHANGED": 1})
     assert machine.rows() == [("Kijani Stores", "PENDING")]
 
@@ -108,9 +126,42 @@ async def test_where_a_person_must_look_at_one_it_ends_with_1_and_brings_the_oth
     assert await machine.imports(as_json=False) == EXIT_NOT_WELL
     told = capsys.readouterr().out.splitlines()
     assert told[-1] == "Imported. 1 HELD, 1 PENDING"
-    assert f"{'HELD':<13} {tenant_id(2)}  Gone Shop" in told
+    assert f"{'HELD':<13} {tenant_id(2)}  Gone Shop  (2 of 2)" in told
     assert f"{'':<13} next: provisioner diagnose {tenant_id(2)}" in told
     assert [name for name, _ in machine.rows()] == ["Kijani Stores", "Gone Shop"]
+
+
+async def test_each_tenant_is_reported_at_once_and_ctrl_c_says_how_far_it_came(
+    machine: Machine, still: Shop
+) -> None:
+    await machine.holds(NEVER_BEGUN, GONE, {"number": 3, "name": "Never Asked"})
+    await still.faults({"name": "Gone Shop", "hang_seconds": 600, "times": None})
+    async with machine.importing() as process:
+        assert process.stdout is not None
+        first = (await asyncio.wait_for(process.stdout.readline(), GUARD_SECONDS)).decode()
+        assert first.rstrip().endswith("Kijani Stores  (1 of 3)")
+        process.send_signal(signal.SIGINT)
+        ended = await finish(process)
+    assert (ended.code, ended.err) == (ExitCode.INTERRUPTED, "")
+    assert ended.out.splitlines()[-2:] == [
+        "Stopped after 1 of 3 tenants. Imported. 1 PENDING",
+        "The same command goes on with the others.",
+    ]
+    assert machine.rows() == [("Kijani Stores", "PENDING")]
+
+
+async def test_a_script_that_is_interrupted_hears_what_was_done_and_how_many_are_left(
+    machine: Machine, still: Shop
+) -> None:
+    await machine.holds(GONE, {"number": 3, "name": "Never Asked"})
+    await still.faults({"name": "Gone Shop", "hang_seconds": 600, "times": None})
+    async with machine.importing("--json") as process:
+        await asyncio.wait_for(still.site.arrived("GET", "Company"), GUARD_SECONDS)
+        process.send_signal(signal.SIGINT)
+        ended = await finish(process)
+    assert ended.code == ExitCode.INTERRUPTED
+    facts = json.loads(ended.out)
+    assert (facts["tenants"], facts["totals"], facts["left"]) == ([], {}, 2)
 
 
 async def test_without_an_engine_nobody_can_look_and_nothing_is_made(

@@ -45,6 +45,8 @@ _BY_GRPC_CODE = {
     "UNIMPLEMENTED": ExitCode.WRONG_USE,
     "UNAVAILABLE": ExitCode.NOT_REACHABLE,
     "DEADLINE_EXCEEDED": ExitCode.NOT_REACHABLE,
+    # The service was stopped meanwhile; Ctrl-C is another matter (INTERRUPTED).
+    "CANCELLED": ExitCode.NOT_REACHABLE,
     "RESOURCE_EXHAUSTED": ExitCode.NOT_REACHABLE,
     "UNAUTHENTICATED": ExitCode.NOT_ALLOWED,
     "PERMISSION_DENIED": ExitCode.NOT_ALLOWED,

@@ -183,8 +183,10 @@ def _typed_as(field: str, request: Request) -> str:
 
 
 def _not_reachable(error: Unreachable, request: Request) -> str:
-    if error.code == "DEADLINE_EXCEEDED":
+    if error.code in {"DEADLINE_EXCEEDED", "CANCELLED"}:
         message = f"No answer from {request.address} within {request.timeout_seconds:g} s."
+        if error.code == "CANCELLED":
+            message = f"The service at {request.address} was stopped before it answered."
         if isinstance(request, Start | Continue | Retry | Order):
             message += (
                 " The order may have been taken all the same; given again with --request-id"

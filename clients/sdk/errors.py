@@ -12,7 +12,7 @@ ProvisionerError              anything else the service answered (INTERNAL, UNIM
 ├── NotAllowed
 │   ├── Unauthenticated       the caller is not known: UNAUTHENTICATED
 │   └── PermissionDenied      the caller is known, but may not do this: PERMISSION_DENIED
-└── Unreachable               no answer, or not now: UNAVAILABLE, DEADLINE_EXCEEDED
+└── Unreachable               no answer, or not now: UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED
 
 After `Unreachable`, do not assume that an order was not carried out: give it again with the
 same `request_id`, which makes it the same order.
@@ -146,7 +146,10 @@ _CLASS_BY_CODE: dict[str, type[ProvisionerError]] = {
     "PERMISSION_DENIED": PermissionDenied,
     "UNAVAILABLE": Unreachable,
     "DEADLINE_EXCEEDED": Unreachable,
+    # A call that its caller cancels raises asyncio's own error, not this one.
+    "CANCELLED": Unreachable,
 }
+_STOPPED = "The service was stopped before it answered."
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, *, tls: bool) -> ProvisionerError:
@@ -172,6 +175,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, tls: bool) -> ProvisionerErro
         # This is not from the service but from gRPC itself, in words that only experts know.
         cause = cause_of(message, tls=tls)
         message = f"{cause.value} ({message})" if cause.value else message
+    if code == "CANCELLED" and not info.reason:
+        message = _STOPPED
     made = _CLASS_BY_CODE.get(code, ProvisionerError)(
         code,
         info.reason,

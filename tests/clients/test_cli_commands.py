@@ -204,6 +204,16 @@ async def test_an_order_without_an_answer_says_how_to_give_it_again_safely(
     assert f"provisioner continue {TENANT} --request-id mine" in result.err
 
 
+async def test_an_order_to_a_service_that_was_stopped_says_how_to_give_it_again_safely(
+    service: FakeService, server: Serving
+) -> None:
+    service.faults["Continue"].extend([Fault(code=grpc.StatusCode.CANCELLED)] * 4)
+    result = await run("continue", TENANT, "--request-id", "mine", "--address", server.address)
+    assert result.code == 3
+    assert f"The service at {server.address} was stopped before it answered." in result.err
+    assert f"provisioner continue {TENANT} --request-id mine" in result.err
+
+
 async def test_wrong_use_ends_with_2_in_words_and_in_json() -> None:
     words = await run("logs", TENANT, "--after", "-1")
     assert (words.code, words.out) == (2, "")

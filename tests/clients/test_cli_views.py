@@ -80,7 +80,7 @@ def test_every_code_of_grpc_has_an_exit_code() -> None:
         *("ABORTED", "DATA_LOSS", "UNIMPLEMENTED"),
     }
     assert {name for name, code in codes.items() if code == ExitCode.NOT_REACHABLE} == {
-        *("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+        *("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED")
     }
     assert {name for name, code in codes.items() if code == ExitCode.NOT_ALLOWED} == {
         *("UNAUTHENTICATED", "PERMISSION_DENIED")

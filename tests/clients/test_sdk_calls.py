@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 
 import grpc
@@ -30,8 +31,11 @@ from provisioner.v1.diagnosis_pb2 import Remedy
 from provisioner.v1.tenant_pb2 import TenantSpec
 from tests.clients import builders
 from tests.clients.fake_service import FakeService, Fault, Hang, Serving
+from tests.support.waiting import until
 
 UNAVAILABLE = Fault(code=grpc.StatusCode.UNAVAILABLE)
+# How gRPC ends a call that a service which is being stopped had not taken up yet.
+STOPPED = Fault(code=grpc.StatusCode.CANCELLED)
 SPEC = TenantSpec(company_name="Acme Ltd", pos_store_enabled=False, payment_methods=["Cash"])
 
 
@@ -146,10 +150,11 @@ async def test_each_order_gets_a_request_id_of_its_own(
     assert first != second
 
 
-async def test_an_order_repeated_after_unavailable_keeps_its_request_id(
-    client: ProvisionerClient, service: FakeService
+@pytest.mark.parametrize("away", [UNAVAILABLE, STOPPED])
+async def test_an_order_repeated_after_an_outage_keeps_its_request_id(
+    client: ProvisionerClient, service: FakeService, away: Fault
 ) -> None:
-    service.faults["StartProvisioning"].extend([UNAVAILABLE] * 3)
+    service.faults["StartProvisioning"].extend([away] * 3)
     await client.start_provisioning(SPEC)
     requests = service.requests["StartProvisioning"]
     assert len(requests) == 4
@@ -163,6 +168,29 @@ async def test_an_order_is_given_up_after_four_tries(
     with pytest.raises(Unreachable):
         await client.continue_("a")
     assert len(service.requests["Continue"]) == 4
+
+
+async def test_a_service_that_is_stopped_before_it_answers_is_unreachable(
+    client: ProvisionerClient, service: FakeService
+) -> None:
+    """Not a refusal: the order may have been carried out, and is to be given again."""
+    service.faults["Continue"].extend([STOPPED] * 4)
+    with pytest.raises(Unreachable, match="stopped before it answered") as caught:
+        await client.continue_("a")
+    assert caught.value.code == "CANCELLED"
+
+
+async def test_a_call_that_its_caller_cancels_is_neither_repeated_nor_an_outage(
+    client: ProvisionerClient, service: FakeService
+) -> None:
+    service.faults["Continue"].append(Hang())
+    order = asyncio.create_task(client.continue_("a"))
+    await until(lambda: service.requests["Continue"])
+    order.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await order
+    await client.get_status("a")
+    assert len(service.requests["Continue"]) == 1
 
 
 async def test_an_order_that_was_refused_is_not_repeated(

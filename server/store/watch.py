@@ -49,7 +49,13 @@ class Watch(ABC):
 
     @property
     def seconds_since_back(self) -> float | None:
-        """How long ago it came back; None if it was never down while this process looked."""
+        """How long ago it came back; None if it was never down while this process looked.
+
+        0.0 while it is down as far as is known: whoever reads it all the same is the first to see
+        it back.
+        """
+        if self._why:
+            return 0.0
         return None if self._back_at is None else time.monotonic() - self._back_at
 
     def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:

@@ -52,6 +52,8 @@ async def test_right_after_the_database_was_away_no_worker_is_missed_yet(scene: 
     pulse = scene.database.pulse
     await pulse._learn("It was away.")
     await scene.forward(minutes=10)
+    # It answers this sweep before the pulse has asked it again.
+    earliest = await scene.sweeper().sweep()
     await pulse._learn("", answers=True)
 
     early = await scene.sweeper().sweep()
@@ -60,6 +62,7 @@ async def test_right_after_the_database_was_away_no_worker_is_missed_yet(scene: 
     pulse._back_at -= 31
     later = await scene.sweeper().sweep()
 
+    assert earliest.findings == ()
     assert early.findings == ()
     assert [found.finding.cause.value for found in later.findings] == ["NO_WORKER"]
 

@@ -22,7 +22,6 @@ from server.model.states import (
     OPEN_RUN_STATES,
     AttemptOutcome,
     LogLevel,
-    ResourceState,
     RunState,
     StepState,
     TenantState,
@@ -85,10 +84,7 @@ class Cancelling(OrderDesk):
         if live.gate is not None and live.gate.slot_tenant_id == tenant.id:
             return True
         resources = await self._database.reads.resources(tenant.id)
-        return any(
-            resource.state is ResourceState.INTENDED or resource.busy_until is not None
-            for resource in resources
-        )
+        return any(resource.outcome_unknown for resource in resources)
 
     async def _closed(self, asked: Asked, live: Live, run: Run) -> TenantOperation:
         tenant, now = live.record.tenant, self._now()

@@ -18,7 +18,6 @@ from server.model.states import (
     DONE_STEP_STATES,
     AttemptOutcome,
     LogLevel,
-    ResourceState,
     RunState,
     StepState,
     WaitingCode,
@@ -101,7 +100,7 @@ async def may_come_until(driven: DrivenRun, limit_seconds: float) -> datetime | 
         resource.busy_until
         or max(resource.intended_at, order.at if order else resource.intended_at) + may_come
         for resource in driven.resources.values()
-        if resource.state is ResourceState.INTENDED or resource.busy_until is not None
+        if resource.outcome_unknown
     ]
     slot = await driven.slot_until()
     if slot is not None:

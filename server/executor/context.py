@@ -270,11 +270,9 @@ class DrivingContext:
             answer = await self._engine.send(request)
         except EngineError as error:
             if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:
-                self._driven.unknown = before
-                quarantine.lift(self._driven, self._kind, intent)
+                self._answered(intent, unknown_before=before)
             raise
-        self._driven.unknown = before
-        quarantine.lift(self._driven, self._kind, intent)
+        self._answered(intent, unknown_before=before)
         if answer.kind is AnswerKind.OK and not intent.update:
             self._made(intent)
         elif intent.removes:
@@ -290,6 +288,16 @@ class DrivingContext:
             )
         return answer
 
+    def _answered(self, intent: Intent, *, unknown_before: bool) -> None:
+        """Record, with the next write, that the request was answered, whatever it made."""
+        self._driven.unknown = unknown_before
+        quarantine.lift(self._driven, self._kind, intent)
+        if intent.update or unknown_before:
+            return  # an earlier request may still be out
+        known = self._driven.resources[resource_key(intent.doctype, intent.name)]
+        answered = replace(known, answered=True)
+        self._put(answered, shared=intent.shared, settled_at=self.now())
+
     def _intend(self, intent: Intent) -> None:
         if intent.update:
             return
@@ -299,6 +307,7 @@ class DrivingContext:
             # Keep the time of the first intent: whatever was made since then is ours.
             if known.state is not ResourceState.INTENDED:
                 known = replace(known, state=ResourceState.INTENDED, intended_at=self.now())
+            known = replace(known, answered=False)
         else:
             known = Resource(
                 doctype=intent.doctype,

@@ -14,7 +14,7 @@ import structlog
 from server.errors import Replaced
 from server.model.derive import derive
 from server.model.ownership import resource_key
-from server.model.states import LogLevel, ResourceState
+from server.model.states import LogLevel
 from server.store.operations import LogDraft, Refusal, RunRow, SlotFree, TenantOperation
 
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ class DrivenRun:
         self.rate_limited = rate_limited
         self.deadline_at: datetime | None = None
         # Whether the outcome of some request of this tenant may be unknown.
-        self.unknown = any(
-            resource.state is ResourceState.INTENDED or resource.busy_until is not None
-            for resource in self.resources.values()
-        )
+        self.unknown = any(resource.outcome_unknown for resource in self.resources.values())
         self.now = now
         self._database = database
         # Bound once: binding costs more than a line that the log level drops.

@@ -69,7 +69,12 @@ class BindingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRow:
-    """A document of the tenant, and the step to which it belongs."""
+    """A document of the tenant, and the step to which it belongs.
+
+    Attributes:
+        settled_at: When its outcome was known; of an intended one, when its request was answered
+            without making it; None while a request for it may be out.
+    """
 
     resource: Resource
     shared: bool

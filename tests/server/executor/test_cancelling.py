@@ -256,6 +256,45 @@ async def test_a_run_that_waits_after_a_change_of_unknown_outcome_is_not_closed_
     await still.until_waiting(tenant, "CANCELLING")
 
 
+@pytest.mark.parametrize("doctype", ["Company", "Warehouse"])
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_run_that_waits_after_a_refused_request_is_closed_at_once(
+    still: Shop, doctype: str, done: bool
+) -> None:
+    """Nothing is out, but it stood for a minute as if that were not known."""
+    await still.faults(
+        {"method": "POST", "doctype": doctype, "exc_type": "OddError", "status": 500, "times": 1}
+        | ({"when": "after"} if done else {})
+    )
+    await still.drive(pacing=Pacing(transient_base=3600, transient_cap=3600))
+    tenant = await still.order(NAME)
+    await still.until_waiting(tenant, "RETRY")
+    await cancel(still, tenant)
+    assert await still.state(tenant) is TenantState.CANCELLED
+    # What was asked for is known, so that it is taken for ours if it was made all the same.
+    assert f"{doctype} " in await told(still, tenant)
+    assert "(perhaps)" in await told(still, tenant)
+    await still.proceed(tenant)
+    await still.must_complete(tenant)
+    assert await still.belongings(NAME) == WHOLE
+    made = "SELECT DISTINCT state FROM resources WHERE NOT shared AND doctype = ?"
+    assert still.sql(made, doctype) == [("CREATED",)]
+
+
+async def test_a_refused_request_does_not_hide_that_an_earlier_one_may_be_out(still: Shop) -> None:
+    asked = {"method": "POST", "doctype": "Warehouse", "times": 1}
+    await still.faults({**asked, "cut": "before"}, {**asked, "exc_type": "QueryDeadlockError"})
+    await still.drive(pacing=Pacing(transient_base=0.01, race_low=3600, race_high=3600))
+    tenant = await still.order(NAME)
+
+    async def refused() -> bool:
+        return any(each.error_code == "ENGINE_DEADLOCK" for each in await still.attempts(tenant))
+
+    await still.until(refused)
+    await cancel(still, tenant)
+    await still.until_waiting(tenant, "CANCELLING")
+
+
 async def test_nothing_is_closed_while_the_engine_cant_be_asked(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,11 +20,11 @@ from clients.cli.pasting import pasted
 from clients.cli.screens import screen_for
 from clients.cli.watch import watch
 from clients.cli.wire_text import plain, tenant_word
-from clients.sdk.errors import ProvisionerError
+from clients.sdk.errors import NotAllowed, ProvisionerError, Unreachable
 from provisioner.v1 import diagnosis_pb2, tenant_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from clients.cli.output import Output
     from clients.cli.requests import Fix
@@ -168,21 +168,35 @@ async def _cases(client: ProvisionerClient, tenants: Sequence[str], output: Outp
     places = asyncio.Semaphore(_LOOKED_AT_ONCE)
 
     async def look(tenant: str) -> _Case:
-        async with places:
-            return _case(await client.diagnose(tenant), _Fixing())
+        try:
+            async with places:
+                return _case(await client.diagnose(tenant), _Fixing())
+        except ProvisionerError as error:
+            if isinstance(error, NotAllowed | Unreachable) or error.code in _OF_THE_SERVICE:
+                raise
+            # It concerns this tenant only, and keeps no other from being driven on.
+            unseen = diagnosis_pb2.Diagnosis(tenant_id=tenant, state=_UNSEEN)
+            return _Case(found=unseen, cause=None, why_not=f"Not diagnosed: {error}")
 
     looks = [asyncio.create_task(look(each)) for each in tenants]
     cases: list[_Case] = []
     try:
         for each in looks:
-            cases.append(await each)
-            output.lines([Text(""), *diagnosing.diagnosis_lines(cases[-1].found)])
+            case = await each
+            cases.append(case)
+            output.lines([Text(""), *_case_lines(case)])
     finally:
-        # If one of them can't be diagnosed, the command ends and needs no other answer.
+        # If the service can't be asked any more, the command ends and needs no other answer.
         for each in looks:
             each.cancel()
         await asyncio.gather(*looks, return_exceptions=True)
     return cases
+
+
+def _case_lines(case: _Case) -> Iterator[Text]:
+    if case.found.state != _UNSEEN:
+        return diagnosing.diagnosis_lines(case.found)
+    return iter([Text(f"{plain(case.found.tenant_id)}  {plain(case.why_not)}", "red")])
 
 
 def overview(*, able: int, left: int) -> str:
@@ -260,6 +274,10 @@ _FOLLOWED_AT_ONCE = 500
 # A diagnosis makes about ten requests to the site in sequence, and takes five seconds if the site
 # hangs: one at a time a fleet would take all night, and all at once would overload the site.
 _LOOKED_AT_ONCE = 8
+# Further errors that each next diagnosis would meet, too.
+_OF_THE_SERVICE = frozenset({"RESOURCE_EXHAUSTED", "UNIMPLEMENTED"})
+# What is shown as the state of a tenant that could not be diagnosed.
+_UNSEEN = "UNKNOWN"
 
 
 async def _stuck(client: ProvisionerClient) -> list[str]:

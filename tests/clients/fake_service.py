@@ -122,7 +122,7 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         # Given before `diagnosis`, one a call.
         self.diagnoses: deque[diagnosis_pb2.Diagnosis] = deque()
         # Given before these, by tenant, in order; the last one stays.
-        self.diagnoses_of: dict[str, deque[diagnosis_pb2.Diagnosis]] = {}
+        self.diagnoses_of: dict[str, deque[diagnosis_pb2.Diagnosis | Fault]] = {}
         # Where so many diagnoses meet before one of them is answered.
         self.looks_meet: asyncio.Barrier | None = None
         # What the service of the fleet answers, where it is scripted.
@@ -252,11 +252,13 @@ class FakeService(provisioning_pb2_grpc.ProvisioningServiceServicer):
         if self.looks_meet is not None:
             await self.looks_meet.wait()
         of_tenant = self.diagnoses_of.get(request.tenant_id)
-        if of_tenant is not None:
-            found = of_tenant.popleft() if len(of_tenant) > 1 else of_tenant[0]
-        else:
+        if of_tenant is None:
             found = self.diagnoses.popleft() if self.diagnoses else self.diagnosis
-        return provisioning_pb2.DiagnoseResponse(diagnosis=found)
+            return provisioning_pb2.DiagnoseResponse(diagnosis=found)
+        part = of_tenant.popleft() if len(of_tenant) > 1 else of_tenant[0]
+        if isinstance(part, Fault):
+            await part.raise_in(context)
+        return provisioning_pb2.DiagnoseResponse(diagnosis=part)
 
     async def Plan(  # noqa: N802 - gRPC fixes the name
         self, request: provisioning_pb2.PlanRequest, context: Context

@@ -152,3 +152,43 @@ async def test_nobody_waits_for_the_look_at_another(service: FakeService, server
     result = await run("fix", "--all-stuck", "--dry-run", "--address", server.address)
     assert result.code == 1
     assert "3 tenants are stuck" in result.err
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.INTERNAL, "INTERNAL_ERROR"),
+        (grpc.StatusCode.NOT_FOUND, "TENANT_NOT_FOUND"),
+    ],
+)
+async def test_one_that_cant_be_diagnosed_keeps_no_other_back(
+    service: FakeService, server: Serving, code: grpc.StatusCode, reason: str
+) -> None:
+    """One tenant's error ended the command before anybody was driven on, and was not named."""
+    found_by_a_sweep(service, FIRST, SECOND, THIRD)
+    fault = Fault(code=code, reason=reason, message="It can't be read.")
+    service.diagnoses_of[SECOND] = deque([fault])
+    result = await run("fix", "--all-stuck", "--yes", "--address", server.address)
+    assert (result.code, ordered(service)) == (1, [FIRST, THIRD])
+    assert "3 tenants are stuck: 2 can be driven on now, 1 needs something" in result.err
+    (line,) = (line for line in result.out.splitlines() if "Not diagnosed" in line)
+    assert line.startswith(SECOND)
+    assert "It can't be read." in line
+
+
+@pytest.mark.parametrize(
+    ("code", "ends"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, 4),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 3),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 3),
+    ],
+)
+async def test_what_each_diagnosis_would_meet_ends_the_command(
+    service: FakeService, server: Serving, code: grpc.StatusCode, ends: int
+) -> None:
+    found_by_a_sweep(service, FIRST, SECOND)
+    service.diagnoses_of[FIRST] = deque([Fault(code=code, reason="NO", message="Not you.")])
+    result = await run("fix", "--all-stuck", "--yes", "--address", server.address)
+    assert (result.code, ordered(service)) == (ends, [])
+    assert "Not you." in result.err

@@ -56,6 +56,8 @@ _GATE_CODES = {
     GateState.DOWN: WaitingCode.ENGINE_DOWN,
     GateState.MISCONFIGURED: WaitingCode.ENGINE_MISCONFIGURED,
 }
+# Waits that end only if some server has the tenant's engine.
+_FOR_A_SERVER = frozenset({WaitingCode.WORKER, *_GATE_CODES.values()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,8 +237,11 @@ def _own_wait(gate: Gate | None, run: Run, now: datetime) -> WaitingFor:
 
 
 def _with_why(waiting_for: WaitingFor | None, not_here: str) -> WaitingFor | None:
-    """Add to a wait for a worker why it can't be a worker of this server."""
-    if waiting_for is None or waiting_for.code is not WaitingCode.WORKER or not not_here:
+    """Add to a wait for a worker or an engine why this server has neither.
+
+    The gate of a site that no server knows any more stays as it was last seen.
+    """
+    if waiting_for is None or waiting_for.code not in _FOR_A_SERVER or not not_here:
         return waiting_for
     return replace(waiting_for, message=f"{waiting_for.message} {not_here}")
 

@@ -178,6 +178,18 @@ def test_a_queued_run_says_that_no_worker_of_this_server_takes_it_up() -> None:
     assert status.waiting_for.message.endswith(NOT_HERE)
 
 
+@pytest.mark.parametrize("gate", [GateState.DOWN, GateState.MISCONFIGURED])
+def test_a_shut_gate_that_this_server_does_not_ask_is_not_all_that_is_said(gate: GateState) -> None:
+    """An engine got another address while it was down: nobody asks the old one any more."""
+    seen = live(RunState.WAITING, gate=gate)
+    status = status_of(seen, KINDS, NOW, LEASE, not_here=NOT_HERE)
+    assert status.waiting_for is not None
+    assert status.waiting_for.message.endswith(NOT_HERE)
+    known = status_of(seen, KINDS, NOW, LEASE).waiting_for
+    assert known is not None
+    assert NOT_HERE not in known.message
+
+
 def test_a_held_tenants_error_names_who_held_it_why_and_since_when() -> None:
     (error,) = status_of(live(RunState.CANCELLED, hold=HOLD), KINDS, NOW, LEASE).errors
     assert error.message == (

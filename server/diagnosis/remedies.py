@@ -205,9 +205,10 @@ def after_vanished(tenant: Tenant, *, there: bool | None) -> Remedy:
     tenant_id = _quoted(tenant)
     return Remedy(
         says=(
-            "Find out where it went: a restored backup, the wrong site, deleted by hand? To get it "
-            f"back, restore it from a backup of the site, then: provisioner continue {tenant_id}. "
-            "Only if it is gone for good: the next command makes a new and empty one."
+            "Find out where it went: a restored backup, the wrong site, renamed or deleted by "
+            "hand? To get it back, rename it back or restore it from a backup of the site, then: "
+            f"provisioner continue {tenant_id}. Only if it is gone for good: the next command "
+            "makes a new and empty one."
         ),
         command=f"provisioner retry {tenant_id} --step {COMPANY_STEP} --watch",
     )
@@ -221,10 +222,10 @@ def after_vanished_shop(tenant: Tenant) -> Remedy:
     tenant_id = _quoted(tenant)
     return verify(
         tenant,
-        "Find out where it went: a restored backup, the wrong site, deleted or renamed by hand? To "
-        "get it back, rename it back or restore it from a backup of the site, then look again with "
-        "the next command. Only if it is gone for good: provisioner retry "
-        f"{tenant_id} --step {COMPANY_STEP} makes a new and empty one.",
+        "Find out where it went: a restored backup, the wrong site, renamed or deleted by hand? "
+        f"Only if it is gone for good: provisioner retry {tenant_id} --step {COMPANY_STEP} makes a "
+        "new and empty one. Otherwise rename it back or restore it from a backup of the site, and "
+        "look again.",
     )
 
 

@@ -215,8 +215,9 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.COMPANY_VANISHED: _row(
         "The tenant's Company existed once and is gone; it is not made again automatically.",
-        "Find out where it went: restore it from a backup of the site, then continue. Only a retry "
-        "with --step step_2_company, given by a person, makes a new and empty one.",
+        "Find out where it went: rename it back, or restore it from a backup of the site, then "
+        "continue. Only a retry with --step step_2_company, given by a person, makes a new and "
+        "empty one.",
     ),
     Code.COMPANY_DIFFERS: _row(
         "The Company's abbreviation, country or currency is not the tenant's.",

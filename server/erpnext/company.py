@@ -101,8 +101,9 @@ def vanished(spec: TenantSpec) -> EngineError:
     return conflict(
         Code.COMPANY_VANISHED,
         f"The Company {spec.company_name!r} existed once and is gone. It is not made again "
-        "automatically. Find out where it went (a restored backup? the wrong site? deleted by "
-        "hand?). To have a new, empty one made: provisioner retry TENANT --step step_2_company",
+        "automatically. Find out where it went (a restored backup? the wrong site? renamed or "
+        "deleted by hand?). To have a new, empty one made: provisioner retry TENANT --step "
+        "step_2_company",
         hold=True,
     )
 

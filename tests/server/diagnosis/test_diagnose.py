@@ -574,6 +574,7 @@ async def test_no_order_is_named_that_would_put_an_empty_company_in_place_of_a_s
     assert cause.remedy.command == f"provisioner verify {tenant_id}"
     assert "restore it from a backup" in cause.remedy.says
     assert f"provisioner retry {tenant_id} --step step_2_company" in cause.remedy.says
+    assert cause.remedy.says.endswith("and look again.")
 
 
 async def test_a_till_closed_by_night_is_no_cause(scene: Scene) -> None:

@@ -106,19 +106,23 @@ def engine_table(checked: Checked) -> str:
     return "\n".join(lines)
 
 
-def engine_line(checked: Checked) -> str:
-    """Return what was found as one line, for an error and for the log."""
+def engine_line(message: str, checked: Checked) -> str:
+    """Add to an error's message how to fix it, and what else was found, as one line.
+
+    What the message says already is not said again: its remedy must not be hard to find.
+    """
+    parts, wrong = [f"{message.rstrip('.')}."], []
+    for each in checked.findings:
+        if each.ok is False and each.found.rstrip(".") == message.rstrip("."):
+            parts += [each.remedy] if each.remedy and each.remedy not in parts else []
+        elif each.ok is False:
+            wrong.append(f"{each.what}: {each.found.rstrip('.')}. {each.remedy}".strip())
     right = [each.what for each in checked.findings if each.ok]
-    wrong = [
-        f"{each.what}: {each.found.rstrip('.')}. {each.remedy}".strip()
-        for each in checked.findings
-        if each.ok is False
-    ]
     unknown = [each.what for each in checked.findings if each.ok is None]
-    parts = [f"wrong: {' | '.join(wrong)}"] if wrong else []
-    parts += [f"right: {', '.join(right)}"] if right else []
-    parts += [f"not looked at: {', '.join(unknown)}"] if unknown else []
-    return f"Engine check: {'; '.join(parts)}."
+    found = [f"wrong: {' | '.join(wrong)}"] if wrong else []
+    found += [f"right: {', '.join(right)}"] if right else []
+    found += [f"not looked at: {', '.join(unknown)}"] if unknown else []
+    return " ".join((*parts, f"Engine check: {'; '.join(found)}."))
 
 
 def _not_ready(checked: Checked) -> str:

@@ -201,7 +201,7 @@ class ErpNextEngine:
         if health.state is GateState.MISCONFIGURED:
             # Everything that is wrong, so that one visit to ERPNext fixes it.
             checked = await check_site(self._ask, "")
-            return replace(health, message=f"{health.message} {engine_line(checked)}")
+            return replace(health, message=engine_line(health.message, checked))
         return health
 
     async def identity(self) -> str | None:

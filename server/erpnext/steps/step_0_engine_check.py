@@ -92,7 +92,7 @@ async def _with_the_whole_check(context: StepContext, error: EngineError) -> Eng
     return EngineError(
         error.error_class,
         error.code,
-        f"{error.message} {engine_line(checked)}",
+        engine_line(error.message, checked),
         status=error.status,
         exc_type=error.exc_type,
         engine_message=error.engine_message,

@@ -130,6 +130,18 @@ async def test_a_wrong_key_ends_the_look_and_is_never_shown(
     assert "not looked at" in table
 
 
+async def test_a_shut_gate_says_what_is_wrong_once_and_at_once_how_to_fix_it(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    """At night it is read in the status of a tenant."""
+    await faults(site, token="other:key")
+    message = (await engine.check()).message
+    assert message.count("does not accept our API key and secret") == 1
+    said, _, found = message.partition(" Engine check: ")
+    assert said.endswith("Put a valid key and secret of the API user into the engine's key files.")
+    assert found.startswith("right: reachable, right site; not looked at: version")
+
+
 async def test_the_table_has_the_same_rows_whatever_is_wrong(
     site: StandIn, engine: ErpNextEngine
 ) -> None:

@@ -132,6 +132,12 @@ def of_service(error: ProvisionerError, request: Request) -> Failure:
     message = error.message or f"The service answered {error.code} without a message."
     if isinstance(error, Unreachable) and not error.reason:
         message = _not_reachable(error, request)
+    elif error.code == "UNIMPLEMENTED" and not error.reason:
+        # gRPC's own words, "Method not found!", name neither a cause nor a remedy.
+        message = (
+            f"The service at {request.address} does not know this command: it is older than the "
+            "command, or another program. Upgrade the service, or use the command of its version."
+        )
     elif isinstance(error, Unauthenticated) and _sign_in(request).startswith("unset"):
         # This happens before the sign-in, so signing in again would change nothing.
         message = _with(

@@ -214,6 +214,18 @@ async def test_an_order_to_a_service_that_was_stopped_says_how_to_give_it_again_
     assert f"provisioner continue {TENANT} --request-id mine" in result.err
 
 
+async def test_a_service_that_is_older_than_the_command_is_told_of_as_that(
+    service: FakeService, server: Serving
+) -> None:
+    service.faults["Continue"].append(
+        Fault(code=grpc.StatusCode.UNIMPLEMENTED, message="Method not found!")
+    )
+    result = await run("continue", TENANT, "--address", server.address)
+    assert result.code == 2
+    assert "older than the command" in result.err
+    assert "Method not found" not in result.err
+
+
 async def test_wrong_use_ends_with_2_in_words_and_in_json() -> None:
     words = await run("logs", TENANT, "--after", "-1")
     assert (words.code, words.out) == (2, "")

@@ -17,7 +17,7 @@ from server.commands.desk import OrderDesk, refused
 from server.model.blueprint import blueprint_of
 from server.model.derive import derive
 from server.model.left_behind import in_words
-from server.model.records import Cancellation
+from server.model.records import Cancellation, reason_told
 from server.model.states import (
     OPEN_RUN_STATES,
     AttemptOutcome,
@@ -105,7 +105,7 @@ class Cancelling(OrderDesk):
                 for step in steps
             )
         left = in_words(await self._database.reads.resources(tenant.id))
-        why = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
+        why = reason_told(asked.terms.reason)
         return TenantOperation(
             tenant_id=tenant.id,
             at=now,
@@ -154,7 +154,7 @@ class Cancelling(OrderDesk):
         marked = replace(run, cancellation=_cancellation(asked, run, now))
         if run.state is not RunState.RUNNING:
             marked = replace(marked, state=RunState.QUEUED, due_at=now, waiting_for=None)
-        why = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
+        why = reason_told(asked.terms.reason)
         return TenantOperation(
             tenant_id=tenant.id,
             at=now,

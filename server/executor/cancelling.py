@@ -14,6 +14,7 @@ from server.executor.quarantine import may_be_out
 from server.executor.settling import settle_documents
 from server.model.left_behind import in_words
 from server.model.made_often import replace
+from server.model.records import reason_told
 from server.model.states import (
     DONE_STEP_STATES,
     AttemptOutcome,
@@ -122,7 +123,7 @@ async def close(driven: DrivenRun, journal: Journal) -> None:
     """Close the run as cancelled, and log what is left behind at the engine."""
     order = driven.run.cancellation
     by = "A person" if order is None else order.by
-    why = f" Reason: {order.reason}" if order is not None and order.reason else ""
+    why = "" if order is None else reason_told(order.reason)
     journal.end(AttemptOutcome.LOST, code=_CODE, message="A person cancelled the run.")
     for step in list(driven.steps.values()):
         if step.state is StepState.RUNNING:

@@ -64,6 +64,14 @@ class Cancellation:
     at: datetime
 
 
+def reason_told(reason: str) -> str:
+    """Return a person's reason as a sentence that stands between two others; "" if none was given.
+
+    People end a reason with a full stop, or do not.
+    """
+    return f" Reason: {reason.rstrip('. ')}." if reason else ""
+
+
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:

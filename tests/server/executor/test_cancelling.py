@@ -341,7 +341,10 @@ async def test_a_run_that_fails_after_the_order_is_cancelled_and_not_driven_on(
     await cancel(shop, tenant)
     shop.site.hurry()
     assert await shop.rest(tenant) == [TenantState.CANCELLED]
-    assert "Reason: the customer left" in await told(shop, tenant)
+    # Both that it was ordered and that it was done say why, and go on in another sentence.
+    log = "\n".join(await shop.lines(tenant))
+    assert "Reason: the customer left. The run is closed once" in log
+    assert "Reason: the customer left. Left at the engine: " in log
     record = await shop.record(tenant)
     assert record.run is not None
     assert record.run.state is RunState.CANCELLED

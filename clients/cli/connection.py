@@ -109,8 +109,18 @@ def save(profile: Profile | None) -> Path:
 
 
 def token_for(address: str) -> str:
-    """Return the token to send to an address; "" for none."""
+    """Return the token to send to an address; "" for none.
+
+    Raises:
+        typer.BadParameter: if the environment's has a character that no token has.
+    """
     told = os.environ.get(TOKEN, "").strip()
+    if not (told.isascii() and told.isprintable()):
+        # It is not quoted: it may be most of a secret.
+        raise typer.BadParameter(
+            f"{TOKEN} has a character that no token has: a line break, or one beyond ASCII. Copy "
+            "the token again, on one line."
+        )
     if told:
         return told
     profile = current()

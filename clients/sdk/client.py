@@ -91,13 +91,19 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
             pause: Waits, for a number of seconds, before a stream is opened again.
 
         Raises:
-            ValueError: `timeout_seconds` is not a time that a call can have.
+            ValueError: `timeout_seconds` is not a time that a call can have, or `token` has a
+                character that no token has.
         """
         # gRPC would take such a deadline as already over, and say that nobody answers.
         if not 0 < timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
             raise ValueError(
                 f"timeout_seconds is {timeout_seconds}: give more than 0 and at most "
                 f"{LONGEST_TIMEOUT_SECONDS}."
+            )
+        # It is not quoted: it may be most of a secret.
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError(
+                "token has a character that no token has: a line break, or one beyond ASCII."
             )
         self.address = address
         self._token = token

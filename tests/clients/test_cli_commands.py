@@ -7,6 +7,8 @@ from collections import deque
 import grpc
 import pytest
 
+from clients.cli.exit_codes import ExitCode
+from clients.sdk import ProvisionerClient
 from provisioner.v1 import provisioning_pb2, tenant_pb2
 from tests.clients import builders
 from tests.clients.builders import TENANT, entries
@@ -292,6 +294,20 @@ async def test_a_command_does_not_look_for_garbage_among_what_it_imports(server:
     )
     result = await run_python(probe)
     assert (result.code, result.err) == (0, "[]\n")
+
+
+@pytest.mark.parametrize("token", ["prov_abc\ndef", "prov_abc\u2026", "prov_abc\x7f"])
+async def test_a_token_that_can_be_none_is_refused_in_words_and_not_shown(
+    server: Serving, token: str
+) -> None:
+    result = await run("status", TENANT, "--address", server.address, PROVISIONER_TOKEN=token)
+    assert (result.code, result.out) == (ExitCode.WRONG_USE, "")
+    assert "PROVISIONER_TOKEN has a character that no token has" in result.err
+    assert "prov_abc" not in result.err
+    assert "Traceback" not in result.err
+    with pytest.raises(ValueError, match="token has a character that no token has") as refused:
+        ProvisionerClient(server.address, token=token)
+    assert "prov_abc" not in str(refused.value)
 
 
 async def test_a_token_of_the_environment_is_said_to_be_the_one_that_is_refused(

@@ -231,7 +231,9 @@ class Gates:
         """
         now = self._now()
         until = now + timedelta(seconds=seconds)
-        await self._database.submit(SitePause(site=site, at=now, until=until))
+        await self._database.submit(
+            SitePause(site=site, at=now, until=until, longest=_LONGEST_SECONDS)
+        )
         self._opened_here.add(site)
         await self.refresh()
         asyncio.get_running_loop().call_later(seconds, self._tell_open)

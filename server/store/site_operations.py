@@ -54,11 +54,17 @@ class WaveChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SitePause:
-    """Leave a site alone until the time that it asked for; a later time that is stored stays."""
+    """Leave a site alone until the time that it asked for; a later time that is stored stays.
+
+    Attributes:
+        longest: How many seconds ahead a stored time may be; if it is further ahead, the clock was
+            set back, and the time is replaced.
+    """
 
     site: str
     at: datetime
     until: datetime
+    longest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

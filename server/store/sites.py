@@ -80,6 +80,7 @@ def _statement(op: SiteOperation) -> Update:
             earlier = or_(
                 ENGINES.c.paused_until.is_(None),
                 ENGINES.c.paused_until < op.until,
+                ENGINES.c.paused_until > op.at + timedelta(seconds=op.longest),
             )
             return of_site.where(earlier).values(paused_until=op.until, wave=1)
         case IdentitySeen():

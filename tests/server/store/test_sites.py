@@ -18,7 +18,7 @@ from server.store.operations import (
     TenantOperation,
     WorkerOperation,
 )
-from server.store.site_operations import SiteAccepted
+from server.store.site_operations import SiteAccepted, SitePause
 from tests.server.store.scene import LEASE, NOON, OTHER_SITE, SITE, later, logs, take
 
 if TYPE_CHECKING:
@@ -219,3 +219,23 @@ async def test_a_heartbeat_renews_the_row_and_the_last_one_ends_it(scene: Scene)
     assert worker.stopped_at is not None
     assert not worker.is_alive(later(seconds=6))
     assert await scene.database.reads.worker("worker-2") is None
+
+
+async def test_a_pause_is_replaced_by_a_later_one_or_if_no_site_could_have_asked_for_it(
+    scene: Scene,
+) -> None:
+    """A clock that was set back leaves one that is hours ahead; nobody heeds it."""
+    await scene.gate()
+
+    async def paused(seconds: float, *, longest: float = 600.0) -> timedelta:
+        until = later(seconds=seconds)
+        await scene.submit(SitePause(site=SITE, at=NOON, until=until, longest=longest))
+        stored = (await scene.database.reads.gates())[SITE].paused_until
+        assert stored is not None
+        return stored - NOON
+
+    hours = await paused(7200, longest=10_000.0)
+    assert hours - await paused(30) == timedelta(seconds=7170)
+    longer = await paused(60)
+    assert hours - longer == timedelta(seconds=7140)
+    assert await paused(45) == longer

@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 
 from server.rest.answers import CompactJson
+from server.rest.misfits import misfits
 from server.validation.words import shown
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from starlette.requests import Request
 
+    from server.errors import Violation
     from server.rest.routes_v1 import Route
 
     Field = Any  # Any: protobuf has two implementations of descriptors without a common type
@@ -167,10 +169,13 @@ def request_of(
     # The path says which; a body may repeat it, in either spelling.
     said = {each.json_name for name in path if (each := _field(message, name)) is not None}
     fields = {name: value for name, value in fields.items() if name not in {*path, *said}}
+    sent = {**fields, **path}
     try:
-        json_format.ParseDict({**fields, **path}, message)
+        json_format.ParseDict(sent, message)
     except (json_format.ParseError, ValueError, RecursionError) as error:
-        raise invalid(_reason(error)) from None
+        wrong = misfits(type(message), sent)
+        told = "; ".join(f"{each.field}: {each.description}" for each in wrong)
+        raise invalid(told or _reason(error), wrong) from None
     return message
 
 
@@ -182,11 +187,21 @@ def as_json(message: Message) -> dict[str, Any]:  # Any: JSON
     return written
 
 
-def invalid(message: str) -> CallFailed:
-    """Return the failure for a request that is not a valid message of the rpc."""
+def invalid(message: str, wrong: tuple[Violation, ...] = ()) -> CallFailed:
+    """Return the failure for a request that is not a valid message of the rpc.
+
+    Args:
+        message: What is wrong, and how to correct it.
+        wrong: The fields that are wrong, if they are known.
+    """
     details = status_pb2.Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=message)
     info = error_details_pb2.ErrorInfo(reason="MALFORMED_MESSAGE", domain="provisioner")
     details.details.add().Pack(info)
+    if wrong:
+        bad = error_details_pb2.BadRequest()
+        for each in wrong:
+            bad.field_violations.add(field=each.field, description=each.description)
+        details.details.add().Pack(bad)
     return CallFailed(grpc.StatusCode.INVALID_ARGUMENT, message, details)
 
 

@@ -132,7 +132,9 @@ class Journal:
         settled_ours = settle_documents(driven, kind, found)
         for note in found.notes:
             driven.say(note, event="step.note", step_key=kind.key, attempt=number)
-        adopted = bool(found.documents) and writes == 0 and not settled_ours
+        # A removal takes nothing over: what it saw is what stays.
+        removes = driven.run.order is Order.DEPROVISION
+        adopted = bool(found.documents) and writes == 0 and not settled_ours and not removes
         driven.put_step(
             replace(
                 step,

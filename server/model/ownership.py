@@ -59,6 +59,7 @@ class Resource:
             carried out; None if there is none.
         answered: For an intended one, whether every request for it was answered, so that none is
             out: the last one was refused, or found it there.
+        settled_at: When its outcome was known; None if it is not, or if that is not recorded.
     """
 
     doctype: str
@@ -68,6 +69,7 @@ class Resource:
     shared: bool = False
     busy_until: datetime | None = None
     answered: bool = False
+    settled_at: datetime | None = None
 
     @property
     def outcome_unknown(self) -> bool:
@@ -91,16 +93,19 @@ def settle(resource: Resource | None, seen: Document, api_user: str) -> Resource
 
     Returns:
         CREATED if the record says so, or if our user made it after we requested it; otherwise
-        ADOPTED. A row of a shared document does not tell who made it or when. But it did not
-        exist when we requested it, or we would not have; if it exists now with exactly our
-        content, and the document was saved since, we take it as ours. Nobody could tell it
-        from an equal row that somebody else added in that time, and it goes with the Company.
+        ADOPTED. What somebody else made in place of one of ours is theirs. A row of a shared
+        document does not tell who made it or when. But it did not exist when we requested it, or
+        we would not have; if it exists now with exactly our content, and the document was saved
+        since, we take it as ours. Nobody could tell it from an equal row that somebody else added
+        in that time, and it goes with the Company.
     """
     if resource is None or resource.state is ResourceState.REMOVED:
         # If we removed it and it exists again, somebody else made it.
         return ResourceState.ADOPTED
     if resource.state is not ResourceState.INTENDED:
-        return resource.state
+        return (
+            ResourceState.ADOPTED if _took_its_place(resource, seen, api_user) else resource.state
+        )
     made_at = seen.saved_at if seen.row_of_shared else seen.created_at
     ours = (
         (seen.row_of_shared or seen.owner == api_user)
@@ -108,6 +113,22 @@ def settle(resource: Resource | None, seen: Document, api_user: str) -> Resource
         and made_at >= resource.intended_at - CLOCK_TOLERANCE
     )
     return ResourceState.CREATED if ours else ResourceState.ADOPTED
+
+
+def _took_its_place(resource: Resource, seen: Document, api_user: str) -> bool:
+    """Tell whether somebody else made this document after the record said that ours was made.
+
+    Ours was deleted or renamed then. The owner alone proves nothing: an engine may have been given
+    another API user since. The time alone proves nothing either: another process of ours, or one
+    from before our database was restored, may have made it again.
+    """
+    return (
+        not seen.row_of_shared
+        and seen.owner not in {"", api_user}
+        and seen.created_at is not None
+        and resource.settled_at is not None
+        and seen.created_at > resource.settled_at + CLOCK_TOLERANCE
+    )
 
 
 # A Company that we removed ourselves, on a person's order, did not vanish.

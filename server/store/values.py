@@ -222,6 +222,7 @@ def resource(row: RowMapping) -> Resource:
         shared=bool(row["shared"]),
         busy_until=row["busy_until"],
         answered=state is ResourceState.INTENDED and row["settled_at"] is not None,
+        settled_at=row["settled_at"],
     )
 
 

@@ -50,10 +50,13 @@ class Company:
     async def probe(self, context: StepContext) -> Found:
         """Look whether it still exists; if it is gone, so is everything in it."""
         removal = context.removal
-        found = found_after(
-            await look_for(context, removal.ours("Company")), removal.kept("Company")
-        )
-        if not found.done or not removal.company_is_ours(context.spec.company_name):
+        looked = await look_for(context, removal.ours("Company"))
+        found = found_after(looked, removal.kept("Company"))
+        if (
+            not found.done
+            or looked.foreign
+            or not removal.company_is_ours(context.spec.company_name)
+        ):
             return found
         # Including those that the engine made with the Company.
         inside = (*removal.ours(*GOES_WITH_COMPANY), *removal.kept(*GOES_WITH_COMPANY))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from server.erpnext.requests import rows
 from server.erpnext.seeing import rows_of, text
 from server.erpnext.undo.removing import found_after, look_for, remove
+from server.model.naming import fold_name
 
 if TYPE_CHECKING:
     from server.erpnext.requests import JsonObject
@@ -34,8 +35,11 @@ class DemoItems:
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Delete the prices we made, then the items."""
+        left_items = {fold_name(each.name) for each in found.missing}
         for each in context.removal.ours(_PRICE):
             item, _, price_list = each.name.partition(_SEPARATOR)
+            if fold_name(item) not in left_items:
+                continue  # the item is gone, or somebody else's, and its prices are, too
             for row in await _prices(context, item, price_list):
                 await remove(context, _PRICE, text(row, "name"), on_record=each.name)
         for left in found.missing:

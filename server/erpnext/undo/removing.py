@@ -25,7 +25,7 @@ from server.model.step_context import AnswerKind, Found, Intent
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from server.model.ownership import Resource
+    from server.model.ownership import Document, Resource
     from server.model.step_context import StepContext
 
 # A DELETE of a Company took 3.6 s on a site with few Companies (recording 00-undo-path).
@@ -43,6 +43,7 @@ class Looked:
         there: Ours, and still there.
         gone: Ours, and no longer there.
         foreign: There, but made by somebody else after all.
+        replaced: Those documents of `foreign` that somebody made in place of ones of ours.
         lost: Those of `gone` that can't be accounted for: we did not delete them, and they did
             not go with anything else. Somebody deleted or renamed them.
     """
@@ -51,6 +52,7 @@ class Looked:
     gone: tuple[Resource, ...]
     foreign: tuple[Resource, ...]
     lost: tuple[Resource, ...] = ()
+    replaced: tuple[Document, ...] = ()
 
 
 async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looked:
@@ -62,6 +64,7 @@ async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looke
     there: list[Resource] = []
     gone: list[Resource] = []
     foreign: list[Resource] = []
+    replaced: list[Document] = []
     site = await site_of(context)
     for resource in resources:
         answer = await context.read(get(resource.doctype, resource.name))
@@ -72,11 +75,14 @@ async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looke
         document = seen(resource.doctype, document_of(answer), site.zone)
         ours = settle(resource, document, site.api_user) is ResourceState.CREATED
         (there if ours else foreign).append(resource)
+        if not ours and resource.state is ResourceState.CREATED:
+            replaced.append(document)
     return Looked(
         there=tuple(there),
         gone=tuple(gone),
         foreign=tuple(foreign),
         lost=tuple(each for each in gone if _is_lost(each)),
+        replaced=tuple(replaced),
     )
 
 
@@ -105,10 +111,7 @@ async def remove(context: StepContext, doctype: str, name: str, *, on_record: st
 def found_after(looked: Looked, kept: Iterable[Resource] = ()) -> Found:
     """Return what a probe finds out about documents that should be gone."""
     notes = [f"{each.doctype} {each.name!r} was there before; it stays." for each in kept]
-    notes += [
-        f"{each.doctype} {each.name!r} was made by somebody else; it stays."
-        for each in looked.foreign
-    ]
+    notes += [made_by_others(each) for each in looked.foreign]
     lost = ", ".join(f"{each.doctype} {each.name!r}" for each in looked.lost)
     return Found(
         done=not looked.there,
@@ -117,9 +120,15 @@ def found_after(looked: Looked, kept: Iterable[Resource] = ()) -> Found:
             Difference(doctype=each.doctype, name=each.name, field="it", have="there", want="gone")
             for each in looked.there
         ),
+        documents=looked.replaced,
         gone=tuple((each.doctype, each.name) for each in looked.gone),
         notes=tuple(notes),
     )
+
+
+def made_by_others(document: Resource | Document) -> str:
+    """Say why a document that has the name of one of ours is not removed."""
+    return f"{document.doctype} {document.name!r} was made by somebody else; it stays."
 
 
 class RemoveDocuments:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
 from server.erpnext.requests import get, rows
-from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, rows_of, seen
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen
 from server.erpnext.site import site_of
-from server.model.ownership import settle
+from server.erpnext.undo.removing import made_by_others
+from server.model.ownership import resource_key, settle
 from server.model.states import ResourceState
 from server.model.step_context import AnswerKind, Found
 
 if TYPE_CHECKING:
+    from server.erpnext.requests import JsonObject
+    from server.model.ownership import Document
     from server.model.step_context import StepContext
 
 KEY = "undo_1_trade_check"
@@ -50,6 +53,7 @@ class TradeCheck:
         if answer.kind is AnswerKind.MISSING:
             await _refuse_renamed(context)
             return Found(done=True, outputs={"sold": "no", "ledger": "no"})
+        replaced = await _replaced(context, document_of(answer))
         options = context.removal.options
         sold = await has_sold(context, company)
         ledger = await has_ledger_entries(context, company)
@@ -61,7 +65,7 @@ class TradeCheck:
                 "TENANT --even-if-sold. To keep it: provisioner cancel TENANT, then provisioner "
                 "continue TENANT",
             )
-        holds = context.removal.company_is_ours(company)
+        holds = context.removal.company_is_ours(company) and not replaced
         if ledger and holds and not options.delete_transactions:
             also = " --even-if-sold" if options.even_if_sold else ""
             raise conflict(
@@ -73,11 +77,27 @@ class TradeCheck:
             )
         return Found(
             done=True,
+            # Recorded before the next step, which deletes transactions only in a Company of ours.
+            documents=replaced,
+            notes=tuple(made_by_others(each) for each in replaced),
             outputs={"sold": "yes" if sold else "no", "ledger": "yes" if ledger else "no"},
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Do nothing: the probe decides."""
+
+
+async def _replaced(context: StepContext, there: JsonObject) -> tuple[Document, ...]:
+    """Return the Company if we made one of its name, and it is somebody else's in its place."""
+    site = await site_of(context)
+    document = seen("Company", there, site.zone)
+    was_ours = any(
+        each.state is ResourceState.CREATED
+        and resource_key("Company", each.name) == resource_key("Company", document.name)
+        and settle(each, document, site.api_user) is not ResourceState.CREATED
+        for each in context.removal.ours("Company")
+    )
+    return (document,) if was_ours else ()
 
 
 async def _refuse_renamed(context: StepContext) -> None:

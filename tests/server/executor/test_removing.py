@@ -19,7 +19,9 @@ from server.erpnext.undo.final_check import NothingIsLeft
 from server.errors import Refused
 from server.executor import context
 from server.model.actor import LOCAL
+from server.model.ownership import CLOCK_TOLERANCE
 from server.model.states import ResourceState, TenantState
+from server.standin.site import stamp_text
 from server.validation import RawSpec
 from tests.server.executor.scene import PATIENCE_SECONDS, TILL_USER, WHOLE, now
 
@@ -220,6 +222,53 @@ async def test_what_a_removal_can_not_account_for_is_named(shop: Shop) -> None:
         "ERPNext; what was renamed is still there."
     )
     assert not await made_by_tenant(shop)
+
+
+def replace_by_hand(shop: Shop, doctype: str, name: str) -> None:
+    """Delete a document of ours, and make one of its name, as a person does at the desk."""
+    site = shop.site.site
+    at = stamp_text(now() + CLOCK_TOLERANCE + timedelta(seconds=1))
+    site.require(doctype, name).update(owner="jane@example.com", creation=at, modified=at)
+
+
+async def test_what_a_person_made_in_place_of_ours_stays(shop: Shop) -> None:
+    """The record calls ours what was made under a name, and another may have the name by now."""
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    theirs = (("Customer", "Walk-In Customer - KS"), ("Item", "DEMO-KS-002"))
+    for doctype, name in theirs:
+        replace_by_hand(shop, doctype, name)
+    await shop.remove(tenant)
+    await shop.rest(tenant)
+    # Theirs is in our group; the group stays until they decide.
+    assert await codes(shop, tenant) == ["STILL_LINKED"]
+    site = shop.site.site
+    for doctype, name in theirs:
+        assert site.find(doctype, name) is not None
+        told = f"{doctype} {name!r} was made by somebody else; it stays."
+        assert any(told in line for line in await shop.lines(tenant))
+    assert [each["item_code"] for each in site.every("Item Price")] == ["DEMO-KS-002"]
+    assert site.find("Item", "DEMO-KS-001") is None
+
+    await shop.store.engine.send(delete("Item", "DEMO-KS-002"))
+    await removed(shop, tenant)
+    assert await made_by_tenant(shop) == Counter(["Customer"])
+
+
+async def test_a_company_that_a_person_made_in_place_of_ours_stays(shop: Shop) -> None:
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    replace_by_hand(shop, "Company", NAME)
+    await sell(shop)
+    before = await shop.belongings(NAME)
+    await shop.remove(tenant, even_if_sold=True, delete_transactions=True)
+    await shop.rest(tenant)
+    # The demo item that they sold stays for as long as their invoice does.
+    assert await codes(shop, tenant) == ["STILL_LINKED"]
+    left = await shop.belongings(NAME)
+    assert left == before - Counter(["POS Profile", "POS Opening Entry"])
+    told = f"Company {NAME!r} was made by somebody else; it stays."
+    lines = await shop.lines(tenant)
+    assert any(told in line for line in lines)
+    assert not any("taken over" in line for line in lines)
 
 
 async def test_a_removal_given_again_names_what_the_one_before_it_missed_too(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
@@ -104,6 +105,27 @@ def test_what_we_asked_for_and_our_user_then_made_is_ours(
 @pytest.mark.parametrize("owner", [US, OTHERS])
 def test_what_the_record_settled_stays_settled(state: ResourceState, owner: str) -> None:
     assert settle(resource(state), document(owner=owner), US) is state
+
+
+@pytest.mark.parametrize(
+    ("owner", "later", "settled", "state"),
+    [
+        (OTHERS, CLOCK_TOLERANCE + SECOND, True, ADOPTED),
+        (OTHERS, CLOCK_TOLERANCE, True, CREATED),  # a clock, and another API user since
+        (US, CLOCK_TOLERANCE + SECOND, True, CREATED),  # by another process of ours
+        ("", CLOCK_TOLERANCE + SECOND, True, CREATED),
+        (OTHERS, CLOCK_TOLERANCE + SECOND, False, CREATED),
+    ],
+)
+def test_what_somebody_made_in_place_of_ours_is_theirs(
+    owner: str, later: timedelta, settled: bool, state: ResourceState
+) -> None:
+    made = resource(CREATED)
+    assert made is not None
+    made = replace(made, settled_at=AT if settled else None)
+    assert settle(made, document(owner=owner, ago=-later), US) is state
+    row = replace(document(owner=owner, ago=-later), row_of_shared=True)
+    assert settle(made, row, US) is CREATED
 
 
 @pytest.mark.parametrize("owner", [US, OTHERS])

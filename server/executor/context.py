@@ -54,6 +54,7 @@ class CompanyFacts:
 
     abbreviation: str | None
     passed_company_step: bool
+    completed_once: bool
     only_tenant_of_name: bool
     ordered_step: str
 
@@ -137,7 +138,7 @@ class DrivingContext:
     @property
     def completed_once(self) -> bool:
         """Whether the tenant was ever COMPLETED, and so is a live shop."""
-        return self._driven.tenant.first_completed_at is not None
+        return self._facts.completed_once
 
     def outputs(self, step_key: str) -> Mapping[str, str]:
         """Return the outputs of an earlier step of this run; empty if it has no such step."""

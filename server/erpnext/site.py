@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STEP_KEY = "step_0_engine_check"
 # The output that says when a step looked; in UTC, so that of two texts the later is the greater.
 LOOKED_AT = "checked_at"
-# A run can wait for hours between two steps, so what step_0 saw is trusted only this long.
+# A run can wait for hours between two steps, so what a step saw is trusted only this long.
 _FRESH = timedelta(minutes=2)
 TIME_ZONE_REQUEST = call("frappe.client.get_time_zone")
 
@@ -52,7 +52,7 @@ class Site:
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether what step_0 saw is recent enough not to need a second look."""
-        return self.checked_at is not None and now - self.checked_at < _FRESH
+        return is_fresh(self.checked_at, now)
 
     def local(self, now: datetime) -> datetime:
         """Return a time in the site's time zone."""
@@ -61,6 +61,11 @@ class Site:
     def today(self, now: datetime) -> date:
         """Return the date at the site."""
         return self.local(now).date()
+
+
+def is_fresh(looked_at: datetime | None, now: datetime) -> bool:
+    """Whether what a step saw is recent enough not to need a second look."""
+    return looked_at is not None and now - looked_at < _FRESH
 
 
 async def site_of(context: StepContext) -> Site:
@@ -73,7 +78,7 @@ async def site_of(context: StepContext) -> Site:
         zone=load_zone(outputs["time_zone"]),
         country=outputs["country"],
         frappe_version=outputs["frappe_version"],
-        checked_at=_moment(outputs.get(LOOKED_AT, "")),
+        checked_at=moment(outputs.get(LOOKED_AT, "")),
         charts=tuple(each for each in outputs.get("charts", "").split("\n") if each),
     )
 
@@ -110,7 +115,8 @@ async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str,
     return outputs, (versions.note,) if versions.note else ()
 
 
-def _moment(iso: str) -> datetime | None:
+def moment(iso: str) -> datetime | None:
+    """Return the time in an output; None if it has none."""
     return datetime.fromisoformat(iso) if iso else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.erpnext.undo.removing import RemoveDocuments, found_after, look_for, remove
+from server.erpnext.undo.trade import refuse_renamed
 from server.model.step_context import Found
 from server.model.undo import GOES_WITH_COMPANY
 
@@ -51,6 +52,9 @@ class Company:
         """Look whether it still exists; if it is gone, so is everything in it."""
         removal = context.removal
         looked = await look_for(context, removal.ours("Company"))
+        if looked.gone:
+            # Perhaps by another name: then all that the record lists as in it is still there.
+            await refuse_renamed(context)
         found = found_after(looked, removal.kept("Company"))
         if (
             not found.done

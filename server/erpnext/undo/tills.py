@@ -13,6 +13,7 @@ from server.erpnext.requests import cancel, rows
 from server.erpnext.seeing import conflict, rows_of, text
 from server.erpnext.undo import removing
 from server.erpnext.undo.removing import found_after, look_for, remove
+from server.erpnext.undo.trade import look_again_if_old
 from server.model.naming import fold_name
 from server.model.step_context import Found, Intent
 
@@ -32,6 +33,7 @@ class Tills:
 
     async def probe(self, context: StepContext) -> Found:
         """Look for our entries, and for those that others made for our profile."""
+        await look_again_if_old(context)
         removal = context.removal
         others = await tills_of_others(context)
         if others:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from server.erpnext.codes import Code
 from server.erpnext.requests import get, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen
-from server.erpnext.site import site_of
+from server.erpnext.site import LOOKED_AT, is_fresh, moment, site_of
 from server.erpnext.undo.removing import made_by_others
 from server.model.ownership import resource_key, settle
 from server.model.states import ResourceState
@@ -51,8 +51,11 @@ class TradeCheck:
         company = context.spec.company_name
         answer = await context.read(get("Company", company))
         if answer.kind is AnswerKind.MISSING:
-            await _refuse_renamed(context)
-            return Found(done=True, outputs={"sold": "no", "ledger": "no"})
+            await refuse_renamed(context)
+            return Found(
+                done=True,
+                outputs={"sold": "no", "ledger": "no", LOOKED_AT: context.now().isoformat()},
+            )
         replaced = await _replaced(context, document_of(answer))
         options = context.removal.options
         sold = await has_sold(context, company)
@@ -80,11 +83,28 @@ class TradeCheck:
             # Recorded before the next step, which deletes transactions only in a Company of ours.
             documents=replaced,
             notes=tuple(made_by_others(each) for each in replaced),
-            outputs={"sold": "yes" if sold else "no", "ledger": "yes" if ledger else "no"},
+            outputs={
+                "sold": "yes" if sold else "no",
+                "ledger": "yes" if ledger else "no",
+                LOOKED_AT: context.now().isoformat(),
+            },
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Do nothing: the probe decides."""
+
+
+async def look_again_if_old(context: StepContext) -> None:
+    """Protect a shop that has sold since the first step looked.
+
+    A removal can wait for hours (for a site that is down, for its slot), and the shop is open
+    until its till is removed.
+
+    Raises:
+        EngineError: as the first step's look.
+    """
+    if not is_fresh(moment(context.outputs(KEY).get(LOOKED_AT, "")), context.now()):
+        await TradeCheck().probe(context)
 
 
 async def _replaced(context: StepContext, there: JsonObject) -> tuple[Document, ...]:
@@ -100,7 +120,7 @@ async def _replaced(context: StepContext, there: JsonObject) -> tuple[Document, 
     return (document,) if was_ours else ()
 
 
-async def _refuse_renamed(context: StepContext) -> None:
+async def refuse_renamed(context: StepContext) -> None:
     """Stop if the Company that we made exists under another name.
 
     Looked up by its old name it seems gone: a shop that may have sold would lose its tills and
@@ -123,8 +143,8 @@ async def _refuse_renamed(context: StepContext) -> None:
         if settle(made[0], found, site.api_user) is ResourceState.CREATED:
             raise conflict(
                 Code.COMPANY_RENAMED,
-                f"The Company {made[0].name!r} is called {found.name!r} in ERPNext now. Nothing "
-                "was removed. Rename it back there, then order the removal again.",
+                f"The Company {made[0].name!r} is called {found.name!r} in ERPNext now, "
+                "and is not removed. Rename it back there, then order the removal again.",
             )
 
 

@@ -14,7 +14,7 @@ from server.erpnext.codes import Code
 from server.erpnext.requests import change, make, resource_path, rows
 from server.erpnext.seeing import conflict, rows_of, text
 from server.erpnext.undo.tills import tills_of_others
-from server.erpnext.undo.trade import has_ledger_entries, has_sold
+from server.erpnext.undo.trade import has_ledger_entries, has_sold, look_again_if_old
 from server.model.difference import Difference
 from server.model.step_context import Found, Intent, Request
 
@@ -41,6 +41,7 @@ class Transactions:
         removal = context.removal
         if not removal.options.delete_transactions or not removal.company_is_ours(company):
             return Found(done=True)
+        await look_again_if_old(context)
         left = (
             await has_ledger_entries(context, company)
             or await has_sold(context, company)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.commands import OrderTerms
+from server.erpnext import site
 from server.erpnext.codes import Code
 from server.erpnext.requests import delete, make
 from server.erpnext.seeing import conflict
 from server.erpnext.timeouts import Timeouts
 from server.erpnext.undo import removing
+from server.erpnext.undo.company import Company
 from server.erpnext.undo.final_check import NothingIsLeft
+from server.erpnext.undo.transactions import Transactions
 from server.errors import Refused
 from server.executor import context
 from server.model.actor import LOCAL
@@ -26,8 +29,10 @@ from server.validation import RawSpec
 from tests.server.executor.scene import PATIENCE_SECONDS, TILL_USER, WHOLE, now
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from server.model.identifiers import TenantId
-    from server.model.step_context import Found
+    from server.model.step_context import Found, Step, StepContext
     from tests.server.executor.scene import Shop
 
 NAME = "Kijani Stores"
@@ -226,9 +231,8 @@ async def test_what_a_removal_can_not_account_for_is_named(shop: Shop) -> None:
 
 def replace_by_hand(shop: Shop, doctype: str, name: str) -> None:
     """Delete a document of ours, and make one of its name, as a person does at the desk."""
-    site = shop.site.site
     at = stamp_text(now() + CLOCK_TOLERANCE + timedelta(seconds=1))
-    site.require(doctype, name).update(owner="jane@example.com", creation=at, modified=at)
+    shop.site.site.require(doctype, name).update(owner="jane@example.com", creation=at, modified=at)
 
 
 async def test_what_a_person_made_in_place_of_ours_stays(shop: Shop) -> None:
@@ -241,13 +245,13 @@ async def test_what_a_person_made_in_place_of_ours_stays(shop: Shop) -> None:
     await shop.rest(tenant)
     # Theirs is in our group; the group stays until they decide.
     assert await codes(shop, tenant) == ["STILL_LINKED"]
-    site = shop.site.site
+    there = shop.site.site
     for doctype, name in theirs:
-        assert site.find(doctype, name) is not None
+        assert there.find(doctype, name) is not None
         told = f"{doctype} {name!r} was made by somebody else; it stays."
         assert any(told in line for line in await shop.lines(tenant))
-    assert [each["item_code"] for each in site.every("Item Price")] == ["DEMO-KS-002"]
-    assert site.find("Item", "DEMO-KS-001") is None
+    assert [each["item_code"] for each in there.every("Item Price")] == ["DEMO-KS-002"]
+    assert there.find("Item", "DEMO-KS-001") is None
 
     await shop.store.engine.send(delete("Item", "DEMO-KS-002"))
     await removed(shop, tenant)
@@ -355,6 +359,59 @@ async def test_tills_in_a_company_that_is_not_ours_are_only_for_people_to_delete
     assert "--delete-transactions" not in str(failed.error_message)
     await shop.store.engine.send(delete("POS Opening Entry", "POS-OPE-BY-HAND"))
     await removed(shop, tenant)
+
+
+def before_step(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Step], happens: Callable[[], Awaitable[None]]
+) -> None:
+    """Let something happen at the site just before a step looks for the first time."""
+    probe = kind.probe
+    waits = [happens]
+
+    async def probes(step: Step, context: StepContext) -> Found:
+        if waits:
+            await waits.pop()()
+        return await probe(step, context)
+
+    monkeypatch.setattr(kind, "probe", probes)
+
+
+@pytest.mark.parametrize(
+    ("delete_transactions", "stopped"), [(False, "undo_3_tills"), (True, "undo_2_transactions")]
+)
+async def test_a_shop_that_sells_while_its_removal_waits_is_protected(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, delete_transactions: bool, stopped: str
+) -> None:
+    """The first step had looked, and then the site was down for hours, and up for the shop."""
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    monkeypatch.setattr(site, "_FRESH", timedelta())
+    before_step(monkeypatch, Transactions, lambda: sell(shop))
+    await shop.remove(tenant, delete_transactions=delete_transactions)
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    assert await codes(shop, tenant) == ["SHOP_HAS_SOLD"]
+    (failed,) = [step for step in (await shop.record(tenant)).steps if step.error_code]
+    assert failed.key == stopped
+    assert await shop.belongings(NAME) >= WHOLE + Counter(["Sales Invoice"])
+    await removed(shop, tenant, even_if_sold=True, delete_transactions=True)
+
+
+async def test_a_company_that_is_renamed_during_its_removal_is_not_told_of_as_gone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await shop.completed(NAME)
+    documents = shop.site.site.documents["Company"]
+    (key,) = (key for key, each in documents.items() if each["name"] == NAME)
+
+    async def rename() -> None:
+        documents["other"] = {**documents.pop(key), "name": "Other"}
+
+    before_step(monkeypatch, Company, rename)
+    await shop.remove(tenant)
+    assert await shop.rest(tenant) == [TenantState.DEPROVISIONING]
+    assert await codes(shop, tenant) == ["COMPANY_RENAMED"]
+    documents[key] = {**documents.pop("other"), "name": NAME}
+    await removed(shop, tenant)
+    assert not await made_by_tenant(shop)
 
 
 async def test_what_was_there_before_stays(shop: Shop) -> None:

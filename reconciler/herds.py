@@ -15,7 +15,7 @@ from server.model.causes import Cause, Severity
 from server.store.herd_row import Herd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.observation import Observation
@@ -97,17 +97,19 @@ class Herds:
         # Tenants that were found at this error before and are under way count, too: a hundred
         # that stop one after the other are a herd, even if few of them are stuck at any moment.
         known = await self._store.open_by_fingerprint(groups)
+        stored = await self._store.herds(groups)
+        over = await self._store.over(stored.values())
         sizes = {
             fingerprint: len(
-                {seen.tenant_id for seen in group.tenants} | known.get(fingerprint, set())
+                {seen.tenant_id for seen in group.tenants}
+                | known.get(fingerprint, set())
+                | _sent(stored.get(fingerprint), over)
             )
             for fingerprint, group in groups.items()
         }
         gathered = {name: group for name, group in groups.items() if sizes[name] >= HERD_FROM}
         if not gathered:
             return Plans(decisions={})
-        stored = await self._store.herds(gathered)
-        over = await self._store.over(stored.values())
         decisions: dict[str, Decision] = {}
         findings: list[Found] = []
         for fingerprint, group in gathered.items():
@@ -301,6 +303,17 @@ def gather(stuck: Iterable[Observation]) -> dict[str, Gathered]:
         fingerprint: Gathered(failure=failure, tenants=tuple(tenants))
         for fingerprint, (failure, tenants) in groups.items()
     }
+
+
+def _sent(herd: Herd | None, over: Collection[str]) -> set[str]:
+    """Return the canary of a herd that goes on.
+
+    Who sent it records its finding only at the end of his sweep, or never, if he dies: until then
+    only the herd says that the tenants which still stand are more than they seem.
+    """
+    if herd is None or herd.canary_tenant_id is None or herd.released_at is not None:
+        return set()
+    return set() if herd.fingerprint in over else {herd.canary_tenant_id}
 
 
 def _member(seen: Observation) -> Member | None:

@@ -22,6 +22,7 @@ from tests.reconciler.scene import (
 )
 
 if TYPE_CHECKING:
+    from reconciler.recorder import Pass
     from tests.reconciler.scene import Scene
 
 
@@ -177,6 +178,33 @@ async def test_lost_records_are_rebuilt_one_first_too(scene: Scene) -> None:
     await sweeper.sweep()
 
     assert len(await moving(scene, ids)) == 3
+
+
+async def test_a_canary_whose_finding_is_not_recorded_yet_keeps_the_others_waiting(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two were left standing, and too few for a herd to who counted findings only."""
+    ids = await herd(scene, size=3)
+    first, second = scene.sweeper(), scene.sweeper()
+    ordered, go_on = asyncio.Event(), asyncio.Event()
+    record = first._recorder.record
+
+    async def late(current: Pass) -> int:
+        ordered.set()
+        await go_on.wait()
+        return await record(current)
+
+    monkeypatch.setattr(first._recorder, "record", late)
+    sweeping = asyncio.create_task(first.sweep())
+    await ordered.wait()
+    seen = await second.sweep()
+    under_way = await moving(scene, ids)
+    go_on.set()
+    await sweeping
+
+    assert len(under_way) == 1
+    assert {found.carried.outcome for found in seen.findings} == {RemedyOutcome.AWAITS_CANARY}
+    assert await herd_findings(scene) == [("MAY_CLEAR", 3, "")]
 
 
 async def test_two_at_one_error_and_three_at_three_go_by_themselves(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # The old system named its profiles like this, followed by the warehouse's full name.
 _LEGACY_PREFIX = "Default POS Profile - "
+# Where a till writes small differences off to.
+_BOOKED_TO = {"write_off_account": "Account", "write_off_cost_center": "Cost Center"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,39 @@ def wanted_profile(context: StepContext, company: Company, warehouse: str) -> Wa
         },
         payments=context.spec.payment_methods,
     )
+
+
+async def as_booked_by(
+    context: StepContext, company: Company, profile: JsonObject, wanted: WantedProfile
+) -> WantedProfile:
+    """Return what a profile should have, with the shop's own choice of where it writes off.
+
+    A profile is made with the Company's defaults. People change either later; that is bookkeeping,
+    as long as the profile names a leaf of the Company, which ERPNext itself does not check. The
+    engine is asked only if the two differ.
+
+    Args:
+        context: The step's context.
+        company: The tenant's Company.
+        profile: The whole document.
+        wanted: What it should have by the Company's defaults.
+    """
+    fields = dict(wanted.fields)
+    for field, doctype in _BOOKED_TO.items():
+        chosen = text(profile, field)
+        if not chosen or fold_name(chosen) == fold_name(fields[field]):
+            continue
+        answer = await context.read(
+            rows(doctype, ("name", "=", chosen), fields=("company", "is_group", "disabled"))
+        )
+        if any(
+            fold_name(text(row, "company")) == fold_name(company.name)
+            and not flag(row, "is_group")
+            and not flag(row, "disabled")
+            for row in rows_of(answer)
+        ):
+            fields[field] = chosen
+    return replace(wanted, fields=fields)
 
 
 def profile_body(

@@ -17,6 +17,7 @@ from server.erpnext.making import make_named
 from server.erpnext.payment_rows import ROW, add_row
 from server.erpnext.payments import CASH, account_name, row_key
 from server.erpnext.profile import (
+    as_booked_by,
     check_profile,
     find_profile,
     is_legacy,
@@ -80,7 +81,8 @@ class PosProfile:
         if profile is None:
             missing.append(Difference(doctype="POS Profile", name=company.names.pos_profile))
         else:
-            check_profile(profile, wanted_profile(context, company, warehouse))
+            wanted = wanted_profile(context, company, warehouse)
+            check_profile(profile, await as_booked_by(context, company, profile, wanted))
             documents.append(seen("POS Profile", profile, site.zone))
             outputs["pos_profile"] = text(profile, "name")
             notes += _remarks(context, profile)
@@ -230,7 +232,7 @@ async def _make_profile(context: StepContext, company: Company) -> None:
     if answer.kind is AnswerKind.EXISTS:
         # A moment ago our Company had no such profile, but names are unique across the site.
         profile = document_of(await context.read(get("POS Profile", name)))
-        check_profile(profile, wanted)
+        check_profile(profile, await as_booked_by(context, company, profile, wanted))
 
 
 def _remarks(context: StepContext, profile: JsonObject) -> tuple[str, ...]:

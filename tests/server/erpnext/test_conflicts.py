@@ -433,6 +433,35 @@ async def test_a_profile_that_is_not_as_needed_says_what_it_has_and_should_have(
         assert f"{field} is {value!r}, wanted" in error.message
 
 
+@pytest.mark.parametrize(
+    ("field", "doctype", "name"),
+    [
+        ("write_off_account", "Account", "Round Off - MNT"),
+        ("write_off_cost_center", "Cost Center", "Shop - MNT"),
+    ],
+)
+async def test_where_a_shop_writes_off_is_its_own_business(
+    site: StandIn, engine: ErpNextEngine, field: str, doctype: str, name: str
+) -> None:
+    """A default that was changed in the Company stopped the retry of a shop that sells."""
+    context = await up_to(engine, TILL)
+    used = document(site, "POS Profile", "POS MNT")[field]
+    if site.site.find(doctype, name) is None:
+        site.site.add({**document(site, doctype, used), "name": name})
+    default = "cost_center" if doctype == "Cost Center" else field
+    document(site, "Company", context.spec.company_name)[default] = name
+    await drive(context, "step_2_company")
+    await drive_step(context, PROFILE)
+    assert not context.writes
+
+    # It must be a leaf of the Company all the same.
+    for value in ({"is_group": 1}, {"is_group": 0, "company": "Base Company"}):
+        document(site, doctype, used).update(value)
+        error = await stopped(context, PROFILE)
+        assert error.code == Code.POS_PROFILE_DIFFERS
+        assert f"{field} is {used!r}, wanted {name!r}" in error.message
+
+
 async def test_a_profile_of_our_name_and_another_company_is_a_conflict(
     site: StandIn, engine: ErpNextEngine
 ) -> None:

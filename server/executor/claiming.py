@@ -140,7 +140,6 @@ class Claims:
             facts=CompanyFacts(
                 abbreviation=claim.abbreviation,
                 passed_company_step=claim.passed_step,
-                completed_once=claim.completed_once,
                 only_tenant_of_name=claim.only_tenant_of_name,
                 ordered_step=_ordered_step(run),
             ),

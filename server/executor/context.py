@@ -54,7 +54,6 @@ class CompanyFacts:
 
     abbreviation: str | None
     passed_company_step: bool
-    completed_once: bool
     only_tenant_of_name: bool
     ordered_step: str
 
@@ -138,7 +137,7 @@ class DrivingContext:
     @property
     def completed_once(self) -> bool:
         """Whether the tenant was ever COMPLETED, and so is a live shop."""
-        return self._facts.completed_once
+        return self._driven.tenant.first_completed_at is not None
 
     def outputs(self, step_key: str) -> Mapping[str, str]:
         """Return the outputs of an earlier step of this run; empty if it has no such step."""

@@ -98,6 +98,5 @@ def _claim(operation: TenantOperation, outcome: Outcome) -> Claim | None:
         resources=(),
         abbreviation=None if operation.binding is None else operation.binding.abbreviation,
         passed_step=operation.completed_at is not None,
-        completed_once=operation.completed_at is not None,
         only_tenant_of_name=True,
     )

@@ -61,7 +61,7 @@ def subject_of(claim: Claim, is_bound_elsewhere: IsBound) -> Subject:
         abbreviation=claim.abbreviation,
         resources={resource_key(each.doctype, each.name): each for each in claim.resources},
         passed_company_step=claim.passed_step,
-        completed_once=claim.completed_once,
+        completed_once=tenant.first_completed_at is not None,
         only_tenant_of_name=claim.only_tenant_of_name,
         is_bound_elsewhere=is_bound_elsewhere,
         left_out={step.key: step.note for step in claim.record.steps if step.left_out_by_person},

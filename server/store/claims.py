@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     and_,
     bindparam,
-    case,
     func,
     literal,
     or_,
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from server.model.ownership import Resource
     from server.model.records import Attempt
 
-_DONE = RunState.COMPLETED.value
-_PASSED = (RunState.PARTIAL.value, _DONE)
+_PASSED = (RunState.PARTIAL.value, RunState.COMPLETED.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +51,6 @@ class Claim:
         passed_step: Whether any record says that the tenant got past the given step: it was
             COMPLETED once, a run ended PARTIAL or COMPLETED or began from such a state, or a row
             of that step is done.
-        completed_once: Whether any record says that the tenant was COMPLETED once, and so is a
-            live shop: its own row, or a run that ended or began so.
         only_tenant_of_name: Whether no other tenant of the site has the same company name.
         read_at: When the resources were read, by the clock of their `busy_until`; None if that
             is the reader's own clock.
@@ -65,7 +61,6 @@ class Claim:
     resources: tuple[Resource, ...]
     abbreviation: str | None
     passed_step: bool
-    completed_once: bool
     only_tenant_of_name: bool
     read_at: datetime | None = None
 
@@ -134,8 +129,6 @@ async def read_claims(
             read_at=next((row.get("read_at") for row in resources.get(tenant["id"], [])), None),
             abbreviation=bindings.get(tenant["id"]),
             passed_step=tenant["id"] in passed or tenant["first_completed_at"] is not None,
-            completed_once=bool(passed.get(tenant["id"]))
-            or tenant["first_completed_at"] is not None,
             only_tenant_of_name=same_name[tenant["site"], tenant["company_fold"]] <= 1,
         )
         for tenant in tenants
@@ -192,10 +185,9 @@ _REMOVALS_AT_ONCE = 250
 
 async def _passed(
     connection: AsyncConnection, tenant_ids: Collection[str], step_key: str
-) -> dict[str, bool]:
-    """Return who got past a step, each with whether a run says that it was COMPLETED once."""
+) -> set[str]:
     ids = list(tenant_ids)
-    passed: dict[str, bool] = {}
+    passed: set[str] = set()
     for first in range(0, len(ids), _REMOVALS_AT_ONCE):
         some = ids[first : first + _REMOVALS_AT_ONCE]
         passed |= await _passed_of(connection, some, step_key)
@@ -204,22 +196,17 @@ async def _passed(
 
 async def _passed_of(
     connection: AsyncConnection, tenant_ids: Sequence[str], step_key: str
-) -> dict[str, bool]:
+) -> set[str]:
     mine = and_(RUNS.c.tenant_id.in_(tenant_ids), await _of_this_life(connection, tenant_ids))
-    # As a number: SQLite has no other truth.
-    completed = case((or_(RUNS.c.state == _DONE, RUNS.c.previous_state == _DONE), 1), else_=0)
-    by_run = select(RUNS.c.tenant_id, completed).where(
+    by_run = select(RUNS.c.tenant_id).where(
         mine, or_(RUNS.c.state.in_(_PASSED), RUNS.c.previous_state.in_(_PASSED))
     )
     by_step = (
-        select(RUNS.c.tenant_id, literal(0))
+        select(RUNS.c.tenant_id)
         .join(STEPS, STEPS.c.run_id == RUNS.c.id)
         .where(mine, STEPS.c.key == step_key, STEPS.c.state == StepState.COMPLETED.value)
     )
-    passed: dict[str, bool] = {}
-    for tenant_id, was_completed in await connection.execute(union_all(by_run, by_step)):
-        passed[tenant_id] = passed.get(tenant_id, False) or bool(was_completed)
-    return passed
+    return set((await connection.execute(union_all(by_run, by_step))).scalars())
 
 
 async def _of_this_life(

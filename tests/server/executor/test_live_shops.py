@@ -9,24 +9,14 @@ import pytest
 from server.commands import OrderTerms
 from server.errors import Refused
 from server.model.actor import RECONCILER
-from server.model.blueprint import ENGINE_BLUEPRINTS
 from server.model.states import StepState, TenantState
-from server.probing import Prober
-from tests.server.executor.scene import COMPANY, TILL, WAREHOUSE, now
+from tests.server.executor.scene import COMPANY, TILL, WAREHOUSE
 from tests.server.executor.test_lost_records import damage
 
 if TYPE_CHECKING:
     from tests.server.executor.scene import Shop
 
 NAME = "Kijani Stores"
-# What the tenant's own row, or all rows of its steps, may lose; its run still says COMPLETED, or
-# its row does.
-LOSSES = {
-    "when it was completed": (),
-    "that and its steps": ("DELETE FROM steps",),
-    "that and its runs": ("DELETE FROM runs",),
-    "that and its documents": ("DELETE FROM resources", "DELETE FROM steps"),
-}
 
 
 def delete_company(shop: Shop, name: str = NAME) -> None:
@@ -172,46 +162,3 @@ async def test_a_finished_shop_is_looked_at_without_opening_a_till_again(shop: S
     assert len(entries) == 0
     till = next(step for step in (await shop.record(tenant)).steps if step.key == TILL)
     assert till.state is StepState.SKIPPED
-
-
-def lose(shop: Shop, loss: str) -> None:
-    """Lose what says that the tenant was COMPLETED once, and more of its record."""
-    shop.sql("UPDATE tenants SET first_completed_at = NULL")
-    for statement in LOSSES[loss]:
-        shop.sql(statement)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-async def test_no_till_is_opened_again_though_the_time_of_completion_is_lost(
-    shop: Shop, loss: str
-) -> None:
-    tenant = await shop.completed(NAME)
-    entries = shop.site.site.documents["POS Opening Entry"]
-    entries.clear()
-    lose(shop, loss)
-
-    await shop.again(tenant, RECONCILER)
-    await shop.must_complete(tenant)
-
-    assert len(entries) == 0
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-async def test_a_vanished_company_is_not_made_again_though_the_time_of_completion_is_lost(
-    shop: Shop, loss: str
-) -> None:
-    tenant = await shop.completed(NAME)
-    delete_company(shop)
-    lose(shop, loss)
-    writes = await shop.writes()
-
-    await shop.again(tenant, RECONCILER)
-    assert await shop.rest(tenant) == [TenantState.FAILED]
-
-    assert await shop.writes() == writes
-    assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_VANISHED",)]
-    # What only looks says the same as the run.
-    prober = Prober(shop.store.database, {"main": shop.store.engine}, ENGINE_BLUEPRINTS, now=now)
-    look = (await prober.tenant(tenant)).step(COMPANY)
-    assert look is not None
-    assert look.code == "COMPANY_VANISHED"

@@ -6,6 +6,7 @@ removal, and is for that person to close: the order stops and says which it is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
@@ -40,10 +41,11 @@ class Tills:
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             # In a Company that is not ours, --delete-transactions deletes nothing.
             way = (
-                ", or have ERPNext delete all transactions: provisioner deprovision TENANT "
-                "--delete-transactions"
+                ", or have ERPNext delete all transactions: provisioner deprovision "
+                f"TENANT{replace(removal.options, delete_transactions=True).flags}"
                 if removal.company_is_ours(context.spec.company_name)
-                else ", then: provisioner deprovision TENANT"
+                else ", then: provisioner deprovision "
+                f"TENANT{replace(removal.options, delete_transactions=False).flags}"
             )
             raise conflict(
                 Code.TILLS_OF_OTHERS,

@@ -6,6 +6,7 @@ removal of ledger entries, which only ERPNext's own Transaction Deletion Record 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
@@ -60,23 +61,29 @@ class TradeCheck:
         options = context.removal.options
         sold = await has_sold(context, company)
         ledger = await has_ledger_entries(context, company)
+        holds = context.removal.company_is_ours(company) and not replaced
+        booked = ledger and holds and not options.delete_transactions
         if sold and not options.even_if_sold:
+            also = (
+                " It has ledger entries as well, and ERPNext deletes those, and with them the "
+                "Company, only if --delete-transactions is added."
+                if booked
+                else ""
+            )
             raise conflict(
                 Code.SHOP_HAS_SOLD,
                 f"The shop {company!r} has sold something: it has invoices. It is not removed like "
-                "one that was never used. To remove it all the same: provisioner deprovision "
-                "TENANT --even-if-sold. To keep it: provisioner cancel TENANT, then provisioner "
-                "continue TENANT",
+                f"one that was never used.{also} To remove it all the same: provisioner "
+                f"deprovision TENANT{replace(options, even_if_sold=True).flags}. To keep it: "
+                "provisioner cancel TENANT, then provisioner continue TENANT",
             )
-        holds = context.removal.company_is_ours(company) and not replaced
-        if ledger and holds and not options.delete_transactions:
-            also = " --even-if-sold" if options.even_if_sold else ""
+        if booked:
             raise conflict(
                 Code.LEDGER_ENTRIES,
                 f"The Company {company!r} has ledger entries, and ERPNext does not delete a "
                 "Company that has any. To have ERPNext delete all its transactions first (a "
-                f"Transaction Deletion Record): provisioner deprovision TENANT{also} "
-                "--delete-transactions",
+                "Transaction Deletion Record): provisioner deprovision "
+                f"TENANT{replace(options, delete_transactions=True).flags}",
             )
         return Found(
             done=True,

@@ -60,6 +60,12 @@ async def codes(shop: Shop, tenant: TenantId) -> list[str | None]:
     return [step.error_code for step in (await shop.record(tenant)).steps if step.error_code]
 
 
+async def refusal(shop: Shop, tenant: TenantId) -> str:
+    """Return the message of the one step at which a removal stopped."""
+    (failed,) = [step for step in (await shop.record(tenant)).steps if step.error_code]
+    return str(failed.error_message)
+
+
 async def sell(shop: Shop) -> None:
     """Make one sale of the tenant's shop."""
     body = {
@@ -142,6 +148,25 @@ async def test_a_shop_that_has_sold_is_protected(shop: Shop) -> None:
     await shop.rest(tenant)
     assert await codes(shop, tenant) == ["LEDGER_ENTRIES"]
     assert await shop.documents() == before
+
+
+async def test_a_refusal_names_the_options_that_were_given_and_those_that_are_needed(
+    shop: Shop,
+) -> None:
+    """Each of them was named alone, so that the command met the refusal before it again."""
+    tenant, _ = await refused(shop)
+    told = await refusal(shop, tenant)
+    assert f"deprovision {tenant} --even-if-sold. To keep it" in told
+    assert "only if --delete-transactions is added" in told
+    await shop.remove(tenant, delete_transactions=True)
+    await shop.rest(tenant)
+    told = await refusal(shop, tenant)
+    assert f"deprovision {tenant} --even-if-sold --delete-transactions. To keep it" in told
+    assert "is added" not in told
+    await shop.remove(tenant, even_if_sold=True)
+    await shop.rest(tenant)
+    told = await refusal(shop, tenant)
+    assert told.endswith(f"deprovision {tenant} --even-if-sold --delete-transactions")
 
 
 async def test_a_removal_that_was_refused_is_taken_back(shop: Shop) -> None:
@@ -340,8 +365,11 @@ async def test_tills_that_sold_nothing_go_with_the_transactions(shop: Shop) -> N
     await open_by_hand(shop)
     await shop.remove(tenant)
     await shop.rest(tenant)
-    (failed,) = [step for step in (await shop.record(tenant)).steps if step.error_code]
-    assert f"provisioner deprovision {tenant} --delete-transactions" in str(failed.error_message)
+    command = f"provisioner deprovision {tenant}"
+    assert f"{command} --delete-transactions" in await refusal(shop, tenant)
+    await shop.remove(tenant, even_if_sold=True)
+    await shop.rest(tenant)
+    assert f"{command} --even-if-sold --delete-transactions" in await refusal(shop, tenant)
     await removed(shop, tenant, delete_transactions=True)
     assert set(await made_by_tenant(shop)) == {"Transaction Deletion Record"}
 
@@ -352,11 +380,11 @@ async def test_tills_in_a_company_that_is_not_ours_are_only_for_people_to_delete
     tenant = await shop.completed(NAME)
     shop.sql("UPDATE resources SET state = 'ADOPTED' WHERE doctype = 'Company'")
     await open_by_hand(shop)
-    await shop.remove(tenant, delete_transactions=True)
+    await shop.remove(tenant, even_if_sold=True, delete_transactions=True)
     await shop.rest(tenant)
-    (failed,) = [step for step in (await shop.record(tenant)).steps if step.error_code]
-    assert str(failed.error_code) == "TILLS_OF_OTHERS"
-    assert "--delete-transactions" not in str(failed.error_message)
+    assert await codes(shop, tenant) == ["TILLS_OF_OTHERS"]
+    told = await refusal(shop, tenant)
+    assert told.endswith(f"then: provisioner deprovision {tenant} --even-if-sold")
     await shop.store.engine.send(delete("POS Opening Entry", "POS-OPE-BY-HAND"))
     await removed(shop, tenant)
 

@@ -219,10 +219,9 @@ def _adopted_company(record: Record, run_id: RunId, now: datetime) -> ResourceRo
         name=record.tenant.spec.company_name,
         state=ResourceState.ADOPTED,
         intended_at=now,
+        settled_at=now,
     )
-    return ResourceRow(
-        resource=company, shared=False, run_id=run_id, step_key=COMPANY_STEP, settled_at=now
-    )
+    return ResourceRow(resource=company, shared=False, run_id=run_id, step_key=COMPANY_STEP)
 
 
 def _adoption_entry(asked: Asked, look: CompanyLook, run_id: RunId) -> LogDraft:

@@ -295,8 +295,7 @@ class DrivingContext:
         if intent.update or unknown_before:
             return  # an earlier request may still be out
         known = self._driven.resources[resource_key(intent.doctype, intent.name)]
-        answered = replace(known, answered=True)
-        self._put(answered, shared=intent.shared, settled_at=self.now())
+        self._put(replace(known, settled_at=self.now()), shared=intent.shared)
 
     def _intend(self, intent: Intent) -> None:
         if intent.update:
@@ -307,7 +306,7 @@ class DrivingContext:
             # Keep the time of the first intent: whatever was made since then is ours.
             if known.state is not ResourceState.INTENDED:
                 known = replace(known, state=ResourceState.INTENDED, intended_at=self.now())
-            known = replace(known, answered=False)
+            known = replace(known, settled_at=None)
         else:
             known = Resource(
                 doctype=intent.doctype,
@@ -315,14 +314,13 @@ class DrivingContext:
                 state=ResourceState.INTENDED,
                 intended_at=self.now(),
             )
-        self._put(known, shared=intent.shared, settled_at=None)
+        self._put(known, shared=intent.shared)
 
     def _made(self, intent: Intent) -> None:
         known = self._driven.resources[resource_key(intent.doctype, intent.name)]
         self._put(
-            replace(known, state=ResourceState.CREATED),
+            replace(known, state=ResourceState.CREATED, settled_at=self.now()),
             shared=intent.shared,
-            settled_at=self.now(),
         )
         self._driven.say(
             f"Made {intent.doctype} {intent.name!r}.",
@@ -337,9 +335,8 @@ class DrivingContext:
         known = self._driven.resources.get(resource_key(intent.doctype, intent.name))
         if known is not None:
             self._put(
-                replace(known, state=ResourceState.REMOVED),
+                replace(known, state=ResourceState.REMOVED, settled_at=self.now()),
                 shared=intent.shared,
-                settled_at=self.now(),
             )
         self._driven.say(
             f"Removed {intent.doctype} {intent.name!r}.",
@@ -350,14 +347,13 @@ class DrivingContext:
             name=intent.name,
         )
 
-    def _put(self, resource: Resource, *, shared: bool, settled_at: datetime | None) -> None:
+    def _put(self, resource: Resource, *, shared: bool) -> None:
         self._driven.put_resource(
             ResourceRow(
                 resource=resource,
                 shared=shared,
                 run_id=self._driven.run.id,
                 step_key=self._kind.key,
-                settled_at=settled_at,
             )
         )
 

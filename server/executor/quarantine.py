@@ -75,6 +75,7 @@ def mark(driven: DrivenRun, kind: StepType, intent: Intent, seconds: float) -> N
             name=intent.name,
             state=ResourceState.ADOPTED,
             intended_at=driven.now(),
+            settled_at=driven.now(),
         )
     _put(driven, kind, known, until=driven.now() + timedelta(seconds=seconds))
 
@@ -92,13 +93,11 @@ def _is_of(resource: Resource, intent: Intent) -> bool:
 
 
 def _put(driven: DrivenRun, kind: StepType, resource: Resource, *, until: datetime | None) -> None:
-    is_open = resource.state is ResourceState.INTENDED and not resource.answered
     driven.put_resource(
         ResourceRow(
             resource=replace(resource, busy_until=until),
             shared=False,
             run_id=driven.run.id,
             step_key=kind.key,
-            settled_at=None if is_open else driven.now(),
         )
     )

@@ -65,7 +65,6 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
                 shared=document.shared,
                 run_id=driven.run.id,
                 step_key=kind.key,
-                settled_at=now,
             )
         )
     _settle_gone(driven, kind, found)
@@ -111,11 +110,10 @@ def _settle_gone(driven: DrivenRun, kind: StepType, found: Found) -> None:
             continue
         driven.put_resource(
             ResourceRow(
-                resource=replace(known, state=ResourceState.REMOVED),
+                resource=replace(known, state=ResourceState.REMOVED, settled_at=driven.now()),
                 shared=False,
                 run_id=driven.run.id,
                 step_key=kind.key,
-                settled_at=driven.now(),
             )
         )
 
@@ -125,5 +123,11 @@ def _resource(
 ) -> Resource:
     if known is not None:
         # The document is as it was wanted, so that no request for it is out any more.
-        return replace(known, state=state, busy_until=None)
-    return Resource(doctype=document.doctype, name=document.name, state=state, intended_at=now)
+        return replace(known, state=state, busy_until=None, settled_at=now)
+    return Resource(
+        doctype=document.doctype,
+        name=document.name,
+        state=state,
+        intended_at=now,
+        settled_at=now,
+    )

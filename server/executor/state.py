@@ -13,7 +13,6 @@ import structlog
 
 from server.errors import Replaced
 from server.model.derive import derive
-from server.model.made_often import replace
 from server.model.ownership import resource_key
 from server.model.states import LogLevel
 from server.store.operations import LogDraft, Refusal, RunRow, SlotFree, TenantOperation
@@ -108,7 +107,7 @@ class DrivenRun:
     def put_resource(self, row: ResourceRow) -> None:
         """Change what is known of a document, with the next write."""
         key = resource_key(row.resource.doctype, row.resource.name)
-        self.resources[key] = replace(row.resource, settled_at=row.settled_at)
+        self.resources[key] = row.resource
         self._resources[key] = row
 
     def noted(self, doctype: str, name: str) -> tuple[Resource | None, ResourceRow | None]:

@@ -196,11 +196,11 @@ def _resources(survey: Survey, run: Run, now: datetime) -> Iterable[ResourceRow]
                     name=document.name,
                     state=ResourceState.ADOPTED,
                     intended_at=now,
+                    settled_at=now,
                 ),
                 shared=False,
                 run_id=run.id,
                 step_key=look.key,
-                settled_at=now,
             )
 
 

@@ -57,9 +57,8 @@ class Resource:
         shared: Whether it belongs to the site and not to one tenant; we never delete it.
         busy_until: Until when a change or removal of it whose answer was lost may still be
             carried out; None if there is none.
-        answered: For an intended one, whether every request for it was answered, so that none is
-            out: the last one was refused, or found it there.
-        settled_at: When its outcome was known; None if it is not, or if that is not recorded.
+        settled_at: When its outcome was known; for an intended one, when the last request for it
+            was answered without making it, so that none is out; None if neither is recorded.
     """
 
     doctype: str
@@ -68,14 +67,13 @@ class Resource:
     intended_at: datetime
     shared: bool = False
     busy_until: datetime | None = None
-    answered: bool = False
     settled_at: datetime | None = None
 
     @property
     def outcome_unknown(self) -> bool:
         """Whether a request for it, or a change of it, may still be carried out."""
-        intended = self.state is ResourceState.INTENDED and not self.answered
-        return intended or self.busy_until is not None
+        asked_for = self.state is ResourceState.INTENDED and self.settled_at is None
+        return asked_for or self.busy_until is not None
 
 
 def resource_key(doctype: str, name: str) -> tuple[str, str]:

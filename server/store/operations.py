@@ -69,18 +69,12 @@ class BindingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRow:
-    """A document of the tenant, and the step to which it belongs.
-
-    Attributes:
-        settled_at: When its outcome was known; of an intended one, when its request was answered
-            without making it; None while a request for it may be out.
-    """
+    """A document of the tenant, and the step to which it belongs."""
 
     resource: Resource
     shared: bool
     run_id: RunId
     step_key: str
-    settled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

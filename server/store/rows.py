@@ -319,7 +319,7 @@ def resource_cells(op: TenantOperation, *, behind: timedelta = _NOT_AT_ALL) -> I
             item.run_id,
             item.step_key,
             time_text(resource.intended_at),
-            _time(item.settled_at),
+            _time(resource.settled_at),
             None if until is None else time_text(until + behind),
         )
 

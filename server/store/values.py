@@ -213,15 +213,13 @@ def attempt(row: RowMapping) -> Attempt:
 
 def resource(row: RowMapping) -> Resource:
     """Read a resource; an unknown state reads as ADOPTED, which is never deleted."""
-    state = ResourceState.parse(row["state"]) or ResourceState.ADOPTED
     return Resource(
         doctype=words(row["doctype"]),
         name=words(row["name"]),
-        state=state,
+        state=ResourceState.parse(row["state"]) or ResourceState.ADOPTED,
         intended_at=row["intended_at"] or _EPOCH,
         shared=bool(row["shared"]),
         busy_until=row["busy_until"],
-        answered=state is ResourceState.INTENDED and row["settled_at"] is not None,
         settled_at=row["settled_at"],
     )
 

@@ -150,7 +150,6 @@ async def a_resource(
         shared=shared,
         run_id=record.run.id,
         step_key="step_2_company",
-        settled_at=None,
     )
     await desk.scene.written(TenantOperation(tenant_id=tenant_id, at=NOON, resources=(row,)))
 

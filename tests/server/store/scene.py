@@ -164,7 +164,6 @@ def whole_change(record: Record, *, token: int | None, revision: int | None) -> 
                 shared=False,
                 run_id=run.id,
                 step_key="step_2_company",
-                settled_at=None,
             ),
         ),
         log=logs(3),

@@ -207,9 +207,9 @@ def changing(until: datetime) -> ResourceRow:
             state=ResourceState.CREATED,
             intended_at=NOON,
             busy_until=until,
+            settled_at=NOON,
         ),
         shared=False,
         run_id=RunId("run"),
         step_key="step_9_pos_session",
-        settled_at=NOON,
     )

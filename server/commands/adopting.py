@@ -18,6 +18,7 @@ from server.erpnext.adoption import CompanyLook, Compared, look_at_company
 from server.errors import EngineError, EngineNotReady, Refused
 from server.model.actor import Right
 from server.model.ownership import Resource
+from server.model.records import reason_told
 from server.model.states import LogLevel, Order, ResourceState, StepState, TenantState
 from server.probing.subject import demand_readable
 from server.store.operations import (
@@ -225,7 +226,6 @@ def _adopted_company(record: Record, run_id: RunId, now: datetime) -> ResourceRo
 
 
 def _adoption_entry(asked: Asked, look: CompanyLook, run_id: RunId) -> LogDraft:
-    reason = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
     return LogDraft(
         level=LogLevel.WARNING,
         event="company.adopted",
@@ -233,7 +233,7 @@ def _adoption_entry(asked: Asked, look: CompanyLook, run_id: RunId) -> LogDraft:
         message=(
             f"{asked.actor.name} decided that the Company {look.name!r} (abbreviation "
             f"{look.abbreviation!r}, made by {look.owner}) is this tenant's. It is used from now "
-            f"on and never deleted by us.{reason}"
+            f"on and never deleted by us.{reason_told(asked.terms.reason)}"
         ),
         fields={"actor": asked.actor.name, "company": look.name},
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from server.model.blueprint import UNDO_BLUEPRINTS
 from server.model.derive import derive
 from server.model.identifiers import RunId, TenantId, new_id
-from server.model.records import Run, Step
+from server.model.records import Run, Step, reason_told
 from server.model.states import (
     OPEN_RUN_STATES,
     LogLevel,
@@ -153,7 +153,7 @@ def opened_entry(opened: Opened, order: Order, actor: Actor, reason: str) -> Log
         level=LogLevel.WARNING if order in {Order.REBUILD, Order.DEPROVISION} else LogLevel.INFO,
         event="run.opened",
         run_id=opened.run.id,
-        message=f"{said} Reason: {reason}" if reason else said,
+        message=f"{said}{reason_told(reason)}",
         fields={"order": order.value, "actor": actor.name},
     )
 

@@ -15,6 +15,7 @@ from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk, check_revision, refused
 from server.model.actor import Right
+from server.model.records import reason_told
 from server.model.states import LogLevel, RunState
 from server.store.operations import LogDraft, RunRow, TenantOperation
 
@@ -131,7 +132,7 @@ class Releasing(OrderDesk):
                 record.run, state=RunState.QUEUED, worker_id=None, due_at=now, waiting_for=None
             )
             runs = (RunRow(run=free, site=record.tenant.site),)
-        why = f" Reason: {asked.terms.reason}" if asked.terms.reason else ""
+        why = reason_told(asked.terms.reason)
         return TenantOperation(
             tenant_id=asked.tenant_id,
             at=now,

@@ -65,7 +65,7 @@ class Cancellation:
 
 
 def reason_told(reason: str) -> str:
-    """Return a person's reason as a sentence that stands between two others; "" if none was given.
+    """Return a person's reason as a sentence that follows another one; "" if none was given.
 
     People end a reason with a full stop, or do not.
     """

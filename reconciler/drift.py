@@ -175,7 +175,7 @@ class DriftCheck:
         """Tell whether a site is shut, spared, or has tenants to make, which come first."""
         if gate is not None:
             now = self._now()
-            spared = gate.paused_until is not None and gate.paused_until > (gate.read_at or now)
+            spared = gate.paused(now) is not None
             taken = gate.slot_tenant_id is not None and (gate.slot_until(now) or now) >= now
             if gate.state is not GateState.UP or spared or taken:
                 return True

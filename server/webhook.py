@@ -41,6 +41,8 @@ _HOLD = timedelta(seconds=(_BATCH + 2) * _TIMEOUT_SECONDS)
 # Tries follow after 5 s, 10 s, 20 s, …, at most an hour; for thirty days.
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 3600.0
+# No message is put off for longer than a pause and a claim together.
+_LONGEST = timedelta(seconds=_LONGEST_PAUSE_SECONDS) + _HOLD
 _KEPT = timedelta(days=30)
 # Rarely, because it reads all messages: no index has the delivered ones.
 _FORGET_SECONDS = 3600.0
@@ -155,7 +157,7 @@ class Courier:
             _log.warning("webhook.given_up", delivery=message_id, error=error)
 
     async def _claim(self) -> Sequence[Message]:
-        return await self._outbox.claim(self._now(), hold=_HOLD, limit=_BATCH)
+        return await self._outbox.claim(self._now(), hold=_HOLD, longest=_LONGEST, limit=_BATCH)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

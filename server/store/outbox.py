@@ -46,7 +46,9 @@ class Outbox:
     ) -> None:
         self._in_transaction = in_transaction
 
-    async def claim(self, now: datetime, *, hold: timedelta, limit: int) -> Sequence[Message]:
+    async def claim(
+        self, now: datetime, *, hold: timedelta, longest: timedelta, limit: int
+    ) -> Sequence[Message]:
         """Claim messages that are due; nobody else gets them until `hold` is over.
 
         So if a courier dies with them, they are sent again, with the same ids.
@@ -54,17 +56,24 @@ class Outbox:
         Args:
             now: The current time.
             hold: For how long to claim them.
+            longest: A message that is due further ahead than this is due now: the clock was set
+                back since.
             limit: The most messages to claim.
         """
 
         def take(connection: Connection) -> list[Message]:
-            due = (
+            waiting = (
                 select(OUTBOX.c.id)
-                .where(literal_column(_WAITING), OUTBOX.c.due_at <= now)
+                .where(literal_column(_WAITING))
                 .order_by(OUTBOX.c.due_at, OUTBOX.c.id)
-                .limit(limit)
             )
-            ids = list(connection.execute(due).scalars())
+            # Two ranges of the index, one after the other: a look that asks for both at once
+            # reads all the messages that wait in between.
+            ids: list[Any] = []
+            for due in (OUTBOX.c.due_at <= now, OUTBOX.c.due_at > now + longest):
+                if len(ids) < limit:
+                    more = waiting.where(due).limit(limit - len(ids))
+                    ids += connection.execute(more).scalars()
             if not ids:
                 return []
             taken = connection.execute(
@@ -73,7 +82,7 @@ class Outbox:
                 # One by one, since an id in SQLite may be bytes, which no list takes as text.
                 .where(
                     or_(*(OUTBOX.c.id == each for each in ids)),
-                    OUTBOX.c.due_at <= now,
+                    or_(OUTBOX.c.due_at <= now, OUTBOX.c.due_at > now + longest),
                     literal_column(_WAITING),
                 )
                 .values(due_at=now + hold, tries=_ONE_MORE)

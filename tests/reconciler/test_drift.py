@@ -219,6 +219,22 @@ async def test_a_site_that_is_shut_and_a_held_tenant_are_left_alone(
     assert eyes.seen == []
 
 
+async def test_a_pause_from_a_clock_that_was_set_back_since_keeps_nobody_from_looking(
+    scene: Scene, eyes: Eyes
+) -> None:
+    """No tenant of the site would have been looked at until the wrong time came."""
+    await scene.completed("Kijani Stores")
+    scene.clock.forward(days=7)
+    await scene.gate(GateState.UP)
+    paused = "UPDATE engines SET paused_until = :at"
+    await scene.sql(paused, at=await scene.shared_now() + timedelta(minutes=10))
+    await sweeper(scene, eyes).sweep()
+    assert eyes.seen == []
+    await scene.sql(paused, at=await scene.shared_now() + timedelta(days=3650))
+    await sweeper(scene, eyes).sweep()
+    assert len(eyes.seen) == 1
+
+
 async def test_a_site_with_tenants_to_make_comes_first(scene: Scene, eyes: Eyes) -> None:
     await scene.completed("Kijani Stores")
     scene.clock.forward(days=7)

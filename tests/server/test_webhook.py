@@ -192,11 +192,46 @@ async def test_the_pause_has_an_end_however_often_it_was_tried(store: Database) 
 async def test_a_courier_that_died_lets_go_of_what_it_took(store: Database) -> None:
     await write(store, "m1")
     clock = Clock()
-    await store.outbox.claim(clock(), hold=timedelta(seconds=60), limit=10)
+    await store.outbox.claim(
+        clock(), hold=timedelta(seconds=60), longest=timedelta(hours=2), limit=10
+    )
     async with receiving() as receiver:
         sender = courier(store, receiver.port, clock)
         assert await sender.deliver_due() == 0
         clock.time += timedelta(seconds=61)
+        assert await sender.deliver_due() == 1
+
+
+async def test_a_message_put_off_by_a_clock_that_was_set_back_since_is_sent(
+    store: Database,
+) -> None:
+    """It would have waited until the wrong time came, and have been given up before that."""
+    await write(store, "claimed", "put off")
+    clock = Clock()
+    clock.time += timedelta(days=3650)
+    async with receiving(500) as receiver:
+        await store.outbox.claim(
+            clock(), hold=timedelta(minutes=2), longest=timedelta(hours=2), limit=1
+        )
+        sender = courier(store, receiver.port, clock)
+        assert await sender.deliver_due() == 0
+        clock.time = NOON
+        await write(store, "of now")
+        assert await sender.deliver_due() == 3
+    sent = [headers["provisioner-delivery"] for headers, _ in receiver.got]
+    assert (sent[0], sorted(sent[1:])) == ("put off", ["claimed", "of now", "put off"])
+    assert await waiting(store) == []
+
+
+async def test_a_pause_as_long_as_any_is_kept(store: Database) -> None:
+    await write(store, "m1")
+    longest = NOON + timedelta(hours=1)
+    await store.outbox.failed("m1", due_at=longest, error="answered 500")
+    clock = Clock()
+    async with receiving() as receiver:
+        sender = courier(store, receiver.port, clock)
+        assert await sender.deliver_due() == 0
+        clock.time = longest
         assert await sender.deliver_due() == 1
 
 

@@ -148,7 +148,7 @@ async def test_a_finding_is_ended_once_and_told_of_once(store: Database) -> None
         "COMPLETED",
     )
     assert sorted(ended) == [False, True]
-    assert len(await store.outbox.claim(NOON, hold=WINDOW, limit=10)) == 1
+    assert len(await store.outbox.claim(NOON, hold=WINDOW, longest=WINDOW, limit=10)) == 1
     assert await store.healing.settled() == []
     assert await store.healing.open_by_fingerprint(["f"]) == {}
 

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 # How long a write waits for another process's transaction on the same file.
 _BUSY_SECONDS = 10.0
 _KEPT_STATEMENTS = 256
+# 16 MB of them.
+_PAGES_A_CHECKPOINT = 4000
+# While somebody reads for hours (a shell left open, a copy), the WAL grows with every write, and
+# SQLite leaves its file as long as it became. Usually it has no more than a quarter of this.
+_LONGEST_WAL = 64 * 1024 * 1024
 
 
 class Transactions:
@@ -235,7 +240,8 @@ def _writing_engine(url: URL) -> Engine:
         connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_A_CHECKPOINT}")
+        connection.execute(f"PRAGMA journal_size_limit = {_LONGEST_WAL}")
         connection.execute("PRAGMA cache_size = -16000")
 
     @event.listens_for(engine, "begin")

@@ -227,6 +227,33 @@ async def test_a_shell_with_an_open_transaction_is_named_and_nothing_is_lost(
         await database.close()
 
 
+async def test_the_room_that_a_long_reader_cost_is_given_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a shell reads, no write can leave the WAL; its file stayed as long as it had grown."""
+    monkeypatch.setattr(sqlite, "_LONGEST_WAL", 100_000)
+    monkeypatch.setattr(sqlite, "_PAGES_A_CHECKPOINT", 10)
+    file = folder / "provisioner.db"
+    database = await Database.open(f"sqlite+aiosqlite:///{file}")
+    try:
+        scene = Scene(database=database)
+        tenant_id = await scene.tenant(log_count=0)
+        wal = file.with_name(f"{file.name}-wal")
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as shell:
+            shell.execute("BEGIN")
+            shell.execute("SELECT count(*) FROM tenants").fetchall()
+            for _ in range(100):
+                assert (await scene.submit(said(tenant_id, "x" * 4000))).applied
+            grown = wal.stat().st_size
+            shell.rollback()
+        for _ in range(3):
+            assert (await scene.submit(said(tenant_id, "in time"))).applied
+        assert grown > 400_000
+        assert wal.stat().st_size <= 100_000
+    finally:
+        await database.close()
+
+
 _WRITE = """
 import asyncio, sys
 from server.store.database import Database

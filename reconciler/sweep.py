@@ -133,6 +133,11 @@ class Sweeper:
         self._waiting: dict[str, Found] = {}
         self._one_at_a_time = asyncio.Lock()
 
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The time by which it judges: this host's, corrected by the database's at each look."""
+        return self._now
+
     async def sweep(self, *, dry_run: bool = False) -> SweepReport:
         """Look at every tenant that needs it, and do what should be done.
 

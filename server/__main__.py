@@ -26,6 +26,7 @@ from server.demo import (
     demo_settings_of,
     show_first_tenant,
 )
+from server.executor.clock import CommonClock
 from server.greeting import database_options, greeting
 from server.logs import configure_logging
 from server.program import (
@@ -229,7 +230,8 @@ async def _start_reconciler(
                     settings.webhook_secret_file, "PROVISIONER_WEBHOOK_SECRET_FILE"
                 ),
             ),
-            now=utc_now,
+            # Of several hosts, one whose clock is off must not send what another put off.
+            now=healer.sweeper.clock,
         )
         courier.start()
         stack.push_async_callback(courier.stop)
@@ -250,6 +252,9 @@ def _healer(core: Core, settings: Settings) -> LocalHealer:
     from reconciler.healer import LocalHealer  # noqa: PLC0415 - likewise
     from reconciler.sweep import Sweeper  # noqa: PLC0415 - likewise
 
+    # One for all parts: of several hosts, one whose clock is off must judge as the others do.
+    now = CommonClock(utc_now)
+
     def skipped() -> int:
         return 0 if healer.schedule is None else healer.schedule.skipped_passes
 
@@ -257,7 +262,7 @@ def _healer(core: Core, settings: Settings) -> LocalHealer:
         core.database,
         core.prober,
         sites={entry.site for entry in core.entries.values()},
-        now=utc_now,
+        now=now,
         limit=settings.drift_per_sweep,
         period=timedelta(days=settings.drift_days),
         notify=settings.webhook_url is not None,
@@ -267,7 +272,7 @@ def _healer(core: Core, settings: Settings) -> LocalHealer:
             core.database,
             core.commands,
             engines=core.entries,
-            now=utc_now,
+            now=now,
             lease_seconds=settings.lease_seconds,
             window_seconds=settings.sweep_seconds,
             notify=settings.webhook_url is not None,

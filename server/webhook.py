@@ -46,6 +46,8 @@ _LONGEST = timedelta(seconds=_LONGEST_PAUSE_SECONDS) + _HOLD
 _KEPT = timedelta(days=30)
 # Rarely, because it reads all messages: no index has the delivered ones.
 _FORGET_SECONDS = 3600.0
+# Not at once: by the clock of a host that is a month ahead, and not corrected yet, all is old.
+_FIRST_FORGETTING_SECONDS = 60.0
 # The pause is at its longest by then, and 2 to the power of a thousand or so overflows a float.
 _MOST_DOUBLINGS = 20
 _OK = range(200, 300)
@@ -82,6 +84,7 @@ class Courier:
         poll_seconds: float = POLL_SECONDS,
         first_pause_seconds: float = _FIRST_PAUSE_SECONDS,
         timeout_seconds: float = _TIMEOUT_SECONDS,
+        first_forgetting_seconds: float = _FIRST_FORGETTING_SECONDS,
     ) -> None:
         """Take what to send, and where.
 
@@ -92,6 +95,7 @@ class Courier:
             poll_seconds: The time from one look for messages to the next.
             first_pause_seconds: The pause after the first failure; it doubles with each.
             timeout_seconds: The time limit for a whole delivery.
+            first_forgetting_seconds: The time from the start to the first look for old messages.
         """
         self._outbox = outbox
         self._target = target
@@ -99,6 +103,7 @@ class Courier:
         self._poll_seconds = poll_seconds
         self._first_pause_seconds = first_pause_seconds
         self._timeout_seconds = timeout_seconds
+        self._first_forgetting_seconds = first_forgetting_seconds
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -161,7 +166,7 @@ class Courier:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        next_forgetting = loop.time()
+        next_forgetting = loop.time() + self._first_forgetting_seconds
         while True:
             try:
                 await self.deliver_due()

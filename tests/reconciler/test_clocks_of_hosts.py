@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from clients.sdk import ProvisionerClient
 from provisioner.v1.tenant_pb2 import TenantSpec
+from reconciler.healer import LocalHealer
 from reconciler.sweep import Sweeper
+from server.__main__ import _healer, _start_reconciler
 from server.access.trail import entry
-from server.app import App
+from server.app import App, open_core
 from server.commands import Commands, EngineEntry
 from server.executor.executor import Executor, ExecutorOptions
 from server.model.actor import LOCAL
@@ -24,9 +27,10 @@ from server.model.states import GateState
 from server.noop import NoopEngine, NoopStep
 from server.settings import Address, EngineConfig, EnginesConfig, Settings
 from server.store.database import Database
-from server.store.operations import AuditOperation, GateOperation
+from server.store.operations import AuditOperation, GateOperation, OutboxRow, SweepOperation
 from server.store.retention import Retention
 from server.validation import RawSpec
+from server.webhook import Courier
 from tests.support.stores import postgres_store
 from tests.support.waiting import until
 
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
 
 SITE = NoopEngine("main").site
 ENTRIES = {"main": EngineEntry(site=SITE, blueprint=NOOP)}
+ENGINES = EnginesConfig(
+    engines={"main": EngineConfig(id="main", blueprint=NOOP.name, site=SiteKey("noop"))}
+)
 LEASE = 10.0
 
 
@@ -79,18 +86,20 @@ def under_way(connection: Connection) -> bool:
 
 
 def app_on(url: URL, folder: Path) -> App:
+    return App(settings_for(url, folder), ENGINES)
+
+
+def settings_for(url: URL, folder: Path) -> Settings:
     key = folder / "jwt.key"
     key.write_bytes(b"k" * 64)
     key.chmod(0o600)
-    settings = Settings(
+    return Settings(
         database_url=url.render_as_string(hide_password=False),
         grpc_address=Address(host="127.0.0.1", port=0),
         http_address=Address(host="127.0.0.1", port=0),
         auth=False,
         jwt_key_file=key,
     )
-    engine = EngineConfig(id="main", blueprint=NOOP.name, site=SiteKey("noop"))
-    return App(settings, EnginesConfig(engines={"main": engine}))
 
 
 @pytest.mark.postgres
@@ -153,3 +162,87 @@ async def test_a_server_that_is_years_ahead_deletes_nothing_before_its_time(
 
         [retention] = made
         assert (await retention.round()).get("audit") == 1
+
+
+@pytest.mark.postgres
+async def test_a_host_that_is_years_ahead_does_not_look_for_drift_before_its_time(
+    postgres_cluster: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It put the next look off by years; other hosts took that for damage, and looked in turn."""
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(postgres_store(postgres_cluster))
+        app = await stack.enter_async_context(app_on(url, tmp_path))
+        client = await stack.enter_async_context(ProvisionerClient(f"127.0.0.1:{app.grpc_port}"))
+        spec = TenantSpec(company_name="Kijani Stores", engine_id="main")
+        status = await client.start_provisioning(spec)
+        await until(lambda: completed(client, status.tenant_id))
+
+        monkeypatch.setattr("server.__main__.utc_now", years_ahead)
+        settings = settings_for(url, tmp_path)
+        core = await open_core(settings, ENGINES, stack)
+        await _healer(core, settings).sweeper.sweep()
+
+        assert await core.database.in_transaction(next_look) is None
+
+
+def next_look(connection: Connection) -> object:
+    return connection.execute(text("SELECT verify_at FROM tenants")).scalar_one()
+
+
+def behind() -> datetime:
+    return datetime.now(UTC) - timedelta(hours=2)
+
+
+@pytest.mark.postgres
+async def test_a_host_that_is_behind_does_not_send_what_another_put_off(
+    postgres_cluster: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its clock such a message is due later than any may be, which is taken for due at once."""
+    made: list[Courier] = []
+
+    def kept(*arguments: Any, **options: Any) -> Courier:  # Any: as `Courier` takes them
+        made.append(Courier(*arguments, **options, poll_seconds=3600.0))
+        return made[0]
+
+    monkeypatch.setattr("server.__main__.Courier", kept)
+    monkeypatch.setattr("server.__main__.utc_now", behind)
+    secret = tmp_path / "secret"
+    secret.write_text("a secret that is long enough for anybody\n")
+    secret.chmod(0o600)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(postgres_store(postgres_cluster))
+        database = await Database.open(url)
+        stack.push_async_callback(database.close)
+        await database.register_engines([GateOperation(site=SITE, at=right(), gate=GateState.UP)])
+        commands = Commands(database, engines=ENTRIES, default_engine="main", now=behind)
+        sweeper = Sweeper(database, commands, engines=ENTRIES, now=behind, lease_seconds=LEASE)
+        settings = Settings(
+            webhook_url=SecretStr("http://127.0.0.1:9/hook"), webhook_secret_file=secret
+        )
+        await _start_reconciler(stack, database, LocalHealer(sweeper), settings)
+        # The sweep looks at a tenant, and so learns what time it is.
+        await commands.start(LOCAL, RawSpec(company_name="Kijani Stores"))
+        await sweeper.sweep()
+        await database.submit(sweep_with_message())
+        await database.outbox.failed("m", due_at=right() + timedelta(minutes=30), error="HTTP 503")
+
+        assert await made[0].deliver_due() == 0
+        assert await database.in_transaction(tries) == 0
+
+
+def tries(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT tries FROM outbox")).scalar_one())
+
+
+def sweep_with_message() -> SweepOperation:
+    message = OutboxRow(id="m", kind="needs_person", body={"id": "m"}, created_at=right())
+    return SweepOperation(
+        id="sweep-m",
+        started_at=right(),
+        finished_at=right(),
+        observed=1,
+        acted=1,
+        skipped_passes=0,
+        findings=(),
+        outbox=(message,),
+    )

@@ -105,8 +105,8 @@ def record_of(
         create=NewTenant(spec=spec, site=entry.site),
         standing=standing,
         run_id=None if run is None else run.id,
-        # It was finished once, whatever it is now, so its till is not opened again.
-        completed_at=now if tenant.was_done else None,
+        # Finished once, whatever it is now, or finished now: its till is not opened again.
+        completed_at=now if tenant.was_done or standing.state is TenantState.COMPLETED else None,
         hold=hold_of(decision, now) if held else None,
         runs=() if run is None else (RunRow(run=run, site=entry.site),),
         steps=steps,

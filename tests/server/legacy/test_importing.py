@@ -125,6 +125,7 @@ async def test_the_seeds_case_is_completed_by_an_import_and_one_sweep(
     tenant = TenantId(tenant_id(1))
     record = await shop.record(tenant)
     assert record.tenant.state is TenantState.COMPLETED
+    assert record.tenant.first_completed_at is not None
     assert {step.adopted for step in record.steps if not step.note} == {True}
     assert shop.sql("SELECT count(*) FROM resources WHERE state = 'CREATED'") == [(0,)]
     assert await shop.documents() == before

@@ -8,28 +8,50 @@ tenant DEPROVISIONING; giving the same order again continues, by probing everyth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk, check_revision, refused
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
+from server.erpnext.undo.foresight import foresee_removal
+from server.errors import EngineError
 from server.model.actor import Right
 from server.model.blueprint import blueprint_of
+from server.model.elsewhere import why_other_site
 from server.model.left_behind import UNACCOUNTED, TenantDocument, documents_of, missed
-from server.model.states import OPEN_RUN_STATES, ErrorClass, Order, StepState, TenantState
+from server.model.states import (
+    OPEN_RUN_STATES,
+    ErrorClass,
+    GateState,
+    Order,
+    StepState,
+    TenantState,
+)
 from server.model.undo import UNSETTLED_AT, UndoOptions
+from server.probing.looking import LookingContext
+from server.probing.subject import Subject
 from server.store.operations import Healing, RunRow, TenantOperation
+from server.validation import validate_tenant_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from server.model.actor import Actor
     from server.model.identifiers import TenantId
-    from server.model.records import Record
+    from server.model.left_behind import Foreseen
+    from server.model.ownership import Resource
+    from server.model.records import Record, Tenant
     from server.store.found import Live
     from server.store.operations import RequestOperation
+
+
+# Somebody waits for the answer: an engine that takes longer is not waited for.
+_ENGINE_SECONDS = 5.0
+_UNASKED = ", says the record; the engine could not be asked whether it is still so"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +104,46 @@ class Deprovisioning(OrderDesk):
         live = await self._live(asked.tenant_id)
         check_revision(live.record, terms)
         return documents_of(await self._database.reads.resources(live.record.tenant.id))
+
+    async def foreseen(
+        self, actor: Actor, tenant_id: str, *, expected_revision: int | None = None
+    ) -> tuple[TenantDocument, ...]:
+        """Return what a removal would do with each document of a tenant.
+
+        What a removal would delete is looked up at the engine first, as the removal does. If the
+        engine can't be asked now, the answer is the record's, and each document says so.
+
+        Raises:
+            InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
+                `continue_`.
+        """
+        recorded = await self.documents(actor, tenant_id, expected_revision=expected_revision)
+        if not any(each.removed for each in recorded):
+            return recorded
+        live = await self._live(validate_tenant_id(tenant_id))
+        resources = await self._database.reads.resources(live.record.tenant.id)
+        seen = await self._foresee(live.record.tenant, resources)
+        if seen is not None:
+            return documents_of(resources, seen)
+        return tuple(
+            replace(each, why=f"{each.why}{_UNASKED}") if each.removed else each
+            for each in recorded
+        )
+
+    async def _foresee(self, tenant: Tenant, resources: Iterable[Resource]) -> Foreseen | None:
+        """Look up a tenant's documents; None if its engine can't be asked now."""
+        engine = self._adapters.get(tenant.spec.engine_id)
+        if engine is None or why_other_site(tenant, engine.site) or tenant.spec_damage:
+            return None
+        gate = (await self._database.reads.gates()).get(engine.site)
+        if gate is not None and gate.state is not GateState.UP:
+            return None
+        context = LookingContext(engine, Subject(spec=tenant.spec), now=self._now)
+        try:
+            async with asyncio.timeout(_ENGINE_SECONDS):
+                return await foresee_removal(context, resources)
+        except (EngineError, TimeoutError):
+            return None
 
     def _judge_removal(
         self, removal: _Removal, record: Record

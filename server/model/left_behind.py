@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from server.model.ownership import resource_key
 from server.model.states import ResourceState
 from server.model.undo import GOES_WITH_COMPANY
 
@@ -44,15 +45,57 @@ class TenantDocument:
     why: str
 
 
-def documents_of(resources: Iterable[Resource]) -> tuple[TenantDocument, ...]:
-    """Return what is left of a tenant at the engine, ordered by doctype and name."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What was looked up at the engine before a removal, by `resource_key`.
+
+    Attributes:
+        replaced: What somebody else made in place of a document that we had made.
+        gone: What we made and is not there under its name.
+    """
+
+    replaced: frozenset[tuple[str, str]] = frozenset()
+    gone: frozenset[tuple[str, str]] = frozenset()
+
+
+def documents_of(
+    resources: Iterable[Resource], foreseen: Foreseen = Foreseen()
+) -> tuple[TenantDocument, ...]:
+    """Return what is left of a tenant at the engine, ordered by doctype and name.
+
+    Args:
+        resources: What the record says.
+        foreseen: What was looked up at the engine; nothing if it was not asked.
+    """
     left = [each for each in resources if each.state in _WHY and not each.shared]
     company_goes = any(
-        each.doctype == "Company" and each.state is not ResourceState.ADOPTED for each in left
+        each.doctype == "Company"
+        and each.state is not ResourceState.ADOPTED
+        and resource_key(each.doctype, each.name) not in foreseen.replaced
+        for each in left
     )
     return tuple(
-        _document(resource, company_goes=company_goes)
+        _otherwise(resource, foreseen) or _document(resource, company_goes=company_goes)
         for resource in sorted(left, key=lambda each: (each.doctype, each.name))
+    )
+
+
+def _otherwise(resource: Resource, foreseen: Foreseen) -> TenantDocument | None:
+    """Return a document of which the engine says otherwise than the record; None for others."""
+    key = resource_key(resource.doctype, resource.name)
+    if key not in foreseen.replaced | foreseen.gone:
+        return None
+    theirs = key in foreseen.replaced
+    return TenantDocument(
+        doctype=resource.doctype,
+        name=resource.name,
+        state=ResourceState.ADOPTED if theirs else resource.state,
+        removed=False,
+        why=(
+            "made by somebody else in place of ours; stays"
+            if theirs
+            else "not there any more: somebody deleted it, or renamed it, and then it stays"
+        ),
     )
 
 

@@ -92,10 +92,12 @@ class Ordering(Answering):
 
         async def remove(actor: Actor) -> provisioning_pb2.DeprovisionResponse:
             tenant_id: str = request.tenant_id
-            documents = await self._commands.documents(
-                actor, tenant_id, expected_revision=_foreseen(request)
-            )
-            if not request.validate_only:
+            if request.validate_only:
+                documents = await self._commands.foreseen(
+                    actor, tenant_id, expected_revision=_foreseen(request)
+                )
+            else:
+                documents = await self._commands.documents(actor, tenant_id)
                 tenant_id = await self._commands.deprovision(
                     actor,
                     tenant_id,

@@ -774,7 +774,9 @@ class DeprovisionRequest(_message.Message):
     reason: _builtins.str
     """Why, for the record; at most 500 characters."""
     validate_only: _builtins.bool
-    """Only show what would be removed; change nothing."""
+    """Only show what would be removed; change nothing. What would be removed is looked up at the
+    engine; if that can't be asked now, the note of each such document says so.
+    """
     even_if_sold: _builtins.bool
     """Remove the tenant even if its shop has sold something. Without it such a shop is protected."""
     delete_transactions: _builtins.bool

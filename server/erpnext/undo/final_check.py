@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from server.erpnext.requests import get
 from server.erpnext.seeing import document_of, seen
 from server.erpnext.site import site_of
-from server.erpnext.undo.removing import Looked, found_after, remove
+from server.erpnext.undo.removing import NAMED, Looked, found_after, remove
 from server.model.ownership import CLOCK_TOLERANCE
 from server.model.states import ResourceState
 from server.model.step_context import AnswerKind
@@ -19,17 +19,6 @@ from server.model.step_context import AnswerKind
 if TYPE_CHECKING:
     from server.model.ownership import Resource
     from server.model.step_context import Found, StepContext
-
-# Documents with a name of their own; the rest goes with one of these.
-_NAMED = (
-    "POS Opening Entry",
-    "POS Profile",
-    "Item",
-    "Customer",
-    "Price List",
-    "Item Group",
-    "Company",
-)
 
 
 class NothingIsLeft:
@@ -57,7 +46,7 @@ class NothingIsLeft:
 
     async def apply(self, context: StepContext, found: Found) -> None:
         """Remove what was made late."""
-        for doctype in _NAMED:
+        for doctype in NAMED:
             for each in found.missing:
                 if each.doctype == doctype:
                     await remove(context, doctype, each.name)
@@ -68,6 +57,6 @@ def _removed(context: StepContext) -> list[Resource]:
         resource
         for resource in context.removal.resources
         if resource.state is ResourceState.REMOVED
-        and resource.doctype in _NAMED
+        and resource.doctype in NAMED
         and not resource.shared
     ]

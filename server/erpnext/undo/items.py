@@ -12,6 +12,7 @@ from server.model.naming import fold_name
 
 if TYPE_CHECKING:
     from server.erpnext.requests import JsonObject
+    from server.model.ownership import Resource
     from server.model.step_context import Found, StepContext
 
 _PRICE = "Item Price"
@@ -44,6 +45,11 @@ class DemoItems:
                 await remove(context, _PRICE, text(row, "name"), on_record=each.name)
         for left in found.missing:
             await remove(context, "Item", left.name)
+
+
+def item_of(price: Resource) -> str:
+    """Return the item of a price, by the price's name in the record."""
+    return price.name.partition(_SEPARATOR)[0]
 
 
 async def _prices(context: StepContext, item: str, price_list: str) -> list[JsonObject]:

@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 # A DELETE of a Company took 3.6 s on a site with few Companies (recording 00-undo-path).
 REMOVE_SECONDS = 60.0
 
+# Documents with a name of their own; the rest goes with one of these.
+NAMED = (
+    "POS Opening Entry",
+    "POS Profile",
+    "Item",
+    "Customer",
+    "Price List",
+    "Item Group",
+    "Company",
+)
 # Other documents belong to a Company: they are found through it, or go with it.
 _OF_NO_COMPANY = frozenset({"Customer", "Price List", "Item", "Item Group"})
 

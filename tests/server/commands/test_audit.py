@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Order = Callable[..., Coroutine[Any, Any, Any]]
 
 # They look, and change nothing.
-LOOKS = {"adoption", "documents", "holder", "look_at_site"}
+LOOKS = {"adoption", "documents", "foreseen", "holder", "look_at_site"}
 ORDERS: dict[str, Order] = {
     name: order
     for name, order in inspect.getmembers(Commands, inspect.iscoroutinefunction)

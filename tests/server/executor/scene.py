@@ -185,7 +185,13 @@ class Shop:
     @property
     def commands(self) -> Commands:
         entries = {"main": EngineEntry(site=self.store.engine.site, blueprint=ERPNEXT)}
-        return Commands(self.store.database, engines=entries, default_engine="main", now=now)
+        return Commands(
+            self.store.database,
+            engines=entries,
+            default_engine="main",
+            now=now,
+            adapters={"main": self.store.engine},
+        )
 
     async def order(self, name: str = "Kijani Stores", **spec: Any) -> TenantId:
         """Order a tenant."""

@@ -300,6 +300,68 @@ async def test_a_company_that_a_person_made_in_place_of_ours_stays(shop: Shop) -
     assert not any("taken over" in line for line in lines)
 
 
+async def foreseen(shop: Shop, tenant: TenantId) -> dict[str, tuple[bool, str]]:
+    """Ask what a removal would do with each document, as --dry-run does."""
+    shown = await shop.commands.foreseen(LOCAL, tenant)
+    return {f"{each.doctype} {each.name}": (each.removed, each.why) for each in shown}
+
+
+async def test_a_dry_run_says_what_the_removal_will_find(shop: Shop) -> None:
+    """It went by the record alone, and listed as going what the removal then left."""
+    tenant = await shop.completed(NAME, include_demo_data=True)
+    before = await foreseen(shop, tenant)
+    assert all(removed for removed, _ in before.values())
+    writes = await shop.writes()
+    for doctype, name in (("Customer", "Walk-In Customer - KS"), ("Item", "DEMO-KS-002")):
+        replace_by_hand(shop, doctype, name)
+    await shop.store.engine.send(delete("Item", "DEMO-KS-003"))
+    requests = await shop.writes()
+    after = await foreseen(shop, tenant)
+    assert await shop.writes() == requests == writes + 1
+    theirs = (False, "made by somebody else in place of ours; stays")
+    assert {what: now for what, now in after.items() if now != before[what]} == {
+        "Customer Walk-In Customer - KS": theirs,
+        "Item DEMO-KS-002": theirs,
+        "Item Price DEMO-KS-002 / Retail KS": theirs,
+        "Item DEMO-KS-003": (
+            False,
+            "not there any more: somebody deleted it, or renamed it, and then it stays",
+        ),
+    }
+    # As it then is.
+    await shop.store.engine.send(delete("Item", "DEMO-KS-002"))
+    foretold = {what for what, (removed, _) in (await foreseen(shop, tenant)).items() if removed}
+    await removed(shop, tenant)
+    gone = shop.sql("SELECT doctype, name FROM resources WHERE state = 'REMOVED' AND NOT shared")
+    assert foretold <= {f"{doctype} {name}" for doctype, name in gone}
+    assert await made_by_tenant(shop) == Counter(["Customer"])
+
+
+async def test_a_dry_run_keeps_what_belongs_to_a_company_that_somebody_made_in_place_of_ours(
+    shop: Shop,
+) -> None:
+    tenant = await shop.completed(NAME)
+    replace_by_hand(shop, "Company", NAME)
+    replace_by_hand(shop, "Warehouse", "Main Store - KS")
+    shown = await foreseen(shop, tenant)
+    for theirs in (f"Company {NAME}", "Warehouse Main Store - KS"):
+        assert not shown[theirs][0]
+    assert shown["Warehouse POS Store - KS"] == (True, "made by us")
+
+
+async def test_a_dry_run_that_can_not_ask_the_engine_says_what_is_on_record(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    recorded = [(each.name, each.removed) for each in await shop.commands.documents(LOCAL, tenant)]
+    await shop.faults({"method": "GET", "action": "cut"})
+    shown = await shop.commands.foreseen(LOCAL, tenant)
+    assert [(each.name, each.removed) for each in shown] == recorded
+    assert {each.why for each in shown} == {
+        "made by us, says the record; the engine could not be asked whether it is still so",
+        "goes with the Company, says the record; the engine could not be asked whether it is "
+        "still so",
+    }
+
+
 async def test_a_removal_given_again_names_what_the_one_before_it_missed_too(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

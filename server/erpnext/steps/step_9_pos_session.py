@@ -17,6 +17,7 @@ from server.erpnext.requests import change, get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
 from server.erpnext.site import site_of
 from server.erpnext.versions import keeps_name
+from server.errors import EngineError
 from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _DOCTYPE = "POS Opening Entry"
 _DRAFT = "0"
+_OPEN = "Open"
 # A cancelled entry keeps its name in use (recording 09-pos-opening-name-reuse). We open a till only
 # once, so if more than a few names are used, something else is wrong.
 _MAX_NUMBER = 20
@@ -56,6 +58,7 @@ class Till:
                 done=True,
                 documents=(seen(_DOCTYPE, first, site.zone),),
                 outputs={"opening_entry": text(first, "name"), "till": text(first, "status")},
+                notes=() if context.completed_once else _on_second_till(context, submitted),
             )
         if context.completed_once:
             return Found(done=True, skip="Tills of a live shop are opened by people.")
@@ -84,14 +87,31 @@ class Till:
             fresh = await self.probe(context)
             if fresh.done or fresh.documents:
                 return
-        for number in range(1, _MAX_NUMBER + 1):
-            if await _open(context, company, profile, company.names.opening_entry(number)):
+        try:
+            if await _open_under_free_name(context, company, profile):
                 return
+        except EngineError as error:
+            # Somebody may have opened the till since the look, while we waited for the site's
+            # slot: newer versions refuse a second open one, and that is as well.
+            if error.code != Code.ENGINE_REFUSED or not await _was_opened(context, profile):
+                raise
+            return
         raise conflict(
             Code.NAME_TAKEN,
             f"All names up to {company.names.opening_entry(_MAX_NUMBER)} are used by opening "
             "entries of other profiles. Delete them, or skip this step.",
         )
+
+
+async def _open_under_free_name(context: StepContext, company: Company, profile: str) -> bool:
+    for number in range(1, _MAX_NUMBER + 1):
+        if await _open(context, company, profile, company.names.opening_entry(number)):
+            return True
+    return False
+
+
+async def _was_opened(context: StepContext, profile: str) -> bool:
+    return any(text(row, "docstatus") != _DRAFT for row in await _entries(context, profile))
 
 
 def _absent(company: Company) -> Difference:
@@ -104,6 +124,22 @@ def _submission(name: str) -> Difference:
 
 def _profile(context: StepContext, company: Company) -> str:
     return context.outputs("step_8_pos_profile").get("pos_profile", company.names.pos_profile)
+
+
+def _on_second_till(context: StepContext, submitted: list[JsonObject]) -> tuple[str, ...]:
+    """Say that the till is open twice: version 15.65 lets a person open it beside us."""
+    user = fold_name(context.spec.till_user or "")
+    opened = [
+        text(row, "name")
+        for row in submitted
+        if text(row, "status") == _OPEN and fold_name(text(row, "user")) == user
+    ]
+    if len(opened) <= 1:
+        return ()
+    return (
+        f"{context.spec.till_user} has more than one open till at this POS Profile: "
+        f"{', '.join(opened)}. Cancel those that nobody sells with, in ERPNext.",
+    )
 
 
 def _is_ours(name: str, company: Company) -> bool:

@@ -155,6 +155,54 @@ async def test_names_used_up_without_end_stop_the_step(
     assert caught.value.code == Code.NAME_TAKEN
 
 
+async def opened_beside(
+    site: StandIn, engine: ErpNextEngine, context: MemoryContext, *, refuses: bool
+) -> None:
+    """Let a person open the till between our look and our request for it."""
+    step = engine.step(STEP)
+    found = await step.probe(context)
+    assert not found.done
+    await enter(engine, "By Hand", docstatus=1)
+    if refuses:
+        await fault(site, method="POST", doctype=ENTRY, exc_type="ValidationError", status=417)
+    await step.apply(context, found)
+    context.take(STEP, await step.probe(context))
+
+
+async def test_a_till_that_a_person_opened_a_moment_ago_is_enough_where_a_second_is_refused(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    """As newer versions do; the step failed, and the tenant waited for a person."""
+    context = await ready(engine)
+    await opened_beside(site, engine, context, refuses=True)
+    assert context.found[STEP].done
+    assert context.outputs(STEP)["opening_entry"] == "By Hand"
+    assert names(site, ENTRY) == ["By Hand"]
+
+
+async def test_a_till_that_is_refused_though_nobody_opened_it_stops_the_step(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    context = await ready(engine)
+    await enter(engine, "By Hand", docstatus=0)
+    await fault(site, method="POST", doctype=ENTRY, exc_type="ValidationError", status=417)
+    with pytest.raises(EngineError) as caught:
+        await drive_step(context, STEP)
+    assert caught.value.code == Code.ENGINE_REFUSED
+
+
+async def test_a_till_that_a_person_opened_beside_ours_is_told_of(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    """The recorded version takes both."""
+    context = await ready(engine)
+    await opened_beside(site, engine, context, refuses=False)
+    (note,) = context.found[STEP].notes
+    assert "By Hand, POS-OPE-MNT-1" in note
+    context.completed_once = True
+    assert (await engine.step(STEP).probe(context)).notes == ()
+
+
 async def test_a_lost_answer_does_not_open_the_till_twice(
     site: StandIn, engine: ErpNextEngine
 ) -> None:

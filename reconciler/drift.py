@@ -21,6 +21,7 @@ from reconciler.found import Found, call_of, healed_message, recording
 from reconciler.judge import Finding, Verdict
 from reconciler.remedies import Carried, RemedyOutcome
 from server.errors import ProvisionerError, StoreUnavailable
+from server.executor.quarantine import may_be_out
 from server.model.causes import Cause, Severity
 from server.model.states import GateState
 from server.model.unreadable import SPEC_UNREADABLE
@@ -175,9 +176,10 @@ class DriftCheck:
         """Tell whether a site is shut, spared, or has tenants to make, which come first."""
         if gate is not None:
             now = self._now()
-            spared = gate.paused(now) is not None
-            taken = gate.slot_tenant_id is not None and (gate.slot_until(now) or now) >= now
-            if gate.state is not GateState.UP or spared or taken:
+            until = gate.slot_until(now)
+            # Neither counts if it ends further ahead than any does: a clock was set back since.
+            taken = until is not None and may_be_out(until, now)
+            if gate.state is not GateState.UP or gate.paused(now) or taken:
                 return True
         return bool(await self._database.reads.slot_line(site, driving=(), limit=1))
 

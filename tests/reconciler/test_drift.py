@@ -250,6 +250,22 @@ async def test_a_site_with_tenants_to_make_comes_first(scene: Scene, eyes: Eyes)
     assert len(eyes.seen) == 1
 
 
+async def test_a_slot_that_a_wrong_clock_left_keeps_no_check_off_its_site(
+    scene: Scene, eyes: Eyes
+) -> None:
+    """If no tenant is made there any more, nobody takes it."""
+    await scene.completed("Kijani Stores")
+    scene.clock.forward(days=7)
+    await scene.gate(GateState.UP)
+    ahead = await scene.shared_now() + timedelta(days=40)
+    await scene.sql(
+        "UPDATE engines SET slot_tenant_id = 'another', slot_sent_at = :at, slot_expires_at = :at",
+        at=ahead,
+    )
+    await sweeper(scene, eyes).sweep()
+    assert len(eyes.seen) == 1
+
+
 async def test_a_site_with_tenants_in_line_for_its_slot_is_left_to_them(
     scene: Scene, eyes: Eyes
 ) -> None:

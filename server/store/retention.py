@@ -71,8 +71,6 @@ _WORKER_DAYS = 7
 _MESSAGE_DAYS = 31
 
 _OPEN = tuple(state.value for state in OPEN_RUN_STATES)
-# A damaged cursor may be as large as the column allows.
-_LAST_CURSOR = 2**63 - 1
 _AT_END = tuple(
     state.value
     for state in (TenantState.COMPLETED, TenantState.CANCELLED, TenantState.DEPROVISIONED)
@@ -193,7 +191,7 @@ class Retention:
         total, after = 0, ""
         while True:
             count, after, more = await self._page(
-                partial(_shorten_logs, before=before, after=after)
+                partial(_shorten_logs, before=before, now=self._now(), after=after)
             )
             total += count
             if not more:
@@ -211,7 +209,9 @@ class Retention:
                 return total
 
 
-def _shorten_logs(connection: Connection, before: datetime, after: str) -> tuple[int, str, bool]:
+def _shorten_logs(
+    connection: Connection, before: datetime, now: datetime, after: str
+) -> tuple[int, str, bool]:
     """Shorten the logs of the next tenants.
 
     Returns:
@@ -225,7 +225,12 @@ def _shorten_logs(connection: Connection, before: datetime, after: str) -> tuple
         .scalar_subquery()
     )
     page = connection.execute(
-        select(TENANTS.c.id, TENANTS.c.state, TENANTS.c.run_id, (first < before).label("old"))
+        select(
+            TENANTS.c.id,
+            TENANTS.c.state,
+            TENANTS.c.run_id,
+            or_(first < before, first > now).label("old"),
+        )
         .where(TENANTS.c.id > after)
         .order_by(TENANTS.c.id)
         .limit(_TENANTS_A_PAGE)
@@ -233,7 +238,7 @@ def _shorten_logs(connection: Connection, before: datetime, after: str) -> tuple
     count = 0
     for tenant in page:
         if tenant.old:
-            count += _shorten(connection, tenant, before, PAGE_ROWS - count)
+            count += _shorten(connection, tenant, before, now)
             if count >= PAGE_ROWS:
                 # There may be more entries of this tenant.
                 return count, after, True
@@ -241,22 +246,34 @@ def _shorten_logs(connection: Connection, before: datetime, after: str) -> tuple
     return count, after, len(page) == _TENANTS_A_PAGE
 
 
-def _shorten(connection: Connection, tenant: Any, before: datetime, limit: int) -> int:
+def _shorten(connection: Connection, tenant: Any, before: datetime, now: datetime) -> int:
+    """Delete what is old at the front of a log, at most a page; return how many entries.
+
+    An entry from the future was written by a wrong clock, and is as old as the entries after it. If
+    none of those is old it stays, because the wrong clock may be this host's.
+    """
     entry = LOG_ENTRIES.c
-    stays = entry.time >= before
-    if tenant.state not in _AT_END and tenant.run_id is not None:
-        stays = or_(stays, entry.run_id == tenant.run_id)
     mine = entry.tenant_id == tenant.id
-    end = connection.execute(select(func.min(entry.cursor)).where(mine, stays)).scalar()
-    begin = connection.execute(select(func.min(entry.cursor)).where(mine)).scalar()
-    if not isinstance(begin, int):
-        return 0  # none is left, or the stored value is not a number, and says nothing
-    upto = min(begin + limit, _LAST_CURSOR)
-    if isinstance(end, int):
-        upto = min(upto, end)
-    if upto <= begin:
+    needed = None if tenant.state in _AT_END else tenant.run_id
+    front = (
+        select(entry.cursor, entry.time, entry.run_id)
+        .where(mine)
+        .order_by(entry.cursor)
+        .limit(PAGE_ROWS)
+    )
+    last = None
+    for cursor, time, run_id in connection.execute(front):
+        # A cursor that is not a number is damage, and says nothing about the place of an entry.
+        if not isinstance(cursor, int) or (needed is not None and run_id == needed):
+            break
+        if time is None or time > now:
+            continue
+        if time >= before:
+            break
+        last = cursor
+    if last is None:
         return 0
-    return _rowcount(connection.execute(delete(LOG_ENTRIES).where(mine, entry.cursor < upto)))
+    return _rowcount(connection.execute(delete(LOG_ENTRIES).where(mine, entry.cursor <= last)))
 
 
 def _delete_attempts(

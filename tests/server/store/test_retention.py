@@ -143,6 +143,34 @@ async def test_a_log_is_cut_at_its_front_only_even_where_clocks_went_backwards(
     assert await scene.cursors(tenant_id) == [3, 4, 5]
 
 
+async def test_an_entry_from_the_future_is_as_old_as_what_follows_it(scene: Scene) -> None:
+    """One that a wrong clock wrote kept the whole log after it, for years."""
+    tenant_id = await finished(scene, "Ahead", log_count=5)
+    entry = LOG_ENTRIES.c
+
+    async def put(cursor: int, days: float) -> None:
+        where = (entry.tenant_id == tenant_id, entry.cursor == cursor)
+        await scene.execute(update(LOG_ENTRIES).where(*where).values(time=later(days=days)))
+
+    await put(1, 9000)
+    await put(3, 9000)
+    await put(5, 9000)
+    await put(6, 20)
+    assert await job(scene, later(days=31)).round() == {"log_entries": 4}
+    # What follows it is not old yet.
+    assert await scene.cursors(tenant_id) == [5, 6]
+    assert await job(scene, later(days=51)).round() == {"log_entries": 2}
+
+
+async def test_a_host_whose_own_clock_is_behind_deletes_nothing_that_looks_like_the_future(
+    scene: Scene,
+) -> None:
+    await finished(scene, "Behind")
+    before = await scene.everything()
+    assert await job(scene, later(days=-400)).round() == {}
+    assert await scene.everything() == before
+
+
 async def test_a_follower_below_what_is_kept_is_told_the_oldest_cursor(scene: Scene) -> None:
     tenant_id = await finished(scene, "Followed", log_count=4)
     entry = LOG_ENTRIES.c

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, delete, literal_column, or_, select, update
+from sqlalchemy import and_, case, delete, literal_column, or_, select, update
 
 from server.store.failures import refusals
 from server.store.tables import OUTBOX
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, Delete
 
 _WAITING = "delivered_at IS NULL"
 _MOST_ERROR = 400
+# A receiver that was away for long leaves a hundred thousand: deleted at once, they would hold
+# SQLite's writer for a second, and whoever reports them the event loop.
+PAGE_ROWS = 500
 # If one count outgrew its column, PostgreSQL would refuse the claim, and none of its messages would
 # be sent.
 _MOST_TRIES = 1_000_000
@@ -114,23 +117,28 @@ class Outbox:
             )
         )
 
-    async def forget_delivered(self, before: datetime) -> None:
-        """Delete messages that arrived before a time."""
-        await self._run(
-            lambda connection: connection.execute(
-                delete(OUTBOX).where(OUTBOX.c.delivered_at < before)
+    async def forget_delivered(self, before: datetime) -> int:
+        """Delete a page of messages that arrived before a time; return how many there were.
+
+        There may be more if there were `PAGE_ROWS`.
+        """
+        count: int = await self._run(
+            lambda connection: (
+                connection.execute(_delete_page(OUTBOX.c.delivered_at < before)).rowcount
             )
         )
+        return count
 
     async def give_up(self, before: datetime) -> list[tuple[str, str]]:
-        """Delete undelivered messages from before a time; return each one's id and last error."""
+        """Delete a page of undelivered messages from before a time.
+
+        Returns:
+            Each one's id and last error. There may be more if there are `PAGE_ROWS`.
+        """
 
         def delete_old(connection: Connection) -> list[tuple[str, str]]:
-            gone = connection.execute(
-                delete(OUTBOX)
-                .where(literal_column(_WAITING), OUTBOX.c.created_at < before)
-                .returning(OUTBOX.c.id, OUTBOX.c.last_error)
-            )
+            old = and_(literal_column(_WAITING), OUTBOX.c.created_at < before)
+            gone = connection.execute(_delete_page(old).returning(OUTBOX.c.id, OUTBOX.c.last_error))
             return [(row.id, row.last_error or "") for row in gone]
 
         found: list[tuple[str, str]] = await self._run(delete_old)
@@ -139,3 +147,7 @@ class Outbox:
     async def _run(self, work: Callable[[Connection], Any]) -> Any:  # Any: what the work returns
         with refusals():
             return await self._in_transaction(work)
+
+
+def _delete_page(old: ColumnElement[bool]) -> Delete:
+    return delete(OUTBOX).where(OUTBOX.c.id.in_(select(OUTBOX.c.id).where(old).limit(PAGE_ROWS)))

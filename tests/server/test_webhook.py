@@ -28,10 +28,10 @@ from server.webhook import Courier, WebhookTarget
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Connection
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SECRET = "a-secret-nobody-may-see"
@@ -402,6 +402,37 @@ async def test_it_looks_for_what_is_old_once_an_hour_and_not_at_its_start(
     await until(looked_often)
     await sender.stop()
     assert looks.count("forget_delivered") == looks.count("give_up") == times
+
+
+async def test_a_receiver_away_for_weeks_leaves_messages_that_are_deleted_in_pages(
+    store: Database,
+) -> None:
+    """On SQLite, every order and step waits for the transaction that deletes them."""
+    await write(store, *(f"m{number}" for number in range(1300)))
+    half = "UPDATE outbox SET delivered_at = :at WHERE id < 'm3'"
+    at = {"at": "2026-05-04 12:00:00.000000+00:00"} if store.is_sqlite else {"at": NOON}
+    await store.in_transaction(lambda connection: connection.execute(text(half), at))
+    deleted: list[int] = []
+
+    async def in_transaction(work: Callable[[Connection], Any]) -> Any:
+        def counting(connection: Connection) -> Any:
+            count = text("SELECT count(*) FROM outbox")
+            before = connection.execute(count).scalar_one()
+            result = work(connection)
+            deleted.append(before - connection.execute(count).scalar_one())
+            return result
+
+        return await store.in_transaction(counting)
+
+    target = WebhookTarget(url="http://127.0.0.1:9/hook", secret=SecretStr(SECRET))
+    sender = Courier(Outbox(in_transaction), target, now=lambda: NOON + timedelta(days=31))
+    with capture_logs() as logs:
+        await sender.forget_old()
+    assert sum(deleted) == 1300
+    assert max(deleted) <= 500
+    given_up = [log["delivery"] for log in logs if log["event"] == "webhook.given_up"]
+    assert len(set(given_up)) == len(given_up) == 1300 - 523
+    assert await waiting(store) == []
 
 
 @pytest.mark.parametrize(

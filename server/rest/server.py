@@ -78,6 +78,10 @@ class _Server(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                # By default a caller on this machine, and whoever comes through a proxy there that
+                # passes on what it got, could say in X-Forwarded-For who they are: limits go by
+                # the address, and the audit names it.
+                proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,

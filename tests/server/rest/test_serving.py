@@ -17,6 +17,8 @@ from tools.plain_http import plain_client
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.types import Receive, Scope, Send
+
 APP = PlainTextResponse("here")
 
 
@@ -33,6 +35,26 @@ async def test_what_listens_answers_at_once(http: HttpServer) -> None:
         answer = await client.get(f"http://127.0.0.1:{http.port}/")
     assert answer.text == "here"
     assert "server" not in answer.headers
+
+
+async def test_who_calls_is_told_by_the_connection_and_not_by_a_header(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Limits go by the address, and the audit names it: a caller must not choose his own."""
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    seen: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((scope["client"][0], scope["scheme"]))
+        await APP(scope, receive, send)
+
+    server = HttpServer(app, "127.0.0.1", 0)
+    await server.start()
+    claimed = {"X-Forwarded-For": "10.9.8.7", "X-Forwarded-Proto": "https"}
+    async with plain_client(trust_env=False) as client:
+        await client.get(f"http://127.0.0.1:{server.port}/", headers=claimed)
+    await server.stop()
+    assert seen == [("127.0.0.1", "http")]
 
 
 @pytest.mark.parametrize("sent", [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nBad Header\r\n\r\n"])

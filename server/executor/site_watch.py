@@ -80,7 +80,7 @@ class SiteWatch:
                 if is_shut_by_vanished(len(missing)):
                     return _misconfigured(
                         code="COMPANIES_VANISHED",
-                        message=self._vanished_message(site, sorted(missing)),
+                        message=self._vanished_message(site, len(missing)),
                     )
         except EngineError:
             # This proves nothing either way: what was known of it stays.
@@ -107,11 +107,13 @@ class SiteWatch:
             "tenants that are held."
         )
 
-    def _vanished_message(self, site: str, names: list[str]) -> str:
+    def _vanished_message(self, site: str, count: int) -> str:
+        # The people of every tenant of the site read this, so it names none of the Companies.
         return (
-            f"{len(names)} Companies of tenants are gone from the site at {site}, such as "
-            f"{names[0]!r}: was a backup restored? Nothing is written to it. If they come back, "
-            f"work goes on by itself. If the site is right as it is: {self._accept(site)}"
+            f"{count} Companies of tenants are gone from the site at {site}: was a backup "
+            "restored? Nothing is written to it. If they come back, work goes on by itself. An "
+            f"operator sees whose they are: provisioner list --held. If the site is right as it "
+            f"is: {self._accept(site)}"
         )
 
     def _accept(self, site: str) -> str:

@@ -189,6 +189,11 @@ async def test_three_that_vanished_shut_the_sites_gate_until_they_are_back(shop:
     waiting = await shop.order("Late Traders")
     await must_wait(shop, waiting, "COMPANIES_VANISHED")
     assert await shop.writes() == writes
+    # Everybody who waits at the gate reads why it is shut, and whose Companies they are is for
+    # operators.
+    ((told,),) = shop.sql("SELECT gate_message FROM engines")
+    assert told.startswith("3 Companies of tenants are gone")
+    assert not [name for name in NAMES if name in told]
 
     restore()
     await shop.must_complete(waiting)

@@ -149,5 +149,5 @@ def announce(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line to stderr."""
-    sys.stderr.write(f"provisioner: {text}\n")
+    """Write a message to stderr; it may quote what an engine said."""
+    sys.stderr.write(f"provisioner: {plain(text)}\n")

@@ -283,6 +283,7 @@ def _run(
     existing: bool = True,
     as_json: bool,
 ) -> int:
+    from clients.cli.wire_text import plain  # noqa: PLC0415 - the help can do without
     from server.administration import in_office  # noqa: PLC0415 - the server starts slowly
 
     result = in_office(
@@ -291,9 +292,11 @@ def _run(
     if as_json:
         sys.stdout.write(json.dumps(result.facts) + "\n")
     elif "error" in result.facts:
-        sys.stderr.write(f"Error: {result.facts['error']['message']}\n")
+        told = map(plain, str(result.facts["error"]["message"]).split("\n"))
+        sys.stderr.write("Error: " + "\n".join(told) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in show(result.facts))
+        # Old clients may give a member any text as his role: a line stays one line.
+        sys.stdout.writelines(f"{plain(line)}\n" for line in show(result.facts))
     for note in result.notes:
         sys.stderr.write(f"{note}\n")
     return result.code

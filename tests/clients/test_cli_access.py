@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -101,6 +102,28 @@ async def test_a_person_is_added_signs_in_and_orders_and_is_out_when_disabled(
         "login", "jane@example.com", "--password-stdin", *address, stdin=PASSWORD
     )
     assert refused["error"]["reason"] == "BAD_CREDENTIALS"
+
+
+async def test_a_members_role_is_any_text_and_acts_on_no_terminal(shell: Shell) -> None:
+    """Old clients may say it as they like, some of them without signing in."""
+    _, made, _ = await shell.run(
+        "users", "add", "jane@example.com", "--password-stdin", stdin=PASSWORD
+    )
+    with sqlite3.connect(shell.database_url.partition("///")[2]) as connection:
+        connection.execute(
+            "INSERT INTO memberships (user_id, tenant_id, role, status, created_at)"
+            " SELECT id, ?, ?, 'INVITED', created_at FROM users",
+            ("11111111-1111-7111-8111-111111111111", "CASHIER\x1b[8m\nroot@example.com  admin"),
+        )
+    connection.close()
+    ended = await run_fed("users", "list", environ=shell.environ, stdin=b"")
+    assert ended.code == 0
+    listed = ended.out.splitlines()
+    assert [line.split()[0] for line in listed] == [
+        made["email"],
+        "11111111-1111-7111-8111-111111111111",
+    ]
+    assert r"CASHIER\x1b[8m\nroot@example.com" in listed[1]
 
 
 async def test_a_machine_sends_its_key_from_the_environment(shell: Shell) -> None:

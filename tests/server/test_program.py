@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from server.errors import EngineNotReady
+from server.program import run
+
 PATIENCE_SECONDS = 60.0
 _PROGRAM = """
 import asyncio
@@ -56,3 +59,12 @@ async def test_under_nohup_a_terminal_that_goes_away_ends_nothing() -> None:
             sys.executable, "-c", _UNDER_NOHUP, stdout=asyncio.subprocess.PIPE
         )
         assert (await process.communicate())[0] == b"SIG_IGN\n"
+
+
+def test_what_an_engine_said_acts_on_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    async def program() -> int:
+        raise EngineNotReady("The site said: \x1b]0;gone\x07 \u202eback.\nLook again.")
+
+    assert run(program) == 3
+    told = capsys.readouterr().err
+    assert told == ("provisioner: The site said: \\x1b]0;gone\\x07 \\u202eback.\nLook again.\n")

@@ -43,6 +43,14 @@ if TYPE_CHECKING:
 
 # A row damaged from outside must neither let anybody in nor keep others out.
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+# A time that can't be read reads as none, and any text as true. Whoever was locked out with SQL
+# must stay out, so the database is asked these questions itself.
+_USER = (
+    USERS,
+    USERS.c.disabled_at.is_not(None).label("is_disabled"),
+    USERS.c.all_tenants.is_(True).label("sees_all"),
+)
+_KEY = (API_KEYS, API_KEYS.c.revoked_at.is_not(None).label("is_revoked"))
 
 
 class AccessStore:
@@ -82,7 +90,7 @@ class AccessStore:
         """Return all users, in the order of their addresses."""
 
         def read(connection: Connection) -> list[User]:
-            found = connection.execute(select(USERS).order_by(USERS.c.email_fold)).mappings()
+            found = connection.execute(select(*_USER).order_by(USERS.c.email_fold)).mappings()
             return [_user_of(row) for row in found]
 
         return await self._database.in_snapshot(read)
@@ -210,7 +218,7 @@ class AccessStore:
         """Return a key and the hash of its secret; None if there is no such key."""
 
         def read(connection: Connection) -> tuple[ApiKey, str] | None:
-            query = select(API_KEYS).where(API_KEYS.c.id == key_id)
+            query = select(*_KEY).where(API_KEYS.c.id == key_id)
             row = connection.execute(query).mappings().first()
             return None if row is None else (_key_of(row), row["secret_hash"])
 
@@ -220,7 +228,7 @@ class AccessStore:
         """Return all keys, including expired and revoked ones, newest first."""
 
         def read(connection: Connection) -> list[ApiKey]:
-            found = connection.execute(select(API_KEYS).order_by(API_KEYS.c.id.desc())).mappings()
+            found = connection.execute(select(*_KEY).order_by(API_KEYS.c.id.desc())).mappings()
             return [_key_of(row) for row in found]
 
         return await self._database.in_snapshot(read)
@@ -291,7 +299,7 @@ class AccessStore:
 
     async def _user(self, condition: Any) -> User | None:  # Any: an SQL condition
         def read(connection: Connection) -> User | None:
-            row = connection.execute(select(USERS).where(condition)).mappings().first()
+            row = connection.execute(select(*_USER).where(condition)).mappings().first()
             return None if row is None else _user_of(row)
 
         return await self._database.in_snapshot(read)
@@ -332,10 +340,10 @@ def _user_of(row: RowMapping) -> User:
         has_password=row["password_hash"] is not None,
         role=role or Role.VIEWER,
         # An unknown role gives no rights.
-        all_tenants=bool(row["all_tenants"]) and role is not None,
+        all_tenants=bool(row["sees_all"]) and role is not None,
         kyc_tier=values.words(row["kyc_tier"]),
         token_epoch=row["token_epoch"],
-        disabled_at=row["disabled_at"],
+        disabled_at=row["disabled_at"] or (_NEVER if row["is_disabled"] else None),
         created_at=row["created_at"] or _NEVER,
     )
 
@@ -361,7 +369,7 @@ def _key_of(row: RowMapping) -> ApiKey:
         created_by=values.words(row["created_by"]),
         created_at=row["created_at"] or _NEVER,
         expires_at=row["expires_at"] or _NEVER,
-        revoked_at=row["revoked_at"],
+        revoked_at=row["revoked_at"] or (_NEVER if row["is_revoked"] else None),
     )
 
 

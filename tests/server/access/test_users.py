@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, StatementError
 
 from server.errors import AlreadyExists, InvalidInput, NotFound, NotSignedIn, StoreUnavailable
@@ -123,6 +124,45 @@ async def test_a_machines_key_is_shown_once_and_ends_when_revoked_or_over(
     times[0] = NOW + timedelta(days=2)
     with pytest.raises(NotSignedIn):
         await actor(access, f"Bearer {second.get_secret_value()}")
+
+
+async def test_who_was_locked_out_by_hand_stays_out_whatever_was_written(
+    database: Database, tmp_path: Path
+) -> None:
+    """Neither database takes `infinity` for a time that Python has."""
+    access = await opened(database, tmp_path)
+    await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD, all_tenants=True)
+    made = await access.keys.create(LOCAL, name="ci", role=Role.VIEWER)
+    sent = (await signed_in(access, "jane@example.com"), f"Bearer {made.text.get_secret_value()}")
+    for each in sent:
+        await actor(access, each)
+    by_hand = (
+        text("UPDATE users SET disabled_at = 'infinity'"),
+        text("UPDATE api_keys SET revoked_at = 'infinity'"),
+    )
+    await database.in_transaction(lambda connection: [connection.execute(each) for each in by_hand])
+    access.authenticator.forget()
+    for each in sent:
+        with pytest.raises(NotSignedIn):
+            await actor(access, each)
+    with pytest.raises(NotSignedIn):
+        await signed_in(access, "jane@example.com")
+    (jane,), (ci,) = await access.users.all(), await access.keys.all()
+    assert jane.disabled_at is not None
+    assert ci.revoked_at is not None
+
+
+async def test_who_was_confined_by_hand_sees_no_more_than_his_own(
+    sqlite: Database, tmp_path: Path
+) -> None:
+    access = await opened(sqlite, tmp_path)
+    jane = await access.users.add(
+        LOCAL, email="jane@example.com", password=PASSWORD, all_tenants=True
+    )
+    statement = text("UPDATE users SET all_tenants = 'false'")
+    await sqlite.in_transaction(lambda connection: connection.execute(statement))
+    assert (await access.users.find(jane.email)).all_tenants is False
+    assert (await actor(access, await signed_in(access, jane.email))).tenants == {}
 
 
 async def test_calls_at_the_same_time_look_at_their_token_once_and_never_share_an_older_look(

@@ -52,13 +52,15 @@ class CallRate:
             return
         caller = actor.origin if actor.name in _NOBODY_IN_PARTICULAR else actor.name
         now = self._clock()
-        known = self._left.get(caller)
+        # Put back below at the end of the line: whoever was seen longest ago is forgotten first.
+        known = self._left.pop(caller, None)
         if known is None:
             left = self._full
             if len(self._left) >= _MAX_CALLERS:
                 del self._left[next(iter(self._left))]
         else:
             left = min(self._full, known[0] + (now - known[1]) * self._per_second)
+        self._left[caller] = (left if left < 1 else left - 1, now)
         if left < 1:
             wait = max(_SHORTEST_WAIT_SECONDS, (1 - left) / self._per_second)
             raise Throttled(
@@ -67,4 +69,3 @@ class CallRate:
                 retry_after_seconds=wait,
                 code="TOO_MANY_CALLS",
             )
-        self._left[caller] = (left - 1, now)

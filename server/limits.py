@@ -39,7 +39,9 @@ SIGN_INS_PER_ADDRESS = 60
 # HTTP requests of one address under way at once, including streams of events; a browser keeps six
 # connections, and a proxy in front has those of all its users.
 HTTP_PER_ADDRESS = 512
-# The longest time for reading a request's body; a slower sender is slow on purpose.
+# The longest times for reading a request's head and its body; a slower sender is slow on purpose,
+# or has forgotten its connection.
+HEAD_SECONDS = 15.0
 BODY_SECONDS = 15.0
 
 # A follower may stay for an hour; then it must come back, from its last cursor.

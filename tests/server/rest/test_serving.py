@@ -70,6 +70,44 @@ async def test_what_is_no_http_gets_an_error_in_the_form_of_all_others(
     assert json.loads(body)["detail"]["type"] == "malformed_request"
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET"],
+)
+async def test_who_sends_no_whole_request_is_not_waited_for(
+    http: HttpServer, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection is an open file of the process; one that is forgotten must not stay."""
+    monkeypatch.setattr("server.rest.malformed.HEAD_SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+    for byte in sent:
+        writer.write(bytes([byte]))
+        await writer.drain()
+    said = await reader.read()
+    writer.close()
+    assert said.count(b"HTTP/1.1") == sent.count(b"\r\n\r\n")
+
+
+async def test_who_has_sent_a_whole_request_is_answered_however_long_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.rest.malformed.HEAD_SECONDS", 0.05)
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        over = asyncio.Event()
+        # Well after a head that was not sent would be given up.
+        asyncio.get_running_loop().call_later(0.3, over.set)
+        await over.wait()
+        await APP(scope, receive, send)
+
+    server = HttpServer(slow, "127.0.0.1", 0)
+    await server.start()
+    async with plain_client(trust_env=False) as client:
+        for _ in range(2):
+            assert (await client.get(f"http://127.0.0.1:{server.port}/")).text == "here"
+    await server.stop()
+
+
 async def test_an_address_in_use_is_a_setting_to_mend(http: HttpServer) -> None:
     with pytest.raises(SettingsError, match=r"PROVISIONER_HTTP_ADDRESS.*choose another"):
         await HttpServer(APP, "127.0.0.1", http.port).start()

@@ -264,8 +264,8 @@ MEANINGS: dict[Code, Meaning] = {
         "To remove it all the same, give the order with --even-if-sold.",
     ),
     Code.COMPANY_RENAMED: _row(
-        "The Company of the tenant to be removed now has another name in ERPNext.",
-        "Rename it back there, then give the order again.",
+        "The tenant's Company has another name in ERPNext now.",
+        "Rename it back there, then continue, or give the removal again.",
     ),
     Code.LEDGER_ENTRIES: _row(
         "The Company has ledger entries, and ERPNext does not delete a Company that has any.",

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.requests import get
-from server.erpnext.seeing import conflict, document_of, text
-from server.erpnext.site import LOOKED_AT
+from server.erpnext.requests import get, rows
+from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
+from server.erpnext.site import LOOKED_AT, site_of
 from server.erpnext.site import STEP_KEY as CHECK_KEY
 from server.model.difference import Difference
 from server.model.naming import Names
+from server.model.ownership import settle
+from server.model.states import ErrorClass, ResourceState
 from server.model.step_context import AnswerKind, Found
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from server.erpnext.requests import JsonObject
     from server.errors import EngineError
+    from server.model.ownership import Resource
     from server.model.spec import TenantSpec
     from server.model.step_context import StepContext
 
@@ -74,7 +77,8 @@ async def company_of(context: StepContext) -> Company | None:
     them to.
 
     Raises:
-        EngineError: COMPANY_VANISHED, with a hold, if that earlier run's Company is gone.
+        EngineError: COMPANY_VANISHED or COMPANY_RENAMED, with a hold, if that earlier run's
+            Company is gone.
     """
     outputs = context.outputs(STEP_KEY)
     known = "company" in outputs and bool(outputs.get("abbreviation"))
@@ -85,9 +89,33 @@ async def company_of(context: StepContext) -> Company | None:
     answer = await context.read(get("Company", context.spec.company_name))
     if answer.kind is AnswerKind.MISSING:
         if known:
-            raise vanished(context.spec)
+            raise await vanished(context)
         return None
     return _from_outputs(company_outputs(document_of(answer)))
+
+
+async def refuse_if_gone(context: StepContext, error: EngineError) -> None:
+    """Say so if a step stopped for good because the tenant's Company is gone.
+
+    A Company that is renamed or deleted in the middle of a run is met as a reference that does
+    not exist, or as an account of somebody else, and the remedy of those (make it; correct it)
+    is the wrong one.
+
+    Args:
+        context: The step's context.
+        error: What the step stopped at.
+
+    Raises:
+        EngineError: COMPANY_VANISHED or COMPANY_RENAMED; or the engine could not be asked.
+    """
+    outputs = context.outputs(STEP_KEY)
+    if error.error_class is not ErrorClass.PERMANENT or error.hold:
+        return
+    if "company" not in outputs or _PLANNED in outputs:
+        return
+    answer = await context.read(get("Company", context.spec.company_name))
+    if answer.kind is AnswerKind.MISSING:
+        raise await vanished(context) from error
 
 
 def _is_of_this_run(context: StepContext, outputs: Mapping[str, str]) -> bool:
@@ -96,16 +124,52 @@ def _is_of_this_run(context: StepContext, outputs: Mapping[str, str]) -> bool:
     return outputs.get(LOOKED_AT, "") >= looked
 
 
-def vanished(spec: TenantSpec) -> EngineError:
-    """Return the error for a Company that existed once and is gone."""
+async def vanished(context: StepContext) -> EngineError:
+    """Return the error for a Company that existed once and is not there under its name.
+
+    Raises:
+        EngineError: the engine could not be asked whether it has another name.
+    """
+    name = context.spec.company_name
+    now_called = await renamed_to(context, context.company_record.resource)
+    if now_called:
+        return conflict(
+            Code.COMPANY_RENAMED,
+            f"The Company {name!r} is called {now_called!r} in ERPNext now: the tenant's Company "
+            "must have the tenant's name. Rename it back there, then: provisioner continue TENANT",
+            hold=True,
+        )
     return conflict(
         Code.COMPANY_VANISHED,
-        f"The Company {spec.company_name!r} existed once and is gone. It is not made again "
+        f"The Company {name!r} existed once and is gone. It is not made again "
         "automatically. Find out where it went (a restored backup? the wrong site? renamed or "
         "deleted by hand?). To have a new, empty one made: provisioner retry TENANT --step "
         "step_2_company",
         hold=True,
     )
+
+
+async def renamed_to(context: StepContext, made: Resource | None) -> str:
+    """Return the name that a Company has now that is not there under its own; "" if unknown.
+
+    When ERPNext renames a Company, its abbreviation, its owner and its time of creation stay
+    (docs/decisions/0056). Only one that the record proves to be ours is named.
+
+    Args:
+        context: The step's context.
+        made: What the record says about the Company.
+    """
+    if made is None or context.abbreviation is None:
+        return ""
+    answer = await context.read(
+        rows("Company", ("abbr", "=", context.abbreviation), fields=OWNERSHIP_FIELDS, limit=1)
+    )
+    site = await site_of(context)
+    for row in rows_of(answer):
+        found = seen("Company", row, site.zone)
+        if settle(made, found, site.api_user) is ResourceState.CREATED:
+            return found.name
+    return ""
 
 
 def company_outputs(document: JsonObject) -> dict[str, str]:

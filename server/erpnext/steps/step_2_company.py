@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import STEP_KEY, company_outputs, planned_outputs, vanished
+from server.erpnext.company import STEP_KEY, company_outputs, planned_outputs, renamed_to, vanished
 from server.erpnext.health import USER_REQUEST
 from server.erpnext.making import make_named
 from server.erpnext.masters import charts_in, charts_request
@@ -29,6 +29,7 @@ from server.model.naming import (
 )
 from server.model.ownership import CompanySeen, CompanyVerdict, judge_company
 from server.model.spec import DEFAULT_CHART
+from server.model.states import ResourceState
 from server.model.step_context import AnswerKind, Found, Intent
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class CompanyStep:
         site = await site_of(context)
         answer = await context.read(get("Company", context.spec.company_name))
         if answer.kind is AnswerKind.MISSING:
-            return self._not_there(context, site)
+            return await _not_there(context, site)
         document = document_of(answer)
         company = CompanySeen(
             document=seen("Company", document, site.zone),
@@ -107,18 +108,17 @@ class CompanyStep:
         else:
             await _make(context)
 
-    def _not_there(self, context: StepContext, site: Site) -> Found:
-        spec = context.spec
-        verdict = judge_company(
-            context.company_record,
-            None,
-            country=site.country,
-            currency=spec.currency,
-            api_user=site.api_user,
-        )
-        if verdict is CompanyVerdict.VANISHED:
-            raise vanished(spec)
-        return Found(done=False, missing=(Difference(doctype="Company", name=spec.company_name),))
+
+async def _not_there(context: StepContext, site: Site) -> Found:
+    spec, record = context.spec, context.company_record
+    verdict = judge_company(
+        record, None, country=site.country, currency=spec.currency, api_user=site.api_user
+    )
+    made = record.resource is not None and record.resource.state is ResourceState.CREATED
+    # Not even on a person's order is another one made beside one that was renamed.
+    if verdict is CompanyVerdict.VANISHED or (made and await renamed_to(context, record.resource)):
+        raise await vanished(context)
+    return Found(done=False, missing=(Difference(doctype="Company", name=spec.company_name),))
 
 
 def _binding(abbreviation: str) -> Difference:

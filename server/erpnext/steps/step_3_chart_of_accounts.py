@@ -25,6 +25,7 @@ from server.erpnext.seeing import (
     text,
 )
 from server.erpnext.site import site_of
+from server.erpnext.steps.in_company import in_company
 from server.model.difference import Difference
 from server.model.naming import fold_name
 from server.model.step_context import AnswerKind, Found, Intent
@@ -51,6 +52,7 @@ class ChartOfAccounts:
 
     key = "step_3_chart_of_accounts"
 
+    @in_company
     async def probe(self, context: StepContext) -> Found:
         """Look at all of the Company's accounts with one list, and at its cost center."""
         company = await company_of(context)
@@ -80,6 +82,7 @@ class ChartOfAccounts:
             outputs={"bank_group": _bank_group(company, there)} if missing else {},
         )
 
+    @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
         """Make the missing leaf accounts under the Company's bank group."""
         company = await company_of(context)

@@ -22,6 +22,7 @@ from server.erpnext.making import check_not_elsewhere, make_named
 from server.erpnext.requests import make
 from server.erpnext.seeing import compared, conflict, differing, flag, seen, text
 from server.erpnext.site import site_of
+from server.erpnext.steps.in_company import in_company
 from server.erpnext.warehouses import STEP_KEY, store_in, warehouses_of
 from server.model.difference import Difference
 from server.model.naming import fold_name
@@ -43,6 +44,7 @@ class Warehouses:
 
     key = STEP_KEY
 
+    @in_company
     async def probe(self, context: StepContext) -> Found:
         """Look at all of the Company's warehouses at once."""
         company = await company_of(context)
@@ -78,6 +80,7 @@ class Warehouses:
             },
         )
 
+    @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
         """Make the missing warehouses below the root."""
         company = await company_of(context)

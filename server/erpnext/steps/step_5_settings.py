@@ -18,6 +18,7 @@ from server.erpnext.roles import role_for
 from server.erpnext.seeing import compared, conflict, differing, document_of, flag, seen, text
 from server.erpnext.site import STEP_KEY as CHECK_KEY
 from server.erpnext.site import site_of
+from server.erpnext.steps.in_company import in_company
 from server.model.difference import Difference
 from server.model.step_context import AnswerKind, Found, Intent
 
@@ -38,6 +39,7 @@ class SettingsAndPriceList:
 
     key = "step_5_settings"
 
+    @in_company
     async def probe(self, context: StepContext) -> Found:
         """Look at both settings and the price list."""
         company = await company_of(context)
@@ -61,6 +63,7 @@ class SettingsAndPriceList:
             outputs={"price_list": name},
         )
 
+    @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
         """Change what differs, and make the price list."""
         company = await company_of(context)

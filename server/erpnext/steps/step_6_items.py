@@ -25,6 +25,7 @@ from server.erpnext.seeing import (
     text,
 )
 from server.erpnext.site import site_of
+from server.erpnext.steps.in_company import in_company
 from server.erpnext.steps.step_1_platform_setup import STEP_KEY as SETUP_KEY
 from server.erpnext.warehouses import STEP_KEY as WAREHOUSES_KEY
 from server.model.difference import Difference
@@ -59,6 +60,7 @@ class DemoItems:
 
     key = "step_6_items"
 
+    @in_company
     async def probe(self, context: StepContext) -> Found:
         """Look for the group, the items and the prices, with one request for each."""
         company = await company_of(context)
@@ -93,6 +95,7 @@ class DemoItems:
                 documents.append(seen("Item Price", price, site.zone, name=each.price_key))
         return Found(done=not missing, missing=tuple(missing), documents=tuple(documents))
 
+    @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
         """Make what is missing, the group first."""
         company = await company_of(context)

@@ -25,6 +25,7 @@ from server.erpnext.seeing import (
     text,
 )
 from server.erpnext.site import site_of
+from server.erpnext.steps.in_company import in_company
 from server.erpnext.steps.step_1_platform_setup import STEP_KEY as SETUP_KEY
 from server.erpnext.versions import keeps_name
 from server.model.difference import Difference
@@ -44,6 +45,7 @@ class WalkInCustomer:
 
     key = "step_7_customer"
 
+    @in_company
     async def probe(self, context: StepContext) -> Found:
         """Look by name, then by the title from which an older version made the name."""
         company = await company_of(context)
@@ -66,6 +68,7 @@ class WalkInCustomer:
             outputs={"customer": text(row, "name")},
         )
 
+    @in_company
     async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
         """Make it, unless somebody has since the look (an older version would make two)."""
         company = await company_of(context)

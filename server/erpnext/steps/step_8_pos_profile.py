@@ -37,6 +37,7 @@ from server.erpnext.seeing import (
     utc,
 )
 from server.erpnext.site import site_of
+from server.erpnext.steps.in_company import in_company
 from server.erpnext.warehouses import selling_warehouse_of
 from server.errors import EngineError
 from server.model.difference import Difference
@@ -57,6 +58,7 @@ class PosProfile:
 
     key = "step_8_pos_profile"
 
+    @in_company
     async def probe(self, context: StepContext) -> Found:
         """Look at the rows, at the accounts they have or should get, and at the profile."""
         company = await company_of(context)
@@ -94,6 +96,7 @@ class PosProfile:
             notes=notes,
         )
 
+    @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
         """Add the missing rows one by one, then make the profile, which needs them."""
         company = await company_of(context)

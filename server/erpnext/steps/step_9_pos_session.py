@@ -16,6 +16,7 @@ from server.erpnext.making import make_named
 from server.erpnext.requests import change, get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
 from server.erpnext.site import site_of
+from server.erpnext.steps.in_company import in_company
 from server.erpnext.versions import keeps_name
 from server.errors import EngineError
 from server.model.difference import Difference
@@ -41,6 +42,7 @@ class Till:
 
     key = "step_9_pos_session"
 
+    @in_company
     async def probe(self, context: StepContext) -> Found:
         """Look for an entry that was ever submitted, then for one of our drafts."""
         if not context.spec.till_user:
@@ -71,6 +73,7 @@ class Till:
             notes=(f"Drafts that others left: {', '.join(others)}.",) if others else (),
         )
 
+    @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
         """Submit our draft, or open the till under the first free number."""
         company = await company_of(context)

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
+from server.erpnext.company import renamed_to
 from server.erpnext.requests import get, rows
-from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen
+from server.erpnext.seeing import conflict, document_of, rows_of, seen
 from server.erpnext.site import LOOKED_AT, is_fresh, moment, site_of
 from server.erpnext.undo.removing import made_by_others
 from server.model.ownership import resource_key, settle
@@ -131,26 +132,17 @@ async def refuse_renamed(context: StepContext) -> None:
     """Stop if the Company that we made exists under another name.
 
     Looked up by its old name it seems gone: a shop that may have sold would lose its tills and
-    its POS Profile, and be reported as removed. When ERPNext renames a Company, its abbreviation,
-    its owner and its time of creation stay (docs/decisions/0056).
+    its POS Profile, and be reported as removed.
 
     Raises:
         EngineError: COMPANY_RENAMED, with the name it has now.
     """
-    abbreviation = context.abbreviation
-    made = context.removal.ours("Company")
-    if not made or abbreviation is None:
-        return
-    answer = await context.read(
-        rows("Company", ("abbr", "=", abbreviation), fields=OWNERSHIP_FIELDS, limit=1)
-    )
-    site = await site_of(context)
-    for row in rows_of(answer):
-        found = seen("Company", row, site.zone)
-        if settle(made[0], found, site.api_user) is ResourceState.CREATED:
+    for made in context.removal.ours("Company")[:1]:
+        now_called = await renamed_to(context, made)
+        if now_called:
             raise conflict(
                 Code.COMPANY_RENAMED,
-                f"The Company {made[0].name!r} is called {found.name!r} in ERPNext now, "
+                f"The Company {made.name!r} is called {now_called!r} in ERPNext now, "
                 "and is not removed. Rename it back there, then order the removal again.",
             )
 

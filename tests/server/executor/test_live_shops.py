@@ -10,7 +10,8 @@ from server.commands import OrderTerms
 from server.errors import Refused
 from server.model.actor import RECONCILER
 from server.model.states import StepState, TenantState
-from tests.server.executor.scene import COMPANY, TILL, WAREHOUSE
+from server.standin.naming import fold
+from tests.server.executor.scene import COMPANY, TILL, WAREHOUSE, WHOLE
 from tests.server.executor.test_lost_records import damage
 
 if TYPE_CHECKING:
@@ -29,6 +30,74 @@ def delete_company(shop: Shop, name: str = NAME) -> None:
         mode["accounts"] = [row for row in mode["accounts"] if row["company"] != name]
     company = next(key for key, each in documents["Company"].items() if each["name"] == name)
     del documents["Company"][company]
+
+
+def rename_company(shop: Shop, new: str, old: str = NAME) -> None:
+    """Rename a Company as the desk does: what belongs to it follows, its abbreviation stays."""
+    documents = shop.site.site.documents
+    for held in documents.values():
+        for each in held.values():
+            if each.get("company") == old:
+                each["company"] = new
+    for mode in documents["Mode of Payment"].values():
+        for row in mode["accounts"]:
+            row["company"] = new if row["company"] == old else row["company"]
+    companies = documents["Company"]
+    (key,) = (key for key, each in companies.items() if each["name"] == old)
+    companies[fold(new)] = {**companies.pop(key), "name": new, "company_name": new}
+
+
+@pytest.mark.parametrize("waits_at", ["Warehouse", "Customer", "POS Profile", "POS Opening Entry"])
+async def test_a_company_that_is_renamed_in_the_middle_of_a_run_is_named(
+    shop: Shop, waits_at: str
+) -> None:
+    """The run stopped at what it met next, with the advice to make that, or to correct it."""
+    await shop.faults({"method": "POST", "doctype": waits_at, "hang_seconds": 600})
+    tenant = await shop.order(NAME)
+    await shop.site.arrived("POST", waits_at)
+    rename_company(shop, "Kijani Groceries")
+    shop.site.hurry()
+    await shop.rest(tenant)
+    assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_RENAMED",)]
+    hold = (await shop.record(tenant)).tenant.hold
+    assert hold is not None
+    assert "is called 'Kijani Groceries' in ERPNext now" in hold.reason
+    assert hold.reason.endswith(f"provisioner continue {tenant}")
+    # As it says.
+    await shop.faults()
+    rename_company(shop, NAME, "Kijani Groceries")
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
+    assert await shop.belongings(NAME) == WHOLE
+
+
+async def test_a_company_that_is_deleted_in_the_middle_of_a_run_is_told_of_as_gone(
+    shop: Shop,
+) -> None:
+    await shop.faults({"method": "POST", "doctype": "Warehouse", "hang_seconds": 600})
+    tenant = await shop.order(NAME)
+    await shop.site.arrived("POST", "Warehouse")
+    delete_company(shop)
+    shop.site.hurry()
+    await shop.rest(tenant)
+    assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_VANISHED",)]
+    assert (await shop.record(tenant)).tenant.hold is not None
+
+
+async def test_no_order_makes_a_company_beside_one_that_was_renamed(shop: Shop) -> None:
+    """It would have had another abbreviation, and nothing had led to the first any more."""
+    tenant = await shop.completed(NAME)
+    rename_company(shop, "Kijani Groceries")
+    writes = await shop.writes()
+    for order in ("", COMPANY):
+        await shop.again(tenant, step_key=order)
+        assert await shop.rest(tenant) == [TenantState.FAILED]
+        assert shop.sql("SELECT error_code FROM tenants") == [("COMPANY_RENAMED",)]
+    assert await shop.writes() == writes
+    rename_company(shop, NAME, "Kijani Groceries")
+    await shop.proceed(tenant)
+    await shop.must_complete(tenant)
+    assert await shop.writes() == writes
 
 
 async def test_a_vanished_company_is_not_made_again_by_the_reconciler(shop: Shop) -> None:

@@ -324,7 +324,7 @@ def _is_quiet(seen: Observation, since: datetime | None = None) -> bool:
     # back since, or the row is damaged, and the tenant would be stuck unseen until that time.
     return all(
         abs(seen.observed_at - sign) > patience
-        # While the database was away no worker could give a sign of life.
+        # While the database was away, or the host suspended, no worker could give a sign of life.
         for sign in (seen.stuck_since, seen.gate_since, seen.database_back)
         if sign is not None
     )

@@ -72,7 +72,8 @@ class Observation:
             its turn.
         hold_by: Who holds it; "" if nobody does, or if not known.
         damage: Why its rows keep it from being moved (`server.model.damaged`); otherwise "".
-        database_back: When the database was last seen to come back; None if it never was away.
+        database_back: When the database was last seen to come back, or this process went on after
+            it had stood still; None if neither ever happened.
         mended_at: When another tenant got past the same error, which means that the cause was
             fixed; None if none has.
     """

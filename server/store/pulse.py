@@ -95,6 +95,7 @@ class Pulse(Watch):
 
     async def _run(self) -> None:
         while True:
+            self._turn()
             asked_at = self._clock()
             try:
                 found, writes = await self._ask()

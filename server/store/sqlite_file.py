@@ -129,6 +129,7 @@ class FilePulse(Watch):
 
     async def _run(self) -> None:
         while True:
+            self._turn()
             try:
                 await self.look()
             except Exception:  # noqa: BLE001 - it must go on looking; recorded

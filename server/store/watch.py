@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+# A look and the pause after it take less than three seconds.
+_STANDSTILL_SECONDS = 5.0
+
 
 class Watch(ABC):
     """What is known about whether a database is there; each kind of database has its own look."""
@@ -26,6 +29,9 @@ class Watch(ABC):
         # Whether it answers queries, even if it may take no writes.
         self._answers = True
         self._back_at: float | None = None
+        # When the last look began, by the wall clock: it goes on while the host is suspended, and
+        # where it was set, signs of life look as old as if this process had stood still.
+        self._turned_at: float | None = None
 
     def start(self) -> None:
         """Start looking."""
@@ -52,9 +58,10 @@ class Watch(ABC):
         """How long ago it came back; None if it was never down while this process looked.
 
         0.0 while it is down as far as is known: whoever reads it all the same is the first to see
-        it back.
+        it back. A standstill of this process (a suspended host) counts as the same, because the
+        workers on this host stood still, too, and all signs of life are as old as it was long.
         """
-        if self._why:
+        if self._why or self._stood_still():
             return 0.0
         return None if self._back_at is None else time.monotonic() - self._back_at
 
@@ -65,6 +72,15 @@ class Watch(ABC):
     @abstractmethod
     async def _run(self) -> None:
         """Look until it is stopped."""
+
+    def _turn(self) -> None:
+        """Note that a look begins, and whether this process has just stood still."""
+        if self._stood_still():
+            self._back_at = time.monotonic()
+        self._turned_at = time.time()
+
+    def _stood_still(self) -> bool:
+        return self._turned_at is not None and time.time() - self._turned_at > _STANDSTILL_SECONDS
 
     async def _learn(self, why: str, *, answers: bool = False) -> None:
         """Take what a look found, "" if nothing is wrong; listeners hear only of changes."""

@@ -67,6 +67,28 @@ async def test_right_after_the_database_was_away_no_worker_is_missed_yet(scene: 
     assert [found.finding.cause.value for found in later.findings] == ["NO_WORKER"]
 
 
+async def test_right_after_this_process_stood_still_no_worker_is_missed_yet(scene: Scene) -> None:
+    """After a suspension of the host its first sweep comes before the first heartbeat."""
+    await scene.start()
+    pulse = scene.database.pulse
+    pulse._turn()
+    assert pulse._turned_at is not None
+    pulse._turned_at -= 600
+    await scene.forward(minutes=10)
+    # A sweep, then the pulse, then another sweep go on after it.
+    earliest = await scene.sweeper().sweep()
+    pulse._turn()
+    early = await scene.sweeper().sweep()
+    await scene.forward(seconds=31)
+    assert pulse._back_at is not None
+    pulse._back_at -= 31
+    later = await scene.sweeper().sweep()
+
+    assert earliest.findings == ()
+    assert early.findings == ()
+    assert [found.finding.cause.value for found in later.findings] == ["NO_WORKER"]
+
+
 async def test_a_run_that_waits_its_turn_behind_a_living_worker_is_no_finding(
     scene: Scene,
 ) -> None:

@@ -240,7 +240,7 @@ class Database:
             for row in rows:
                 ensure_engine(connection, row)
 
-        with refusals(f"The database {self.url.render_as_string()} can't be written"):
+        with refusals(f"The database {_shown(self.url)} can't be written"):
             await self.in_transaction(register)
 
     async def in_transaction(
@@ -299,14 +299,12 @@ class Database:
                 return await self._transactions.run(work, any_schema=True, slow=slow)
         except (*DRIVER_ERRORS, StoreUnavailable) as error:
             raise StoreUnavailable(
-                f"The database {self.url.render_as_string()} can't be opened: {detail(error)}"
+                f"The database {_shown(self.url)} can't be opened: {detail(error)}"
             ) from error
 
     async def _demand_tables(self) -> None:
         if await self.administer(schema.is_empty):
-            raise StoreUnavailable(
-                f"The database {self.url.render_as_string()} is empty. {_ANOTHER}"
-            )
+            raise StoreUnavailable(f"The database {_shown(self.url)} is empty. {_ANOTHER}")
 
     async def dispose(self) -> None:
         """Close every connection of a database that was made but not opened."""
@@ -343,6 +341,11 @@ class Database:
         return await self.in_transaction(
             lambda connection: apply(connection, batch, locking=locking), locking=locking
         )
+
+
+def _shown(url: URL) -> str:
+    """Return a url without its password, which may also stand in its query."""
+    return url.difference_update_query(["password"]).render_as_string()
 
 
 def _demand_file(url: URL) -> None:

@@ -190,11 +190,14 @@ async def test_a_server_that_does_not_listen_is_said_to_be_unavailable(tmp_path:
     await database.dispose()
 
 
-async def test_a_password_in_the_url_is_not_said() -> None:
+@pytest.mark.parametrize(
+    "where", ["a:s3cret@127.0.0.1:1/a", "127.0.0.1:1/a?user=a&password=s3cret"]
+)
+async def test_a_password_in_the_url_is_not_said(where: str) -> None:
     """Promise 11."""
-    url = URL.create("postgresql+asyncpg", "a", "s3cret", "127.0.0.1", 1, "a")
     with pytest.raises(StoreUnavailable) as caught:
-        await Database.open(url)
+        await Database.open(f"postgresql+asyncpg://{where}")
+    assert "127.0.0.1:1/a" in caught.value.message
     assert "s3cret" not in str(caught.value)
 
 

@@ -47,8 +47,10 @@ def copy_sqlite(source: Path, target: Path) -> int:
     # A file name may contain characters that mean something in a URI and name another file.
     address = source.absolute().as_uri()
     try:
-        # Readable by its owner only: the file holds everything.
-        os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+        # Readable by its owner only: the file holds everything. So it is never one that was there:
+        # in a folder that others may write, it may be theirs, or lead to one of theirs.
+        unfinished.unlink(missing_ok=True)
+        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with (
             contextlib.closing(sqlite3.connect(f"{address}?mode=ro", uri=True)) as reading,
             contextlib.closing(sqlite3.connect(unfinished)) as writing,

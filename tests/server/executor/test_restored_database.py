@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,6 +111,25 @@ async def test_a_backup_is_whole_while_the_service_writes(still: Shop, tmp_path:
     assert size == (tmp_path / "backup.db").stat().st_size > 0
     assert (tmp_path / "backup.db").stat().st_mode & 0o777 == 0o600
     await still.must_complete(*tenants)
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_backup_writes_into_no_file_that_was_laid_in_its_way(
+    tmp_path: Path, *, by_link: bool
+) -> None:
+    """In a folder that others may write, what has the name of a half of a backup may be theirs."""
+    sqlite3.connect(tmp_path / "provisioner.db").close()
+    theirs, laid = tmp_path / "theirs", tmp_path / ".backup.db.unfinished"
+    theirs.touch(mode=0o666)
+    if by_link:
+        laid.symlink_to(theirs)
+    else:
+        laid.hardlink_to(theirs)
+    copy_sqlite(tmp_path / "provisioner.db", tmp_path / "backup.db")
+    made = (tmp_path / "backup.db").lstat()
+    assert stat.filemode(made.st_mode) == "-rw-------"
+    assert made.st_ino != theirs.stat().st_ino
+    assert theirs.read_bytes() == b""
 
 
 def test_a_backup_overwrites_nothing(tmp_path: Path) -> None:

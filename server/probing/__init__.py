@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 from server.access.policy import unknown_tenant
 from server.erpnext.tracing import find_draft_tills, trace_companies
@@ -84,6 +86,9 @@ class Prober:
         self._now = now
         self._seconds = seconds
         self._turns = {engine.site: asyncio.Semaphore(_AT_ONCE) for engine in engines.values()}
+        # Who asks about one tenant again and again, and may know of no other, waits for his own
+        # looks and not everybody else for them.
+        self._lines: WeakValueDictionary[TenantId, asyncio.Lock] = WeakValueDictionary()
 
     async def tenant(self, tenant_id: TenantId) -> Survey:
         """Examine a tenant that has a record.
@@ -108,7 +113,8 @@ class Prober:
             )
         demand_readable(tenant)
         engine = self._engine_of(tenant)
-        return await self._look(engine, subject_of(claim, self._bound(engine, but_of=tenant_id)))
+        subject = subject_of(claim, self._bound(engine, but_of=tenant_id))
+        return await self._look(engine, subject, self._line(tenant_id))
 
     async def spec(self, spec: TenantSpec) -> Survey:
         """Examine a spec that nobody has started yet.
@@ -220,10 +226,23 @@ class Prober:
 
         return is_bound
 
-    async def _look(self, engine: Engine, subject: Subject) -> Survey:
+    def _line(self, tenant_id: TenantId) -> asyncio.Lock:
+        """Return the lock of a tenant's looks, of which only one at a time waits for the site."""
+        line = self._lines.get(tenant_id)
+        if line is None:
+            line = self._lines[tenant_id] = asyncio.Lock()
+        return line
+
+    async def _look(
+        self, engine: Engine, subject: Subject, line: asyncio.Lock | None = None
+    ) -> Survey:
         await self.check_gate(engine.site)
         try:
-            async with asyncio.timeout(self._seconds), self._turns[engine.site]:
+            async with (
+                asyncio.timeout(self._seconds),
+                line or nullcontext(),
+                self._turns[engine.site],
+            ):
                 return await probe_all(
                     engine, self._blueprints[engine.blueprint_name], subject, now=self._now
                 )

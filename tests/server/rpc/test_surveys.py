@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
@@ -14,6 +15,7 @@ from server.commands import Commands, EngineEntry
 from server.erpnext.client import ErpNextEngine
 from server.model.blueprint import ERPNEXT
 from server.model.states import GateState
+from server.probing import Prober, Subject, Survey, probe_all
 from server.standin.app import StandIn
 from server.store.operations import GateOperation
 from tests.server.erpnext.conftest import credentials
@@ -23,7 +25,11 @@ from tests.server.rpc.failing import failure
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from server.model.blueprint import Blueprint
+    from server.model.step_context import Engine
     from tests.server.rpc.conftest import Rig
+
+PATIENCE_SECONDS = 45.0
 
 
 @pytest.fixture
@@ -97,6 +103,37 @@ async def test_a_name_that_another_tenant_has_is_a_conflict_of_the_plan(shop: Ri
     company = next(each for each in plan.survey.steps if each.step_key == "step_2_company")
     assert company.code == "COMPANY_NAME_TAKEN"
     assert first in company.message
+
+
+async def test_many_looks_at_one_tenant_keep_nobody_from_looking_at_another(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two looks at a site go on at once, and whoever may see one tenant may ask for any number."""
+    busy, other = [(await shop.start(name)).tenant_id for name in ("Busy", "Other")]
+    in_line, go_on = asyncio.Semaphore(0), asyncio.Event()
+    check_gate = Prober.check_gate
+
+    async def checked(prober: Prober, site: str) -> None:
+        await check_gate(prober, site)
+        # From here to its place in the line a look does not pause.
+        in_line.release()
+
+    async def look(engine: Engine, kind: Blueprint, subject: Subject, **more: Any) -> Survey:
+        if subject.spec.company_name == "Busy":
+            await go_on.wait()
+        return await probe_all(engine, kind, subject, **more)
+
+    monkeypatch.setattr(Prober, "check_gate", checked)
+    monkeypatch.setattr("server.probing.probe_all", look)
+    asked = [
+        asyncio.ensure_future(shop.stub.Plan(pb.PlanRequest(tenant_id=busy))) for _ in range(3)
+    ]
+    for _ in asked:
+        await in_line.acquire()
+    plan = await shop.stub.Plan(pb.PlanRequest(tenant_id=other), timeout=PATIENCE_SECONDS)
+    assert plan.survey.tenant_id == other
+    go_on.set()
+    assert {each.survey.tenant_id for each in await asyncio.gather(*asked)} == {busy}
 
 
 async def test_a_shut_gate_refuses_a_look_without_asking_the_engine(

@@ -13,7 +13,7 @@ from server.errors import EngineError, Replaced
 from server.executor import cancelling, quarantine
 from server.executor.slots import LineIsLong
 from server.model.made_often import replace
-from server.model.ownership import CompanyRecord, Resource, resource_key
+from server.model.ownership import CompanyRecord, Resource, had_till, resource_key
 from server.model.records import WaitingFor
 from server.model.states import ErrorClass, ResourceState, WaitingCode
 from server.model.step_context import AnswerKind
@@ -132,6 +132,7 @@ class DrivingContext:
             completed_once=self.completed_once,
             only_tenant_of_name=self._facts.only_tenant_of_name,
             ordered_to_make_again=self._facts.ordered_step == self._kind.key,
+            had_till=had_till(self._driven.resources.values()),
         )
 
     @property

@@ -15,6 +15,7 @@ from server.model.naming import fold_name
 from server.model.states import ResourceState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 # If the site's clock is behind ours, a document of ours can appear to have been made before we
@@ -133,6 +134,13 @@ def _took_its_place(resource: Resource, seen: Document, api_user: str) -> bool:
 _WAS_THERE = frozenset({ResourceState.CREATED, ResourceState.ADOPTED})
 
 
+def had_till(resources: Iterable[Resource]) -> bool:
+    """Tell whether the record says that a till was opened for a tenant."""
+    return any(
+        each.doctype == "POS Opening Entry" and each.state in _WAS_THERE for each in resources
+    )
+
+
 class CompanyVerdict(Enum):
     """What may be done about a tenant's Company."""
 
@@ -155,6 +163,7 @@ class CompanyRecord:
         only_tenant_of_name: Whether no other tenant on this site has that folded name.
         ordered_to_make_again: Whether a person ordered a Retry of this step: only that makes a
             Company again which existed and is gone. Continue does not.
+        had_till: Whether the record says that the Company's till was opened, by us or by people.
     """
 
     resource: Resource | None
@@ -163,6 +172,7 @@ class CompanyRecord:
     completed_once: bool
     only_tenant_of_name: bool
     ordered_to_make_again: bool
+    had_till: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

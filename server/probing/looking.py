@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError
-from server.model.ownership import CompanyRecord, resource_key
+from server.model.ownership import CompanyRecord, had_till, resource_key
 from server.model.states import ErrorClass
 from server.model.undo import Removal
 
@@ -72,6 +72,7 @@ class LookingContext:
             only_tenant_of_name=subject.only_tenant_of_name,
             # A look orders nothing.
             ordered_to_make_again=False,
+            had_till=had_till(subject.resources.values()),
         )
 
     @property

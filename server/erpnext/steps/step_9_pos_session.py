@@ -1,6 +1,7 @@
 """step_9: the till is opened once, for a new shop; from then on people open and close it.
 
-If an opening entry of the profile was ever submitted, the step is done for good. `docstatus: 1`
+If an opening entry of the profile was ever submitted, the step is done for good, even if people
+have deleted the entry since, as far as the record tells. `docstatus: 1`
 makes and submits an entry in one POST; without it only a draft is made and no till is open. Times
 are sent in the site's time zone, without naming it (recording 09-pos-opening-dates: a Z is
 answered with a 500).
@@ -65,6 +66,15 @@ class Till:
         if context.completed_once:
             return Found(done=True, skip="Tills of a live shop are opened by people.")
         drafts = [row for row in entries if _is_ours(text(row, "name"), company)]
+        record = context.company_record
+        if record.had_till and not drafts and not record.ordered_to_make_again:
+            return Found(
+                done=True,
+                skip=(
+                    "The till was opened once, and its opening entry is gone: from then on people "
+                    "open it. To have it opened all the same, retry this step by its name."
+                ),
+            )
         others = [text(row, "name") for row in entries if row not in drafts]
         return Found(
             done=False,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from server.erpnext.undo import UNDO_STEPS
 from server.model.blueprint import ERPNEXT
 from server.model.naming import fold_name
-from server.model.ownership import CompanyRecord, Resource, settle
+from server.model.ownership import CompanyRecord, Resource, had_till, settle
 from server.model.spec import TenantSpec
 from server.model.states import ResourceState
 from server.model.step_context import Answer, AnswerKind, Engine, Found, Intent, Request
@@ -64,6 +64,7 @@ class MemoryContext:
             completed_once=self.completed_once,
             only_tenant_of_name=True,
             ordered_to_make_again=self.ordered_to_make_again,
+            had_till=had_till(self.resources.values()),
         )
 
     @property

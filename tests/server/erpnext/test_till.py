@@ -92,6 +92,22 @@ async def test_tills_of_a_live_shop_are_left_to_people(engine: ErpNextEngine) ->
     assert not context.writes
 
 
+async def test_a_till_that_people_deleted_is_opened_again_on_a_persons_order_only(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    """The shop may be in use though it was never COMPLETED: an optional step may have failed."""
+    context = await ready(engine)
+    await drive_step(context, STEP)
+    site.site.documents[ENTRY].clear()
+    context.sent.clear()
+    await drive_step(context, STEP)
+    assert "its opening entry is gone" in context.found[STEP].skip
+    assert not context.writes
+    context.ordered_to_make_again = True
+    await drive_step(context, STEP)
+    assert names(site, ENTRY) == ["POS-OPE-MNT-1"]
+
+
 async def test_an_entry_that_was_ever_submitted_is_enough_for_ever(
     site: StandIn, engine: ErpNextEngine
 ) -> None:

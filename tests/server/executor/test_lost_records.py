@@ -195,3 +195,25 @@ async def test_a_stray_open_run_is_closed_and_the_tenants_own_goes_on(shop: Shop
 
     await shop.until(closed)
     assert await shop.state(tenant) is TenantState.COMPLETED
+
+
+async def test_a_lost_record_of_a_shop_that_was_never_completed_opens_no_second_till(
+    shop: Shop,
+) -> None:
+    """An optional step had failed; the shop sold, and people deleted the till's first entry."""
+    fault = {"method": "POST", "doctype": "Item Group", "exc_type": "ValidationError"}
+    await shop.faults(fault)
+    tenant = await shop.order(include_demo_data=True)
+    assert await shop.rest(tenant) == [TenantState.PARTIAL]
+    await shop.faults()
+    entries = shop.site.site.documents["POS Opening Entry"]
+    entries.clear()
+    damage(shop, tenant)
+
+    await shop.proceed(tenant, RECONCILER)
+    await shop.must_complete(tenant)
+    assert not entries
+
+    await shop.again(tenant)
+    await shop.must_complete(tenant)
+    assert not entries

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _WORKER_LOST = "WORKER_LOST"
 _REFERENCE = "REFERENCE_MISSING"
+_FINAL = "FINAL_CHECK_FAILED"
 
 
 def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
@@ -195,6 +196,19 @@ def _after_permanent(picture: Picture, code: str) -> Remedy:
             f"The engine lacks what an earlier step made: {', '.join(lost[0].missing)}. Continue "
             "would take that step as done; a retry checks it again, and makes what is missing.",
             step_key=lost[0].key if len(lost) == 1 else "",
+        )
+    if code == _FINAL and any(step.by_hand for step in picture.engine.steps):
+        # A retry would stop at it, and a shop that is PARTIAL, and works, would be FAILED.
+        if made_and_lost(picture):
+            return remedies.verify(
+                tenant,
+                "Correct in ERPNext what differs: a retry would stop at it. Then look again, and "
+                f"have the rest made: provisioner retry {tenant.id}",
+            )
+        return remedies.continue_(
+            tenant,
+            "Correct in ERPNext what differs: a retry would stop at it. Then continue, which "
+            "repeats the final check.",
         )
     if code != remedies.VANISHED:
         return remedies.after_permanent(tenant, code)

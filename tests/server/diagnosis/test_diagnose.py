@@ -346,6 +346,29 @@ async def test_the_final_check_is_no_cause_beside_what_made_it_fail(scene: Scene
     ]
 
 
+async def test_no_retry_is_named_after_a_final_check_that_it_would_not_get_past(
+    scene: Scene,
+) -> None:
+    """Somebody disabled a document in the middle of the run. Only the final check is not done."""
+    tenant_id = await scene.stopped(
+        "Disabled", {"step_10_post_sale_updates": (ErrorClass.PERMANENT, "FINAL_CHECK_FAILED")}
+    )
+    gone = StepSeen(key="step_5_settings", done=False, missing=("Price List Retail KS",))
+    disabled = StepSeen(
+        key="step_4_warehouses", done=False, missing=("disabled is 1, wanted 0",), by_hand=True
+    )
+
+    async def remedy(*seen: StepSeen) -> Remedy:
+        (cause,) = (await diagnosed(scene, tenant_id, probe_all=seeing(*seen))).causes
+        return cause.remedy
+
+    assert (await remedy(gone)).command == f"provisioner retry {tenant_id} --watch"
+    assert (await remedy(disabled)).command == f"provisioner continue {tenant_id} --watch"
+    assert (await remedy(disabled)).says.startswith("Correct in ERPNext what differs")
+    both = await remedy(disabled, gone)
+    assert (both.method, both.command) == ("", f"provisioner verify {tenant_id}")
+
+
 async def test_it_is_said_when_the_reconciler_drives_it_on_and_it_does_then(scene: Scene) -> None:
     tenant_id = await passing(scene)
     at_once = (await diagnosed(scene, tenant_id)).causes[0].remedy.says

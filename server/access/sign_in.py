@@ -42,6 +42,8 @@ _log = structlog.get_logger(__name__)
 # The user that the old scripts sign in as, most of them with LEGACY_PASSWORD.
 LEGACY_ADMIN = "admin@moran.com"
 OTHER_LEGACY_SIGN_IN = (LEGACY_ADMIN, "admin")
+# What the audit says instead of it.
+_NO_ADDRESS = "not an address"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +133,14 @@ class SignIn:
             # One of the old scripts uses a shorter password than all the others.
             tried = LEGACY_PASSWORD
         good = await self._passwords.matches(stored, tried)
-        who = Actor(name=email.strip()[:MAX_EMAIL], role=Role.VIEWER, origin=origin)
         if user is None or not good or user.disabled_at is not None:
+            # Every user's address has an @. What has none may be a password, typed a line too soon.
+            name, target = (
+                (email.strip()[:MAX_EMAIL], account) if "@" in account else (_NO_ADDRESS,) * 2
+            )
+            who = Actor(name=name, role=Role.VIEWER, origin=origin)
             await self._store.note(
-                entry(who, self._now(), action="SignIn", target=account, outcome="BAD_CREDENTIALS")
+                entry(who, self._now(), action="SignIn", target=target, outcome="BAD_CREDENTIALS")
             )
             raise NotSignedIn("Incorrect email or password", code="BAD_CREDENTIALS")
         return user

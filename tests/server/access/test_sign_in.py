@@ -65,6 +65,17 @@ async def test_unknown_user_wrong_password_disabled_and_invited_get_one_answer_a
     assert all(row.actor.isprintable() and row.target.isprintable() for row in rows)
 
 
+async def test_a_password_typed_as_the_address_is_not_kept(
+    sqlite: Database, tmp_path: Path
+) -> None:
+    access = await opened(sqlite, tmp_path)
+    await refusal(access, PASSWORD, "")
+    (row,) = await access.store.audit(limit=10)
+    assert (row.actor, row.target, row.outcome) == (
+        *("not an address", "not an address", "BAD_CREDENTIALS"),
+    )
+
+
 async def test_too_many_tries_of_an_account_are_refused_for_a_time_known_or_not(
     sqlite: Database, tmp_path: Path
 ) -> None:

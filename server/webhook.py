@@ -22,7 +22,6 @@ import structlog
 
 from server.erpnext.address import tls_context
 from server.errors import StoreUnavailable
-from server.store.outbox import PAGE_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,14 +156,13 @@ class Courier:
             StoreUnavailable: the outbox can't be written.
         """
         before = self._now() - _KEPT
-        while await self._outbox.forget_delivered(before) == PAGE_ROWS:
-            pass
-        while given_up := await self._outbox.give_up(before):
-            for message_id, error in given_up:
+        after: str | None = ""
+        while after is not None:
+            page = await self._outbox.forget(before, after=after)
+            for message_id, error in page.given_up:
                 # What it reported is still in `findings`.
                 _log.warning("webhook.given_up", delivery=message_id, error=error)
-            if len(given_up) < PAGE_ROWS:
-                break
+            after = page.after
 
     async def _claim(self) -> Sequence[Message]:
         return await self._outbox.claim(self._now(), hold=_HOLD, longest=_LONGEST, limit=_BATCH)

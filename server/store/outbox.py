@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
-    from sqlalchemy import ColumnElement, Connection, Delete
+    from sqlalchemy import Connection
 
 _WAITING = "delivered_at IS NULL"
 _MOST_ERROR = 400
 # A receiver that was away for long leaves a hundred thousand: deleted at once, they would hold
-# SQLite's writer for a second, and whoever reports them the event loop.
+# SQLite's writer for a second. Pages go by id, because a page of those that are old would be looked
+# for among all that stay.
 PAGE_ROWS = 500
 # If one count outgrew its column, PostgreSQL would refuse the claim, and none of its messages would
 # be sent.
@@ -35,6 +36,19 @@ class Message:
     kind: str
     body: str
     tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What a page of messages lost.
+
+    Attributes:
+        given_up: Each message that never arrived, with its last error.
+        after: The id after which the next page begins; None after the last one.
+    """
+
+    given_up: Sequence[tuple[str, str]]
+    after: str | None
 
 
 class Outbox:
@@ -117,37 +131,34 @@ class Outbox:
             )
         )
 
-    async def forget_delivered(self, before: datetime) -> int:
-        """Delete a page of messages that arrived before a time; return how many there were.
+    async def forget(self, before: datetime, *, after: str) -> Forgotten:
+        """Delete, from the next page of messages, what arrived or was written before a time.
 
-        There may be more if there were `PAGE_ROWS`.
+        Args:
+            before: The time.
+            after: The id after which the page begins; "" for the first page.
         """
-        count: int = await self._run(
-            lambda connection: (
-                connection.execute(_delete_page(OUTBOX.c.delivered_at < before)).rowcount
+
+        def delete_old(connection: Connection) -> Forgotten:
+            page = select(OUTBOX.c.id).where(OUTBOX.c.id > after).order_by(OUTBOX.c.id)
+            ids = list(connection.execute(page.limit(PAGE_ROWS)).scalars())
+            if not ids:
+                return Forgotten(given_up=[], after=None)
+            of_page = and_(OUTBOX.c.id > after, OUTBOX.c.id <= ids[-1])
+            connection.execute(delete(OUTBOX).where(of_page, OUTBOX.c.delivered_at < before))
+            gone = connection.execute(
+                delete(OUTBOX)
+                .where(of_page, literal_column(_WAITING), OUTBOX.c.created_at < before)
+                .returning(OUTBOX.c.id, OUTBOX.c.last_error)
             )
-        )
-        return count
+            return Forgotten(
+                given_up=[(row.id, row.last_error or "") for row in gone],
+                after=ids[-1] if len(ids) == PAGE_ROWS else None,
+            )
 
-    async def give_up(self, before: datetime) -> list[tuple[str, str]]:
-        """Delete a page of undelivered messages from before a time.
-
-        Returns:
-            Each one's id and last error. There may be more if there are `PAGE_ROWS`.
-        """
-
-        def delete_old(connection: Connection) -> list[tuple[str, str]]:
-            old = and_(literal_column(_WAITING), OUTBOX.c.created_at < before)
-            gone = connection.execute(_delete_page(old).returning(OUTBOX.c.id, OUTBOX.c.last_error))
-            return [(row.id, row.last_error or "") for row in gone]
-
-        found: list[tuple[str, str]] = await self._run(delete_old)
+        found: Forgotten = await self._run(delete_old)
         return found
 
     async def _run(self, work: Callable[[Connection], Any]) -> Any:  # Any: what the work returns
         with refusals():
             return await self._in_transaction(work)
-
-
-def _delete_page(old: ColumnElement[bool]) -> Delete:
-    return delete(OUTBOX).where(OUTBOX.c.id.in_(select(OUTBOX.c.id).where(old).limit(PAGE_ROWS)))

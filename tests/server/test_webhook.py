@@ -385,8 +385,7 @@ async def test_it_looks_for_what_is_old_once_an_hour_and_not_at_its_start(
         monkeypatch.setattr(Outbox, name, counted)
 
     counting("claim")
-    counting("forget_delivered")
-    counting("give_up")
+    counting("forget")
     sender = Courier(
         store.outbox,
         WebhookTarget(url="http://127.0.0.1:9/hook", secret=SecretStr(SECRET)),
@@ -401,7 +400,7 @@ async def test_it_looks_for_what_is_old_once_an_hour_and_not_at_its_start(
 
     await until(looked_often)
     await sender.stop()
-    assert looks.count("forget_delivered") == looks.count("give_up") == times
+    assert looks.count("forget") == times
 
 
 async def test_a_receiver_away_for_weeks_leaves_messages_that_are_deleted_in_pages(

@@ -9,10 +9,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
 from server.model.states import TenantState
 from server.store import backup, retention
 from server.store.database import Database
+from server.store.tables import OUTBOX
 from server.store.tenant_pages import TenantFilter, TenantPages
 from tests.server.store.growing import NOON, SITE, at, fill, more_runs, tenant, work_of
 
@@ -139,3 +141,37 @@ async def test_the_work_of_reads_does_not_follow_what_is_over(store: Database) -
 
     grown = {name: (few[name], many[name]) for name in calls if many[name] > 2 * few[name] + 40}
     assert grown == {}
+
+
+async def test_a_page_of_messages_to_forget_reads_none_of_the_others_that_stay(
+    store: Database,
+) -> None:
+    """A receiver away for weeks leaves many; each page held SQLite's writer while it read all."""
+
+    async def wait(first: int, last: int) -> None:
+        rows = [
+            {
+                "id": f"message {number:06}",
+                "kind": "healed",
+                "body": "{}",
+                "created_at": NOON,
+                "due_at": NOON,
+                "tries": 1,
+            }
+            for number in range(first, last)
+        ]
+
+        def write(connection: Connection) -> None:
+            connection.execute(OUTBOX.insert(), rows)
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("ANALYZE outbox"))
+
+        await store.in_transaction(write)
+
+    def forget() -> Awaitable[object]:
+        return store.outbox.forget(NOON, after="message 000009")
+
+    await wait(0, 1000)
+    few = await work_of(store, forget)
+    await wait(1000, 10_000)
+    assert await work_of(store, forget) <= 2 * few + 40

@@ -107,6 +107,8 @@ def table(tenants: Sequence[TenantSummary], *, now: datetime, width: int | None)
 
 def _row(tenant: TenantSummary, now: datetime) -> tuple[str, ...]:
     why = plain(tenant.error_code)
+    if not why and tenant.HasField("waiting_for"):
+        why = f"waits for {plain(tenant.waiting_for.code)}"
     if tenant.HasField("hold"):
         why = f"held by {plain(tenant.hold.by)}" + (f", {why}" if why else "")
     since = tenant.unsettled_since if tenant.HasField("unsettled_since") else tenant.state_since

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from server.model.identifiers import TenantId
-    from server.model.records import Hold
+    from server.model.records import Hold, WaitingFor
     from server.model.states import TenantState
 
 # A name can be found by each of its first words; longer names are legal prose.
@@ -71,6 +71,8 @@ class TenantSummary:
     """One tenant of a list, as stored.
 
     Attributes:
+        error_code: The code of its first error, which may be that its open run stands still.
+        waiting_for: What its open run waits for; None if it moves, or has none.
         state: None if the row holds a word that is not one of ours.
         unsettled_since: Since when it has been neither COMPLETED nor ended by a person; None
             if it is either, or if not known.
@@ -91,6 +93,7 @@ class TenantSummary:
     state_since: datetime
     unsettled_since: datetime | None
     updated_at: datetime
+    waiting_for: WaitingFor | None = None
 
     @property
     def progress_percent(self) -> float:

@@ -12,13 +12,14 @@ from server.access.policy import demand, demand_any, unknown_tenant
 from server.errors import CursorOutOfRange
 from server.model.actor import Right
 from server.model.blueprint import BLUEPRINTS, ERPNEXT, blueprint_of
-from server.model.elsewhere import why_not_here
+from server.model.elsewhere import is_elsewhere, why_not_here
 from server.queries.board import Answer, StatusBoard
 from server.queries.listing import TenantPage, list_tenants
 from server.queries.log_hub import POLL_SECONDS, LogHub
 from server.queries.log_pages import CursorCut, LogPage, LogPages
+from server.queries.motion import STALLED, motion_of
 from server.queries.outlook import Outlooks
-from server.queries.status import HELD, STALLED, Status, status_of
+from server.queries.status import HELD, Status, status_of
 from server.queries.status_hub import StatusHub, at_rest
 from server.store.written import entries_of
 from server.validation import validate_cursor, validate_tenant_id
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from server.model.blueprint import Blueprint, StepType
     from server.model.identifiers import TenantId
     from server.model.records import Record
+    from server.queries.motion import Motion
     from server.store.database import Database
-    from server.store.found import LogTail
+    from server.store.found import Live, LogTail
     from server.store.operations import Outcome, TenantOperation
     from server.validation import RawListing
 
@@ -156,7 +158,7 @@ class Queries:
             StoreUnavailable: the database can't be read now.
         """
         demand_any(actor, Right.READ)
-        return await list_tenants(self._lists, actor, raw, self._now)
+        return await list_tenants(self._lists, actor, raw, now=self._now, motion=self._motion)
 
     async def logs(
         self, actor: Actor, tenant_id: str, after_cursor: int, *, follow: bool
@@ -224,6 +226,16 @@ class Queries:
     def _not_here(self, record: Record) -> str:
         entry = self._engines.get(record.tenant.spec.engine_id)
         return why_not_here(record.tenant, None if entry is None else entry.site)
+
+    def _motion(self, live: Live) -> Motion:
+        record = live.record
+        return motion_of(
+            live,
+            self._now(),
+            self._lease_seconds,
+            step_key="",
+            not_here="" if is_elsewhere(record.tenant) else self._not_here(record),
+        )
 
     def _blueprint(self, record: Record) -> Blueprint:
         """Return the blueprint of a tenant, even if its engine is no longer configured."""

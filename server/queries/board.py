@@ -14,8 +14,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from server.model.states import OPEN_RUN_STATES, GateState
+from server.queries.motion import turns_at
 from server.queries.outlook import WAITING_SECONDS
-from server.queries.status import status_of, turns_at
+from server.queries.status import status_of
 from server.store.found import Live
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from server.model.actor import Actor
     from server.model.listing import Listing, TenantSummary
+    from server.queries.motion import Motion
+    from server.store.found import Live
     from server.store.listing import TenantLists
     from server.validation import RawListing
 
@@ -50,9 +52,21 @@ class _Place:
 
 
 async def list_tenants(
-    lists: TenantLists, actor: Actor, raw: RawListing, now: Callable[[], datetime]
+    lists: TenantLists,
+    actor: Actor,
+    raw: RawListing,
+    *,
+    now: Callable[[], datetime],
+    motion: Callable[[Live], Motion],
 ) -> TenantPage:
     """Return one page of the tenants that the caller may see.
+
+    Args:
+        lists: The store's lists.
+        actor: Who asks.
+        raw: The filters as they were sent.
+        now: The clock.
+        motion: Says how a tenant's open run goes on.
 
     Raises:
         InvalidInput: a filter is wrong, or the token does not belong to this list.
@@ -72,11 +86,25 @@ async def list_tenants(
         limit=min(raw.page_size or DEFAULT_PAGE, MAX_PAGE),
         only=actor.scope,
     )
+    lives = page.in_motion
     return TenantPage(
-        tenants=page.tenants,
+        tenants=[
+            _moving(tenant, motion(lives[tenant.id])) if tenant.id in lives else tenant
+            for tenant in page.tenants
+        ],
         next_page_token=(
             _token(_Place(after=page.after, stuck_before=stuck_before), mark) if page.after else ""
         ),
+    )
+
+
+def _moving(tenant: TenantSummary, motion: Motion) -> TenantSummary:
+    """Add to a tenant's row how its open run goes on, as its status says it."""
+    stands_still = next((error.code for error in motion.errors), "")
+    return replace(
+        tenant,
+        waiting_for=motion.waiting_for,
+        error_code=tenant.error_code or stands_still,
     )
 
 

@@ -9,13 +9,10 @@ moves, or says what it is waiting for, or is STALLED.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.model.calendar import moved
 from server.model.causes import LOOK_FIRST
-from server.model.damaged import ROW_DAMAGED, why_damaged
 from server.model.derive import derive
 from server.model.elsewhere import (
     ENGINE_ELSEWHERE,
@@ -26,14 +23,9 @@ from server.model.elsewhere import (
 from server.model.legacy import lost_its_company, waits_for_adoption
 from server.model.records import StepError, WaitingFor
 from server.model.site_identity import OPENED_BY_ACCEPTING
-from server.model.states import (
-    OPEN_RUN_STATES,
-    GateState,
-    RunState,
-    TenantState,
-    WaitingCode,
-)
+from server.model.states import OPEN_RUN_STATES, GateState, TenantState
 from server.model.undo import UndoOptions
+from server.queries.motion import motion_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,19 +37,9 @@ if TYPE_CHECKING:
     from server.store.found import Gate, Live
 
 HELD = "HELD"
-STALLED = "STALLED"
 ENGINE_NOT_CONFIGURED = "ENGINE_NOT_CONFIGURED"
 
-# Promise 3: within three lease times the run of a lost worker is taken over.
-_LEASES_UNTIL_STALLED = 3
-
 _GONE = frozenset({TenantState.DEPROVISIONING, TenantState.DEPROVISIONED})
-_GATE_CODES = {
-    GateState.DOWN: WaitingCode.ENGINE_DOWN,
-    GateState.MISCONFIGURED: WaitingCode.ENGINE_MISCONFIGURED,
-}
-# Waits that end only if some server has the tenant's engine.
-_FOR_A_SERVER = frozenset({WaitingCode.WORKER, *_GATE_CODES.values()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,25 +101,16 @@ def status_of(
     if is_elsewhere(tenant):
         not_here = ""
     moves = run is not None and run.state in OPEN_RUN_STATES
-    waiting_for = _with_why(_waiting_for(live, now), not_here)
-    stalled = _stalled(live, waiting_for, standing.current_step, now, lease_seconds)
-    damage = why_damaged(record, driven=_worker_lives(live, now))
-    if damage:
-        # There is nothing to wait for: neither a worker nor an order will come.
-        waiting_for = stalled = None
+    motion = motion_of(live, now, lease_seconds, step_key=standing.current_step, not_here=not_here)
     waits_for_an_order = _waits_for_an_order(tenant, standing.state, moves=moves)
-    errors = list(standing.errors)
-    if damage:
-        errors.append(_damaged(tenant, damage))
-    if stalled is not None:
-        errors.append(stalled)
+    errors = [*standing.errors, *motion.errors]
     if not errors:
         errors.extend(_why_at_rest(tenant, standing.state, moves=moves))
     if not_here and waits_for_an_order:
         errors.append(_not_here(tenant, not_here))
     # Any order would be refused: the engines file has to be corrected first, which no command
     # does.
-    look_first = waits_for_an_order or stalled is not None or (moves and standing.record_lost)
+    look_first = waits_for_an_order or motion.stalled or (moves and standing.record_lost)
     return Status(
         tenant=tenant,
         run=run,
@@ -145,13 +118,11 @@ def status_of(
         titles={step.key: step.title for step in step_types},
         standing=standing,
         errors=tuple(errors),
-        waiting_for=waiting_for,
+        waiting_for=motion.waiting_for,
         hold=tenant.hold,
         next_command=_diagnose(tenant)
-        if damage or (not_here and look_first)
-        else _next_command(
-            tenant, standing, live.gate, run, moves=moves, stalled=stalled is not None
-        ),
+        if motion.damaged or (not_here and look_first)
+        else _next_command(tenant, standing, live.gate, run, moves=moves, stalled=motion.stalled),
         eta=None,
         started_at=None if run is None else run.started_at,
         completed_at=None if run is None else run.finished_at,
@@ -163,153 +134,6 @@ def _why_at_rest(tenant: Tenant, state: TenantState, *, moves: bool) -> tuple[St
     if tenant.hold is not None:
         return (_held(tenant, tenant.hold, state, moves=moves),)
     return (_elsewhere(tenant),) if is_elsewhere(tenant) else ()
-
-
-def turns_at(live: Live, now: datetime, lease_seconds: float) -> datetime | None:
-    """Return when `status_of` may next say something else although no row has changed.
-
-    Returns:
-        That time, or None if time alone changes nothing.
-    """
-    run = live.record.run
-    if run is None or run.state not in OPEN_RUN_STATES:
-        return None
-    patience = timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED)
-    signs = [live.record.tenant.updated_at]
-    times = [run.due_at]
-    if live.gate is not None and (paused := live.gate.paused(now)) is not None:
-        times.append(paused)
-    if run.waiting_for is not None and run.waiting_for.until is not None:
-        times.append(run.waiting_for.until)
-    if live.deadline_at is not None:
-        signs.append(live.deadline_at)
-        times.append(live.deadline_at)
-    if live.worker is not None:
-        # Where leases go by the database's clock, its times do, too.
-        worker, ahead = live.worker, now - (live.worker.read_at or now)
-        lease = timedelta(seconds=worker.lease_seconds)
-        signs.append(worker.last_sign(now))
-        beat = moved(worker.heartbeat_at, ahead)
-        times += [moved(beat, lease), moved(beat, -lease)]
-    times += [moved(sign, patience) for sign in signs]
-    return min((time for time in times if time > now), default=None)
-
-
-def _waiting_for(live: Live, now: datetime) -> WaitingFor | None:
-    run = live.record.run
-    if run is None or run.state not in OPEN_RUN_STATES:
-        return None
-    wait = _wait_of(live, run, now)
-    if run.cancellation is None or (wait is None and not _worker_lives(live, now)):
-        return wait  # there is no worker that could stop it: that is what must be shown
-    return WaitingFor(
-        code=WaitingCode.CANCELLING,
-        message=(
-            f"{run.cancellation.by} ordered to cancel. The run is closed once the outcome of every "
-            "request is known." + (f" {wait.message}" if wait is not None else "")
-        ),
-        until=None if wait is None else wait.until,
-    )
-
-
-def _wait_of(live: Live, run: Run, now: datetime) -> WaitingFor | None:
-    gate = live.gate
-    if gate is not None and gate.state in _GATE_CODES:
-        # Whatever else the run is waiting for, nothing continues before the site does.
-        return WaitingFor(
-            code=_GATE_CODES[gate.state], message=gate.message, until=gate.next_probe_at
-        )
-    if run.state is RunState.RUNNING:
-        # The worker waits within its attempt: if it is gone, nothing is waiting.
-        return run.waiting_for if _worker_lives(live, now) else None
-    if run.state is RunState.QUEUED:
-        return _for_its_turn(gate, run.due_at, now)
-    return _own_wait(gate, run, now)
-
-
-def _own_wait(gate: Gate | None, run: Run, now: datetime) -> WaitingFor:
-    until = run.due_at if run.waiting_for is None else run.waiting_for.until
-    if until is not None and until <= now:
-        return _for_its_turn(gate, until, now)
-    if run.waiting_for is not None:
-        return run.waiting_for
-    return WaitingFor(code=WaitingCode.RETRY, message="Waiting for its next try.", until=until)
-
-
-def _with_why(waiting_for: WaitingFor | None, not_here: str) -> WaitingFor | None:
-    """Add to a wait for a worker or an engine why this server has neither.
-
-    The gate of a site that no server knows any more stays as it was last seen.
-    """
-    if waiting_for is None or waiting_for.code not in _FOR_A_SERVER or not not_here:
-        return waiting_for
-    return replace(waiting_for, message=f"{waiting_for.message} {not_here}")
-
-
-def _for_its_turn(gate: Gate | None, since: datetime, now: datetime) -> WaitingFor:
-    """Say what a run waits for that any worker may take."""
-    paused = None if gate is None else gate.paused(now)
-    if paused is not None:
-        return WaitingFor(
-            code=WaitingCode.SITE_PAUSED,
-            message="The site asked all its tenants to leave it alone for a while.",
-            until=paused,
-        )
-    return WaitingFor(
-        code=WaitingCode.WORKER,
-        message=f"Waiting for a free worker since {_clock(since)}.",
-        until=None,
-    )
-
-
-def _stalled(
-    live: Live, waiting_for: WaitingFor | None, step_key: str, now: datetime, lease_seconds: float
-) -> StepError | None:
-    """Return the error of an open run that neither moves nor waits, or None."""
-    run = live.record.run
-    if run is None or run.state is not RunState.RUNNING or waiting_for is not None:
-        return None
-    alive = _worker_lives(live, now)
-    if alive and live.deadline_at is not None and now < live.deadline_at:
-        return None
-    patience = timedelta(seconds=lease_seconds * _LEASES_UNTIL_STALLED)
-    since = _last_sign_of_life(live, now, patience, alive=alive)
-    if since is None:
-        # As far as possible the same at each look, so that nobody is notified again.
-        since = min(run.created_at, now - patience)
-    if now - since < patience:
-        return None
-    if alive:
-        what = "its attempt is past its deadline and its worker does not report progress"
-    else:
-        what = "the worker that drove it gives no sign of life and no other has taken over"
-    return StepError(
-        step_key=step_key,
-        code=STALLED,
-        message=(
-            f"The run has not moved since {_clock(since)}: {what}. It goes on by itself once there "
-            "is a worker: check that a server runs and reaches the database, or restart it."
-        ),
-        occurred_at=since,
-    )
-
-
-def _worker_lives(live: Live, now: datetime) -> bool:
-    return live.worker is not None and live.worker.is_alive(now)
-
-
-def _last_sign_of_life(
-    live: Live, now: datetime, patience: timedelta, *, alive: bool
-) -> datetime | None:
-    """Return when the run last moved; None if no row has a plausible time."""
-    signs = [live.record.tenant.updated_at]
-    if alive and live.deadline_at is not None:
-        signs.append(live.deadline_at)
-    elif not alive and live.worker is not None:
-        signs.append(live.worker.last_sign(now))
-    # A sign that lies further in the future than our patience does not count: the clock was set
-    # back since, or the row is damaged, and the run would be stuck without an error until then.
-    return max((sign for sign in signs if sign - now <= patience), default=None)
 
 
 def _held(tenant: Tenant, hold: Hold, state: TenantState, *, moves: bool) -> StepError:
@@ -327,10 +151,6 @@ def _held(tenant: Tenant, hold: Hold, state: TenantState, *, moves: bool) -> Ste
         message=f"Held by {hold.by}: {hold.reason.rstrip('. ')}. {remedy}",
         occurred_at=hold.since,
     )
-
-
-def _damaged(tenant: Tenant, why: str) -> StepError:
-    return StepError(step_key="", code=ROW_DAMAGED, message=why, occurred_at=tenant.updated_at)
 
 
 def _elsewhere(tenant: Tenant) -> StepError:
@@ -412,7 +232,3 @@ def _accept_site(tenant: Tenant) -> str:
 
 def _is_in_question(gate: Gate | None) -> bool:
     return gate is not None and gate.state is not GateState.UP and gate.code in OPENED_BY_ACCEPTING
-
-
-def _clock(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -99,6 +99,7 @@ def tenant_summary(tenant: TenantSummary) -> listing_pb2.TenantSummary:
         state_since=time_of(tenant.state_since),
         unsettled_since=time_of(tenant.unsettled_since),
         updated_at=time_of(tenant.updated_at),
+        waiting_for=None if tenant.waiting_for is None else _waiting_for(tenant.waiting_for),
     )
 
 

@@ -9,7 +9,7 @@ where to go on. So no filter can make a call slow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,18 @@ from server.model.listing import Position, TenantSummary
 from server.model.records import Hold
 from server.model.states import TenantState
 from server.store.columns import time_text
+from server.store.in_motion import read_in_motion
 from server.store.list_statements import Shape, Statements, foreign_word, made
 from server.store.tables import TENANTS
 from server.store.values import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 
     from sqlalchemy import Connection, Select
 
     from server.model.listing import Listing
+    from server.store.found import Live
 
     InSnapshot = Callable[[Callable[[Connection], "ListPage"]], Awaitable["ListPage"]]
 
@@ -35,6 +37,9 @@ MOST_SORTED = 1000
 # This many are walked through within ten milliseconds, with the files in memory.
 MOST_WALKED = 600
 
+_WITH_OPEN_RUN = frozenset(
+    {TenantState.PENDING, TenantState.IN_PROGRESS, TenantState.DEPROVISIONING}
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # No character in a name is greater than this one.
 _LAST_CHARACTER = "\U0010ffff"
@@ -46,10 +51,12 @@ class ListPage:
 
     Attributes:
         after: Where the next page begins; None if this is the last one.
+        in_motion: What decides how those go on that have an open run, by tenant id.
     """
 
     tenants: tuple[TenantSummary, ...]
     after: Position | None
+    in_motion: Mapping[str, Live] = field(default_factory=dict)
 
 
 class TenantLists:
@@ -83,7 +90,9 @@ class TenantLists:
 
         def read(connection: Connection) -> ListPage:
             query = _Query(connection, listing, stuck_before, after, only)
-            return query.page(limit)
+            page = query.page(limit)
+            moving = [each.id for each in page.tenants if each.state in _WITH_OPEN_RUN]
+            return replace(page, in_motion=read_in_motion(connection, moving))
 
         return await self._in_snapshot(read)
 

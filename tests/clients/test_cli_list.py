@@ -182,3 +182,14 @@ async def test_the_client_gives_tenants_across_pages(
     found = [tenant.company_name async for tenant in client.tenants(asked)]
     assert found == ["Shop 1", "Shop 2", "Shop 3"]
     assert asked == pb.ListTenantsRequest(text="shop")
+
+
+def test_what_a_tenant_under_way_waits_for_is_its_reason_if_it_has_no_error() -> None:
+    down = tenant_pb2.WaitingFor(code="ENGINE_DOWN", message="It does not answer.")
+    tenants = [
+        summary(1, state=tenant_pb2.TENANT_STATE_IN_PROGRESS, error_code="", waiting_for=down),
+        summary(2, state=tenant_pb2.TENANT_STATE_DEPROVISIONING, waiting_for=down),
+    ]
+    _, first, second = (line.plain for line in listing.table(tenants, now=EPOCH, width=None))
+    assert first.rstrip().endswith("waits for ENGINE_DOWN")
+    assert second.rstrip().endswith("COMPANY_NOT_OURS")

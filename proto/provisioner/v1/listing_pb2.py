@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from provisioner.v1 import tenant_pb2 as provisioner_dot_v1_dot_tenant__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprovisioner/v1/listing.proto\x12\x0eprovisioner.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bprovisioner/v1/tenant.proto\"\xf5\x03\n\rTenantSummary\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ompany_name\x18\x02 \x01(\t\x12\x11\n\tengine_id\x18\x03 \x01(\t\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.provisioner.v1.TenantState\x12\x14\n\x0c\x63urrent_step\x18\x05 \x01(\t\x12\x18\n\x10progress_percent\x18\x06 \x01(\x01\x12\x17\n\x0fsteps_completed\x18\x07 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x08 \x01(\x05\x12\x12\n\nerror_code\x18\t \x01(\t\x12\"\n\x04hold\x18\n \x01(\x0b\x32\x14.provisioner.v1.Hold\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x0e\n\x06run_id\x18\x0c \x01(\t\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bstate_since\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0funsettled_since\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x82\x01\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11LIST_ORDER_NEWEST\x10\x01\x12\x15\n\x11LIST_ORDER_OLDEST\x10\x02\x12\x16\n\x12LIST_ORDER_UPDATED\x10\x03\x12\x13\n\x0fLIST_ORDER_NAME\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprovisioner/v1/listing.proto\x12\x0eprovisioner.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bprovisioner/v1/tenant.proto\"\xa6\x04\n\rTenantSummary\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ompany_name\x18\x02 \x01(\t\x12\x11\n\tengine_id\x18\x03 \x01(\t\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.provisioner.v1.TenantState\x12\x14\n\x0c\x63urrent_step\x18\x05 \x01(\t\x12\x18\n\x10progress_percent\x18\x06 \x01(\x01\x12\x17\n\x0fsteps_completed\x18\x07 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x08 \x01(\x05\x12\x12\n\nerror_code\x18\t \x01(\t\x12\"\n\x04hold\x18\n \x01(\x0b\x32\x14.provisioner.v1.Hold\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x0e\n\x06run_id\x18\x0c \x01(\t\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bstate_since\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0funsettled_since\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bwaiting_for\x18\x11 \x01(\x0b\x32\x1a.provisioner.v1.WaitingFor*\x82\x01\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11LIST_ORDER_NEWEST\x10\x01\x12\x15\n\x11LIST_ORDER_OLDEST\x10\x02\x12\x16\n\x12LIST_ORDER_UPDATED\x10\x03\x12\x13\n\x0fLIST_ORDER_NAME\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'provisioner.v1.listing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTORDER']._serialized_start=615
-  _globals['_LISTORDER']._serialized_end=745
+  _globals['_LISTORDER']._serialized_start=664
+  _globals['_LISTORDER']._serialized_end=794
   _globals['_TENANTSUMMARY']._serialized_start=111
-  _globals['_TENANTSUMMARY']._serialized_end=612
+  _globals['_TENANTSUMMARY']._serialized_end=661
 # @@protoc_insertion_point(module_scope)

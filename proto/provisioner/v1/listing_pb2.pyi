@@ -77,6 +77,7 @@ class TenantSummary(_message.Message):
     STATE_SINCE_FIELD_NUMBER: _builtins.int
     UNSETTLED_SINCE_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant."""
     company_name: _builtins.str
@@ -94,7 +95,7 @@ class TenantSummary(_message.Message):
     total_steps: _builtins.int
     """How many steps its last run has."""
     error_code: _builtins.str
-    """The code of its first error; empty if it has none."""
+    """The code of its first error; empty if it has none. "STALLED" if its run should move and does not."""
     revision: _builtins.int
     """Grows at every change."""
     run_id: _builtins.str
@@ -121,6 +122,10 @@ class TenantSummary(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When anything about it last changed."""
 
+    @_builtins.property
+    def waiting_for(self) -> _tenant_pb2.WaitingFor:
+        """What its open run is waiting for, as in GetStatus; unset if the run moves or there is none."""
+
     def __init__(
         self,
         *,
@@ -140,10 +145,11 @@ class TenantSummary(_message.Message):
         state_since: _timestamp_pb2.Timestamp | None = ...,
         unsettled_since: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        waiting_for: _tenant_pb2.WaitingFor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "hold", b"hold", "state_since", b"state_since", "unsettled_since", b"unsettled_since", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "hold", b"hold", "state_since", b"state_since", "unsettled_since", b"unsettled_since", "updated_at", b"updated_at", "waiting_for", b"waiting_for"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "created_at", b"created_at", "current_step", b"current_step", "engine_id", b"engine_id", "error_code", b"error_code", "hold", b"hold", "progress_percent", b"progress_percent", "revision", b"revision", "run_id", b"run_id", "state", b"state", "state_since", b"state_since", "steps_completed", b"steps_completed", "tenant_id", b"tenant_id", "total_steps", b"total_steps", "unsettled_since", b"unsettled_since", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "created_at", b"created_at", "current_step", b"current_step", "engine_id", b"engine_id", "error_code", b"error_code", "hold", b"hold", "progress_percent", b"progress_percent", "revision", b"revision", "run_id", b"run_id", "state", b"state", "state_since", b"state_since", "steps_completed", b"steps_completed", "tenant_id", b"tenant_id", "total_steps", b"total_steps", "unsettled_since", b"unsettled_since", "updated_at", b"updated_at", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

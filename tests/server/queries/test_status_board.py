@@ -12,7 +12,7 @@ from server.model.identifiers import TenantId
 from server.model.states import GateState, RunState
 from server.queries import board, status_of
 from server.queries.board import StatusBoard
-from server.queries.status import turns_at
+from server.queries.motion import turns_at
 from server.queries.status_hub import is_news
 from tests.server.queries.scene import (
     KINDS,

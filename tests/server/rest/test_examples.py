@@ -87,7 +87,7 @@ async def test_the_example_of_a_status_has_the_fields_that_v1_answers(open_rig: 
     assert set(example) - set(said) == {"started_at"}
     listed = (await open_rig.get("/v1/tenants")).json()
     (line,) = examples_v1.ANSWERS["ListTenants"]["tenants"]
-    assert set(listed["tenants"][0]) - set(line) == {"unsettled_since"}
+    assert set(listed["tenants"][0]) - set(line) == {"unsettled_since", "waiting_for"}
     logs = (await open_rig.get(f"/v1/tenants/{tenant_id}/logs")).json()
     assert set(logs["entries"][0]) == set(examples_v1.ANSWERS["StreamLogs"]["entries"][0])
 

@@ -57,7 +57,9 @@ def permission(case: Case) -> Judgement:
         case,
         ErrorClass.PERMANENT,
         Code.ROLE_MISSING,
-        f"is not allowed for the API user: give it the role {role_for(subject)} ({subject}).",
+        f"is not allowed for the API user: give it the role {role_for(subject)} ({subject}). If it "
+        "has that role, see what narrows it in ERPNext: Role Permissions Manager, User "
+        "Permissions.",
     )
 
 

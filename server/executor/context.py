@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from server.errors import EngineError, Replaced
-from server.executor import cancelling, quarantine
+from server.executor import cancelling, quarantine, settling
 from server.executor.slots import LineIsLong
 from server.model.made_often import replace
 from server.model.ownership import CompanyRecord, Resource, had_till, resource_key
@@ -196,6 +196,7 @@ class DrivingContext:
         cancelling.check(self._driven)
         self.writes += 1
         quarantine.check(self._driven, intent)
+        settling.say_if_made_again(self._driven, self._kind, intent)
         if not intent.slot:
             self._intend(intent)
             self._mark(intent, request)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.model.made_often import replace
-from server.model.ownership import Resource, resource_key, settle
-from server.model.states import ResourceState
+from server.model.ownership import WAS_THERE, Resource, resource_key, settle
+from server.model.states import LogLevel, ResourceState
 from server.store.operations import ResourceRow
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from server.executor.state import DrivenRun
     from server.model.blueprint import StepType
     from server.model.ownership import Document
-    from server.model.step_context import Found
+    from server.model.step_context import Found, Intent
 
 
 def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
@@ -81,6 +81,25 @@ def _done_by_us(document: Document, known: Resource | None, state: ResourceState
         )
     if state is ResourceState.CREATED and (known is None or known.state is not state):
         yield f"{named} was made by an earlier request of ours whose answer was lost."
+
+
+def say_if_made_again(driven: DrivenRun, kind: StepType, intent: Intent) -> None:
+    """Say, with the next write, that a document is made which was there before and is gone.
+
+    The engine does not tell a deleted document from a renamed one.
+    """
+    known = driven.resources.get(resource_key(intent.doctype, intent.name))
+    if intent.update or known is None or known.state not in WAS_THERE:
+        return
+    driven.say(
+        f"{intent.doctype} {intent.name!r} was there before and is not any more, so it is made "
+        "again. If somebody renamed it, that one is still there, under its new name.",
+        event="document.made_again",
+        level=LogLevel.WARNING,
+        step_key=kind.key,
+        doctype=intent.doctype,
+        name=intent.name,
+    )
 
 
 def free_slot_of_seen(driven: DrivenRun, found: Found) -> None:

@@ -131,13 +131,13 @@ def _took_its_place(resource: Resource, seen: Document, api_user: str) -> bool:
 
 
 # A Company that we removed ourselves, on a person's order, did not vanish.
-_WAS_THERE = frozenset({ResourceState.CREATED, ResourceState.ADOPTED})
+WAS_THERE = frozenset({ResourceState.CREATED, ResourceState.ADOPTED})
 
 
 def had_till(resources: Iterable[Resource]) -> bool:
     """Tell whether the record says that a till was opened for a tenant."""
     return any(
-        each.doctype == "POS Opening Entry" and each.state in _WAS_THERE for each in resources
+        each.doctype == "POS Opening Entry" and each.state in WAS_THERE for each in resources
     )
 
 
@@ -247,9 +247,7 @@ def _was_asked_for(record: CompanyRecord, seen: CompanySeen, api_user: str) -> b
 def _judge_missing(record: CompanyRecord) -> CompanyVerdict:
     state = None if record.resource is None else record.resource.state
     # A removal was taken back: the tenant was COMPLETED, and we know what became of its Company.
-    was_there = state in _WAS_THERE or (
-        record.completed_once and state is not ResourceState.REMOVED
-    )
+    was_there = state in WAS_THERE or (record.completed_once and state is not ResourceState.REMOVED)
     if was_there and not record.ordered_to_make_again:
         return CompanyVerdict.VANISHED
     return CompanyVerdict.MAKE

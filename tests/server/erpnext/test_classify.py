@@ -404,6 +404,8 @@ def test_a_missing_role_is_named_with_its_doctype() -> None:
     assert found.code == Code.ROLE_MISSING
     assert "Stock Manager" in found.message
     assert "Warehouse" in found.message
+    # A user that has the role may be limited otherwise; the site's gate stays open then.
+    assert "If it has that role, see what narrows it" in found.message
 
 
 def test_a_success_carries_what_the_body_holds() -> None:

@@ -9,7 +9,7 @@ import pytest
 from server.commands import OrderTerms
 from server.errors import Refused
 from server.model.actor import RECONCILER
-from server.model.states import StepState, TenantState
+from server.model.states import LogLevel, StepState, TenantState
 from server.standin.naming import fold
 from tests.server.executor.scene import COMPANY, TILL, WAREHOUSE, WHOLE
 from tests.server.executor.test_lost_records import damage
@@ -231,3 +231,22 @@ async def test_a_finished_shop_is_looked_at_without_opening_a_till_again(shop: S
     assert len(entries) == 0
     till = next(step for step in (await shop.record(tenant)).steps if step.key == TILL)
     assert till.state is StepState.SKIPPED
+
+
+async def test_it_is_said_that_a_document_is_made_again_which_may_have_been_renamed(
+    shop: Shop,
+) -> None:
+    """A retry makes what is missing, and nothing tells a renamed one from a deleted one."""
+    tenant = await shop.completed(NAME)
+    name = "Walk-In Customer - KS"
+    assert not any("made again" in line for line in await shop.lines(tenant))
+    customers = shop.site.site.documents["Customer"]
+    (key,) = (key for key, each in customers.items() if each["name"] == name)
+    customers["counter"] = {**customers.pop(key), "name": "Counter"}
+    await shop.again(tenant)
+    await shop.must_complete(tenant)
+    (line,) = await shop.lines(tenant, LogLevel.WARNING)
+    assert line == (
+        f"step_7_customer: Customer {name!r} was there before and is not any more, so it is made "
+        "again. If somebody renamed it, that one is still there, under its new name."
+    )

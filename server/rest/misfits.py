@@ -37,6 +37,25 @@ def misfits(message: type[Message], sent: Mapping[str, object]) -> tuple[Violati
     return tuple(islice(_of_object(message.DESCRIPTOR, sent, ""), _MOST))
 
 
+def told_twice(message: type[Message], sent: Mapping[str, object]) -> tuple[Violation, ...]:
+    """Return the fields that are sent in both spellings; protobuf's parser takes one of the values.
+
+    Args:
+        message: The class of the rpc's request.
+        sent: The JSON object that was sent for it, which the parser takes.
+    """
+    return tuple(islice(_twice_in(message.DESCRIPTOR, sent, ""), _MOST))
+
+
+def _twice_in(descriptor: Descriptor, sent: Mapping[str, object], at: str) -> Iterator[Violation]:
+    for field in descriptor.fields:
+        if field.name != field.json_name and field.name in sent and field.json_name in sent:
+            yield _wrong(f"{at}{field.name}", f"is also sent as {field.json_name}. Send it once.")
+        value = sent.get(field.name, sent.get(field.json_name))
+        if field.message_type is not None and isinstance(value, dict):
+            yield from _twice_in(field.message_type, value, f"{at}{field.name}.")
+
+
 def _of_object(descriptor: Descriptor, sent: Mapping[str, object], at: str) -> Iterator[Violation]:
     fields = {name: each for each in descriptor.fields for name in (each.json_name, each.name)}
     for name, value in sent.items():

@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 
 from server.rest.answers import CompactJson
-from server.rest.misfits import misfits
+from server.rest.misfits import misfits, told_twice
 from server.validation.words import shown
 
 if TYPE_CHECKING:
@@ -173,10 +173,15 @@ def request_of(
     try:
         json_format.ParseDict(sent, message)
     except (json_format.ParseError, ValueError, RecursionError) as error:
-        wrong = misfits(type(message), sent)
-        told = "; ".join(f"{each.field}: {each.description}" for each in wrong)
-        raise invalid(told or _reason(error), wrong) from None
+        raise _refused(misfits(type(message), sent), _reason(error)) from None
+    if wrong := told_twice(type(message), sent):
+        raise _refused(wrong)
     return message
+
+
+def _refused(wrong: tuple[Violation, ...], reason: str = "") -> CallFailed:
+    told = "; ".join(f"{each.field}: {each.description}" for each in wrong)
+    return invalid(told or reason, wrong)
 
 
 def as_json(message: Message) -> dict[str, Any]:  # Any: JSON

@@ -85,6 +85,22 @@ async def test_each_wrong_field_is_named_with_its_remedy(
     assert answer.json()["message"] == "; ".join(f"{field}: {what}" for field, what in said)
 
 
+async def test_a_field_in_both_spellings_is_refused_and_nothing_is_ordered(
+    open_rig: Rig,
+) -> None:
+    """One of the two values was taken, and nobody was told which."""
+    spec = {"company_name": "Acme", "companyName": "Other", "country_code": "KE"}
+    sent = {"spec": spec, "requestId": "a", "request_id": "b"}
+    answer = await open_rig.post("/v1/tenants", json=sent)
+    assert answer.status_code == 400
+    _, bad = answer.json()["details"]
+    assert {each["field"]: each["description"] for each in bad["field_violations"]} == {
+        "spec.company_name": "is also sent as companyName. Send it once.",
+        "request_id": "is also sent as requestId. Send it once.",
+    }
+    assert (await open_rig.get("/v1/tenants")).json().get("tenants", []) == []
+
+
 async def test_a_name_without_end_is_not_repeated_whole(open_rig: Rig) -> None:
     body = json.dumps({"x" * 100_000: 1, "\ud800": 1}).encode()
     answer = await open_rig.post("/v1/tenants", content=body)

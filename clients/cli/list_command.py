@@ -99,7 +99,7 @@ def list_(
     timeout: tenant_commands.Timeout = 10.0,
     as_json: tenant_commands.Json = False,
 ) -> int:
-    """List tenants: state, progress, and what is wrong.
+    """List tenants: state, progress, and what is wrong or waited for.
 
     The time says how long the tenant has had its state or, if it is not well, how long ago it last
     was. Ends with 0 even if none is found.

@@ -99,7 +99,9 @@ def list_(
     timeout: tenant_commands.Timeout = 10.0,
     as_json: tenant_commands.Json = False,
 ) -> int:
-    """List tenants: state, progress, and what is wrong or waited for.
+    """List tenants: state, progress, and what is wrong.
+
+    For one that is under way, WHY says what it waits for.
 
     The time says how long the tenant has had its state or, if it is not well, how long ago it last
     was. Ends with 0 even if none is found.

@@ -34,10 +34,9 @@ from server.model.undo import UNSETTLED_AT, UndoOptions
 from server.probing.looking import LookingContext
 from server.probing.subject import Subject
 from server.store.operations import Healing, RunRow, TenantOperation
-from server.validation import validate_tenant_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from datetime import datetime
 
     from server.model.actor import Actor
@@ -99,11 +98,8 @@ class Deprovisioning(OrderDesk):
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
                 `continue_`.
         """
-        terms = OrderTerms(expected_revision=expected_revision)
-        asked = ask(actor, tenant_id, terms, method="Deprovision", body={}, right=Right.READ)
-        live = await self._live(asked.tenant_id)
-        check_revision(live.record, terms)
-        return documents_of(await self._database.reads.resources(live.record.tenant.id))
+        _, resources = await self._recorded(actor, tenant_id, expected_revision)
+        return documents_of(resources)
 
     async def foreseen(
         self, actor: Actor, tenant_id: str, *, expected_revision: int | None = None
@@ -117,12 +113,11 @@ class Deprovisioning(OrderDesk):
             InvalidInput, NotAllowed, NotFound, RevisionChanged, StoreUnavailable: as for
                 `continue_`.
         """
-        recorded = await self.documents(actor, tenant_id, expected_revision=expected_revision)
+        tenant, resources = await self._recorded(actor, tenant_id, expected_revision)
+        recorded = documents_of(resources)
         if not any(each.removed for each in recorded):
             return recorded
-        live = await self._live(validate_tenant_id(tenant_id))
-        resources = await self._database.reads.resources(live.record.tenant.id)
-        seen = await self._foresee(live.record.tenant, resources)
+        seen = await self._foresee(tenant, resources)
         if seen is not None:
             return documents_of(resources, seen)
         return tuple(
@@ -130,7 +125,17 @@ class Deprovisioning(OrderDesk):
             for each in recorded
         )
 
-    async def _foresee(self, tenant: Tenant, resources: Iterable[Resource]) -> Foreseen | None:
+    async def _recorded(
+        self, actor: Actor, tenant_id: str, expected_revision: int | None
+    ) -> tuple[Tenant, Sequence[Resource]]:
+        terms = OrderTerms(expected_revision=expected_revision)
+        asked = ask(actor, tenant_id, terms, method="Deprovision", body={}, right=Right.READ)
+        live = await self._live(asked.tenant_id)
+        check_revision(live.record, terms)
+        tenant = live.record.tenant
+        return tenant, await self._database.reads.resources(tenant.id)
+
+    async def _foresee(self, tenant: Tenant, resources: Sequence[Resource]) -> Foreseen | None:
         """Look up a tenant's documents; None if its engine can't be asked now."""
         engine = self._adapters.get(tenant.spec.engine_id)
         if engine is None or why_other_site(tenant, engine.site) or tenant.spec_damage:

@@ -111,14 +111,15 @@ async def open_core(
         engine_id: EngineEntry(site=engine.site, blueprint=ENGINE_BLUEPRINTS[engine.blueprint_name])
         for engine_id, engine in engines.items()
     }
+    prober = Prober(database, engines, ENGINE_BLUEPRINTS, now=utc_now)
     commands = Commands(
         database,
         engines=entries,
         default_engine=config.default or None,
         now=utc_now,
         adapters=engines,
+        prober=prober,
     )
-    prober = Prober(database, engines, ENGINE_BLUEPRINTS, now=utc_now)
     return Core(
         database=database, commands=commands, engines=engines, entries=entries, prober=prober
     )

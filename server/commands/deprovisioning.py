@@ -8,7 +8,6 @@ tenant DEPROVISIONING; giving the same order again continues, by probing everyth
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,23 +15,17 @@ from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk, check_revision, refused
 from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
-from server.erpnext.undo.foresight import foresee_removal
-from server.errors import EngineError
 from server.model.actor import Right
 from server.model.blueprint import blueprint_of
-from server.model.elsewhere import why_other_site
 from server.model.left_behind import UNACCOUNTED, TenantDocument, documents_of, missed
 from server.model.states import (
     OPEN_RUN_STATES,
     ErrorClass,
-    GateState,
     Order,
     StepState,
     TenantState,
 )
 from server.model.undo import UNSETTLED_AT, UndoOptions
-from server.probing.looking import LookingContext
-from server.probing.subject import Subject
 from server.store.operations import Healing, RunRow, TenantOperation
 
 if TYPE_CHECKING:
@@ -41,15 +34,12 @@ if TYPE_CHECKING:
 
     from server.model.actor import Actor
     from server.model.identifiers import TenantId
-    from server.model.left_behind import Foreseen
     from server.model.ownership import Resource
     from server.model.records import Record, Tenant
     from server.store.found import Live
     from server.store.operations import RequestOperation
 
 
-# Somebody waits for the answer: an engine that takes longer is not waited for.
-_ENGINE_SECONDS = 5.0
 _UNASKED = ", says the record; the engine could not be asked whether it is still so"
 
 
@@ -117,7 +107,7 @@ class Deprovisioning(OrderDesk):
         recorded = documents_of(resources)
         if not any(each.removed for each in recorded):
             return recorded
-        seen = await self._foresee(tenant, resources)
+        seen = None if self._prober is None else await self._prober.removal(tenant, resources)
         if seen is not None:
             return documents_of(resources, seen)
         return tuple(
@@ -134,21 +124,6 @@ class Deprovisioning(OrderDesk):
         check_revision(live.record, terms)
         tenant = live.record.tenant
         return tenant, await self._database.reads.resources(tenant.id)
-
-    async def _foresee(self, tenant: Tenant, resources: Sequence[Resource]) -> Foreseen | None:
-        """Look up a tenant's documents; None if its engine can't be asked now."""
-        engine = self._adapters.get(tenant.spec.engine_id)
-        if engine is None or why_other_site(tenant, engine.site) or tenant.spec_damage:
-            return None
-        gate = (await self._database.reads.gates()).get(engine.site)
-        if gate is not None and gate.state is not GateState.UP:
-            return None
-        context = LookingContext(engine, Subject(spec=tenant.spec), now=self._now)
-        try:
-            async with asyncio.timeout(_ENGINE_SECONDS):
-                return await foresee_removal(context, resources)
-        except (EngineError, TimeoutError):
-            return None
 
     def _judge_removal(
         self, removal: _Removal, record: Record

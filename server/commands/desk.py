@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from server.model.identifiers import RequestKey, TenantId
     from server.model.records import Record
     from server.model.step_context import Engine
+    from server.probing import Prober
     from server.store.database import Database
     from server.store.found import Live
 
@@ -67,6 +68,7 @@ class OrderDesk:
         default_engine: str | None,
         now: Callable[[], datetime],
         adapters: Mapping[str, Engine] | None = None,
+        prober: Prober | None = None,
     ) -> None:
         """Take the parts that orders need.
 
@@ -76,12 +78,14 @@ class OrderDesk:
             default_engine: The engine for specs that name none.
             now: The clock.
             adapters: The engines' adapters, for orders that look at an engine before they judge.
+            prober: Looks at engines for who asks what an order would do; None if nobody can.
         """
         self._database = database
         self._engines = engines
         self._default_engine = default_engine
         self._now = now
         self._adapters = adapters or {}
+        self._prober = prober
 
     async def _carry_out(self, asked: Asked, judge: Judge) -> TenantId:
         """Judge a tenant and write the result; again, if the tenant changed in between.

@@ -133,18 +133,24 @@ async def vanished(context: StepContext) -> EngineError:
     name = context.spec.company_name
     now_called = await renamed_to(context, context.company_record.resource)
     if now_called:
-        return conflict(
-            Code.COMPANY_RENAMED,
-            f"The Company {name!r} is called {now_called!r} in ERPNext now: the tenant's Company "
-            "must have the tenant's name. Rename it back there, then: provisioner continue TENANT",
-            hold=True,
-        )
+        return renamed(context, now_called)
     return conflict(
         Code.COMPANY_VANISHED,
         f"The Company {name!r} existed once and is gone. It is not made again "
         "automatically. Find out where it went (a restored backup? the wrong site? renamed or "
         "deleted by hand?). To have a new, empty one made: provisioner retry TENANT --step "
         "step_2_company",
+        hold=True,
+    )
+
+
+def renamed(context: StepContext, now_called: str) -> EngineError:
+    """Return the error for a Company that has the name `now_called` at the engine."""
+    return conflict(
+        Code.COMPANY_RENAMED,
+        f"The Company {context.spec.company_name!r} is called {now_called!r} in ERPNext now: the "
+        "tenant's Company must have the tenant's name. Rename it back there, then: provisioner "
+        "continue TENANT",
         hold=True,
     )
 

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from server.access.policy import unknown_tenant
 from server.erpnext.tracing import find_draft_tills, trace_companies
+from server.erpnext.undo.foresight import foresee_removal
 from server.errors import EngineError, EngineNotReady, Refused
 from server.limits import LOOK_SECONDS
 from server.model.elsewhere import (
@@ -21,20 +22,24 @@ from server.model.elsewhere import (
     start_here,
     why_not_here,
     why_nothing_moves,
+    why_other_site,
 )
 from server.model.states import GateState
+from server.probing.looking import LookingContext
 from server.probing.probe_all import probe_all
 from server.probing.subject import Subject, demand_readable, subject_of
 from server.probing.survey import DocumentSeen, Stand, StepLook, Survey, Whose
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from server.erpnext.tracing import Send
     from server.model.blueprint import Blueprint
     from server.model.identifiers import TenantId
+    from server.model.left_behind import Foreseen
     from server.model.legacy import CompanyEvidence, CompanyTraced
+    from server.model.ownership import Resource
     from server.model.records import Tenant
     from server.model.spec import TenantSpec
     from server.model.step_context import Engine
@@ -57,6 +62,8 @@ T = TypeVar("T")
 COMPANY_STEP = "step_2_company"
 # How many looks at one site at once: tenants that are being made must not notice them.
 _AT_ONCE = 2
+# A removal is foretold from the record if the engine takes longer: somebody waits for the answer.
+_REMOVAL_SECONDS = 5.0
 
 
 class Prober:
@@ -177,6 +184,34 @@ class Prober:
                 f"The engine could not be asked for what an old run left: {error}",
                 code="ENGINE_NO_ANSWER",
             ) from error
+
+    async def removal(self, tenant: Tenant, resources: Sequence[Resource]) -> Foreseen | None:
+        """Look up what a removal would find of a tenant's documents.
+
+        Args:
+            tenant: Whose documents they are.
+            resources: What the record says about them.
+
+        Returns:
+            What was found; None if the engine can't be asked now, or is another one than theirs.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
+        engine = self._engines.get(tenant.spec.engine_id)
+        if engine is None or why_other_site(tenant, engine.site) or tenant.spec_damage:
+            return None
+        context = LookingContext(engine, Subject(spec=tenant.spec), now=self._now)
+        try:
+            await self.check_gate(engine.site)
+            async with (
+                asyncio.timeout(_REMOVAL_SECONDS),
+                self._line(tenant.id),
+                self._turns[engine.site],
+            ):
+                return await foresee_removal(context, resources)
+        except (EngineError, EngineNotReady, TimeoutError):
+            return None
 
     async def check_gate(self, site: str) -> None:
         """Refuse a look at a site whose gate is shut.

@@ -11,7 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import STEP_KEY, company_outputs, planned_outputs, renamed_to, vanished
+from server.erpnext.company import (
+    STEP_KEY,
+    company_outputs,
+    planned_outputs,
+    renamed,
+    renamed_to,
+    vanished,
+)
 from server.erpnext.health import USER_REQUEST
 from server.erpnext.making import make_named
 from server.erpnext.masters import charts_in, charts_request
@@ -114,10 +121,13 @@ async def _not_there(context: StepContext, site: Site) -> Found:
     verdict = judge_company(
         record, None, country=site.country, currency=spec.currency, api_user=site.api_user
     )
-    made = record.resource is not None and record.resource.state is ResourceState.CREATED
-    # Not even on a person's order is another one made beside one that was renamed.
-    if verdict is CompanyVerdict.VANISHED or (made and await renamed_to(context, record.resource)):
+    if verdict is CompanyVerdict.VANISHED:
         raise await vanished(context)
+    if record.resource is not None and record.resource.state is ResourceState.CREATED:
+        # Not even on a person's order is another one made beside one that was renamed.
+        now_called = await renamed_to(context, record.resource)
+        if now_called:
+            raise renamed(context, now_called)
     return Found(done=False, missing=(Difference(doctype="Company", name=spec.company_name),))
 
 

@@ -20,6 +20,7 @@ from server.model.derive import derive
 from server.model.identifiers import TenantId
 from server.model.states import OPEN_RUN_STATES, GateState, LogLevel, RunState, TenantState
 from server.model.undo import UndoOptions
+from server.probing import Prober
 from server.store.columns import time_text
 from server.store.database import Database
 from server.store.operations import GateOperation, TenantOperation
@@ -191,6 +192,12 @@ class Shop:
             default_engine="main",
             now=now,
             adapters={"main": self.store.engine},
+            prober=Prober(
+                self.store.database,
+                {"main": self.store.engine},
+                {ERPNEXT.name: ERPNEXT},
+                now=now,
+            ),
         )
 
     async def order(self, name: str = "Kijani Stores", **spec: Any) -> TenantId:

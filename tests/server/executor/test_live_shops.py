@@ -100,6 +100,24 @@ async def test_no_order_makes_a_company_beside_one_that_was_renamed(shop: Shop) 
     assert await shop.writes() == writes
 
 
+async def test_the_new_name_of_a_company_is_asked_for_once(shop: Shop) -> None:
+    tenant = await shop.completed(NAME)
+    rename_company(shop, "Kijani Groceries")
+    lists_before = await lists_of_companies(shop)
+    await shop.again(tenant, step_key=COMPANY)
+    await shop.rest(tenant)
+    assert await lists_of_companies(shop) - lists_before == 1
+
+
+async def lists_of_companies(shop: Shop) -> int:
+    """Count the answers about Companies so far that were no 404."""
+    return sum(
+        row["count"]
+        for row in (await shop.look())["requests"]
+        if (row["method"], row["doctype"], row["status"]) == ("GET", "Company", 200)
+    )
+
+
 async def test_a_vanished_company_is_not_made_again_by_the_reconciler(shop: Shop) -> None:
     tenant = await shop.completed(NAME)
     delete_company(shop)

@@ -1,6 +1,6 @@
 """Tenants that are cancelled and removed, on both databases: nothing unknown, nothing left behind.
 
-`tests/server/executor/test_removing.py` and `test_cancelling.py` have every case on SQLite,
+`test_removing*.py` and `test_cancelling.py` in `tests/server/executor/` have every case on SQLite,
 `tests/crash/test_removal_crash_points.py` every death.
 """
 

@@ -19,8 +19,8 @@ from server.erpnext.reply import Reply
 from server.erpnext.undo import removing
 from server.executor import context, drive, gates
 from server.model.states import TenantState
+from tests.server.executor.removals import made_by_tenant
 from tests.server.executor.scene import SOON
-from tests.server.executor.test_removing import made_by_tenant
 from tests.server.executor.test_unknown_everywhere import NAME, must_be_as_undisturbed
 
 if TYPE_CHECKING:

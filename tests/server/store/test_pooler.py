@@ -13,7 +13,7 @@ import pytest
 
 from server.store.database import Database
 from tests.server.store.scene import Scene, creation, later
-from tests.server.store.test_postgres_trouble import lines, said
+from tests.server.store.trouble import lines, said
 from tests.support.pgbouncer import pooled
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from server.store.database import Database
 from server.store.driver_lock import DriverLock
 from server.store.sqlite_file import FilePulse
 from tests.server.store.scene import Scene
-from tests.server.store.test_postgres_trouble import lines, said
+from tests.server.store.trouble import lines, said
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

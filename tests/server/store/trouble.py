@@ -1,0 +1,43 @@
+"""What the tests of trouble share: another's transaction, and what a tenant's log holds."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from server.model.states import LogLevel
+from server.store import postgres as store_postgres
+from server.store.operations import (
+    LogDraft,
+    TenantOperation,
+)
+from tests.server.store.scene import NOON, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from server.model.identifiers import TenantId
+
+
+@asynccontextmanager
+async def outside(scene: Scene) -> AsyncIterator[AsyncConnection]:
+    """Somebody else's transaction on the same database, left open."""
+    other = store_postgres.engine(scene.database.url, connections=1)
+    try:
+        async with other.connect() as connection:
+            yield connection
+    finally:
+        await other.dispose()
+
+
+async def lines(scene: Scene, tenant_id: TenantId) -> list[str]:
+    page = await scene.database.reads.log_page(tenant_id, after=0, limit=1000)
+    assert [entry.cursor for entry in page] == list(range(1, len(page) + 1))
+    return [entry.message for entry in page]
+
+
+def said(tenant_id: TenantId, message: str) -> TenantOperation:
+    draft = LogDraft(level=LogLevel.INFO, event="test", message=message)
+    return TenantOperation(tenant_id=tenant_id, at=NOON, log=(draft,))

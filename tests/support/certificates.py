@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +40,41 @@ def pair(authority: trustme.CA, *names: str, **more: Any) -> Pair:
     issued = authority.issue_cert(*(names or ("localhost", "127.0.0.1")), **more)
     chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
     return Pair(certificate=chain, key=issued.private_key_pem.bytes())
+
+
+def self_signed(
+    key: Any, *more: x509.ExtensionType, ends: datetime = FAR_OFF, algorithm: Any
+) -> Pair:
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "prov.example.com")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(LONG_AGO - timedelta(days=1))
+        .not_valid_after(ends)
+    )
+    for extension in more:
+        made = made.add_extension(extension, critical=True)
+    pem = serialization.Encoding.PEM
+    return Pair(
+        certificate=made.sign(key, algorithm).public_bytes(pem),
+        key=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+
+
+def unknown_to_grpc() -> Pair:
+    key = ed448.Ed448PrivateKey.generate()
+    return self_signed(key, algorithm=None)
+
+
+def ed25519_pair() -> Pair:
+    return self_signed(ed25519.Ed25519PrivateKey.generate(), algorithm=None)
+
+
+def p521_pair() -> Pair:
+    return self_signed(ec.generate_private_key(ec.SECP521R1()), algorithm=hashes.SHA256())
 
 
 @dataclass(frozen=True)

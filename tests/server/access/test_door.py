@@ -33,11 +33,6 @@ _FREE = Address(host="127.0.0.1", port=0)
 _EVERYWHERE = Address(host="0.0.0.0", port=0)  # noqa: S104 - never started
 
 
-@pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 def files(folder: Path, authority: trustme.CA, **more: Path) -> dict[str, Any]:
     issued = authority.issue_cert("localhost", "127.0.0.1")
     certificate, key = folder / "server.pem", folder / "server.key"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,38 +15,33 @@ import httpx
 import pytest
 import trustme
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
 from server.app import App
 from server.errors import SettingsError
-from server.rpc.certificates import Certificates, demand_taken
-from server.settings import Address, EnginesConfig, Settings, TlsFiles, load_tls
+from server.settings import Address, EnginesConfig, Settings
 from tests.support.certificates import (
     FAR_OFF,
     LONG_AGO,
     Pair,
     ServerFiles,
+    ed25519_pair,
+    p521_pair,
     pair,
+    self_signed,
     shown_at,
+    unknown_to_grpc,
 )
 from tests.support.certificates import replace as replace_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from server.settings import Tls
-
-_TRIES = 50
 _FREE = Address(host="127.0.0.1", port=0)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-@pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 @dataclass(frozen=True)
@@ -144,41 +137,6 @@ async def test_a_renewed_pair_is_shown_to_who_connects_and_streams_go_on(
         assert (await server.metrics(authority))["provisioner_tls_files_refused"] == 1.0
 
 
-def _unknown_to_grpc() -> Pair:
-    key = ed448.Ed448PrivateKey.generate()
-    return _self_signed(key, algorithm=None)
-
-
-def _ed25519() -> Pair:
-    return _self_signed(ed25519.Ed25519PrivateKey.generate(), algorithm=None)
-
-
-def _p521() -> Pair:
-    return _self_signed(ec.generate_private_key(ec.SECP521R1()), algorithm=hashes.SHA256())
-
-
-def _self_signed(
-    key: Any, *more: x509.ExtensionType, ends: datetime = FAR_OFF, algorithm: Any
-) -> Pair:
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "prov.example.com")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(LONG_AGO - timedelta(days=1))
-        .not_valid_after(ends)
-    )
-    for extension in more:
-        made = made.add_extension(extension, critical=True)
-    pem = serialization.Encoding.PEM
-    return Pair(
-        certificate=made.sign(key, algorithm).public_bytes(pem),
-        key=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
-
-
 _CERT, _KEY = "PROVISIONER_TLS_CERT_FILE: ", "PROVISIONER_TLS_KEY_FILE: "
 
 
@@ -227,11 +185,11 @@ def _too_large(files: ServerFiles, good: Pair, _: trustme.CA) -> None:
 
 
 def _unknown_kind(files: ServerFiles, _: Pair, __: trustme.CA) -> None:
-    files.put(_unknown_to_grpc())
+    files.put(unknown_to_grpc())
 
 
 def _unknown_to_clients(files: ServerFiles, _: Pair, __: trustme.CA) -> None:
-    files.put(_ed25519())
+    files.put(ed25519_pair())
 
 
 @pytest.mark.parametrize(
@@ -364,68 +322,7 @@ async def test_another_authority_of_clients_counts_for_who_connects_from_then_on
 def _authority_that_is_over() -> bytes:
     signs = x509.BasicConstraints(ca=True, path_length=None)
     key = ec.generate_private_key(ec.SECP256R1())
-    return _self_signed(key, signs, ends=LONG_AGO, algorithm=hashes.SHA256()).certificate
-
-
-def _files_of(folder: Path, first: Pair, now: list[datetime], **more: Any) -> TlsFiles:
-    tls = load_tls(Settings(**ServerFiles.of(folder, first).settings))
-    assert tls is not None
-    return TlsFiles(tls, now=lambda: now[0], try_out=demand_taken, **more)
-
-
-async def test_a_certificate_that_begins_later_is_taken_at_its_time(
-    tmp_path: Path, authority: trustme.CA
-) -> None:
-    now = [datetime(2030, 1, 1, tzinfo=UTC)]
-    files = _files_of(tmp_path, pair(authority), now)
-    begins = now[0] + timedelta(days=1)
-    ServerFiles.of(tmp_path, pair(authority, "next.example.com", not_before=begins))
-    await files.look()
-    await files.look()
-    assert "is valid only from" in files.refused
-    now[0] = begins
-    await files.look()
-    assert (files.served.names, files.refused) == (("next.example.com",), "")
-
-
-async def test_that_what_is_served_is_over_is_told_once(
-    tmp_path: Path, authority: trustme.CA
-) -> None:
-    now = [datetime(2030, 1, 1, tzinfo=UTC)]
-    ends = now[0] + timedelta(days=1)
-    files = _files_of(tmp_path, pair(authority, not_after=ends), now)
-    with capture_logs() as logs:
-        await files.look()
-        assert logs == []
-        now[0] = ends
-        for _ in range(3):
-            await files.look()
-    assert [line["event"] for line in logs] == ["tls.over"]
-    assert "Put a renewed one there" in logs[0]["why"]
-
-
-async def test_files_are_looked_at_without_being_asked_and_whatever_a_look_met(
-    tmp_path: Path, authority: trustme.CA
-) -> None:
-    now = [datetime(2030, 1, 1, tzinfo=UTC)]
-    files = _files_of(tmp_path, pair(authority), now, look_seconds=0.001)
-    changed, failing = asyncio.Event(), [True]
-    tried_out = files._try_out
-
-    async def fail_once(tls: Any) -> None:
-        if failing:
-            failing.pop()
-            raise RuntimeError("a bug")
-        await tried_out(tls)
-
-    files._try_out = fail_once
-    files.on_change(lambda _: changed.set())
-    with capture_logs() as logs:
-        files.start()
-        ServerFiles.of(tmp_path, pair(authority, "next.example.com"))
-        await changed.wait()
-        await files.stop()
-    assert [line["event"] for line in logs] == ["tls.served", "tls.bug", "tls.served"]
+    return self_signed(key, signs, ends=LONG_AGO, algorithm=hashes.SHA256()).certificate
 
 
 async def test_a_server_starts_with_a_certificate_that_is_over_and_says_so(
@@ -438,7 +335,7 @@ async def test_a_server_starts_with_a_certificate_that_is_over_and_says_so(
         assert server.told() == ["tls.served", "tls.over"]
 
 
-@pytest.mark.parametrize("make", [_unknown_to_grpc, _ed25519, _p521])
+@pytest.mark.parametrize("make", [unknown_to_grpc, ed25519_pair, p521_pair])
 async def test_a_key_that_grpc_does_not_take_is_told_at_the_start(
     tmp_path: Path, make: Callable[[], Pair]
 ) -> None:
@@ -446,108 +343,3 @@ async def test_a_key_that_grpc_does_not_take_is_told_at_the_start(
     with pytest.raises(SettingsError, match=r"PROVISIONER_TLS_CERT_FILE: gRPC does not take"):
         async with serving(tmp_path, ServerFiles.of(tmp_path, make())):
             raise AssertionError("it started")
-
-
-def _p384() -> Pair:
-    return _self_signed(ec.generate_private_key(ec.SECP384R1()), algorithm=hashes.SHA256())
-
-
-def _rsa() -> Pair:
-    return _self_signed(rsa.generate_private_key(65537, 2048), algorithm=hashes.SHA256())
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        _p384,
-        _rsa,
-        # Who judges it is not we.
-        lambda: pair(trustme.CA(), not_after=LONG_AGO),
-        lambda: pair(trustme.CA(), "*.example.com"),
-        lambda: pair(trustme.CA().create_child_ca(), "10.0.0.1"),
-        lambda: pair(trustme.CA(), "x@example.com", common_name="Größe"),
-    ],
-)
-async def test_what_a_client_of_grpc_is_shown_is_taken_whatever_he_thinks_of_it(
-    tmp_path: Path, make: Callable[[], Pair]
-) -> None:
-    tls = load_tls(Settings(**ServerFiles.of(tmp_path, make()).settings))
-    assert tls is not None
-    await demand_taken(tls)
-
-
-async def test_trying_a_pair_out_leaves_no_socket(tmp_path: Path, authority: trustme.CA) -> None:
-    """One a look, every five seconds, and after hours nobody could connect any more."""
-    good = load_tls(Settings(**ServerFiles.of(tmp_path, pair(authority)).settings))
-    bad = load_tls(Settings(**ServerFiles.of(tmp_path, _unknown_to_grpc()).settings))
-    assert good is not None
-    assert bad is not None
-    await demand_taken(good)
-    before = _open_files()
-    for _ in range(_TRIES):
-        await demand_taken(good)
-        with pytest.raises(SettingsError):
-            await demand_taken(bad)
-    # gRPC closes them on threads of its own: the last ones may still be there.
-    assert _open_files() - before < _TRIES
-
-
-def _open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-class _TakenAgain(Certificates):
-    """Is given another certificate just when gRPC has read what there is."""
-
-    again: Tls | None = None
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        if name == "_newest" and self.again is not None:
-            again, self.again = self.again, None
-            self.take(again)
-        return found
-
-
-async def test_a_certificate_taken_while_grpc_asks_is_given_at_the_next_question(
-    tmp_path: Path, authority: trustme.CA
-) -> None:
-    first, second, third = (
-        load_tls(Settings(**ServerFiles.of(tmp_path, pair(authority)).settings)) for _ in range(3)
-    )
-    assert first is not None
-    assert second is not None
-    certificates = _TakenAgain(first)
-    assert certificates._fetch() is None
-    certificates.take(second)
-    certificates.again = third
-    assert certificates._fetch() is not None
-    assert certificates._fetch() is not None
-    assert certificates._fetch() is None
-
-
-def _for_clients_only() -> Pair:
-    use = x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH])
-    key = ec.generate_private_key(ec.SECP256R1())
-    return _self_signed(key, use, algorithm=hashes.SHA256())
-
-
-def _too_short() -> Pair:
-    return _self_signed(rsa.generate_private_key(65537, 1024), algorithm=hashes.SHA256())  # noqa: S505 - it is to be refused
-
-
-@pytest.mark.parametrize("make", [_for_clients_only, _too_short])
-def test_what_clients_would_not_take_is_told_before_it_is_served(
-    tmp_path: Path, make: Callable[[], Pair]
-) -> None:
-    files = ServerFiles.of(tmp_path, make())
-    with pytest.raises(SettingsError, match=r"clients do not take it.*Have one issued for servers"):
-        load_tls(Settings(**files.settings))
-
-
-def test_a_certificate_without_other_names_is_called_by_its_common_name(tmp_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    files = ServerFiles.of(tmp_path, _self_signed(key, algorithm=hashes.SHA256()))
-    tls = load_tls(Settings(**files.settings))
-    assert tls is not None
-    assert (tls.names, tls.ends) == (("prov.example.com",), FAR_OFF)

@@ -2,13 +2,17 @@
 
 Nothing is driven. There is one finding per engine and outage: at once if somebody has to fix
 something, after a while if the engine is only down. It ends when the gate opens.
+
+An outage of days is not the same all along: no connection, then a gateway's 502, a maintenance
+page, no connection again. Nobody is told of that, and above all not that the engine was healed.
+Only if somebody has to fix something that nobody was told of does another finding take its place.
 """
 
 from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -21,7 +25,7 @@ from server.model.identifiers import TenantId
 from server.model.states import GateState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from server.commands import EngineEntry
@@ -34,6 +38,15 @@ _FINDINGS = uuid.UUID("a3b0c2d4-5f61-5e72-8a93-b4c5d6e7f809")
 
 # A restart or an upgrade takes this long: until then nobody need know that an engine is down.
 _PATIENCE = timedelta(minutes=5)
+
+
+class _Open(NamedTuple):
+    """A finding about an engine that has not ended."""
+
+    id: str
+    subject: str
+    found_at: datetime
+    evidence: Mapping[str, Any]
 
 
 class EngineWatch:
@@ -70,23 +83,26 @@ class EngineWatch:
             StoreUnavailable: the database can't be read or written.
         """
         gates = await self._database.reads.gates()
-        known = await self._database.healing.open_of_cause(Cause.ENGINE_SHUT.value)
-        shut = {
-            found.id: found
-            for engine_id, entry in sorted(self._engines.items())
-            if (gate := gates.get(entry.site)) and (found := self._found(engine_id, gate))
-        }
-        mine = {subject_of(engine_id) for engine_id in self._engines}
-        for own_id, subject, found_at in known:
-            if own_id not in shut and subject in mine:
-                await self._end(own_id, subject, found_at)
-        new = [found for own_id, found in shut.items() if own_id not in {each[0] for each in known}]
-        return tuple([found for found in new if await self._record(found)])
+        known: dict[str, list[_Open]] = {}
+        for row in await self._database.healing.open_of_cause(Cause.ENGINE_SHUT.value):
+            known.setdefault(row[1], []).append(_Open(*row))
+        new = []
+        for engine_id, entry in sorted(self._engines.items()):
+            gate, mine = gates.get(entry.site), known.get(subject_of(engine_id), [])
+            if gate is None or gate.state is GateState.UP:
+                await self._end(mine, ended_as="CLEARED", healed=True)
+                continue
+            last = mine[-1] if mine else None
+            found = self._found(engine_id, gate, instead_of=last)
+            over = mine[:-1]
+            if found is not None and (last is None or _has_to_be_told(gate, last)):
+                new += [found] if await self._record(found) else []
+                over = mine
+            await self._end(over, ended_as="ENDED", healed=False)
+        return tuple(new)
 
-    def _found(self, engine_id: str, gate: Gate) -> Found | None:
+    def _found(self, engine_id: str, gate: Gate, *, instead_of: _Open | None) -> Found | None:
         now = self._now()
-        if gate.state is GateState.UP:
-            return None
         if gate.state is GateState.DOWN and (gate.read_at or now) - gate.since < _PATIENCE:
             return None
         what = "is away" if gate.state is GateState.DOWN else "takes no work"
@@ -113,7 +129,7 @@ class EngineWatch:
             stuck_since=gate.since,
             not_before=None,
             found_at=now,
-            own_id=str(uuid.uuid5(_FINDINGS, f"{gate.site}:{gate.code}:{gate.since.isoformat()}")),
+            own_id=_id_of(gate, instead_of),
         )
 
     async def _record(self, found: Found) -> bool:
@@ -143,21 +159,37 @@ class EngineWatch:
         )
         return True
 
-    async def _end(self, own_id: str, subject: str, found_at: datetime) -> None:
+    async def _end(self, findings: Sequence[_Open], *, ended_as: str, healed: bool) -> None:
         at = self._now()
-        told = healed_message(
-            own_id,
-            at,
-            since=found_at,
-            cause=Cause.ENGINE_SHUT.value,
-            engine=subject.partition(":")[2],
-            ended_as="CLEARED",
-        )
-        await self._database.healing.end(
-            [own_id], ended_as="CLEARED", at=at, messages=[told] if self._notify else []
-        )
+        for each in findings:
+            told = healed_message(
+                each.id,
+                at,
+                since=each.found_at,
+                cause=Cause.ENGINE_SHUT.value,
+                engine=each.subject.partition(":")[2],
+                ended_as=ended_as,
+            )
+            messages = [told] if healed and self._notify else []
+            await self._database.healing.end([each.id], ended_as=ended_as, at=at, messages=messages)
 
 
 def subject_of(engine_id: str) -> str:
     """Return what a finding about an engine has in place of a tenant's id."""
     return f"engine:{engine_id}"
+
+
+def _has_to_be_told(gate: Gate, last: _Open) -> bool:
+    """Tell whether somebody has to fix something other than what was told last."""
+    told = (last.evidence.get("gate"), last.evidence.get("code"))
+    return gate.state is GateState.MISCONFIGURED and told != (gate.state.value, gate.code)
+
+
+def _id_of(gate: Gate, instead_of: _Open | None) -> str:
+    """Return an id that any reconciler makes of the same gate and the same open finding.
+
+    Without the one whose place it takes, a code that comes back would have the id of a finding
+    that has ended, and could not be recorded again.
+    """
+    place = "" if instead_of is None else f":{instead_of.id}"
+    return str(uuid.uuid5(_FINDINGS, f"{gate.site}:{gate.code}:{gate.since.isoformat()}{place}"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Text, func, literal_column, or_, select, update
 
 from server.errors import StoreUnavailable
-from server.store import rows
+from server.store import rows, values
 from server.store.conditions import STATE_OF_FOUND
 from server.store.failures import refusals
 from server.store.found import EPOCH
@@ -141,14 +141,20 @@ class HealingStore:
         async with self._reading() as connection:
             return {by_finding[own_id] for own_id in (await connection.execute(query)).scalars()}
 
-    async def open_of_cause(self, cause: str) -> list[tuple[str, str, datetime]]:
-        """Return the id, subject and time of each open finding with a cause."""
-        query = select(FINDINGS.c.id, FINDINGS.c.tenant_id, FINDINGS.c.found_at).where(
-            literal_column(_OPEN), FINDINGS.c.cause == cause
+    async def open_of_cause(self, cause: str) -> list[tuple[str, str, datetime, dict[str, Any]]]:
+        """Return id, subject, time and evidence of each open finding with a cause; oldest first."""
+        found = FINDINGS.c
+        query = (
+            select(found.id, found.tenant_id, found.found_at, found.evidence)
+            .where(literal_column(_OPEN), found.cause == cause)
+            .order_by(found.found_at, found.id)
         )
         async with self._reading() as connection:
             rows_found = (await connection.execute(query)).all()
-        return [(row.id, row.tenant_id, row.found_at or EPOCH) for row in rows_found]
+        return [
+            (row.id, row.tenant_id, row.found_at or EPOCH, values.json_object(row.evidence))
+            for row in rows_found
+        ]
 
     async def has_finding(self, finding_id: str) -> bool:
         """Tell whether a finding was recorded."""

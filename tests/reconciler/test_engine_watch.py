@@ -86,6 +86,53 @@ async def test_an_engine_that_is_only_away_is_told_of_after_five_minutes(scene: 
     assert len(await scene.findings("engine:main")) == 1
 
 
+async def test_an_outage_that_changes_its_face_is_told_of_once_and_stays_open(scene: Scene) -> None:
+    """A week: no connection, a maintenance page, no connection again, always down."""
+    sweeper = scene.sweeper(notify=True)
+    for code in ("ENGINE_DOWN", "ENGINE_MAINTENANCE", "ENGINE_DOWN", "ENGINE_NO_ANSWER"):
+        await shut(scene, GateState.DOWN, code)
+        await scene.forward(minutes=6)
+        await sweeper.sweep()
+
+    [found] = await scene.findings("engine:main")
+    assert found["ended_at"] is None
+    assert await told(scene) == [("needs_person", "ENGINE_SHUT")]
+
+
+async def test_an_engine_that_is_still_shut_is_not_told_healed(scene: Scene) -> None:
+    """It was down, then refused our key, was down for a moment, and refused our key again."""
+    sweeper = scene.sweeper(notify=True)
+    await shut(scene, GateState.DOWN, "ENGINE_DOWN")
+    await scene.forward(minutes=6)
+    await sweeper.sweep()
+    for state, code in (
+        (GateState.MISCONFIGURED, "ENGINE_CREDENTIALS_REFUSED"),
+        (GateState.DOWN, "ENGINE_DOWN"),
+        (GateState.MISCONFIGURED, "ENGINE_CREDENTIALS_REFUSED"),
+        (GateState.MISCONFIGURED, "ROLE_MISSING"),
+        (GateState.MISCONFIGURED, "ENGINE_CREDENTIALS_REFUSED"),
+    ):
+        await shut(scene, state, code)
+        await scene.forward(seconds=15)
+        await asyncio.gather(sweeper.sweep(), scene.sweeper(notify=True).sweep())
+
+    found = await scene.findings("engine:main")
+    codes = [(json.loads(row["evidence"])["code"], row["ended_as"]) for row in reversed(found)]
+    assert codes == [
+        ("ENGINE_DOWN", "ENDED"),
+        ("ENGINE_CREDENTIALS_REFUSED", "ENDED"),
+        ("ROLE_MISSING", "ENDED"),
+        ("ENGINE_CREDENTIALS_REFUSED", None),
+    ]
+    assert await told(scene) == [("needs_person", "ENGINE_SHUT")] * 4
+
+    await scene.forward(seconds=15)
+    await shut(scene, GateState.UP, "")
+    await sweeper.sweep()
+
+    assert (await told(scene))[4:] == [("healed", "ENGINE_SHUT")]
+
+
 async def test_a_sweep_over_open_gates_writes_nothing(scene: Scene) -> None:
     await shut(scene, GateState.UP, "")
     before = await scene.everything()

@@ -304,6 +304,9 @@ def _is_abandoned(seen: Observation) -> bool:
 
 
 def _is_queueing(seen: Observation) -> bool:
+    if seen.gate is not GateState.UP:
+        # Whoever drove it, the run is taken up once the site's prober opens the gate.
+        return seen.servers_alive
     running = seen.run is not None and seen.run.state is RunState.RUNNING
     return seen.workers_alive and not running
 

@@ -68,8 +68,10 @@ class Observation:
         stuck_since: When the tenant last changed.
         engine_configured: Whether this process knows the tenant's engine, on the tenant's site.
         other_site: Why it is another site, if the engine is known; otherwise "".
-        workers_alive: Whether any worker was seen alive: then a queued run is only waiting for
-            its turn.
+        workers_alive: Whether any worker was seen alive that drives a run: then a queued run is
+            only waiting for its turn.
+        servers_alive: Whether any worker lives at all, if that was looked up because a gate is
+            shut: then a run of that site waits for the site, and no worker is missed.
         hold_by: Who holds it; "" if nobody does, or if not known.
         damage: Why its rows keep it from being moved (`server.model.damaged`); otherwise "".
         database_back: When the database was last seen to come back, or this process went on after
@@ -97,6 +99,7 @@ class Observation:
     gate: GateState
     gate_since: datetime | None
     workers_alive: bool
+    servers_alive: bool
     lease_seconds: float
     observed_at: datetime
     company_name: str = ""

@@ -57,6 +57,7 @@ class _Scene:
     workers: Mapping[str, Worker | None]
     now: datetime
     database_back: datetime | None
+    servers_alive: bool
 
     def alive(self, worker_id: str | None) -> bool:
         worker = self.workers.get(worker_id) if worker_id else None
@@ -126,11 +127,14 @@ class Observer:
         readable = [record for record in records if not isinstance(record, Unreadable)]
         workers, now = await self._workers(readable), self._now()
         back = self._pulse.seconds_since_back
+        shut = any(gate.state is not GateState.UP for gate in gates.values())
         scene = _Scene(
             gates=gates,
             workers=workers,
             now=now,
             database_back=None if back is None else now - timedelta(seconds=back),
+            # While the gate is shut, no run points to a worker that was started meanwhile.
+            servers_alive=shut and bool(await self._reads.living_workers(now)),
         )
         self._living = frozenset(filter(scene.alive, scene.workers))
         for record in records:
@@ -217,6 +221,7 @@ class Observer:
             gate=GateState.UP if gate is None else gate.state,
             gate_since=None if gate is None else gate.since_by(scene.now),
             workers_alive=bool(self._living),
+            servers_alive=scene.servers_alive,
             lease_seconds=self._lease_seconds,
             observed_at=scene.now,
             company_name=tenant.spec.company_name,

@@ -97,6 +97,10 @@ def situations() -> list[Situation]:
             ),
         ),
         (
+            "run open, the gate shut, no worker drives it, but a server lives",
+            replace(_moving(RunState.RUNNING), gate=GateState.DOWN, servers_alive=True),
+        ),
+        (
             "run open, its step rows gone, nobody drives it",
             replace(
                 _moving(RunState.QUEUED, workers_alive=True),

@@ -60,6 +60,7 @@ STUCK = Observation(
     gate=GateState.UP,
     gate_since=None,
     workers_alive=False,
+    servers_alive=False,
     lease_seconds=10.0,
     observed_at=NOW,
 )

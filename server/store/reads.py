@@ -377,6 +377,11 @@ class Reads:
             )
         return None if row is None else values.worker(row)
 
+    async def living_workers(self, now: datetime) -> set[str]:
+        """Return the ids of the workers whose lease is not over, whether they drive or not."""
+        async with self._snapshot() as connection:
+            return await living_workers(connection, now)
+
     async def log_page(self, tenant_id: str, *, after: int, limit: int) -> list[LogEntry]:
         """Return a page of a tenant's log, in order.
 

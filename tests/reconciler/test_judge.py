@@ -232,6 +232,24 @@ CASES = [
         in_motion(replace(WAITING, waiting_code=WaitingCode.ENGINE_DOWN), gate=GateState.DOWN),
     ),
     Case(
+        "queued at a closed gate, a server there",
+        NOTHING,
+        (),
+        in_motion(QUEUED, gate=GateState.DOWN, servers_alive=True),
+    ),
+    Case(
+        "running at a closed gate, its worker dead, another server there",
+        NOTHING,
+        (),
+        in_motion(RUNNING, gate=GateState.DOWN, servers_alive=True),
+    ),
+    Case(
+        "queued at a closed gate, nobody there who would see it open",
+        NOTHING,
+        (Cause.NO_WORKER,),
+        in_motion(QUEUED, gate=GateState.DOWN),
+    ),
+    Case(
         "waiting for a gate that just opened",
         NOTHING,
         (),

@@ -81,6 +81,7 @@ OBSERVATIONS = st.builds(
     gate_since=TIMES,
     database_back=TIMES,
     workers_alive=st.booleans(),
+    servers_alive=st.booleans(),
     lease_seconds=st.floats(min_value=1, max_value=1e9),
     observed_at=CLOCK,
 )

@@ -46,6 +46,26 @@ async def test_right_after_an_outage_no_worker_is_missed_yet(scene: Scene) -> No
     assert [found.finding.cause.value for found in later.findings] == ["NO_WORKER"]
 
 
+async def test_no_worker_is_missed_while_the_site_is_away_and_a_server_lives(scene: Scene) -> None:
+    """The servers were restarted during an outage: none of them drives anything."""
+    await scene.start("Ordered meanwhile")
+    under_way = await scene.start("Its worker was killed")
+    await scene.sql(
+        "UPDATE runs SET state = 'RUNNING', worker_id = 'w1' WHERE tenant_id = :id", id=under_way
+    )
+    await scene.gate(GateState.DOWN)
+    await scene.forward(minutes=4)
+    await scene.beat("w2")
+    sweeper = scene.sweeper()
+
+    with_a_server = await sweeper.sweep()
+    await scene.forward(seconds=31)
+    without = await sweeper.sweep()
+
+    assert with_a_server.findings == ()
+    assert [found.finding.cause.value for found in without.findings] == ["NO_WORKER"] * 2
+
+
 async def test_right_after_the_database_was_away_no_worker_is_missed_yet(scene: Scene) -> None:
     """Nobody could renew a lease meanwhile: each open run was told to have lost its worker."""
     await scene.start()

@@ -20,6 +20,7 @@ from server.store.herd_row import MARKS, changed, herd_of, values_of
 from server.store.rowset import add
 from server.store.snapshot import snapshot, statement
 from server.store.tables import FINDINGS, HERDS, OUTBOX, QUOTAS, RUNS, TENANTS
+from server.store.values import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -478,10 +479,10 @@ def _handed_over(row: RowMapping) -> HandedOver:
     held = row["hold_reason"] is not None
     return HandedOver(
         tenant_id=row["id"],
-        company_name=row["company_name"],
-        state=row["state"],
-        error_code=row["error_code"] or "",
+        company_name=words(row["company_name"]),
+        state=words(row["state"]),
+        error_code=words(row["error_code"]),
         held=held,
-        reason=row["hold_reason"] or "",
+        reason=words(row["hold_reason"]),
         since=row["hold_since"] if held else row["updated_at"],
     )

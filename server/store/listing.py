@@ -20,7 +20,7 @@ from server.store.columns import time_text
 from server.store.in_motion import read_in_motion
 from server.store.list_statements import Shape, Statements, foreign_word, made
 from server.store.tables import TENANTS
-from server.store.values import whole
+from server.store.values import whole, words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
@@ -161,12 +161,12 @@ class _Query:
         few = min(range(len(counts)), key=counts.__getitem__, default=None)
         if few is not None and counts[few] > MOST_SORTED:
             few = None
-        words: list[str] = []
+        foreign: list[str] = []
         while word is not None:
-            words.append(word)
+            foreign.append(word)
             rest = foreign_word().where(TENANTS.c.state > word)
             word = self._connection.execute(rest).scalar()
-        return few, words
+        return few, foreign
 
     def _walked(self, states: tuple[str, ...], limit: int) -> ListPage:
         """Walk the index of the order; if the walk is cut off, the page says how far it came."""
@@ -230,20 +230,22 @@ def _summary(row: Sequence[Any]) -> TenantSummary:
     hold = None
     if hold_reason is not None:
         hold = Hold(
-            reason=hold_reason, by=hold_by or "unknown", since=hold_since or updated_at or _EPOCH
+            reason=words(hold_reason),
+            by=words(hold_by) or "unknown",
+            since=hold_since or updated_at or _EPOCH,
         )
     return TenantSummary(
         id=tenant_id,
-        company_name=company_name,
-        engine_id=engine_id,
+        company_name=words(company_name),
+        engine_id=words(engine_id),
         state=TenantState.parse(state),
-        current_step=current_step,
+        current_step=words(current_step),
         steps_completed=whole(steps_completed),
         total_steps=whole(total_steps),
-        error_code=error_code or "",
+        error_code=words(error_code),
         hold=hold,
         revision=whole(revision),
-        run_id=run_id or "",
+        run_id=words(run_id),
         created_at=created_at or _EPOCH,
         state_since=state_since or _EPOCH,
         unsettled_since=unsettled_since,

@@ -186,3 +186,22 @@ async def test_a_member_lists_his_own_tenants_and_no_other(rig: Rig) -> None:
     assert await names(rig, states=[tenant_pb2.TENANT_STATE_IN_PROGRESS]) == ["Zebra Foods"]
     other = await failure(rig.stub.GetStatus(pb.GetStatusRequest(tenant_id=TENANT)))
     assert other.reason == "TENANT_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["company_name", "engine_id", "current_step", "error_code", "run_id", "hold_reason", "hold_by"],
+)
+async def test_bytes_in_one_tenants_row_hide_no_other_tenant(rig: Rig, column: str) -> None:
+    """SQLite takes them in any column."""
+    for name in NAMES:
+        await rig.start(name)
+    rig.damage("UPDATE tenants SET hold_reason = 'gone' WHERE company_name = 'acme tools'")
+    rig.damage(
+        f"UPDATE tenants SET {column} = x'6fff64' WHERE company_name = 'acme tools'"  # noqa: S608 - our own words
+    )
+    page = await rig.stub.ListTenants(pb.ListTenantsRequest())
+    held = next(tenant for tenant in page.tenants if tenant.HasField("hold"))
+    owner = held.hold if column.startswith("hold_") else held
+    assert getattr(owner, column.removeprefix("hold_")) == "o\ufffdd"
+    assert len(page.tenants) == len(NAMES)

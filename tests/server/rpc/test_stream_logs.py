@@ -67,6 +67,24 @@ async def test_without_follow_the_log_is_sent_as_it_is_and_the_stream_ends(rig: 
     assert entry.time.ToSeconds() > 0
 
 
+@pytest.mark.parametrize("damage", ["''", "'garbage'", "x'ff'"])
+@pytest.mark.parametrize("number", [3, 2])
+async def test_a_cursor_that_is_no_number_ends_the_log_there_and_does_not_begin_it_again(
+    unserved: Rig, damage: str, number: int
+) -> None:
+    """SQLite keeps it, and sorts it after all numbers."""
+    rig = unserved
+    await rig.serve()
+    await rig.start("Acme", tenant_id=TENANT)
+    await rig.write(TENANT, "two", "three")
+    rig.damage(f"UPDATE log_entries SET cursor = {damage} WHERE cursor = {number}")  # noqa: S608 - our own words
+    call = stream(rig, follow=False)
+    failed = await failed_stream(call)
+    assert (failed.code, failed.reason) == (grpc.StatusCode.DATA_LOSS, "CURSOR_TOO_OLD")
+    assert failed.metadata == {"oldest_cursor": str(number + 1)}
+    await rig.close()
+
+
 async def test_a_followed_log_ends_with_ok_once_the_tenant_is_at_rest_and_all_is_sent(
     rig: Rig,
 ) -> None:

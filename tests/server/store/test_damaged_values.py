@@ -8,9 +8,10 @@ import pytest
 
 from server.errors import StoreUnavailable
 from server.model.identifiers import WorkerId
+from server.model.records import Hold
 from server.model.states import GateState
 from server.store.due import DueAsked
-from server.store.operations import GateOperation
+from server.store.operations import GateOperation, TenantOperation
 from server.store.values import json_object
 from tests.server.store.scene import NOON, SITE, creation, later, whole_change
 
@@ -175,6 +176,23 @@ async def test_how_long_a_sites_steps_took_leaves_out_times_that_are_none(
     await scene.submit(GateOperation(site=SITE, at=NOON, gate=GateState.UP))
     load = (await scene.database.site_loads([SITE]))[SITE]
     assert load.step_seconds == {"step_1": (3.0,)}
+
+
+async def test_bytes_in_a_held_tenants_row_are_read_as_the_text_they_are(
+    sqlite_scene: Scene,
+) -> None:
+    """The list of those who wait for a person is part of every dry run of a sweep."""
+    scene = sqlite_scene
+    tenant_id, _ = await two(scene)
+    hold = Hold(reason="gone", by="run", since=NOON)
+    await scene.written(TenantOperation(tenant_id=tenant_id, at=NOON, hold=hold))
+    texts = ("company_name", "state", "error_code", "hold_reason")
+    odd = ", ".join(f"{column} = CAST('odd' AS BLOB)" for column in texts)
+    await scene.sql(f"UPDATE tenants SET {odd} WHERE id = '{tenant_id}'")  # noqa: S608 - our own words
+    (waiting,) = await scene.database.healing.handed_over(never=later(days=9999), limit=10)
+    assert (waiting.company_name, waiting.state, waiting.error_code, waiting.reason) == (
+        ("odd",) * 4
+    )
 
 
 @pytest.mark.parametrize("length", [-1.0, 1e300])

@@ -61,5 +61,14 @@ def as_text(restored: Restored) -> str:
             "No engine is configured here, so no site was asked for Companies that belong to no "
             "tenant. To ask, repeat this with --engines-file FILE."
         )
-    lines.append("Now start the servers. Orders given after the backup are forgotten.")
+    # A revoked key may be one that was stolen, and nothing here can tell.
+    lines.append(
+        "Users, roles and keys are those of the backup: a key that was revoked since is valid "
+        "again, and a user who was locked out is let in. Everybody has to sign in again. Look, and "
+        "take away again what was: `provisioner users list`, `provisioner users keys list`."
+    )
+    lines.append(
+        "Then start the servers. Orders given after the backup are forgotten, cancels and removals "
+        "too: give them again."
+    )
     return "\n".join(lines)

@@ -1,9 +1,9 @@
 """After the provisioner's own database was restored: nothing in it is assumed to be current.
 
-Tokens and revisions jump ahead, so that workers and orders from before the restore no longer
-match anything. Every open run is replaced by one that probes every step, as after a lost record;
-a removal stays a removal. Companies that no tenant is bound to are listed: their tenants were
-started after the backup was made.
+Tokens and revisions jump ahead, so that workers, orders and sign-ins from before the restore no
+longer match anything. Every open run is replaced by one that probes every step, as after a lost
+record; a removal stays a removal. Companies that no tenant is bound to are listed: their tenants
+were started after the backup was made.
 """
 
 from __future__ import annotations

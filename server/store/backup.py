@@ -1,8 +1,8 @@
 """Copies an SQLite database while it is in use, and prepares a restored one for service.
 
-A restored database is behind the world: workers may hold tokens, and callers may have judged
-revisions, that are higher than its own. Both are raised by a leap, so that none of the old ones
-match.
+A restored database is behind the world: workers may hold tokens, callers may have judged
+revisions, and users may have signed in at an epoch, that are higher than its own. All are raised
+by a leap, so that none of the old ones match.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sqlalchemy import func, literal_column, select, update
 
 from server.errors import SettingsError, StoreUnavailable
 from server.store.conditions import OPEN
-from server.store.tables import RUNS, TENANTS, WORKERS
+from server.store.tables import RUNS, TENANTS, USERS, WORKERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection
 
-# More than any tenant's token or revision can grow between a backup and its restore.
+# More than any tenant's token or revision, or user's epoch, can grow between backup and restore.
 LEAP = 1_000_000
 
 
@@ -82,9 +82,10 @@ def is_driven(connection: Connection) -> bool:
 
 
 def leap(connection: Connection) -> int:
-    """Raise every tenant's token and revision beyond any known before the restore.
+    """Raise tenants' tokens and revisions, and users' epochs, beyond any known before the restore.
 
-    Earlier workers are ended.
+    Earlier workers are ended, and so is every sign-in: a user may have been locked out since the
+    backup, or have got another password, and what was signed before must not count again.
 
     Returns:
         How many tenants there are.
@@ -94,6 +95,7 @@ def leap(connection: Connection) -> int:
             fencing_token=TENANTS.c.fencing_token + LEAP, revision=TENANTS.c.revision + LEAP
         )
     )
+    connection.execute(update(USERS).values(token_epoch=USERS.c.token_epoch + LEAP))
     connection.execute(
         update(WORKERS)
         .where(WORKERS.c.stopped_at.is_(None))

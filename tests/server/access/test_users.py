@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 
 from server.errors import AlreadyExists, InvalidInput, NotFound, NotSignedIn, StoreUnavailable
 from server.model.actor import LOCAL, Right, Role
+from server.store.backup import leap
 from tests.server.access.rooms import NOW, opened
 
 if TYPE_CHECKING:
@@ -81,6 +82,22 @@ async def test_a_password_a_role_or_a_disabling_ends_the_tokens_that_were_given_
     assert (
         await actor(access, await signed_in(access, "jane@example.com", "another long one"))
     ).may(Right.ADMINISTER)
+
+
+async def test_no_token_from_before_a_restore_counts_again(
+    database: Database, tmp_path: Path
+) -> None:
+    """His epoch of then is one that he comes to again: the restored one is lower."""
+    access = await opened(database, tmp_path)
+    await access.users.add(LOCAL, email="jane@example.com", password=PASSWORD)
+    token = await signed_in(access, "jane@example.com")
+
+    await database.in_transaction(leap)
+
+    restarted = await opened(database, tmp_path)
+    with pytest.raises(NotSignedIn):
+        await actor(restarted, token)
+    await actor(restarted, await signed_in(restarted, "jane@example.com"))
 
 
 async def test_a_member_sees_his_tenants_from_the_next_call_on_and_no_longer_after_he_left(

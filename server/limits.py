@@ -39,8 +39,8 @@ SIGN_INS_PER_ADDRESS = 60
 # HTTP requests of one address under way at once, including streams of events; a browser keeps six
 # connections, and a proxy in front has those of all its users.
 HTTP_PER_ADDRESS = 512
-# The longest times for reading a request's head and its body; a slower sender is slow on purpose,
-# or has forgotten its connection.
+# The longest times for reading a request's head and its body, and for the greeting (TLS, HTTP/2) on
+# a new gRPC connection; a slower sender is slow on purpose, or has forgotten its connection.
 HEAD_SECONDS = 15.0
 BODY_SECONDS = 15.0
 

@@ -16,7 +16,7 @@ from provisioner.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
 from provisioner.v1.fleet_pb2_grpc import add_FleetServiceServicer_to_server
 from provisioner.v1.provisioning_pb2_grpc import add_ProvisioningServiceServicer_to_server
 from server.errors import SettingsError
-from server.limits import MAX_HEADER_BYTES, MAX_REQUEST_BYTES
+from server.limits import HEAD_SECONDS, MAX_HEADER_BYTES, MAX_REQUEST_BYTES
 from server.rpc.certificates import Certificates, demand_taken
 from server.rpc.malformed import Registry
 
@@ -35,21 +35,26 @@ RECONCILER = "reconciler"
 # And about the database.
 DATABASE = "database"
 
-_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
-    # Two servers on one port would silently share the callers at random.
-    ("grpc.so_reuseport", 0),
-    # Find clients whose machine is gone: their streams would stay open for an hour.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    # A follower pings while it hears nothing. By default gRPC takes pings more often than every
-    # five minutes for abuse, and closes the connection.
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
+
+def _options() -> tuple[tuple[str, int], ...]:
+    return (
+        ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
+        # As for the head of an HTTP request: who only connects keeps one of this process's files
+        # open, for two minutes by gRPC's default.
+        ("grpc.server_handshake_timeout_ms", int(HEAD_SECONDS * 1000)),
+        # Two servers on one port would silently share the callers at random.
+        ("grpc.so_reuseport", 0),
+        # Find clients whose machine is gone: their streams would stay open for an hour.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        # A follower pings while it hears nothing. By default gRPC takes pings more often than every
+        # five minutes for abuse, and closes the connection.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    )
 
 
 class RpcServer:
@@ -88,7 +93,7 @@ class RpcServer:
         """
         if self._tls is not None:
             await demand_taken(self._tls)
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=_options())
         registry = cast("grpc.aio.Server", Registry(server))
         add_ProvisioningServiceServicer_to_server(self._service, registry)
         served = [SERVICE]

@@ -17,6 +17,7 @@ from tests.server.rpc.failing import taken_apart
 if TYPE_CHECKING:
     from tests.server.rpc.conftest import Rig
 
+PATIENCE_SECONDS = 45.0
 SERVICE = "provisioner.v1.ProvisioningService"
 
 
@@ -56,6 +57,21 @@ async def test_a_question_for_health_that_is_no_message_is_answered_as_any_other
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await ask(b"\xff")
     assert taken_apart(caught.value).reason == "MALFORMED_MESSAGE"
+
+
+@pytest.mark.parametrize("sent", [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+async def test_who_connects_and_does_not_greet_is_hung_up_on(
+    unserved: Rig, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """By default gRPC keeps such a connection, and with it an open file, for two minutes."""
+    monkeypatch.setattr("server.rpc.server.HEAD_SECONDS", 0.2)
+    await unserved.serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", unserved.server.port)
+    writer.write(sent)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await reader.read()
+    writer.close()
+    await unserved.close()
 
 
 async def test_no_method_costs_each_call_a_task(rig: Rig) -> None:

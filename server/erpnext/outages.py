@@ -160,9 +160,19 @@ def server_error(case: Case) -> Judgement:
         case,
         ErrorClass.TRANSIENT,
         Code.ENGINE_UNEXPECTED_ANSWER,
-        f"got an answer that is not known ({case.status} {case.exc_type}).",
+        not_known(case),
         ask_prober=case.status == 503,  # noqa: PLR2004 - Service Unavailable
     )
+
+
+def not_known(case: Case) -> str:
+    """Say of an answer that no rule is for who gave it: a web server gives no error type."""
+    if case.is_foreign:
+        return (
+            f"was refused by a web server ({case.status}), not by ERPNext: look at what stands in "
+            "front of the site."
+        )
+    return f"got an answer that is not known ({case.status} {case.exc_type or 'without a type'})."
 
 
 def _wish(case: Case) -> float | None:

@@ -199,15 +199,18 @@ def check_profile(profile: JsonObject, wanted: WantedProfile) -> None:
     if not text(profile, "selling_price_list") and is_legacy(profile):
         # The old system set none; such a till uses the customer's or the site's price list.
         del fields["selling_price_list"]
-    has = {fold_name(text(row, "mode_of_payment")) for row in profile.get("payments") or ()}
+    payments = [text(row, "mode_of_payment") for row in profile.get("payments") or ()]
+    has = {fold_name(each) for each in payments}
+    lacks_some = any(fold_name(each) not in has for each in wanted.payments)
     differences = compared(
         "POS Profile",
         name,
         (
             *((field, text(profile, field), value) for field, value in fields.items()),
             *(
-                ("payments", "" if fold_name(each) not in has else each, each)
-                for each in wanted.payments
+                [("payments", ", ".join(payments), ", ".join(wanted.payments))]
+                if lacks_some
+                else ()
             ),
             ("disabled", str(int(flag(profile, "disabled"))), "0"),
         ),

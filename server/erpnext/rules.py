@@ -16,6 +16,7 @@ from server.erpnext.outages import (
     database,
     deadlock,
     fault,
+    not_known,
     permission,
     rate_limited,
     read_only,
@@ -92,7 +93,7 @@ def by_status(case: Case) -> Judgement:
         case,
         ErrorClass.PERMANENT,
         Code.ENGINE_UNEXPECTED_ANSWER,
-        f"got an answer that is not known ({case.status} {case.exc_type}).",
+        not_known(case),
     )
 
 
@@ -285,7 +286,8 @@ def _names(case: Case, text: str) -> bool:
     # Compare whole names: our "Cash" is not another tenant's "Cash - XY".
     wanted = re.escape(plain(html.escape(text)))
     return bool(wanted) and any(
-        re.search(rf": {wanted}(?:, |$)", plain(words), re.IGNORECASE) for words in case.raw_words
+        re.search(rf": {wanted}(?:, |$)", plain(words), re.IGNORECASE)
+        for words in case.raw_words or (case.exception,)
     )
 
 

@@ -196,7 +196,9 @@ def test_a_refusal_that_is_not_erpnexts_is_the_sites_trouble_and_not_one_tenants
 def test_a_request_that_is_too_large_for_a_web_server_would_be_so_again(
     status: int, body: bytes
 ) -> None:
-    assert outcome_of(judged(COMPANY, status, body)) == "PERMANENT ENGINE_UNEXPECTED_ANSWER"
+    answer = error(COMPANY, status, body)
+    assert outcome_of(answer) == "PERMANENT ENGINE_UNEXPECTED_ANSWER"
+    assert f"refused by a web server ({status}), not by ERPNext" in answer.message
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
@@ -305,6 +307,16 @@ def test_a_missing_account_of_a_name_that_only_begins_like_ours_is_a_race() -> N
     assert outcome_of(race) == "RACE ENGINE_LINK_RACE"
     own = judged(ours, 417, said("LinkValidationError", "Could not find Parent Company: Cash"))
     assert outcome_of(own) == "PERMANENT REFERENCE_MISSING"
+
+
+def test_a_missing_name_of_ours_is_known_where_only_the_traceback_names_it() -> None:
+    """It was tried twenty times as a race, and then said to be another tenant's document."""
+    request = make("POS Opening Entry", "y", {"user": "gone@example.com"})
+    body = {
+        "exc_type": "LinkValidationError",
+        "exception": "frappe.exceptions.LinkValidationError: Could not find User: gone@example.com",
+    }
+    assert outcome_of(judged(request, 417, body)) == "PERMANENT REFERENCE_MISSING"
 
 
 def test_one_of_two_missing_names_being_ours_is_no_race() -> None:

@@ -156,6 +156,17 @@ async def test_a_profile_that_is_not_as_needed_says_what_it_has_and_should_have(
         assert f"{field} is {value!r}, wanted" in error.message
 
 
+async def test_a_profile_that_lacks_a_means_of_payment_says_which_it_has(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    """A profile of the old system with Cash alone was said to have none at all."""
+    context = await up_to(engine, TILL)
+    profile = document(site, "POS Profile", "POS MNT")
+    profile["payments"] = [row for row in profile["payments"] if row["mode_of_payment"] == "Cash"]
+    error = await stopped(context, PROFILE)
+    assert "payments is 'Cash', wanted 'Cash, M-Pesa'" in error.message
+
+
 @pytest.mark.parametrize(
     ("field", "doctype", "name"),
     [

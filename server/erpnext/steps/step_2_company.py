@@ -8,6 +8,7 @@ proves that it is this tenant's; one that is gone is not made again automaticall
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
@@ -50,7 +51,12 @@ if TYPE_CHECKING:
 _SECONDS, _SECONDS_EACH = 1.6, 0.2
 _TIMES = 2.5
 SHORTEST_SECONDS, LONGEST_SECONDS = 120.0, 360.0
-_CANDIDATES = 200
+# A site of ten thousand shops has many hundreds of the same initials, "K… Stores" alone. Numbers
+# of up to five digits fit behind any initials; those that Companies have are passed over in memory.
+_CANDIDATES = 99_999
+# Each that looks free is asked of the database. Other tenants hold it only until their Companies
+# are made, which are a few at a time.
+_MOST_ASKED = 200
 _MAX_REFUSALS = 10
 
 
@@ -207,10 +213,10 @@ async def _choose(context: StepContext, refused: frozenset[str]) -> tuple[str, i
     base = abbreviation_of(context.spec.company_name)
     companies = rows_of(await context.read(rows("Company", fields=("abbr",))))
     taken = {fold_name(text(row, "abbr")) for row in companies}
-    for number in range(1, _CANDIDATES + 1):
-        candidate = numbered_abbreviation(base, number)
-        free = candidate not in refused and fold_name(candidate) not in taken
-        if free and await context.bind_abbreviation(candidate):
+    candidates = (numbered_abbreviation(base, number) for number in range(1, _CANDIDATES + 1))
+    free = (each for each in candidates if each not in refused and fold_name(each) not in taken)
+    for candidate in islice(free, _MOST_ASKED):
+        if await context.bind_abbreviation(candidate):
             return candidate, len(companies)
     raise conflict(
         Code.ABBREVIATIONS_EXHAUSTED,

@@ -129,6 +129,19 @@ async def test_endless_refusals_of_abbreviations_end(site: StandIn, engine: ErpN
     assert len(context.writes) == 10
 
 
+async def test_hundreds_of_companies_of_the_same_initials_leave_one_free(
+    site: StandIn, engine: ErpNextEngine
+) -> None:
+    await add_company(engine, "My New Thing", "MNT")
+    there = document(site, "Company", "My New Thing")
+    for number in range(2, 1200):
+        name = f"My New Thing {number}"
+        site.site.add({**there, "name": name, "company_name": name, "abbr": f"MNT{number}"})
+    context = await ready(engine)
+    await drive_step(context, STEP)
+    assert context.abbreviation == "MNT1200"
+
+
 async def test_no_free_abbreviation_is_told(engine: ErpNextEngine) -> None:
     taken = {"MNT", *(f"MNT{number}" for number in range(2, 300))}
     context = await ready(engine, taken_elsewhere=taken)

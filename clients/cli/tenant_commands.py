@@ -193,7 +193,7 @@ def retry(
     """Check steps again, and make what is missing. All of them, or one and those that depend on it.
 
     Skipped steps are done, too: all of them without --step, only those that are checked with it.
-    Continue leaves them out.
+    Continue leaves them out. The till of a shop that was COMPLETED once is never opened again.
     """
     return call(
         requests.Retry(

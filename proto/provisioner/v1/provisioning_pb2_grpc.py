@@ -27,8 +27,9 @@ if _version_not_supported:
 
 class ProvisioningServiceStub:
     """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
-    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
-    the same tenant and run, with their current status. The same id with a different body is
+    same `request_id` (per caller and method, for at least seven days) is the same order: it opens no
+    second run, and returns the current status of the same tenant. That is the status of the order's
+    own run, unless a later order has opened another one. The same id with a different body is
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
     Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a
@@ -120,8 +121,9 @@ class ProvisioningServiceStub:
 
 class ProvisioningServiceServicer:
     """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
-    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
-    the same tenant and run, with their current status. The same id with a different body is
+    same `request_id` (per caller and method, for at least seven days) is the same order: it opens no
+    second run, and returns the current status of the same tenant. That is the status of the order's
+    own run, unless a later order has opened another one. The same id with a different body is
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
     Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a
@@ -350,8 +352,9 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ProvisioningService:
     """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
-    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
-    the same tenant and run, with their current status. The same id with a different body is
+    same `request_id` (per caller and method, for at least seven days) is the same order: it opens no
+    second run, and returns the current status of the same tenant. That is the status of the order's
+    own run, unless a later order has opened another one. The same id with a different body is
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
     Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a

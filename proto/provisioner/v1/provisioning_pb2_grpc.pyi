@@ -14,8 +14,9 @@ GRPC_VERSION: str
 
 class ProvisioningServiceStub:
     """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
-    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
-    the same tenant and run, with their current status. The same id with a different body is
+    same `request_id` (per caller and method, for at least seven days) is the same order: it opens no
+    second run, and returns the current status of the same tenant. That is the status of the order's
+    own run, unless a later order has opened another one. The same id with a different body is
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
     Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a
@@ -98,8 +99,9 @@ class ProvisioningServiceStub:
 
 class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
     """Provisions tenants. An order is acknowledged only once it is durable. An order repeated with the
-    same `request_id` (per caller and method, for at least seven days) is the same order: it returns
-    the same tenant and run, with their current status. The same id with a different body is
+    same `request_id` (per caller and method, for at least seven days) is the same order: it opens no
+    second run, and returns the current status of the same tenant. That is the status of the order's
+    own run, unless a later order has opened another one. The same id with a different body is
     INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
 
     Errors are google.rpc.Status with an ErrorInfo (`reason` is stable, domain "provisioner"), a

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from reconciler import sweep
 from server import limits
 from server.queries import board, log_pages
 from server.settings import Settings
 from server.store import listing, writer
 from tests.docs.pages import ROOT, table, words
+from tests.server.erpnext.test_runs import FRESH_REQUESTS, FRESH_WRITES
 
 _PAGE = ROOT / "docs" / "scaling.md"
 
@@ -31,3 +34,9 @@ def test_every_limit_on_the_page_is_the_codes() -> None:
 def test_the_readme_and_the_map_lead_to_the_page() -> None:
     for page in (ROOT / "README.md", ROOT / "docs" / "ARCHITECTURE.md"):
         assert "docs/scaling.md" in page.read_text(encoding="utf-8")
+
+
+def test_the_requests_of_a_tenant_are_those_that_are_counted() -> None:
+    [row] = [row for row in table(_PAGE, "per tenant") if row["per tenant"].startswith("requests")]
+    numbers = [int(number) for number in re.findall(r"\b\d+\b", row["cost"])[:3]]
+    assert numbers == [FRESH_REQUESTS, FRESH_REQUESTS - FRESH_WRITES, FRESH_WRITES]

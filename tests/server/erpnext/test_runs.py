@@ -36,6 +36,7 @@ ODD_NAMES = [
 
 # Measured against the stand-in; a step that asks more must say why.
 FRESH_REQUESTS = 74
+FRESH_WRITES = 12
 LATER_TENANT_REQUESTS = 59
 SECOND_RUN_REQUESTS = 39
 
@@ -218,6 +219,7 @@ async def test_requests_of_a_tenant_do_not_creep_up(engine: ErpNextEngine) -> No
     await drive(again)
     measured = (len(first.sent), len(later.sent), len(again.sent))
     assert measured == (FRESH_REQUESTS, LATER_TENANT_REQUESTS, SECOND_RUN_REQUESTS)
+    assert len(first.writes) == FRESH_WRITES
 
 
 async def test_a_probe_before_there_is_a_company_says_what_is_missing(

@@ -122,8 +122,9 @@ class Executor:
         """Write the first heartbeat and start looking for work.
 
         Raises:
-            StoreUnavailable: the database can't be written; nothing was started.
+            StoreUnavailable: the database can't be read or written; nothing was started.
         """
+        await self._gates.hear_time()
         await self._lease.start()
         self._database.on_applied(self._heard)
         self._database.on_elsewhere(self._wake_on_run_elsewhere)

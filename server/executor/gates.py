@@ -119,6 +119,14 @@ class Gates:
             for callback in self._on_shut:
                 callback(site)
 
+    async def hear_time(self) -> None:
+        """Learn what time it is at the database, before anything is written or told by this clock.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
+        await self._read()
+
     async def _read(self) -> dict[str, Gate]:
         """Read the gates, and with them the database's time."""
         asked_at = self._now()

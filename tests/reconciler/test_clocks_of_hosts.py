@@ -85,6 +85,10 @@ def under_way(connection: Connection) -> bool:
     return connection.execute(text(f"{limit} WHERE state = 'RUNNING'")).rowcount > 0
 
 
+async def has_not_looked_yet(_executor: Executor) -> None:
+    """Stand in for a look at what is due."""
+
+
 def app_on(url: URL, folder: Path) -> App:
     return App(settings_for(url, folder), ENGINES)
 
@@ -130,6 +134,22 @@ async def test_what_is_under_way_is_not_stalled_for_a_host_that_is_ahead(
         app = await stack.enter_async_context(app_on(url, tmp_path))
         client = await stack.enter_async_context(ProvisionerClient(f"127.0.0.1:{app.grpc_port}"))
         assert [each.code for each in (await client.get_status(tenant_id)).errors] == []
+
+
+@pytest.mark.postgres
+async def test_a_server_knows_the_time_before_it_answers(
+    postgres_cluster: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answers of a busy host went by its own clock: the executor had not looked yet."""
+    monkeypatch.setattr("server.app.utc_now", ahead)
+    monkeypatch.setattr(Executor, "_claim_due", has_not_looked_yet)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(postgres_store(postgres_cluster))
+        database = await Database.open(url)
+        stack.push_async_callback(database.close)
+        await database.register_engines([GateOperation(site=SITE, at=right(), gate=GateState.UP)])
+        app = await stack.enter_async_context(app_on(url, tmp_path))
+        assert abs(app._clock() - right()) < timedelta(minutes=1)
 
 
 @pytest.mark.postgres

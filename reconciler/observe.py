@@ -75,6 +75,14 @@ class Observer:
         now: Callable[[], datetime],
         lease_seconds: float,
     ) -> None:
+        """Take what is observed; nothing is read yet.
+
+        Args:
+            database: The store.
+            engines: The configured engines, by id.
+            now: This process's clock; corrected by its difference from the database's.
+            lease_seconds: The lease of this installation's workers.
+        """
         self._reads = database.reads
         self._pulse = database.pulse
         self._engines = engines

@@ -194,7 +194,19 @@ async def leave(office: Office, *, email: str, tenant: str) -> Result:
 async def create_key(
     office: Office, *, name: str, role: str, tenants: Sequence[str], days: int
 ) -> Result:
-    """Make a key for a machine, and show it this one time."""
+    """Make a key for a machine, and show it this one time.
+
+    Args:
+        office: The database's users and keys.
+        name: What lists and the audit call the key.
+        role: The most it may do.
+        tenants: The only ones it may see; all, if none is named.
+        days: After how many days it expires.
+
+    Raises:
+        InvalidInput: a field is wrong.
+        NotFound: there is no tenant of a named id.
+    """
     checked = await _checked_tenants(office, tenants)
     made = await office.keys.create(
         _by(),

@@ -41,6 +41,17 @@ class LogStream(ResumingStream[StreamLogsRequest, StreamLogsResponse]):
         max_failures: int = MAX_FAILURES,
         tls: bool = False,
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            open_stream: Opens one connection.
+            tenant_id: Whose log is read.
+            after_cursor: The cursor after which to begin; 0 for the whole log.
+            follow: Whether to stay until the tenant is at rest.
+            pause: Waits, for a number of seconds, before the next connection.
+            max_failures: How many failures in a row to bridge before the error is raised.
+            tls: Whether TLS is spoken; errors are then explained accordingly.
+        """
         super().__init__(
             open_stream, StreamLogsResponse, pause=pause, max_failures=max_failures, tls=tls
         )

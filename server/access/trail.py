@@ -30,7 +30,17 @@ def entry(
     request_id: str = "",
     reason: str = "",
 ) -> AuditEntry:
-    """Return a row for the audit; long texts are cut."""
+    """Return a row for the audit; long texts are cut, and what can't be printed is replaced.
+
+    Args:
+        actor: Who gave the order, with role and origin.
+        at: When.
+        action: The method's name, or what was done on the database's machine.
+        target: The tenant, user or key it was about.
+        outcome: DONE, or the code of the refusal.
+        request_id: The order's, if it had one.
+        reason: Why, in the words of who ordered it.
+    """
     return AuditEntry(
         id=new_id(at),
         at=at,

@@ -65,7 +65,14 @@ def previous_state(record: Record) -> str:
 def carried_steps(
     record: Record, blueprint: Blueprint, order: Order, step_key: str
 ) -> dict[str, Step]:
-    """Return the steps that an earlier run did and that this one need not probe."""
+    """Return the steps that an earlier run did and that this one need not probe.
+
+    Args:
+        record: The tenant with its last run's steps.
+        blueprint: The steps of today; one it no longer has is not carried over.
+        order: A REBUILD, and a RETRY of everything, carry nothing over.
+        step_key: The step to do again, with those that need it; "" for none.
+    """
     if order is Order.REBUILD or (order is Order.RETRY and not step_key):
         return {}
     again = blueprint.and_those_that_need({step_key}) if step_key else frozenset()
@@ -93,7 +100,20 @@ def open_run(
     now: datetime,
     options: Mapping[str, str] | None = None,
 ) -> Opened:
-    """Make a run with a row for each step; those in `carried` are done already."""
+    """Make a run with a row for each step; nothing is written yet.
+
+    Args:
+        tenant_id: Whose run it is.
+        order: What was ordered; DEPROVISION takes the steps that undo the blueprint's.
+        entry: The engine, with its blueprint.
+        spec: Decides which of the blueprint's steps there are.
+        carried: The steps that are done already, by key (`carried_steps`).
+        actor: Who ordered it.
+        reason: Why, in the words of who ordered it; may be empty.
+        previous_state: The tenant's state before it, so that COMPLETED or PARTIAL is not lost.
+        now: When it was ordered; the run is due at once.
+        options: What the order allows besides, such as deleting transactions.
+    """
     run_id = RunId(new_id(now))
     blueprint = entry.blueprint
     if order is Order.DEPROVISION:

@@ -61,6 +61,16 @@ class Diagnoser:
         probe_all: ProbeAll | None = None,
         engine_seconds: float = ENGINE_SECONDS,
     ) -> None:
+        """Take what a diagnosis reads; nothing is read yet.
+
+        Args:
+            database: The store.
+            engines: The configured engines, by id.
+            now: The clock, by which what stands still is told from what moves.
+            lease_seconds: The lease of this installation's workers.
+            probe_all: Asks the engine how far a tenant's steps are; None to ask no engine.
+            engine_seconds: How long the engine may take; then the record alone is explained.
+        """
         self._database = database
         self._engines = engines
         self._now = now

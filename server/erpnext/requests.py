@@ -80,7 +80,14 @@ def call(method: str, **params: object) -> Request:
 def make(
     doctype: str, name: str, body: JsonObject, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 ) -> Request:
-    """Return a request that makes a document; `name` is the one it will have."""
+    """Return a request that makes a document.
+
+    Args:
+        doctype: Its doctype.
+        name: The name it will have, computed before it is asked for.
+        body: Its fields.
+        timeout_seconds: How long to wait for the answer; then its outcome is unknown.
+    """
     return Request(
         method="POST",
         path=resource_path(doctype),

@@ -107,7 +107,15 @@ def conflict(
     hold: bool = False,
     differences: Sequence[Difference] = (),
 ) -> EngineError:
-    """Return the error that stops a tenant until a person decides."""
+    """Return the error that stops a tenant until a person decides.
+
+    Args:
+        code: The stable code, with its remedy in docs/errors.md.
+        message: What was found and what to do, for those who see all tenants.
+        public: The same without the names of other tenants, if `message` has any.
+        hold: Whether only a person may move the tenant from now on.
+        differences: What is not as wanted, field by field.
+    """
     return EngineError(
         ErrorClass.PERMANENT,
         code,

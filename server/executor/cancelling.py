@@ -110,7 +110,11 @@ async def may_come_until(driven: DrivenRun, limit_seconds: float) -> datetime | 
 
 
 async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:
-    """Hand the run back until nothing can be carried out any more; return the seconds."""
+    """Hand the run back until nothing can be carried out any more.
+
+    Returns:
+        The seconds from now until then.
+    """
     await journal.hand_back_until(
         WaitingCode.CANCELLING,
         "A request that was sent before the cancellation may still be carried out.",

@@ -228,7 +228,15 @@ class Journal:
         message: str | None = None,
         facts: dict[str, str] | None = None,
     ) -> None:
-        """End the attempt under way, if there is one, with the next write."""
+        """End the attempt under way, if there is one, with the next write.
+
+        Args:
+            outcome: How it ended.
+            error_class: The class of its error; None without one.
+            code: The error's code, or what the run waits for.
+            message: What is told of it to whoever sees the tenant.
+            facts: The evidence, kept with the attempt.
+        """
         if self._attempt is None:
             return
         self._driven.put_attempt(

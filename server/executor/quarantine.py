@@ -64,7 +64,17 @@ def check(driven: DrivenRun, intent: Intent) -> None:
 
 
 def mark(driven: DrivenRun, kind: StepType, intent: Intent, seconds: float) -> None:
-    """Mark, with the next write, for how many seconds a change or removal may be out."""
+    """Mark, with the next write, for how long a change or removal may be out.
+
+    What is shared by tenants, and what makes a document, is not marked: the one is nobody's to
+    remove, and for the other a look is enough.
+
+    Args:
+        driven: The run whose tenant owns the document.
+        kind: The step that sends the request.
+        intent: What the request does, and to which document.
+        seconds: From now, how long it may still be carried out.
+    """
     if intent.shared or not intent.update:
         return
     known = driven.resources.get(resource_key(intent.doctype, intent.name))

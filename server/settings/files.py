@@ -22,7 +22,15 @@ _MAX_SECRET_BYTES = 64 * 1024
 
 
 def read_toml(file: Path, kind: str) -> dict[str, Any]:  # Any: TOML holds what it holds
-    """Read a TOML file, or say what is wrong with it."""
+    """Read a TOML file.
+
+    Args:
+        file: The file.
+        kind: What messages call it, such as "engines file".
+
+    Raises:
+        SettingsError: it can't be read, or is not TOML in UTF-8; the message says what to do.
+    """
     try:
         # Some editors start a file with an invisible mark (BOM), which TOML does not allow.
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
@@ -39,7 +47,16 @@ def read_toml(file: Path, kind: str) -> dict[str, Any]:  # Any: TOML holds what 
 
 
 def known_keys(found: Iterable[str], known: tuple[str, ...], where: str) -> None:
-    """Refuse an unknown key, and suggest the known one that is most like it."""
+    """Refuse an unknown key.
+
+    Args:
+        found: The keys that a table has.
+        known: Those it may have.
+        where: The file and table, for the message.
+
+    Raises:
+        SettingsError: one is unknown; the message suggests the known one that is most like it.
+    """
     for key in found:
         if key not in known:
             raise SettingsError(f"{where}: unknown key {shown(key)}. {nearest(key, known)}")

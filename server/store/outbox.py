@@ -122,7 +122,13 @@ class Outbox:
         )
 
     async def failed(self, message_id: str, *, due_at: datetime, error: str) -> None:
-        """Record why a message did not arrive, and when it is to be sent again."""
+        """Record why a message did not arrive.
+
+        Args:
+            message_id: The message.
+            due_at: When it is to be sent again.
+            error: Why it did not arrive; long texts are cut.
+        """
         await self._run(
             lambda connection: connection.execute(
                 update(OUTBOX)

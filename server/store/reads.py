@@ -400,7 +400,7 @@ class Reads:
             entries = [values.log_entry(row) for row in await _all(connection, query)]
         # SQLite sorts a cursor that is no number after all numbers, and it reads as 0: a reader
         # that went on from there would begin again, without end.
-        return [entry for entry in entries if entry.cursor > after]
+        return [entry for entry in entries if entry.cursor > 0]
 
     async def log_tail(self, tenant_id: str) -> LogTail | None:
         """Return the first and last cursor of a tenant's log, or None for an unknown tenant."""

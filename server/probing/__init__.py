@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
@@ -22,7 +22,6 @@ from server.model.elsewhere import (
     start_here,
     why_not_here,
     why_nothing_moves,
-    why_other_site,
 )
 from server.model.states import GateState
 from server.probing.looking import LookingContext
@@ -31,7 +30,7 @@ from server.probing.subject import Subject, demand_readable, subject_of
 from server.probing.survey import DocumentSeen, Stand, StepLook, Survey, Whose
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from server.erpnext.tracing import Send
@@ -175,9 +174,8 @@ class Prober:
 
     async def _asked(self, engine_id: str, ask: Callable[[Send], Awaitable[T]]) -> T:
         engine = self._engine(engine_id)
-        await self.check_gate(engine.site)
         try:
-            async with asyncio.timeout(self._seconds), self._turns[engine.site]:
+            async with self._turn(engine, self._seconds):
                 return await ask(engine.send)
         except (TimeoutError, EngineError) as error:
             raise EngineNotReady(
@@ -198,20 +196,33 @@ class Prober:
         Raises:
             StoreUnavailable: the database can't be read.
         """
-        engine = self._engines.get(tenant.spec.engine_id)
-        if engine is None or why_other_site(tenant, engine.site) or tenant.spec_damage:
-            return None
-        context = LookingContext(engine, Subject(spec=tenant.spec), now=self._now)
         try:
-            await self.check_gate(engine.site)
-            async with (
-                asyncio.timeout(_REMOVAL_SECONDS),
-                self._line(tenant.id),
-                self._turns[engine.site],
-            ):
+            demand_readable(tenant)
+            engine = self._engine_of(tenant)
+            context = LookingContext(engine, Subject(spec=tenant.spec), now=self._now)
+            async with self._turn(engine, _REMOVAL_SECONDS, self._line(tenant.id)):
                 return await foresee_removal(context, resources)
-        except (EngineError, EngineNotReady, TimeoutError):
+        except (Refused, EngineNotReady, EngineError, TimeoutError):
             return None
+
+    @asynccontextmanager
+    async def _turn(
+        self, engine: Engine, seconds: float, line: asyncio.Lock | None = None
+    ) -> AsyncIterator[None]:
+        """Wait for a turn to look at a site; give it up with the end of the block.
+
+        Args:
+            engine: The engine of the site.
+            seconds: The longest that the wait and the look together may take.
+            line: A line to stand in before the site's.
+
+        Raises:
+            EngineNotReady: the site's gate is shut.
+            TimeoutError: that time is over.
+        """
+        await self.check_gate(engine.site)
+        async with asyncio.timeout(seconds), line or nullcontext(), self._turns[engine.site]:
+            yield
 
     async def check_gate(self, site: str) -> None:
         """Refuse a look at a site whose gate is shut.
@@ -271,13 +282,8 @@ class Prober:
     async def _look(
         self, engine: Engine, subject: Subject, line: asyncio.Lock | None = None
     ) -> Survey:
-        await self.check_gate(engine.site)
         try:
-            async with (
-                asyncio.timeout(self._seconds),
-                line or nullcontext(),
-                self._turns[engine.site],
-            ):
+            async with self._turn(engine, self._seconds, line):
                 return await probe_all(
                     engine, self._blueprints[engine.blueprint_name], subject, now=self._now
                 )

@@ -12,13 +12,7 @@ from reconciler.judge import Verdict, judge
 from reconciler.observation import NEVER, FailedStep, LastRun
 from server.model.budget import HEALING_PAUSES_SECONDS
 from server.model.causes import Cause, Severity
-from server.model.states import (
-    ErrorClass,
-    GateState,
-    RunState,
-    TenantState,
-    WaitingCode,
-)
+from server.model.states import ErrorClass, GateState, RunState, TenantState, WaitingCode
 from tools.observations import ENDED, LONG_AGO, NOW, RUN, STUCK, standing
 
 AHEAD = NOW + timedelta(days=30)

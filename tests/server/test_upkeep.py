@@ -21,13 +21,7 @@ from sqlalchemy import insert, text, update
 from server import administration as office
 from server.__main__ import reconcile
 from server.commands import Restored
-from server.program import (
-    EXIT_DONE,
-    EXIT_NOT_FOUND,
-    EXIT_NOT_REACHABLE,
-    EXIT_WRONG_USE,
-    report,
-)
+from server.program import EXIT_DONE, EXIT_NOT_FOUND, EXIT_NOT_REACHABLE, EXIT_WRONG_USE, report
 from server.restored import as_text
 from server.store import schema
 from server.store.database import Database

@@ -9,15 +9,7 @@ from server.model.actor import LOCAL
 from server.model.records import Hold
 from server.model.states import ErrorClass, GateState
 from server.store.operations import GateOperation, TenantOperation
-from tests.reconciler.scene import (
-    ENGINES,
-    LEASE,
-    OPTIONAL_PASSING,
-    PASSING,
-    PERMANENT,
-    SITE,
-    Scene,
-)
+from tests.reconciler.scene import ENGINES, LEASE, OPTIONAL_PASSING, PASSING, PERMANENT, SITE, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -12,11 +12,7 @@ from server.errors import InvalidInput, NotFound
 from server.model.actor import LOCAL
 from server.model.blueprint import ERPNEXT
 from server.model.states import ErrorClass
-from tests.reconciler.scene import (
-    ENGINES,
-    OPTIONAL_PASSING,
-    Scene,
-)
+from tests.reconciler.scene import ENGINES, OPTIONAL_PASSING, Scene
 from tests.server.diagnosis.situations import (
     at_the_slot,
     cancelled,

@@ -14,9 +14,7 @@ from tests.server.diagnosis.situations import deprovisioned, diagnosed, lost, se
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.reconciler.scene import (
-        Scene,
-    )
+    from tests.reconciler.scene import Scene
 
 ALL_THERE = tuple(
     StepSeen(key=kind.key, done=True, holds=(f"Company {kind.key}",)) for kind in ERPNEXT.steps

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
     from server.diagnosis.causes import Remedy
     from server.model.identifiers import TenantId
-    from tests.reconciler.scene import (
-        Scene,
-    )
+    from tests.reconciler.scene import Scene
 
 
 async def test_a_removal_that_a_sold_shop_stopped_is_given_with_the_option(scene: Scene) -> None:

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.erpnext.codes import Code
-from server.erpnext.steps.step_2_company import (
-    LONGEST_SECONDS,
-    SHORTEST_SECONDS,
-    make_seconds,
-)
+from server.erpnext.steps.step_2_company import LONGEST_SECONDS, SHORTEST_SECONDS, make_seconds
 from server.errors import EngineError
 from server.model.ownership import Resource
 from server.model.states import ErrorClass, ResourceState

@@ -19,11 +19,7 @@ from tests.server.erpnext.driven import (
     stopped,
     up_to,
 )
-from tests.server.erpnext.sitework import (
-    document,
-    fault,
-    names,
-)
+from tests.server.erpnext.sitework import document, fault, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

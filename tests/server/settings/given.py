@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.errors import SettingsError
-from server.settings import (
-    ENV_PREFIX,
-    Settings,
-    load_settings,
-)
+from server.settings import ENV_PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.errors import SettingsError
-from server.settings import (
-    EnginesConfig,
-    Settings,
-    load_engines,
-)
+from server.settings import EnginesConfig, Settings, load_engines
 from tests.server.settings.given import secret_file
 
 if TYPE_CHECKING:

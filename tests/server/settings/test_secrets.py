@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from server.errors import SettingsError
-from server.settings import (
-    load_settings,
-    read_secret_file,
-)
+from server.settings import load_settings, read_secret_file
 from tests.server.settings.given import load, refused, secret_file
 
 if TYPE_CHECKING:

@@ -8,11 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from server.errors import SettingsError
-from server.settings import (
-    Address,
-    Settings,
-    load_settings,
-)
+from server.settings import Address, Settings, load_settings
 from tests.server.settings.given import load, refused
 
 

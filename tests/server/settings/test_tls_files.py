@@ -15,13 +15,7 @@ from structlog.testing import capture_logs
 from server.errors import SettingsError
 from server.rpc.certificates import demand_taken
 from server.settings import Settings, TlsFiles, load_tls
-from tests.support.certificates import (
-    FAR_OFF,
-    Pair,
-    ServerFiles,
-    pair,
-    self_signed,
-)
+from tests.support.certificates import FAR_OFF, Pair, ServerFiles, pair, self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,7 @@ from asyncpg.connect_utils import SessionAttribute, SSLMode
 from sqlalchemy import make_url
 
 from server.errors import SettingsError, StoreUnavailable
-from server.settings import (
-    ensure_database_directory,
-)
+from server.settings import ensure_database_directory
 from server.settings.postgresql_url import CHOICES, QUERY
 from server.store.database import Database
 from tests.server.settings.given import load, refused

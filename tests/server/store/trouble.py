@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 from server.model.states import LogLevel
 from server.store import postgres as store_postgres
-from server.store.operations import (
-    LogDraft,
-    TenantOperation,
-)
+from server.store.operations import LogDraft, TenantOperation
 from tests.server.store.scene import NOON, Scene
 
 if TYPE_CHECKING:

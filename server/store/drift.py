@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Text, literal_column, select, update
+from sqlalchemy import Text, cast, literal_column, select, update
 
+from server.model.calendar import moved
 from server.store import rows
 from server.store.conditions import STATE_OF_FOUND
 from server.store.failures import refusals
+from server.store.found import EPOCH
 from server.store.snapshot import snapshot
 from server.store.tables import FINDINGS, RUNS, TENANTS
 
@@ -35,6 +37,8 @@ T = TypeVar("T")
 _NEVER_VERIFIED = "state = 'COMPLETED' AND verify_at IS NULL"
 _VERIFIED = "state = 'COMPLETED' AND verify_at IS NOT NULL"
 _OPEN = "ended_at IS NULL"
+# As a text: a damaged time reads as None, and would equal nothing that was read.
+_MARK = cast(TENANTS.c.verify_at, Text)
 # How many open drifts of one site a sweep asks about.
 _MOST_OPEN = 200
 
@@ -44,7 +48,8 @@ class DueLook:
     """A finished tenant whose look is due.
 
     Attributes:
-        seen: Its `verify_at`; None if nobody has looked yet.
+        seen: Its `verify_at`; None if nobody has looked yet, or if it can't be read.
+        mark: The same as it is stored, damaged or not, by which a claim names what it saw.
         due_at: Since when the look is due.
     """
 
@@ -52,6 +57,7 @@ class DueLook:
     company_name: str
     revision: int
     seen: datetime | None
+    mark: str | None
     due_at: datetime
 
 
@@ -114,7 +120,8 @@ class DriftStore:
                 company_name=row["company_name"],
                 revision=row["revision"],
                 seen=row["verify_at"],
-                due_at=row["verify_at"] or row["state_since"] + period,
+                mark=row["mark"],
+                due_at=row["verify_at"] or moved(row["state_since"] or EPOCH, period),
             )
             for row in found
         ]
@@ -126,8 +133,7 @@ class DriftStore:
         Returns:
             False if another reconciler was faster, or the tenant has changed.
         """
-        seen = TENANTS.c.verify_at
-        same = seen.is_(None) if look.seen is None else seen == look.seen
+        same = _MARK.is_not_distinct_from(look.mark)
 
         def take(connection: Connection) -> bool:
             taken = connection.execute(
@@ -174,6 +180,7 @@ class DriftStore:
                 TENANTS.c.company_name,
                 TENANTS.c.revision,
                 TENANTS.c.verify_at,
+                _MARK.label("mark"),
                 RUNS.c.finished_at,
             )
             .join(FINDINGS, FINDINGS.c.tenant_id == TENANTS.c.id)
@@ -197,11 +204,12 @@ class DriftStore:
                 company_name=row["company_name"],
                 revision=row["revision"],
                 seen=row["verify_at"],
+                mark=row["mark"],
                 # Before all those that are due by time alone.
                 due_at=datetime.min.replace(tzinfo=UTC),
             )
             for row in found
-            if row["verify_at"] is None or row["finished_at"] + claimed >= row["verify_at"]
+            if row["verify_at"] is None or _since(row, moved(row["verify_at"], -claimed))
         ][:limit]
 
     async def is_at(self, tenant_id: TenantId, revision: int) -> bool:
@@ -245,11 +253,17 @@ class DriftStore:
         return result
 
 
+def _since(row: RowMapping, looked_at: datetime) -> bool:
+    """Tell whether a tenant's run ended after a look; one whose end can't be read did not."""
+    return row["finished_at"] is not None and row["finished_at"] >= looked_at
+
+
 def _looks(of: str, site: str, due: ColumnElement[bool]) -> Select[Any]:  # Any: rows of tenants
     return select(
         TENANTS.c.id,
         TENANTS.c.company_name,
         TENANTS.c.revision,
         TENANTS.c.verify_at,
+        _MARK.label("mark"),
         TENANTS.c.state_since,
     ).where(literal_column(of), TENANTS.c.site == site, TENANTS.c.hold_reason.is_(None), due)

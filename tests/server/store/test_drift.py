@@ -127,6 +127,53 @@ async def test_a_time_further_ahead_than_a_period_is_due(store: Database) -> Non
     assert len(await due(store, NOON + WEEK)) == 1  # the clock was set back, or the period shorter
 
 
+async def test_a_tenant_whose_times_are_damaged_is_looked_at_and_hides_no_other(
+    store: Database,
+) -> None:
+    now = NOON + 2 * WEEK
+    damage = "''" if store.is_sqlite else "'-infinity'"
+    ids = [await finished(store, name) for name in ("Never", "Before", "Whole")]
+    of = "WHERE id = :tenant"
+    await sql(store, f"UPDATE tenants SET state_since = {damage} {of}", tenant=ids[0])  # noqa: S608 - our own words
+    await sql(store, f"UPDATE tenants SET verify_at = {damage} {of}", tenant=ids[1])  # noqa: S608 - our own words
+
+    looks = await due(store, now)
+
+    assert {each.tenant_id for each in looks} == set(ids)
+    assert [await store.drift.claim(look, until=now + HOUR) for look in looks] == [True] * 3
+    assert await due(store, now) == []
+
+
+async def test_a_run_whose_end_is_damaged_does_not_hide_what_others_repaired(
+    store: Database,
+) -> None:
+    ends = ("'zzz'", "'9999-12-31 23:30:00+00:00'") if store.is_sqlite else ("'infinity'",)
+    names = [*(f"Damaged {number}" for number in range(len(ends))), "Whole"]
+    ids = [await finished(store, name) for name in names]
+    for number, tenant in enumerate(ids):
+        await sql(
+            store,
+            "INSERT INTO findings (id, sweep_id, tenant_id, revision, cause, severity, message, "
+            "evidence, verdict, outcome, found_at, fingerprint, tenants) VALUES (:id, 's', "
+            ":tenant, 1, 'DRIFT', 'PERSON', 'm', '{}', 'CALL_OPERATOR', 'OPERATOR_CALLED', "
+            "'2026-05-05 12:00:00+00:00', '', 1)",
+            id=str(number),
+            tenant=tenant,
+        )
+    await sql(store, "UPDATE tenants SET verify_at = '2026-05-05 13:00:00+00:00'")
+    await sql(store, "UPDATE runs SET finished_at = '2026-05-05 12:30:00+00:00'")
+    for tenant, end in zip(ids, ends, strict=False):
+        await sql(
+            store,
+            f"UPDATE runs SET finished_at = {end} WHERE tenant_id = :tenant",  # noqa: S608 - our own words
+            tenant=tenant,
+        )
+
+    repaired = await store.drift.repaired(SITE, claimed=HOUR, limit=10)
+
+    assert ids[-1] in {each.tenant_id for each in repaired}
+
+
 async def test_only_who_took_a_look_puts_it_off(store: Database) -> None:
     tenant = await finished(store, "One")
     [look] = await due(store, NOON + WEEK)

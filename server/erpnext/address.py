@@ -25,6 +25,10 @@ _shared: WeakValueDictionary[tuple[str, Path | None], ssl.SSLContext] = WeakValu
 def base_url(url: str) -> str:
     """Return a url in its one spelling, without a trailing slash.
 
+    Args:
+        url: Scheme (http or https), host, and perhaps port and path; no user name, query or
+            fragment. The scheme's usual port is left out.
+
     Raises:
         SettingsError: it can't be the address of a site.
     """
@@ -49,7 +53,11 @@ def tls_context(base: str, ca_file: Path | None = None) -> ssl.SSLContext:
 
     Args:
         base: The url, as `base_url` spells it.
-        ca_file: Certificates of a private authority, trusted in addition to the public ones.
+        ca_file: Certificates of a private authority (PEM), trusted in addition to the public ones;
+            None for those alone.
+
+    Returns:
+        The context; for plain HTTP one that trusts nobody, because it is never used.
 
     Raises:
         SettingsError: the certificates can't be read.
@@ -72,6 +80,10 @@ def shared_tls_context(base: str, ca_file: Path | None = None) -> ssl.SSLContext
 
     Loading the public authorities takes 15 to 90 ms and 0.8 MB: with a context for each, fifty
     sites would delay a start by seconds. They are read again once no open client uses them.
+
+    Args:
+        base: The url, as `base_url` spells it; only its scheme counts.
+        ca_file: As for `tls_context`.
 
     Raises:
         SettingsError: the certificates can't be read.

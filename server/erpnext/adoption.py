@@ -42,7 +42,15 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyLook:
-    """An existing Company, compared with what the tenant should have."""
+    """An existing Company, compared with what the tenant should have.
+
+    Attributes:
+        name: Its name as the engine spells it.
+        abbreviation: Its abbreviation.
+        owner: The ERPNext user who made it.
+        made_at: When it was made, as ERPNext writes it: in the site's time zone, without naming it.
+        compared: Name, country, currency and kind, in this order, whether they agree or not.
+    """
 
     name: str
     abbreviation: str
@@ -52,10 +60,17 @@ class CompanyLook:
 
 
 async def look_at_company(send: Send, spec: TenantSpec) -> CompanyLook | None:
-    """Read the Company with a tenant's name; None if there is none.
+    """Read the Company with a tenant's name, and compare it.
+
+    Args:
+        send: Sends one request and classifies the answer; only reads are sent.
+        spec: What the tenant should have.
+
+    Returns:
+        What was found; None if there is no Company of that name.
 
     Raises:
-        EngineError: the engine could not be asked.
+        EngineError: the engine could not be asked, or what answers gave no document.
     """
     answer = await send(get("Company", spec.company_name))
     if answer.kind is AnswerKind.MISSING:

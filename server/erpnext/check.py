@@ -81,7 +81,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The whole table; `reachable` is False if nothing answered at all."""
+    """The whole table.
+
+    Attributes:
+        findings: One line for each check, in the order in which they are shown.
+        reachable: Whether anything answered at all.
+    """
 
     findings: tuple[Finding, ...]
     reachable: bool
@@ -93,7 +98,12 @@ class Checked:
 
 
 def engine_table(checked: Checked) -> str:
-    """Return what was found as a table for people, with a remedy for all that is wrong."""
+    """Return what was found as a table for people, with a remedy for all that is wrong.
+
+    Returns:
+        Lines without one at the end: marked "ok", "NO" (wrong) or "?" (could not be checked), and a
+        last one that says whether a tenant could be made now.
+    """
     width = max(len(finding.what) for finding in checked.findings)
     marks = {True: "ok", False: "NO", None: "?"}
     lines = []
@@ -110,6 +120,10 @@ def engine_line(message: str, checked: Checked) -> str:
     """Add to an error's message how to fix it, and what else was found, as one line.
 
     What the message says already is not said again: its remedy must not be hard to find.
+
+    Args:
+        message: What was met first, as the error puts it.
+        checked: The table of the same site, looked up after that.
     """
     parts, wrong = [f"{message.rstrip('.')}."], []
     for each in checked.findings:
@@ -133,7 +147,13 @@ def _not_ready(checked: Checked) -> str:
 
 
 def engine_facts(engine_id: str, site: str, checked: Checked) -> dict[str, object]:
-    """Return what was found as JSON values, for scripts."""
+    """Return what was found as JSON values, for scripts.
+
+    Args:
+        engine_id: The engine's name in the engines file.
+        site: Its url and host, as `ErpNextEngine.site` puts them.
+        checked: What was found there.
+    """
     return {
         "engine": engine_id,
         "site": site,
@@ -149,6 +169,10 @@ async def check_site(send: Send, country_code: str) -> Checked:
     Args:
         send: Sends one request and classifies the answer.
         country_code: The country whose charts of accounts are looked up; "" for none.
+
+    Returns:
+        A finding for each check. What the engine refuses is a finding, too, and never raised; what
+        can't be looked at because of an earlier finding has an `ok` of None.
     """
     charts = (f"charts for {country_code}",) if country_code else ()
     behind = (*_BEHIND_THE_TOKEN, *charts)
@@ -172,7 +196,15 @@ async def check_site(send: Send, country_code: str) -> Checked:
 
 
 def clock_finding(ahead: timedelta | None) -> Finding:
-    """Judge the site's clock, because we recognise our documents also by when they were made."""
+    """Judge the site's clock, because we recognise our documents also by when they were made.
+
+    Args:
+        ahead: How far it is ahead of ours, less than zero if it is behind; None if the site's last
+            answer had no time.
+
+    Returns:
+        The finding. It is right within `CLOCK_TOLERANCE`, and also if the site does not tell.
+    """
     what = "clock"
     if ahead is None:
         return Finding(what=what, ok=True, found="the site does not tell")

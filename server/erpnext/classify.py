@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 
 class Failure(Enum):
-    """How a call ended without an answer."""
+    """How a call ended without an answer.
+
+    Attributes:
+        NOT_SENT: No connection was made, so the engine knows nothing of it.
+        NO_CONNECTION_FREE: None of our own connections was free in time; nothing was sent.
+        TIMED_OUT: It was sent, and no whole answer came within the time limit.
+        CUT: It was sent, and the connection ended before the whole answer was there.
+        TOO_LARGE: An answer came that is larger than we read.
+    """
 
     NOT_SENT = auto()
     NO_CONNECTION_FREE = auto()
@@ -41,6 +49,8 @@ def judge_reply(request: Request, reply: Reply) -> Judgement:
 
     Returns:
         The answer, or the error to raise.
+
+    Source: the README of the recordings, "How a client should take each answer".
     """
     case = read_reply(request, reply)
     if 200 <= case.status < 300:  # noqa: PLR2004 - HTTP's range of successes
@@ -57,7 +67,8 @@ def judge_failure(request: Request, failure: Failure, detail: str) -> EngineErro
         detail: The library's name for it; never its message, which may contain headers.
 
     Returns:
-        The error to raise.
+        The error to raise. Of a write that may have been sent its class is UNKNOWN_OUTCOME: a
+        server carries out what a client has given up (recording 11-client-timeout).
     """
     evidence = {"method": request.method, "path": request.path, "failure": detail}
     if failure is Failure.NOT_SENT:

@@ -59,7 +59,15 @@ _BLANK = "…".encode()
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Credentials:
-    """The API key and secret of the API user; neither is ever shown."""
+    """The API key and secret of the API user; neither is ever shown.
+
+    Attributes:
+        api_key: Printable ASCII without blanks, as in all keys that ERPNext makes.
+        api_secret: The same.
+
+    Raises:
+        SettingsError: one is empty, or has other characters.
+    """
 
     api_key: str
     api_secret: str
@@ -86,6 +94,10 @@ class Credentials:
         What stands in front of a site when an address is wrong may show every header that it got:
         default pages of gateways and pages for debugging do. A part of an answer is kept with the
         attempt, and shown.
+
+        Args:
+            text: A body or a header as it came, in bytes. A key or secret of fewer than
+                `_SHORTEST_KEY` characters is not looked for: it may stand in any text.
         """
         for part in (self.api_secret, self.api_key):
             if len(part) >= _SHORTEST_KEY:
@@ -94,7 +106,10 @@ class Credentials:
 
 
 class ErpNextEngine:
-    """One ERPNext site."""
+    """One ERPNext site.
+
+    It is used on one event loop, and holds connections until `close`.
+    """
 
     def __init__(
         self,
@@ -148,7 +163,7 @@ class ErpNextEngine:
 
     @property
     def site(self) -> str:
-        """Url and host, which no two engines may share."""
+        """Url and host in one spelling, which no two engines may share."""
         return f"{self._base} host={self._host or httpx.URL(self._base).netloc.decode()}"
 
     @property
@@ -158,7 +173,7 @@ class ErpNextEngine:
 
     @property
     def timeout_seconds(self) -> float:
-        """How long it waits for the answer to a request that has no limit of its own."""
+        """For how many seconds it waits for the answer to a request without a limit of its own."""
         return self._timeouts.seconds or DEFAULT_TIMEOUT_SECONDS
 
     def step(self, key: str) -> Step:
@@ -171,10 +186,14 @@ class ErpNextEngine:
         return step if self._timeouts == Timeouts() else TimedStep(step, self._timeouts)
 
     async def send(self, request: Request) -> Answer:
-        """Send one request and classify the answer.
+        """Send one request, once, and classify the answer.
+
+        Returns:
+            An answer of the kind OK, MISSING or EXISTS.
 
         Raises:
-            EngineError: no answer came, or one that a step can't work with.
+            EngineError: no answer came, or one that a step can't work with; REQUEST_TOO_LONG if
+                nothing was sent for that reason.
         """
         try:
             answer = await self._send(self._client, request)
@@ -191,7 +210,15 @@ class ErpNextEngine:
         return answer
 
     async def check(self) -> EngineHealth:
-        """Ask whether the site takes work: up, right host, valid token, roles, accepts writes."""
+        """Ask whether the site takes work: up, right host, valid token, roles, accepts writes.
+
+        It sends reads only, on connections of its own. That a site refuses writes is known from a
+        write that met it: the next `READ_ONLY_CHECKS` checks say so, unless a write succeeds first.
+
+        Returns:
+            UP; or DOWN or MISCONFIGURED, with a code and what to do. Of a misconfigured site the
+            message names everything that is wrong. Nothing that the engine answers is raised.
+        """
         health = await check_health(self._ask)
         if health.state is GateState.UP:
             health = await self._refused.judge(self._ask)
@@ -205,15 +232,34 @@ class ErpNextEngine:
         return health
 
     async def identity(self) -> str | None:
-        """Return what identifies the site: the time of its set-up; None before it was set up."""
+        """Return what identifies the site: the time of its set-up; None before it was set up.
+
+        Raises:
+            EngineError: it can't be read now.
+        """
         return await read_identity(self._ask)
 
     async def missing_companies(self, names: Collection[str]) -> frozenset[str]:
-        """Return those of the given Companies that the site does not have."""
+        """Return those of the given Companies that the site does not have.
+
+        Args:
+            names: Names of Companies; each costs one request.
+
+        Raises:
+            EngineError: one of them can't be looked up now.
+        """
         return await find_missing_companies(self._ask, names)
 
     async def check_all(self, country_code: str) -> Checked:
-        """Check everything the site must have, without stopping at the first thing wrong."""
+        """Check everything the site must have, without stopping at the first thing wrong.
+
+        Args:
+            country_code: The country whose charts of accounts are looked up; "" for none.
+
+        Returns:
+            The table, with a last line about the site's clock. Nothing that the engine answers is
+            raised.
+        """
         checked = await check_site(self._ask, country_code)
         clock = clock_finding(self._clock_ahead)
         return replace(checked, findings=(*checked.findings, clock))

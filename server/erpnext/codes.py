@@ -76,7 +76,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What a code means, and what a person does about it."""
+    """What a code means, and what a person does about it; a sentence or two each."""
 
     meaning: str
     remedy: str

@@ -21,7 +21,13 @@ _MOST = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyThere:
-    """A Company of a site: its name, who made it, and when, by the site's clock."""
+    """A Company of a site.
+
+    Attributes:
+        name: Its name as the engine spells it.
+        owner: The ERPNext user who made it.
+        made_at: When it was made, as ERPNext writes it: in the site's time zone, without naming it.
+    """
 
     name: str
     owner: str

@@ -73,12 +73,12 @@ async def company_of(context: StepContext) -> Company | None:
     """Return the tenant's Company, or None while there is none yet.
 
     It is read from step_2's outputs. The engine is asked if there are none, or if that step was
-    carried over from an earlier run: people change a Company between two runs, as errors tell
-    them to.
+    carried over from an earlier run: people change a Company between two runs, as errors tell them
+    to.
 
     Raises:
-        EngineError: COMPANY_VANISHED or COMPANY_RENAMED, with a hold, if that earlier run's
-            Company is gone.
+        EngineError: COMPANY_VANISHED or COMPANY_RENAMED, with a hold, if that earlier run's Company
+            is gone; or the engine could not be asked.
     """
     outputs = context.outputs(STEP_KEY)
     known = "company" in outputs and bool(outputs.get("abbreviation"))
@@ -127,6 +127,10 @@ def _is_of_this_run(context: StepContext, outputs: Mapping[str, str]) -> bool:
 async def vanished(context: StepContext) -> EngineError:
     """Return the error for a Company that existed once and is not there under its name.
 
+    Returns:
+        COMPANY_RENAMED if one with the same abbreviation is proved to be it, else COMPANY_VANISHED;
+        both with a hold.
+
     Raises:
         EngineError: the engine could not be asked whether it has another name.
     """
@@ -145,7 +149,7 @@ async def vanished(context: StepContext) -> EngineError:
 
 
 def renamed(context: StepContext, now_called: str) -> EngineError:
-    """Return the error for a Company that has the name `now_called` at the engine."""
+    """Return the error, with a hold, for a Company that is called `now_called` at the engine."""
     return conflict(
         Code.COMPANY_RENAMED,
         f"The Company {context.spec.company_name!r} is called {now_called!r} in ERPNext now: the "
@@ -163,7 +167,10 @@ async def renamed_to(context: StepContext, made: Resource | None) -> str:
 
     Args:
         context: The step's context.
-        made: What the record says about the Company.
+        made: What the record says about the Company; None if nothing.
+
+    Raises:
+        EngineError: the engine could not be asked.
     """
     if made is None or context.abbreviation is None:
         return ""
@@ -179,7 +186,14 @@ async def renamed_to(context: StepContext, made: Resource | None) -> str:
 
 
 def company_outputs(document: JsonObject) -> dict[str, str]:
-    """Return the facts about a Company that later steps and people need."""
+    """Return the facts about a Company that later steps and people need.
+
+    Args:
+        document: The whole Company, as the engine returns it.
+
+    Returns:
+        The outputs of step_2, with "" for what is not set.
+    """
     outputs = {
         "company": text(document, "name"),
         "abbreviation": text(document, "abbr"),
@@ -193,12 +207,20 @@ def company_outputs(document: JsonObject) -> dict[str, str]:
 
 
 def selling_warehouse(spec: TenantSpec, company: Company) -> str:
-    """Return the name of the warehouse that the till sells from."""
+    """Return the name of the warehouse that the till sells from, as this service would make it.
+
+    A store that the old system made can have another one: see `selling_warehouse_of`.
+    """
     return company.names.with_suffix(POS_STORE if spec.pos_store_enabled else MAIN_STORE)
 
 
 def waits_for_company(doctype: str, *names: str) -> Found:
-    """Return what a probe finds while there is no Company: everything is missing."""
+    """Return what a probe finds while there is no Company: everything is missing.
+
+    Args:
+        doctype: The doctype that the step would make.
+        names: What is missing, for people: without a Company there are no full names yet.
+    """
     return Found(
         done=False,
         missing=tuple(Difference(doctype=doctype, name=name) for name in names),

@@ -23,7 +23,14 @@ _LEAP_DAY = (2, 29)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FiscalYear:
-    """A Fiscal Year; `usable` if it is enabled and applies to the tenant's Company."""
+    """A Fiscal Year.
+
+    Attributes:
+        name: Its name, unique on the site.
+        start: Its first day.
+        end: Its last day, which belongs to it.
+        usable: Whether it is enabled and applies to the tenant's Company.
+    """
 
     name: str
     start: date
@@ -51,14 +58,15 @@ class YearPlan:
 
 
 def plan_years(known: Sequence[FiscalYear], today: date) -> YearPlan:
-    """Decide which years must be made.
+    """Decide which years must be made, so that today and the next `YEARS_AHEAD` years are covered.
 
     Args:
         known: All Fiscal Years of the site, in any order.
         today: The site's date.
 
     Returns:
-        The plan.
+        The plan. It has no year that would overlap one of the site's, also a disabled one: that is
+        refused (recording 05-fiscal-year-disabled).
     """
     years = sorted(known, key=lambda year: year.start)
     missing: list[FiscalYear] = []

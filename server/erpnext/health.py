@@ -58,13 +58,14 @@ _MISCONFIGURED = frozenset(
 
 
 async def check_health(send: Send) -> EngineHealth:
-    """Ask a site whether it takes work.
+    """Ask a site whether it takes work, with at most four reads.
 
     Args:
         send: Sends one request and classifies the answer.
 
     Returns:
-        UP; or DOWN or MISCONFIGURED, with a code and what to do.
+        UP; or DOWN or MISCONFIGURED, with a code and what to do. An EngineError is judged, never
+        raised; a rate limit counts as UP.
     """
     try:
         if (await send(PING_REQUEST)).data != "pong":

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 async def make_named(context: StepContext, intent: Intent, request: Request) -> Answer:
     """Make a document with the intent's name.
 
+    Args:
+        context: The step's context.
+        intent: What is made; its name is the one that the document must get.
+        request: The POST that makes it.
+
+    Returns:
+        As `write`: OK, or EXISTS if a document of that name was there already. Whose that is, is
+        for the caller to look at.
+
     Raises:
         EngineError: NAMED_OTHERWISE if the engine gave it another name; else as `write`.
     """
@@ -54,7 +63,7 @@ async def check_not_elsewhere(
         names: The names that no document of the tenant's Company has.
 
     Raises:
-        EngineError: DOCUMENT_NOT_OURS, naming both Companies.
+        EngineError: DOCUMENT_NOT_OURS, naming both Companies; or the engine could not be asked.
     """
     if not names:
         return

@@ -36,7 +36,11 @@ _DATABASE_RACE = frozenset({1020, 1205, 1213})
 
 
 def credentials(case: Case) -> Judgement:
-    """401, 403 without a user, 400: the engine does not accept the token."""
+    """401, 403 without a user, 400: the engine does not accept the token.
+
+    Source: recordings 01-logged-user-unknown-key, 01-logged-user-wrong-secret,
+    01-logged-user-no-token and 01-logged-user-malformed-authorization.
+    """
     return error(
         case,
         ErrorClass.TRANSIENT,
@@ -47,7 +51,13 @@ def credentials(case: Case) -> Judgement:
 
 
 def permission(case: Case) -> Judgement:
-    """403: a role is missing, or there is no user at all."""
+    """403: a role is missing, or there is no user at all.
+
+    Returns:
+        ROLE_MISSING with the role's name (recording 01-permissions-system-manager-only); or what
+        `credentials` says, if the request came as a guest (recording
+        01-versions-guest-and-plain-user).
+    """
     guest = "Guest" in case.words or "Login to access" in case.words
     if guest or case.request.path.endswith("frappe.auth.get_logged_user"):
         # The token did not arrive, or the user does not exist any more.
@@ -64,7 +74,11 @@ def permission(case: Case) -> Judgement:
 
 
 def rate_limited(case: Case) -> Judgement:
-    """429: wait as long as the engine asks."""
+    """429: wait as long as the engine asks, between a second and ten minutes; else one minute.
+
+    The pause is for the whole site: ERPNext counts the time of all of its callers together
+    (recording 11-rate-limit).
+    """
     wish = _RATE_LIMIT_SECONDS if case.retry_after is None else case.retry_after
     return error(
         case,
@@ -77,7 +91,7 @@ def rate_limited(case: Case) -> Judgement:
 
 
 def stopped(case: Case) -> Judgement:
-    """503: maintenance; nothing was done."""
+    """503: maintenance; nothing was done (recording 11-maintenance-mode)."""
     return error(
         case,
         ErrorClass.TRANSIENT,
@@ -89,7 +103,10 @@ def stopped(case: Case) -> Judgement:
 
 
 def read_only(case: Case) -> Judgement:
-    """503 to a write while reads are allowed; nothing was done."""
+    """503 to a write while reads are allowed; nothing was done.
+
+    Source: recording 11-maintenance-mode-reads-allowed.
+    """
     return error(
         case,
         ErrorClass.TRANSIENT,
@@ -101,7 +118,14 @@ def read_only(case: Case) -> Judgement:
 
 
 def database(case: Case) -> Judgement:
-    """The database failed: it is away, was lost during the query, or refuses the request."""
+    """The database failed: it is away, was lost during the query, or refuses the request.
+
+    Returns:
+        ENGINE_DOWN if nothing can have been stored; OUTCOME_UNKNOWN for a write whose connection
+        may have been lost in the middle; what `deadlock` or `fault` say for other numbers.
+
+    Source: recording 11-mariadb-down (2003).
+    """
     number = case.database_error
     if number in _DATABASE_RACE:
         return deadlock(case)
@@ -120,7 +144,10 @@ def database(case: Case) -> Judgement:
 
 
 def deadlock(case: Case) -> Judgement:
-    """Two writers met; ours was rolled back completely."""
+    """Two writers met; ours was rolled back completely, and may be repeated.
+
+    Source: recordings 12-concurrent-companies and 12-concurrent-other-calls.
+    """
     return error(
         case,
         ErrorClass.RACE,
@@ -130,7 +157,10 @@ def deadlock(case: Case) -> Judgement:
 
 
 def fault(case: Case) -> Judgement:
-    """A fault that the same request would meet again."""
+    """A fault that the same request would meet again.
+
+    Source: the README of the recordings, "How a client should take each answer".
+    """
     return error(
         case,
         ErrorClass.PERMANENT,
@@ -141,7 +171,14 @@ def fault(case: Case) -> Judgement:
 
 
 def server_error(case: Case) -> Judgement:
-    """A 5xx without a known error type."""
+    """A 5xx without a known error type.
+
+    Returns:
+        OUTCOME_UNKNOWN for a write that was not answered by ERPNext, ENGINE_DOWN for such a read;
+        ENGINE_UNEXPECTED_ANSWER for ERPNext's own. After such a page a Company was not there
+        (recording 11-db-connection-cut), and a document to be deleted was gone (recording
+        11-redis-queue-down-delete).
+    """
     if case.is_foreign:
         # A DELETE with such an answer had been carried out (recording
         # 11-redis-queue-down-delete), and a gateway says with JSON of its own that it gave up
@@ -166,7 +203,11 @@ def server_error(case: Case) -> Judgement:
 
 
 def not_known(case: Case) -> str:
-    """Say of an answer that no rule is for who gave it: a web server gives no error type."""
+    """Say of an answer that no rule is for who gave it: a web server gives no error type.
+
+    Returns:
+        The rest of a sentence whose subject is the request.
+    """
     if case.is_foreign:
         return (
             f"was refused by a web server ({case.status}), not by ERPNext: look at what stands in "
@@ -181,7 +222,11 @@ def _wish(case: Case) -> float | None:
 
 
 def unknown_outcome(case: Case) -> EngineError:
-    """A write whose answer is not ERPNext's: it may have been carried out."""
+    """A write whose answer is not ERPNext's: it may have been carried out.
+
+    A DELETE that was answered with a web server's 500 had been (recording
+    11-redis-queue-down-delete).
+    """
     return error(
         case,
         ErrorClass.UNKNOWN_OUTCOME,

@@ -28,6 +28,14 @@ async def add_row(context: StepContext, company: Company, method: str) -> None:
 
     The answer holds the rows of every Company of the site, so it is not kept. A row that exists
     already may name another account; the second look compares it.
+
+    Args:
+        context: The step's context.
+        company: The tenant's Company.
+        method: The name of a Mode of Payment that exists.
+
+    Raises:
+        EngineError: as `write`; the first refusal, if the row can't be added by itself either.
     """
     key = row_key(company, method)
     row: JsonObject = {

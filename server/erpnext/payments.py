@@ -13,7 +13,13 @@ CASH = "Cash"
 
 
 def account_name(company: Company, method: str) -> str:
-    """Return the leaf account that a means of payment is booked to."""
+    """Return the leaf account that a means of payment is booked to.
+
+    Args:
+        company: The tenant's Company.
+        method: A Mode of Payment. Cash has the Company's own default account, every other one an
+            account of the same name.
+    """
     if method == CASH:
         return company.defaults["default_cash_account"]
     return company.names.with_suffix(method)
@@ -22,7 +28,8 @@ def account_name(company: Company, method: str) -> str:
 def row_key(company: Company, method: str) -> str:
     """Return our key for a row of Mode of Payment Account.
 
-    ERPNext makes up the names of rows, so we can't know them in advance; but there is only one
-    row for each means of payment and Company.
+    ERPNext makes up the names of rows, so we can't know them in advance; but there is only one row
+    for each means of payment and Company: a second one is refused (recording
+    08-mode-of-payment-row-leaf-and-group).
     """
     return f"{method} / {company.name}"

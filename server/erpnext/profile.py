@@ -32,14 +32,25 @@ _BOOKED_TO = {"write_off_account": "Account", "write_off_cost_center": "Cost Cen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedProfile:
-    """What a profile must have: fields with equal values, and means of payment."""
+    """What a profile must have.
+
+    Attributes:
+        fields: Fields and the values that they must equal, as the engine compares names.
+        payments: Means of payment that it must have among others; the first is our default.
+    """
 
     fields: dict[str, str]
     payments: tuple[str, ...]
 
 
 def wanted_profile(context: StepContext, company: Company, warehouse: str) -> WantedProfile:
-    """Return what the tenant's profile should have; `warehouse` is where the till sells from."""
+    """Return what the tenant's profile should have by the Company's defaults.
+
+    Args:
+        context: The step's context.
+        company: The tenant's Company.
+        warehouse: The full name of the warehouse that the till sells from.
+    """
     return WantedProfile(
         fields={
             "company": company.name,
@@ -59,14 +70,17 @@ async def as_booked_by(
     """Return what a profile should have, with the shop's own choice of where it writes off.
 
     A profile is made with the Company's defaults. People change either later; that is bookkeeping,
-    as long as the profile names a leaf of the Company, which ERPNext itself does not check. The
-    engine is asked only if the two differ.
+    as long as the profile names a leaf of the Company, which ERPNext itself does not check
+    (recording 08-pos-profile-create-bad). The engine is asked only if the two differ.
 
     Args:
         context: The step's context.
         company: The tenant's Company.
         profile: The whole document.
         wanted: What it should have by the Company's defaults.
+
+    Raises:
+        EngineError: the engine could not be asked.
     """
     fields = dict(wanted.fields)
     for field, doctype in _BOOKED_TO.items():
@@ -98,7 +112,8 @@ def profile_body(
         default_user: Whether it is the till user's default profile; each user has only one.
 
     Returns:
-        The body, with the `name`: ERPNext neither makes one up nor appends a suffix.
+        The body, with the `name`: ERPNext neither makes one up nor appends a suffix (recording
+        08-pos-profile-create).
     """
     body: dict[str, object] = {
         "name": company.names.pos_profile,
@@ -123,8 +138,8 @@ async def find_profile(
     """Find the tenant's profile among those of its Company.
 
     The one with our name comes first, then one with the legacy name that sells from the right
-    warehouse. The old system could leave one that sells from the root of all warehouses, which
-    is of no use to anybody.
+    warehouse. The old system could leave one that sells from the root of all warehouses, which is
+    of no use to anybody.
 
     Args:
         context: The step's context.
@@ -133,6 +148,10 @@ async def find_profile(
 
     Returns:
         The whole document or None, and notes about other profiles.
+
+    Raises:
+        EngineError: DOCUMENT_NOT_OURS if another Company's profile has our name; or the engine
+            could not be asked.
     """
     if company.planned:
         # No profile can belong to its Company yet; one with the name would be in the way.

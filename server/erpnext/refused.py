@@ -28,30 +28,41 @@ _UP = EngineHealth(state=GateState.UP)
 
 
 class RefusedDoctypes:
-    """The doctypes that were refused with a 403 since the roles were last found complete."""
+    """The doctypes that were refused with a 403 since the roles were last found complete.
+
+    It is kept in memory, for one site in one process.
+    """
 
     def __init__(self) -> None:
         self._doctypes: set[str] = set()
         self._seen_lacking = False
 
     def look_at(self, document: object) -> None:
-        """Note whether a needed role is missing in the API user's document, which a step read."""
+        """Note whether a needed role is missing in the API user's document, which a step read.
+
+        Args:
+            document: What the engine gave for the User; what has no list of roles tells nothing.
+        """
         roles = roles_in(document if isinstance(document, dict) else None)
         self._seen_lacking = roles is not None and bool(missing_roles(roles))
 
     def add(self, doctype: str) -> None:
-        """Note that a doctype was refused."""
+        """Note that a doctype was refused; "" (a call that is about none) is not noted."""
         if doctype:
             self._doctypes.add(doctype)
 
     async def judge(self, send: Send) -> EngineHealth:
         """Say whether doctypes were refused because a role is missing.
 
+        Nothing is asked unless there is a reason to. What is found not to be for lack of a role is
+        forgotten.
+
         Args:
             send: Sends one request and classifies the answer.
 
         Returns:
-            UP, or MISCONFIGURED with the roles that the API user lacks.
+            UP, also if the roles can't be read; or MISCONFIGURED with the roles that the API user
+            lacks.
         """
         if not self._doctypes and not self._seen_lacking:
             return _UP
@@ -97,6 +108,9 @@ async def user_document(send: Send) -> JsonObject | None:
 
 async def read_user(send: Send) -> JsonObject | None:
     """Return the API user's own document; None where there is none.
+
+    Args:
+        send: Sends one request and classifies the answer; two are sent.
 
     Raises:
         EngineError: it can't be read.

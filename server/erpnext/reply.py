@@ -29,7 +29,13 @@ _NUMBER_IN_EXCEPTION = re.compile(r"Error: \((?P<number>\d+),")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer as it came over the wire, with header names in lower case."""
+    """An answer as it came over the wire.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Values by name in lower case.
+        body: The decompressed body, whole.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -97,7 +103,7 @@ class Case:
 
 
 def read_reply(request: Request, reply: Reply) -> Case:
-    """Read a reply.
+    """Read a reply; whatever the other side sent, nothing is raised.
 
     Args:
         request: What was asked.
@@ -105,6 +111,8 @@ def read_reply(request: Request, reply: Reply) -> Case:
 
     Returns:
         The case, ready to be judged.
+
+    Source: the README of the recordings, "Shapes of an answer".
     """
     decoded = _json_object(reply.body)
     fields = decoded or {}
@@ -127,7 +135,16 @@ def read_reply(request: Request, reply: Reply) -> Case:
 
 
 def clock_ahead(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Return how far the answering side's clock is ahead of ours; None if it did not say."""
+    """Return how far the answering side's clock is ahead of ours; None if it did not say.
+
+    Args:
+        headers: The answer's headers, by name in lower case.
+        now: When the answer was there, with a zone.
+
+    Returns:
+        The difference, less than zero if the other clock is behind. Its time has whole seconds, and
+        is as old as the answer was under way.
+    """
     try:
         return parsedate_to_datetime(headers.get("date", "")) - now
     except (ValueError, TypeError, OverflowError):

@@ -25,8 +25,12 @@ ALL_ROWS = 0  # ERPNext's way to say "no limit" (recording 03-accounts-list)
 def resource_path(doctype: str, name: str = "") -> str:
     """Return the path of a doctype, or of one document.
 
-    Anything on the way that normalises paths would drop a name of nothing but dots, so its dots
-    are encoded, too.
+    Anything on the way that normalises paths would drop a name of nothing but dots, so its dots are
+    encoded, too.
+
+    Args:
+        doctype: The doctype, as ERPNext spells it.
+        name: The document's name, in any characters; "" for the doctype's own path.
     """
     path = f"/api/resource/{quote(doctype, safe='')}"
     if not name:
@@ -36,7 +40,13 @@ def resource_path(doctype: str, name: str = "") -> str:
 
 
 def get(doctype: str, name: str) -> Request:
-    """Return a request for one document."""
+    """Return a request for one document.
+
+    Args:
+        doctype: Its doctype. A single document, such as Stock Settings, has it as its name, too.
+        name: Its full name. The engine finds it in any case and with other accents, too (recordings
+            02-company-get and 02-company-create-name-accents).
+    """
     return Request(method="GET", path=resource_path(doctype, name), doctype=doctype, name=name)
 
 
@@ -72,7 +82,13 @@ def rows(
 
 
 def call(method: str, **params: object) -> Request:
-    """Return a call of a whitelisted method that changes nothing."""
+    """Return a call of a whitelisted method that changes nothing.
+
+    Args:
+        method: The method's dotted path.
+        params: Its arguments; those that are not text are sent as JSON. A `doctype` among them is
+            what the call is about.
+    """
     about = str(params.get("doctype", ""))
     return Request(method="GET", path=f"/api/method/{method}", params=params, doctype=about)
 
@@ -84,7 +100,8 @@ def make(
 
     Args:
         doctype: Its doctype.
-        name: The name it will have, computed before it is asked for.
+        name: The name it will have, computed before it is asked for. The engine only learns it if
+            it is in `body`, too, or follows from a field there.
         body: Its fields.
         timeout_seconds: How long to wait for the answer; then its outcome is unknown.
     """
@@ -101,6 +118,11 @@ def make(
 def insert_row(doctype: str, name: str, row: JsonObject) -> Request:
     """Return a request that adds one row to a child table and leaves the other rows alone.
 
+    Args:
+        doctype: The doctype of the row.
+        name: Our own key for it; the engine makes up the row's name and is not told this one.
+        row: Its fields, with `parent`, `parenttype` and `parentfield`.
+
     Source: recording 08-mode-of-payment-add-row.
     """
     return Request(
@@ -115,8 +137,12 @@ def insert_row(doctype: str, name: str, row: JsonObject) -> Request:
 def change(doctype: str, name: str, body: JsonObject) -> Request:
     """Return a request that changes fields of a document.
 
-    The body may have neither `name` (404, recording 02-company-update) nor `modified` (417 if
-    it is stale).
+    Args:
+        doctype: Its doctype.
+        name: Its name at the engine.
+        body: The fields to change. It may have neither `name` (404, recording 02-company-update)
+            nor `modified` (417 if it is stale, recording 05-selling-settings-put-bad). A child
+            table in it replaces the whole table (recording 08-mode-of-payment-put-drops-rows).
     """
     return Request(
         method="PUT", path=resource_path(doctype, name), body=body, doctype=doctype, name=name
@@ -125,6 +151,11 @@ def change(doctype: str, name: str, body: JsonObject) -> Request:
 
 def delete(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Request:
     """Return a request that deletes a document; a 404 says that it was gone already.
+
+    Args:
+        doctype: Its doctype.
+        name: Its name at the engine.
+        timeout_seconds: How long to wait for the answer; then its outcome is unknown.
 
     Source: recording 10-delete-missing.
     """
@@ -138,7 +169,15 @@ def delete(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SEC
 
 
 def cancel(doctype: str, name: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Request:
-    """Return a request that cancels a submitted document; refused for drafts and cancelled ones."""
+    """Return a request that cancels a submitted document; refused for drafts and cancelled ones.
+
+    Args:
+        doctype: Its doctype.
+        name: Its name at the engine.
+        timeout_seconds: How long to wait for the answer; then its outcome is unknown.
+
+    Source: recordings 10-pos-opening-cancel (once and again) and 10-delete-draft.
+    """
     return Request(
         method="POST",
         path="/api/method/frappe.client.cancel",

@@ -52,5 +52,5 @@ def missing_roles(has: Collection[str]) -> list[str]:
 
 
 def role_for(doctype: str) -> str:
-    """Return the name of the role that opens a doctype."""
+    """Return the name of the role that opens a doctype; System Manager for one not known here."""
     return _ROLES.get(doctype, "System Manager")

@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 
 
 def success(case: Case) -> Judgement:
-    """Judge an answer with a 2xx status."""
+    """Judge an answer with a 2xx status.
+
+    Returns:
+        An answer of the kind OK; or an error, if it is not what ERPNext answers to the request:
+        with an unknown outcome for a write, which may have gone through all the same.
+    """
     if case.json is None:
         # A proxy's own page, or another program's: a write may still have gone through.
         if case.is_write:
@@ -78,7 +83,12 @@ def success(case: Case) -> Judgement:
 
 
 def by_status(case: Case) -> Judgement:
-    """Judge an answer without a known error type."""
+    """Judge an answer that is no success and has no error type of `BY_EXC_TYPE`.
+
+    Returns:
+        The error to raise: ENGINE_REFUSED for a 417 of ERPNext, ENGINE_UNEXPECTED_ANSWER if no rule
+        is for it.
+    """
     if case.status in {401, 407}:
         return credentials(case)
     if case.status == 429:  # noqa: PLR2004 - Too Many Requests

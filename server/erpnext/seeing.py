@@ -32,7 +32,7 @@ def rows_of(answer: Answer) -> list[JsonObject]:
     """Return the rows of a list.
 
     Raises:
-        EngineError: the answer is not a list of rows.
+        EngineError: ENGINE_UNEXPECTED_ANSWER, because the answer is not a list of rows.
     """
     if not isinstance(answer.data, list) or not all(isinstance(row, dict) for row in answer.data):
         raise _unexpected("a list")
@@ -43,7 +43,7 @@ def document_of(answer: Answer) -> JsonObject:
     """Return the document in an answer of the kind OK.
 
     Raises:
-        EngineError: the answer holds no document.
+        EngineError: ENGINE_UNEXPECTED_ANSWER, because the answer holds no document.
     """
     if not isinstance(answer.data, dict):
         raise _unexpected("a document")
@@ -74,7 +74,7 @@ def seen(
         shared: Whether it belongs to the site rather than to the tenant.
 
     Returns:
-        The document, with its time in UTC.
+        The document, with its time in UTC; that is None if the row has none.
     """
     return Document(
         doctype=doctype,
@@ -88,9 +88,12 @@ def seen(
 def utc(site_time: str, zone: ZoneInfo) -> datetime | None:
     """Return one of the site's times in UTC; None if it is not a time.
 
-    When clocks go back, one hour comes twice; a time in it is taken to be in the first. A
-    document can then seem older than our intent, and is adopted; it is never wrongly taken to be
-    made by us.
+    When clocks go back, one hour comes twice; a time in it is taken to be in the first. A document
+    can then seem older than our intent, and is adopted; it is never wrongly taken to be made by us.
+
+    Args:
+        site_time: The time as ERPNext writes it, without a zone; one that is there is believed.
+        zone: The site's time zone.
     """
     try:
         naive = datetime.fromisoformat(site_time)
@@ -155,6 +158,8 @@ def compared(
         name: The document's name.
         values: Of each field: its name, what it has, and what it should have.
         of_others: Whether what the fields have names something of another tenant.
+
+    Source: recordings 02-company-create-name-accents and 02-company-create-name-other-case.
     """
     return tuple(
         Difference(

@@ -51,25 +51,34 @@ class Site:
     charts: tuple[str, ...] = ()
 
     def is_fresh(self, now: datetime) -> bool:
-        """Whether what step_0 saw is recent enough not to need a second look."""
+        """Whether what step_0 saw is recent enough not to need a second look at `now` (in UTC)."""
         return is_fresh(self.checked_at, now)
 
     def local(self, now: datetime) -> datetime:
-        """Return a time in the site's time zone."""
+        """Return a time that has a zone in the site's time zone."""
         return now.astimezone(self.zone)
 
     def today(self, now: datetime) -> date:
-        """Return the date at the site."""
+        """Return the date at the site at a time that has a zone."""
         return self.local(now).date()
 
 
 def is_fresh(looked_at: datetime | None, now: datetime) -> bool:
-    """Whether what a step saw is recent enough not to need a second look."""
+    """Whether what a step saw is recent enough, at `now`, not to need a second look.
+
+    Args:
+        looked_at: When it looked, in UTC; None if that is not known, which is never recent.
+        now: The present time, in UTC.
+    """
     return looked_at is not None and now - looked_at < _FRESH
 
 
 async def site_of(context: StepContext) -> Site:
-    """Return the site's facts from step_0's outputs; the engine is asked if there are none."""
+    """Return the site's facts from step_0's outputs; the engine is asked if there are none.
+
+    Raises:
+        EngineError: as `look_at_site`, if the engine is asked; ENGINE_TIME_ZONE_UNKNOWN.
+    """
     outputs = context.outputs(STEP_KEY)
     if "time_zone" not in outputs or "country" not in outputs:
         outputs, _ = await look_at_site(context)
@@ -93,7 +102,8 @@ async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str,
         The outputs and notes of step_0.
 
     Raises:
-        EngineError: the engine is down, not ours or too old, or lacks the country.
+        EngineError: the engine is down, not ours or too old, does not accept our token, refuses us
+            what every tenant needs (ROLE_MISSING), or lacks the country.
     """
     # No ping: what can tell our user's name is up, is the right site and accepts our token.
     user = await context.read(USER_REQUEST)
@@ -116,7 +126,7 @@ async def look_at_site(context: StepContext) -> tuple[dict[str, str], tuple[str,
 
 
 def moment(iso: str) -> datetime | None:
-    """Return the time in an output; None if it has none."""
+    """Return the time in an output, as `datetime.isoformat` wrote it; None if that is ""."""
     return datetime.fromisoformat(iso) if iso else None
 
 
@@ -133,7 +143,7 @@ def load_zone(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name.
 
     Raises:
-        EngineError: this machine does not know it.
+        EngineError: ENGINE_TIME_ZONE_UNKNOWN, because this machine does not know it.
     """
     try:
         return ZoneInfo(name)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """The limits in the engines file.
+    """The limits in the engines file, in seconds.
 
     Attributes:
         seconds: For requests without a limit of their own; None for the usual limit.
@@ -58,15 +58,27 @@ class TimedStep:
         return self._step.key
 
     async def probe(self, context: StepContext) -> Found:
-        """Look at what exists."""
+        """Look at what exists, as the step does.
+
+        Raises:
+            EngineError: as the step.
+        """
         return await self._step.probe(_TimedContext(context, self._timeouts))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make what is missing."""
+        """Make what is missing, as the step does.
+
+        Raises:
+            EngineError: as the step.
+        """
         await self._step.apply(_TimedContext(context, self._timeouts), found)
 
     async def foresee(self, context: StepContext, found: Found) -> Found:
-        """Return what a look would see afterwards; `found` if the step can't tell."""
+        """Return what a look would see afterwards; `found` if the step can't tell.
+
+        Raises:
+            EngineError: as the step.
+        """
         if isinstance(self._step, Foreseeing):
             return await self._step.foresee(_TimedContext(context, self._timeouts), found)
         return found

@@ -30,6 +30,15 @@ _ENOUGH_TILLS = 20
 async def trace_companies(send: Send, evidence: CompanyEvidence) -> tuple[CompanyTraced, ...]:
     """Return the Companies that the evidence leads to, sorted by name.
 
+    Args:
+        send: Sends one request and classifies the answer.
+        evidence: Names of documents, and the Company's name and abbreviation, as the old system's
+            record has them; "" for what it does not have.
+
+    Returns:
+        Each Company that has the name or the abbreviation, or that a document belongs to, with what
+        leads to it. One that only the abbreviation leads to has no proofs.
+
     Raises:
         EngineError: the site can't be asked now.
     """
@@ -58,6 +67,13 @@ async def trace_companies(send: Send, evidence: CompanyEvidence) -> tuple[Compan
 
 async def find_draft_tills(send: Send, company: str) -> tuple[str, ...]:
     """Return the drafts of a Company's till, oldest first; none if one was ever opened.
+
+    Args:
+        send: Sends one request and classifies the answer.
+        company: The Company's name.
+
+    Returns:
+        Their names; of very many only the first `_ENOUGH_TILLS`.
 
     Raises:
         EngineError: the site can't be asked now.

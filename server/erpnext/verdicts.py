@@ -17,14 +17,14 @@ Judgement = Answer | EngineError
 
 
 def subject_of(request: Request) -> str:
-    """Return a name for a request, for people."""
+    """Return a name for a request, for people, such as "POST Company Mama Njeri Traders"."""
     if request.doctype:
         return f"{request.method} {request.doctype} {request.name}".rstrip()
     return f"{request.method} {request.path}"
 
 
 def answer(case: Case, kind: AnswerKind) -> Answer:
-    """Return an answer that a step can work with."""
+    """Return an answer that a step can work with; it has no data."""
     return Answer(kind=kind, status=case.status, exc_type=case.exc_type, message=case.words)
 
 
@@ -49,7 +49,8 @@ def error(
         ask_prober: Whether the site should be probed before anything is concluded.
         retry_after_seconds: How long to wait, in seconds; None if the engine did not say.
         whole_site: Whether the wait is for all of the site's tenants.
-        names_others: Whether ERPNext's words may name documents of other tenants.
+        names_others: Whether ERPNext's words may name documents of other tenants; then they are
+            left out of what everybody who sees the tenant may read.
     """
     words = f" ERPNext: {case.words}" if case.words else ""
     plain = f"{subject_of(case.request)} {what}"

@@ -21,7 +21,13 @@ _KEEPS_NAME_FROM = (15, 71)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """The versions of a site, and a note if they are not the recorded ones; "" if they are."""
+    """The versions of a site.
+
+    Attributes:
+        erpnext: ERPNext's version, such as "15.65.4".
+        frappe: Frappe's version; "" if the site does not tell.
+        note: What to tell people if it is not the recorded version; "" if it is.
+    """
 
     erpnext: str
     frappe: str
@@ -32,7 +38,7 @@ def read_versions(answer: Answer) -> Versions:
     """Read the answer of get_versions.
 
     Args:
-        answer: The answer of `frappe.utils.change_log.get_versions`.
+        answer: The answer of `frappe.utils.change_log.get_versions` (recording 01-versions).
 
     Raises:
         EngineError: ENGINE_VERSION_UNSUPPORTED if ERPNext is missing or too old.
@@ -67,8 +73,10 @@ def _major(version: str) -> int | None:
 def keeps_name(frappe_version: str) -> bool:
     """Tell whether a site honours `name` in the body of a POST.
 
-    15.71 does (recording 06-customer-create-with-name); older 15.x ignore it, as their code
-    shows.
+    15.71 does (recording 06-customer-create-with-name); older 15.x ignore it, as their code shows.
+
+    Args:
+        frappe_version: Frappe's version, not ERPNext's. One without numbers counts as new.
     """
     numbers = tuple(int(number) for number in re.findall(r"\d+", frappe_version)[:2])
     return not numbers or numbers >= _KEEPS_NAME_FROM

@@ -26,7 +26,11 @@ _LEGACY_NUMBERS = range(1, 10)
 
 
 async def warehouses_of(context: StepContext, company: Company) -> dict[str, JsonObject]:
-    """Return all warehouses of a Company, keyed by folded name."""
+    """Return all warehouses of a Company, keyed by folded name.
+
+    Raises:
+        EngineError: the engine could not be asked.
+    """
     answer = await context.read(
         rows(
             "Warehouse",
@@ -38,7 +42,13 @@ async def warehouses_of(context: StepContext, company: Company) -> dict[str, Jso
 
 
 def is_usable(row: JsonObject, there: Mapping[str, JsonObject]) -> bool:
-    """Tell whether a warehouse can be sold from and is in its Company's own tree."""
+    """Tell whether a warehouse can be sold from and is in its Company's own tree.
+
+    Args:
+        row: The warehouse, as `warehouses_of` reads it.
+        there: All warehouses of its Company, keyed by folded name. ERPNext takes a parent of
+            another Company, too (recording 04-warehouse-create-bad).
+    """
     in_the_tree = fold_name(text(row, "parent_warehouse")) in there
     return in_the_tree and not flag(row, "is_group") and not flag(row, "disabled")
 
@@ -47,13 +57,13 @@ def store_in(there: Mapping[str, JsonObject], company: Company, store: str) -> J
     """Return the row of a store.
 
     Args:
-        there: All warehouses of the Company.
+        there: All warehouses of the Company, keyed by folded name.
         company: The tenant's Company.
         store: "Main Store" or "POS Store".
 
     Returns:
-        The first usable one that has our name or a legacy one; else the one with our name,
-        whatever is wrong with it; None if there is none of that name.
+        The first usable one that has our name or a legacy one; else the one with our name, whatever
+        is wrong with it; None if there is none of that name.
     """
     names = (store, *(f"{store}-{number}" for number in _LEGACY_NUMBERS))
     found = [
@@ -65,7 +75,14 @@ def store_in(there: Mapping[str, JsonObject], company: Company, store: str) -> J
 
 
 async def selling_warehouse_of(context: StepContext, company: Company) -> str:
-    """Return the warehouse that the till sells from, from step_4's outputs or else looked up."""
+    """Return the warehouse that the till sells from, from step_4's outputs or else looked up.
+
+    Returns:
+        Its full name; the one that it would get, if there is no such warehouse yet.
+
+    Raises:
+        EngineError: the engine could not be asked.
+    """
     known = context.outputs(STEP_KEY).get("selling_warehouse")
     if known:
         return known

@@ -18,7 +18,15 @@ Half = TypeVar("Half", bound="Callable[..., Coroutine[Any, Any, Any]]")
 
 
 def in_company(half: Half) -> Half:
-    """Let a step's probe or apply, if it stops for good, look whether the Company is gone."""
+    """Let a step's probe or apply, if it stops for good, look whether the Company is gone.
+
+    Args:
+        half: The step's `probe` or `apply`.
+
+    Returns:
+        The same, which raises COMPANY_VANISHED or COMPANY_RENAMED, with a hold, in place of the
+        step's own permanent error if that is why.
+    """
 
     @wraps(half)
     async def looks(step: Step, context: StepContext, *found: Any) -> Any:  # Any: as the half's own

@@ -35,7 +35,16 @@ class EngineCheck:
     key = STEP_KEY
 
     async def probe(self, context: StepContext) -> Found:
-        """Look; whatever is wrong is raised, so a result is always done."""
+        """Look; whatever is wrong is raised, so a result is always done.
+
+        Returns:
+            As outputs, the site's facts for `site_of`, and the charts that the country may choose
+            from, one a line.
+
+        Raises:
+            EngineError: as `look_at_site`, or ROLE_MISSING. If it is about how the engine is set
+                up, its message has everything else that is wrong, too.
+        """
         try:
             outputs, notes = await look_at_site(context)
             roles = await _roles(context, outputs["api_user"])

@@ -42,7 +42,15 @@ class FinalCheck:
         self._checked = checked
 
     async def probe(self, context: StepContext) -> Found:
-        """Repeat the probes; a difference in a required step is raised as an error."""
+        """Repeat the probes; a difference in a required step is raised as an error.
+
+        Returns:
+            As outputs, the names that people need to find the shop in ERPNext.
+
+        Raises:
+            EngineError: FINAL_CHECK_FAILED, with all that required steps disagree with; or what a
+                step raises, if that is about the engine or has a hold.
+        """
         wrong: list[tuple[str, str]] = []
         notes: list[str] = []
         outputs: dict[str, str] = {}

@@ -72,7 +72,16 @@ class PlatformSetup:
     key = STEP_KEY
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for every master."""
+        """Look for every master.
+
+        Returns:
+            As outputs, the names of masters that later steps refer to (`customer_group`,
+            `root_item_group`, `territory`), and `site_identity`: when the site was set up.
+
+        Raises:
+            EngineError: SITE_NOT_SET_UP if a tree has no root; FISCAL_YEAR_OVERLAPS if none covers
+                today and none can be made; or the engine could not be asked.
+        """
         look = await _look(context)
         return Found(
             done=not look.missing,
@@ -83,7 +92,12 @@ class PlatformSetup:
         )
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make what is missing; a 409 means that another tenant has made it since the look."""
+        """Make what is missing; a 409 means that another tenant has made it since the look.
+
+        Raises:
+            EngineError: NAMED_OTHERWISE, or as `write`. That a Fiscal Year overlaps one made since
+                the look is only noted.
+        """
         for each in found.missing:
             if not isinstance(each, _Missing):
                 continue

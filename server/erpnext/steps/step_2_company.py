@@ -61,7 +61,10 @@ _MAX_REFUSALS = 10
 
 
 def make_seconds(companies: int) -> float:
-    """Return how many seconds to wait for a new Company on a site that has `companies` already."""
+    """Return how many seconds to wait for a new Company on a site that has `companies` already.
+
+    Source: recording 12-company-create-time-grows.
+    """
     wanted = _TIMES * (_SECONDS + _SECONDS_EACH * companies)
     return min(max(wanted, SHORTEST_SECONDS), LONGEST_SECONDS)
 
@@ -72,7 +75,16 @@ class CompanyStep:
     key = STEP_KEY
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for the Company, and decide whether it is this tenant's."""
+        """Look for the Company, and decide whether it is this tenant's.
+
+        Returns:
+            As outputs, what `company_outputs` says of it, and when it was looked at. A Company that
+            is taken over is not done before its abbreviation is bound to the tenant.
+
+        Raises:
+            EngineError: COMPANY_NOT_OURS, COMPANY_DIFFERS, or, with a hold, COMPANY_VANISHED or
+                COMPANY_RENAMED; or the engine could not be asked.
+        """
         site = await site_of(context)
         answer = await context.read(get("Company", context.spec.company_name))
         if answer.kind is AnswerKind.MISSING:
@@ -103,7 +115,16 @@ class CompanyStep:
         )
 
     async def foresee(self, context: StepContext, found: Found) -> Found:
-        """Choose chart and abbreviation as `apply` would, and name what depends on them."""
+        """Choose chart and abbreviation as `apply` would, and name what depends on them.
+
+        Returns:
+            `found`, with `planned_outputs` and the number of the site's Companies if there is none
+            of this tenant yet.
+
+        Raises:
+            EngineError: ABBREVIATIONS_EXHAUSTED or COMPANY_NAME_TOO_LONG; or the engine could not
+                be asked.
+        """
         if found.documents:
             return found
         site, spec = await site_of(context), context.spec
@@ -115,7 +136,16 @@ class CompanyStep:
         return replace(found, outputs={**outputs, "companies": str(companies)})
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make the Company, or bind the existing one."""
+        """Make the Company, or bind the existing one.
+
+        The abbreviation is bound before it is sent. If the engine refuses it, because somebody has
+        made a Company with it since the look, another one is chosen, at most `_MAX_REFUSALS` times.
+
+        Raises:
+            EngineError: ABBREVIATIONS_EXHAUSTED, ABBREVIATION_TAKEN, COMPANY_NAME_TOO_LONG or
+                NAMED_OTHERWISE; COMPANY_NOT_OURS if the abbreviation of the existing one is bound
+                to another tenant; or as `write`.
+        """
         if found.documents:
             await _bind_adopted(context, found)
         else:

@@ -54,7 +54,16 @@ class ChartOfAccounts:
 
     @in_company
     async def probe(self, context: StepContext) -> Found:
-        """Look at all of the Company's accounts with one list, and at its cost center."""
+        """Look at all of the Company's accounts with one list, and at its cost center.
+
+        Returns:
+            As outputs, `bank_group`, the account that missing ones go under; nothing if none is
+            missing.
+
+        Raises:
+            EngineError: CHART_MISSING, COMPANY_DEFAULT_MISSING, DOCUMENT_DIFFERS or
+                DOCUMENT_NOT_OURS; or the engine could not be asked.
+        """
         company = await company_of(context)
         if company is None:
             return waits_for_company("Account", *context.spec.payment_methods)
@@ -84,7 +93,11 @@ class ChartOfAccounts:
 
     @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make the missing leaf accounts under the Company's bank group."""
+        """Make the missing leaf accounts under the Company's bank group.
+
+        Raises:
+            EngineError: COMPANY_MISSING, NAMED_OTHERWISE or DOCUMENT_NOT_OURS; or as `write`.
+        """
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")

@@ -46,7 +46,16 @@ class Warehouses:
 
     @in_company
     async def probe(self, context: StepContext) -> Found:
-        """Look at all of the Company's warehouses at once."""
+        """Look at all of the Company's warehouses at once.
+
+        Returns:
+            As outputs, the full names of `main_store`, `selling_warehouse` and `root_warehouse`;
+            the last is "" if no warehouse is missing.
+
+        Raises:
+            EngineError: DOCUMENT_DIFFERS, DOCUMENT_NOT_OURS, or REFERENCE_MISSING if the Company
+                has no root warehouse; or the engine could not be asked.
+        """
         company = await company_of(context)
         wanted = _wanted(context.spec)
         if company is None:
@@ -82,7 +91,11 @@ class Warehouses:
 
     @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make the missing warehouses below the root."""
+        """Make the missing warehouses below the root.
+
+        Raises:
+            EngineError: COMPANY_MISSING, NAMED_OTHERWISE or DOCUMENT_NOT_OURS; or as `write`.
+        """
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")

@@ -41,7 +41,14 @@ class SettingsAndPriceList:
 
     @in_company
     async def probe(self, context: StepContext) -> Found:
-        """Look at both settings and the price list."""
+        """Look at both settings and the price list.
+
+        Returns:
+            As outputs, the name of the `price_list`.
+
+        Raises:
+            EngineError: DOCUMENT_DIFFERS, about the price list; or the engine could not be asked.
+        """
         company = await company_of(context)
         if company is None:
             return waits_for_company("Price List", "Retail")
@@ -65,7 +72,12 @@ class SettingsAndPriceList:
 
     @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Change what differs, and make the price list."""
+        """Change what differs, and make the price list.
+
+        Raises:
+            EngineError: COMPANY_MISSING or NAMED_OTHERWISE; ROLE_MISSING if the engine took a
+                change and did not store it; or as `write`.
+        """
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")

@@ -62,7 +62,12 @@ class DemoItems:
 
     @in_company
     async def probe(self, context: StepContext) -> Found:
-        """Look for the group, the items and the prices, with one request for each."""
+        """Look for the group, the items and the prices, with one request for each kind.
+
+        Raises:
+            EngineError: DOCUMENT_DIFFERS if an item of the name is in another group; or the engine
+                could not be asked.
+        """
         company = await company_of(context)
         if company is None:
             return waits_for_company("Item", "of the demo data")
@@ -97,7 +102,11 @@ class DemoItems:
 
     @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make what is missing, the group first."""
+        """Make what is missing, the group first.
+
+        Raises:
+            EngineError: COMPANY_MISSING or NAMED_OTHERWISE; or as `write`.
+        """
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")

@@ -47,7 +47,14 @@ class WalkInCustomer:
 
     @in_company
     async def probe(self, context: StepContext) -> Found:
-        """Look by name, then by the title from which an older version made the name."""
+        """Look by name, then by the title from which an older version made the name.
+
+        Returns:
+            As outputs, the name of the `customer`.
+
+        Raises:
+            EngineError: DOCUMENT_DIFFERS if it is disabled; or the engine could not be asked.
+        """
         company = await company_of(context)
         if company is None:
             return waits_for_company("Customer", TITLE)
@@ -70,7 +77,11 @@ class WalkInCustomer:
 
     @in_company
     async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
-        """Make it, unless somebody has since the look (an older version would make two)."""
+        """Make it, unless somebody has since the look (an older version would make two).
+
+        Raises:
+            EngineError: COMPANY_MISSING or NAMED_OTHERWISE; or as `write`.
+        """
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")

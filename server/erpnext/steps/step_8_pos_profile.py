@@ -60,7 +60,15 @@ class PosProfile:
 
     @in_company
     async def probe(self, context: StepContext) -> Found:
-        """Look at the rows, at the accounts they have or should get, and at the profile."""
+        """Look at the rows, at the accounts they have or should get, and at the profile.
+
+        Returns:
+            As outputs, the name of the `pos_profile` if there is one.
+
+        Raises:
+            EngineError: PAYMENT_ACCOUNT_WRONG, POS_PROFILE_DIFFERS or DOCUMENT_NOT_OURS; or the
+                engine could not be asked.
+        """
         company = await company_of(context)
         if company is None:
             return waits_for_company("POS Profile", "POS")
@@ -98,7 +106,12 @@ class PosProfile:
 
     @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Add the missing rows one by one, then make the profile, which needs them."""
+        """Add the missing rows one by one, then make the profile, which needs them.
+
+        Raises:
+            EngineError: COMPANY_MISSING or NAMED_OTHERWISE; POS_PROFILE_DIFFERS or
+                DOCUMENT_NOT_OURS if a profile of the name came since the look; or as `write`.
+        """
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")

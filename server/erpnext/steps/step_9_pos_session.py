@@ -45,7 +45,15 @@ class Till:
 
     @in_company
     async def probe(self, context: StepContext) -> Found:
-        """Look for an entry that was ever submitted, then for one of our drafts."""
+        """Look for an entry that was ever submitted, then for one of our drafts.
+
+        Returns:
+            As outputs, the first `opening_entry` and its status as `till`. Why no till is opened is
+            said in `skip`.
+
+        Raises:
+            EngineError: the engine could not be asked.
+        """
         if not context.spec.till_user:
             return Found(done=True, skip="No till_user is given, so no till is opened.")
         company = await company_of(context)
@@ -85,7 +93,12 @@ class Till:
 
     @in_company
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Submit our draft, or open the till under the first free number."""
+        """Submit our draft, or open the till under the first free number.
+
+        Raises:
+            EngineError: COMPANY_MISSING or NAMED_OTHERWISE; NAME_TAKEN if no number is free; or as
+                `write`.
+        """
         company = await company_of(context)
         if company is None:
             raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")

@@ -22,7 +22,11 @@ class CompanyParts(RemoveDocuments):
         super().__init__("undo_9_company_parts", "Warehouse", "Account")
 
     async def probe(self, context: StepContext) -> Found:
-        """Look which of these are left, if the Company is not ours."""
+        """Look which of these are left, if the Company is not ours.
+
+        Raises:
+            EngineError: as `look_for`.
+        """
         removal = context.removal
         if removal.company_is_ours(context.spec.company_name):
             return Found(done=True, notes=("Accounts and warehouses go with the Company.",))
@@ -49,7 +53,11 @@ class Company:
     key = "undo_10_company"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look whether it still exists; if it is gone, so is everything in it."""
+        """Look whether it still exists; if it is gone, so is everything in it.
+
+        Raises:
+            EngineError: COMPANY_RENAMED if it has another name now; or as `look_for`.
+        """
         removal = context.removal
         looked = await look_for(context, removal.ours("Company"))
         if looked.gone:
@@ -68,6 +76,10 @@ class Company:
         return Found(done=True, gone=(*found.gone, *along), notes=found.notes)
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Delete it."""
+        """Delete it.
+
+        Raises:
+            EngineError: as `remove`.
+        """
         for each in found.missing:
             await remove(context, "Company", each.name)

@@ -27,7 +27,14 @@ class NothingIsLeft:
     key = "undo_11_final_check"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for everything that was removed."""
+        """Look for everything that was removed.
+
+        Returns:
+            As missing, what our user made since it was asked for, which is to be removed again.
+
+        Raises:
+            EngineError: the engine could not be asked.
+        """
         site = await site_of(context)
         there: list[Resource] = []
         foreign: list[Resource] = []
@@ -45,7 +52,11 @@ class NothingIsLeft:
         return found_after(Looked(there=tuple(there), gone=(), foreign=tuple(foreign)))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Remove what was made late."""
+        """Remove what was made late.
+
+        Raises:
+            EngineError: as `remove`.
+        """
         for doctype in NAMED:
             for each in found.missing:
                 if each.doctype == doctype:

@@ -29,8 +29,16 @@ _PARTS = ("Warehouse", "Account")
 async def foresee_removal(context: StepContext, resources: Iterable[Resource]) -> Foreseen:
     """Look up the documents that a removal would delete.
 
+    Args:
+        context: A context that only needs to read.
+        resources: The tenant's documents on record, in any state; those that a removal leaves alone
+            are not looked up.
+
+    Returns:
+        The keys of those that somebody made in place of ours, and of those that are gone.
+
     Raises:
-        EngineError: the engine could not be asked.
+        EngineError: the engine could not be asked; MAY_STILL_COME as `look_for`.
     """
     ours = [
         each

@@ -26,7 +26,11 @@ class DemoItems:
     key = "undo_5_items"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look which items are left; an item's prices go with it."""
+        """Look which items are left; an item's prices go with it (recording 10-delete-takes-along).
+
+        Raises:
+            EngineError: as `look_for`.
+        """
         removal = context.removal
         found = found_after(await look_for(context, removal.ours("Item")), removal.kept("Item"))
         if not found.done:
@@ -35,7 +39,11 @@ class DemoItems:
         return replace(found, gone=(*found.gone, *prices))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Delete the prices we made, then the items."""
+        """Delete the prices we made, then the items.
+
+        Raises:
+            EngineError: as `remove`; or the engine could not be asked.
+        """
         left_items = {fold_name(each.name) for each in found.missing}
         for each in context.removal.ours(_PRICE):
             item, _, price_list = each.name.partition(_SEPARATOR)

@@ -68,8 +68,13 @@ class Looked:
 async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looked:
     """Look for documents in the record, one by one.
 
+    Args:
+        context: The step's context.
+        resources: Documents that the record says we made, or asked for.
+
     Raises:
-        EngineError: of the class RACE, if one that is not there may still be made.
+        EngineError: MAY_STILL_COME, of the class RACE, if one that is not there may still be made;
+            or the engine could not be asked.
     """
     there: list[Resource] = []
     gone: list[Resource] = []
@@ -97,13 +102,17 @@ async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looke
 
 
 async def remove(context: StepContext, doctype: str, name: str, *, on_record: str = "") -> None:
-    """Delete one document.
+    """Delete one document; that there is none is no error.
 
     Args:
         context: The step's context.
         doctype: Its doctype.
         name: Its name at the engine.
         on_record: Its key in the record, if the engine made the name up; "" if it did not.
+
+    Raises:
+        EngineError: STILL_LINKED if another document points to it (recording
+            10-delete-wrong-order); or as `write`.
     """
     await context.write(
         Intent(
@@ -119,7 +128,16 @@ async def remove(context: StepContext, doctype: str, name: str, *, on_record: st
 
 
 def found_after(looked: Looked, kept: Iterable[Resource] = ()) -> Found:
-    """Return what a probe finds out about documents that should be gone."""
+    """Return what a probe finds out about documents that should be gone.
+
+    Args:
+        looked: What became of those that we made.
+        kept: Those that were there before us, which stay; they are only noted.
+
+    Returns:
+        Done if none of ours is there any more. What can't be accounted for is named in the output
+        `UNACCOUNTED`.
+    """
     notes = [f"{each.doctype} {each.name!r} was there before; it stays." for each in kept]
     notes += [made_by_others(each) for each in looked.foreign]
     lost = ", ".join(f"{each.doctype} {each.name!r}" for each in looked.lost)
@@ -150,13 +168,21 @@ class RemoveDocuments:
         self._doctypes = doctypes
 
     async def probe(self, context: StepContext) -> Found:
-        """Look which documents are left."""
+        """Look which documents are left.
+
+        Raises:
+            EngineError: as `look_for`.
+        """
         removal = context.removal
         looked = await look_for(context, removal.ours(*self._doctypes))
         return found_after(looked, removal.kept(*self._doctypes))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Delete the documents that are left."""
+        """Delete the documents that are left.
+
+        Raises:
+            EngineError: as `remove`.
+        """
         for doctype in self._doctypes:
             for each in found.missing:
                 if each.doctype == doctype:

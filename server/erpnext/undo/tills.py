@@ -33,7 +33,11 @@ class Tills:
     key = "undo_3_tills"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for our entries, and for those that others made for our profile."""
+        """Look for our entries, and for those that others made for our profile.
+
+        Raises:
+            EngineError: TILLS_OF_OTHERS; as `look_again_if_old` and `look_for`.
+        """
         await look_again_if_old(context)
         removal = context.removal
         others = await tills_of_others(context)
@@ -56,7 +60,14 @@ class Tills:
         return found_after(await look_for(context, removal.ours(_DOCTYPE)), removal.kept(_DOCTYPE))
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Cancel the submitted entries, then delete all."""
+        """Cancel the submitted entries, then delete all.
+
+        A submitted one is not deleted, and a draft not cancelled, by ERPNext (recordings
+        10-delete-submitted and 10-delete-draft).
+
+        Raises:
+            EngineError: as `remove`.
+        """
         entries = await _entries(context, [each.name for each in found.missing])
         for row in entries:
             name = text(row, "name")
@@ -69,7 +80,14 @@ class Tills:
 
 
 async def tills_of_others(context: StepContext) -> list[str]:
-    """Return the opening entries for our POS Profile that are not in the record."""
+    """Return the opening entries for our POS Profile that are not in the record.
+
+    Returns:
+        Their names, in any state; none if the record has no POS Profile of ours.
+
+    Raises:
+        EngineError: the engine could not be asked.
+    """
     removal = context.removal
     on_record = (*removal.ours(_DOCTYPE), *removal.kept(_DOCTYPE))
     known = {fold_name(each.name) for each in on_record}

@@ -31,12 +31,28 @@ _LEDGER = "GL Entry"
 
 
 async def has_ledger_entries(context: StepContext, company: str) -> bool:
-    """Tell whether anything was ever booked for a Company."""
+    """Tell whether anything was ever booked for a Company.
+
+    Args:
+        context: The step's context.
+        company: The Company's name; one that does not exist has none.
+
+    Raises:
+        EngineError: the engine could not be asked.
+    """
     return await _any(context, _LEDGER, company)
 
 
 async def has_sold(context: StepContext, company: str) -> bool:
-    """Tell whether any invoice of a Company was ever submitted."""
+    """Tell whether any invoice of a Company was ever submitted, even if it was cancelled since.
+
+    Args:
+        context: The step's context.
+        company: The Company's name; one that does not exist has none.
+
+    Raises:
+        EngineError: the engine could not be asked.
+    """
     for doctype in _SALES:
         if await _any(context, doctype, company, ("docstatus", "!=", 0)):
             return True
@@ -49,7 +65,16 @@ class TradeCheck:
     key = KEY
 
     async def probe(self, context: StepContext) -> Found:
-        """Look for sales and for ledger entries."""
+        """Look for sales and for ledger entries.
+
+        Returns:
+            As outputs, `sold` and `ledger` ("yes" or "no") and when that was looked up. As
+            document, somebody else's Company that is there in place of ours.
+
+        Raises:
+            EngineError: SHOP_HAS_SOLD or LEDGER_ENTRIES, unless the order allows it;
+                COMPANY_RENAMED; or the engine could not be asked.
+        """
         company = context.spec.company_name
         answer = await context.read(get("Company", company))
         if answer.kind is AnswerKind.MISSING:
@@ -131,11 +156,11 @@ async def _replaced(context: StepContext, there: JsonObject) -> tuple[Document, 
 async def refuse_renamed(context: StepContext) -> None:
     """Stop if the Company that we made exists under another name.
 
-    Looked up by its old name it seems gone: a shop that may have sold would lose its tills and
-    its POS Profile, and be reported as removed.
+    Looked up by its old name it seems gone: a shop that may have sold would lose its tills and its
+    POS Profile, and be reported as removed.
 
     Raises:
-        EngineError: COMPANY_RENAMED, with the name it has now.
+        EngineError: COMPANY_RENAMED, with the name it has now; or the engine could not be asked.
     """
     for made in context.removal.ours("Company")[:1]:
         now_called = await renamed_to(context, made)

@@ -36,7 +36,11 @@ class Transactions:
     key = "undo_2_transactions"
 
     async def probe(self, context: StepContext) -> Found:
-        """Look whether any transactions are left."""
+        """Look whether any transactions are left; without the order to delete them, it is done.
+
+        Raises:
+            EngineError: as `look_again_if_old`; or the engine could not be asked.
+        """
         company = context.spec.company_name
         removal = context.removal
         if not removal.options.delete_transactions or not removal.company_is_ours(company):
@@ -54,7 +58,14 @@ class Transactions:
         return Found(done=False, missing=(Difference(doctype=_RECORD, name=company),))
 
     async def apply(self, context: StepContext, found: Found) -> None:  # noqa: ARG002 - the protocol's
-        """Make a record, or continue with an existing one, and wait until it is completed."""
+        """Make a record, or continue with an existing one, and wait until it is completed.
+
+        It waits as long as ERPNext's worker takes, up to the step's deadline.
+
+        Raises:
+            EngineError: TRANSACTION_DELETION_FAILED if the record ends without success; or as
+                `write`.
+        """
         company = context.spec.company_name
         record = await _open_record(context, company)
         if record is None:

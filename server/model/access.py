@@ -35,10 +35,13 @@ class User:
 
     Attributes:
         code: Identifies the user to people in old clients, such as USR-KE-26-7Q2MD.
+        full_name: None if nobody gave one.
         has_password: False until one is set, that is, for a user who was only invited.
         role: If `all_tenants`, the role for every tenant; otherwise the most the user may do
             anywhere, while memberships say where.
+        kyc_tier: A word that old clients show; nothing here depends on it.
         token_epoch: Tokens issued under an earlier epoch are no longer valid.
+        disabled_at: Since when the user is not let in; None if the user is.
     """
 
     id: str
@@ -61,7 +64,12 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """The fact that a user belongs to a tenant; `role` is a word of the old API, or free text."""
+    """The fact that a user belongs to a tenant.
+
+    Attributes:
+        role: A word of the old API (`MEMBER_ROLES`), or free text (`role_of_member`).
+        invitation_code: The code that an invited user shows; None if the user was not invited.
+    """
 
     user_id: str
     tenant_id: str
@@ -84,7 +92,10 @@ class ApiKey:
     """A machine's key, without its secret.
 
     Attributes:
+        role: The most it may do.
         tenants: Ids of the tenants it is valid for; None for all of them.
+        created_by: The name of the actor who made it.
+        revoked_at: None if it was not revoked.
     """
 
     id: str
@@ -102,8 +113,13 @@ class AuditEntry:
     """Who ordered what, about whom, from where, and with which result.
 
     Attributes:
+        actor: The actor's name (`Actor.name`).
+        origin: Where the call came from (`Actor.origin`).
+        action: The method's name, or what was done on the database's machine.
         target: A tenant's id, a user's address or a key's name; "" if there is none.
         outcome: OK, or the code of the refusal.
+        request_id: The order's; "" if it had none.
+        reason: In the words of who ordered it; "" if none was given.
     """
 
     id: str
@@ -174,7 +190,15 @@ def tenants_of(
 
 
 def new_code(kind: str, country_code: str, year: int) -> str:
-    """Make a code for people to use: `new_code("USR", "KE", 2026)` is like USR-KE-26-7Q2MD."""
+    """Make a code for people to use: `new_code("USR", "KE", 2026)` is like USR-KE-26-7Q2MD.
+
+    It may be taken: there are 33 million for each kind, country and year.
+
+    Args:
+        kind: The letters before the first hyphen.
+        country_code: ISO 3166-1 alpha-2, upper case.
+        year: The year of the calendar, of which the code has the last two digits.
+    """
     letters = "".join(secrets.choice(_CODE_LETTERS) for _ in range(5))
     return f"{kind}-{country_code}-{year % 100:02d}-{letters}"
 

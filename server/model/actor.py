@@ -132,5 +132,9 @@ RECONCILER = Actor(name=RECONCILER_NAME, role=Role.OPERATOR, origin="sweep")
 
 
 def passer_by(origin: str) -> Actor:
-    """Return an actor that has not signed in, and sees nothing."""
+    """Return an actor that has not signed in, and sees nothing.
+
+    Args:
+        origin: As `Actor.origin`.
+    """
     return Actor(name=ANONYMOUS, role=Role.VIEWER, tenants={}, origin=origin)

@@ -71,7 +71,11 @@ class Blueprint:
     seconds_for_each_company: float = 0.0
 
     def steps_for(self, spec: TenantSpec) -> tuple[StepType, ...]:
-        """Return the steps of a run for `spec`, in order."""
+        """Return the steps of a run, in order.
+
+        Args:
+            spec: If it wants no demo data, the steps that make it are left out.
+        """
         return tuple(step for step in self.steps if spec.include_demo_data or not step.demo_only)
 
     def step(self, key: str) -> StepType | None:

@@ -53,7 +53,7 @@ class Move(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many tries, races and losses a step has had so far, including this one."""
+    """How many tries, races in a row and losses in a row a step has had so far."""
 
     tries: int = 0
     races: int = 0
@@ -62,7 +62,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """What follows an error, and the counts to store."""
+    """What follows an error.
+
+    Attributes:
+        counts: The counts to store; those given if this attempt does not count.
+        pause_seconds: For how long to wait at least; for WAIT_ENGINE, what the engine asked for.
+    """
 
     move: Move
     counts: Counts
@@ -84,7 +89,8 @@ def after_error(
         counts: The step's counts before this attempt.
         pacing: The pauses to use.
         random: A number from [0, 1): full jitter, so that many tenants do not return at once.
-        retry_after_seconds: The pause that the engine asked for; ours is never shorter.
+        retry_after_seconds: The pause that the engine asked for; ours is never shorter. None if it
+            asked for none.
 
     Returns:
         The move, the counts including this attempt (if it counts), and the pause.
@@ -118,6 +124,13 @@ def after_a_look(
 
     Nobody else gets the slot meanwhile. So the next look comes soon, and does not count as a
     try of the tenant: the slot's own time limit ends this.
+
+    Args:
+        counts: The step's counts, which stay as they are.
+        pacing: The pauses to use.
+        random: A number from [0, 1): the pause is from half to all of `transient_base`.
+        retry_after_seconds: The pause that the engine asked for; ours is never shorter. None if it
+            asked for none.
     """
     pause = pacing.transient_base * (1.0 + random) / 2
     floor = retry_after_seconds or 0.0

@@ -53,7 +53,9 @@ class Standing:
 
     Attributes:
         current_step: The step that is under way or next; if the tenant has stopped, the step
-            to blame; "" when COMPLETED.
+            to blame; "" when COMPLETED or DEPROVISIONED.
+        steps_completed: How many steps of the last run are done; those skipped count.
+        errors: Why it is not as it should be, in the order of the steps.
         record_lost: Whether step rows are missing that were once written.
     """
 
@@ -111,7 +113,15 @@ def derive(
 
 
 def closed_state(steps: Sequence[Step]) -> TenantState:
-    """Return the state of a tenant whose run ended with these steps."""
+    """Return the state of a tenant whose run ended with these steps.
+
+    Args:
+        steps: All step rows of the run, in any order; those of a run that makes a tenant, and not
+            of one that removes it.
+
+    Returns:
+        COMPLETED if all are done or skipped, FAILED if a required one is not, otherwise PARTIAL.
+    """
     undone = [step for step in steps if step.state not in DONE_STEP_STATES]
     if not undone:
         return TenantState.COMPLETED

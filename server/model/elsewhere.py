@@ -14,12 +14,16 @@ ENGINE_ELSEWHERE = "ENGINE_ELSEWHERE"
 
 
 def is_elsewhere(tenant: Tenant) -> bool:
-    """Tell whether a tenant lives on no site of ours, and never will."""
+    """Tell whether a tenant lives on no site of ours, and never will: its row names no site."""
     return not tenant.site
 
 
 def why_nothing_moves(tenant: Tenant) -> str:
-    """Say for people why nothing drives such a tenant, and which command helps."""
+    """Say for people why nothing drives such a tenant, and what helps.
+
+    Returns:
+        A text without a full stop: the caller adds one, or the command (`start_here`).
+    """
     return (
         f"It was registered for an engine of kind {tenant.spec.engine_id!r}, where this service "
         "makes nothing: no order moves it. To have the company on an engine of this service, "

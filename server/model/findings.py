@@ -18,6 +18,18 @@ class FindingSeen:
     """One finding; its words are shown as they are stored.
 
     Attributes:
+        tenant_id: For a finding about an engine, "engine:" and its id; for one about a herd, the
+            id of one of its tenants.
+        company_name: "" if it is about no tenant.
+        revision: The tenant's revision when it was judged; 0 if it is about no tenant.
+        stuck_since: Since when it has been so; None if nobody can know (damage).
+        fingerprint: What it has in common with other tenants' findings; "" for nothing.
+        tenants: How many tenants it is about.
+        herd_id: The id of the finding that stands for its herd; "" if it belongs to none.
+        ended_at: When it was over; None while it is not.
+        ended_as: HEALED (the reconciler's order brought the tenant to its end), MENDED (a person's
+            did), CLEARED (by itself) or ENDED (the tenant was cancelled or removed, or another
+            finding took its place); "" while it is not over.
         not_before: When the tenant will be re-driven, if it is too early now.
         detail: Why it is waiting, or why the order was refused.
     """
@@ -55,7 +67,15 @@ class FindingSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSeen:
-    """One sweep; `findings` is how many new ones it had."""
+    """One sweep.
+
+    Attributes:
+        observed: How many tenants it examined.
+        acted: How many it acted on: gave an order, called a person, corrected a stored state.
+        findings: How many new findings it had.
+        skipped_passes: How many passes were skipped since the last sweep that was recorded, because
+            one was still running.
+    """
 
     id: str
     started_at: datetime

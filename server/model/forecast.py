@@ -45,7 +45,11 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An open run whose serial step is not done yet."""
+    """An open run whose serial step is not done yet.
+
+    Attributes:
+        created_at: When it was ordered, which is its place in the site's line.
+    """
 
     run_id: str
     site: str
@@ -70,7 +74,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What is known at one moment: the pace of each site, and which runs are waiting there."""
+    """What is known at one moment: the pace of each site, and which runs are waiting there.
+
+    Attributes:
+        paces: By site; a site where nothing was done lately is not in it.
+        waiting: In any order.
+    """
 
     paces: Mapping[str, Pace]
     waiting: Sequence[Waiting]
@@ -113,7 +122,14 @@ class Outlook:
         return moved(start, timedelta(seconds=until_served + sum(seconds[serial:])))
 
     def knows(self, run: Run | None, steps: Iterable[Step], kinds: Sequence[StepType]) -> bool:
-        """Tell whether the list of waiting runs is recent enough to include this run."""
+        """Tell whether the list of waiting runs is recent enough to include this run.
+
+        Args:
+            run: The run; None counts as known.
+            steps: Its step rows.
+            kinds: The steps of its blueprint, in order. A run whose serial step is done need not be
+                in the list.
+        """
         rows = {step.key: step for step in steps}
         waits = any(kind.serial and _is_left(rows.get(kind.key)) for kind in kinds)
         return not waits or run is None or any(run.id == other.run_id for other in self.waiting)

@@ -25,7 +25,14 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
-    """Names an order, so that a repeated one is recognised."""
+    """Names an order, so that a repeated one is recognised.
+
+    Attributes:
+        caller: Who gave it: ids are each caller's own.
+        method: The name of the method that was called.
+        request_id: What the caller sent as the order's id; never "".
+        body_hash: A digest of what was ordered, so that another order under the same id is noticed.
+    """
 
     caller: str
     method: str
@@ -34,7 +41,7 @@ class RequestKey:
 
 
 def new_id(now: datetime) -> str:
-    """Make a UUIDv7.
+    """Make a UUIDv7 (RFC 9562, section 5.7).
 
     Args:
         now: The time it contains, timezone-aware.

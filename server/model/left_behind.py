@@ -115,6 +115,13 @@ def missed(run: Run, steps: Iterable[Step]) -> str:
     """Name the documents that a removal missed, and those missed by the removals it resumed.
 
     The record has listed them as gone since then, so no later removal comes across them.
+
+    Args:
+        run: The run that removes.
+        steps: Its step rows.
+
+    Returns:
+        The names, separated by commas, as `unaccounted` takes them; "" if there are none.
     """
     told = [run.options.get(UNACCOUNTED), *(step.outputs.get(UNACCOUNTED) for step in steps)]
     return ", ".join(names for names in told if names)
@@ -131,7 +138,7 @@ def unaccounted(names: str) -> str:
 
 
 def in_words(resources: Iterable[Resource]) -> str:
-    """Say in one line what is left at the engine."""
+    """Say in one line what is left at the engine: at most twelve documents by their names."""
     left = documents_of(resources)
     if not left:
         return "Nothing of it is left at the engine."

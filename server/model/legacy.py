@@ -56,7 +56,11 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegacyStep:
-    """One entry of the old step document."""
+    """One entry of the old step document.
+
+    Attributes:
+        status: A word of the old system, in lower case; "" if it had none.
+    """
 
     status: str
     message: str = ""
@@ -69,6 +73,7 @@ class CompanyEvidence:
 
     Attributes:
         name: The Company's name; "" if it was lost.
+        abbreviation: Its abbreviation; "" if it was lost.
         documents: Doctype and name of the documents that the run left in the Company.
     """
 
@@ -119,12 +124,16 @@ class LegacyTenant:
     """The old system's rows for one tenant, whatever their condition.
 
     Attributes:
+        id: A UUID in its canonical form, or what stood in the column if that is none.
+        name: "" if the column held no text.
+        engine: The kind of engine, as a word of the old system; "" if none was recorded.
         word: `tenants.provisioning_status`; "" if the column or its value is missing.
         onboarding_word: `tenant_onboarding.status`, if that row is about provisioning.
         steps: The step document; empty if it was lost.
         evidence_of_company: What else the record says about its Company.
         include_demo_data: None if no configuration was kept.
-        updated_at: When the old system last wrote; None if not known.
+        chart: The chart of accounts asked for; "" if none was recorded.
+        updated_at: When the old system last wrote, in UTC; None if not known.
         evidence: All of the rows, as compact JSON.
     """
 
@@ -182,7 +191,13 @@ class LegacyTenant:
         )
 
     def is_quiet(self, now: datetime, after: timedelta) -> bool:
-        """Tell whether no process of the old system can still be working on it."""
+        """Tell whether no process of the old system can still be working on it.
+
+        Args:
+            now: The current time.
+            after: How long it must have written nothing; a tenant of which that is not known is
+                taken for quiet.
+        """
         return self.updated_at is None or now - self.updated_at >= after
 
 
@@ -205,7 +220,8 @@ class Look:
         company: Whether a Company of its name exists.
         right: Keys of the steps that are as they should be.
         wrong: Why each of the other steps is not, by key.
-        conflict: Code and message of a conflict that a person must settle, or "".
+        conflict_code: The code of a conflict that a person must settle; "" if there is none.
+        conflict: The conflict's message; "" if there is none.
     """
 
     company: bool
@@ -287,6 +303,13 @@ def with_draft_tills(decision: Decision, drafts: Sequence[str]) -> Decision:
     """Say that the till was left a draft: the old system called that opened, and nobody can sell.
 
     Nothing is done about them: which of them counts, and who opens the till, nobody knows here.
+
+    Args:
+        decision: What the tenant is imported as.
+        drafts: The names of the drafts, of which five are told.
+
+    Returns:
+        The decision with the reason completed; the same one if there are no drafts.
     """
     if not drafts:
         return decision
@@ -317,7 +340,12 @@ def under_another_name(traced: Collection[CompanyTraced]) -> Decision:
 
 
 def hold_of(decision: Decision, at: datetime) -> Hold:
-    """Return the hold of a tenant that an import leaves to a person."""
+    """Return the hold of a tenant that an import leaves to a person.
+
+    Args:
+        decision: Its code and reason become the hold's reason.
+        at: The time of the import.
+    """
     return Hold(reason=f"{decision.code}: {decision.why}", by=IMPORTED, since=at)
 
 

@@ -106,7 +106,8 @@ class TenantSummary:
 def words_of(text: str) -> str:
     """Return the words of a text: folded, without punctuation, separated by single blanks.
 
-    `"Café-Bar (Nairobi)"` gives `"cafe bar nairobi"`; a UUID gives its five groups.
+    `"Café-Bar (Nairobi)"` gives `"cafe bar nairobi"`; a UUID gives its five groups. After the
+    eighth word nothing more is returned.
     """
     folded = fold_name(text)
     if folded.isascii():
@@ -117,7 +118,10 @@ def words_of(text: str) -> str:
 
 
 def beginnings(tenant_id: str, company_name: str) -> list[str]:
-    """Return the texts a tenant is found by: its id, and its name from each of its words on."""
+    """Return the texts a tenant is found by: its id, and its name from each of its words on.
+
+    All are in the form of `words_of`, and none occurs twice.
+    """
     words = words_of(company_name).split()
     found = [words_of(tenant_id), *(" ".join(words[at:]) for at in range(len(words)))]
     return list(dict.fromkeys(found))

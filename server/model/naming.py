@@ -63,7 +63,15 @@ def abbreviation_of(company_name: str) -> str:
 
 
 def numbered_abbreviation(base: str, number: int) -> str:
-    """Return the candidate with that number: the base itself, then base2, base3."""
+    """Return the candidate with that number: the base itself, then base2, base3.
+
+    Args:
+        base: What `abbreviation_of` proposes, cut so that the number fits.
+        number: Counted from 1.
+
+    Returns:
+        At most `MAX_ABBREVIATION` characters.
+    """
     if number < 2:  # noqa: PLR2004 - the first candidate carries no number
         return base[:MAX_ABBREVIATION]
     suffix = str(number)
@@ -78,7 +86,10 @@ class Names:
     abbreviation: str
 
     def with_suffix(self, name: str) -> str:
-        """Return "name - ABBR", as ERPNext names warehouses, accounts, cost centers."""
+        """Return "name - ABBR", as ERPNext names warehouses, accounts, cost centers.
+
+        ERPNext adds the suffix itself (recording 02-company-creates-by-itself).
+        """
         return f"{name} - {self.abbreviation}"
 
     @property

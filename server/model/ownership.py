@@ -78,7 +78,10 @@ class Resource:
 
 
 def resource_key(doctype: str, name: str) -> tuple[str, str]:
-    """Return the key a document is known by: the engine may spell its name differently."""
+    """Return the key a document is known by: the engine may spell its name differently.
+
+    Two names have the same key if the engine compares them as equal (`fold_name`).
+    """
     return (doctype, fold_name(name))
 
 

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepError:
-    """One reason why a tenant is not as it should be."""
+    """One reason why a tenant is not as it should be.
+
+    Attributes:
+        step_key: The step it is about; "" for the record as a whole.
+        code: Stable code, documented in docs/errors.md.
+    """
 
     step_key: str
     code: str
@@ -39,7 +44,12 @@ class StepError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingFor:
-    """What an open run is waiting for, and until when (None if not known)."""
+    """What an open run is waiting for.
+
+    Attributes:
+        message: The same in plain words, for whoever sees the tenant.
+        until: Until when; None if not known.
+    """
 
     code: WaitingCode
     message: str
@@ -48,7 +58,12 @@ class WaitingFor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Marks a tenant that only a person may move."""
+    """Marks a tenant that only a person may move.
+
+    Attributes:
+        by: "run" if a step stopped it, "imported" if an import left it to a person; "unknown" if
+            that was damaged.
+    """
 
     reason: str
     by: str
@@ -117,11 +132,18 @@ class Run:
     """The carrying out of one order.
 
     Attributes:
+        blueprint: The name of the blueprint whose steps it has.
         state: None if the row holds a word that is not one of ours.
         total_steps: How many step rows were written with it: fewer mean a damaged record.
         due_at: When a worker should take it up.
+        worker_id: The worker that claimed it and has not handed it back; it may be dead.
         token: The tenant's fencing token when the run was last claimed or opened.
+        actor: The name of who gave the order.
+        reason: In the words of who gave the order; "" if none was given.
         previous_state: The tenant's derived state when the order was given.
+        waiting_for: None if it waits for nothing.
+        started_at: When a worker first took it up; None before that.
+        finished_at: None while it is open.
         options: Further details of the order, such as what a Deprovision may remove.
         cancellation: Who ordered it to stop, and when; None if nobody did.
     """
@@ -199,7 +221,16 @@ FOR_OPERATORS = "for_operators"
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try of one step; `outcome` is None while it is under way."""
+    """One try of one step.
+
+    Attributes:
+        number: Counted from 1 for each step of a run.
+        deadline_at: When it must have ended.
+        ended_at: None while it is under way.
+        outcome: None while it is under way.
+        error_class: None without an error, and so are code and message.
+        evidence: Facts for people; those under `FOR_OPERATORS` may name other tenants.
+    """
 
     id: AttemptId
     tenant_id: TenantId
@@ -220,7 +251,15 @@ class Attempt:
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """One line of a tenant's log, with its cursor."""
+    """One line of a tenant's log.
+
+    Attributes:
+        cursor: Its place in the log; the first is 1.
+        run_id: "" if it belongs to no run.
+        step_key: "" if it belongs to no step.
+        attempt: The attempt's number; 0 if it belongs to none.
+        fields: Its event and further facts.
+    """
 
     tenant_id: TenantId
     cursor: int
@@ -239,6 +278,8 @@ class Worker:
 
     Attributes:
         heartbeat_at: Its last sign of life, by the same clock as `read_at`.
+        lease_seconds: For how long after a sign of life it counts as alive.
+        stopped_at: When it ended in order, by the same clock; None if it did not.
         read_at: The database's time when this was read, if leases go by the database's clock
             (PostgreSQL); None if they go by the reader's own (SQLite, where all processes are
             on one host).
@@ -256,12 +297,19 @@ class Worker:
 
         A heartbeat that lies more than a lease in the future would not expire for a long time:
         the clock was set back since, or the time is damaged. It does not count.
+
+        Args:
+            now: The time by the reader's clock, which counts if there is no `read_at`.
         """
         judged, lease = self.read_at or now, timedelta(seconds=self.lease_seconds)
         return self.stopped_at is None and judged - lease < self.heartbeat_at <= judged + lease
 
     def last_sign(self, now: datetime) -> datetime:
-        """Return when it last gave a sign of life, by the reader's clock."""
+        """Return when it last gave a sign of life, by the reader's clock.
+
+        Args:
+            now: The time by that clock when the row was read.
+        """
         sign = self.stopped_at or self.heartbeat_at
         return sign if self.read_at is None else moved(now, sign - self.read_at)
 
@@ -272,6 +320,8 @@ class Record:
     """Everything stored that decides the state of one tenant.
 
     Attributes:
+        run: The tenant's last run; None if there is none, or no longer one.
+        steps: The run's step rows, by position.
         damage: Damaged columns that keep the tenant from being moved (`server.model.damaged`).
     """
 

@@ -128,7 +128,12 @@ class Found:
 
 
 class StepContext(Protocol):
-    """What the executor gives a step."""
+    """What the executor gives a step.
+
+    Besides `EngineError` its methods raise what ends the attempt (a person's order to cancel,
+    another worker that has the run, a database that is away): that is the executor's, and a step
+    lets it pass.
+    """
 
     @property
     def spec(self) -> TenantSpec:
@@ -159,15 +164,25 @@ class StepContext(Protocol):
     async def read(self, request: Request) -> Answer:
         """Send a request that changes nothing.
 
+        Returns:
+            An answer that is OK or MISSING.
+
         Raises:
-            server.errors.EngineError: for every answer that is neither OK nor MISSING.
+            server.errors.EngineError: for every other answer, and for none.
         """
 
     async def write(self, intent: Intent, request: Request) -> Answer:
         """Store the intent, take the slot if it needs one, send the request, settle the intent.
 
+        Args:
+            intent: The document that is made or changed; it is durable before anything is sent.
+            request: The request, about that document.
+
+        Returns:
+            An answer that is OK or EXISTS.
+
         Raises:
-            server.errors.EngineError: for every answer that is neither OK nor EXISTS.
+            server.errors.EngineError: for every other answer, and for none.
         """
 
     async def bind_abbreviation(self, abbreviation: str) -> bool:
@@ -175,6 +190,9 @@ class StepContext(Protocol):
 
         Returns:
             False if another tenant of the site is bound to it; then nothing is stored.
+
+        Raises:
+            server.errors.EngineError: the company's name is bound to another tenant.
         """
 
     async def note(self, message: str) -> None:
@@ -189,10 +207,22 @@ class Step(Protocol):
         """The step's key in the blueprint."""
 
     async def probe(self, context: StepContext) -> Found:
-        """Look at what is there; reads only."""
+        """Look at what is there; reads only.
+
+        Raises:
+            server.errors.EngineError: that could not be seen, or a person must decide.
+        """
 
     async def apply(self, context: StepContext, found: Found) -> None:
-        """Make what `found` says is missing."""
+        """Make what `found` says is missing.
+
+        Args:
+            context: What the step reads and writes through.
+            found: What the probe of the same attempt saw; it is not done.
+
+        Raises:
+            server.errors.EngineError: the engine refused something, or did not answer.
+        """
 
 
 @runtime_checkable
@@ -218,8 +248,9 @@ class EngineHealth:
     Attributes:
         state: Whether it takes work.
         code: Stable code if it does not; "" if it does.
-        message: What is wrong and what to do, in plain words.
-        retry_after_seconds: After how long the site wants to be asked again, if it said so.
+        message: What is wrong and what to do, in plain words; "" if nothing is.
+        retry_after_seconds: After how long the site wants to be asked again; None if it did not
+            say.
     """
 
     state: GateState
@@ -244,7 +275,11 @@ class Engine(Protocol):
         """How long it waits for the answer to a request that has no limit of its own."""
 
     def step(self, key: str) -> Step:
-        """Return the step with that key."""
+        """Return the step with that key.
+
+        Raises:
+            KeyError: the blueprint has no such step.
+        """
 
     async def send(self, request: Request) -> Answer:
         """Send one request and classify the answer.

@@ -52,7 +52,11 @@ class UndoOptions:
         }
 
     def after(self, codes: Collection[str]) -> UndoOptions:
-        """Return the options to use after these errors, which the same order would meet again."""
+        """Return the options to use after these errors, which the same order would meet again.
+
+        Args:
+            codes: The codes of the errors at which a removal stopped; others change nothing.
+        """
         return UndoOptions(
             even_if_sold=self.even_if_sold or not _NEEDS_EVEN_IF_SOLD.isdisjoint(codes),
             delete_transactions=self.delete_transactions or not _NEEDS_DELETION.isdisjoint(codes),
@@ -65,7 +69,7 @@ class UndoOptions:
 
     @classmethod
     def read(cls, stored: Mapping[str, str]) -> UndoOptions:
-        """Read the options from what a run stored."""
+        """Read the options from what a run stored; anything but `stored`'s word counts as no."""
         return cls(
             even_if_sold=stored.get("even_if_sold") == _YES,
             delete_transactions=stored.get("delete_transactions") == _YES,
@@ -108,7 +112,7 @@ class Removal:
         )
 
     def company_is_ours(self, name: str) -> bool:
-        """Tell whether the Company is one that we made, or have removed."""
+        """Tell whether the Company is one that we made or asked for, or have removed."""
         key = resource_key("Company", name)
         return any(
             resource_key(resource.doctype, resource.name) == key
@@ -117,7 +121,11 @@ class Removal:
         )
 
     def may_come_until(self, resource: Resource) -> datetime | None:
-        """Return until when a document that was requested may still be made, or None."""
+        """Return until when a document that was requested may still be made.
+
+        Returns:
+            None if its outcome is known, or nothing was sent that is not answered.
+        """
         if resource.state is not ResourceState.INTENDED or self.unsettled_at is None:
             return None
         company = resource.doctype == "Company"

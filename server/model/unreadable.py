@@ -53,5 +53,10 @@ def say_again(tenant: Tenant) -> str:
 
 
 def as_said_again(tenant: Tenant, said: TenantSpec) -> TenantSpec:
-    """Return the stored spec, with the fields that can't be read as a person gives them now."""
+    """Return the stored spec, with the fields that can't be read as a person gives them now.
+
+    Args:
+        tenant: The tenant, with the damage to its spec.
+        said: What the person gives, checked; its other fields are not looked at.
+    """
     return replace(tenant.spec, **{name: getattr(said, name) for name in tenant.spec_damage})

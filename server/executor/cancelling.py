@@ -52,7 +52,11 @@ def check(driven: DrivenRun) -> None:
 
 
 def steps_to_look_at(driven: DrivenRun) -> list[StepType]:
-    """Return the steps that may have sent a request whose outcome is unknown."""
+    """Return the steps that may have sent a request whose outcome is unknown.
+
+    Returns:
+        Those that were begun and are not done, in the blueprint's order.
+    """
     return [
         kind
         for kind in driven.kinds
@@ -62,7 +66,7 @@ def steps_to_look_at(driven: DrivenRun) -> list[StepType]:
 
 
 def looked(driven: DrivenRun, journal: Journal, kind: StepType, found: Found | None) -> None:
-    """Collect what a look at a step saw, with the next write.
+    """Collect what a look at a step saw, with the next write; the attempt under way ends.
 
     Args:
         driven: The run.
@@ -79,7 +83,13 @@ def looked(driven: DrivenRun, journal: Journal, kind: StepType, found: Found | N
 
 
 def cut(driven: DrivenRun, journal: Journal, kind: StepType) -> None:
-    """End the attempt because of a person's order, with the next write."""
+    """End the attempt because of a person's order, with the next write.
+
+    Args:
+        driven: The run.
+        journal: Its record.
+        kind: The step; if it was under way, it is pending again.
+    """
     journal.end(AttemptOutcome.LOST, code=_CODE, message="A person cancelled the run.")
     step = driven.steps[kind.key]
     if step.state is StepState.RUNNING:
@@ -92,6 +102,9 @@ async def may_come_until(driven: DrivenRun, limit_seconds: float) -> datetime | 
     Args:
         driven: The run.
         limit_seconds: How long the engine waits for the answer to a request that needs no slot.
+
+    Raises:
+        StoreUnavailable: the database can't be read.
     """
     now, order = driven.now(), driven.run.cancellation
     may_come = timedelta(seconds=limit_seconds + _GRACE_SECONDS)
@@ -112,8 +125,17 @@ async def may_come_until(driven: DrivenRun, limit_seconds: float) -> datetime | 
 async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:
     """Hand the run back until nothing can be carried out any more.
 
+    Args:
+        driven: The run.
+        journal: Its record.
+        until: When that is, in UTC.
+
     Returns:
         The seconds from now until then.
+
+    Raises:
+        Replaced: another worker has the run.
+        StoreUnavailable: the database can't be written.
     """
     await journal.hand_back_until(
         WaitingCode.CANCELLING,
@@ -124,7 +146,14 @@ async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:
 
 
 async def close(driven: DrivenRun, journal: Journal) -> None:
-    """Close the run as cancelled, and log what is left behind at the engine."""
+    """Close the run as cancelled, and log what is left behind at the engine.
+
+    No request of it may be out any more: the site's slot is given back.
+
+    Raises:
+        Replaced: another worker has the run.
+        StoreUnavailable: the database can't be written.
+    """
     order = driven.run.cancellation
     by = "A person" if order is None else order.by
     why = "" if order is None else reason_told(order.reason)

@@ -51,7 +51,7 @@ class Choice:
 
 
 class Choosing:
-    """Looks for runs on behalf of one worker."""
+    """Looks for runs on behalf of one worker; used on the event loop's thread only."""
 
     def __init__(
         self,
@@ -94,11 +94,15 @@ class Choosing:
         self._all_taken = False
 
     async def choose(self, taken: Mapping[str, DueRun], *, free: int) -> Choice:
-        """Choose the runs to claim now.
+        """Choose the runs to claim now; nothing is claimed or written.
 
         Args:
             taken: The runs that this worker drives, by id.
-            free: How many places it has left.
+            free: How many places it has left. Runs that need none, because they hold up a site or
+                stand in a line, are also chosen with no place left.
+
+        Returns:
+            The choice. Each of its runs must be taken, or the whole choice given to `drop`.
 
         Raises:
             StoreUnavailable: the database can't be read.

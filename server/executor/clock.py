@@ -22,7 +22,10 @@ _PROMPT = timedelta(seconds=1)
 
 
 class CommonClock:
-    """A host's clock, corrected by its difference from the database's."""
+    """A host's clock, corrected by its difference from the database's.
+
+    Until it has heard from the database, it is the host's own.
+    """
 
     def __init__(self, own: Callable[[], datetime]) -> None:
         self._own = own
@@ -40,8 +43,11 @@ class CommonClock:
     def heard(self, told: datetime | None, *, asked_at: datetime) -> None:
         """Hear what time it is at the database.
 
+        An answer that took more than a second, or that does not differ by more than two, corrects
+        nothing.
+
         Args:
-            told: The database's time; None if it has no clock of its own.
+            told: The database's time, in UTC; None if it has no clock of its own.
             asked_at: When it was asked, by this clock.
         """
         now = self()

@@ -55,7 +55,7 @@ _SETTLED_STEP_STATES = DONE_STEP_STATES | {StepState.FAILED}
 
 
 class Drive:
-    """One run under one claim."""
+    """One run under one claim; `run` is called once."""
 
     def __init__(
         self,
@@ -151,6 +151,8 @@ class Drive:
 
     def cancel(self, order: Cancellation) -> None:
         """Stop at the next point with nothing out: at once in a line, else after the next answer.
+
+        To be called on the event loop's thread; it does not wait until the run has stopped.
 
         Args:
             order: Who cancelled the run, and why.

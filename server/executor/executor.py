@@ -45,8 +45,9 @@ class ExecutorOptions:
 
     Attributes:
         lease_seconds: How long a worker counts as alive after a heartbeat.
-        max_runs: How many runs are driven at once.
-        site_runs: How many runs of one site are driven at once, for sites with their own limit.
+        max_runs: How many runs are driven at once; those that stand in a site's line don't count.
+        site_runs: How many runs of one site are driven at once, by site, for sites with their own
+            limit.
         drain_seconds: How long `stop` waits for outstanding answers.
         pacing: The pauses between tries.
     """
@@ -59,7 +60,10 @@ class ExecutorOptions:
 
 
 class Executor:
-    """Drives the open runs of one store against the configured engines."""
+    """Drives the open runs of one store against the configured engines.
+
+    It is started once, and used on the event loop's thread only.
+    """
 
     def __init__(
         self,
@@ -135,7 +139,11 @@ class Executor:
         self._loop_task = asyncio.create_task(self._loop(), name="executor")
 
     async def stop(self) -> None:
-        """Stop claiming, wait for answers that are out, record what is unknown, hand runs back."""
+        """Stop claiming, wait for answers that are out, record what is unknown, hand runs back.
+
+        It waits for answers at most `drain_seconds`, or until `hurry`. A database that can't be
+        written is logged, not raised: others then take the runs over when the lease is over.
+        """
         self._stopping = True
         self._slots.clear()
         self._wake.set()

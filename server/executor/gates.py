@@ -55,7 +55,10 @@ _FIRST_WAVE_SECONDS = 5.0
 
 
 class Gates:
-    """What this process knows about the sites' gates, and its probers."""
+    """What this process knows about the sites' gates, and its probers.
+
+    What the methods without `async` tell is what was read last, by `refresh` or after a write.
+    """
 
     def __init__(
         self,
@@ -177,7 +180,7 @@ class Gates:
         return EngineHealth(state=gate.state, code=gate.code, message=gate.message)
 
     def paused_until(self, site: str) -> datetime | None:
-        """Return until when a site asked to be left alone; None if it did not or that is over."""
+        """Return until when (UTC) a site asked to be left alone; None if it need not be."""
         gate = self._gates.get(site)
         until = None if gate is None else gate.paused_until
         if until is None:
@@ -191,7 +194,8 @@ class Gates:
 
         Args:
             site: The site.
-            driving: How many of its runs this process drives.
+            driving: How many of its runs this process drives. While load comes back after an
+                outage, those of other processes count, too.
         """
         if driving >= self._most_runs.get(site, driving + 1):
             return False
@@ -213,6 +217,9 @@ class Gates:
     async def came_through(self, site: str) -> None:
         """Note that an attempt came through: the next wave may be twice as large.
 
+        Args:
+            site: The site; nothing is written if its load is not limited.
+
         Raises:
             StoreUnavailable: the database can't be read or written.
         """
@@ -229,10 +236,11 @@ class Gates:
 
         Args:
             site: The site.
-            seconds: For how long.
+            seconds: For how long, from now.
 
         Returns:
-            Until when it is left alone.
+            Until when it is left alone, in UTC; later than asked for here if it asked for more
+            before.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
@@ -250,8 +258,12 @@ class Gates:
     async def ask(self, site: str) -> EngineHealth:
         """Ask the prober how a site is; callers at the same time share one look.
 
+        Args:
+            site: The site of a configured engine.
+
         Returns:
-            What it found. If that is not UP, the gate is shut when this returns.
+            What it found. If that is not UP, the gate is shut when this returns. Of one that is
+            shut already, what is known is returned, and the engine is not asked.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
@@ -264,7 +276,10 @@ class Gates:
         return await self.look(site)
 
     async def look(self, site: str) -> EngineHealth:
-        """Look at a site now, whatever is known about it; returns and raises like `ask`."""
+        """Look at a site now, whatever is known about it; returns and raises like `ask`.
+
+        A caller that is cancelled does not end the look, which others may share.
+        """
         task = self._asking.get(site)
         if task is None:
             task = asyncio.create_task(self._look(site), name=f"prober-asked {site}")
@@ -382,6 +397,9 @@ def pause_after(age_seconds: float) -> float:
     """Return the pause after a look, in seconds: 2, 4, 8, then 15, from the outage's age alone.
 
     So the rhythm is the same whichever process looks.
+
+    Args:
+        age_seconds: For how long the gate has been shut.
     """
     due = zip(PROBE_PAUSES_SECONDS[1:], accumulate(PROBE_PAUSES_SECONDS), strict=False)
     return next((pause for pause, end in due if age_seconds < 2 * end), PROBE_PAUSES_SECONDS[-1])

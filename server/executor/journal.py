@@ -64,7 +64,7 @@ class Journal:
         self._attempt: Attempt | None = None
 
     def counts(self, kind: StepType) -> Counts:
-        """Return how much of its budgets a step has spent."""
+        """Return how much of its budgets a step has spent in this run."""
         step = self._driven.steps[kind.key]
         return Counts(tries=step.tries, races=step.races, losses=step.losses)
 
@@ -73,9 +73,15 @@ class Journal:
         return self._in_line is not None and self._in_line.step_key == kind.key
 
     async def began(self, kind: StepType) -> int:
-        """Write that an attempt begins, before it does; return its number.
+        """Write that an attempt begins, before it does.
 
         One that stood in line for the site's slot continues: waiting was not a try.
+
+        Returns:
+            Its number, from 1 for each step of the run.
+
+        Raises:
+            Replaced, StoreUnavailable: as all methods that write; the attempt must not begin.
         """
         driven, now = self._driven, self._driven.now()
         waited, self._in_line = self._in_line, None
@@ -167,7 +173,13 @@ class Journal:
         )
 
     async def again(self, kind: StepType, error: EngineError, following: Next) -> None:
-        """Write that a step will be tried again, and when; the run is handed back until then."""
+        """Write that a step will be tried again, and when; the run is handed back until then.
+
+        Args:
+            kind: The step.
+            error: What the attempt ended with.
+            following: The pause, and the step's budgets with this attempt.
+        """
         driven, now = self._driven, self._driven.now()
         until = now + timedelta(seconds=following.pause_seconds)
         self._blame(kind, error, following.counts, StepState.RUNNING)
@@ -195,7 +207,13 @@ class Journal:
         await driven.write()
 
     def failed(self, kind: StepType, error: EngineError, counts: Counts) -> None:
-        """Collect, for the next write, that a step failed for good."""
+        """Collect, for the next write, that a step failed for good.
+
+        Args:
+            kind: The step.
+            error: What the attempt ended with.
+            counts: The step's budgets with this attempt.
+        """
         driven = self._driven
         self._blame(kind, error, counts, StepState.FAILED)
         self.end_with(AttemptOutcome.FAILED, error)
@@ -254,7 +272,12 @@ class Journal:
         self._driven.deadline_at = None
 
     async def met_shut_gate(self, error: EngineError, health: EngineHealth) -> None:
-        """End, uncounted, an attempt that met an engine which takes no work; hand the run back."""
+        """End, uncounted, an attempt that met an engine which takes no work; hand the run back.
+
+        Args:
+            error: What the attempt met.
+            health: What the prober found, which decides what the run waits for.
+        """
         self.end(
             AttemptOutcome.WAIT_ENGINE,
             error_class=class_of(health),
@@ -299,7 +322,14 @@ class Journal:
         await self._driven.write()
 
     async def wait_out(self, kind: StepType, code: WaitingCode, why: str, until: datetime) -> None:
-        """End the attempt uncounted, if there is one, and hand the run back until a time."""
+        """End the attempt uncounted, if there is one, and hand the run back until a time.
+
+        Args:
+            kind: The step.
+            code: What the run waits for.
+            why: The same in a sentence, for whoever sees the tenant.
+            until: When it is due again, in UTC.
+        """
         driven = self._driven
         self.end(AttemptOutcome.WAIT_ENGINE, code=code.value, message=why)
         self._hand_back(WaitingFor(code=code, message=why, until=until), due_at=until)
@@ -313,7 +343,13 @@ class Journal:
         await driven.write()
 
     async def hand_back_until(self, code: WaitingCode, why: str, until: datetime) -> None:
-        """Hand the run back until a time, between two attempts."""
+        """Hand the run back until a time, between two attempts.
+
+        Args:
+            code: What the run waits for.
+            why: The same in a sentence, for whoever sees the tenant.
+            until: When it is due again, in UTC.
+        """
         self._hand_back(WaitingFor(code=code, message=why, until=until), due_at=until)
         self._driven.say(
             f"Waits until {until:%H:%M:%S} UTC: {why}", event="run.waits", code=code.value
@@ -321,7 +357,11 @@ class Journal:
         await self._driven.write()
 
     async def interrupted(self) -> None:
-        """Record that this worker stops, and hand the run back."""
+        """Record that this worker stops, and hand the run back.
+
+        What became of a request that is out stays unknown. A run that is not under way (closed, or
+        handed back already) is left as it is.
+        """
         driven = self._driven
         if driven.run.state is not RunState.RUNNING:
             return  # already closed or handed back
@@ -331,7 +371,11 @@ class Journal:
         await driven.write()
 
     async def close(self, hold: Hold | None = None) -> None:
-        """Close the run with the state its steps give."""
+        """Close the run with the state its steps give.
+
+        Args:
+            hold: Why only a person may move the tenant from now on; None if anybody may.
+        """
         self._leave_line()
         driven, now = self._driven, self._driven.now()
         state = closed_state(tuple(driven.steps.values()))

@@ -38,7 +38,12 @@ def boot_seconds() -> float:
 
 
 class Lease:
-    """The heartbeat row that this process renews, and to which its runs point."""
+    """The heartbeat row that this process renews, and to which its runs point.
+
+    Attributes:
+        worker_id: This worker's identity, new for each process.
+        seconds: How long it counts as alive after a heartbeat.
+    """
 
     def __init__(self, database: Database, *, seconds: float, now: Callable[[], datetime]) -> None:
         self.worker_id = WorkerId(new_id(now()))
@@ -80,7 +85,10 @@ class Lease:
             raise Replaced("The lease of this worker is over.")
 
     def holds(self) -> bool:
-        """Tell whether this worker may send and claim; after a suspension, only from a new beat."""
+        """Tell whether this worker may send and claim; after a suspension, only from a new beat.
+
+        It is False once less than a fifth of the lease is left, and before the first beat.
+        """
         return boot_seconds() <= self._renewed_at + self.seconds * (1.0 - _SPARE)
 
     async def _run(self) -> None:

@@ -62,7 +62,12 @@ def demand_readable(driven: DrivenRun) -> None:
 
 
 def not_done(kind: StepType, found: Found) -> EngineError:
-    """Return the error of a step whose second look found that something is still missing."""
+    """Return the error of a step whose second look found that something is still missing.
+
+    Args:
+        kind: The step.
+        found: What the second look saw.
+    """
     return EngineError(
         ErrorClass.TRANSIENT,
         "NOT_DONE_AFTER_APPLY",
@@ -72,7 +77,7 @@ def not_done(kind: StepType, found: Found) -> EngineError:
 
 
 def bug(error: Exception) -> EngineError:
-    """Return the error for a bug met at a step."""
+    """Return the error for a bug met at a step; of the exception it names only the type."""
     return EngineError(
         ErrorClass.TRANSIENT,
         "INTERNAL_ERROR",
@@ -82,7 +87,12 @@ def bug(error: Exception) -> EngineError:
 
 
 def evidence(error: EngineError) -> dict[str, str]:
-    """Return what an attempt keeps of an error besides its code and message."""
+    """Return what an attempt keeps of an error besides its code and message.
+
+    Returns:
+        Facts by name, without the empty ones. What may name other tenants is kept under
+        `FOR_OPERATORS`, and shown only to those who may see all tenants.
+    """
     facts = {
         "status": str(error.status) if error.status else "",
         "exc_type": error.exc_type,

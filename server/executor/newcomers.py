@@ -29,14 +29,22 @@ _MOST = 1024
 
 
 class Newcomers:
-    """The tenants that were ordered through this process a moment ago."""
+    """The tenants that were ordered through this process a moment ago.
+
+    Used on the event loop's thread only.
+    """
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
         self._written: OrderedDict[str, tuple[float, Claim]] = OrderedDict()
 
     def heard(self, operation: TenantOperation, outcome: Outcome) -> None:
-        """Hear of an operation that this process wrote."""
+        """Hear of an operation that this process wrote.
+
+        Args:
+            operation: Of any tenant. Any later one makes what is known of its tenant out of date.
+            outcome: What the database made of it.
+        """
         self._written.pop(operation.tenant_id, None)
         claim = _claim(operation, outcome)
         if claim is not None:
@@ -65,7 +73,12 @@ class Newcomers:
     async def claims(self, tenant_ids: Collection[str]) -> dict[str, Claim]:
         """Return what is known about these tenants, by id, and forget it.
 
-        What is not returned must be read from the database.
+        Args:
+            tenant_ids: The tenants, known here or not. One that was ordered more than a moment ago,
+                or shares its name with another tenant of its site, is not returned.
+
+        Returns:
+            What is known; the rest must be read from the database.
 
         Raises:
             StoreUnavailable: the database can't be read.

@@ -30,7 +30,11 @@ _LONGEST = timedelta(minutes=15)
 
 
 class InQuarantine(Exception):  # noqa: N818 - no error: the run waits
-    """An earlier change may still be out; the run goes on when its time is over."""
+    """An earlier change may still be out; the run goes on when its time is over.
+
+    Attributes:
+        until: When that is, in UTC.
+    """
 
     def __init__(self, resource: Resource, until: datetime) -> None:
         super().__init__(
@@ -41,12 +45,16 @@ class InQuarantine(Exception):  # noqa: N818 - no error: the run waits
 
 
 def may_be_out(until: datetime, now: datetime) -> bool:
-    """Tell whether a request whose time ends at `until` may still be out."""
+    """Tell whether a request whose time ends at `until` may still be out at `now` (both UTC)."""
     return now < until <= now + _LONGEST
 
 
 def check(driven: DrivenRun, intent: Intent) -> None:
     """Make sure that a write may be sent now.
+
+    Args:
+        driven: The run whose tenant owns the document.
+        intent: What the write would do. One of a document that tenants share always may.
 
     Raises:
         InQuarantine: an earlier change may still be out; the write has to wait.

@@ -25,7 +25,8 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
     Args:
         driven: The run.
         kind: The step that looked.
-        found: What it saw.
+        found: What it saw: documents, those that are gone, and what is not as wanted, whose changes
+            may still be out.
 
     Returns:
         Whether one of them shows that an earlier request of ours, whose answer was lost, was
@@ -87,6 +88,11 @@ def say_if_made_again(driven: DrivenRun, kind: StepType, intent: Intent) -> None
     """Say, with the next write, that a document is made which was there before and is gone.
 
     The engine does not tell a deleted document from a renamed one.
+
+    Args:
+        driven: The run.
+        kind: The step that makes it.
+        intent: The write that is about to be sent; of a change nothing is said.
     """
     known = driven.resources.get(resource_key(intent.doctype, intent.name))
     if intent.update or known is None or known.state not in WAS_THERE:
@@ -107,6 +113,10 @@ def free_slot_of_seen(driven: DrivenRun, found: Found) -> None:
 
     For a step that is not done yet: the rest of it may take long, or fail for good, and the site
     need not wait for that.
+
+    Args:
+        driven: The run; if its tenant does not hold the slot, nothing happens.
+        found: What the step's probe saw.
     """
     keys = [resource_key(document.doctype, document.name) for document in found.documents]
     settled = tuple(

@@ -49,6 +49,11 @@ class SiteWatch:
     async def check(self, site: str) -> None:
         """Make sure, before a run writes anything, that the site is the one it was.
 
+        The identity of a site that is seen for the first time is stored.
+
+        Args:
+            site: The site of a configured engine.
+
         Raises:
             EngineError: SITE_CHANGED with a hold; or the engine did not tell its identity.
             StoreUnavailable: the database can't be read or written.
@@ -59,9 +64,14 @@ class SiteWatch:
             )
 
     async def judge(self, site: str) -> EngineHealth:
-        """Return how a site that answers is: UP, or MISCONFIGURED with the reason.
+        """Return how a site that answers is.
 
-        If the engine can't be asked, the answer is what was known of it.
+        Args:
+            site: The site of a configured engine.
+
+        Returns:
+            UP, or MISCONFIGURED with SITE_CHANGED or COMPANIES_VANISHED. If the engine can't be
+            asked, what was known of it.
 
         Raises:
             StoreUnavailable: the database can't be read or written.

@@ -56,7 +56,13 @@ async def _nothing() -> None:
 
 
 class Line:
-    """The line of one site."""
+    """The line of one site, within this process; used on the event loop's thread only.
+
+    A place is the time at which a run was ordered, and its id: the earlier goes first.
+
+    Attributes:
+        heard: How often it was heard that the slot may be free; for `news`.
+    """
 
     def __init__(self, *, moved: Callable[[], None], wanted: Callable[[], None]) -> None:
         """Take the callbacks.
@@ -104,7 +110,7 @@ class Line:
         return max(0, _AHEAD - sum(each.until > now for each in self._coming.values()))
 
     def seats(self, place: Place) -> bool:
-        """Tell whether a run with that place would get a seat."""
+        """Tell whether a run with that place would get a seat, perhaps that of a later run."""
         return sum(each < place for each, _ in self._waiting) < SEATS
 
     def expect(self, place: Place, *, pause: float = 0.0) -> Callable[[], None]:
@@ -141,11 +147,11 @@ class Line:
         """Hear which of the runs that gave their place back, here or elsewhere, come first.
 
         Args:
-            places: The first ones, which are called up now.
+            places: The first ones, in order, which are called up now.
             nobody_else: Whether there are no others.
             before: If given, only runs ordered before this were looked for.
-            leaving: The ids of runs of this process that may be about to give their place back,
-                and so were not seen there yet.
+            leaving: The ids of runs of this process that may be about to give their place back, and
+                so were not seen there yet.
         """
         end = bisect_right(self._away, places[-1]) if places else 0
         if nobody_else:
@@ -233,7 +239,11 @@ class Line:
             raise
 
     def take(self, place: Place) -> bool:
-        """Take the turn if nobody has it and nobody goes first; tell whether it was taken."""
+        """Take the turn if nobody has it and nobody goes first.
+
+        Returns:
+            Whether it was taken; then it must be given on (`give_on`).
+        """
         if self._taken or self.earlier(place) or self._wait_for(place) is not None:
             return False
         self._taken = True
@@ -248,7 +258,7 @@ class Line:
         self._moved()
 
     def give_on(self) -> None:
-        """Pass the turn on directly, so that nobody slips in."""
+        """Pass the turn on directly, so that nobody slips in; the caller must have it."""
         self._taken = False
         self._let_next_go()
 
@@ -258,7 +268,13 @@ class Line:
         self._news.set()
 
     async def news(self, heard: int, *, longest: float) -> None:
-        """Wait until `self.heard` differs from `heard`, but no longer than `longest` seconds."""
+        """Wait until it is heard again that the slot may be free.
+
+        Args:
+            heard: What `self.heard` was when the slot was last tried for; if it differs by now,
+                there is nothing to wait for.
+            longest: The longest wait, in seconds.
+        """
         if self.heard != heard:
             return
         self._news.clear()
@@ -313,12 +329,15 @@ class Line:
             turn.set_exception(LineIsLong())
 
     def gave_place_back(self, place: Place) -> None:
-        """Note that a run leaves the line until it is called up."""
+        """Note that a run leaves the line until it is called up.
+
+        The slot lies idle for it for up to `COMING_SECONDS` when a later one would have its turn.
+        """
         insort(self._away, place)
 
 
 class Turn:
-    """One run's turn at a line."""
+    """One run's turn at a line; once `come` has returned, `leave` must be called."""
 
     def __init__(self, line: Line, place: Place) -> None:
         self._line = line
@@ -326,7 +345,15 @@ class Turn:
         self._mine = False
 
     async def come(self, arrived: Callable[[], None], waits: Callable[[], Awaitable[None]]) -> None:
-        """Wait until the turn comes; the arguments and what is raised are those of `Line.turn`."""
+        """Wait until the turn comes.
+
+        Args:
+            arrived: As for `Line.turn`.
+            waits: As for `Line.turn`.
+
+        Raises:
+            LineIsLong: as `Line.turn`.
+        """
         if not self._line.take(self._place):
             await self._line.sit(self._place, arrived=arrived, waits=waits)
             self._mine = True
@@ -355,7 +382,7 @@ class Turn:
             self._mine = True
 
     def leave(self) -> None:
-        """Pass the turn on, and report that the line has moved on."""
+        """Pass the turn on, if the run has it, and report that the line has moved on."""
         if self._mine:
             self._mine = False
             self._line.give_on()
@@ -363,7 +390,12 @@ class Turn:
 
 
 class Slots:
-    """One line per site."""
+    """One line per site, made when it is first asked for.
+
+    Attributes:
+        handed_back: Whether a run may have given its place back since there was last nobody to call
+            up.
+    """
 
     def __init__(self) -> None:
         self._called: Counter[str] = Counter()
@@ -389,17 +421,20 @@ class Slots:
         return sum(line.seated for line in self._lines.values())
 
     def may_begin(self, site: str) -> int | None:
-        """Tell how many runs of a site may begin now; None for any number."""
+        """Tell how many runs of a site may begin now; None for any number.
+
+        It is limited only while all seats of the site's line are taken.
+        """
         return self._lines[site].may_begin
 
     def room(self, site: str) -> tuple[int, datetime | None]:
         """Tell how many runs may be called up to a site's line.
 
-        If all seats are taken, one may come that goes before the last of them. Otherwise runs
-        that happen to come by when a seat is free would keep out those that have waited longer.
+        If all seats are taken, one may come that goes before the last of them. Otherwise runs that
+        happen to come by when a seat is free would keep out those that have waited longer.
 
         Returns:
-            How many, and before when they must have been ordered; None for any time.
+            How many, and before when (UTC) they must have been ordered; None for any time.
         """
         line, called = self._lines[site], self._called[site]
         free = max(0, SEATS - line.seated - called)

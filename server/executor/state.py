@@ -34,8 +34,17 @@ _METHODS = {level: level.value.lower() for level in LogLevel}
 class DrivenRun:
     """One claimed run: its rows in memory, and the rows that wait for the next write.
 
-    `put_*` and `say` collect rows and `write` writes them together, so that the end of one step
-    and the beginning of the next are one operation.
+    `put_*` and `say` collect rows and `write` writes them together, so that the end of one step and
+    the beginning of the next are one operation.
+
+    Attributes:
+        kinds: The run's steps in the blueprint's order.
+        resources: What is known of the tenant's documents, by `resource_key`.
+        attempt_numbers: The number of the latest attempt, by step.
+        rate_limited: How many attempts in a row have ended at the site's rate limit, by step.
+        deadline_at: When the attempt under way is cut off, in UTC; None if none is.
+        unknown: Whether the outcome of some request of this tenant may be unknown.
+        now: Returns the time, in UTC.
     """
 
     def __init__(
@@ -85,8 +94,9 @@ class DrivenRun:
     def claim(self, revision: int) -> None:
         """Make the run its worker's with the next write, if the tenant still has that revision.
 
-        Of two workers, one gets the run, and drives it under the token that this write returns.
-        The first write claims, whatever it writes: nothing is sent before it.
+        Of two workers, one gets the run, and drives it under the token that this write returns. The
+        first write claims, whatever it writes: nothing is sent before it. Refused, it raises
+        `Replaced`.
         """
         self._claiming = revision
 
@@ -111,7 +121,11 @@ class DrivenRun:
         self._resources[key] = row
 
     def noted(self, doctype: str, name: str) -> tuple[Resource | None, ResourceRow | None]:
-        """Return what is known of a document, and what of it waits for the next write."""
+        """Return what is known of a document, and what of it waits for the next write.
+
+        Returns:
+            The document's record and row, each None if there is none.
+        """
         key = resource_key(doctype, name)
         return self.resources.get(key), self._resources.get(key)
 
@@ -144,6 +158,9 @@ class DrivenRun:
 
     async def slot_until(self) -> datetime | None:
         """Return until when a request of this tenant keeps the site's slot; None if none does.
+
+        Returns:
+            The time, in UTC.
 
         Raises:
             StoreUnavailable: the database can't be read.
@@ -180,7 +197,16 @@ class DrivenRun:
         attempt: int = 0,
         **fields: str,
     ) -> None:
-        """Add a line to the tenant's log, with the next write."""
+        """Add a line to the tenant's log, with the next write.
+
+        Args:
+            message: What happened, for whoever sees the tenant: no secrets, no names of others.
+            event: Its stable name, for programs.
+            level: Its level.
+            step_key: The step it is about; "" if none.
+            attempt: The attempt it is about; 0 if none.
+            fields: Further facts, for programs.
+        """
         self._log.append(
             LogDraft(
                 level=level,
@@ -195,6 +221,8 @@ class DrivenRun:
 
     async def write(self, **changes: Any) -> None:
         """Write everything collected, and `changes`, as one operation.
+
+        It is written even if the caller is cancelled meanwhile.
 
         Args:
             changes: Further fields of the TenantOperation.

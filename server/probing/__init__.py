@@ -66,7 +66,10 @@ _REMOVAL_SECONDS = 5.0
 
 
 class Prober:
-    """Examines tenants and specs on the configured engines."""
+    """Examines tenants and specs on the configured engines.
+
+    Looks at one site wait for each other, a few at a time; the wait counts as part of the look.
+    """
 
     def __init__(
         self,
@@ -102,7 +105,8 @@ class Prober:
         Raises:
             NotFound: no such tenant.
             Refused: its engine is not configured here, or its spec can't be read.
-            EngineNotReady: its engine can't be looked at now.
+            EngineNotReady: its engine can't be looked at now: its gate is shut, it gives no usable
+                answer, or it did not answer in time.
             StoreUnavailable: the database can't be read.
         """
         claims = await self._database.reads.claims({tenant_id}, passed_step=COMPANY_STEP)
@@ -124,6 +128,10 @@ class Prober:
 
     async def spec(self, spec: TenantSpec) -> Survey:
         """Examine a spec that nobody has started yet.
+
+        Returns:
+            What was found. If another tenant of the site has the company name, which the engine
+            can't tell, that is the conflict of the Company's step.
 
         Raises:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
@@ -159,6 +167,13 @@ class Prober:
     async def trace(self, engine_id: str, evidence: CompanyEvidence) -> tuple[CompanyTraced, ...]:
         """Return the Companies that another system's record leads to.
 
+        Args:
+            engine_id: The engine's name in the engines file.
+            evidence: What that record says of the Company.
+
+        Returns:
+            As `trace_companies`.
+
         Raises:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
         """
@@ -166,6 +181,13 @@ class Prober:
 
     async def draft_tills(self, engine_id: str, company: str) -> tuple[str, ...]:
         """Return the drafts of a Company's till that another system left; none if one was opened.
+
+        Args:
+            engine_id: The engine's name in the engines file.
+            company: The Company's name.
+
+        Returns:
+            As `find_draft_tills`.
 
         Raises:
             Refused, EngineNotReady, StoreUnavailable: as for `tenant`.
@@ -229,6 +251,7 @@ class Prober:
 
         Raises:
             EngineNotReady: with the gate's code, and since when.
+            StoreUnavailable: the database can't be read.
         """
         gate = (await self._database.reads.gates()).get(site)
         if gate is None or gate.state is GateState.UP:

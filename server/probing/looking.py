@@ -34,7 +34,12 @@ class WroteWhileLooking(AssertionError):  # noqa: N818 - a bug of a step, not an
 
 
 class LookingContext:
-    """The context of a look: `server.model.step_context.StepContext` without the writes."""
+    """The context of a look: `server.model.step_context.StepContext` without the writes.
+
+    Attributes:
+        requests: How many requests were sent, repeated ones included.
+        notes: What the steps noted, in order.
+    """
 
     def __init__(self, engine: Engine, subject: Subject, *, now: Callable[[], datetime]) -> None:
         self._engine = engine
@@ -56,7 +61,11 @@ class LookingContext:
         return self._abbreviation
 
     def named(self, error: EngineError) -> EngineError:
-        """Put the tenant's id, if it has one, into the commands that an error names."""
+        """Put the tenant's id, if it has one, into the commands that an error names.
+
+        Returns:
+            The same error.
+        """
         tenant_id = self._subject.tenant_id
         return error.for_tenant(tenant_id) if tenant_id else error
 
@@ -90,7 +99,7 @@ class LookingContext:
         return self._subject.resources.get(resource_key(doctype, name))
 
     def outputs(self, step_key: str) -> Mapping[str, str]:
-        """Return what this look found for an earlier step."""
+        """Return what this look found for an earlier step; empty if it was not looked at."""
         return self._outputs.get(step_key, {})
 
     def take(self, step_key: str, outputs: Mapping[str, str]) -> None:
@@ -102,7 +111,13 @@ class LookingContext:
         return self._now()
 
     async def read(self, request: Request) -> Answer:
-        """Send a request that changes nothing."""
+        """Send a request that changes nothing, up to three times if it fails for a moment.
+
+        Raises:
+            EngineError: every answer that is neither OK nor MISSING. One that may mean that the
+                whole engine is down is not asked for again.
+            WroteWhileLooking: the request is no GET; nothing was sent.
+        """
         if request.method != "GET":
             raise WroteWhileLooking(f"{request.method} {request.path}")
         for last in range(_READ_TRIES - 1, -1, -1):
@@ -117,11 +132,22 @@ class LookingContext:
         raise AssertionError("unreachable")  # the loop returns or raises
 
     async def write(self, intent: Intent, request: Request) -> Answer:
-        """Refuse: a look changes nothing."""
+        """Refuse: a look changes nothing.
+
+        Raises:
+            WroteWhileLooking: always; nothing was sent.
+        """
         raise WroteWhileLooking(f"{request.method} {intent.doctype} {intent.name!r}")
 
     async def bind_abbreviation(self, abbreviation: str) -> bool:
-        """Tell whether no other tenant of the site has it; nothing is stored."""
+        """Tell whether no other tenant of the site has it; nothing is stored.
+
+        Returns:
+            Whether it would be this tenant's; then the rest of the look takes it to be.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         if await self._subject.is_bound_elsewhere(abbreviation):
             return False
         self._abbreviation = abbreviation

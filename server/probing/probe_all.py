@@ -49,6 +49,7 @@ async def probe_all(
 
     Raises:
         EngineNotReady: the engine can't be asked now, so nothing is known.
+        StoreUnavailable: the database can't be read.
     """
     began, looked_at = time.monotonic(), now()
     context = LookingContext(engine, subject, now=now)

@@ -53,7 +53,12 @@ class Subject:
 
 
 def subject_of(claim: Claim, is_bound_elsewhere: IsBound) -> Subject:
-    """Return a tenant as its record describes it."""
+    """Return a tenant as its record describes it.
+
+    Args:
+        claim: Its record.
+        is_bound_elsewhere: Tells whether another tenant of the site is bound to an abbreviation.
+    """
     tenant = claim.record.tenant
     return Subject(
         spec=tenant.spec,

@@ -60,6 +60,9 @@ class DocumentSeen:
     """A document that exists.
 
     Attributes:
+        doctype: Its doctype.
+        name: Its name at the engine; our own key if the engine makes up the names.
+        whose: Whose it is, by the tenant's record.
         owner: The ERPNext user who made it; "" if not read.
         created_at: When it was made, in UTC; None if not read.
     """
@@ -84,8 +87,9 @@ class StepLook:
         missing: What a run would make or change (for MISSING).
         differences: What a person must fix, field by field (FOREIGN, DIFFERENT).
         code: Stable code of a conflict, or "".
-        message: What is wrong and what to do, in plain words; "" if all is well.
-        public: The same without other tenants' names, if it has any.
+        message: What is wrong and what to do, in plain words; "" if all is well. It may name other
+            tenants.
+        public: The same without other tenants' names, if it has any; else "".
         notes: What else a person may want to know.
         outputs: Facts the step gives to others (names, time zone, …).
         requests: How many reads this look took.
@@ -133,11 +137,11 @@ class Survey:
     Attributes:
         spec: What was looked for.
         engine_id: Where.
-        looked_at: When the look began.
+        looked_at: When the look began, in UTC.
         seconds: How long it took.
         steps: In the blueprint's order.
-        write_seconds: What the making of one document takes, by doctype.
-        seconds_for_each_company: What a Company takes longer for each that is there.
+        write_seconds: What the making of one document takes, in seconds, by doctype.
+        seconds_for_each_company: How many seconds longer a Company takes for each that is there.
     """
 
     spec: TenantSpec
@@ -175,7 +179,7 @@ class Survey:
         )
 
     def step(self, key: str) -> StepLook | None:
-        """Return the look at one step, or None."""
+        """Return the look at one step; None if the tenant's blueprint has no such step."""
         return next((step for step in self.steps if step.key == key), None)
 
     @property
@@ -184,7 +188,12 @@ class Survey:
         return sum(step.expected_requests + step.requests for step in self.steps)
 
     def expected_seconds(self, step: StepLook) -> float:
-        """How long a run would need for a step, about, on an engine with nothing else to do."""
+        """How long a run would need for a step, about, on an engine with nothing else to do.
+
+        Returns:
+            Seconds, from the blueprint's measured times (for ERPNext, recordings 12-latencies and
+            12-company-create-time-grows).
+        """
         seconds = step.expected_requests * _LOOK_SECONDS
         for each in step.missing:
             seconds += self.write_seconds.get(each.doctype, _WRITE_SECONDS)

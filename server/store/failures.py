@@ -135,15 +135,21 @@ _REMEDIES = (
     ),
     (
         ("certificate verify failed", "root certificate file"),
-        "Name the file of the authority that signed PostgreSQL's certificate in the environment's "
-        "PGSSLROOTCERT.",
+        "Put the authority that signed PostgreSQL's certificate into the file that the "
+        "environment's PGSSLROOTCERT names; it is read again by itself.",
     ),
     (
         ("permission denied",),
         "Let the owner of what it names GRANT it to the user in PROVISIONER_DATABASE_URL.",
     ),
     (
-        ("password authentication", "no password supplied", "does not exist"),
+        ("password authentication", "no password supplied"),
+        "Check user and password in PROVISIONER_DATABASE_URL. If passfile= in it or PGPASSFILE "
+        "names a file, that must have mode 0600 and a line for this host, port, database and user; "
+        "it is read again by itself.",
+    ),
+    (
+        ("does not exist",),
         "Check user, password and database name in PROVISIONER_DATABASE_URL.",
     ),
     (

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from server.store.passfile import password_in_file
+
 # Only one host meets these, so the one that did last time may be tried first. With any other value,
 # a pool that did so would stay with a standby for ever.
 _OF_ONE = frozenset({"primary", "read-write"})
@@ -43,7 +45,7 @@ class Hosts:
 
         hosts, asked = arguments.get("host"), arguments.get("target_session_attrs")
         if not isinstance(hosts, list) or asked == _OF_ALL:
-            return await asyncpg.connect(**arguments)
+            return await asyncpg.connect(**_with_password(arguments))
         each = max(arguments["timeout"] / len(hosts), _LEAST_SECONDS)
         first = self._last if asked in _OF_ONE else 0
         away: Exception | None = None
@@ -51,7 +53,7 @@ class Hosts:
         for index in (*range(first, len(hosts)), *range(first)):
             one = {"host": hosts[index], "port": arguments["port"][index], "timeout": each}
             try:
-                made = await asyncpg.connect(**(arguments | one))
+                made = await asyncpg.connect(**_with_password(arguments | one))
             except (OSError, asyncpg.CannotConnectNowError) as error:
                 away = error
             except asyncpg.TargetServerAttributeNotMatched as error:
@@ -60,3 +62,8 @@ class Hosts:
                 self._last = index
                 return made
         raise away or other or asyncpg.InterfaceError("the url names no host")
+
+
+def _with_password(arguments: dict[str, Any]) -> dict[str, Any]:  # Any: asyncpg has no types
+    password = password_in_file(arguments)
+    return arguments if password is None else {**arguments, "password": password}

@@ -27,12 +27,17 @@ class AccessCalls(Calling):
             The token; pass it to a new client as `token`.
 
         Raises:
-            Unauthenticated: the address is unknown or the password wrong (the answer is the
-                same).
+            Unauthenticated: the address is unknown or the password wrong (the answer is the same).
+            ProvisionerError: RESOURCE_EXHAUSTED after too many wrong tries, with the
+                `retry_delay_seconds`; even the right password is refused until then.
         """
         request = access_pb2.SignInRequest(email=email, password=password)
         return await self._call(self._access.SignIn, request)
 
     async def get_caller(self) -> access_pb2.Caller:
-        """Return who the service takes this client for, and which tenants they may see."""
+        """Return who the service takes this client for, and which tenants they may see.
+
+        Raises:
+            Unauthenticated: the client has no token, or one that is not valid (any more).
+        """
         return (await self._call(self._access.GetCaller, access_pb2.GetCallerRequest())).caller

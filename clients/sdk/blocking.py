@@ -81,9 +81,10 @@ def _iterates(
 
 
 class BlockingClient:
-    """A connection to the service, used as a context manager.
+    """A connection to the service, used as a context manager, in one thread.
 
-    Every method raises `clients.sdk.errors.ProvisionerError` or one of its subclasses.
+    Every method raises `clients.sdk.errors.ProvisionerError` or one of its subclasses, and
+    RuntimeError outside the context manager.
     """
 
     start_provisioning = _waits(ProvisionerClient.start_provisioning)
@@ -139,7 +140,10 @@ class BlockingClient:
 
     @classmethod
     def of(cls, client: ProvisionerClient) -> Self:
-        """Wrap a client that was made with further options and is not open yet."""
+        """Wrap a client that was made with further options and is not open yet.
+
+        From then on it belongs to the wrapper, which opens and closes it.
+        """
         made = cls(client.address)
         made._client = client
         return made

@@ -64,10 +64,10 @@ class Tls:
     """How to speak TLS: whom to trust, and what to present.
 
     Attributes:
-        authorities: Certificates of the authorities to trust, as PEM; None for those this
-            machine trusts.
+        authorities: Certificates of the authorities to trust, as PEM; None for those this machine
+            trusts.
         certificate: This client's own certificate, as PEM, if the service asks for one.
-        key: The private key of that certificate, as PEM.
+        key: The private key of that certificate, as PEM; never shown in a repr.
     """
 
     authorities: bytes | None = None
@@ -76,7 +76,7 @@ class Tls:
 
 
 def open_channel(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
-    """Open a channel.
+    """Open a channel, which connects at its first call and must be closed.
 
     Args:
         address: `host:port`, or any gRPC target.

@@ -64,9 +64,12 @@ class _NotOpen:
 
 
 class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
-    """A connection to the service, used as an async context manager.
+    """A connection to the service, used as an async context manager, on one event loop.
 
-    Every method raises `clients.sdk.errors.ProvisionerError` or one of its subclasses.
+    Every method raises `clients.sdk.errors.ProvisionerError` or one of its subclasses, and
+    RuntimeError outside the context manager. What each method raises besides is said there: any can
+    raise `Unreachable`, `Unauthenticated`, `PermissionDenied` and `InvalidArgument`, and one about
+    a tenant `NotFound`.
     """
 
     def __init__(
@@ -157,14 +160,16 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         Args:
             spec: What the tenant should have; only the company name is required.
             tenant_id: A UUID; if left out, the service makes one.
-            request_id: Identifies this order; if left out, the client makes one.
+            request_id: 1 to 128 printable characters that identify this order; if left out, the
+                client makes one.
 
         Returns:
             The tenant's status. From here on the tenant exists durably.
 
         Raises:
-            AlreadyExists: the id is taken by a tenant with a different spec, or the company
-                name is taken on that site.
+            AlreadyExists: the id is taken by a tenant with a different spec, or the company name is
+                taken on that site.
+            FailedPrecondition: the tenant of that id is being removed.
         """
         request = provisioning_pb2.StartProvisioningRequest(
             tenant_id=tenant_id, spec=spec, request_id=self._order_id(request_id)
@@ -172,7 +177,11 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         return (await self._call(self._stub.StartProvisioning, request)).status
 
     async def get_status(self, tenant_id: str) -> TenantStatus:
-        """Return the status of a tenant; never waits for the engine."""
+        """Return the status of a tenant; never waits for the engine.
+
+        Raises:
+            NotFound: there is no such tenant, or the caller may not see it.
+        """
         request = provisioning_pb2.GetStatusRequest(tenant_id=tenant_id)
         return (await self._call(self._stub.GetStatus, request)).status
 
@@ -180,8 +189,12 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         """Return one page of tenants; `tenants` goes over all pages.
 
         Args:
-            request: Filters, order, page size and page token; if left out, the first page of
-                all tenants, newest first.
+            request: Filters, order, page size and page token; if left out, the first page of all
+                tenants, newest first.
+
+        Returns:
+            The page, which may be empty although more follow: only an empty `next_page_token` marks
+            the end.
         """
         return await self._call(
             self._stub.ListTenants, request or provisioning_pb2.ListTenantsRequest()
@@ -218,9 +231,14 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
 
         Args:
             tenant_id: The tenant.
-            reason: Why, for the record.
-            expected_revision: Give the order only if the tenant still has this revision.
-            request_id: Identifies this order; if left out, the client makes one.
+            reason: Why, for the record; at most 500 characters.
+            expected_revision: Give the order only if the tenant still has this revision; None to
+                give it in any case.
+            request_id: 1 to 128 printable characters that identify this order; if left out, the
+                client makes one.
+
+        Returns:
+            The tenant's status; of a COMPLETED one, to which nothing was done.
 
         Raises:
             FailedPrecondition: the tenant is in motion.
@@ -248,9 +266,14 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         Args:
             tenant_id: The tenant.
             step_key: The step to begin with; if left out, all steps.
-            reason: Why, for the record.
-            expected_revision: Give the order only if the tenant still has this revision.
-            request_id: Identifies this order; if left out, the client makes one.
+            reason: Why, for the record; at most 500 characters.
+            expected_revision: Give the order only if the tenant still has this revision; None to
+                give it in any case.
+            request_id: 1 to 128 printable characters that identify this order; if left out, the
+                client makes one.
+
+        Returns:
+            The tenant's status.
 
         Raises:
             FailedPrecondition: the tenant is in motion.
@@ -281,12 +304,21 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
         Args:
             spec: What a new tenant should have; None to plan for an existing one.
             tenant_id: The existing tenant; "" if there is a spec.
+
+        Raises:
+            FailedPrecondition: the engine is not configured at the service.
+            Unreachable: the engine can't be asked now; `reason` is its code.
         """
         request = provisioning_pb2.PlanRequest(tenant_id=tenant_id, spec=spec)
         return await self._call(self._stub.Plan, request)
 
     async def verify(self, tenant_id: str) -> VerifyResponse:
-        """Return how a tenant at rest differs from what it should have; writes nothing."""
+        """Return how a tenant at rest differs from what it should have; writes nothing.
+
+        Raises:
+            FailedPrecondition: the tenant is in motion, or its engine is not configured.
+            Unreachable: the engine can't be asked now; `reason` is its code.
+        """
         request = provisioning_pb2.VerifyRequest(tenant_id=tenant_id)
         return await self._call(self._stub.Verify, request)
 
@@ -301,12 +333,13 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
 
         Args:
             tenant_id: The tenant.
-            max_failures: How many failures in a row, without a status in between, to bridge
-                before the error is raised.
+            max_failures: How many failures in a row, without a status in between, to bridge before
+                the error is raised.
             on_lost: Called when the connection is lost, once per outage.
 
         Returns:
-            An async iterator; close it with `async with` or `aclose`.
+            An async iterator; close it with `async with` or `aclose`. Errors are raised by it, not
+            here.
         """
         return StatusStream(
             lambda request: self._stub.WatchStatus(request, timeout=_FOLLOW_TIMEOUT_SECONDS),
@@ -335,7 +368,8 @@ class ProvisionerClient(OrderCalls, FleetCalls, AccessCalls):
                 before the error is raised.
 
         Returns:
-            An async iterator; close it with `async with` or `aclose`.
+            An async iterator; close it with `async with` or `aclose`. Errors are raised by it, not
+            here: among them `CursorOutOfRange` and `CursorTooOld`.
         """
         # Without `follow` the deadline applies to one connection: a log too long for it is
         # read on from the last cursor, so only a lack of progress counts as a failure.

@@ -42,7 +42,12 @@ _STATUS_KEY = "grpc-status-details-bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldViolation:
-    """One invalid field: its path in the request, and what is wrong with it."""
+    """One invalid field.
+
+    Attributes:
+        field: Its path in the request, such as "spec.company_name".
+        description: What is wrong with it and how to fix that, for people.
+    """
 
     field: str
     description: str
@@ -89,7 +94,10 @@ class CursorOutOfRange(InvalidArgument):
 
 
 class CursorTooOld(ProvisionerError):
-    """The log no longer reaches back to that cursor."""
+    """The log no longer reaches back to that cursor.
+
+    `metadata["oldest_cursor"]` is the cursor of the first entry that is kept.
+    """
 
 
 class Conflict(ProvisionerError):

@@ -35,7 +35,10 @@ class FleetCalls(Calling):
     _stub: ProvisioningServiceStub
 
     async def list_engines(self) -> list[EngineStatus]:
-        """Return the status of every configured engine: gate, slot, queue, measured step times."""
+        """Return the status of every configured engine: gate, slot, queue, measured step times.
+
+        Only the service's database is asked, never an engine.
+        """
         request = fleet_pb2.ListEnginesRequest()
         return list((await self._call(self._fleet.ListEngines, request)).engines)
 
@@ -51,9 +54,17 @@ class FleetCalls(Calling):
 
         Args:
             engine_id: Its id in the engines file.
-            reason: Why, for the audit.
+            reason: Why, for the audit; at most 500 characters.
             validate_only: Only return what would be accepted.
-            request_id: Identifies this order; if left out, the client makes one.
+            request_id: 1 to 128 printable characters that identify this order; if left out, the
+                client makes one.
+
+        Returns:
+            The site as it was before the order, and whether it is accepted now.
+
+        Raises:
+            NotFound: there is no such engine.
+            PermissionDenied: the caller is no administrator.
         """
         request = fleet_pb2.AcceptSiteRequest(
             engine_id=engine_id,
@@ -68,6 +79,12 @@ class FleetCalls(Calling):
 
         Args:
             dry_run: Only return what would be done, and change nothing.
+
+        Returns:
+            What it found, at most 1000 findings.
+
+        Raises:
+            FailedPrecondition: the service runs without a reconciler.
         """
         return await self._call(self._fleet.Sweep, fleet_pb2.SweepRequest(dry_run=dry_run))
 
@@ -75,7 +92,7 @@ class FleetCalls(Calling):
         """Return a page of sweeps, newest first, and the health of the reconciler.
 
         Args:
-            page_size: The most sweeps to return; 0 leaves it to the service.
+            page_size: The most sweeps to return, up to 1000; 0 leaves it to the service.
             page_token: Where the page before ended; "" for the first.
         """
         request = fleet_pb2.ListSweepsRequest(page_size=page_size, page_token=page_token)
@@ -98,7 +115,7 @@ class FleetCalls(Calling):
             open_only: Only findings that are not over.
             person_only: Only findings that need a person to act.
             include_members: Also findings that another one, about their whole herd, stands for.
-            page_size: The most findings to return; 0 leaves it to the service.
+            page_size: The most findings to return, up to 1000; 0 leaves it to the service.
             page_token: Where the page before ended; "" for the first.
         """
         request = fleet_pb2.ListFindingsRequest(
@@ -117,8 +134,9 @@ class FleetCalls(Calling):
         """Return which tenants got stuck in a period, and what became of them.
 
         Args:
-            begins_at: The start of the period; if left out, a day before its end.
-            ends_at: The end of the period; if left out, now.
+            begins_at: The start of the period; if left out, a day before its end. A time without a
+                zone is taken to be in UTC.
+            ends_at: The end of the period, likewise; if left out, now.
         """
         request = fleet_pb2.GetHealingReportRequest()
         if begins_at is not None:
@@ -132,13 +150,15 @@ class FleetCalls(Calling):
 
         Args:
             remedy: One that has a call, which is about one tenant.
-            request_id: Identifies this order; if left out, the client makes one.
+            request_id: 1 to 128 printable characters that identify this order; if left out, the
+                client makes one.
 
         Returns:
             The tenant's status.
 
         Raises:
             ValueError: it has no call, or its call is about a whole site (`accept_site`).
+            Conflict: the order no longer fits the tenant's state.
         """
         method = _SERVICE.methods_by_name.get(remedy.call.rpartition("/")[2])
         if method is None:

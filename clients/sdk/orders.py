@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 class OrderCalls(Calling):
     """The part of the client that skips, stops, removes, adopts and releases.
 
-    Every order takes a `reason` (why, for the record), an `expected_revision` (give the order
-    only if the tenant still has this revision) and a `request_id` (identifies the order; if
-    left out, the client makes one).
+    Every order takes a `reason` (why, for the record; at most 500 characters), an
+    `expected_revision` (give the order only if the tenant still has this revision; None to give it
+    in any case) and a `request_id` (1 to 128 printable characters that identify the order; if left
+    out, the client makes one). Every order raises `RevisionChanged` if the tenant has another
+    revision.
     """
 
     _stub: ProvisioningServiceStub
@@ -39,8 +41,19 @@ class OrderCalls(Calling):
     ) -> TenantStatus:
         """Leave a step out for good: the demo items, or, as an operator, the till.
 
+        Args:
+            tenant_id: The tenant.
+            step_key: `step_6_items` or `step_9_pos_session`.
+            reason: Why, for the record; it may not be empty.
+            expected_revision: As for all orders.
+            request_id: As for all orders.
+
+        Returns:
+            The tenant's status, which may be COMPLETED by that.
+
         Raises:
             FailedPrecondition: this step, or a tenant in this state, does not allow it.
+            PermissionDenied: only an operator of the whole fleet may skip this step.
         """
         request = provisioning_pb2.SkipStepRequest(
             tenant_id=tenant_id,
@@ -61,10 +74,19 @@ class OrderCalls(Calling):
     ) -> CancelResponse:
         """Stop a tenant's run.
 
+        Args:
+            tenant_id: The tenant.
+            reason: As for all orders.
+            expected_revision: As for all orders.
+            request_id: As for all orders.
+
         Returns:
-            The status, and the documents that are left at the engine. The status is CANCELLED,
-            or still in motion and waiting for CANCELLING: then the run is closed as soon as
-            the outcome of every request that was sent is known.
+            The status, and the documents that are left at the engine. The status is CANCELLED, or
+            still in motion and waiting for CANCELLING: then the run is closed as soon as the
+            outcome of every request that was sent is known.
+
+        Raises:
+            FailedPrecondition: there is nothing to cancel.
         """
         request = provisioning_pb2.CancelRequest(
             tenant_id=tenant_id,
@@ -92,9 +114,15 @@ class OrderCalls(Calling):
             validate_only: Only return what would be removed.
             even_if_sold: Remove even a shop that has sold something.
             delete_transactions: Have ERPNext delete the Company's transactions first.
-            reason: Why, for the record.
-            expected_revision: Give the order only if the tenant still has this revision.
-            request_id: Identifies this order; if left out, the client makes one.
+            reason: As for all orders.
+            expected_revision: As for all orders.
+            request_id: As for all orders.
+
+        Returns:
+            The status, and the documents that are to be removed or stay.
+
+        Raises:
+            FailedPrecondition: the tenant has an open run.
         """
         request = provisioning_pb2.DeprovisionRequest(
             tenant_id=tenant_id,
@@ -118,7 +146,19 @@ class OrderCalls(Calling):
     ) -> AdoptCompanyResponse:
         """Accept the existing Company of the tenant's name as the tenant's, and continue.
 
-        With `validate_only` nothing changes, and only the checks are returned, side by side.
+        Args:
+            tenant_id: The tenant.
+            validate_only: Change nothing, and only return the checks, side by side.
+            reason: As for all orders.
+            expected_revision: As for all orders.
+            request_id: As for all orders.
+
+        Returns:
+            The status; with `validate_only` also the checks, and who made the Company when.
+
+        Raises:
+            FailedPrecondition: there is no such Company, or a check does not allow it.
+            Unreachable: the engine can't be asked now; `reason` is its code.
         """
         request = provisioning_pb2.AdoptCompanyRequest(
             tenant_id=tenant_id,
@@ -140,8 +180,18 @@ class OrderCalls(Calling):
     ) -> ReleaseResponse:
         """Lift a hold, or take the run from a dead worker.
 
-        With `validate_only` nothing changes, and only who holds the tenant since when is
-        returned.
+        Args:
+            tenant_id: The tenant.
+            validate_only: Change nothing, and only return who holds the tenant since when.
+            reason: As for all orders.
+            expected_revision: As for all orders.
+            request_id: As for all orders.
+
+        Returns:
+            The status after the order, and who held the tenant before it.
+
+        Raises:
+            FailedPrecondition: its worker is alive and at work, and there is no hold.
         """
         request = provisioning_pb2.ReleaseRequest(
             tenant_id=tenant_id,

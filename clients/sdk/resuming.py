@@ -32,7 +32,10 @@ TIME_OVER = "STREAM_TIME_OVER"
 
 
 class ResumingStream(ABC, Generic[RequestT, AnswerT]):
-    """One connection after another, each opened with a request that says where to resume."""
+    """One connection after another, each opened with a request that says where to resume.
+
+    It is read by one task at a time.
+    """
 
     def __init__(
         self,

@@ -35,6 +35,16 @@ class StatusStream(ResumingStream[WatchStatusRequest, WatchStatusResponse]):
         tls: bool = False,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            open_stream: Opens one connection.
+            tenant_id: Whose status is followed.
+            pause: Waits, for a number of seconds, before the next connection.
+            max_failures: How many failures in a row to bridge before the error is raised.
+            tls: Whether TLS is spoken; errors are then explained accordingly.
+            on_lost: Called when the connection is lost, once per outage.
+        """
         super().__init__(
             open_stream,
             WatchStatusResponse,

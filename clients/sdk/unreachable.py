@@ -70,7 +70,7 @@ def cause_of(words: str, *, tls: bool) -> Cause:
         tls: Whether the client spoke TLS.
 
     Returns:
-        The cause; UNKNOWN if gRPC's words do not tell.
+        The cause; UNKNOWN if gRPC's words do not tell, as those of another version may not.
     """
     for sign, cause in _SIGNS:
         if sign in words:

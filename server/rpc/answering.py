@@ -39,7 +39,11 @@ TIME_OVER = failures.Failure(
 
 
 class Answering:
-    """What all services have in common: finding out who calls, and ending the call."""
+    """What all services have in common: finding out who calls, and ending the call.
+
+    What a method of the contract takes, promises and answers is said there (proto/provisioner/v1).
+    One that fails ends with `failures.abort`, which raises.
+    """
 
     _identify: Identify
     # Calls answered, by rpc and status code, for metrics; for all services of the process.

@@ -42,7 +42,11 @@ class Certificates:
         )
 
     def take(self, tls: Tls) -> None:
-        """Show this certificate to new connections; existing ones stay as they are."""
+        """Show this certificate to new connections; existing ones stay as they are.
+
+        Args:
+            tls: The new certificate. Whether gRPC accepts it is not checked here (`demand_taken`).
+        """
         self._newest = tls
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
@@ -61,6 +65,10 @@ async def demand_taken(tls: Tls) -> None:
     gRPC's server knows fewer kinds of keys than Python, and its clients even fewer: a certificate
     with an Ed25519 or P-521 key is served to clients that all hang up. A renewed one of a kind that
     the server does not know would be ignored, with a line of gRPC's own on stderr.
+
+    Args:
+        tls: The certificate. On a machine without abstract Unix sockets it can't be tried, and
+            passes.
 
     Raises:
         SettingsError: gRPC does not accept it; the message names the kinds of keys it accepts.

@@ -77,10 +77,12 @@ class Failure:
     """How a call ends that fails.
 
     Attributes:
+        code: The gRPC status code.
         reason: The stable code, for programs.
         message: What happened and what to do, for people.
-        retry_seconds: After how many seconds the same call may succeed; None if waiting alone
-            does not help.
+        violations: The fields that are wrong, if any; as many as fit are told.
+        retry_seconds: After how many seconds the same call may succeed; None if waiting alone does
+            not help.
         metadata: Further facts, for programs.
     """
 
@@ -113,6 +115,9 @@ def failure_of(error: Exception, *, method: str) -> Failure:
     Args:
         error: What was raised.
         method: The name of the rpc, for the log.
+
+    Returns:
+        The failure; INTERNAL, which tells nothing of the error, for one that is logged.
     """
     code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
     if code is None or not isinstance(error, ProvisionerError):
@@ -153,6 +158,10 @@ async def abort(context: Context, failure: Failure, *, again: bool = True) -> No
         failure: What to tell the caller.
         again: Whether the caller's gRPC may repeat the call automatically, as it does after
             UNAVAILABLE.
+
+    Raises:
+        grpc.aio.AbortError: always; it must reach gRPC. Over `/v1` it is the `CallFailed` of
+            `server.rest`.
     """
     status = _status(failure)
     # Only synchronous servers have abort_with_status.

@@ -139,7 +139,10 @@ def _asked_time(request: Message, field: str) -> datetime | None:
 
 
 def report_message(made: Report) -> healing_pb2.HealingReport:
-    """Return a report as a message."""
+    """Return a report as a message, with at most `MAX_FINDINGS` of its cases.
+
+    It also writes the report as Markdown, which takes long enough to be done in a thread.
+    """
     return healing_pb2.HealingReport(
         begins_at=time_of(made.begins_at),
         ends_at=time_of(made.ends_at),

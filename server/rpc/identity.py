@@ -39,7 +39,8 @@ class Introduction:
 
     A context belongs to its call: when another task asked it in mid-stream, the C code below once
     met a call that no longer existed, and ended the process (grpcio 1.85.1,
-    `ServicerContext.peer`).
+    `ServicerContext.peer`). So `of` must be called by the call's own handler, before anything else
+    runs.
     """
 
     _peer: str
@@ -63,7 +64,12 @@ _METADATA_KEY = "authorization"
 
 
 def by_token(authenticator: Authenticator) -> Identify:
-    """Return what tells callers by the token, or machine's key, in `authorization: Bearer …`."""
+    """Return what tells callers by the token, or machine's key, in `authorization: Bearer …`.
+
+    Returns:
+        A function that raises `NotSignedIn` if there is none or it is not valid (any more), and
+        `StoreUnavailable` if the database can't be asked.
+    """
 
     async def identify(context: Introduced) -> Actor:
         return await authenticator.actor(_authorization(context), origin=origin_of(context))
@@ -77,7 +83,12 @@ async def local_caller(_context: Introduced) -> Actor:
 
 
 def origin_of(context: Introduced) -> str:
-    """Return where a call comes from, without the port: limits count callers by it."""
+    """Return where a call comes from, without the port: limits count callers by it.
+
+    Returns:
+        The interface and the address, such as "grpc 10.1.2.3"; "http 10.1.2.3" for a call over
+        `/v1`, "grpc unix" for one over a socket.
+    """
     return _origin(context.peer())
 
 

@@ -41,7 +41,10 @@ _MALFORMED_REQUEST = object()
 
 
 class Registry:
-    """Stands between a server and the generated function that adds a service to it."""
+    """Stands between a server and the generated function that adds a service to it.
+
+    It is given in place of a `grpc.aio.Server`, and has only what that function calls.
+    """
 
     def __init__(self, server: grpc.aio.Server) -> None:
         self._server = server
@@ -54,6 +57,10 @@ class Registry:
 
         They are added as generic ones: grpc.aio keeps a task for each registered method, and looks
         at all of these at each call.
+
+        Args:
+            service: The service's full name.
+            handlers: Its handlers by method; one that takes a stream of requests is not wrapped.
         """
         wrapped = {
             name: handler if handler.request_streaming else _wrapped(handler)

@@ -56,7 +56,7 @@ def raw_spec(spec: tenant_pb2.TenantSpec) -> RawSpec:
 
 
 def tenant_status(status: Status) -> tenant_pb2.TenantStatus:
-    """Return a tenant's status as a message."""
+    """Return a tenant's status as a message; made for who may see the tenant."""
     tenant, standing = status.tenant, status.standing
     return tenant_pb2.TenantStatus(
         tenant_id=text_of(tenant.id),
@@ -198,7 +198,7 @@ def int32_of(number: int | None) -> int:
 
 
 def time_of(time: datetime | None) -> Timestamp | None:
-    """Return a time as a Timestamp; None for None."""
+    """Return a time, which must have a zone, as a Timestamp; None for None."""
     if time is None:
         return None
     stamp = Timestamp()

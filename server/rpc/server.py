@@ -73,6 +73,15 @@ class RpcServer:
         access: AccessService | None = None,
         tls: Tls | None = None,
     ) -> None:
+        """Prepare to listen; nothing is opened yet.
+
+        Args:
+            service: The service for one tenant's calls.
+            address: `host:port`; port 0 for a free one, which `port` then tells.
+            fleet: The service for the whole fleet; None to leave it out.
+            access: The service for signing in; None to leave it out.
+            tls: The certificate to show; None to speak plain text.
+        """
         self.port = 0
         self._access = access
         self._tls = tls
@@ -127,7 +136,8 @@ class RpcServer:
     async def serving(self, there: bool) -> None:  # noqa: FBT001 - a listener's signature
         """Report whether the services can do their work, which needs the database.
 
-        The server itself (no name) stays SERVING: a restart would not help.
+        The server itself (no name) stays SERVING: a restart would not help. What is reported before
+        `start` is told from then on.
         """
         self._there = there
         words = health_pb2.HealthCheckResponse
@@ -149,7 +159,7 @@ class RpcServer:
         """Report unhealthy, send followers away, let the calls under way finish, then close.
 
         Args:
-            grace: Longest time for the calls under way, in seconds.
+            grace: Longest time for the calls under way, in seconds; what is left of it then is cut.
         """
         if self._server is None:
             return

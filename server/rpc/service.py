@@ -48,6 +48,19 @@ class ProvisioningService(  # type: ignore[misc]  # the stubs know neither
         most_streams_per_caller: int = STREAMS_PER_CALLER,
         stream_check_seconds: float = STREAM_CHECK_SECONDS,
     ) -> None:
+        """Take the parts that answers need.
+
+        Args:
+            commands: Orders to tenants.
+            queries: What is known of tenants.
+            identify: Tells who calls.
+            diagnoser: Says why a tenant stands where it does.
+            surveys: Looks at engines.
+            longest_stream_seconds: After how many seconds each stream is ended.
+            most_streams_per_peer: How many streams a connection may have open.
+            most_streams_per_caller: How many streams a caller may have open.
+            stream_check_seconds: How often, in seconds, each stream's caller is checked again.
+        """
         self.streams = Streams(
             longest_seconds=longest_stream_seconds,
             most_per_peer=most_streams_per_peer,

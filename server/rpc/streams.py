@@ -41,7 +41,11 @@ STOPPING = Failure(
 
 
 class StreamEnded(Exception):  # noqa: N818 - it says what happened; it never leaves the room
-    """The server ends a stream, or refuses to begin one."""
+    """The server ends a stream, or refuses to begin one.
+
+    Attributes:
+        failure: What to tell the caller.
+    """
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
@@ -59,6 +63,14 @@ class Streams:
         most_per_caller: int = STREAMS_PER_CALLER,
         check_seconds: float = STREAM_CHECK_SECONDS,
     ) -> None:
+        """Begin with no streams.
+
+        Args:
+            longest_seconds: After how many seconds each stream is ended.
+            most_per_peer: How many streams a connection may have open.
+            most_per_caller: How many streams a caller may have open, over all connections.
+            check_seconds: How often, in seconds, each stream's caller is checked again.
+        """
         self._longest_seconds = longest_seconds
         self._check_seconds = check_seconds
         self._watches: dict[asyncio.Timeout, Callable[[], Awaitable[Failure | None]]] = {}
@@ -85,12 +97,13 @@ class Streams:
         caller: str,
         check: Callable[[], Awaitable[Failure | None]] | None = None,
     ) -> AsyncIterator[None]:
-        """Run a stream within its time limit.
+        """Run a stream within its time limit, which is the duration of the block.
 
         Args:
             peer: The connection it uses.
             caller: Who asked for it.
-            check: Called every few seconds; returns why the stream may not go on, or None.
+            check: Called every few seconds; returns why the stream may not go on, or None. It may
+                not raise: that would end the checks of all streams.
 
         Raises:
             StreamEnded: before the stream begins, or at any point in it.
@@ -151,7 +164,7 @@ class Streams:
         return STOPPING if self._stopping else TIME_OVER
 
     async def stop(self) -> None:
-        """End every stream and begin no more; return when none is left."""
+        """End every stream and begin no more; return when none is left, however long that takes."""
         self._stopping = True
         now = asyncio.get_running_loop().time()
         for end in self._ends:

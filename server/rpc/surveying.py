@@ -63,7 +63,12 @@ class Surveying(Answering):
 
 
 def survey(tenant_id: str, found: Survey) -> survey_pb2.Survey:
-    """Return a survey as a message."""
+    """Return a survey as a message.
+
+    Args:
+        tenant_id: Whose survey it is; "" for a spec that is nobody's yet.
+        found: What was found, without what the caller may not know.
+    """
     return survey_pb2.Survey(
         tenant_id=text_of(tenant_id),
         spec=messages.spec_of(found.spec),

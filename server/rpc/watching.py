@@ -154,14 +154,17 @@ def _soon() -> float:
 
 
 def page_wire(page: LogPage) -> bytes:
-    """Return the bytes of a page of a log."""
+    """Return the bytes of a page of a log, which are made once and kept with the page."""
     if page.wire is None:
         page.wire = messages.log_page(page).SerializeToString()
     return page.wire
 
 
 def wire_of(answer: Answer) -> bytes:
-    """Return the bytes of an answer; WatchStatusResponse has the same as GetStatusResponse."""
+    """Return the bytes of an answer, which are made once and kept with it.
+
+    WatchStatusResponse has the same as GetStatusResponse.
+    """
     if answer.wire is None:
         answer.wire = provisioning_pb2.GetStatusResponse(
             status=messages.tenant_status(answer.status)

@@ -7,10 +7,9 @@ carried out. Until then the status has `waiting_for` CANCELLING.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from server.executor.quarantine import may_be_out
+from server.executor.quarantine import longest_out, may_be_out
 from server.executor.settling import settle_documents
 from server.model.left_behind import in_words
 from server.model.made_often import replace
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.step_context import Found
 
-# What the engine gets beyond the time limit of a request, as for one that holds the site's slot.
-_GRACE_SECONDS = 30.0
 _CODE = "CANCELLED"
 
 
@@ -107,7 +104,7 @@ async def may_come_until(driven: DrivenRun, limit_seconds: float) -> datetime | 
         StoreUnavailable: the database can't be read.
     """
     now, order = driven.now(), driven.run.cancellation
-    may_come = timedelta(seconds=limit_seconds + _GRACE_SECONDS)
+    may_come = longest_out(limit_seconds)
     # The record has the time of the first request for a document. There may have been later
     # ones, until the order came but not after it.
     times = [

@@ -159,7 +159,7 @@ class Drive:
         """
         self._driven.run = replace(self._driven.run, cancellation=order)
         context = self._context
-        if context is not None and context.in_line and self._task is not None:
+        if context is not None and context.slot.in_line and self._task is not None:
             self._task.cancel()
 
     @property
@@ -233,7 +233,7 @@ class Drive:
         context = await self._begin(kind)
         try:
             async with asyncio.timeout(kind.deadline_seconds) as timeout:
-                context.timeout = timeout
+                context.slot.timeout = timeout
                 found = await self._carry_out(kind, context)
             await self._gates.came_through(self._driven.tenant.site)
             self._journal.done(kind, found, writes=context.writes)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from server.model.ownership import Resource, resource_key
 from server.model.states import ResourceState
-from server.store.operations import ResourceRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from server.model.blueprint import StepType
     from server.model.step_context import Intent
 
+# For how long after its time limit an unanswered request keeps the slot, or the tenant's names
+# in quarantine: the engine may still be working on it (recording 11-client-timeout).
+GRACE_SECONDS = 30.0
 # No request is out for longer than the longest time limit plus its grace; a mark further ahead
 # was made by a clock that has been set back since.
 _LONGEST = timedelta(minutes=15)
@@ -42,6 +44,11 @@ class InQuarantine(Exception):  # noqa: N818 - no error: the run waits
             "still be carried out. The service looks again once its time is over."
         )
         self.until = until
+
+
+def longest_out(limit_seconds: float) -> timedelta:
+    """Return for how long a request with that time limit may be out at most."""
+    return timedelta(seconds=limit_seconds + GRACE_SECONDS)
 
 
 def may_be_out(until: datetime, now: datetime) -> bool:
@@ -71,7 +78,7 @@ def check(driven: DrivenRun, intent: Intent) -> None:
             raise InQuarantine(resource, until)
 
 
-def mark(driven: DrivenRun, kind: StepType, intent: Intent, seconds: float) -> None:
+def mark(driven: DrivenRun, kind: StepType, intent: Intent, longest: timedelta) -> None:
     """Mark, with the next write, for how long a change or removal may be out.
 
     What is shared by tenants, and what makes a document, is not marked: the one is nobody's to
@@ -81,7 +88,7 @@ def mark(driven: DrivenRun, kind: StepType, intent: Intent, seconds: float) -> N
         driven: The run whose tenant owns the document.
         kind: The step that sends the request.
         intent: What the request does, and to which document.
-        seconds: From now, how long it may still be carried out.
+        longest: From now, for how long it may be out at most.
     """
     if intent.shared or not intent.update:
         return
@@ -95,7 +102,7 @@ def mark(driven: DrivenRun, kind: StepType, intent: Intent, seconds: float) -> N
             intended_at=driven.now(),
             settled_at=driven.now(),
         )
-    _put(driven, kind, known, until=driven.now() + timedelta(seconds=seconds))
+    _put(driven, kind, known, until=driven.now() + longest)
 
 
 def lift(driven: DrivenRun, kind: StepType, intent: Intent) -> None:
@@ -111,11 +118,4 @@ def _is_of(resource: Resource, intent: Intent) -> bool:
 
 
 def _put(driven: DrivenRun, kind: StepType, resource: Resource, *, until: datetime | None) -> None:
-    driven.put_resource(
-        ResourceRow(
-            resource=replace(resource, busy_until=until),
-            shared=False,
-            run_id=driven.run.id,
-            step_key=kind.key,
-        )
-    )
+    driven.put_resource(replace(resource, busy_until=until), step_key=kind.key, shared=False)

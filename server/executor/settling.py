@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.model.made_often import replace
-from server.model.ownership import WAS_THERE, Resource, resource_key, settle
-from server.model.states import LogLevel, ResourceState
-from server.store.operations import ResourceRow
+from server.model.ownership import Resource, resource_key, settle
+from server.model.states import ResourceState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from server.executor.state import DrivenRun
     from server.model.blueprint import StepType
     from server.model.ownership import Document
-    from server.model.step_context import Found, Intent
+    from server.model.step_context import Found
 
 
 def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
@@ -61,12 +60,7 @@ def settle_documents(driven: DrivenRun, kind: StepType, found: Found) -> bool:
                 name=document.name,
             )
         driven.put_resource(
-            ResourceRow(
-                resource=_resource(document, state, known, now),
-                shared=document.shared,
-                run_id=driven.run.id,
-                step_key=kind.key,
-            )
+            _resource(document, state, known, now), step_key=kind.key, shared=document.shared
         )
     _settle_gone(driven, kind, found)
     return ours
@@ -82,30 +76,6 @@ def _done_by_us(document: Document, known: Resource | None, state: ResourceState
         )
     if state is ResourceState.CREATED and (known is None or known.state is not state):
         yield f"{named} was made by an earlier request of ours whose answer was lost."
-
-
-def say_if_made_again(driven: DrivenRun, kind: StepType, intent: Intent) -> None:
-    """Say, with the next write, that a document is made which was there before and is gone.
-
-    The engine does not tell a deleted document from a renamed one.
-
-    Args:
-        driven: The run.
-        kind: The step that makes it.
-        intent: The write that is about to be sent; of a change nothing is said.
-    """
-    known = driven.resources.get(resource_key(intent.doctype, intent.name))
-    if intent.update or known is None or known.state not in WAS_THERE:
-        return
-    driven.say(
-        f"{intent.doctype} {intent.name!r} was there before and is not any more, so it is made "
-        "again. If somebody renamed it, that one is still there, under its new name.",
-        event="document.made_again",
-        level=LogLevel.WARNING,
-        step_key=kind.key,
-        doctype=intent.doctype,
-        name=intent.name,
-    )
 
 
 def free_slot_of_seen(driven: DrivenRun, found: Found) -> None:
@@ -137,14 +107,8 @@ def _settle_gone(driven: DrivenRun, kind: StepType, found: Found) -> None:
         known = driven.resources.get(resource_key(doctype, name))
         if known is None or known.state is ResourceState.REMOVED:
             continue
-        driven.put_resource(
-            ResourceRow(
-                resource=replace(known, state=ResourceState.REMOVED, settled_at=driven.now()),
-                shared=False,
-                run_id=driven.run.id,
-                step_key=kind.key,
-            )
-        )
+        gone = replace(known, state=ResourceState.REMOVED, settled_at=driven.now())
+        driven.put_resource(gone, step_key=kind.key, shared=False)
 
 
 def _resource(

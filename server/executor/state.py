@@ -15,7 +15,14 @@ from server.errors import Replaced
 from server.model.derive import derive
 from server.model.ownership import resource_key
 from server.model.states import LogLevel
-from server.store.operations import LogDraft, Refusal, RunRow, SlotFree, TenantOperation
+from server.store.operations import (
+    LogDraft,
+    Refusal,
+    ResourceRow,
+    RunRow,
+    SlotFree,
+    TenantOperation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     from server.model.ownership import Resource
     from server.model.records import Attempt, Cancellation, Run, Step, Tenant
     from server.store.database import Database
-    from server.store.operations import Outcome, ResourceRow
+    from server.store.operations import Outcome
 
 _log = structlog.get_logger("server.executor")
 _METHODS = {level: level.value.lower() for level in LogLevel}
@@ -114,11 +121,19 @@ class DrivenRun:
         """Add or end an attempt, with the next write."""
         self._attempts[attempt.id] = attempt
 
-    def put_resource(self, row: ResourceRow) -> None:
-        """Change what is known of a document, with the next write."""
-        key = resource_key(row.resource.doctype, row.resource.name)
-        self.resources[key] = row.resource
-        self._resources[key] = row
+    def put_resource(self, resource: Resource, *, step_key: str, shared: bool) -> None:
+        """Change what is known of a document, with the next write.
+
+        Args:
+            resource: What is known now.
+            step_key: The step to which the document belongs.
+            shared: Whether the document belongs to the site.
+        """
+        key = resource_key(resource.doctype, resource.name)
+        self.resources[key] = resource
+        self._resources[key] = ResourceRow(
+            resource=resource, shared=shared, run_id=self.run.id, step_key=step_key
+        )
 
     def noted(self, doctype: str, name: str) -> tuple[Resource | None, ResourceRow | None]:
         """Return what is known of a document, and what of it waits for the next write.

@@ -8,7 +8,7 @@ import pytest
 
 from server.commands import OrderTerms
 from server.erpnext.undo import removing
-from server.executor import context
+from server.executor import quarantine
 from server.model.actor import LOCAL
 from server.model.undo import UndoOptions
 from tests.crash import lives
@@ -77,7 +77,7 @@ class RemovalWorld(World):
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the time of a removal without an answer be over soon."""
     monkeypatch.setattr(removing, "REMOVE_SECONDS", 1.0)
-    monkeypatch.setattr(context, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(quarantine, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(lives, "World", RemovalWorld)
 
 

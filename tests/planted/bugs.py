@@ -115,8 +115,8 @@ BUGS = (
         promise=4,
         file="server/executor/context.py",
         before="                if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:\n"
-        "                    await self._free_slot(turn)\n",
-        after="                await self._free_slot(turn)\n",
+        "                    await self.slot.free(turn)\n",
+        after="                await self.slot.free(turn)\n",
         caught_by=(
             f"{EXECUTOR}/test_unknown_outcomes.py::test_the_slot_outlives_who_has_no_answer",
         ),

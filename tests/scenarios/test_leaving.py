@@ -13,7 +13,7 @@ import pytest
 
 from server.commands import OrderTerms
 from server.erpnext.undo import removing
-from server.executor import context
+from server.executor import quarantine
 from server.model.actor import LOCAL
 from server.model.states import OPEN_RUN_STATES, TenantState
 from server.model.undo import UndoOptions
@@ -37,7 +37,7 @@ NOTHING = dict.fromkeys(WHOLE, 0)
 async def town(store_url: URL, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
     # The time after which a removal without an answer can have no effect any more.
     monkeypatch.setattr(removing, "REMOVE_SECONDS", 1.0)
-    monkeypatch.setattr(context, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(quarantine, "GRACE_SECONDS", 0.5)
     async with open_town(store_url) as opened:
         yield opened
 

@@ -13,7 +13,7 @@ from server.erpnext.requests import make
 from server.erpnext.steps import step_2_company
 from server.erpnext.timeouts import Timeouts
 from server.errors import EngineError
-from server.executor import cancelling, context, drive
+from server.executor import drive, quarantine
 from server.executor.executor import Executor
 from server.executor.slots import SEATS
 from server.model.actor import LOCAL
@@ -393,5 +393,4 @@ async def _deaf(_executor: Executor) -> None:
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what may still come be over soon."""
     # The time limit is added to it.
-    monkeypatch.setattr(cancelling, "_GRACE_SECONDS", 0.06 - DEFAULT_TIMEOUT_SECONDS)
-    monkeypatch.setattr(context, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(quarantine, "GRACE_SECONDS", 0.06 - DEFAULT_TIMEOUT_SECONDS)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from server.executor import context, quarantine
+from server.executor import quarantine
 from server.executor.state import DrivenRun
 from server.model.blueprint import ERPNEXT
 from server.model.identifiers import TenantId
@@ -71,7 +72,7 @@ async def test_a_change_that_was_done_behind_a_lost_answer_is_not_sent_again(
 async def test_a_change_that_was_lost_is_sent_again_when_its_time_is_over(
     drafted: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context, "GRACE_SECONDS", -29.0)  # one second in all
+    monkeypatch.setattr(quarantine, "GRACE_SECONDS", -29.0)  # one second in all
     await draft(drafted)
     await drafted.faults({"method": "PUT", "doctype": "POS Opening Entry", "cut": "before"})
     tenant = TenantId(drafted.sql("SELECT id FROM tenants")[0][0])
@@ -116,7 +117,7 @@ async def test_nothing_of_the_tenant_is_made_while_a_change_may_be_out(still: Sh
     kind = ERPNEXT.steps[9]
 
     quarantine.check(driven, made)
-    quarantine.mark(driven, kind, changed, 60.0)
+    quarantine.mark(driven, kind, changed, timedelta(minutes=1))
     removed = Intent(doctype="POS Profile", name="POS KS", update=True, removes=True)
     for intent in (made, changed, removed):
         with pytest.raises(quarantine.InQuarantine, match=ENTRY):

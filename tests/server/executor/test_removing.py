@@ -17,7 +17,7 @@ from server.erpnext.seeing import conflict
 from server.erpnext.timeouts import Timeouts
 from server.erpnext.undo import removing
 from server.erpnext.undo.final_check import NothingIsLeft
-from server.executor import context
+from server.executor import quarantine
 from server.model.actor import LOCAL
 from server.model.states import ResourceState, TenantState
 from server.validation import RawSpec
@@ -160,7 +160,7 @@ async def test_a_removal_goes_on_where_a_dead_worker_left_it(still: Shop) -> Non
     still.site.hurry()
     # The next worker comes when the time of the request without an answer is over: until then
     # nothing of the tenant is removed (test_quarantine).
-    over = timedelta(seconds=removing.REMOVE_SECONDS + context.GRACE_SECONDS + 1)
+    over = timedelta(seconds=removing.REMOVE_SECONDS + quarantine.GRACE_SECONDS + 1)
     await still.drive(clock=lambda: now() + over)
     await still.rest(tenant)
     assert await still.state(tenant) is TenantState.DEPROVISIONED

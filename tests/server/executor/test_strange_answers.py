@@ -17,7 +17,7 @@ from server.erpnext import outages
 from server.erpnext.classify import Failure, judge_failure
 from server.erpnext.reply import Reply
 from server.erpnext.undo import removing
-from server.executor import context, drive, gates
+from server.executor import drive, gates, quarantine
 from server.model.states import TenantState
 from tests.server.executor.removals import made_by_tenant
 from tests.server.executor.scene import SOON
@@ -103,7 +103,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_SHORTEST_RATE_LIMIT", "_RATE_LIMIT_SECONDS", "_READ_ONLY_SECONDS"):
         monkeypatch.setattr(outages, name, 0.02)
     monkeypatch.setattr(drive, "steps_back_seconds", lambda _times, _asked: 0.05)
-    monkeypatch.setattr(context, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(quarantine, "GRACE_SECONDS", 0.1)
     monkeypatch.setattr(removing, "REMOVE_SECONDS", 0.5)
 
 

@@ -12,7 +12,7 @@ import pytest
 from server.erpnext.requests import make
 from server.erpnext.timeouts import Timeouts
 from server.erpnext.undo import removing
-from server.executor import context
+from server.executor import quarantine
 from server.model.states import LogLevel, TenantState
 from tests.server.executor.removals import NAME, made_by_tenant, removed, sell
 from tests.server.executor.scene import TILL, draft_of_till
@@ -52,7 +52,7 @@ ONE_WAY = ways("cut after it")
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change of unknown outcome is waited for as long as it may be carried out."""
-    monkeypatch.setattr(context, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(quarantine, "GRACE_SECONDS", 0.1)
     monkeypatch.setattr(removing, "REMOVE_SECONDS", 0.5)
 
 

@@ -10,7 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 from pydantic import TypeAdapter
 
 from server.model.states import GateState
-from server.rest import documented, examples_v1
+from server.rest import documented, examples, examples_v1
 from server.rest.routes_v1 import routes_of
 from tests.server.rest.conftest import ADMIN, NEW_TENANT
 
@@ -49,33 +49,29 @@ def test_every_example_of_v1_is_a_message_of_the_contract(rpc: str) -> None:
 
 async def test_the_examples_have_the_fields_of_real_answers_in_their_order(rig: Rig) -> None:
     made = (await rig.post("/iam/tenants", json={**NEW_TENANT, "description": "Shop"})).json()
-    assert shape(made) == shape(documented.CREATED)
-    assert list(made) == list(documented.CREATED)
+    assert shape(made) == shape(examples.CREATED)
+    assert list(made) == list(examples.CREATED)
     tenant_id = made["tenant"]["id"]
     path = f"/provisioning/tenants/{tenant_id}"
     running = (await rig.get(f"{path}/status")).json()
-    assert (shape(running), list(running)) == (
-        *(shape(documented.RUNNING), list(documented.RUNNING)),
-    )
+    assert (shape(running), list(running)) == (shape(examples.RUNNING), list(examples.RUNNING))
     rig.ended(tenant_id, "PARTIAL", done=8, error="disabled", key="step_9_pos_session")
     stopped = (await rig.get(f"{path}/status")).json()
-    assert shape(stopped) == shape(documented.STOPPED)
+    assert shape(stopped) == shape(examples.STOPPED)
     lines = (await rig.get(f"{path}/logs")).json()
-    assert shape(lines) == shape(documented.LOG_LINES)
+    assert shape(lines) == shape(examples.LOG_LINES)
     owner = {"email": "owner@example.com", "password": "a long password"}
     signed = (await rig.post("/auth/login", json=owner)).json()
-    assert (shape(signed), list(signed)) == (
-        *(shape(documented.SIGNED_IN), list(documented.SIGNED_IN)),
-    )
+    assert (shape(signed), list(signed)) == (shape(examples.SIGNED_IN), list(examples.SIGNED_IN))
     bearer = {"Authorization": f"Bearer {signed['access_token']}"}
     member = (await rig.get("/auth/me/memberships", headers=bearer)).json()
-    assert shape(member) == shape(documented.MEMBER_OF)
+    assert shape(member) == shape(examples.MEMBER_OF)
     boss = await rig.signed_in(**ADMIN)
     listed = (await rig.get("/iam/tenants", headers=boss)).json()
-    assert shape(listed) == shape(documented.LISTED)
+    assert shape(listed) == shape(examples.LISTED)
     await rig.gate(GateState.UP)
     engine = (await rig.get("/erpnext/health", headers=boss)).json()
-    assert shape(engine) == shape(documented.ENGINE)
+    assert shape(engine) == shape(examples.ENGINE)
 
 
 async def test_the_example_of_a_status_has_the_fields_that_v1_answers(open_rig: Rig) -> None:
@@ -98,4 +94,4 @@ async def test_the_description_shows_the_examples(rig: Rig) -> None:
     sent = start["requestBody"]["content"]["application/json"]["example"]
     assert sent == examples_v1.REQUESTS["StartProvisioning"]
     created = document["paths"]["/iam/tenants"]["post"]["responses"]["200"]
-    assert created["content"]["application/json"]["example"] == documented.CREATED
+    assert created["content"]["application/json"]["example"] == examples.CREATED

@@ -138,7 +138,11 @@ class Replaced(ProvisionerError):
 
 
 class StoreUnavailable(ProvisionerError):
-    """The database does not answer, or can't write; nothing was written."""
+    """The database does not answer, or can't write.
+
+    Nothing was written, unless the message says that it may have been: the answer to a COMMIT was
+    lost, of a change that does not go through the writer.
+    """
 
     default_code = "STORE_UNAVAILABLE"
 

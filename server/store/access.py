@@ -3,7 +3,8 @@
 Changes here are rare and not fenced, so they do not go through the one writer. On SQLite they
 share its thread and connection, and therefore its order.
 
-Every method raises `StoreUnavailable` if the database can't be read or written.
+Every method raises `StoreUnavailable` if the database can't be read or written. If PostgreSQL's
+answer to a COMMIT was lost, the change may have been written, and the message says so.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class AccessStore:
         return await self._user(USERS.c.id == user_id)
 
     async def user_by_email(self, email: str) -> User | None:
-        """Return a user by email address, or None."""
+        """Return a user by email address (compared as `fold_email` returns it), or None."""
         if "\0" in email:
             # Nobody has such an address, and PostgreSQL's refusal of it would look like an outage.
             return None
@@ -96,7 +97,10 @@ class AccessStore:
         return await self._database.in_snapshot(read)
 
     async def password_hash(self, user_id: str) -> str | None:
-        """Return the hash of a user's password; None if there is no such user or password."""
+        """Return the hash of a user's password; None if there is no such user or password.
+
+        A hash is never part of a `User`, so that none can get into a log or an answer.
+        """
 
         def read(connection: Connection) -> str | None:
             query = select(USERS.c.password_hash).where(USERS.c.id == user_id)
@@ -168,17 +172,22 @@ class AccessStore:
         await self._write(write)
 
     async def memberships(self, user_id: str) -> list[Membership]:
-        """Return a user's memberships, newest first."""
+        """Return a user's memberships, newest first; invitations too."""
         return await self._memberships(MEMBERSHIPS.c.user_id == user_id)
 
     async def members(self, tenant_id: str) -> list[Membership]:
-        """Return a tenant's memberships, newest first."""
+        """Return a tenant's memberships, newest first; invitations too."""
         return await self._memberships(MEMBERSHIPS.c.tenant_id == tenant_id)
 
     async def put_membership(
         self, membership: Membership, *, entry: AuditEntry | None = None
     ) -> None:
-        """Add a membership, or replace the one that is there."""
+        """Add a membership, or replace the one that is there.
+
+        Args:
+            membership: The user and the tenant of it must exist; nobody checks here.
+            entry: The audit row, written in the same transaction; None for none.
+        """
 
         def write(connection: Connection) -> None:
             put(connection, MEMBERSHIPS, [rows.membership_row(membership)])
@@ -189,7 +198,16 @@ class AccessStore:
     async def drop_membership(
         self, user_id: str, tenant_id: str, *, entry: AuditEntry | None = None
     ) -> bool:
-        """End a membership; tell whether there was one."""
+        """End a membership.
+
+        Args:
+            user_id: The user.
+            tenant_id: The tenant.
+            entry: The audit row, written in the same transaction; None for none.
+
+        Returns:
+            False if there was none; then no audit row is written either.
+        """
 
         def write(connection: Connection) -> bool:
             gone = connection.execute(
@@ -215,7 +233,10 @@ class AccessStore:
         return await self._database.in_snapshot(read)
 
     async def api_key(self, key_id: str) -> tuple[ApiKey, str] | None:
-        """Return a key and the hash of its secret; None if there is no such key."""
+        """Return a key and the hash of its secret; None if there is no such key.
+
+        Expired and revoked keys are returned, too: `server.access.api_keys` judges them.
+        """
 
         def read(connection: Connection) -> tuple[ApiKey, str] | None:
             query = select(*_KEY).where(API_KEYS.c.id == key_id)
@@ -236,7 +257,13 @@ class AccessStore:
     async def add_api_key(
         self, key: ApiKey, *, secret_hash: str, entry: AuditEntry | None = None
     ) -> None:
-        """Add a key."""
+        """Add a key.
+
+        Args:
+            key: The key, without its secret.
+            secret_hash: The hash by which the secret is recognised.
+            entry: The audit row, written in the same transaction; None for none.
+        """
 
         def write(connection: Connection) -> None:
             tenants = None if key.tenants is None else json.dumps(sorted(key.tenants))
@@ -260,7 +287,13 @@ class AccessStore:
     async def revoke_api_key(
         self, key_id: str, at: datetime, *, entry: AuditEntry | None = None
     ) -> None:
-        """Revoke a key, unless it is revoked already."""
+        """Revoke a key, unless it is revoked already: the first time stays.
+
+        Args:
+            key_id: The key; an unknown one is nothing to revoke.
+            at: The current time.
+            entry: The audit row, written in any case; None for none.
+        """
 
         def write(connection: Connection) -> None:
             connection.execute(

@@ -31,10 +31,16 @@ _BUSY_SECONDS = 0.25
 
 
 class AtOnce:
-    """One connection, used on the event loop."""
+    """One connection, used on the event loop; only on the loop's own thread."""
 
     def __init__(self, url: URL, file: SqliteFile, otherwise: AsyncEngine) -> None:
-        """Take the file, and the engine for reads that come while the connection is in use."""
+        """Take the file; nothing is opened before the first read.
+
+        Args:
+            url: The database's URL.
+            file: What is known about the file.
+            otherwise: The engine for reads that come while the connection is in use.
+        """
         self._engine = create_engine(
             url.set(drivername="sqlite"),
             poolclass=StaticPool,
@@ -51,6 +57,8 @@ class AtOnce:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection that sees one state of the database.
+
+        Nobody else is served while it reads, so the block may read only a few rows by their keys.
 
         Raises:
             StoreUnavailable: if the database can't be read now.

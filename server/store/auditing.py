@@ -85,11 +85,16 @@ async def trail(submit: Submit, entry: AuditEntry, *, of_all: bool = False) -> A
 async def submit_with_trail(submit: Submit, operation: Operation) -> Outcome:
     """Write an operation, and the audit row of the order that it carries out.
 
+    Args:
+        submit: Writes an operation.
+        operation: If it is about a tenant, and no operation of this order has written the row yet,
+            the row becomes part of it.
+
     Returns:
         The operation's outcome.
 
     Raises:
-        StoreUnavailable: the database can't be written; nothing was.
+        StoreUnavailable: as `server.store.writer` says.
     """
     mine = _TRAIL.get()
     # Only once: an order that goes on after its first operation already has its row.

@@ -30,6 +30,13 @@ LEAP = 1_000_000
 def copy_sqlite(source: Path, target: Path) -> int:
     """Copy a whole database as it is at one moment, even while it is being written.
 
+    It goes by SQLite's own backup (https://www.sqlite.org/backup.html), and takes the longer the
+    larger the file is.
+
+    Args:
+        source: The database's file, which is only read.
+        target: The file to make, readable by its owner alone; it gets its name once it is complete.
+
     Returns:
         The size of the copy in bytes.
 
@@ -72,6 +79,9 @@ def is_driven(connection: Connection) -> bool:
     """Tell whether a worker gave a sign of life within its lease, by the database's clock.
 
     This is for a database that hosts share; for an SQLite file, its lock tells.
+
+    Args:
+        connection: To PostgreSQL.
     """
     now = func.clock_timestamp()
     lease = func.make_interval(0, 0, 0, 0, 0, 0, WORKERS.c.lease_seconds)
@@ -86,6 +96,9 @@ def leap(connection: Connection) -> int:
 
     Earlier workers are ended, and so is every sign-in: a user may have been locked out since the
     backup, or have got another password, and what was signed before must not count again.
+
+    Args:
+        connection: In a transaction that may write; the caller commits.
 
     Returns:
         How many tenants there are.
@@ -105,6 +118,6 @@ def leap(connection: Connection) -> int:
 
 
 def with_open_runs(connection: Connection) -> list[str]:
-    """Return the tenants that have an open run."""
+    """Return the ids of the tenants that have an open run, in their order."""
     query = select(RUNS.c.tenant_id).where(literal_column(OPEN))
     return sorted(set(connection.execute(query).scalars()))

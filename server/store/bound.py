@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def read_bound_companies(engine: AsyncEngine, site: str) -> frozenset[str]:
-    """Return the folded company names of a site to which tenants are bound.
+    """Return the company names of a site to which tenants are bound, folded (`fold_name`).
 
     Raises:
         StoreUnavailable: the database can't be read.

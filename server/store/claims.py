@@ -143,12 +143,22 @@ def _select_resources(connection: AsyncConnection) -> Select[Any]:
 
 
 def run_ids_of(tenants: Sequence[RowMapping]) -> list[str]:
-    """Return the ids of the runs that tenants name, without bytes, which no query takes as text."""
+    """Return the ids of the runs that tenants name, without bytes, which no query takes as text.
+
+    Args:
+        tenants: Rows of `tenants`; those that name no run are left out.
+    """
     return [run_id for row in tenants if (run_id := row["run_id"]) and isinstance(run_id, str)]
 
 
 def record_of(tenant: RowMapping, run: RowMapping | None, steps: Sequence[RowMapping]) -> Record:
-    """Build a record from a tenant's rows."""
+    """Build a record from a tenant's rows.
+
+    Args:
+        tenant: Its row.
+        run: The row of the run that it names; None if it names none, or that one is gone.
+        steps: The rows of that run's steps, in any order.
+    """
     ordered = sorted((values.step(row) for row in steps), key=lambda step: step.position)
     return Record(
         tenant=values.tenant(tenant),
@@ -241,7 +251,14 @@ async def _of_this_life(
 async def read_shared_names(
     connection: AsyncConnection, names: Collection[tuple[str, str]]
 ) -> set[tuple[str, str]]:
-    """Return which of these pairs of site and company name more than one tenant has."""
+    """Return which of these pairs of site and company name more than one tenant has.
+
+    Names are compared as the engine does (`fold_name`); tenants that were removed do not count.
+
+    Args:
+        connection: For a single statement; no snapshot is needed.
+        names: The pairs.
+    """
     folds = {(site, name): fold_name(name) for site, name in names}
     counts = await _same_name(connection, folds.values())
     return {(site, name) for (site, name), fold in folds.items() if counts[site, fold] > 1}

@@ -43,13 +43,27 @@ class UtcTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Convert a time to what the database takes."""
+        """Convert a time to what the database takes.
+
+        Args:
+            value: An aware time, or None.
+            dialect: Only SQLite gets a text (`time_text`).
+        """
         if value is None or dialect.name != "sqlite":
             return value
         return time_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's contract
-        """Convert what the database gives to an aware time; a damaged one reads as None."""
+        """Convert what the database gives to an aware time in UTC.
+
+        Args:
+            value: A time of PostgreSQL's driver, or whatever is in a column of SQLite, which takes
+                any value; a text without a time zone is taken for UTC.
+            dialect: Not used; SQLAlchemy passes it.
+
+        Returns:
+            None for NULL, and for anything that is no time, or none that Python knows.
+        """
         if value is None:
             return None
         if isinstance(value, datetime):

@@ -17,7 +17,12 @@ class Crowd:
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """Take a function that returns how many seconds to wait after several callers came."""
+        """Take the length of the moment.
+
+        Args:
+            seconds: Returns for how many seconds callers that come next are gathered, after several
+                came in one iteration of the event loop.
+        """
         self._seconds = seconds
         # How many asked in this iteration of the loop and were not made to wait.
         self._at_once = 0

@@ -63,7 +63,23 @@ _READERS, _MORE_READERS = 5, 10
 
 
 class Database:
-    """A store: `reads` to read, `submit` to write."""
+    """A store: `reads` to read, `submit` to write.
+
+    Attributes:
+        url: As it was given, with the password.
+        is_sqlite: Whether it is a file of this host, and not PostgreSQL.
+        driver_lock: Says which process drives runs on the file; None with PostgreSQL.
+        pulse: Knows whether the database is there (`server.store.watch`).
+        reads: Short reads.
+        lists: Lists of tenants.
+        glances: Looks that tell whether a tenant has changed.
+        healing: What reconcilers remember together.
+        healing_history: What sweeps found.
+        drift: Which finished tenants are due for a check.
+        history: How long steps took lately.
+        outbox: Messages for the webhook.
+        on_applied: Takes a watcher of what this process writes (`Writer.on_applied`).
+    """
 
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
@@ -175,7 +191,10 @@ class Database:
             self._wakeups.on_heard(listener)
 
     def on_slot_freed_elsewhere(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when another process gave a site's slot back, if that can be heard."""
+        """Call `listener` when another process gave a site's slot back, if that can be heard.
+
+        This only shortens a wait; it is called on the event loop, and must not block.
+        """
         if self._wakeups is not None:
             self._wakeups.on_slot_freed(listener)
 
@@ -186,18 +205,29 @@ class Database:
             Its outcome, once it is durable; a refused operation wrote nothing.
 
         Raises:
-            StoreUnavailable: the database can't be written; nothing was.
+            StoreUnavailable: the database can't be written; nothing was, unless this process stops
+                before the answer to a COMMIT is known (`Writer.submit`).
         """
         return await submit_with_trail(self._writer.submit, operation)
 
     def audited(
         self, entry: AuditEntry, *, of_all: bool = False
     ) -> AbstractAsyncContextManager[None]:
-        """Take an order, so that the audit says what becomes of it (`server.store.auditing`)."""
+        """Take an order, so that the audit says what becomes of it (`server.store.auditing`).
+
+        Args:
+            entry: Who orders what; its outcome and target are filled in when it ends.
+            of_all: Whether no single operation carries the order out; its row is then written at
+                the end.
+        """
         return trail(self._writer.submit, entry, of_all=of_all)
 
     async def picture(self, tenant_id: str, now: datetime) -> StoredPicture | None:
         """Return all that is stored about a tenant, for a diagnosis; None if it is unknown.
+
+        Args:
+            tenant_id: The tenant.
+            now: The time by the reader's clock, to tell which workers are alive.
 
         Raises:
             StoreUnavailable: the database can't be read.
@@ -206,6 +236,9 @@ class Database:
 
     async def site_loads(self, sites: Collection[str]) -> dict[str, SiteLoad]:
         """Return the open runs of some sites, and how long their steps took lately.
+
+        Returns:
+            The load of each site asked for, by site; also of one that nothing is known about.
 
         Raises:
             StoreUnavailable: the database can't be read.
@@ -221,7 +254,7 @@ class Database:
         return await count_held(self._engine, site)
 
     async def bound_companies(self, site: str) -> frozenset[str]:
-        """Return the folded company names of a site to which tenants are bound.
+        """Return the company names of a site to which tenants are bound, folded (`fold_name`).
 
         Raises:
             StoreUnavailable: the database can't be read.
@@ -230,6 +263,9 @@ class Database:
 
     async def register_engines(self, rows: Sequence[GateOperation]) -> None:
         """Make a row for each configured site that has none yet.
+
+        Args:
+            rows: The gate that each site is to have at first; an existing row stays as it is.
 
         Raises:
             StoreUnavailable: nothing can be written; the message says what to do. A file that
@@ -249,21 +285,28 @@ class Database:
         """Run synchronous work in one writing transaction and commit it.
 
         Args:
-            work: What to do.
+            work: What to do. On SQLite it runs on the writer's own thread. It may be run on any
+                state of the database: nothing is fenced here.
             locking: The tenants that it changes, if it finds all its rows by their keys.
 
         Returns:
             What the work returned.
 
         Raises:
+            CommitUnknown: PostgreSQL's answer to the COMMIT of work with `locking` was lost; the
+                error can find out whether it was written.
             StoreUnavailable: the connection to PostgreSQL was lost, or the schema or the SQLite
-                file is not the one that was opened.
+                file is not the one that was opened. Nothing was written, unless the message says
+                that it may have been (the answer to a COMMIT was lost).
             sqlalchemy.exc.SQLAlchemyError: the database refused it.
         """
         return await self._transactions.run(work, locking=locking)
 
     async def in_snapshot(self, work: Callable[[Connection], T]) -> T:
         """Run synchronous reads in one snapshot, and return their result.
+
+        Args:
+            work: The reads. On SQLite they run on a thread of their own.
 
         Raises:
             StoreUnavailable: the database can't be read.

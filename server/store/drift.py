@@ -63,7 +63,7 @@ class DueLook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDrift:
-    """A drift that was found and is not over yet."""
+    """A drift that was found and is not over yet: a finding with the cause DRIFT."""
 
     id: str
     message: str
@@ -129,6 +129,11 @@ class DriftStore:
 
     async def claim(self, look: DueLook, *, until: datetime) -> bool:
         """Claim a look that is due, so that nobody else takes it before `until`.
+
+        Args:
+            look: As `due` or `repaired` returned it.
+            until: When the next look is due if this one has no result; it also names the claim
+                (`put_off`).
 
         Returns:
             False if another reconciler was faster, or the tenant has changed.
@@ -238,7 +243,13 @@ class DriftStore:
         return [OpenDrift(**row) for row in found]
 
     async def renew(self, finding_id: str, *, message: str, evidence: Mapping[str, str]) -> None:
-        """Update a finding to what a later look saw."""
+        """Update a finding to what a later look saw.
+
+        Args:
+            finding_id: The finding; it keeps its time, and nobody is told again.
+            message: What is wrong now, in plain words.
+            evidence: The facts of that look; they replace the earlier ones.
+        """
         await self._write(
             lambda connection: connection.execute(
                 update(FINDINGS)

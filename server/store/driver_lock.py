@@ -19,7 +19,10 @@ _log = structlog.get_logger(__name__)
 
 
 class DriverLock:
-    """`flock` on `<database>.driver`."""
+    """`flock` on `<database>.driver`.
+
+    The file stays when the lock is released; it holds nothing.
+    """
 
     def __init__(self, database: Path) -> None:
         # Beside the real file: a process that opens it through a link must find the same lock.

@@ -61,7 +61,17 @@ class DueAsked:
 
 
 async def read_due(connection: AsyncConnection, asked: DueAsked) -> list[DueRun]:
-    """Return open runs that may be claimed, those that have been due longest first."""
+    """Return open runs that may be claimed, those that have been due longest first.
+
+    Args:
+        connection: For reading. The statements need not see one state of the database: a claim is
+            fenced.
+        asked: Which runs are looked for.
+
+    Returns:
+        At most `asked.limit` runs. If other processes look too, they are picked from a few more, so
+        that not all processes claim the same ones.
+    """
     me, now = asked.worker_id, asked.now
     others = set() if asked.alone else await living_workers(connection, now) - {me}
     wanted = asked.limit if not others else asked.limit * (1 + len(others)) + _SPREAD
@@ -102,7 +112,12 @@ def _query(asked: DueAsked, others: Collection[str]) -> Select[Any]:
 
 
 async def living_workers(connection: AsyncConnection, now: datetime) -> set[str]:
-    """Return the ids of the workers whose lease is not over: one per process that drives."""
+    """Return the ids of the workers whose lease is not over: one per process that drives.
+
+    Args:
+        connection: For reading.
+        now: The time by the reader's clock, which counts on SQLite (`Worker.is_alive`).
+    """
     rows = await _all(connection, select_workers(connection).where(WORKERS.c.stopped_at.is_(None)))
     return {worker.id for worker in map(values.worker, rows) if worker.is_alive(now)}
 

@@ -185,7 +185,8 @@ class CommitUnknown(StoreUnavailable):
     """The answer to COMMIT was lost.
 
     Attributes:
-        written: Asks the database whether it was committed, and waits until that is settled.
+        written: Asks the database whether it was committed, and waits until that is settled; raises
+            `ConnectionLost` while the database can't tell.
         result: What the work returned, which is valid if it was.
     """
 
@@ -202,7 +203,15 @@ class CommitUnknown(StoreUnavailable):
 
 
 def detail(error: BaseException) -> str:
-    """Say in one line what the database said, and what to do about it."""
+    """Say in one line what the database said, and what to do about it.
+
+    Args:
+        error: What a driver or SQLAlchemy raised, or an error of ours that was raised from it.
+
+    Returns:
+        The database's own words without the statement and its values, then the remedy if one is
+        known. For a bug of ours only the name of the error, whose text might quote what was sent.
+    """
     source: BaseException = error
     if isinstance(error, StoreUnavailable):
         source = error.__cause__ or error
@@ -244,7 +253,11 @@ def refusals(
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether a transaction failed with its connection or through no fault of its own."""
+    """Tell whether a transaction failed with its connection or through no fault of its own.
+
+    It may then be sent again: nothing of it was written, unless it failed at the COMMIT.
+    PostgreSQL's codes are in https://www.postgresql.org/docs/current/errcodes-appendix.html
+    """
     if isinstance(error, OSError):  # a TimeoutError is one
         return True
     if not isinstance(error, DBAPIError):
@@ -268,7 +281,7 @@ def is_without_room(error: BaseException) -> bool:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Tell whether a lock was not granted in time, because somebody holds it."""
+    """Tell whether PostgreSQL did not grant a lock in time, because somebody holds it."""
     return _code(error) == _LOCKED
 
 

@@ -33,7 +33,8 @@ class SiteLoad:
 
     Attributes:
         open_runs: How many runs are open, by state, such as "QUEUED".
-        step_seconds: How long each attempt that did a step took, by the step's key.
+        step_seconds: How long each attempt that did a step took, by the step's key, in no order:
+            those of the site's newest 200 runs.
     """
 
     open_runs: Mapping[str, int] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class SiteLoad:
 
 
 async def read_loads(engine: AsyncEngine, sites: Collection[str]) -> dict[str, SiteLoad]:
-    """Return the load of some sites, by site.
+    """Return the load of some sites, by site; also of one that has no run.
 
     Raises:
         StoreUnavailable: the database can't be read.
@@ -88,7 +89,10 @@ async def count_held(engine: AsyncEngine, site: str) -> int:
 
 
 def measured(site: str) -> Select[Any]:  # Any: a row of three columns
-    """Return a query for step key, start and end of a site's newest attempts that did a step."""
+    """Return a query for step key, start and end of a site's newest attempts that did a step.
+
+    At most 5000, those of the site's newest 200 runs.
+    """
     newest = (
         select(RUNS.c.id)
         .where(RUNS.c.site == site)

@@ -30,6 +30,17 @@ class Gate:
     """A site's gate and slot as stored.
 
     Attributes:
+        code: Why the gate is shut, as a stable code; "" if it is open.
+        message: The same in plain words, and what to do; "" if it is open.
+        since: Since when it has been in its state.
+        next_probe_at: When a shut site is to be asked again; None for at once.
+        slot_tenant_id: The tenant whose request holds the slot, and so for the other columns of the
+            slot; None if nobody's does.
+        slot_expires_at: Until when that request may still be carried out.
+        wave: How many runs may be driven at once while load comes back; None for any number.
+        paused_until: Until when the site asked to be left alone.
+        identity: The site's identity at first sight; None before.
+        accepted_at: When a person last said that the site is right as it is.
         read_at: When it was read, by the clock of its times; None if that is the reader's own
             clock.
     """
@@ -90,7 +101,13 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """A record with what decides how it goes on: site's gate, worker, attempt's deadline."""
+    """A record with what decides how it goes on.
+
+    Attributes:
+        gate: The gate of the tenant's site; None if the site has no row.
+        worker: The worker that the run names; None if it names none, or one whose row is gone.
+        deadline_at: When the attempt under way must have ended; None if there is none.
+    """
 
     record: Record
     gate: Gate | None
@@ -113,7 +130,11 @@ class SweepMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """Which Company of which site is a tenant's."""
+    """Which Company of which site is a tenant's.
+
+    Attributes:
+        abbreviation: None until one is chosen.
+    """
 
     tenant_id: str
     site: str
@@ -123,7 +144,12 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRequest:
-    """An order that was given before."""
+    """An order that was given before.
+
+    Attributes:
+        body_hash: As `RequestKey.body_hash`.
+        tenant_id: The tenant it was about; "" if it was about a site.
+    """
 
     body_hash: str
     tenant_id: TenantId
@@ -155,7 +181,7 @@ class DueRun:
 
 
 def select_gates(connection: AsyncConnection) -> Select[Any]:
-    """Select gates, with the time by the clock of their times."""
+    """Select gates; if hosts share the database, with its time (`Gate.read_at`)."""
     return _GATES_AND_TIME if connection.dialect.name == "postgresql" else _GATES
 
 
@@ -165,7 +191,7 @@ _GATES_AND_TIME = select(ENGINES, func.clock_timestamp().label("read_at"))
 
 
 def select_workers(connection: AsyncConnection) -> Select[Any]:
-    """Select workers, with the time by the clock of their leases."""
+    """Select workers; if hosts share the database, with its time (`Worker.read_at`)."""
     if connection.dialect.name == "postgresql":
         return select(WORKERS, func.clock_timestamp().label("read_at"))
     return select(WORKERS)

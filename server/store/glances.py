@@ -34,17 +34,19 @@ MOST_FRESH = 4096
 
 
 class Glances(Protocol):
-    """Looks at tenants and gates."""
+    """Looks at tenants and gates; on the event loop."""
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
         """Return the mark of a tenant's rows, no older than this call; None if there is no tenant.
+
+        Marks may only be compared for equality, and only with those of the same process.
 
         Raises:
             StoreUnavailable: the database can't be read.
         """
 
     async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
-        """Return the marks of many tenants; unknown ones are left out.
+        """Return the marks of many tenants, no older than this call; unknown ones are left out.
 
         Raises:
             StoreUnavailable: the database can't be read.
@@ -116,7 +118,15 @@ def live_of(row: Sequence[Any]) -> Live:  # Any: what the columns hold
 
 
 def taken(rest: Iterator[Any], columns: Sequence[Column[Any]]) -> Any:
-    """Take the next columns of a row; columns that were not asked for read as None."""
+    """Take the next columns of a row, by name.
+
+    Args:
+        rest: The rest of the row, which is moved on.
+        columns: The columns that come next, in this order; times are read as `UtcTime` does.
+
+    Returns:
+        A mapping in which columns that were not asked for read as None.
+    """
     found: dict[str, Any] = {}
     for column in columns:
         value = next(rest)

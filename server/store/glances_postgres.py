@@ -109,7 +109,14 @@ class PostgresGlances:
         self._there = True
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
-        """Return the mark of a tenant's rows; None if there is no such tenant."""
+        """Return the mark of a tenant's rows; None if there is no such tenant.
+
+        `xmin`, the number of the transaction that wrote a row, stands for the row
+        (https://www.postgresql.org/docs/current/ddl-system-columns.html).
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         if not self._may_look_alone():
             return await self._asked(tenant_id)
         try:
@@ -122,13 +129,21 @@ class PostgresGlances:
             return await self._asked(tenant_id)
 
     async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
-        """Return the marks of many tenants."""
+        """Return the marks of many tenants; unknown ones are left out.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         asked = {tenant_id: self._asked(tenant_id) for tenant_id in tenant_ids}
         marks = {tenant_id: await future for tenant_id, future in asked.items()}
         return {tenant_id: mark for tenant_id, mark in marks.items() if mark is not None}
 
     async def live(self, tenant_id: TenantId) -> Live | None:
-        """Return the rows themselves."""
+        """Return the rows themselves; None if there is no such tenant.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         if self._in_transaction:
             return await self._reads.live(tenant_id)
         future: asyncio.Future[Sequence[Any] | None] = asyncio.get_running_loop().create_future()
@@ -138,7 +153,11 @@ class PostgresGlances:
         return None if row is None else live_of(row)
 
     async def gate(self, site: str) -> Gate | None:
-        """Return a site's gate; runs that ask at the same moment share one read."""
+        """Return a site's gate, or None; runs that ask at the same moment share one read.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         return (await self._reads.gates()).get(site)
 
     def there(self, there: bool) -> None:  # noqa: FBT001 - what a listener hears

@@ -1,8 +1,9 @@
 """Looks at tenants in an SQLite file: point reads on the event loop (`server.store.glances`).
 
 They use a connection of their own in autocommit: in WAL mode it waits for nobody, and the hop to
-a thread would take longer than the read. As long as no other connection commits anything, marks
-found before need no read. Many callers are answered together, a moment later.
+a thread would take longer than the read. As long as no other connection commits anything
+(https://www.sqlite.org/pragma.html#pragma_data_version), marks found before need no read. Many
+callers are answered together, a moment later.
 """
 
 from __future__ import annotations
@@ -57,7 +58,13 @@ class SqliteGlances:
         self._crowd = Crowd(lambda: glances.MOMENT_SECONDS)
 
     async def mark(self, tenant_id: TenantId) -> Hashable | None:
-        """Return the mark of a tenant's rows; None if there is no such tenant."""
+        """Return the mark of a tenant's rows; None if there is no such tenant.
+
+        If they can't be read for a moment, the mark equals no other, so that its caller reads them.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         moment = self._crowd.moment()
         if moment is not None:
             await moment
@@ -89,7 +96,11 @@ class SqliteGlances:
         return mark
 
     async def marks(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Hashable]:
-        """Return the marks of many tenants, and let others have their turn in between."""
+        """Return the marks of many tenants, and let others have their turn in between.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         found: dict[TenantId, Hashable] = {}
         for number, tenant_id in enumerate(tenant_ids, start=1):
             mark = self._mark(tenant_id)
@@ -100,7 +111,11 @@ class SqliteGlances:
         return found
 
     async def live(self, tenant_id: TenantId) -> Live | None:
-        """Return the rows themselves."""
+        """Return the rows themselves; None if there is no such tenant.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         seen, self._seen = self._seen, None
         try:
             if seen is not None and seen[0] == tenant_id and self._is_current():
@@ -111,7 +126,11 @@ class SqliteGlances:
             return await self._reads.live(tenant_id)
 
     async def gate(self, site: str) -> Gate | None:
-        """Return a site's gate."""
+        """Return a site's gate, or None; calls in one iteration of the event loop share a read.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         if site in self._gates:
             return self._gates[site]
         try:

@@ -70,7 +70,12 @@ class OpenFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
-    """A tenant that waits for a person: one was called, or it is held."""
+    """A tenant that waits for a person: one was called, or it is held.
+
+    Attributes:
+        reason: Why it is held; "" if it is not.
+        since: Since when it is held, or has stood still; None if that can't be read.
+    """
 
     tenant_id: str
     company_name: str
@@ -112,7 +117,7 @@ class HealingStore:
         return statement(self._one_statement)
 
     async def herds(self, fingerprints: Collection[str]) -> dict[str, Herd]:
-        """Return the herds with these fingerprints, including those that are over."""
+        """Return the herds with these fingerprints, by fingerprint; also those that are over."""
         query = select(HERDS, *MARKS).where(HERDS.c.fingerprint.in_(fingerprints))
         async with self._reading() as connection:
             found = (await connection.execute(query)).mappings().all()
@@ -336,7 +341,7 @@ class HealingStore:
 
         Args:
             finding_ids: The findings.
-            ended_as: How they ended.
+            ended_as: How they ended, as `FindingSeen.ended_as`.
             at: When they ended.
             messages: The messages for the webhook.
 

@@ -35,14 +35,16 @@ class Herd:
 
     Attributes:
         finding_id: The one finding that stands for all of them.
+        tenants: How many were counted last.
         canary_tenant_id: The tenant that goes first; None if none may (a permanent error).
-        canary_revision: The revision at which the canary was judged, so that its order can be
-            given again.
+        canary_revision: The revision at which the canary was judged, so that its order can be given
+            again.
+        ordered_at: When that one was chosen; None if none was.
         tries: How many canaries were driven on since the herd was opened.
         alerted_at: When a person was told; None if nobody was.
         released_at: When the herd was over: the canary came through, or nobody is left.
-        mark: The values of the row that must not have changed, as they are stored, damaged or
-            not.
+        mark: The values of the row that must not have changed, as they are stored, damaged or not;
+            None for a herd that was not read.
     """
 
     fingerprint: str
@@ -83,7 +85,16 @@ def herd_of(row: RowMapping) -> Herd:
 
 
 def changed(connection: Connection, herd: Herd, seen: Herd) -> bool:
-    """Write a herd if its row is still as it was seen; tell whether it was."""
+    """Write a herd if its row is still as it was seen.
+
+    Args:
+        connection: In a transaction that may write; the caller commits.
+        herd: The herd as it is to be.
+        seen: The herd as it was read and judged.
+
+    Returns:
+        False if somebody else changed it meanwhile; then nothing was written.
+    """
     if seen.mark is None:
         same = [HERDS.c[name].is_not_distinct_from(getattr(seen, name)) for name in _JUDGED]
     else:

@@ -37,7 +37,10 @@ class History:
         self._engine = engine
 
     async def step_times(self) -> list[StepTime]:
-        """Return how long the latest finished steps took, on all sites."""
+        """Return how long steps took lately: those that the latest 500 attempts did, on all sites.
+
+        One whose begin or end can't be read is left out.
+        """
         latest = (
             select(
                 ATTEMPTS.c.run_id,
@@ -66,7 +69,14 @@ class History:
         ]
 
     async def waiting(self, serial_keys: Collection[str]) -> list[Waiting]:
-        """Return the open runs whose serial step is still to be done, the oldest first."""
+        """Return the open runs whose serial step is still to be done, those due longest first.
+
+        Args:
+            serial_keys: The keys of such steps, of all blueprints.
+
+        Returns:
+            At most 2048 of them; one whose time of order can't be read is left out.
+        """
         query = (
             select(RUNS.c.id, RUNS.c.site, RUNS.c.created_at)
             .join(STEPS, and_(STEPS.c.run_id == RUNS.c.id, STEPS.c.key.in_(serial_keys)))

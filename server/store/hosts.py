@@ -1,8 +1,8 @@
 """Connects to the right one of several PostgreSQL hosts, even if another one hangs.
 
-The driver tries the hosts one after the other within a single time limit. A host whose machine is
-gone, or whose PostgreSQL hangs, would take all of that each time, and the other host, promoted long
-ago, would never be asked.
+The driver tries the hosts one after the other within a single time limit (asyncpg's `connect`). A
+host whose machine is gone, or whose PostgreSQL hangs, would take all of that each time, and the
+other host, promoted long ago, would never be asked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Hosts:
         """Connect as `asyncpg.connect` does, with a share of the time for each host.
 
         Args:
-            arguments: Those of `asyncpg.connect`; `timeout` is in seconds, for all hosts.
+            arguments: Those of `asyncpg.connect`; `timeout` is in seconds, for all hosts, of which
+                each gets at least 1.5 s.
 
         Returns:
             The driver's connection.

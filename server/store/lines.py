@@ -82,7 +82,13 @@ _LINES = (
 async def read_driven(
     connection: AsyncConnection, sites: Collection[str], workers: Collection[str]
 ) -> dict[str, int]:
-    """Count the runs that some workers drive now, by site."""
+    """Count the runs that some workers drive now, by site; sites without any are left out.
+
+    Args:
+        connection: For reading.
+        sites: The sites to count for.
+        workers: The ids of the workers whose runs count, dead or alive.
+    """
     query = (
         select(_SITE, func.count())
         .where(

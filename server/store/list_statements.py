@@ -83,6 +83,8 @@ class Shape:
 
     Attributes:
         states: The states asked for; empty for any.
+        engine: Whether only one engine is asked for; text and stuck likewise.
+        held: Whether held tenants are asked for, or those that are not; None for both.
         scoped: Whether only some ids may be seen.
         later: Whether it is not the first page.
     """
@@ -125,6 +127,11 @@ def made(make: Callable[..., Select[Any]], shape: Shape, *how: Hashable) -> Sele
     """Return a statement of `Statements`, built once for all lists of its shape.
 
     Building one with eight ranges takes longer than sending it and reading its page.
+
+    Args:
+        make: A method of `Statements`.
+        shape: The shape of the list.
+        how: The method's other arguments.
     """
     return make(Statements(shape), *how)
 
@@ -138,7 +145,15 @@ class Statements:
         self._descending = shape.order in _DESCENDING
 
     def opening(self, most: int) -> Select[Any]:
-        """Return how many tenants each candidate leaves, up to `most`, and a foreign word."""
+        """Return how many tenants each candidate leaves, up to `most`, and a foreign word.
+
+        Args:
+            most: Where counting ends: so many are too many to sort.
+
+        Returns:
+            A query for one row: a number for each filter that has its own index, then a stored
+                state that is not one of ours, or NULL.
+        """
         counts = [
             select(func.count()).select_from(candidate.limit(_number(most)).subquery())
             for candidate in self._candidates(most)
@@ -151,12 +166,24 @@ class Statements:
         return self._sorted(TENANTS.c.id.in_(_ONLY), limit)
 
     def sorted(self, candidate: int, most: int, limit: int) -> Select[Any]:
-        """Return the page of the few tenants that a candidate leaves, with all filters applied."""
+        """Return the page of the few tenants that a candidate leaves, with all filters applied.
+
+        Args:
+            candidate: Its place among the numbers of `opening`.
+            most: As for `opening`.
+            limit: The most tenants on the page.
+        """
         ids = self._candidates(most)[candidate].limit(_number(most))
         return self._sorted(TENANTS.c.id.in_(ids), limit)
 
     def walk(self, states: tuple[str, ...], walked: int, limit: int) -> Select[Any]:
-        """Return the page from the next `walked` tenants in the order."""
+        """Return the page from the next `walked` tenants in the order.
+
+        Args:
+            states: The stored states to walk, with those that are none of ours.
+            walked: How many tenants are passed at most, whether they fit or not.
+            limit: The most tenants on the page.
+        """
         passed = self._passed(states, walked)
         shown = [passed.c[column.name] for column in _COLUMNS]
         return (
@@ -167,7 +194,12 @@ class Statements:
         )
 
     def end_of_walk(self, states: tuple[str, ...], walked: int) -> Select[Any]:
-        """Return the last tenant that such a walk passes; no row if the list ends before."""
+        """Return the last tenant that such a walk passes; no row if the list ends before.
+
+        Args:
+            states: As for `walk`.
+            walked: As for `walk`.
+        """
         keys = self._keys(states, walked)
         return (
             select(keys.c.list_key, keys.c.id)

@@ -41,7 +41,7 @@ class Locking:
 
     @classmethod
     def of(cls, batch: Sequence[Operation]) -> Locking:
-        """Return what a batch needs."""
+        """Return what a batch needs: the tenants that it changes, but for those it creates."""
         return cls(sorted(_changed(batch)))
 
 
@@ -56,8 +56,8 @@ def lock(
     Args:
         connection: In the transaction.
         batch: The operations.
-        outcomes: Where the answers go.
-        locking: What was already locked when the transaction was opened.
+        outcomes: Where the answers go, by the `id()` of the operation.
+        locking: What was already locked when the transaction was opened; None for nothing.
 
     Returns:
         The operations that may be written now.

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogDraft:
-    """A log entry without its cursor, which is assigned under the lock of the tenant's row."""
+    """A log entry without its cursor, which is assigned under the lock of the tenant's row.
+
+    Attributes:
+        message: For whoever sees the tenant; cut to 4096 bytes.
+        event: The event's name, such as "step.failed"; one of the fields when it is read.
+        run_id: "" if it belongs to no run, and so for the step.
+        attempt: The attempt's number; 0 if it belongs to none.
+        fields: Further facts: with event and tenant eight are kept, each cut to 400 bytes.
+    """
 
     level: LogLevel
     message: str
@@ -51,7 +59,13 @@ class NewTenant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRow:
-    """Where an imported tenant came from: its old states, and its old rows in full, as JSON."""
+    """Where an imported tenant came from.
+
+    Attributes:
+        recorded: Its states in the old system, as a note.
+        decision: What it was imported as.
+        legacy: Its old rows in full, as JSON.
+    """
 
     recorded: str
     decision: str
@@ -113,7 +127,11 @@ class SlotFree:
 @made_often
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """A run, with its site and the deadline of the attempt under way."""
+    """A run, with its site and the deadline of the attempt under way.
+
+    Attributes:
+        deadline_at: None if no attempt is under way, or it waits for the site's slot.
+    """
 
     run: Run
     site: str
@@ -122,7 +140,12 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healing:
-    """The reconciler's budget for a tenant, as it is to be from now on."""
+    """The reconciler's budget for a tenant, as it is to be from now on.
+
+    Attributes:
+        count: How often the reconciler has driven it on.
+        at: When it last did; None if it did not since the budget was restored.
+    """
 
     count: int
     at: datetime | None
@@ -207,7 +230,13 @@ class GateOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOperation:
-    """A worker's heartbeat; `stopped` marks its last one."""
+    """A worker's heartbeat.
+
+    Attributes:
+        at: The worker's time; with PostgreSQL, the database's counts instead.
+        lease_seconds: For how long it counts as alive from then on.
+        stopped: Whether it is the last one.
+    """
 
     worker_id: WorkerId
     at: datetime
@@ -257,7 +286,14 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOperation:
-    """One sweep that found something."""
+    """One sweep that found something.
+
+    Attributes:
+        observed: How many tenants it examined.
+        acted: How many it acted on.
+        skipped_passes: How many passes were skipped since the last sweep that was recorded.
+        outbox: The messages about its findings, written together with them.
+    """
 
     id: str
     started_at: datetime

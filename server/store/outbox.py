@@ -30,7 +30,12 @@ _ONE_MORE = case((OUTBOX.c.tries < _MOST_TRIES, OUTBOX.c.tries + 1), else_=_MOST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message that is to be sent; `tries` includes this time."""
+    """A message that is to be sent.
+
+    Attributes:
+        body: The JSON text to be sent.
+        tries: How often it was claimed, including this time.
+    """
 
     id: str
     kind: str
@@ -112,7 +117,12 @@ class Outbox:
         return await self._run(take)  # type: ignore[no-any-return]  # as `take` returns it
 
     async def delivered(self, message_id: str, at: datetime) -> None:
-        """Record that a message arrived."""
+        """Record that a message arrived; it stays until it is old (`forget`).
+
+        Args:
+            message_id: The message.
+            at: When it arrived.
+        """
         await self._run(
             lambda connection: connection.execute(
                 update(OUTBOX)
@@ -122,7 +132,7 @@ class Outbox:
         )
 
     async def failed(self, message_id: str, *, due_at: datetime, error: str) -> None:
-        """Record why a message did not arrive.
+        """Record why a message did not arrive; of one that arrived meanwhile, nothing is changed.
 
         Args:
             message_id: The message.

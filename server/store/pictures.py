@@ -44,9 +44,10 @@ class StoredPicture:
     """What is stored about one tenant, read at one moment.
 
     Attributes:
-        attempts: The attempts of the last run, the newest last.
-        findings: What sweeps found lately, the newest first.
-        ahead: How many open runs of the tenant's site are due before its own.
+        attempts: The attempts of the last run, the newest last; at most the latest 200.
+        findings: What sweeps found lately, the newest first; at most five, as rows.
+        ahead: How many open runs of the tenant's site are due before its own; 0 unless that one is
+            queued or waiting.
         workers_alive: How many workers have a lease that is not over.
     """
 
@@ -61,6 +62,11 @@ class StoredPicture:
 
 async def read_picture(engine: AsyncEngine, tenant_id: str, now: datetime) -> StoredPicture | None:
     """Read everything about a tenant in one snapshot; None if there is no such tenant.
+
+    Args:
+        engine: The connections for reading.
+        tenant_id: The tenant.
+        now: The time by the reader's clock, to tell which workers are alive.
 
     Raises:
         StoreUnavailable: the database can't be read.

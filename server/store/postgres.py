@@ -233,7 +233,11 @@ def _select(settings: Sequence[str], *, local: bool) -> str:
 
 
 def cut(made: AsyncEngine) -> None:
-    """Cut an engine's connections, so that callers that wait for an answer hear at once."""
+    """Cut an engine's connections, so that callers that wait for an answer hear at once.
+
+    Args:
+        made: An engine that `engine` made; it opens new connections when it is used again.
+    """
     for connection in list(_OPENED.get(made, ())):
         connection.terminate()
 
@@ -244,6 +248,9 @@ async def goodbye(made: AsyncEngine) -> AsyncIterator[None]:
 
     Each connection says goodbye and waits as long as for any other answer, one after the other. If
     the database hangs, a process that stops would be killed in the middle of that.
+
+    Args:
+        made: An engine that `engine` made.
     """
     late = asyncio.get_running_loop().call_later(_GOODBYE_SECONDS, cut, made)
     try:
@@ -259,7 +266,7 @@ async def hang_up(made: AsyncEngine) -> None:
 
 
 def is_pooled(url: URL) -> bool:
-    """Tell whether the URL leads through a pooler in transaction mode."""
+    """Tell whether the URL leads through a pooler in transaction mode (`pooler=transaction`)."""
     return url.query.get(POOLER) == "transaction"
 
 

@@ -46,7 +46,7 @@ PATIENCE_SECONDS = 3.0
 
 
 class Pulse(Watch):
-    """Asks PostgreSQL whether it is there."""
+    """Asks PostgreSQL whether it is there, on a connection of its own."""
 
     def __init__(
         self,
@@ -56,6 +56,14 @@ class Pulse(Watch):
         answer_seconds: float = _ANSWER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Take how to ask; `start` begins.
+
+        Args:
+            url: The database's URL.
+            patience_seconds: For how long it must not answer before anybody hears of it.
+            answer_seconds: How long one answer may take.
+            clock: Seconds that go on whatever the wall clock is set to.
+        """
         super().__init__()
         self._engine = postgres.engine(url, connections=1, seconds=answer_seconds)
         self._patience_seconds = patience_seconds
@@ -89,7 +97,11 @@ class Pulse(Watch):
             raise StoreUnavailable(f"The database can't write now: {self._why}")
 
     def refused(self, error: BaseException) -> None:
-        """Note the error of a write if the disk caused it: no query would find that out."""
+        """Note the error of a write if the disk caused it: no query would find that out.
+
+        Args:
+            error: As the driver raised it; any other than a full or failing disk changes nothing.
+        """
         if is_without_room(error):
             self._refused, self._refused_at = detail(error), self._clock()
 

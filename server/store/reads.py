@@ -131,7 +131,7 @@ class Reads:
         return statement(self._one_statement)
 
     async def live(self, tenant_id: TenantId) -> Live | None:
-        """Return a tenant with everything that decides its standing, or None."""
+        """Return a tenant with all that decides its standing, read in one snapshot, or None."""
         async with self._glimpse() as connection:
             tenant = await _one(connection, select(TENANTS).where(TENANTS.c.id == tenant_id))
             if tenant is None:
@@ -225,7 +225,13 @@ class Reads:
             return list((await connection.execute(query)).scalars())
 
     async def request(self, caller: str, method: str, request_id: str) -> KnownRequest | None:
-        """Return what is remembered of a repeated order, or None if the order is new."""
+        """Return what is remembered of a repeated order, or None if the order is new.
+
+        Args:
+            caller: As in `RequestKey`, and so the others.
+            method: The method that was called.
+            request_id: The order's id.
+        """
         query = select(REQUESTS.c.body_hash, REQUESTS.c.tenant_id).where(
             REQUESTS.c.caller == caller,
             REQUESTS.c.method == method,
@@ -262,7 +268,7 @@ class Reads:
         return None if row is None else binding_of(row)
 
     async def resources(self, tenant_id: str) -> list[Resource]:
-        """Return a tenant's documents."""
+        """Return a tenant's documents, shared ones and removed ones too, in no order."""
         async with self._single() as connection:
             rows = await _all(
                 connection, select(RESOURCES).where(RESOURCES.c.tenant_id == tenant_id)
@@ -270,7 +276,7 @@ class Reads:
         return [values.resource(row) for row in rows]
 
     async def claims(self, tenant_ids: Collection[str], *, passed_step: str) -> dict[str, Claim]:
-        """Return what is needed to claim these tenants' runs (`server.store.claims`)."""
+        """Return what is needed to claim these tenants' runs, by tenant (`read_claims`)."""
         async with self._glimpse() as connection:
             return await read_claims(connection, tenant_ids, passed_step=passed_step)
 
@@ -417,7 +423,10 @@ class Reads:
         )
 
     async def log_ends(self, tenant_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
-        """Return the last cursor of many tenants, and whether each is in motion, by tenant."""
+        """Return the last cursor of many tenants, and whether each is in motion, by tenant.
+
+        Unknown tenants are left out.
+        """
         ids = list(tenant_ids)
         async with self._snapshot() as connection:
             if connection.dialect.name == "sqlite":
@@ -442,7 +451,7 @@ class Reads:
             return (await connection.execute(query)).first() is not None
 
     async def findings(self, *, limit: int, tenant_id: str = "") -> list[dict[str, Any]]:
-        """Return the latest findings of one tenant or, without one, of all, newest first."""
+        """Return the latest findings of one tenant (of all, if it is ""), newest first, as rows."""
         query = select(FINDINGS).order_by(FINDINGS.c.found_at.desc(), FINDINGS.c.id).limit(limit)
         if tenant_id:
             query = query.where(FINDINGS.c.tenant_id == tenant_id)
@@ -450,7 +459,7 @@ class Reads:
             return [dict(row) for row in await _all(connection, query)]
 
     async def sweeps(self, *, limit: int) -> list[dict[str, Any]]:
-        """Return the latest sweeps that found something, newest first."""
+        """Return the latest sweeps that found something, newest first: as rows."""
         # A sweep's id begins with the time at which the sweep began.
         query = select(SWEEPS).order_by(SWEEPS.c.id.desc()).limit(limit)
         async with self._snapshot() as connection:

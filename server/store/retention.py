@@ -79,7 +79,11 @@ _AT_END = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """For how many days each kind of row is kept; 0 keeps them for ever."""
+    """For how many days each kind of row is kept; 0 keeps them for ever.
+
+    Attributes:
+        request_days: At least seven days count (`LEAST_REQUEST_DAYS`).
+    """
 
     log_days: float = 90.0
     attempt_days: float = 365.0
@@ -99,6 +103,14 @@ class Retention:
         now: Callable[[], datetime],
         pause_seconds: float = _PAUSE_SECONDS,
     ) -> None:
+        """Take what to delete from; `start` begins.
+
+        Args:
+            database: The store.
+            kept: For how long rows are kept.
+            now: The clock by which they are old.
+            pause_seconds: The pause after each page, in which others get their turn to write.
+        """
         self._database = database
         self._kept = kept
         self._now = now

@@ -42,7 +42,10 @@ _NOT_AT_ALL = timedelta()
 
 
 def clip(text: str, limit: int) -> str:
-    """Cut a text to `limit` bytes of UTF-8, between characters, and mark where it was cut."""
+    """Cut a text to `limit` bytes of UTF-8, between characters, and mark where it was cut.
+
+    The mark takes three of the bytes, so `limit` is at least that.
+    """
     if len(text) * 4 <= limit or (text.isascii() and len(text) <= limit):
         return text  # no character takes more than four bytes
     encoded = text.encode("utf-8", errors="replace")
@@ -52,7 +55,7 @@ def clip(text: str, limit: int) -> str:
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """Return a mapping as compact JSON with sorted keys."""
+    """Return a mapping as compact JSON with sorted keys, fit to be stored (`storable`)."""
     return storable(_JSON.encode(value)) if value else "{}"
 
 
@@ -139,7 +142,11 @@ def _hold_row(op: TenantOperation) -> Row:
 
 
 def new_tenant_row(op: TenantOperation) -> Row:
-    """Return the row of a new tenant."""
+    """Return the row of a new tenant.
+
+    Raises:
+        ValueError: the operation lacks a spec or a standing.
+    """
     if op.create is None or op.standing is None:
         raise ValueError("a new tenant needs a spec and a standing")
     return {
@@ -167,7 +174,11 @@ def new_tenant_row(op: TenantOperation) -> Row:
 
 
 def import_row(op: TenantOperation) -> Row:
-    """Return the row that says where an imported tenant came from."""
+    """Return the row that says where an imported tenant came from.
+
+    Raises:
+        ValueError: the operation imports none.
+    """
     if op.imported is None:
         raise ValueError("not imported")
     return {
@@ -196,7 +207,11 @@ _STANDING = ("state", "current_step", "steps_completed", "total_steps", "error_c
 
 
 def binding_row(op: TenantOperation) -> Row:
-    """Return the binding an operation writes."""
+    """Return the binding an operation writes.
+
+    Raises:
+        ValueError: it writes none.
+    """
     binding = op.binding
     if binding is None:
         raise ValueError("no binding")
@@ -213,7 +228,12 @@ def binding_row(op: TenantOperation) -> Row:
 
 
 def run_cells(op: TenantOperation, outcome: Outcome) -> Iterator[Cells]:
-    """Return the runs an operation writes, with the token under which they are driven."""
+    """Return the runs an operation writes, with the token under which they are driven.
+
+    Args:
+        op: The operation.
+        outcome: Its outcome: only the fencing told the token.
+    """
     for item in op.runs:
         run, waiting, cancelled = item.run, item.run.waiting_for, item.run.cancellation
         yield (
@@ -349,7 +369,11 @@ def _clipped(fields: dict[str, str]) -> dict[str, str]:
 
 
 def request_row(op: TenantOperation | RequestOperation) -> Row:
-    """Return the row that remembers the request of an operation."""
+    """Return the row that remembers the request of an operation.
+
+    Raises:
+        ValueError: it has none.
+    """
     request = op.request
     if request is None:
         raise ValueError("no request")

@@ -65,6 +65,11 @@ def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
 def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows.
 
+    Args:
+        connection: In a transaction.
+        table: The table.
+        rows: Whole rows by column; a column left out is NULL.
+
     Raises:
         sqlalchemy.exc.IntegrityError: one of them exists already.
     """
@@ -78,7 +83,14 @@ def cells_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Cells]:
 
 
 def plain(value: Any) -> str | int | float | None:  # Any: what a column may hold
-    """Turn a value into one that both databases take as it is."""
+    """Turn a value into one that both databases take as it is.
+
+    Returns:
+        A text that can be stored (`storable`), a time as `time_text` writes it, a bool as a number.
+
+    Raises:
+        TypeError: it is nothing that a column may hold.
+    """
     if value is None or value.__class__ is int:
         return value
     if isinstance(value, str):
@@ -102,7 +114,12 @@ def storable(value: str) -> str:
 
 
 class Write(NamedTuple):
-    """Rows for one table, no two with the same key; `overwrite` replaces those that exist."""
+    """Rows for one table.
+
+    Attributes:
+        rows: No two with the same key.
+        overwrite: Whether they replace rows that exist; otherwise those are an error.
+    """
 
     table: Table
     rows: Sequence[Cells]
@@ -164,7 +181,18 @@ class Batched:
         self._postgres = ""
 
     def run(self, connection: Connection, rows: Sequence[Cells]) -> Iterator[Sequence[Any]]:
-        """Run it with a batch, and return the resulting rows one by one."""
+        """Run it with a batch.
+
+        Nothing is sent before the first row is asked for: whoever needs no rows must ask all the
+        same.
+
+        Args:
+            connection: In a transaction.
+            rows: The batch; an empty one is nothing to run.
+
+        Returns:
+            The resulting rows one by one, in no order.
+        """
         if connection.dialect.name == "sqlite":
             for part in _parts(rows):
                 yield from _executed(connection, self._text(len(part)), part)
@@ -178,7 +206,11 @@ class Batched:
         return _json(list(self._columns), rows)
 
     def postgres_text(self, number: int) -> str:
-        """Return the statement for PostgreSQL, with the batch as the parameter of that number."""
+        """Return the statement for PostgreSQL, with the batch as the parameter of that number.
+
+        Args:
+            number: Counted from 1, as PostgreSQL writes it: `$1`.
+        """
         return _postgres_text(self._make(_recordset(self._columns, number)))
 
     def _text(self, count: int) -> str:

@@ -108,6 +108,9 @@ def demand(found: str | None) -> None:
 def try_to_write(connection: Connection) -> None:
     """Write something that changes nothing, so that a full or read-only disk is noticed.
 
+    Args:
+        connection: In a transaction; the caller commits.
+
     Raises:
         StoreUnavailable: PostgreSQL takes no writes now, or none from this user.
         sqlalchemy.exc.SQLAlchemyError: SQLite's own refusal, here or at the commit.
@@ -141,7 +144,11 @@ def is_empty(connection: Connection) -> bool:
 
 
 def current(connection: Connection) -> str | None:
-    """Return the revision of the database, or None if it has none."""
+    """Return the revision of the database, or None if it has none.
+
+    More than one, which only damage can bring about, are returned together, and no version knows
+    that.
+    """
     if not inspect(connection).has_table("alembic_version"):
         return None
     revisions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
@@ -154,7 +161,11 @@ def head() -> str:
 
 
 def remedy(found: str | None) -> str:
-    """Return what to do about a database whose schema is not this version's."""
+    """Return what to do about a database whose schema is not this version's.
+
+    Args:
+        found: Its revision; None if it has none.
+    """
     if _is_known(found):
         return "Stop every server, back the database up, then run: provisioner db upgrade"
     return (

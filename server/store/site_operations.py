@@ -56,6 +56,8 @@ class WaveChange:
 class SitePause:
     """Leave a site alone until the time that it asked for; a later time that is stored stays.
 
+    Then one run may be driven at first, as after an outage.
+
     Attributes:
         longest: How many seconds ahead a stored time may be; if it is further ahead, the clock was
             set back, and the time is replaced.

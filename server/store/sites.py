@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
 
 def change_site(connection: Connection, op: SiteOperation) -> bool:
-    """Write one change of a site; return False if somebody else was first."""
+    """Write one change of a site.
+
+    Args:
+        connection: In a transaction that may write; the caller commits.
+        op: The change.
+
+    Returns:
+        False if somebody else was first, or the site has no row.
+    """
     if isinstance(op, SiteAccepted) and not _is_new(connection, op):
         return False
     return connection.execute(_statement(op)).rowcount == 1
@@ -92,7 +100,13 @@ def _statement(op: SiteOperation) -> Update:
 
 
 def put_gate(connection: Connection, op: GateOperation) -> None:
-    """Write a site's gate, and leave its slot and identity as they are."""
+    """Write a site's gate, and leave its slot and identity as they are.
+
+    Args:
+        connection: In a transaction that may write; the caller commits.
+        op: The gate; since when it is so changes only if its state does. A site without a row gets
+            one.
+    """
     values = {
         "gate": op.gate,
         "gate_code": op.code,

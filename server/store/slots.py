@@ -53,9 +53,9 @@ def take_slots(
     """Take slots before anything else: an operation that does not get its slot writes nothing.
 
     Args:
-        connection: In a transaction.
+        connection: In a transaction, after those operations that give a slot back.
         batch: The operations.
-        outcomes: Where those that are refused get their outcome.
+        outcomes: Where those that are refused get their outcome, by the `id()` of the operation.
 
     Returns:
         The operations that may be written.
@@ -73,7 +73,13 @@ def take_slots(
 
 
 def free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> None:
-    """Give the slot back if the tenant holds it."""
+    """Give the slot back if the tenant holds it.
+
+    Args:
+        connection: In a transaction.
+        op: The operation, which has been fenced.
+        slot: What it gives back; nothing, if the slot is held for another document.
+    """
     statement = _FREE
     if slot.about:
         statement = statement.where(
@@ -88,7 +94,12 @@ def free_slot(connection: Connection, op: TenantOperation, slot: SlotFree) -> No
 
 
 def database_time(connection: Connection, op: TenantOperation) -> datetime:
-    """Return the time by the clock that hosts share; without one, the operation's time."""
+    """Return the time by the clock that hosts share; without one, the operation's time.
+
+    Args:
+        connection: In a transaction; with PostgreSQL it is asked, which costs a round trip.
+        op: The operation.
+    """
     if not _hosts_share(connection.dialect.name):
         return op.at
     told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()

@@ -1,6 +1,7 @@
 """SQLite's side: one thread that writes, and connections that only read.
 
-The file is in WAL mode with synchronous=FULL, so that what was acknowledged survives a power cut.
+The file is in WAL mode with synchronous=FULL, so that what was acknowledged survives a power cut
+(https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ class Transactions:
     """Writing transactions, one after the other, on their own thread."""
 
     def __init__(self, url: URL, file: SqliteFile) -> None:
+        """Make the folder of the file, for its owner only; the file itself is opened later.
+
+        Args:
+            url: The database's URL.
+            file: What is known about the file.
+
+        Raises:
+            OSError: the folder can't be made.
+        """
         folder = file.path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
@@ -133,9 +143,10 @@ class Snapshots:
         _read_only(self._engine, file)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run synchronous reads in one snapshot, and return their result.
+        """Run synchronous reads in one snapshot, on a thread of their own, and return their result.
 
         Raises:
+            StoreUnavailable: it had to connect, and the file is not the one that was opened first.
             sqlalchemy.exc.SQLAlchemyError: the database can't be read.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
@@ -151,7 +162,12 @@ class Snapshots:
 
 
 def reading_engine(url: URL, file: SqliteFile) -> AsyncEngine:
-    """Return an engine whose connections can't write."""
+    """Return an engine whose connections can't write.
+
+    Args:
+        url: The database's URL.
+        file: What is known about the file: a connection to any other in its place is refused.
+    """
     engine = create_async_engine(url, pool_size=4, max_overflow=4, hide_parameters=True)
     _read_only(engine.sync_engine, file)
     return engine
@@ -196,6 +212,10 @@ def only_this(engine: Engine, file: SqliteFile) -> None:
 
     Connections are kept. One to an empty file that SQLite has just created would know no tables
     for as long as the process lives, even once the right file is back.
+
+    Args:
+        engine: Its next connections raise `StoreUnavailable` if the file is not there.
+        file: What is known about the file.
     """
 
     @event.listens_for(engine, "do_connect")

@@ -2,8 +2,9 @@
 
 An open file outlives its name: after it was moved, deleted or replaced it still takes every write,
 and what was acknowledged is lost when the process ends. The same is true of the file beside it
-(`-wal`), which has the newest writes. So both are compared with what is at their paths before each
-commit.
+(`-wal`), which has the newest writes ("Unlinking or renaming a database file while in use" in
+https://www.sqlite.org/howtocorrupt.html). So both are compared with what is at their paths before
+each commit.
 """
 
 from __future__ import annotations
@@ -75,7 +76,12 @@ class SqliteFile:
         self._refused = ""
 
     def refused(self, error: BaseException) -> None:
-        """Note the error of a write if the file, the disk or the schema caused it."""
+        """Note the error of a write if the file, the disk or the schema caused it.
+
+        Args:
+            error: As SQLAlchemy raised it, or `OtherSchema`; a lock, or a row that was refused,
+                changes nothing.
+        """
         if isinstance(error, OtherSchema):
             self._refused = error.message
             return
@@ -98,6 +104,12 @@ class FilePulse(Watch):
     """Looks at the file again and again, so that health reports when it is gone."""
 
     def __init__(self, file: SqliteFile, *, seconds: float = _LOOK_SECONDS) -> None:
+        """Take the file; `start` begins.
+
+        Args:
+            file: What is known about the file.
+            seconds: The pause from one look to the next.
+        """
         super().__init__()
         self._file = file
         self._seconds = seconds

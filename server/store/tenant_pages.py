@@ -62,7 +62,14 @@ class ListedOwner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTenant:
-    """A line of the list; `state` is None if the stored state is not one of ours."""
+    """A line of the list.
+
+    Attributes:
+        site: "" if it lives on no site of ours.
+        state: None if the stored state is not one of ours.
+        member_count: How many members have joined; those invited do not count.
+        owner: The member with the role OWNER, the earliest if there are several; None without one.
+    """
 
     id: str
     name: str
@@ -100,7 +107,7 @@ class TenantPages:
         )
 
     async def counts(self) -> dict[str, int]:
-        """Return how many tenants are in each state, as stored.
+        """Return how many tenants are in each state, as stored, be it a word of ours or not.
 
         Raises:
             StoreUnavailable: the database can't be read.

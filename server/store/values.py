@@ -1,4 +1,8 @@
-"""Turns rows into model values, and copes with damaged rows."""
+"""Turns rows into model values, and copes with damaged rows.
+
+Whatever a column holds is read: a time that can't be read as None, or as 1970 where a value must
+have one; a word that is not one of ours as None, or as the word that does least harm.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +129,7 @@ def tenant(row: RowMapping) -> Tenant:
 
 
 def run(row: RowMapping) -> Run:
-    """Read a run."""
+    """Read a run; an unknown order reads as CONTINUE."""
     waiting_code = WaitingCode.parse(row["waiting_code"])
     waiting = None
     if waiting_code is not None:
@@ -168,7 +172,7 @@ def _cancellation(row: RowMapping) -> Cancellation | None:
 
 
 def step(row: RowMapping) -> Step:
-    """Read a step."""
+    """Read a step; an unknown state reads as PENDING, so that it is looked up again."""
     return Step(
         run_id=_id_or_none(row["run_id"]),
         key=words(row["key"]),
@@ -245,7 +249,7 @@ def _lease(value: object) -> float:
 
 
 def worker(row: RowMapping) -> Worker:
-    """Read a worker."""
+    """Read a worker; a lease that can't be is over at once."""
     return Worker(
         id=row["id"],
         started_at=row["started_at"] or _EPOCH,

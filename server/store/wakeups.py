@@ -4,10 +4,11 @@ LISTEN and NOTIFY only shorten a wait: every process asks the database a few tim
 and everything works without this. So nothing is promised here: a notice may be lost, or arrive
 late or twice. After a lost connection, all listeners are told to look once.
 
-A commit with a pending NOTIFY takes one lock for the whole server. So a notice is sent after the
-commit that it reports, in its own transaction, at most a few dozen times a second, over its own
-connection. A pooler in transaction mode can't provide such a connection: behind one there are no
-notices, and processes just ask.
+A commit with a pending NOTIFY takes one lock for the whole server (PreCommit_Notify in
+PostgreSQL's src/backend/commands/async.c). So a notice is sent after the commit that it reports, in
+its own transaction, at most a few dozen times a second, over its own connection. A pooler in
+transaction mode can't provide such a connection: behind one there are no notices, and processes
+just ask.
 """
 
 from __future__ import annotations
@@ -77,15 +78,20 @@ class Wakeups:
             await asyncio.wait([self._task])
 
     def on_heard(self, listener: Listener) -> None:
-        """Call `listener` when another process wrote something."""
+        """Call `listener` when another process wrote something.
+
+        Args:
+            listener: Called on the event loop, with the tenants that were written (None: any), and
+                whether a run waits for a worker. It must not block; what it raises is recorded.
+        """
         self._listeners.append(listener)
 
     def on_slot_freed(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when another process gave a site's slot back."""
+        """Call `listener` on the event loop when another process gave any site's slot back."""
         self._on_freed.append(listener)
 
     def applied(self, operation: TenantOperation, _outcome: Outcome) -> None:
-        """Hear of an operation that this process wrote (a watcher of the writer)."""
+        """Hear, as a watcher of the writer, of an operation that this process wrote."""
         self._written.add(operation.tenant_id)
         self._queued |= any(row.run.state is RunState.QUEUED for row in operation.runs)
         self._freed |= isinstance(operation.slot, SlotFree)

@@ -66,7 +66,11 @@ class Watch(ABC):
         return None if self._back_at is None else time.monotonic() - self._back_at
 
     def on_change(self, listener: Callable[[bool], Awaitable[None]]) -> None:
-        """Call `listener` with `there` whenever that or `answers` changes."""
+        """Call `listener` with `there` whenever that or `answers` changes.
+
+        Args:
+            listener: Awaited by the task that looks: no look is made before it returns.
+        """
         self._listeners.append(listener)
 
     @abstractmethod

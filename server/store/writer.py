@@ -104,6 +104,14 @@ class Writer:
     """Queues operations, groups them, and hands each group to `commit`."""
 
     def __init__(self, commit: Commit, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Take how to commit; `start` begins.
+
+        Args:
+            commit: Writes a batch in one transaction and returns an outcome for each operation. It
+                raises `ConnectionLost`, `CommitUnknown`, or what the database refused.
+            patience_seconds: For how long to try again if the connection is lost; 0 to say so at
+                once.
+        """
         self._commit = commit
         self._patience_seconds = patience_seconds
         self._waiting: deque[_Waiting] = deque()
@@ -130,17 +138,24 @@ class Writer:
             await self._task
 
     def on_applied(self, watcher: Callable[[TenantOperation, Outcome], None]) -> None:
-        """Call `watcher` after each tenant operation that was committed here."""
+        """Call `watcher` after each tenant operation that was committed here, by any caller.
+
+        Args:
+            watcher: Called on the event loop with the operation and its outcome, after the
+                operation's caller was answered. It must not block; what it raises is recorded.
+        """
         self._watchers.append(watcher)
 
     async def submit(self, operation: Operation) -> Outcome:
-        """Write an operation.
+        """Write an operation; if its caller is cancelled meanwhile, it is written all the same.
 
         Returns:
             Its outcome, once it is durable; a refused operation wrote nothing.
 
         Raises:
-            StoreUnavailable: the database can't be written; nothing was.
+            StoreUnavailable: the database can't be written. Nothing was, unless the answer to the
+                COMMIT was lost and this process stops, or its writer dies, before PostgreSQL could
+                be asked.
         """
         if self._task is None or self._task.done() or self._stopping:
             raise StoreUnavailable("The store is closed. Start the server again.")

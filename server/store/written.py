@@ -20,7 +20,12 @@ _COLUMNS = LOG_ENTRIES.columns.keys()
 
 
 def entries_of(operation: TenantOperation, outcome: Outcome) -> list[LogEntry]:
-    """Return the log entries of an operation that was applied, with their cursors."""
+    """Return the log entries of an operation that was applied, with their cursors.
+
+    Args:
+        operation: The operation.
+        outcome: What `submit` returned for it.
+    """
     found = []
     for cells in rows.log_cells(operation, outcome.log_seq):
         row = dict(zip(_COLUMNS, cells, strict=True)) | {"time": operation.at}
@@ -29,7 +34,15 @@ def entries_of(operation: TenantOperation, outcome: Outcome) -> list[LogEntry]:
 
 
 def record_of_new(operation: TenantOperation, outcome: Outcome) -> Record | None:
-    """Return the record of the tenant that an operation made; None if it made none, or more."""
+    """Return the record of the tenant that an operation made.
+
+    Args:
+        operation: The operation, which was applied.
+        outcome: What `submit` returned for it.
+
+    Returns:
+        None if it made no tenant with one queued run, or wrote more than that: read it then.
+    """
     new, standing = operation.create, operation.standing
     if new is None or standing is None or len(operation.runs) != 1 or operation.resources:
         return None

@@ -25,7 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One parsed request: what is asked of which doctype (or method path) and document."""
+    """One parsed request: what is asked of which doctype (or method path) and document.
+
+    Attributes:
+        method: The HTTP method.
+        target: A doctype, or the dotted path of a method.
+        name: The document's name; None if the doctype itself is called.
+        user: Who calls; `permissions.GUEST` for nobody.
+        roles: That user's roles; None for all of them.
+        query: What the address holds behind the "?", decoded.
+        body: The body as an object; empty for a read.
+        delay: Extra seconds that faults make this request take, inside its transaction.
+        spent: Whether that time was spent, so that a refusal does not spend it again.
+        cut_in_the_middle: Whether a fault cuts the connection in the middle of the answer.
+    """
 
     method: str
     target: str
@@ -43,24 +56,41 @@ class Call:
 
     @property
     def arguments(self) -> dict[str, Any]:  # Any: JSON
-        """What was sent in the address or the body."""
+        """What was sent in the address or the body; the body has precedence."""
         return {**self.query, **self.body}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A successful answer."""
+    """A successful answer.
+
+    Attributes:
+        status: The HTTP status.
+        body: The JSON object, with `data` or `message` in it.
+    """
 
     status: int = 200
     body: Document
 
 
 class Api:
-    """Answers calls; refusals are raised as `EngineError` or `PageError`."""
+    """Answers calls; refusals are raised as `EngineError` or `PageError`.
+
+    Attributes:
+        site: The site that is called.
+    """
 
     def __init__(
         self, site: Site, traffic: Traffic, *, pace: float, saved: Callable[[], None]
     ) -> None:
+        """Take the parts.
+
+        Args:
+            site: The site that is called.
+            traffic: Its writes under way.
+            pace: What each recorded time is multiplied by; 0.0 for no waiting.
+            saved: Called after each change.
+        """
         self.site = site
         self._traffic = traffic
         self._pace = pace
@@ -69,7 +99,12 @@ class Api:
         self._due: dict[str, float] = {}
 
     async def resource(self, call: Call) -> Reply:
-        """Answer a call of /api/resource."""
+        """Answer a call of /api/resource.
+
+        Raises:
+            EngineError: the application refuses it.
+            PageError: the web server does (11-method-not-allowed).
+        """
         permissions.check(
             call.user, call.roles, call.target, call.method, document=call.name is not None
         )
@@ -96,7 +131,19 @@ class Api:
     async def write(
         self, call: Call, ticket: Ticket | None, commit: Callable[[], Document]
     ) -> Document:
-        """Take the time a change takes, then make it."""
+        """Take the time a change takes, then make it.
+
+        Args:
+            call: The call, with the time that faults add.
+            ticket: What it has to wait for, or collides with; None if it can't meet another write.
+            commit: Makes the change, or raises and changes nothing; returns what was stored.
+
+        Returns:
+            What `commit` returned.
+
+        Raises:
+            EngineError: `commit` refused it, or another write was faster.
+        """
         call.spent = True
         companies = len(self.site.documents["Company"])
         seconds = latency.write_seconds(call.method, call.target, companies) * self._pace
@@ -109,7 +156,15 @@ class Api:
         return document
 
     def listed(self, doctype: str, arguments: dict[str, Any]) -> list[Document]:  # Any: JSON
-        """Answer a list query."""
+        """Answer a list query.
+
+        Args:
+            doctype: The doctype of the rows.
+            arguments: The query's parameters, as text or decoded.
+
+        Raises:
+            EngineError: the doctype is not known or has no list, or the query is not permitted.
+        """
         kind = DOCTYPES.get(doctype)
         if kind is None:
             raise errors.missing("DocType", doctype)
@@ -125,7 +180,16 @@ class Api:
         return filters.select(kind, filters.parse(kind, arguments), self.site.rows(doctype))
 
     async def insert(self, call: Call, doctype: str, body: Document) -> Reply:
-        """Make a document, and return it as the reply's `data`."""
+        """Make a document, and return it as the reply's `data`.
+
+        Args:
+            call: The call, with the time that faults add.
+            doctype: The doctype of the document.
+            body: What was sent of it.
+
+        Raises:
+            EngineError: it is refused; nothing is stored.
+        """
         kind = known(doctype)
         made = documents.draft(self.site, kind, body)
         ticket = Ticket(
@@ -238,7 +302,11 @@ def _bare(document: Document) -> Document:
 
 
 def known(doctype: str) -> DocType:
-    """Return a doctype, or refuse one that ERPNext has no code for (11-wrong-address)."""
+    """Return a doctype, or refuse one that ERPNext has no code for (11-wrong-address).
+
+    Raises:
+        EngineError: it is not in the catalogue.
+    """
     kind = DOCTYPES.get(doctype)
     if kind is None:
         module = doctype.lower().replace(" ", "_").replace("-", "_")

@@ -28,7 +28,13 @@ LATENCIES = ("none", "recorded")
 
 
 class StandIn:
-    """One ERPNext site behind a real HTTP server: `start`, use its `url`, `stop`."""
+    """One ERPNext site behind a real HTTP server: `start`, use its `url`, `stop`.
+
+    Attributes:
+        site: Its documents, which a test may look at and change.
+        url: Where it answers, such as "http://127.0.0.1:41234"; "" before `start`.
+        app: The application, for another server.
+    """
 
     def __init__(
         self,
@@ -50,7 +56,11 @@ class StandIn:
             companies: How many Companies it starts with.
             host: The only Host header it answers to; None for any.
             state_file: The file that keeps its documents; None to keep them in memory only.
-            now: The site's clock.
+            now: The site's clock; returns a time with a zone.
+
+        Raises:
+            ValueError: `latency` is another word.
+            OtherSiteError: the file holds the documents of another site.
         """
         if latency not in LATENCIES:
             raise ValueError(f"latency is {latency!r}; it must be one of {', '.join(LATENCIES)}")
@@ -71,7 +81,15 @@ class StandIn:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen, and return once requests are answered; port 0 picks a free one."""
+        """Listen, and return once requests are answered.
+
+        Args:
+            host: The address to listen at, of IPv4 or IPv6.
+            port: The port; 0 picks a free one, which `url` then names.
+
+        Raises:
+            OSError: it can't listen there.
+        """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # The protocol must be named: without it asyncio leaves Nagle's algorithm on, and every
         # answer waits 40 ms for the client's delayed acknowledgement.
@@ -97,7 +115,13 @@ class StandIn:
             self._server = self._serving = None
 
     async def arrived(self, method: str, doctype: str, count: int = 1) -> None:
-        """Return once so many such requests have come in since the start; for overlapping tests."""
+        """Return once so many such requests have come in since the start; for overlapping tests.
+
+        Args:
+            method: The HTTP method.
+            doctype: The doctype, or the dotted path of a method.
+            count: How many, answered or not.
+        """
         await self._gateway.arrived(method, doctype, count)
 
     def hurry(self) -> None:
@@ -105,7 +129,12 @@ class StandIn:
         self._traffic.hurry()
 
     def arrivals(self, method: str, doctype: str) -> int:
-        """Count such requests since the start, answered or not."""
+        """Count such requests since the start, answered or not.
+
+        Args:
+            method: The HTTP method.
+            doctype: The doctype, or the dotted path of a method.
+        """
         return self._gateway.arrivals[method, doctype]
 
     async def __aenter__(self) -> Self:
@@ -165,7 +194,10 @@ def create_app(
     host: str | None = None,
     state_file: Path | None = None,
 ) -> Starlette:
-    """Return the application alone, for another server (which cannot cut connections)."""
+    """Return the application alone, for another server (which cannot cut connections).
+
+    The arguments and what is raised are those of `StandIn`.
+    """
     return StandIn(
         latency=latency, site=site, companies=companies, host=host, state_file=state_file
     ).app
@@ -179,7 +211,19 @@ async def run(
     state_file: Path | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve on `host:port` until SIGTERM or SIGINT; `started` is told the address."""
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        listen: `host:port`; an IPv6 address in brackets.
+        latency: As for `StandIn`.
+        site: As for `StandIn`.
+        state_file: As for `StandIn`.
+        started: Called with the url once requests are answered.
+
+    Raises:
+        ValueError: `listen` or `latency` is not like that.
+        OSError: it can't listen there.
+    """
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError(f"listen is {listen!r}; it must be like 127.0.0.1:8080")

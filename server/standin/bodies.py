@@ -18,7 +18,15 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def parse_body(raw: bytes, content_type: str) -> Document:
-    """Return the body as an object, or refuse it as ERPNext does."""
+    """Return the body as an object, or refuse it as ERPNext does.
+
+    Args:
+        raw: The body as it came; an empty one is an empty object.
+        content_type: The header; only that of a form makes a difference.
+
+    Raises:
+        EngineError: it is no object, no JSON or not UTF-8 (11-bad-json, 11-odd-bytes).
+    """
     if not raw:
         return {}
     try:

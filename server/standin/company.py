@@ -36,12 +36,22 @@ OWNED = ("Account", "Warehouse", "Cost Center", *_TEMPLATES)
 
 
 def charts_for(country: str) -> list[str]:
-    """List the charts that a country may choose from (03-charts-for-country)."""
+    """List the charts that a country may choose from (03-charts-for-country).
+
+    Args:
+        country: The country's name, in any case; any text has at least the standard charts.
+    """
     return [*NATIONAL_CHARTS.get(fold(country), ()), *CHARTS]
 
 
 def validate(site: Site, company: Document) -> None:
-    """Settle the abbreviation; refuse one that is taken, and a chart that does not exist."""
+    """Settle the abbreviation, and refuse one that is taken.
+
+    Facts: 02-company-create-no-abbr, 02-company-create-abbr-odd, 02-company-create-abbr-taken.
+
+    Raises:
+        EngineError: another Company has the abbreviation.
+    """
     abbr = without_tags(company["abbr"] or "")
     if not abbr and not company["abbr"]:
         abbr = initials(company["name"])
@@ -52,7 +62,13 @@ def validate(site: Site, company: Document) -> None:
 
 
 def check_before_making(company: Document) -> None:
-    """Refuse what real ERPNext notices only while it makes the accounts, and then rolls back."""
+    """Refuse what real ERPNext notices only while it makes the accounts, and then rolls back.
+
+    Facts: 02-company-create-unknown-chart, 02-company-create-name-length.
+
+    Raises:
+        EngineError: the chart does not exist, or name and abbreviation are too long together.
+    """
     chart = company["chart_of_accounts"]
     if chart and chart not in charts_for(company["country"]):
         raise errors.crashed(
@@ -67,7 +83,14 @@ def check_before_making(company: Document) -> None:
 
 
 def make_belongings(site: Site, company: Document, *, owner: str, at: str = "") -> None:
-    """Make everything that comes with a new Company, and fill in its defaults."""
+    """Make everything that comes with a new Company, and fill in its defaults.
+
+    Args:
+        site: The site, which has the Company already.
+        company: The stored Company; it is changed.
+        owner: The user who makes it.
+        at: The time of making, as ERPNext writes it; "" for the present.
+    """
     abbr, name = company["abbr"], company["name"]
     company["create_chart_of_accounts_based_on"] = (
         company["create_chart_of_accounts_based_on"] or "Standard Template"

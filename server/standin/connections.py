@@ -37,7 +37,15 @@ class Connections:
         return Reporting
 
     async def cut(self, scope: Scope, receive: Receive) -> None:
-        """Close the connection of a request at once; return when it is gone."""
+        """Close the connection of a request at once; return when it is gone.
+
+        Args:
+            scope: The request's ASGI scope.
+            receive: The request's ASGI channel.
+
+        Raises:
+            ConnectionAbortedError: another server than `StandIn`'s holds the connection.
+        """
         transport = self._open.get(tuple(scope.get("client") or ()))
         if transport is None:
             raise ConnectionAbortedError("This server does not let its connections be cut.")

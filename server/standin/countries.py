@@ -69,7 +69,14 @@ ENABLED_CURRENCIES = frozenset({"AED", "AUD", "CHF", "CNY", "EUR", "GBP", "INR",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Country:
-    """One country of the site's list."""
+    """One country of the site's list.
+
+    Attributes:
+        name: As ERPNext spells it, if that was recorded.
+        code: ISO 3166's two letters, in lower case.
+        currency: ISO 4217's code of its currency; None if none is known.
+        time_zone: The IANA name; None for countries that no test needs one of.
+    """
 
     name: str
     code: str

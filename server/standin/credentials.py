@@ -14,7 +14,15 @@ from server.standin.site import API_USER
 
 
 def user(authorization: str | None, right: str | None) -> str:
-    """Return the calling user, or refuse bad credentials; any are accepted if `right` is None."""
+    """Return the calling user, or refuse bad credentials.
+
+    Args:
+        authorization: The header; None if it was not sent, which makes a guest.
+        right: The only "key:secret" to accept; None for any.
+
+    Raises:
+        EngineError: 401 for bad credentials, 400 for such that can't be decoded.
+    """
     if not authorization:
         return GUEST
     scheme, _, token = authorization.partition(" ")

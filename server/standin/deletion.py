@@ -32,7 +32,17 @@ _GOES_ALONG = {
 
 
 def delete(site: Site, kind: DocType, name: str) -> None:
-    """Delete a document and what goes with it, or refuse."""
+    """Delete a document and what goes with it, or refuse.
+
+    Args:
+        site: The site.
+        kind: The document's doctype.
+        name: Its name, in any case.
+
+    Raises:
+        EngineError: it is not there, was submitted, is in use, or another document points to it;
+            nothing is deleted.
+    """
     document = site.find(kind.name, name)
     if document is None or "\n" in name:
         raise errors.gone()

@@ -88,6 +88,8 @@ class Draft:
     """A document that has passed all checks and is not stored yet.
 
     Attributes:
+        document: The document.
+        note: What the answer tells besides; None for nothing.
         numbered: Whether its name is the next number of a series, as of what is stored now.
     """
 
@@ -97,7 +99,17 @@ class Draft:
 
 
 def draft(site: Site, kind: DocType, body: Document) -> Draft:
-    """Build a new document from what was sent, or refuse."""
+    """Build a new document from what was sent, or refuse.
+
+    Args:
+        site: The site; nothing of it is changed.
+        kind: The doctype.
+        body: What was sent; fields that the doctype does not have are ignored
+            (02-company-create-unknown-field).
+
+    Raises:
+        EngineError: a check refuses it.
+    """
     values = _typed(kind, body)
     for field, default in _SITE_DEFAULTS.get(kind.name, {}).items():
         values[field] = values.get(field) or default
@@ -118,7 +130,14 @@ def draft(site: Site, kind: DocType, body: Document) -> Draft:
 
 
 def insert(site: Site, made: Draft) -> Document:
-    """Store a draft, unless what changed since it was drafted rules it out."""
+    """Store a draft, unless what changed since it was drafted rules it out.
+
+    Returns:
+        The stored document, not a copy.
+
+    Raises:
+        EngineError: it is refused now; nothing is stored.
+    """
     document = made.document
     kind = DOCTYPES[document["doctype"]]
     if made.numbered:
@@ -144,7 +163,21 @@ def insert(site: Site, made: Draft) -> Document:
 
 
 def update(site: Site, kind: DocType, name: str, body: Document) -> Document:
-    """Change a stored document, or refuse and change nothing."""
+    """Change a stored document, or refuse and change nothing.
+
+    Args:
+        site: The site.
+        kind: The document's doctype.
+        name: Its name; one in the body takes precedence (02-company-update).
+        body: The fields to change; a table replaces the whole table
+            (08-mode-of-payment-put-drops-rows).
+
+    Returns:
+        The stored document, not a copy.
+
+    Raises:
+        EngineError: it is not there, or the change is refused.
+    """
     # A name in the body takes precedence over the address (02-company-update).
     stored = site.require(kind.name, str(body.get("name") or name))
     if stored["docstatus"] == _CANCELLED:
@@ -177,17 +210,33 @@ def update(site: Site, kind: DocType, name: str, body: Document) -> Document:
 
 
 def cancel(site: Site, doctype: str, name: str) -> Document:
-    """Cancel a submitted document (10-pos-opening-cancel)."""
+    """Cancel a submitted document (10-pos-opening-cancel).
+
+    Raises:
+        EngineError: it is not there, is a draft, or was cancelled already.
+    """
     return update(site, DOCTYPES[doctype], name, {"docstatus": _CANCELLED})
 
 
 def submit(site: Site, doctype: str, name: str) -> Document:
-    """Submit a draft (09-pos-opening-second-submit)."""
+    """Submit a draft (09-pos-opening-second-submit).
+
+    Raises:
+        EngineError: it is not there or was cancelled, or a check refuses it.
+    """
     return update(site, DOCTYPES[doctype], name, {"docstatus": _SUBMITTED})
 
 
 def add_row(site: Site, row: Document) -> Document:
-    """Add one row to a document's table, and return the whole document (08-…-add-row)."""
+    """Add one row to a document's table, and return the whole document (08-…-add-row).
+
+    Args:
+        site: The site.
+        row: The row, with `parent`, `parenttype` and `parentfield`.
+
+    Raises:
+        EngineError: there is no such document or table, or the document with the row is refused.
+    """
     parent_kind = DOCTYPES.get(str(row.get("parenttype")))
     field = str(row.get("parentfield"))
     if parent_kind is None or field not in parent_kind.tables:
@@ -200,6 +249,14 @@ def add_row_alone(site: Site, kind: DocType, row: Document) -> Document:
     """Store one row without its parent, whose other rows are not looked at.
 
     Not recorded: by Frappe's own code, which checks a row that is posted as a document by itself.
+
+    Args:
+        site: The site.
+        kind: The row's doctype.
+        row: The row, with `parent`, `parenttype` and `parentfield`.
+
+    Raises:
+        EngineError: the parent has no such table, or the row points to what does not exist.
     """
     parent_kind = DOCTYPES.get(str(row.get("parenttype")))
     field = str(row.get("parentfield"))
@@ -218,7 +275,11 @@ def add_row_alone(site: Site, kind: DocType, row: Document) -> Document:
 
 
 def name_of(site: Site, kind: DocType, body: Document) -> str | None:
-    """Guess the name that a new document would get, for faults that name one."""
+    """Guess the name that a new document would get, for faults that name one.
+
+    Returns:
+        The name; None if it does not come from a rule, or can't be told.
+    """
     try:
         values = _typed(kind, body)
         document = site.new(kind.name, values)

@@ -17,7 +17,14 @@ ERPNEXT = "erpnext (app)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One entry of `_server_messages`."""
+    """One entry of `_server_messages`.
+
+    Attributes:
+        text: What it says, in HTML.
+        title: Its title.
+        indicator: Its colour; None to leave that out.
+        raised: Whether it came with the error that ended the request.
+    """
 
     text: str
     title: str = "Message"
@@ -38,7 +45,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The body of a refusal and its status."""
+    """The body of a refusal and its status.
+
+    Attributes:
+        status: The HTTP status.
+        exc_type: The type of error, which is always there.
+        exception: The traceback's last line; None for refusals that come without.
+        messages: The entries of `_server_messages`; none leaves it out.
+        source: The app whose code refused; None to leave that out.
+        error_message: The text of `_error_message`; None to leave that out.
+        headers: Headers that come with it.
+    """
 
     status: int
     exc_type: str
@@ -49,7 +66,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
     def body(self) -> dict[str, object]:
-        """Return the JSON body as recorded."""
+        """Return the JSON body as recorded, with all that a site without tracebacks leaves out."""
         body: dict[str, object] = {}
         if self.exception is not None:
             body["exception"] = self.exception
@@ -67,7 +84,11 @@ class Answer:
 
 
 class EngineError(Exception):
-    """A refusal by the application, answered as JSON."""
+    """A refusal by the application, answered as JSON.
+
+    Attributes:
+        answer: What is answered.
+    """
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(f"{answer.status} {answer.exc_type}: {answer.exception}")
@@ -75,7 +96,13 @@ class EngineError(Exception):
 
 
 class PageError(Exception):
-    """A refusal answered with an HTML page."""
+    """A refusal answered with an HTML page.
+
+    Attributes:
+        status: The HTTP status.
+        page: The page.
+        headers: Headers that come with it.
+    """
 
     def __init__(self, status: int, page: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{status} page")
@@ -87,7 +114,14 @@ class PageError(Exception):
 def refused(
     text: str, exc_type: str = "ValidationError", *, status: int = 417, title: str = "Message"
 ) -> EngineError:
-    """A rule of the framework was broken: a message, raised."""
+    """A rule of the framework was broken: a message, raised.
+
+    Args:
+        text: What the message says, in HTML.
+        exc_type: The type of error.
+        status: The HTTP status.
+        title: The message's title.
+    """
     return EngineError(
         Answer(
             status=status,
@@ -106,7 +140,15 @@ def refused_by_erpnext(
     title: str = "Message",
     path: str = "frappe.exceptions",
 ) -> EngineError:
-    """A rule of ERPNext itself was broken: as `refused`, and the body says so."""
+    """A rule of ERPNext itself was broken: as `refused`, and the body says so.
+
+    Args:
+        text: What the message says, in HTML.
+        exc_type: The type of error.
+        status: The HTTP status.
+        title: The message's title.
+        path: The module of the type of error, which the traceback names.
+    """
     answer = refused(text, exc_type, status=status, title=title).answer
     return EngineError(replace(answer, exception=f"{path}.{exc_type}: {text}", source=ERPNEXT))
 

@@ -63,13 +63,25 @@ class BadFaultsError(Exception):
 class Fault:
     """One thing that goes wrong, for requests with a given method, doctype and name.
 
-    `doctype` may be the path of a method. `times` None means until cleared. Without a status, a
-    type or a cut it only waits `hang_seconds` (or `hang_ms`): a wait before the work is part of
-    the transaction, a wait after it only delays the answer.
+    Without a status, a type or a cut it only waits: a wait before the work is part of the
+    transaction, a wait after it only delays the answer.
 
-    `cut` closes the connection: "before" the work (it is not done), "after" it (done, no answer),
-    or in the "middle" of the answer (done, half of the answer comes). `"action": "cut"` with
-    `when` is the older spelling of the first two.
+    Attributes:
+        method: The HTTP method; None for any.
+        doctype: The doctype, or the path of a method; None for any.
+        name: The document's name; None for any.
+        when: "before" or "after" the work.
+        times: How many requests it is for; None means until cleared.
+        status: The HTTP status to answer with; 0 closes the connection.
+        exc_type: ERPNext's type of error to answer with.
+        message: What the refusal says.
+        action: "cut", the older spelling of `cut`, with `when`.
+        html: Whether the answer is a page of the web server.
+        cut: Closes the connection: "before" the work (it is not done), "after" it (done, no
+            answer), or in the "middle" of the answer (done, half of the answer comes).
+        hang_seconds: How long it waits, in seconds.
+        hang_ms: The same in milliseconds; the two are added.
+        retry_after: The seconds of a Retry-After header; None for none.
     """
 
     method: str | None = None
@@ -104,7 +116,7 @@ class Fault:
 
     @property
     def seconds(self) -> float:
-        """How long it waits."""
+        """How long it waits, in seconds."""
         return self.hang_seconds + self.hang_ms / 1000
 
     @property
@@ -113,7 +125,13 @@ class Fault:
         return not self.cuts and bool(self.status or self.exc_type or self.html)
 
     def matches(self, method: str, doctype: str, names: Iterable[str]) -> bool:
-        """Tell whether this fault is meant for a request."""
+        """Tell whether this fault is meant for a request.
+
+        Args:
+            method: The request's HTTP method.
+            doctype: Its doctype, or the path of its method.
+            names: All names by which its document may be meant; compared as ERPNext compares names.
+        """
         if self.method is not None and self.method != method:
             return False
         if self.doctype is not None and fold(self.doctype) != fold(doctype):
@@ -121,7 +139,7 @@ class Fault:
         return self.name is None or fold(self.name) in {fold(name) for name in names}
 
     def error(self) -> errors.EngineError | errors.PageError:
-        """Return the refusal to answer with."""
+        """Return the refusal to answer with; for a fault that refuses."""
         if self.html and self.status in {None, 500}:
             return errors.server_error_page()
         status = self.status or _STATUS_OF.get(self.exc_type or "", 500)
@@ -139,7 +157,19 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Faults:
-    """All faults that are set; counts down those that are used."""
+    """All faults that are set; counts down those that are used.
+
+    Attributes:
+        latency_ms: Milliseconds that every request takes longer.
+        down: Whether the site's database is away.
+        maintenance: Whether the site is in maintenance mode.
+        token: The only "key:secret" that is accepted; None for any.
+        roles: The caller's roles; None for all of them.
+        user: Whom our key is taken for; None for the API user.
+        tracebacks: Whether errors come with tracebacks (11-errors-without-traceback).
+        faults: What goes wrong for single requests; the first that matches is used.
+        left: For each of these, how often it may still be used; None for ever.
+    """
 
     latency_ms: float = 0.0
     down: bool = False
@@ -152,7 +182,16 @@ class Faults:
     left: list[int | None] = field(default_factory=list)
 
     def take(self, method: str, doctype: str, names: Iterable[str]) -> Fault | None:
-        """Use up one fault for a request, if there is one for it."""
+        """Use up one fault for a request, if there is one for it.
+
+        Args:
+            method: The request's HTTP method.
+            doctype: Its doctype, or the path of its method.
+            names: All names by which its document may be meant.
+
+        Returns:
+            The fault; None if the request is to go on undisturbed.
+        """
         names = list(names)
         for position, fault in enumerate(self.faults):
             left = self.left[position]
@@ -163,7 +202,11 @@ class Faults:
 
 
 def parse(body: Any) -> Faults:  # Any: JSON
-    """Read a body, or say what is wrong with it."""
+    """Read a body, or say what is wrong with it.
+
+    Raises:
+        BadFaultsError: anything in it is unknown or of another kind; nothing of it is taken.
+    """
     if not isinstance(body, dict):
         raise BadFaultsError("The body must be a JSON object.")
     known = {"latency_ms", "down", "maintenance", "token", "roles", "user", "tracebacks", "faults"}

@@ -35,7 +35,14 @@ _PLAIN, _QUALIFIED = 3, 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One comparison of a filter."""
+    """One comparison of a filter.
+
+    Attributes:
+        doctype: The doctype that has the field: the list's own, or that of one of its tables.
+        field: The field.
+        operator: Such as "=", "in" or "like", in lower case.
+        value: What it is compared with: text, a number, or a list.
+    """
 
     doctype: str
     field: str
@@ -45,7 +52,15 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a list request asks for."""
+    """What a list request asks for.
+
+    Attributes:
+        fields: The fields of each row.
+        conditions: All of these must hold.
+        order: Fields to sort by, each with whether it descends; none leaves it to the doctype.
+        start: How many rows to leave out at the beginning.
+        limit: The most rows; 0 for all.
+    """
 
     fields: tuple[str, ...]
     conditions: tuple[Condition, ...]
@@ -55,7 +70,15 @@ class Query:
 
 
 def parse(kind: DocType, arguments: Mapping[str, Any]) -> Query:  # Any: query or body values
-    """Read a query, refusing unknown fields and broken JSON as ERPNext does."""
+    """Read a query, refusing unknown fields and broken JSON as ERPNext does.
+
+    Args:
+        kind: The doctype of the list.
+        arguments: The parameters, as text that holds JSON, or decoded.
+
+    Raises:
+        EngineError: the query is refused (02-company-list-bad-query).
+    """
     fields = _json(arguments.get("fields")) or ["name"]
     if fields == ["*"]:
         fields = sorted(kind.known_fields())
@@ -77,7 +100,16 @@ def parse(kind: DocType, arguments: Mapping[str, Any]) -> Query:  # Any: query o
 
 
 def select(kind: DocType, query: Query, documents: Iterable[Document]) -> list[Document]:
-    """Return the rows that answer a query, with the fields it asks for."""
+    """Return the rows that answer a query, with the fields it asks for.
+
+    Args:
+        kind: The doctype of the list.
+        query: What is asked for.
+        documents: All documents of that doctype, in the order they were made.
+
+    Raises:
+        EngineError: a condition is about a table that the doctype does not have.
+    """
     found = list(documents)
     for condition in query.conditions:
         found = _those(condition, kind, found)

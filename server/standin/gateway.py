@@ -50,7 +50,14 @@ class CutError(Exception):
 
 
 class Gateway:
-    """The ASGI application that plays the engine."""
+    """The ASGI application that plays the engine.
+
+    Attributes:
+        faults: What goes wrong; replaced as a whole.
+        log: How many requests were answered, by method, doctype (or method path) and status; status
+            0 for those that were cut.
+        arrivals: How many requests have come in, by method and doctype (or method path).
+    """
 
     def __init__(
         self, api: Api, traffic: Traffic, connections: Connections, *, host: str | None
@@ -65,7 +72,13 @@ class Gateway:
         self._host = host
 
     async def arrived(self, method: str, doctype: str, count: int) -> None:
-        """Return once so many such requests have reached the engine since it started."""
+        """Return once so many such requests have reached the engine since it started.
+
+        Args:
+            method: The HTTP method.
+            doctype: The doctype, or the dotted path of a method.
+            count: How many, answered or not.
+        """
         while self.arrivals[method, doctype] < count:
             await self._arrival.wait()
 

@@ -16,7 +16,18 @@ class OtherSiteError(Exception):
 
 
 def load(site: Site, path: Path) -> bool:
-    """Fill a new site from its file; tell whether there was one."""
+    """Fill a new site from its file.
+
+    Args:
+        site: A site without documents.
+        path: The file, which need not exist.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        OtherSiteError: it holds the documents of another site.
+    """
     if not path.exists():
         return False
     kept = json.loads(path.read_text("utf-8"))
@@ -33,7 +44,12 @@ def load(site: Site, path: Path) -> bool:
 
 
 def save(site: Site, path: Path) -> None:
-    """Write the whole site; a crash in the middle leaves the file as it was."""
+    """Write the whole site; a crash in the middle leaves the file as it was.
+
+    Args:
+        site: The site.
+        path: The file; the new one is written beside it first.
+    """
     documents = {doctype: site.every(doctype) for doctype in site.documents}
     kept = {"site": site.name, "row_number": site.row_number, "documents": documents}
     fresh = path.with_name(f"{path.name}.new")

@@ -37,12 +37,23 @@ _COMPANY, _EACH_COMPANY = 1.6, 0.2
 
 
 def read_seconds(method: str, target: str) -> float:
-    """Return the seconds that a call takes if it changes nothing or is refused."""
+    """Return the seconds that a call takes if it changes nothing or is refused.
+
+    Args:
+        method: The HTTP method.
+        target: The doctype, or the dotted path of a method.
+    """
     return _CALLS.get((method, target), _READ) if method == "GET" else _READ
 
 
 def write_seconds(method: str, target: str, companies: int) -> float:
-    """Return the seconds that a call takes if it changes something."""
+    """Return the seconds that a call takes if it changes something.
+
+    Args:
+        method: The HTTP method.
+        target: The doctype, or the dotted path of a method.
+        companies: How many Companies the site has before it.
+    """
     if (method, target) == ("POST", "Company"):
         return _COMPANY + _EACH_COMPANY * (companies - 1)
     return _CALLS.get((method, target), _DELETE if method == "DELETE" else _WRITE)

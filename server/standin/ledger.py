@@ -57,12 +57,12 @@ _TASKS = (
 
 
 def name_invoice(site: Site, _invoice: Document) -> str:
-    """The next number of the year."""
+    """Return the next number of the year (10-sales-invoice-create-submitted)."""
     return _numbered(site, "Sales Invoice", f"ACC-SINV-{site.today()[:4]}-", 5)
 
 
 def name_record(site: Site, _record: Document) -> str:
-    """The next number."""
+    """Return the next number (10-transaction-deletion-record)."""
     return _numbered(site, RECORD, "TDL", 4)
 
 
@@ -129,7 +129,11 @@ def queue_record(site: Site, record: Document) -> None:
 
 
 def check_queue(site: Site, record: Document) -> None:
-    """Refuse a second submitted record while one is queued or runs."""
+    """Refuse a second submitted record while one is queued or runs.
+
+    Raises:
+        EngineError: there is one of the same Company.
+    """
     if record["docstatus"] != _SUBMITTED:
         return
     for other in _of(site, RECORD, record["company"]):
@@ -142,14 +146,17 @@ def check_queue(site: Site, record: Document) -> None:
 
 
 def start_record(site: Site, record: Document) -> None:
-    """Hand a submitted record to the background worker."""
+    """Hand a submitted record to the background worker; any other is left as it is."""
     if record["docstatus"] == _SUBMITTED and record["status"] == QUEUED:
         record["status"] = RUNNING
         site.touch(record)
 
 
 def finish_record(site: Site, record: Document) -> None:
-    """Do the background worker's work: remove everything booked for the Company."""
+    """Do the background worker's work: remove everything booked for the Company.
+
+    A record that does not run is left as it is.
+    """
     if record["status"] != RUNNING:
         return
     done: list[Mapping[str, object]] = []

@@ -61,7 +61,12 @@ _GROUPS = {
 
 
 def set_up(site: Site, *, companies: int = 1) -> None:
-    """Fill a new site; more than one Company makes it a site already in use."""
+    """Fill a new site; more than one Company makes it a site already in use.
+
+    Args:
+        site: A site without documents.
+        companies: How many Companies it has then; the first is the site's default.
+    """
     moments = _moments(site.name)
     for doctype, values in _documents(site):
         site.add(site.new(doctype, values, owner=ADMINISTRATOR, at=next(moments)))

@@ -42,7 +42,11 @@ _CHARTS = "erpnext.accounts.doctype.account.chart_of_accounts.chart_of_accounts"
 
 
 async def answer(api: Api, call: Call) -> Reply:
-    """Answer a call of /api/method."""
+    """Answer a call of /api/method.
+
+    Raises:
+        EngineError: the application refuses it, as it does unknown methods and guests.
+    """
     path = call.target
     if path in PINGS:
         await api.spend(call)

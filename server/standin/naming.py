@@ -43,6 +43,11 @@ def initials(company_name: str) -> str:
 
 
 def row_name(seed: str, number: int) -> str:
-    """Return the name of the n-th row of a site: ten characters, growing, never repeated."""
+    """Return the name of the n-th row of a site: ten characters, growing, never repeated.
+
+    Args:
+        seed: The site's name, so that rows of two sites have different names.
+        number: How many there were, with this one.
+    """
     mark = hashlib.sha256(seed.encode()).hexdigest()[:3]
     return f"{number:07d}{mark}"

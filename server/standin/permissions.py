@@ -47,7 +47,12 @@ _READS = frozenset({"GET", "HEAD"})
 
 
 def sees_fields(roles: frozenset[str] | None, doctype: str) -> bool:
-    """Tell whether a user who may read a document also reads and stores its fields."""
+    """Tell whether a user who may read a document also reads and stores its fields.
+
+    Args:
+        roles: The user's roles; None means all of them.
+        doctype: The document's doctype.
+    """
     return roles is None or bool(_SEES_FIELDS.get(doctype, roles) & roles)
 
 
@@ -62,6 +67,9 @@ def check(
         doctype: The doctype of what is asked for.
         method: The HTTP method.
         document: Whether a single document is asked for; the refusal is then worded differently.
+
+    Raises:
+        EngineError: the user may not do that.
     """
     reading = method in _READS
     allowed = user != GUEST and doctype not in _NOBODY

@@ -1,9 +1,10 @@
 """The rules of single doctypes for documents without a till: naming, checking, what follows.
 
 Each function imitates one controller of ERPNext as far as the recordings of its doctype show it
-(03-account-create-bad, 04-warehouse-create-bad, 05-fiscal-year-*, 06-*, 07-*); those of tills and
-payments are in `till_rules.py`. A rule changes nothing but the document it is given, except those
-that run after the document was stored.
+(03-account-create-bad, 04-warehouse-create-bad, 05-fiscal-year-*, 06-*, 07-*, 09-user-create);
+those of tills and payments are in `till_rules.py`. A rule changes nothing but the document it is
+given, except those that run after the document was stored. One that is broken is raised as
+`errors.EngineError`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def name_cost_center(site: Site, center: Document) -> str:
 
 
 def name_user(_site: Site, user: Document) -> str:
-    """Return the name: the e-mail address."""
+    """Return the name: the e-mail address (09-user-create)."""
     if user["email"] is None:
         raise _attribute_error("strip", source=None)
     if not _EMAIL.fullmatch(user["email"]):
@@ -240,7 +241,7 @@ def validate_node(site: Site, node: Document) -> None:
 
 
 def validate_user(_site: Site, user: Document) -> None:
-    """Fill in what follows from the name."""
+    """Fill in what follows from the name (09-user-create)."""
     names = (user["first_name"], user["last_name"])
     user["full_name"] = " ".join(name for name in names if name)
     user["time_zone"] = TIME_ZONE

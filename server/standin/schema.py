@@ -27,7 +27,12 @@ TREE_FIELDS = ("lft", "rgt", "old_parent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A field that names another document."""
+    """A field that names another document.
+
+    Attributes:
+        doctype: That document's doctype.
+        label: What messages call the field.
+    """
 
     doctype: str
     label: str
@@ -35,7 +40,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
-    """A field with a list of options."""
+    """A field with a list of options.
+
+    Attributes:
+        label: What messages call the field.
+        options: What it may hold besides nothing.
+    """
 
     label: str
     options: tuple[str, ...]
@@ -43,7 +53,13 @@ class Select:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A field whose value is rows of another doctype."""
+    """A field whose value is rows of another doctype.
+
+    Attributes:
+        doctype: The rows' doctype.
+        label: What messages call the table.
+        required: Whether it must have a row.
+    """
 
     doctype: str
     label: str
@@ -52,13 +68,25 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocType:
-    """One kind of document.
+    """One kind of document; doctypes with rules of their own have them in `rules.py`.
 
-    `naming` is the field that the name comes from, or "" for a name that must be sent, or "#" for a
-    name that ERPNext makes up; doctypes with rules of their own have them in `rules.py`.
-    `columns` are all fields but the standard ones, each with its value in a new document.
-    `empty_tables` are tables that take no rows here. `disabling` says that a document in use can be
-    disabled instead, as the refusal to delete it mentions.
+    Attributes:
+        name: The doctype's name.
+        naming: The field that the name comes from, or "" for a name that must be sent, or "#" for a
+            name that ERPNext makes up.
+        naming_label: What messages call that field.
+        columns: All fields but the standard ones, each with its value in a new document.
+        required: The fields that may not be empty, each with what messages call it.
+        links: The fields that name other documents.
+        selects: The fields with options.
+        tables: The fields that hold rows.
+        empty_tables: Tables that take no rows here.
+        tree_parent: The field that names the document above; None if they form no tree.
+        single: Whether there is only one document, which has the doctype's name.
+        row: Whether it is the doctype of a table's rows.
+        disabling: Whether a document in use can be disabled instead, as the refusal to delete it
+            mentions.
+        by_creation: Whether a list without `order_by` comes in the order of making, not of names.
     """
 
     name: str

@@ -34,7 +34,14 @@ def stamp_text(moment: datetime) -> str:
 
 
 class Site:
-    """The documents of one site."""
+    """The documents of one site.
+
+    Attributes:
+        name: The site's name.
+        documents: Everything stored, by doctype and folded name.
+        default_company: The Company that ERPNext takes if none is sent.
+        row_number: How many names were made up.
+    """
 
     def __init__(self, name: str, *, now: Callable[[], datetime] | None = None) -> None:
         self.name = name
@@ -51,7 +58,7 @@ class Site:
         return stamp_text(self._last)
 
     def today(self) -> str:
-        """Return the site's date."""
+        """Return the site's date, as YYYY-MM-DD."""
         return self._now().astimezone(_OFFSET).date().isoformat()
 
     def row_name(self) -> str:
@@ -60,11 +67,15 @@ class Site:
         return row_name(self.name, self.row_number)
 
     def find(self, doctype: str, name: object) -> Document | None:
-        """Return a stored document, not a copy."""
+        """Return a stored document, not a copy; None if there is none of that name."""
         return self.documents.get(doctype, {}).get(fold(name))
 
     def require(self, doctype: str, name: str) -> Document:
-        """Return a stored document or refuse with 404."""
+        """Return a stored document, not a copy, or refuse.
+
+        Raises:
+            EngineError: 404, because there is none of that name.
+        """
         found = self.find(doctype, name)
         # A name with a line break can't be reached by any address (02-company-create-name-quotes).
         if found is None or "\n" in name:
@@ -84,7 +95,7 @@ class Site:
                         yield from document[field]
 
     def add(self, document: Document) -> None:
-        """Store a document under its name."""
+        """Store a document under its name, in place of one that has it."""
         self.documents.setdefault(document["doctype"], {})[fold(document["name"])] = document
 
     def remove(self, document: Document) -> None:
@@ -95,7 +106,14 @@ class Site:
     def new(
         self, doctype: str, values: Mapping[str, Any], *, owner: str = API_USER, at: str = ""
     ) -> Document:
-        """Build a document from columns, defaults and rows, without storing it."""
+        """Build a document from columns, defaults and rows, without storing it.
+
+        Args:
+            doctype: Its doctype.
+            values: Column values and rows; what is missing or None gets its default.
+            owner: The user who makes it.
+            at: The time of making, as ERPNext writes it; "" for the present.
+        """
         kind = DOCTYPES[doctype]
         at = at or self.stamp()
         document: Document = {
@@ -122,7 +140,13 @@ class Site:
         return document
 
     def table(self, parent: Document, field: str, rows: list[Mapping[str, Any]]) -> list[Document]:
-        """Build the rows of one table; rows that come with a known name keep it."""
+        """Build the rows of one table; rows that come with a known name keep it.
+
+        Args:
+            parent: The document that the rows are of.
+            field: Its table.
+            rows: The values of each row, in order; all others of the table are left out.
+        """
         kind = DOCTYPES[DOCTYPES[parent["doctype"]].tables[field].doctype]
         known = {row["name"] for row in parent.get(field, [])}
         return [
@@ -147,7 +171,12 @@ class Site:
         ]
 
     def touch(self, document: Document, *, by: str = API_USER) -> None:
-        """Record that a document, and so its rows, was changed."""
+        """Record that a document, and so its rows, was changed.
+
+        Args:
+            document: The stored document.
+            by: The user who changed it.
+        """
         document["modified"] = self.stamp()
         document["modified_by"] = by
         for field in DOCTYPES[document["doctype"]].tables:

@@ -1,8 +1,8 @@
 """The rules of payments, POS Profiles and POS Opening Entries.
 
-Facts: 08-mode-of-payment-*, 08-pos-profile-*, 09-pos-opening-*. What real ERPNext lets pass
-passes here too: group accounts in payment rows, another Company's write-off account, a second open
-till.
+Facts: 08-mode-of-payment-*, 08-pos-profile-*, 09-pos-opening-*. What real ERPNext lets pass passes
+here too: group accounts in payment rows, another Company's write-off account, a second open till. A
+rule that is broken is raised as `errors.EngineError`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def validate_mode_of_payment(site: Site, mode: Document) -> None:
 
 
 def check_profile_warehouse(site: Site, profile: Document) -> None:
-    """Compare the warehouse with the Company, before either is looked up."""
+    """Compare the warehouse with the Company, before either is looked up.
+
+    Facts: 08-pos-profile-create-bad.
+    """
     name = profile["warehouse"]
     warehouse = site.find("Warehouse", name) if name else None
     if name and (warehouse is None or fold(warehouse["company"]) != fold(profile["company"])):
@@ -48,7 +51,7 @@ def check_profile_warehouse(site: Site, profile: Document) -> None:
 
 
 def validate_profile(site: Site, profile: Document) -> None:
-    """Check users and payment methods."""
+    """Check users and payment methods (08-pos-profile-create-bad, 08-pos-profile-payments)."""
     _check_default_users(site, profile)
     payments = profile["payments"]
     if not payments:
@@ -96,7 +99,7 @@ def _check_payment_accounts(site: Site, rows: Iterable[Document], company: str) 
 
 
 def name_opening(site: Site, _opening: Document) -> str:
-    """Return the next number of the year."""
+    """Return the next number of the year (09-pos-opening-create-draft)."""
     prefix = f"POS-OPE-{site.today()[:4]}-"
     numbers = (
         entry["name"].removeprefix(prefix)
@@ -108,7 +111,7 @@ def name_opening(site: Site, _opening: Document) -> str:
 
 
 def validate_opening(site: Site, opening: Document) -> None:
-    """Check profile, cashier, payment methods; date it; show its state."""
+    """Check profile, cashier, payment methods; date it; show its state (09-pos-opening-bad)."""
     opening["posting_date"] = opening["posting_date"] or site.today()
     opening["status"] = ("Draft", "Open", "Cancelled")[opening["docstatus"]]
     profile_name, company = opening["pos_profile"], opening["company"]

@@ -29,7 +29,15 @@ _DEADLOCK_SHARE = 0.5
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Ticket:
-    """One write under way."""
+    """One write under way.
+
+    Attributes:
+        doctype: The doctype of what is written.
+        name: Its name.
+        abbr: The abbreviation of a Company that is made; else "".
+        made: Whether it succeeded; only known when it is done.
+        done: Set when it has ended, well or not.
+    """
 
     doctype: str
     name: str
@@ -64,7 +72,11 @@ class Traffic:
         self._hurry = asyncio.Event()
 
     async def pause(self, seconds: float) -> None:
-        """Let time pass, until `hurry` or `stop` at the latest."""
+        """Let time pass, until `hurry` or `stop` at the latest.
+
+        Args:
+            seconds: How long; 0 and less returns at once.
+        """
         if seconds > 0 and not self._stopping:
             try:
                 async with asyncio.timeout(seconds):
@@ -75,7 +87,19 @@ class Traffic:
     async def write(
         self, ticket: Ticket, seconds: float, commit: Callable[[], Document]
     ) -> Document:
-        """Carry out a write that takes `seconds`, as a transaction among others."""
+        """Carry out a write that takes `seconds`, as a transaction among others.
+
+        Args:
+            ticket: What is written; it may be used once.
+            seconds: How long it takes, without what it waits for.
+            commit: Makes the change, or raises and changes nothing; returns what was stored.
+
+        Returns:
+            What `commit` returned.
+
+        Raises:
+            EngineError: `commit` refused it, or another write was faster.
+        """
         await self._wait_for_same(ticket)
         rival = next((t for t in self._open if _collide(t, ticket)), None)
         self._open.append(ticket)

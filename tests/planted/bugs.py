@@ -29,7 +29,7 @@ BUGS = (
     Bug(
         name="the token is not checked",
         promise=4,
-        file="server/store/apply.py",
+        file="server/store/fencing.py",
         before="        or_(change.c.token.is_(None), tenant.fencing_token == change.c.token),\n",
         after="",
         caught_by=(f"{STORE}::test_a_stale_token_or_revision_is_refused_and_nothing_is_written",),
@@ -37,7 +37,7 @@ BUGS = (
     Bug(
         name="the revision is not checked",
         promise=7,
-        file="server/store/apply.py",
+        file="server/store/fencing.py",
         before="        or_(change.c.revision.is_(None), tenant.revision == change.c.revision),\n",
         after="",
         caught_by=(f"{STORE}::test_a_stale_token_or_revision_is_refused_and_nothing_is_written",),
@@ -45,7 +45,7 @@ BUGS = (
     Bug(
         name="a claim does not raise the token",
         promise=4,
-        file="server/store/apply.py",
+        file="server/store/fencing.py",
         before='"fencing_token": tenant.fencing_token + change.c.raise_token,',
         after='"fencing_token": tenant.fencing_token,',
         caught_by=(f"{STORE}::test_the_current_token_writes_every_table_and_raises_the_token",),

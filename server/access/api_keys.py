@@ -37,7 +37,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key that was just made, which is the only time its text can be seen."""
+    """A key that was just made, which is the only time its text can be seen.
+
+    Attributes:
+        text: What the machine sends after "Bearer"; only its hash is stored.
+    """
 
     key: ApiKey
     text: SecretStr
@@ -53,6 +57,14 @@ class ApiKeys:
         now: Callable[[], datetime],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """Take the parts it needs.
+
+        Args:
+            store: The keys' rows.
+            now: Returns the current time, in UTC.
+            changed: Called after a key was revoked: what was verified before must not count any
+                more.
+        """
         self._store = store
         self._now = now
         self._changed = changed
@@ -75,8 +87,12 @@ class ApiKeys:
             tenants: The tenants with which it may do that; None for all of them.
             days: How many days the key is valid, from 1 to `MAX_DAYS`.
 
+        Returns:
+            The key with its text, which nobody can ask for again.
+
         Raises:
             InvalidInput: a field is wrong, or a key with that name is still valid.
+            StoreUnavailable: the database can't be read or written.
         """
         now = self._now()
         _check(name, days)
@@ -109,10 +125,18 @@ class ApiKeys:
         return await self._store.api_keys()
 
     async def revoke(self, by: Actor, name_or_id: str) -> list[ApiKey]:
-        """Revoke all keys with a name, or the one with an id, and return them.
+        """Revoke all keys with a name, or the one with an id.
+
+        Args:
+            by: Who revokes them.
+            name_or_id: A key's name or id, exactly.
+
+        Returns:
+            The keys as they were a moment before, the newest first.
 
         Raises:
             NotFound: none of them is still valid.
+            StoreUnavailable: the database can't be read or written; some may be revoked already.
         """
         now = self._now()
         ended = [
@@ -134,7 +158,17 @@ class ApiKeys:
         return ended
 
     async def verify(self, text: str) -> ApiKey | None:
-        """Return the key that a machine sent; None if it is not a key, or no longer valid."""
+        """Return the key that a machine sent.
+
+        Args:
+            text: What followed "Bearer", whatever it is.
+
+        Returns:
+            None if it is not one of our keys, its secret is wrong, or it is no longer valid.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         match = _KEY.fullmatch(text)
         if match is None:
             return None

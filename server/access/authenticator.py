@@ -107,6 +107,14 @@ class Authenticator:
     async def known(self, authorization: str | None, *, origin: str) -> Actor | None:
         """Return who calls, if that can be told; this works even if nobody must sign in.
 
+        Args:
+            authorization: The header (HTTP) or metadata (gRPC) of that name; None if not sent.
+            origin: Where the call comes from, for the audit.
+
+        Returns:
+            None if nothing was sent, or nothing that is valid (any more). What was verified counts
+            for up to `REMEMBER_SECONDS`.
+
         Raises:
             StoreUnavailable: the database can't be read now.
         """
@@ -193,7 +201,13 @@ class Authenticator:
         return _Verified(actor=found, expires_at=claims.expires_at, checked_at=now)
 
     async def tenants_of(self, user: User) -> dict[str, Role] | None:
-        """Return the tenants that a user sees, with the role in each; None means all tenants."""
+        """Return the tenants that a user sees, with the role in each; None means all tenants.
+
+        Memberships to which the user is only invited do not count.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
         if user.all_tenants:
             return None
         words = {
@@ -215,7 +229,13 @@ class Authenticator:
 
 
 def actor_of(user: User, tenants: dict[str, Role] | None) -> Actor:
-    """Return a user as an actor, with the highest role among the tenants."""
+    """Return a user as an actor, with the highest role among the tenants.
+
+    Args:
+        user: The user.
+        tenants: As `Authenticator.tenants_of` returns them; a user of none is a viewer who sees
+            nothing.
+    """
     order = list(Role)
     role = user.role
     if tenants is not None:

@@ -34,7 +34,7 @@ class CallRate:
 
         Args:
             per_second: Calls that one caller may make per second; 0 for no limit.
-            clock: A clock in seconds.
+            clock: A clock in seconds, which nobody sets.
         """
         self._per_second = per_second
         self._full = max(1.0, per_second * BURST_SECONDS)
@@ -45,8 +45,12 @@ class CallRate:
     def take(self, actor: Actor) -> None:
         """Count a call.
 
+        Args:
+            actor: Who calls: counted by name, or by address if many share the name.
+
         Raises:
-            Throttled: it is one too many, and must not be carried out.
+            Throttled: it is one too many, and must not be carried out; it says after how many
+                seconds another one may be made.
         """
         if not self._per_second:
             return

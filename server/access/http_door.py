@@ -87,7 +87,11 @@ class HttpDoor:
                 del self._under_way[address]
 
     def under_way(self, address: str) -> int:
-        """Return how many requests of an address are under way."""
+        """Return how many requests of an address are under way.
+
+        Args:
+            address: As ASGI names the client: without a port; "" for clients that have none.
+        """
         return self._under_way[address]
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,7 +149,11 @@ def door_for(app: AsgiApp, settings: Settings) -> HttpDoor:
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
-    """Return the names that HTTP answers to, besides the loopback ones."""
+    """Return the names that HTTP answers to, besides the loopback ones.
+
+    Returns:
+        In the form of `host_name`: those in the settings, and the name or address it listens at.
+    """
     listed = {host_name(host) for host in settings.allowed_hosts.split(",") if host}
     own = settings.http_address.host.lower()
     # The addresses that stand for "every address of this machine" are nobody's name.
@@ -170,7 +178,14 @@ def host_name(host: str) -> str:
 
 
 def is_loopback_name(name: str) -> bool:
-    """Tell whether a name can only mean the caller's own machine."""
+    """Tell whether a name can only mean the caller's own machine.
+
+    That is an address of 127.0.0.0/8 or ::1, or a name that ends in localhost (RFC 6761, section
+    6.3).
+
+    Args:
+        name: In the form of `host_name`.
+    """
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

@@ -43,7 +43,8 @@ _FEW_SIGNS = 4
 def weakness(password: str) -> str:
     """Return why a password is too weak for a server that others can reach; "" if it is not.
 
-    The answer never repeats the password.
+    The answer never repeats the password. It continues a sentence that begins with it: "has fewer
+    than 8 characters".
     """
     if len(password) < MIN_PASSWORD:
         return f"has fewer than {MIN_PASSWORD} characters"
@@ -61,11 +62,17 @@ class Passwords:
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="passwords")
 
     async def hashed(self, password: str) -> str:
-        """Return the hash to store."""
+        """Return the hash to store; waits for its turn, and some 20 ms more."""
         return await self._aside(_hasher().hash, password)
 
     async def matches(self, stored: str | None, password: str) -> bool:
-        """Tell whether a password is right; no stored hash takes as long as a wrong password."""
+        """Tell whether a password is right; takes as long whether or not there is a hash.
+
+        Args:
+            stored: The hash; None, or a text that is none, matches nothing.
+            password: What was typed; its caller limits the length, with which the time to hash
+                grows.
+        """
         if stored is None:
             await self._aside(_verify, _dummy_hash(), password)
             return False
@@ -84,7 +91,11 @@ class Passwords:
 
 
 def check_password(password: str, field: str) -> str:
-    """Return the password, if it can be one.
+    """Return the password, if it can be one: 1 to `MAX_PASSWORD` characters, however weak.
+
+    Args:
+        password: The password as it was sent.
+        field: What the refusal names as the wrong field.
 
     Raises:
         InvalidInput: it is empty, too long or has a NUL; the message does not show it.

@@ -118,6 +118,11 @@ def admit(actor: Actor, method: str) -> None:
 def demand(actor: Actor, right: Right, tenant_id: str) -> None:
     """Refuse what the caller may not do with a tenant; must be called before the tenant is read.
 
+    Args:
+        actor: Who calls.
+        right: The right that the method needs.
+        tenant_id: The tenant's id in its canonical form; there need be no such tenant.
+
     Raises:
         NotFound: the caller may not know whether there is such a tenant.
         NotAllowed: the caller sees the tenant, but may not do this.
@@ -130,6 +135,10 @@ def demand(actor: Actor, right: Right, tenant_id: str) -> None:
 
 def demand_any(actor: Actor, right: Right) -> None:
     """Refuse what the caller may do with no tenant; the answer must then be cut to `actor.scope`.
+
+    Args:
+        actor: Who calls.
+        right: One over tenants, or over the fleet, which nobody has in some tenants only.
 
     Raises:
         NotAllowed: there is no tenant with which the caller may do this.

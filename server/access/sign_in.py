@@ -94,10 +94,13 @@ class SignIn:
             password: The password as it was typed.
             origin: The interface and the caller's address, such as "http 10.1.2.3".
 
+        Returns:
+            The user and a token for all that the user sees.
+
         Raises:
             NotSignedIn: the e-mail address or the password is wrong; the error does not say which.
             Throttled: there were too many tries; even the right password is refused.
-            StoreUnavailable: the database can't be read now.
+            StoreUnavailable: the database can't be read now, or the audit's row can't be written.
         """
         self._store.demand_there()
         account = fold_email(email)[:MAX_EMAIL]

@@ -28,6 +28,9 @@ _MIN_BYTES = 32
 def signing_key(settings: Settings) -> SecretStr:
     """Return the key; its file is made if there is none and that is allowed.
 
+    It may be made beside an SQLite file (mode 0600). With PostgreSQL and without authentication the
+    key ends with the process, if no file is named.
+
     Raises:
         SettingsError: there is no key and none may be made, or it is weak or others can read it.
     """

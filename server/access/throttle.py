@@ -23,6 +23,13 @@ class Throttle:
     """Allows at most `most` tries per key within any `seconds`."""
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float]) -> None:
+        """Start counting.
+
+        Args:
+            most: How many tries a key has within any `seconds`.
+            seconds: For how long a try counts.
+            clock: A clock in seconds, which nobody sets.
+        """
         self._most = most
         self._seconds = seconds
         self._clock = clock
@@ -30,7 +37,10 @@ class Throttle:
         self._under_way: Counter[str] = Counter()
 
     def wait_seconds(self, key: str) -> float:
-        """Return the seconds until the next try; 0.0 if it may be made now."""
+        """Return the seconds until the next try; 0.0 if it may be made now.
+
+        If tries are under way, one may be taken back before then (`is_used_up`).
+        """
         tries = self._recent(key)
         if tries is None or len(tries) < self._most:
             return 0.0
@@ -41,7 +51,7 @@ class Throttle:
         return len(self._recent(key) or ()) - self._under_way[key] >= self._most
 
     def begin(self, key: str) -> None:
-        """Count a try whose result is not yet known."""
+        """Count a try whose result is not yet known; `end` must follow, whatever becomes of it."""
         tries = self._recent(key)
         if tries is None:
             tries = self._tries[key] = deque(maxlen=self._most)
@@ -52,7 +62,12 @@ class Throttle:
             self._tries.popitem(last=False)
 
     def end(self, key: str, *, wrong: bool) -> None:
-        """End a try that was begun; one that was not wrong is taken back."""
+        """End a try that was begun.
+
+        Args:
+            key: The key that was given to `begin`.
+            wrong: Whether it counts; one that was not wrong is taken back.
+        """
         self._under_way[key] -= 1
         if not self._under_way[key]:
             del self._under_way[key]

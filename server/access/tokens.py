@@ -58,19 +58,36 @@ class Tokens:
     """Signs and reads tokens."""
 
     def __init__(self, key: SecretStr, *, now: Callable[[], datetime], compat: bool) -> None:
+        """Take what tokens are signed with.
+
+        Args:
+            key: The signing key, the same for all servers of a database.
+            now: Returns the current time, in UTC.
+            compat: Whether an identity token lasts seven days, as old clients expect, and not an
+                hour.
+        """
         self._key = key
         self._now = now
         self._life = _IDENTITY_LIFE_COMPAT if compat else _IDENTITY_LIFE
 
     def identity(self, user: User) -> IssuedToken:
-        """Return a new token, as signing in gives it."""
+        """Return a new token for all that the user sees, as signing in gives it."""
         scope = "identity:super_admin" if user.is_super_admin else "identity"
         return self._sign(user, self._life, {"email": user.email, "scope": scope})
 
     def tenant(
         self, user: User, *, tenant_id: str, tenant_code: str, roles: Sequence[str]
     ) -> IssuedToken:
-        """Return a new token for one tenant."""
+        """Return a new token for one tenant, valid for an hour.
+
+        Whether the user sees the tenant is checked each time the token is used.
+
+        Args:
+            user: Whose token it is.
+            tenant_id: The tenant.
+            tenant_code: What old clients show in place of the id; nothing here reads it.
+            roles: The words of the old API that old clients go by; nothing here reads them.
+        """
         return self._sign(
             user,
             _TENANT_LIFE,
@@ -78,7 +95,11 @@ class Tokens:
         )
 
     def read(self, text: str) -> Claims | None:
-        """Return what a token says; None if it is not one of ours or has expired."""
+        """Return what a token says; None if it is not one of ours or has expired.
+
+        Only the signature and the expiry are checked, and the algorithm must be HS256 (RFC 8725,
+        section 3.1).
+        """
         if len(text) > MAX_TOKEN:
             return None
         import jwt  # noqa: PLC0415 - see the module's docstring

@@ -3,6 +3,9 @@
 They are kept because the audit names them. Whether the caller may do something is checked before
 (`policy`); this module only does it. Every change to a user ends the tokens that the user holds, in
 this process at once, and in others as soon as they forget what they verified (`authenticator`).
+
+Every method that reads or writes raises `StoreUnavailable` if the database can't be read or written
+(`server.store.access`).
 """
 
 from __future__ import annotations
@@ -44,6 +47,14 @@ class Users:
         now: Callable[[], datetime],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """Take the parts it needs.
+
+        Args:
+            store: The users' rows.
+            passwords: Hashes passwords.
+            now: Returns the current time, in UTC.
+            changed: Called after each change: what was verified before must not count any more.
+        """
         self._store = store
         self._passwords = passwords
         self._now = now
@@ -75,9 +86,13 @@ class Users:
             status: The status of these memberships.
             country_code: The country in the user's code.
 
+        Returns:
+            The user, with a code that nobody else has.
+
         Raises:
             InvalidInput: a field is wrong.
             AlreadyExists: USER_EXISTS: there is a user with that e-mail address.
+            StoreUnavailable: also if no free code was found.
         """
         new = await self.draw_up(
             email=email,
@@ -110,6 +125,16 @@ class Users:
         country_code: str = "KE",
     ) -> NewUser:
         """Return a new user, as `add` makes one, to be written together with something else.
+
+        Whoever writes it must expect that the address or the code is taken.
+
+        Args:
+            email: As for `add`.
+            password: As for `add`; it is hashed here, which takes some 20 ms.
+            full_name: As for `add`; None or "" for no name.
+            role: As for `add`.
+            all_tenants: As for `add`.
+            country_code: As for `add`.
 
         Raises:
             InvalidInput: a field is wrong.
@@ -155,7 +180,10 @@ class Users:
         raise StoreUnavailable("No free code was found for the user. Try again.")
 
     async def find(self, email_or_id: str) -> User:
-        """Return the user with an e-mail address or id.
+        """Return the user with an e-mail address or id, disabled or not.
+
+        Args:
+            email_or_id: What has an @ is an address.
 
         Raises:
             NotFound: there is none.
@@ -173,7 +201,7 @@ class Users:
         return found
 
     async def by_email(self, email: str) -> User | None:
-        """Return the user with an e-mail address, or None."""
+        """Return the user with an e-mail address, in any case, or None."""
         return await self._store.user_by_email(email)
 
     async def by_id(self, user_id: str) -> User | None:
@@ -185,21 +213,37 @@ class Users:
         return await self._store.users()
 
     async def set_password(self, by: Actor, user: User, password: str) -> None:
-        """Give a user a password; the user's tokens are no longer valid."""
+        """Give a user a password; the user's tokens are no longer valid.
+
+        Args:
+            by: Who orders it.
+            user: The user; one who was only invited can sign in from then on.
+            password: The password, however weak.
+
+        Raises:
+            InvalidInput: it can't be a password (`check_password`).
+        """
         stored = await self._passwords.hashed(check_password(password, "password"))
         await self._change(by, user, "SetPassword", {"password_hash": stored})
 
     async def set_role(self, by: Actor, user: User, role: Role, *, all_tenants: bool) -> None:
-        """Change what a user may do."""
+        """Change what a user may do; the user's tokens are no longer valid.
+
+        Args:
+            by: Who orders it.
+            user: The user.
+            role: As for `add`.
+            all_tenants: As for `add`; memberships stay, and count again when it is False.
+        """
         values = {"role": role, "all_tenants": all_tenants}
         await self._change(by, user, "SetRole", values, reason=_as(role, all_tenants=all_tenants))
 
     async def disable(self, by: Actor, user: User) -> None:
-        """Stop letting a user in."""
+        """Stop letting a user in; the user's tokens are no longer valid. Memberships stay."""
         await self._change(by, user, "DisableUser", {"disabled_at": self._now()})
 
     async def enable(self, by: Actor, user: User) -> None:
-        """Let a user in again."""
+        """Let a user in again, with the password that the user had; earlier tokens stay invalid."""
         await self._change(by, user, "EnableUser", {"disabled_at": None})
 
     async def memberships(self, user_id: str) -> list[Membership]:
@@ -219,7 +263,18 @@ class Users:
         *,
         status: MembershipStatus = MembershipStatus.ACTIVE,
     ) -> Membership:
-        """Make a user a member of a tenant, or change the role; an invitation gets a code."""
+        """Make a user a member of a tenant, or change the role; an invitation gets a code.
+
+        Args:
+            by: Who orders it.
+            user: The user.
+            tenant_id: The tenant, which must exist; nobody checks here.
+            role: A word of the old API (`role_of_member`).
+            status: INVITED does not let the user in yet.
+
+        Returns:
+            The membership as it was written.
+        """
         membership = self.member(user, tenant_id, role, status=status)
         await self._store.put_membership(membership, entry=joined(by, user, membership))
         self._changed()
@@ -233,7 +288,14 @@ class Users:
         *,
         status: MembershipStatus = MembershipStatus.ACTIVE,
     ) -> Membership:
-        """Return a new membership, to be written by others; an invitation gets a code."""
+        """Return a new membership, to be written by others; an invitation gets a code.
+
+        Args:
+            user: The user.
+            tenant_id: The tenant.
+            role: A word of the old API (`role_of_member`).
+            status: INVITED does not let the user in yet.
+        """
         return Membership(
             user_id=user.id,
             tenant_id=tenant_id,
@@ -251,6 +313,11 @@ class Users:
 
     async def leave(self, by: Actor, user: User, tenant_id: str) -> None:
         """End a membership.
+
+        Args:
+            by: Who orders it.
+            user: The user.
+            tenant_id: The tenant.
 
         Raises:
             NotFound: there is none.
@@ -279,7 +346,7 @@ class Users:
 
 
 def added(by: Actor, user: User) -> AuditEntry:
-    """Return the audit's row that says that a user was added."""
+    """Return the audit's row that says that a user was added, at the time that the user has."""
     return entry(
         by,
         user.created_at,
@@ -290,7 +357,7 @@ def added(by: Actor, user: User) -> AuditEntry:
 
 
 def joined(by: Actor, user: User, membership: Membership) -> AuditEntry:
-    """Return the audit's row that says that a user became a member."""
+    """Return the audit's row that says that a user became a member, at the membership's time."""
     return entry(
         by,
         membership.created_at,
@@ -307,6 +374,8 @@ def _as(role: Role, *, all_tenants: bool) -> str:
 
 def check_email(email: str) -> str:
     """Return an e-mail address without outer blanks.
+
+    It is only seen whether it can be one: something, one @ and something more, in one line.
 
     Raises:
         InvalidInput: it is not an e-mail address.

@@ -54,6 +54,14 @@ class Access:
         """Record in the audit that an order was refused at the edge.
 
         Refused reads are not recorded, because they are not orders.
+
+        Args:
+            actor: Who gave the order.
+            method: The rpc's bare name; one without a rule counts as an order.
+            code: The code of the refusal.
+
+        Raises:
+            StoreUnavailable: the row can't be written.
         """
         if RULES.get(method) not in READING:
             await self.store.note(entry(actor, self.now(), action=method, outcome=code))

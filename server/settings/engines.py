@@ -79,7 +79,12 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginesConfig:
-    """The engines by id; `default` is empty if and only if there are no engines."""
+    """The engines by id, as the engines file describes them.
+
+    Attributes:
+        default: The engine of tenants that name none; "" if and only if there are no engines.
+        engines: In the order of the file; can't be changed.
+    """
 
     default: str = ""
     engines: Mapping[str, EngineConfig] = field(default_factory=lambda: MappingProxyType({}))

@@ -63,7 +63,16 @@ def known_keys(found: Iterable[str], known: tuple[str, ...], where: str) -> None
 
 
 def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """Say which known name was probably meant."""
+    """Say which known name was probably meant.
+
+    Args:
+        name: What was written, of any length.
+        known: The names that there are.
+        prefix: What a reader writes before each of them.
+
+    Returns:
+        A question that suggests one, or a sentence that lists all.
+    """
     choices = list(known)
     near = difflib.get_close_matches(name[:_MAX_SHOWN], choices, n=1, cutoff=0.6)
     if near:
@@ -105,7 +114,7 @@ def read_regular(file: Path, what: str, *, most: int, private: bool, remedy: str
     Args:
         file: The file; a symbolic link to one will do.
         what: What the messages call it, such as "PROVISIONER_ADMIN_PASSWORD_FILE".
-        most: The most bytes to read.
+        most: The most bytes to read; a file that has as many may have more.
         private: Whether it must be private, as `demand_private` says.
         remedy: What to do if it can't be read.
 

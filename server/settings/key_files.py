@@ -61,7 +61,11 @@ class KeyFiles:
         return f"KeyFiles({', '.join(str(file) for file in self._files)})"
 
     def current(self) -> tuple[SecretStr, SecretStr]:
-        """Return the key and the secret: both new, or both old."""
+        """Return the key and the secret: both new, or both old.
+
+        Called for each request: the files are looked at once a second at most, on the caller's
+        thread. Raises nothing: while a file is wrong, the old pair stays in use.
+        """
         now = self._clock()
         if now - self._looked_at < LOOK_SECONDS:
             return self._pair

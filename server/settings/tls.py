@@ -34,6 +34,8 @@ class Tls:
     """What the server presents, and who must have signed its clients' certificates.
 
     Attributes:
+        certificate: The server's certificate, then those that signed it, as PEM.
+        key: Its private key, as PEM; never shown.
         client_ca: The authorities for clients, as PEM; None lets any client connect.
         client_ca_ends: When the last of those authorities expires; None if that is not known.
         names: The names in the certificate.
@@ -57,7 +59,11 @@ class Tls:
         return _context(self.certificate, self.key)
 
     def lapse(self, now: datetime) -> str:
-        """Say what of it is not valid at this time, and the remedy; return "" if all of it is."""
+        """Say what of it is not valid at this time, and the remedy; return "" if all of it is.
+
+        Args:
+            now: The time, aware.
+        """
         if now >= self.ends:
             return (
                 f"PROVISIONER_TLS_CERT_FILE: the certificate in {self.certificate_file} has "
@@ -95,8 +101,16 @@ def load_tls(settings: Settings) -> Tls | None:
 def read_tls(certificate_file: Path, key_file: Path, client_ca_file: Path | None) -> Tls:
     """Read the files; whether they are valid now is for `Tls.lapse` to say.
 
+    They are read once, and tried out on a client in memory; that takes milliseconds.
+
+    Args:
+        certificate_file: The server's certificate first, then those that signed it.
+        key_file: Its key, without a password.
+        client_ca_file: The authorities for clients; None to ask for no certificate.
+
     Raises:
-        SettingsError: a file can't be read, is no PEM, or others can read the key.
+        SettingsError: a file can't be read, is no PEM, or others can read the key; or the two are
+            no pair that clients take.
     """
     certificate = _read(certificate_file, "PROVISIONER_TLS_CERT_FILE")
     key = _read(key_file, "PROVISIONER_TLS_KEY_FILE", private=True)

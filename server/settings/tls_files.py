@@ -66,11 +66,15 @@ class TlsFiles:
         self._task: asyncio.Task[None] | None = None
 
     def on_change(self, listener: Callable[[Tls], None]) -> None:
-        """Call `listener` with what is to be presented, whenever that changes."""
+        """Call `listener` with what is to be presented, whenever that changes.
+
+        Args:
+            listener: Called on the event loop; whoever connects next must be shown it.
+        """
         self._listeners.append(listener)
 
     def start(self) -> None:
-        """Log what is served, and begin to look."""
+        """Log what is served, and begin to look; needs a running event loop."""
         self._say()
         self._say_if_over()
         self._task = asyncio.create_task(self._run(), name="tls-files")
@@ -82,7 +86,10 @@ class TlsFiles:
             await asyncio.wait({self._task})
 
     async def look(self) -> None:
-        """Take over the content of the files if it is new and right."""
+        """Take over the content of the files if it is new and right.
+
+        If it is wrong, what is served stays, and `refused` says why from the second look on.
+        """
         self._say_if_over()
         # In a thread, here and below: a file system that hangs must not hold up a call.
         marks = await asyncio.to_thread(self._look)

@@ -208,19 +208,20 @@ class Settings(BaseSettings):
         database_url: An SQLAlchemy url, for SQLite (aiosqlite) or PostgreSQL (asyncpg). It holds
             the password: show `safe_database_url` instead.
         grpc_address: The address that gRPC is served at.
-        http_address: The address that REST, the console and metrics are served at.
-        lease_seconds: How long a worker keeps a run without giving a sign of life.
-        sweep_seconds: The pause between two sweeps of the reconciler.
+        http_address: The address that HTTP is served at: the old REST API, /v1, /docs and /metrics.
+        lease_seconds: How long a worker counts as alive after its last sign of life.
+        sweep_seconds: The time from the start of one sweep of the reconciler to that of the next.
         drift_per_sweep: The most finished tenants that one sweep checks for drift; 0 for none.
         drift_days: The time from one such check of a tenant to the next.
-        drain_seconds: How long a stopping server waits for calls that are under way.
+        drain_seconds: How long a stopping server waits for ERPNext's answers.
         engines_file: The TOML file that `load_engines` reads; None for no engines.
         admin_email: The first administrator.
         admin_password_file: A file with the first administrator's password.
         admin_password: The password itself, instead of the file.
         auth: Whether callers must sign in.
         jwt_key_file: The key that signs tokens.
-        compat: Whether the old clients' API is served.
+        compat: Whether there is what old clients rely on: tokens for a week and, where only this
+            machine reaches it, doing without signing in. Their API is served in any case.
         insecure: Whether to start even if others may reach what is not protected.
         tls_cert_file: The certificate chain of this server, PEM; gRPC and HTTP then speak TLS.
         tls_key_file: Its private key, PEM.

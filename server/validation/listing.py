@@ -14,7 +14,16 @@ from server.validation.words import MAX_NAME, shown, unfit_character
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawListing:
-    """A ListTenantsRequest as it was sent; None as a state or as the order is an unknown word."""
+    """A ListTenantsRequest as it was sent.
+
+    Attributes:
+        states: None stands for an unknown word.
+        held: None if it was not sent.
+        stuck_longer_than: None if it was not sent.
+        order: None for an unknown word.
+        page_size: 0 if it was not sent.
+        page_token: Checked where it is read (`server.queries.listing`).
+    """
 
     states: tuple[TenantState | None, ...] = ()
     engine_id: str = ""
@@ -28,6 +37,9 @@ class RawListing:
 
 def validate_listing(raw: RawListing) -> Listing:
     """Check the filters and the order of a list.
+
+    Returns:
+        What to ask the store for; page size and token are not part of it.
 
     Raises:
         InvalidInput: with every wrong field.

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def validate_tenant_id(text: str) -> TenantId:
-    """Check a tenant's id, and return it in its canonical form.
+    """Check a tenant's id, and return it in its canonical form: lower case.
+
+    Args:
+        text: What was sent; there need be no such tenant.
 
     Raises:
         InvalidInput: if it is not a UUID.
@@ -102,6 +105,9 @@ def validate_step_key(key: str, blueprint: Blueprint, *, required: bool = False)
         key: The key as it was sent; empty for no step in particular.
         blueprint: The blueprint of the tenant's engine.
         required: Whether the order needs a step.
+
+    Returns:
+        The key; "" for no step in particular.
 
     Raises:
         InvalidInput: if there is no such step, or none was named and one is needed.

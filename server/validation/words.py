@@ -22,7 +22,13 @@ _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def invalid(field: str, description: str) -> InvalidInput:
-    """Return the error for one wrong field."""
+    """Return the error for one wrong field.
+
+    Args:
+        field: Its path in the message that was sent, such as "spec.currency".
+        description: What is wrong and how to correct it, as the sentence that the field's name
+            begins.
+    """
     return InvalidInput((Violation(field=field, description=description),))
 
 
@@ -37,7 +43,12 @@ def unfit_character(text: str) -> str:
 
 
 def nearest(text: str, known: Iterable[str]) -> str:
-    """Return a suggestion of the known word that is most like it, or ""."""
+    """Return a question that suggests the known word most like it; "" if none is like it.
+
+    Args:
+        text: What was sent, of any length.
+        known: The words that there are.
+    """
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(text[:_MAX_SHOWN].lower(), by_lower, n=1, cutoff=0.6)
     return f"Did you mean {by_lower[near[0]]}?" if near else ""

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 async def accept_site(client: ProvisionerClient, request: AcceptSite, output: Output) -> ExitCode:
-    """Carry `accept-site` out."""
+    """Carry `accept-site` out.
+
+    Returns:
+        DONE if the site is accepted or was only to be shown; WRONG_USE if nobody agreed.
+    """
     shown = await client.accept_site(request.engine, validate_only=True)
     output.lines(lines(_document(shown)))
     if request.dry_run or not await agreed(QUESTION, output, yes=request.yes):
@@ -34,7 +38,11 @@ QUESTION = "Is this site right as it is?"
 
 
 def lines(seen: dict[str, Any]) -> Iterator[Text]:  # Any: JSON values
-    """Show for people a site that needs a decision."""
+    """Show for people a site that needs a decision.
+
+    Args:
+        seen: The JSON document of `accept-site`, of the service or of this machine's database.
+    """
     yield Text.assemble((plain(seen["engine"]), "bold"), "  ", plain(seen["site"]))
     if seen["gate"] == "UP":
         yield Text("  Its gate is open: there is nothing to accept.")
@@ -45,7 +53,12 @@ def lines(seen: dict[str, Any]) -> Iterator[Text]:  # Any: JSON values
 
 
 def told(done: dict[str, Any], output: Output) -> ExitCode:  # Any: JSON values
-    """Say which site was accepted, and what to do next."""
+    """Say which site was accepted, and what to do next.
+
+    Args:
+        done: The JSON document of `accept-site`, as it was before the order.
+        output: Where to say it.
+    """
     if output.as_json:
         output.json(done)
     else:
@@ -64,7 +77,16 @@ def told(done: dict[str, Any], output: Output) -> ExitCode:  # Any: JSON values
 
 
 def only_shown(seen: dict[str, Any], output: Output, *, dry_run: bool) -> ExitCode:
-    """End without having accepted anything: on request, or because nobody agreed."""
+    """End without having accepted anything: on request, or because nobody agreed.
+
+    Args:
+        seen: The JSON document of `accept-site`.
+        output: Where to say it.
+        dry_run: Whether only showing was asked for.
+
+    Returns:
+        DONE if it was, else WRONG_USE.
+    """
     if output.as_json:
         output.json(seen)
     else:

@@ -26,6 +26,9 @@ async def agreed(question: str, output: Output, *, yes: bool) -> bool:
         question: What to ask, without the choices.
         output: Where to say that there is nobody to ask.
         yes: Whether `--yes` was given: then nobody is asked.
+
+    Returns:
+        Whether somebody agreed; False with --json, in a pipe, and if the input has ended.
     """
     if yes:
         return True
@@ -37,7 +40,15 @@ async def agreed(question: str, output: Output, *, yes: bool) -> bool:
 
 
 async def said_yes(question: str, output: Output) -> bool | None:
-    """Ask on stdin, also a script; say so and return None if the input has ended."""
+    """Ask on stdin, also a script; any answer but "y" and "yes" is a no.
+
+    Args:
+        question: What to ask, without the choices.
+        output: Where to say that no answer came.
+
+    Returns:
+        The answer; None if the input has ended.
+    """
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     line = await _line()

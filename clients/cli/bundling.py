@@ -44,7 +44,14 @@ _SECRETS = (
 
 
 async def bundle(client: ProvisionerClient, request: Bundle, output: Output) -> ExitCode:
-    """Ask for everything, and write it into one file."""
+    """Ask for everything, and write it into one file.
+
+    What the service refuses, besides the status, is left out and named in the file.
+
+    Raises:
+        ProvisionerError: the status can't be had.
+        typer.BadParameter: the file can't be written.
+    """
     # It comes first, as it alone must succeed: the tenant exists, and the caller may see it.
     status = await client.get_status(request.tenant)
     content: dict[str, Any] = {
@@ -67,7 +74,11 @@ async def bundle(client: ProvisionerClient, request: Bundle, output: Output) -> 
 
 
 def without_secrets(value: Any) -> Any:  # Any: what JSON holds
-    """Return a value without anything in it that looks like a secret."""
+    """Return a value without anything in it that looks like a secret.
+
+    Args:
+        value: Text, or what JSON holds; the keys of objects are left as they are.
+    """
     if isinstance(value, str):
         for pattern in _SECRETS:
             value = pattern.sub(HIDDEN, value)

@@ -1,4 +1,9 @@
-"""Carries out the commands that call the service, and shows what came of it."""
+"""Carries out the commands that call the service, and shows what came of it.
+
+A function that carries a command out takes an open client, the request and the output, and returns
+what the command ends with. It lets `ProvisionerError` and `OutputClosed` through: `run` says what
+they mean.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +92,13 @@ _BY_REQUEST = {
 
 
 def run(request: Request) -> ExitCode:
-    """Carry out a command from beginning to end, and return what it ends with."""
+    """Carry out a command from beginning to end, and return what it ends with.
+
+    Errors of the service and Ctrl-C are told on the output.
+
+    Raises:
+        typer.BadParameter: a file that the command needs, or a setting, can't be used.
+    """
     output = Output(as_json=request.as_json)
     pasting.call(request.address)
     try:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def lines(before: TenantStatus | None, after: TenantStatus) -> Iterator[Text]:
-    """Return what is new in `after`: everything, if there was no look before."""
+    """Return what is new in `after`, one line each.
+
+    Args:
+        before: The last look; None if there was none, and everything is new.
+        after: This look, at the same tenant.
+    """
     seen = before or tenant_pb2.TenantStatus()
     here = f"[{after.steps_completed}/{after.total_steps}] "
     if seen.run_id != after.run_id and before is not None:

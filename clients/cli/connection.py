@@ -60,6 +60,10 @@ class Profile:
     """Where to call, and as whom.
 
     Attributes:
+        address: The service's `host:port`.
+        user: The name of who signed in.
+        token: The access token, sent to this address only.
+        expires_at: When it stops working, in RFC 3339; "" if that is not known.
         tls_ca: A PEM file, "system", or "" for no TLS.
         client_cert: The PEM file of the client's own certificate, or "".
         client_key: The PEM file of its key, or "".
@@ -75,7 +79,7 @@ class Profile:
 
 
 def directory() -> Path:
-    """Return the directory of the profiles."""
+    """Return the directory of the profiles, which need not exist."""
     return Path(platformdirs.user_config_dir("tenant-provisioner"))
 
 
@@ -85,7 +89,11 @@ def profile_name() -> str:
 
 
 def current() -> Profile | None:
-    """Return the profile that is in use, or None."""
+    """Return the profile that is in use; None if nobody signed in with it.
+
+    Raises:
+        typer.BadParameter: the file can't be read, or others can read it.
+    """
     stored = _read().get(profile_name())
     if stored is None:
         return None
@@ -99,7 +107,17 @@ def current() -> Profile | None:
 
 
 def save(profile: Profile | None) -> Path:
-    """Write the profile that is in use, or remove it; return the file."""
+    """Write the profile that is in use, or remove it.
+
+    Args:
+        profile: The profile; None to remove it.
+
+    Returns:
+        The file, which only its owner can read.
+
+    Raises:
+        typer.BadParameter: the file can't be read or written, or others can read it.
+    """
     stored = _read()
     if profile is None:
         stored.pop(profile_name(), None)
@@ -112,7 +130,8 @@ def token_for(address: str) -> str:
     """Return the token to send to an address; "" for none.
 
     Raises:
-        typer.BadParameter: if the environment's has a character that no token has.
+        typer.BadParameter: the environment's has a character that no token has, or the profile
+            can't be read.
     """
     told = os.environ.get(TOKEN, "").strip()
     if not (told.isascii() and told.isprintable()):
@@ -128,7 +147,13 @@ def token_for(address: str) -> str:
 
 
 def tls_for(address: str) -> TlsFiles:
-    """Return the TLS files to use for an address: from the environment, then from the profile."""
+    """Return the TLS files to use for an address: from the environment, then from the profile.
+
+    The files themselves are not read (`tls_of`).
+
+    Raises:
+        typer.BadParameter: the profile can't be read.
+    """
     profile = current()
     if profile is None or profile.address != address:
         profile = Profile(address=address, user="", token="", expires_at="", tls_ca="")
@@ -140,7 +165,11 @@ def tls_for(address: str) -> TlsFiles:
 
 
 def from_anywhere(file: str) -> str:
-    """Return a file's absolute path, for the profile: later commands run in other folders."""
+    """Return a file's absolute path, for the profile: later commands run in other folders.
+
+    Args:
+        file: A path from this folder; "" and "system", which are no files, stay as they are.
+    """
     return file if file in {"", SYSTEM} else str(Path(file).absolute())
 
 
@@ -148,7 +177,8 @@ def tls_of(files: TlsFiles) -> Tls | None:
     """Read the files; None: no TLS.
 
     Raises:
-        typer.BadParameter: one can't be read, or others can read the key.
+        typer.BadParameter: one is missing beside the other or can't be read, or others can read the
+            key.
     """
     if not files:
         return None

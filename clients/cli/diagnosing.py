@@ -34,7 +34,11 @@ _NOT_WELL = frozenset({"PARTIAL", "FAILED"})
 
 
 async def diagnose(client: ProvisionerClient, request: Diagnose, output: Output) -> ExitCode:
-    """Carry `diagnose` out."""
+    """Carry `diagnose` out.
+
+    Returns:
+        As `exit_code`.
+    """
     found = await client.diagnose(request.tenant, skip_engine=request.skip_engine)
     if output.as_json:
         output.json(as_object(found))

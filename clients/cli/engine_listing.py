@@ -28,7 +28,11 @@ _GATES = {
 
 
 async def show(client: ProvisionerClient, request: ListEngines, output: Output) -> ExitCode:  # noqa: ARG001 - as every command has it
-    """Show every configured engine."""
+    """Show every configured engine.
+
+    Returns:
+        TENANT_NOT_WELL if a gate is shut.
+    """
     found = await client.list_engines()
     if output.as_json:
         output.json({"engines": [as_object(each) for each in found]})
@@ -42,7 +46,12 @@ async def show(client: ProvisionerClient, request: ListEngines, output: Output) 
 
 
 def engine_lines(engine: EngineStatus, now: datetime) -> Iterator[Text]:
-    """Show one engine for people."""
+    """Show one engine for people.
+
+    Args:
+        engine: Its status.
+        now: The present time, with a zone, for the slot's age.
+    """
     gate, style = _GATES.get(engine.gate, ("not known", ""))
     default = "  (default)" if engine.is_default else ""
     yield Text.assemble((plain(engine.engine_id), "bold"), default, "  ", plain(engine.site))

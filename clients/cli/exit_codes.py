@@ -55,5 +55,10 @@ _BY_GRPC_CODE = {
 
 
 def for_error(grpc_code: str) -> ExitCode:
-    """Return the exit code for an error of the service."""
+    """Return the exit code for an error of the service.
+
+    Args:
+        grpc_code: The name of its status code, such as "NOT_FOUND"; one that is not known here
+            stands for an error of the service's own.
+    """
     return _BY_GRPC_CODE.get(grpc_code, ExitCode.TENANT_NOT_WELL)

@@ -128,7 +128,12 @@ class Failure:
 
 
 def of_service(error: ProvisionerError, request: Request) -> Failure:
-    """Say what an error of the service, or no answer, means for this command."""
+    """Say what an error of the service, or no answer, means for this command.
+
+    Args:
+        error: What the call raised.
+        request: What was asked for; its options are named in the place of the contract's fields.
+    """
     message = error.message or f"The service answered {error.code} without a message."
     if isinstance(error, Unreachable) and not error.reason:
         message = _not_reachable(error, request)
@@ -163,7 +168,11 @@ def _with(message: str, more: str) -> str:
 
 
 def interrupted(request: Request) -> Failure:
-    """Say that a person ended the command before its result was there."""
+    """Say that a person ended the command before its result was there.
+
+    Args:
+        request: What was asked for; of an order it is said how to give it again.
+    """
     message, tenant = "Interrupted. An order that was given goes on.", ""
     if isinstance(request, Start):
         tenant = request.tenant_id or ""

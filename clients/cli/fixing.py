@@ -112,7 +112,12 @@ class _Fixing:
 
 
 async def fix(client: ProvisionerClient, request: Fix, output: Output) -> ExitCode:
-    """Carry `fix` out."""
+    """Carry `fix` out.
+
+    Returns:
+        WRONG_USE if it asked and the input had ended; TENANT_NOT_WELL if a person must act or a
+        tenant is not well; else DONE.
+    """
     if request.all_stuck:
         return await _fix_all(client, request, output)
     return await _fix_one(client, request, output)
@@ -200,7 +205,12 @@ def _case_lines(case: _Case) -> Iterator[Text]:
 
 
 def overview(*, able: int, left: int) -> str:
-    """Return in one sentence how many tenants are stuck, and what can be done for them."""
+    """Return in one sentence how many tenants are stuck, and what can be done for them.
+
+    Args:
+        able: How many can be driven on now.
+        left: How many others are stuck.
+    """
     standing = able + left
     if not standing:
         return "No tenant is stuck."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def show(status: TenantStatus, output: Output) -> None:
-    """Show a tenant's status."""
+    """Show a tenant's status, as JSON or for people; a broken promise of the service is named."""
     if not output.as_json:
         output.lines(render.status_lines(status))
         return
@@ -33,7 +33,20 @@ def show(status: TenantStatus, output: Output) -> None:
 async def follow(
     client: ProvisionerClient, status: TenantStatus, output: Output, *, with_log: bool
 ) -> ExitCode:
-    """Follow a tenant until it is at rest, and show its last status."""
+    """Follow a tenant until it is at rest, and show its last status.
+
+    Args:
+        client: An open client.
+        status: The status to begin with.
+        output: Where to show it.
+        with_log: Whether to show the log beside it; in a terminal only.
+
+    Returns:
+        As `standing.exit_code_watched`.
+
+    Raises:
+        ProvisionerError: the service refused, or stayed away too long.
+    """
     try:
         with screen_for(output, with_log=with_log) as screen:
             last = await watch(client, status, screen, with_log=with_log and output.interactive)

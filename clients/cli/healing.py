@@ -31,7 +31,7 @@ _STYLES = {
 
 
 async def sweep(client: ProvisionerClient, request: Sweep, output: Output) -> ExitCode:
-    """Carry `sweep` out."""
+    """Carry `sweep` out; it ends with DONE, whatever the sweep found."""
     done = await client.sweep(dry_run=request.dry_run)
     if output.as_json:
         output.json(as_object(done))
@@ -41,7 +41,11 @@ async def sweep(client: ProvisionerClient, request: Sweep, output: Output) -> Ex
 
 
 async def sweeps(client: ProvisionerClient, request: ListSweeps, output: Output) -> ExitCode:
-    """Carry `sweeps` out."""
+    """Carry `sweeps` out.
+
+    Returns:
+        TENANT_NOT_WELL if the answering server's own reconciler is late.
+    """
     page = await client.list_sweeps(page_size=request.limit)
     late = page.HasField("watch") and not page.watch.healthy
     if output.as_json:
@@ -55,7 +59,7 @@ async def sweeps(client: ProvisionerClient, request: ListSweeps, output: Output)
 
 
 async def findings(client: ProvisionerClient, request: ListFindings, output: Output) -> ExitCode:
-    """Carry `findings` out."""
+    """Carry `findings` out; it ends with DONE, whatever was found."""
     page = await client.list_findings(
         tenant_id=request.tenant,
         open_only=request.open_only,
@@ -76,7 +80,7 @@ async def findings(client: ProvisionerClient, request: ListFindings, output: Out
 
 
 async def report(client: ProvisionerClient, request: Report, output: Output) -> ExitCode:
-    """Carry `report` out."""
+    """Carry `report` out; it ends with DONE, whatever is reported."""
     ends = None if request.ends_at is None else datetime.fromtimestamp(request.ends_at, UTC)
     begins = None if request.begins_at is None else datetime.fromtimestamp(request.begins_at, UTC)
     if request.hours is not None:

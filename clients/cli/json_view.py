@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def document(value: object) -> str:
-    """Return `value` as one line of JSON in ASCII, which any terminal and locale takes."""
+    """Return `value` as one line of JSON in ASCII, which any terminal and locale takes.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
     return json.dumps(value, allow_nan=False)
 
 

@@ -38,7 +38,7 @@ _LAYOUTS: tuple[Layout, ...] = (
 
 
 async def show(client: ProvisionerClient, request: ListTenants, output: Output) -> ExitCode:
-    """Show the tenants that match the filter."""
+    """Show the tenants that match the filter; it ends with DONE, also if there are none."""
     tenants, token = await _ask(client, request)
     if output.as_json:
         output.json({"tenants": [as_object(one) for one in tenants], "next_page_token": token})
@@ -87,7 +87,7 @@ def table(tenants: Sequence[TenantSummary], *, now: datetime, width: int | None)
 
     Args:
         tenants: Its rows; at least one.
-        now: The present time, for the ages.
+        now: The present time, with a zone, for the ages.
         width: Columns of the terminal, or None where nothing needs to be cut. What does not fit
             beside the rest is put below it, as ids are pasted and reasons must be read whole.
     """
@@ -123,7 +123,7 @@ def _row(tenant: TenantSummary, now: datetime) -> tuple[str, ...]:
 
 
 def age(seconds: float) -> str:
-    """Return a time span in its largest unit, such as "3h"."""
+    """Return a time span in its largest unit, rounded down, such as "3h"; "0s" if negative."""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"

@@ -104,7 +104,21 @@ def whoami(
 
 
 def read_password(file: Path | None, *, from_stdin: bool, confirm: bool = False) -> str:
-    """Read a password from a file, from stdin, or from a person who is asked for it."""
+    """Read a password from a file, from stdin, or from a person who is asked for it.
+
+    Args:
+        file: The file, which its owner alone can read, or a pipe; None for no file.
+        from_stdin: Whether to read the first line of stdin. It is also read if stdin is no
+            terminal.
+        confirm: Whether a person has to type it twice.
+
+    Returns:
+        The password, without the line break at its end.
+
+    Raises:
+        typer.BadParameter: there is none, two places are named, or the file can't be read.
+        typer.Abort: the person ended the question.
+    """
     if file is not None and from_stdin:
         raise typer.BadParameter("Give --password-file or --password-stdin, not both.")
     if file is not None:

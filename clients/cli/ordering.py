@@ -37,7 +37,7 @@ _ORIGINS = {
 
 
 async def skip(client: ProvisionerClient, request: Skip, output: Output) -> ExitCode:
-    """Carry `skip` out."""
+    """Carry `skip` out; it ends with DONE once the order is acknowledged."""
     status = await client.skip_step(
         request.tenant,
         request.step,
@@ -50,7 +50,12 @@ async def skip(client: ProvisionerClient, request: Skip, output: Output) -> Exit
 
 
 async def cancel(client: ProvisionerClient, request: Cancel, output: Output) -> ExitCode:
-    """Carry `cancel` out."""
+    """Carry `cancel` out.
+
+    Returns:
+        DONE once the order is acknowledged; watched, once the tenant is at rest, whatever its
+        state.
+    """
     answer = await client.cancel(
         request.tenant,
         reason=request.reason,
@@ -70,7 +75,12 @@ async def cancel(client: ProvisionerClient, request: Cancel, output: Output) -> 
 
 
 async def deprovision(client: ProvisionerClient, request: Deprovision, output: Output) -> ExitCode:
-    """Carry `deprovision` out."""
+    """Carry `deprovision` out.
+
+    Returns:
+        DONE if it is ordered or was only to be shown; WRONG_USE if nobody agreed; watched, what
+        `standing.exit_code_watched` says of the end.
+    """
     shown = await client.deprovision(request.tenant, validate_only=True)
     if not output.as_json:
         output.lines(_removal(shown.status, shown.documents))
@@ -92,7 +102,13 @@ async def deprovision(client: ProvisionerClient, request: Deprovision, output: O
 
 
 async def adopt(client: ProvisionerClient, request: Adopt, output: Output) -> ExitCode:
-    """Carry `adopt` out."""
+    """Carry `adopt` out.
+
+    Returns:
+        DONE if it is ordered or was only to be shown; TENANT_NOT_WELL if a check speaks against it,
+        and WRONG_USE if nobody agreed: then nothing was ordered. Watched, what
+        `standing.exit_code_watched` says of the end.
+    """
     shown = await client.adopt_company(request.tenant, validate_only=True)
     against = [check for check in shown.checks if not check.agrees]
     if not output.as_json:
@@ -116,7 +132,12 @@ async def adopt(client: ProvisionerClient, request: Adopt, output: Output) -> Ex
 
 
 async def release(client: ProvisionerClient, request: Release, output: Output) -> ExitCode:
-    """Carry `release` out."""
+    """Carry `release` out.
+
+    Returns:
+        DONE if it is ordered, was only to be shown, or there is nothing to release; WRONG_USE if
+        nobody agreed.
+    """
     shown = await client.release(request.tenant, validate_only=True)
     if not output.as_json:
         output.lines(_holders(shown))

@@ -30,7 +30,13 @@ class OutputClosed(Exception):  # noqa: N818 - not a fault: who read our output 
 
 
 class Output:
-    """Where a command writes to."""
+    """Where a command writes to.
+
+    Attributes:
+        as_json: Whether stdout holds JSON only.
+        interactive: Whether stdout is a terminal that takes control codes.
+        console: Stdout, for people.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -39,13 +45,22 @@ class Output:
         self._errors = _console(sys.stderr)
 
     def lines(self, lines: Iterable[Text]) -> None:
-        """Print lines for people; nothing with --json."""
+        """Print lines for people; nothing with --json.
+
+        Raises:
+            OutputClosed: nobody reads them any more.
+        """
         if not self.as_json:
             for line in lines:
                 self.console.print(line, soft_wrap=True)
 
     def json(self, value: object) -> None:
-        """Print one JSON document as one line."""
+        """Print one JSON document as one line.
+
+        Raises:
+            OutputClosed: nobody reads it any more.
+            ValueError: a number in it is not finite.
+        """
         try:
             sys.stdout.write(document(value) + "\n")
             sys.stdout.flush()
@@ -54,11 +69,15 @@ class Output:
             raise OutputClosed from error
 
     def note(self, text: str) -> None:
-        """Tell people something that is not the result."""
+        """Tell people something that is not the result, on stderr, also with --json."""
         self._errors.print(Text(text, style="yellow"), soft_wrap=True)
 
     def failure(self, failure: Failure) -> None:
-        """Tell why the command did not do what was asked for."""
+        """Tell why the command did not do what was asked for: on stderr, or as JSON on stdout.
+
+        Raises:
+            OutputClosed: nobody reads stdout any more.
+        """
         if self.as_json:
             self.json(failure.as_object())
             return

@@ -97,7 +97,11 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: What was typed behind the program's name; nothing stands for --help.
+    """
     streams.fill()
     # A locale without UTF-8 must not turn a company's name into a stack trace.
     for stream in (sys.stdout, sys.stderr):

@@ -121,7 +121,12 @@ def defect(status: TenantStatus) -> str:
 
 
 def step_look(step: StepStatus, status: TenantStatus) -> tuple[str, str, str]:
-    """Return mark, word and style of a step."""
+    """Return mark, word and style of a step.
+
+    Args:
+        step: The step.
+        status: The status it is in, which tells whether it waits or was stopped.
+    """
     if step.state == tenant_pb2.STEP_STATE_COMPLETED and step.adopted:
         return _ADOPTED
     if step.key == status.current_step and status.HasField("waiting_for"):
@@ -132,7 +137,7 @@ def step_look(step: StepStatus, status: TenantStatus) -> tuple[str, str, str]:
 
 
 def log_line(entry: LogEntry) -> Text:
-    """Return "HH:MM:SS LEVEL step message"."""
+    """Return "HH:MM:SS LEVEL step message", the time in UTC."""
     return Text.assemble(
         (clock_time(entry.time), "dim"),
         " ",

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What all commands that call the service have in common."""
+    """What all commands that call the service have in common.
+
+    Attributes:
+        address: The service's `host:port`.
+        timeout_seconds: The longest one call may take, in seconds.
+        as_json: Whether stdout holds JSON only.
+    """
 
     address: str
     timeout_seconds: float
@@ -23,7 +29,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login(Request):
-    """Sign in, and keep the token."""
+    """Sign in, and keep the token.
+
+    Attributes:
+        email: Who signs in.
+        password: The password; never shown in a repr.
+        tls: Whom to trust, and what to show the service; kept with the token.
+    """
 
     email: str
     password: str = field(repr=False)
@@ -32,7 +44,13 @@ class Login(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle(Request):
-    """Write everything about a tenant into one file."""
+    """Write everything about a tenant into one file.
+
+    Attributes:
+        tenant: The tenant's id.
+        file: The file to write; one that exists is overwritten.
+        skip_engine: Whether to look at the database only.
+    """
 
     tenant: str
     file: str
@@ -46,7 +64,20 @@ class WhoAmI(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What a tenant should have, as it was typed; for None the service's default holds."""
+    """What a tenant should have, as it was typed; for None the service's default holds.
+
+    Attributes:
+        company_name: The company's name; "" if there was none.
+        country: ISO 3166-1 alpha-2 code.
+        currency: ISO 4217 code.
+        chart: The name of a chart of accounts.
+        demo_data: Whether to make demo items.
+        pos_store: Whether the shop has a warehouse of its own.
+        till_user: The ERPNext user whose till is opened.
+        engine: The engine's id.
+        payments: Means of payment, the default one first; none for the service's default.
+        opening_amount: What is in the till of each of these, in the tenant's currency.
+    """
 
     company_name: str = ""
     country: str | None = None
@@ -66,7 +97,16 @@ NO_SPEC = Spec()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(Request):
-    """Provision a new tenant."""
+    """Provision a new tenant.
+
+    Attributes:
+        spec: What it should have.
+        tenant_id: Its UUID; None to have the service choose one.
+        request_id: Names the order; given again it is the same one.
+        watch: Whether to follow the tenant until it is at rest.
+        plan: Whether to show the plan first, and ask whether to go on.
+        yes: Whether that question is answered beforehand.
+    """
 
     spec: Spec
     tenant_id: str | None
@@ -87,7 +127,13 @@ class Status(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs(Request):
-    """Show a tenant's log."""
+    """Show a tenant's log.
+
+    Attributes:
+        tenant: The tenant's id.
+        after: The cursor after which to begin; 0 for everything that is kept.
+        follow: Whether to stay until the tenant is at rest.
+    """
 
     tenant: str
     after: int
@@ -96,7 +142,15 @@ class Logs(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continue(Request):
-    """Continue with the steps that are not done."""
+    """Continue with the steps that are not done.
+
+    Attributes:
+        tenant: The tenant's id.
+        reason: Why, for the record; "" if none was given.
+        expected_revision: Only if the tenant still has this revision; None in any case.
+        request_id: Names the order; given again it is the same one.
+        watch: Whether to follow the tenant until it is at rest.
+    """
 
     tenant: str
     reason: str
@@ -107,7 +161,16 @@ class Continue(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry(Request):
-    """Check all steps again, or those from a given one on."""
+    """Check all steps again, or those from a given one on.
+
+    Attributes:
+        tenant: The tenant's id.
+        step: The step to begin with; "" for all.
+        reason: Why, for the record; "" if none was given.
+        expected_revision: Only if the tenant still has this revision; None in any case.
+        request_id: Names the order; given again it is the same one.
+        watch: Whether to follow the tenant until it is at rest.
+    """
 
     tenant: str
     step: str
@@ -127,7 +190,18 @@ class Diagnose(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListTenants(Request):
-    """List tenants; an empty filter matches all."""
+    """List tenants; an empty filter matches all.
+
+    Attributes:
+        text: The beginning of a word in the company's name, or of the tenant's id.
+        states: Words such as "FAILED"; any of them.
+        engine: The engine's id.
+        held: Only held tenants, or only those that are not; None for both.
+        stuck_seconds: Only those that have not been well for longer than this; None for all.
+        order: The word of the contract behind LIST_ORDER_.
+        limit: The most tenants to show.
+        page_token: Where an earlier list ended; "" for the beginning.
+    """
 
     text: str
     states: tuple[str, ...]
@@ -141,7 +215,12 @@ class ListTenants(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Request):
-    """Say what a run would find and make: for a tenant, or for a spec."""
+    """Say what a run would find and make: for a tenant, or for a spec.
+
+    Attributes:
+        tenant: The tenant's id; "" if there is a spec.
+        spec: What a new tenant should have; None if there is a tenant.
+    """
 
     tenant: str
     spec: Spec | None
@@ -170,7 +249,15 @@ class ListSweeps(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFindings(Request):
-    """List what sweeps found."""
+    """List what sweeps found.
+
+    Attributes:
+        tenant: Only this tenant's; "" for all.
+        open_only: Only those that are not over.
+        person_only: Only those for which a person must act.
+        members: Also those that are counted in another finding.
+        limit: The most findings to show.
+    """
 
     tenant: str
     open_only: bool
@@ -181,7 +268,13 @@ class ListFindings(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Request):
-    """Report what got stuck in a period; times as Unix seconds."""
+    """Report what got stuck in a period.
+
+    Attributes:
+        begins_at: The period's start in Unix seconds; None for a day before its end.
+        ends_at: The period's end in Unix seconds; None for now.
+        hours: How long the period is, in place of `begins_at`; None if that holds.
+    """
 
     begins_at: float | None
     ends_at: float | None
@@ -190,7 +283,14 @@ class Report(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fix(Request):
-    """Diagnose, show the remedy, ask, apply, follow; all stuck tenants where none is named."""
+    """Diagnose, show the remedy, ask, apply, follow; all stuck tenants where none is named.
+
+    Attributes:
+        tenant: The tenant's id; "" with `all_stuck`.
+        all_stuck: Whether it is for all tenants that a sweep finds stuck.
+        dry_run: Whether only to show.
+        yes: Whether every question is answered beforehand.
+    """
 
     tenant: str
     all_stuck: bool
@@ -207,7 +307,14 @@ class Watch(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order(Request):
-    """An order on a tenant, with what every one carries."""
+    """An order on a tenant, with what every one carries.
+
+    Attributes:
+        tenant: The tenant's id.
+        reason: Why, for the record; "" if none was given.
+        expected_revision: Only if the tenant still has this revision; None in any case.
+        request_id: Names the order; given again it is the same one.
+    """
 
     tenant: str
     reason: str

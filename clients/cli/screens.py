@@ -37,7 +37,7 @@ class Screen(Protocol):
     ) -> None: ...
 
     def status(self, status: TenantStatus) -> None:
-        """Show the latest look."""
+        """Show the latest look, in place of the one before or below it."""
 
     def log(self, entry: LogEntry) -> None:
         """Show a log line."""
@@ -47,7 +47,13 @@ class Screen(Protocol):
 
 
 def screen_for(output: Output, *, with_log: bool) -> Screen:
-    """Choose the screen that fits where the output goes."""
+    """Choose the screen that fits where the output goes.
+
+    Args:
+        output: Where it goes.
+        with_log: Whether log lines will be shown; in a terminal the changes are then left out,
+            because the log tells of them.
+    """
     if output.as_json:
         return SilentScreen()
     if output.interactive:

@@ -21,7 +21,12 @@ _MOST_SHOWN = 20
 
 
 async def login(client: ProvisionerClient, request: Login, output: Output) -> ExitCode:
-    """Sign in, and keep the token."""
+    """Sign in, and keep the token.
+
+    Raises:
+        ProvisionerError: the service refuses, or is away; what was kept stays.
+        typer.BadParameter: the token can't be kept; it is good all the same.
+    """
     if not request.tls and not _is_loopback(request.address):
         output.note(
             f"{request.address} is not this machine, and there is no TLS: others may read the "
@@ -71,7 +76,11 @@ async def whoami(client: ProvisionerClient, _request: WhoAmI, output: Output) ->
 
 
 def forget(*, as_json: bool) -> ExitCode:
-    """Delete the stored token."""
+    """Delete the stored token; without one, nothing happens.
+
+    Raises:
+        typer.BadParameter: the profiles can't be read or written.
+    """
     connection.save(None)
     output = Output(as_json=as_json)
     if as_json:

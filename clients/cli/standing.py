@@ -30,7 +30,7 @@ def at_rest(status: TenantStatus) -> bool:
 
 
 def exit_code(status: TenantStatus) -> ExitCode:
-    """Return the exit code for a status that was asked for once."""
+    """Return the exit code for a status that was asked for once: 1 if a person has to look."""
     stalled = any(error.code == "STALLED" for error in status.errors)
     half_removed = status.state == tenant_pb2.TENANT_STATE_DEPROVISIONING and at_rest(status)
     if status.state in _NOT_WELL or status.HasField("hold") or stalled or half_removed:

@@ -54,7 +54,12 @@ class _Row:
 
 
 async def start_many(client: ProvisionerClient, request: StartMany, output: Output) -> ExitCode:
-    """Start every tenant of a file."""
+    """Start every tenant of a file.
+
+    Returns:
+        WRONG_USE if the file can't be used, and nothing was ordered; else the code of the first
+        error, or the worst of what the statuses stand for.
+    """
     try:
         found = await asyncio.to_thread(templates.read, Path(request.file))
     except OSError as error:

@@ -26,7 +26,11 @@ def fill() -> None:
 
 
 def lost(error: OSError | SystemExit) -> bool:
-    """Tell whether stdout could not be written; if that is because it is full, say so."""
+    """Tell whether stdout could not be written; if that is because it is full, say so.
+
+    Args:
+        error: What ended the command. If it is about stdout, what is still buffered is dropped.
+    """
     # The library exits with 1 if nobody reads, which would mean that a tenant is not well.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if isinstance(cause, BrokenPipeError):

@@ -41,7 +41,11 @@ _WHOSE = {
 
 
 async def plan(client: ProvisionerClient, request: Plan, output: Output) -> ExitCode:
-    """Carry `plan` out."""
+    """Carry `plan` out.
+
+    Returns:
+        TENANT_NOT_WELL if something stands in a run's way.
+    """
     spec = None if request.spec is None else spec_of(request.spec)
     found = await client.plan(spec, tenant_id=request.tenant)
     if output.as_json:
@@ -52,7 +56,11 @@ async def plan(client: ProvisionerClient, request: Plan, output: Output) -> Exit
 
 
 async def verify(client: ProvisionerClient, request: Verify, output: Output) -> ExitCode:
-    """Carry `verify` out."""
+    """Carry `verify` out.
+
+    Returns:
+        TENANT_NOT_WELL if the tenant differs from what it should have.
+    """
     found = await client.verify(request.tenant)
     if output.as_json:
         output.json(as_object(found))
@@ -66,6 +74,9 @@ async def stopped(client: ProvisionerClient, request: Start, output: Output) -> 
 
     Returns:
         What to end with; None to start.
+
+    Raises:
+        ProvisionerError: the engine can't be looked at, or the spec is not accepted.
     """
     if not request.plan:
         return None

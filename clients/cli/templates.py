@@ -70,7 +70,13 @@ class Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """What is wrong in a file: the line, the field, the problem and the remedy."""
+    """What is wrong in a file.
+
+    Attributes:
+        line: The line, from 1.
+        field: The field; "" if it is about none.
+        description: The problem and the remedy; the rest of a sentence.
+    """
 
     line: int
     field: str
@@ -78,7 +84,11 @@ class Mistake:
 
 
 class TemplateError(Exception):
-    """A file that can't be used as it is; nothing was ordered."""
+    """A file that can't be used as it is; nothing was ordered.
+
+    Attributes:
+        mistakes: Everything that is wrong, in the order of the lines.
+    """
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         super().__init__("; ".join(f"line {m.line}: {m.description}" for m in mistakes))
@@ -100,6 +110,12 @@ def read(path: Path) -> tuple[Template, ...]:
 
 def parse(data: bytes) -> tuple[Template, ...]:
     """Read the content of a file.
+
+    Args:
+        data: YAML, in UTF-8 or UTF-16: tenants, lists of them, or `tenants` with `defaults`.
+
+    Returns:
+        The tenants, in the order of the file; at least one, and at most a thousand.
 
     Raises:
         TemplateError: with everything that is wrong.

@@ -211,7 +211,11 @@ def retry(
 
 
 def call(request: requests.Request) -> int:
-    """Carry out a command that calls the service; return its exit code."""
+    """Carry out a command that calls the service; return its exit code.
+
+    Raises:
+        typer.BadParameter: a file that the command needs, or a setting, can't be used.
+    """
     # gRPC's own log lines on stderr would appear among the lines for people.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here only: importing gRPC takes longer than --help may take.

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 async def watch(client: ProvisionerClient, request: Watch, output: Output) -> ExitCode:
-    """Show each change, and at the end the tenant's status."""
+    """Show each change, and at the end the tenant's status.
+
+    Returns:
+        As `standing.exit_code_watched`.
+    """
     # Asked first because it answers at once when the service is away or the tenant unknown;
     # the stream would patiently try again.
     last = await client.get_status(request.tenant)

@@ -30,7 +30,7 @@ def plain(text: str) -> str:
 
 
 def tenant_word(state: tenant_pb2.TenantState.ValueType) -> str:
-    """Return the state as a word, such as "PARTIAL"."""
+    """Return the state as a word, such as "PARTIAL"; "UNKNOWN_99" for one of a newer service."""
     return _word(tenant_pb2.TenantState.items(), state, "TENANT_STATE_")
 
 

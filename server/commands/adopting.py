@@ -7,13 +7,13 @@ and a run continues with it. We never delete it, because we did not make it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk, check_revision, refuse_in_motion, refused
-from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
+from server.commands.opening import run_in_place_of_last
 from server.erpnext.adoption import CompanyLook, Compared, look_at_company
 from server.errors import EngineError, EngineNotReady, Refused
 from server.model.actor import Right
@@ -26,8 +26,6 @@ from server.store.operations import (
     Healing,
     LogDraft,
     ResourceRow,
-    RunRow,
-    TenantOperation,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from server.model.identifiers import RunId, TenantId
     from server.model.records import Record
     from server.store.found import Live
-    from server.store.operations import RequestOperation
+    from server.store.operations import RequestOperation, TenantOperation
 
 
 COMPANY_STEP = "step_2_company"
@@ -178,38 +176,26 @@ class Adopting(OrderDesk):
         tenant, now = record.tenant, self._now()
         # Every step is probed again: nothing that was done before is certain to belong to this
         # Company.
-        opened = open_run(
-            tenant_id=tenant.id,
+        operation = run_in_place_of_last(
+            record,
             order=Order.CONTINUE,
             entry=entry,
-            spec=tenant.spec,
-            carried={},
             actor=asked.actor,
             reason=asked.terms.reason,
-            previous_state=previous_state(record),
             now=now,
         )
-        return TenantOperation(
-            tenant_id=tenant.id,
-            at=now,
-            revision=tenant.revision,
-            raise_token=True,
-            standing=opened.standing(entry.blueprint.steps_for(tenant.spec), now),
-            run_id=opened.run.id,
+        run_id = operation.runs[-1].run.id
+        return replace(
+            operation,
             lift_hold=True,
             healing=Healing(count=0, at=None),
-            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
-            steps=opened.steps,
-            resources=(_adopted_company(record, opened.run.id, now),),
+            resources=(_adopted_company(record, run_id, now),),
             binding=BindingRow(
                 site=tenant.site,
                 company_name=tenant.spec.company_name,
                 abbreviation=look.abbreviation,
             ),
-            log=(
-                _adoption_entry(asked, look, opened.run.id),
-                opened_entry(opened, Order.CONTINUE, asked.actor, asked.terms.reason),
-            ),
+            log=(_adoption_entry(asked, look, run_id), *operation.log),
             request=asked.key,
         )
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from server.commands.asked import Asked, OrderTerms, ask, demand_person
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk, check_revision, refused
-from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
+from server.commands.opening import run_in_place_of_last
 from server.model.actor import Right
-from server.model.blueprint import blueprint_of
 from server.model.left_behind import UNACCOUNTED, TenantDocument, documents_of, missed
 from server.model.states import (
     OPEN_RUN_STATES,
@@ -26,7 +25,7 @@ from server.model.states import (
     TenantState,
 )
 from server.model.undo import UNSETTLED_AT, UndoOptions
-from server.store.operations import Healing, RunRow, TenantOperation
+from server.store.operations import Healing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from server.model.ownership import Resource
     from server.model.records import Record, Tenant
     from server.store.found import Live
-    from server.store.operations import RequestOperation
+    from server.store.operations import RequestOperation, TenantOperation
 
 
 _UNASKED = ", says the record; the engine could not be asked whether it is still so"
@@ -145,35 +144,17 @@ class Deprovisioning(OrderDesk):
         return self._removed(removal, record)
 
     def _removed(self, removal: _Removal, record: Record) -> TenantOperation:
-        asked, tenant, now = removal.asked, record.tenant, self._now()
-        entry = self._entry(record)
-        opened = open_run(
-            tenant_id=tenant.id,
+        asked, now = removal.asked, self._now()
+        operation = run_in_place_of_last(
+            record,
             order=Order.DEPROVISION,
-            entry=entry,
-            spec=tenant.spec,
-            carried={},
+            entry=self._entry(record),
             actor=asked.actor,
             reason=asked.terms.reason,
-            previous_state=previous_state(record),
             now=now,
             options={**removal.options.stored(), **_unsettled(record, now), **_missed(record)},
         )
-        return TenantOperation(
-            tenant_id=tenant.id,
-            at=now,
-            revision=tenant.revision,
-            raise_token=True,
-            standing=opened.standing(
-                blueprint_of(opened.run, entry.blueprint).steps_for(tenant.spec), now
-            ),
-            run_id=opened.run.id,
-            healing=Healing(count=0, at=None),
-            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
-            steps=opened.steps,
-            log=(opened_entry(opened, Order.DEPROVISION, asked.actor, asked.terms.reason),),
-            request=asked.key,
-        )
+        return replace(operation, healing=Healing(count=0, at=None), request=asked.key)
 
 
 def _unsettled(record: Record, now: datetime) -> dict[str, str]:

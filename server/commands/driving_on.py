@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.commands.asked import Asked, OrderTerms, ask
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk, refuse_in_motion, refuse_to_healer, refused
-from server.commands.opening import (
-    EngineEntry,
-    carried_steps,
-    closed_runs,
-    open_run,
-    opened_entry,
-    previous_state,
-)
+from server.commands.opening import EngineEntry, carried_steps, run_in_place_of_last
 from server.model.records import STEP_ORDERED
 from server.model.states import OPEN_RUN_STATES, LogLevel, Order, TenantState
 from server.model.undo import UndoOptions
@@ -25,7 +18,6 @@ from server.store.operations import (
     Healing,
     LogDraft,
     RequestOperation,
-    RunRow,
     TenantOperation,
 )
 from server.validation import validate_step_key
@@ -113,16 +105,14 @@ class DrivingOn(OrderDesk):
         self, drive: _Drive, order: Order, record: Record, entry: EngineEntry
     ) -> TenantOperation:
         asked, tenant, now = drive.asked, record.tenant, self._now()
-        opened = open_run(
-            tenant_id=tenant.id,
+        operation = run_in_place_of_last(
+            record,
             order=order,
             entry=entry,
-            spec=tenant.spec,
-            carried=carried_steps(record, entry.blueprint, order, drive.step_key),
             actor=asked.actor,
             reason=asked.terms.reason,
-            previous_state=previous_state(record),
             now=now,
+            carried=carried_steps(record, entry.blueprint, order, drive.step_key),
             options={STEP_ORDERED: drive.step_key} if drive.step_key else None,
         )
         bound = await self._database.reads.binding(tenant.id)
@@ -131,22 +121,14 @@ class DrivingOn(OrderDesk):
             binding = BindingRow(
                 site=tenant.site, company_name=tenant.spec.company_name, abbreviation=None
             )
-        return TenantOperation(
-            tenant_id=tenant.id,
-            at=now,
-            revision=tenant.revision,
-            raise_token=True,
-            standing=opened.standing(entry.blueprint.steps_for(tenant.spec), now),
-            run_id=opened.run.id,
+        return replace(
+            operation,
             # Continue says "I have looked, it may move by itself again"; Retry does not.
             lift_hold=asked.actor.is_person and drive.order is Order.CONTINUE,
             healing=Healing(count=0, at=None)
             if asked.actor.is_person
             else Healing(count=tenant.heal_count + 1, at=now),
-            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
-            steps=opened.steps,
             binding=binding,
-            log=(opened_entry(opened, order, asked.actor, asked.terms.reason),),
             request=asked.key,
         )
 

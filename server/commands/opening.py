@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from server.model.blueprint import UNDO_BLUEPRINTS
+from server.model.blueprint import UNDO_BLUEPRINTS, blueprint_of
 from server.model.derive import derive
 from server.model.identifiers import RunId, TenantId, new_id
 from server.model.records import Run, Step, reason_told
@@ -20,7 +20,7 @@ from server.model.states import (
     StepState,
     TenantState,
 )
-from server.store.operations import LogDraft, RunRow
+from server.store.operations import LogDraft, RunRow, TenantOperation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,15 +51,6 @@ class Opened:
     def standing(self, step_types: tuple[StepType, ...], at: datetime) -> Standing:
         """Return the derived state of a tenant whose last run this is."""
         return derive(stored=None, run=self.run, steps=self.steps, step_types=step_types, at=at)
-
-
-def previous_state(record: Record) -> str:
-    """Return the better of what tenant and run say: PARTIAL must not be lost with the record."""
-    states = {record.tenant.state, record.run.state if record.run else None}
-    for word in (TenantState.COMPLETED, TenantState.PARTIAL):
-        if word in states or word.value in {state.value for state in states if state}:
-            return word.value
-    return record.tenant.state.value if record.tenant.state else ""
 
 
 def carried_steps(
@@ -146,17 +137,87 @@ def open_run(
     return Opened(run=run, steps=tuple(steps))
 
 
-def closed_runs(record: Record, site: str, now: datetime) -> tuple[RunRow, ...]:
-    """Close the last run if it is still open: a new one replaces it."""
+def run_in_place_of_last(
+    record: Record,
+    *,
+    order: Order,
+    entry: EngineEntry,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    carried: Mapping[str, Step] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> TenantOperation:
+    """Return what opens another run of a tenant, and closes the last one if it is still open.
+
+    Each order adds what is its own; the arguments are those of `open_run`.
+
+    Returns:
+        The operation; its last run is the one that it opens.
+    """
+    tenant = record.tenant
+    opened = open_run(
+        tenant_id=tenant.id,
+        order=order,
+        entry=entry,
+        spec=tenant.spec,
+        carried=carried or {},
+        actor=actor,
+        reason=reason,
+        previous_state=_previous_state(record),
+        now=now,
+        options=options,
+    )
+    step_types = blueprint_of(opened.run, entry.blueprint).steps_for(tenant.spec)
+    return TenantOperation(
+        tenant_id=tenant.id,
+        at=now,
+        revision=tenant.revision,
+        raise_token=True,
+        standing=opened.standing(step_types, now),
+        run_id=opened.run.id,
+        runs=(*_closed_runs(record, now), RunRow(run=opened.run, site=tenant.site)),
+        steps=opened.steps,
+        log=(_opened_entry(opened, actor, reason),),
+    )
+
+
+def started_entry(
+    opened: Opened, spec: TenantSpec, actor: Actor, facts: Mapping[str, str] | None = None
+) -> LogDraft:
+    """Return the first entry of a tenant's log."""
+    return LogDraft(
+        level=LogLevel.INFO,
+        event="run.opened",
+        run_id=opened.run.id,
+        message=(
+            f"Provisioning of {spec.company_name!r} was ordered by {actor.name}: "
+            f"{len(opened.steps)} steps on engine {spec.engine_id}."
+        ),
+        fields={"order": Order.START.value, "actor": actor.name, **(facts or {})},
+    )
+
+
+def _previous_state(record: Record) -> str:
+    """Return the better of what tenant and run say: PARTIAL must not be lost with the record."""
+    states = {record.tenant.state, record.run.state if record.run else None}
+    for word in (TenantState.COMPLETED, TenantState.PARTIAL):
+        if word in states or word.value in {state.value for state in states if state}:
+            return word.value
+    return record.tenant.state.value if record.tenant.state else ""
+
+
+def _closed_runs(record: Record, now: datetime) -> tuple[RunRow, ...]:
     run = record.run
     if run is None or run.state not in OPEN_RUN_STATES:
         return ()
     closed = replace(run, state=RunState.REPLACED, waiting_for=None, finished_at=now)
-    return (RunRow(run=closed, site=site),)
+    return (RunRow(run=closed, site=record.tenant.site),)
 
 
-def opened_entry(opened: Opened, order: Order, actor: Actor, reason: str) -> LogDraft:
+def _opened_entry(opened: Opened, actor: Actor, reason: str) -> LogDraft:
     """Return the log entry that says what was ordered, by whom, and how much is to be done."""
+    order = opened.run.order
     left = sum(step.state is StepState.PENDING for step in opened.steps)
     said = {
         Order.CONTINUE: f"{actor.name} ordered to continue: {left} steps are to be done.",
@@ -175,22 +236,6 @@ def opened_entry(opened: Opened, order: Order, actor: Actor, reason: str) -> Log
         run_id=opened.run.id,
         message=f"{said}{reason_told(reason)}",
         fields={"order": order.value, "actor": actor.name},
-    )
-
-
-def started_entry(
-    opened: Opened, spec: TenantSpec, actor: Actor, facts: Mapping[str, str] | None = None
-) -> LogDraft:
-    """Return the first entry of a tenant's log."""
-    return LogDraft(
-        level=LogLevel.INFO,
-        event="run.opened",
-        run_id=opened.run.id,
-        message=(
-            f"Provisioning of {spec.company_name!r} was ordered by {actor.name}: "
-            f"{len(opened.steps)} steps on engine {spec.engine_id}."
-        ),
-        fields={"order": Order.START.value, "actor": actor.name, **(facts or {})},
     )
 
 

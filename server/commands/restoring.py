@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand_any
 from server.commands.audited import audited
 from server.commands.desk import OrderDesk
-from server.commands.opening import closed_runs, open_run, opened_entry, previous_state
+from server.commands.opening import run_in_place_of_last
 from server.erpnext.companies import CompanyThere, companies_of
 from server.errors import EngineError
 from server.model.actor import Right
@@ -116,30 +116,17 @@ class Restoring(OrderDesk):
     def _rebuilt(
         self, actor: Actor, record: Record, attempts: Sequence[Attempt]
     ) -> TenantOperation:
-        tenant, entry, now = record.tenant, self._entry(record), self._now()
-        opened = open_run(
-            tenant_id=tenant.id,
+        now = self._now()
+        operation = run_in_place_of_last(
+            record,
             order=Order.REBUILD,
-            entry=entry,
-            spec=tenant.spec,
-            carried={},
+            entry=self._entry(record),
             actor=actor,
             reason=_REASON,
-            previous_state=previous_state(record),
             now=now,
         )
-        return TenantOperation(
-            tenant_id=tenant.id,
-            at=now,
-            revision=tenant.revision,
-            raise_token=True,
-            standing=opened.standing(entry.blueprint.steps_for(tenant.spec), now),
-            run_id=opened.run.id,
-            runs=(*closed_runs(record, tenant.site, now), RunRow(run=opened.run, site=tenant.site)),
-            steps=opened.steps,
-            attempts=tuple(_lost(each, now) for each in attempts if each.outcome is None),
-            log=(opened_entry(opened, Order.REBUILD, actor, _REASON),),
-        )
+        lost = tuple(_lost(each, now) for each in attempts if each.outcome is None)
+        return replace(operation, attempts=lost)
 
     def _handed_back(self, record: Record) -> TenantOperation:
         tenant, now = record.tenant, self._now()

@@ -78,10 +78,6 @@ class Passwords:
             return False
         return await self._aside(_verify, stored, password)
 
-    async def warm_up(self) -> None:
-        """Make the hash that stands in for a missing one, so that the first use is not slower."""
-        await self._aside(_dummy_hash)
-
     def close(self) -> None:
         """Release the threads."""
         self._threads.shutdown(wait=False)

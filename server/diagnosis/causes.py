@@ -68,6 +68,8 @@ class DiagnosedCause:
 
     Attributes:
         code: Stable, listed in docs/errors.md.
+        severity: Whether somebody has to act.
+        evidence: What it was inferred from, the most telling first.
         step_key: The step it is about, or "".
     """
 
@@ -86,6 +88,7 @@ class Diagnosis:
     Attributes:
         revision: The tenant's, so that a remedy can name the one it was based on.
         state: The derived state.
+        progress: How many steps are done, in plain words.
         causes: Most likely first; empty if nothing is wrong.
         engine: What the engine answered, in plain words.
     """

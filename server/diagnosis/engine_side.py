@@ -36,7 +36,11 @@ def engine_evidence(picture: Picture, step_key: str = "") -> tuple[Evidence, ...
 
 
 def engine_causes(picture: Picture) -> list[DiagnosedCause]:
-    """Return what the engine lacks although the tenant's record says it is done."""
+    """Return what the engine lacks although the tenant's record says it is done.
+
+    Returns:
+        At most one cause; none unless the tenant is COMPLETED and its engine answered.
+    """
     if picture.engine.asked is not Asked.ANSWERED:
         return []
     if picture.status.standing.state is not TenantState.COMPLETED:
@@ -100,7 +104,11 @@ def _of_what_lacks(picture: Picture, lacking: list[StepSeen]) -> Remedy:
 
 
 def made_and_lost(picture: Picture) -> list[StepSeen]:
-    """Return the steps recorded as done whose missing documents a run would make again."""
+    """Return the steps recorded as done whose missing documents a run would make again.
+
+    Returns:
+        None of them if the engine did not answer, and none that only a person can put right.
+    """
     once = {kind.key for kind in picture.step_types if kind.once}
     return [
         step
@@ -113,7 +121,11 @@ def made_and_lost(picture: Picture) -> list[StepSeen]:
 
 
 def what_the_engine_adds(picture: Picture) -> str:
-    """Return one sentence on how much of the tenant the engine holds, or ""."""
+    """Return one sentence on how much of the tenant the engine holds, or "".
+
+    Returns:
+        With a blank in front, to follow another sentence; "" if the engine did not answer.
+    """
     if picture.engine.asked is not Asked.ANSWERED or not picture.engine.steps:
         return ""
     done = sum(step.done is True or bool(step.skipped) for step in picture.engine.steps)

@@ -44,7 +44,7 @@ class ProbeAll(Protocol):
         """Return what was seen of each step, in order.
 
         Raises:
-            EngineError: the engine can't be asked.
+            ProvisionerError: the engine can't be asked, or the tenant can't be looked at.
         """
 
 
@@ -80,6 +80,8 @@ class Diagnoser:
 
     async def diagnose(self, actor: Actor, tenant_id: str, *, ask_engine: bool = True) -> Diagnosis:
         """Explain why a tenant is where it is.
+
+        An engine that does not answer is no error: what is stored is explained without it.
 
         Args:
             actor: Who asks.

@@ -1,6 +1,8 @@
 """The order that helps against a cause, as a call and as a command line.
 
-In each function `says` is what to do, in plain words; `alone` is whether the order alone is enough.
+In each function `tenant` is the one to move, as it was read: orders name its revision, so that one
+that has moved since refuses them. `says` is what to do, in plain words; `alone` is whether the
+order alone is enough.
 """
 
 from __future__ import annotations
@@ -69,7 +71,14 @@ def cancel(tenant: Tenant, says: str) -> Remedy:
 
 
 def retry(tenant: Tenant, says: str, *, step_key: str = "", alone: bool = False) -> Remedy:
-    """Return the order to check steps again."""
+    """Return the order to check steps again.
+
+    Args:
+        tenant: The tenant.
+        says: What to do, in plain words.
+        step_key: The step to check, with those that need it; "" for all.
+        alone: Whether the order alone is enough.
+    """
     step = f" --step {step_key}" if step_key else ""
     request = _terms(tenant)
     if step_key:
@@ -99,7 +108,7 @@ def start_here(tenant: Tenant, says: str) -> Remedy:
 
 
 def accept_site(tenant: Tenant, says: str) -> Remedy:
-    """Return the order by which a person accepts the tenant's site as it is."""
+    """Return the order by which a person accepts the tenant's site as it is, for all tenants."""
     engine_id = tenant.spec.engine_id
     return Remedy(
         says=says,
@@ -125,14 +134,25 @@ def make_anew(tenant: Tenant, says: str) -> Remedy:
 
 
 def once_reached(remedy: Remedy) -> Remedy:
-    """Change a remedy whose order is refused because this server lacks the tenant's engine."""
+    """Change a remedy whose order is refused because this server lacks the tenant's engine.
+
+    Returns:
+        Words that name the command, so that nobody carries it out as it is; the remedy itself, if
+        it orders nothing.
+    """
     if not remedy.command or remedy.command.startswith("provisioner status "):
         return remedy
     return Remedy(says=f"First have its engine here, as said above. Then: {remedy.command}")
 
 
 def deprovision(tenant: Tenant, says: str, options: UndoOptions) -> Remedy:
-    """Return the order that resumes a removal which stopped half-way."""
+    """Return the order that resumes a removal which stopped half-way.
+
+    Args:
+        tenant: The tenant.
+        says: What to do, in plain words.
+        options: What it needs to get past where it stopped (`UndoOptions.after`).
+    """
     return Remedy(
         says=says,
         method="Deprovision",
@@ -142,7 +162,12 @@ def deprovision(tenant: Tenant, says: str, options: UndoOptions) -> Remedy:
 
 
 def after_permanent(tenant: Tenant, code: str) -> Remedy:
-    """Return what a person does about an error that trying again does not cure."""
+    """Return what a person does about an error that trying again does not cure.
+
+    Args:
+        tenant: Whose run stopped at it.
+        code: The error, be it one of ours or a word that somebody wrote into the row.
+    """
     known = MEANINGS.get(Code(code)) if code in Code.__members__ else None
     says = known.remedy if known else "Fix what the message names, then continue."
     if code == Code.COMPANY_NOT_OURS:

@@ -27,7 +27,10 @@ _FINAL = "FINAL_CHECK_FAILED"
 
 
 def causes_of_stop(picture: Picture) -> list[DiagnosedCause]:
-    """Return why a tenant that is PARTIAL or FAILED stopped; most likely first."""
+    """Return why a tenant that is PARTIAL or FAILED stopped; most likely first.
+
+    Also for a removal that stopped; the caller then replaces the remedies.
+    """
     found = _of_the_record(picture)
     standing = picture.status.standing
     # A removal replaces the remedies itself, because Continue is refused there.
@@ -79,7 +82,12 @@ def step_of(picture: Picture, key: str) -> Step | None:
 
 
 def attempt_evidence(picture: Picture, step_key: str) -> tuple[Evidence, ...]:
-    """Return how a step's last tries went, and the engine's last answer."""
+    """Return how a step's last tries went, and the engine's last answer.
+
+    Args:
+        picture: The whole picture; it says whether names of other tenants may be told.
+        step_key: The step; one without a row or attempts has no evidence.
+    """
     tried = [each for each in picture.stored.attempts if each.step_key == step_key]
     step = step_of(picture, step_key)
     facts: list[Evidence] = []

@@ -24,7 +24,11 @@ class SurveyedTenant:
         self._prober = prober
 
     async def __call__(self, tenant_id: TenantId) -> Sequence[StepSeen]:
-        """Return what was seen of each step, in order."""
+        """Return what was seen of each step, in order.
+
+        Raises:
+            ProvisionerError: the engine can't be asked, or the tenant can't be looked at.
+        """
         survey = await self._prober.tenant(tenant_id)
         return [_seen(look) for look in survey.steps]
 

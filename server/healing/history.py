@@ -33,7 +33,11 @@ Place = tuple[datetime, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeps:
-    """A page of sweeps."""
+    """A page of sweeps.
+
+    Attributes:
+        next_page_token: Where the next page begins; "" if this is the last one.
+    """
 
     sweeps: Sequence[SweepSeen]
     next_page_token: str
@@ -41,7 +45,11 @@ class Sweeps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """A page of findings."""
+    """A page of findings.
+
+    Attributes:
+        next_page_token: Where the next page begins; "" if this is the last one.
+    """
 
     findings: Sequence[FindingSeen]
     next_page_token: str
@@ -56,6 +64,11 @@ class History:
 
     async def sweeps(self, actor: Actor, *, page_size: int = 0, page_token: str = "") -> Sweeps:
         """Return a page of sweeps that found something, newest first.
+
+        Args:
+            actor: Who asks.
+            page_size: The most to return, at most `MAX_HISTORY_PAGE`; 0 for the default.
+            page_token: Where the page before ended, or "". It grants nothing.
 
         Raises:
             InvalidInput: the page's size or token is wrong.

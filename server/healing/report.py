@@ -27,7 +27,18 @@ _MOST_ROWS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One time a tenant got stuck, from when it was noticed to its end."""
+    """One time a tenant got stuck, from when it was noticed to its end.
+
+    Attributes:
+        tenant_id: For an engine, "engine:" and its id.
+        cause: The cause of its first finding, and so is the message.
+        stuck_since: None if nobody can know (damage).
+        remedy: What was done about it, in plain words.
+        orders: How many orders the reconciler gave.
+        outcome: As `FindingSeen.ended_as`; while it is not over, HANDED_OVER if a person was
+            called, else OPEN.
+        ended_at: None while it is not over.
+    """
 
     tenant_id: str
     company_name: str
@@ -64,7 +75,12 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseTotal:
-    """How many cases had one cause, and how they ended."""
+    """How many cases had one cause, and how they ended.
+
+    Attributes:
+        healed: How many the reconciler healed.
+        handed_over: How many wait for a person now.
+    """
 
     cause: str
     cases: int
@@ -130,6 +146,13 @@ def report(
 
     A tenant's findings with the same end are one case: if it was driven on several times, each
     time has a finding of its own.
+
+    Args:
+        findings: Those that were found or ended in the period, without those of herds, in any
+            order.
+        begins_at: The start of the period.
+        ends_at: Its end.
+        truncated: Whether there were more findings.
     """
     groups: dict[tuple[str, datetime | None], list[FindingSeen]] = {}
     for finding in findings:
@@ -154,7 +177,7 @@ def spread(seconds: Iterable[float]) -> Spread:
 
 
 def as_markdown(made: Report) -> str:
-    """Write a report for people."""
+    """Write a report for people: all cases are counted, and the latest 200 are listed."""
     outcomes = made.outcomes
     lines = [
         "# Healing report",

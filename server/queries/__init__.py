@@ -64,6 +64,16 @@ class Queries:
         lease_seconds: float,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
+        """Take what is asked; nothing is read before `start`.
+
+        Args:
+            database: The store; its changes are heard from now on.
+            engines: The configured engines, by id.
+            now: The clock, by which what stands still is told from what moves.
+            lease_seconds: The lease of this installation's workers.
+            poll_seconds: How often the database is asked what followers have not heard of
+                otherwise.
+        """
         self.hub = LogHub(database.reads, poll_seconds=poll_seconds)
         self._board = StatusBoard(
             database.glances,
@@ -122,7 +132,18 @@ class Queries:
         return await self._board.newcomer(record)
 
     async def answer(self, actor: Actor, tenant_id: str) -> Answer:
-        """Return the status of a tenant, as `status`, with room for the encoded answer."""
+        """Return the status of a tenant, as `status`, with room for the encoded answer.
+
+        Args:
+            actor: Who asks.
+            tenant_id: The tenant's id as it was sent.
+
+        Returns:
+            The answer that all who ask share until it changes; whoever encodes it may put that in.
+
+        Raises:
+            InvalidInput, NotFound, NotAllowed, StoreUnavailable: as for `status`.
+        """
         checked = validate_tenant_id(tenant_id)
         demand(actor, Right.READ, checked)
         answer = await self._board.answer(checked)
@@ -133,11 +154,17 @@ class Queries:
     async def watch(self, actor: Actor, tenant_id: str) -> AsyncGenerator[Answer, None]:
         """Yield the status of a tenant, immediately and at every change, until it is at rest.
 
-        Close the iterator (`contextlib.aclosing`) if you leave it early.
+        Close the iterator (`contextlib.aclosing`) if you leave it early. Of changes that come
+        faster than they are taken, only the last is yielded.
+
+        Args:
+            actor: Who asks.
+            tenant_id: The tenant's id as it was sent.
 
         Raises:
-            InvalidInput, NotFound, NotAllowed, StoreUnavailable: as for `status`; the last
-                one also when the server stops.
+            InvalidInput, NotAllowed, StoreUnavailable: as for `status`; the last one also when the
+                server stops.
+            NotFound: as for `status`; also if the tenant's row is deleted meanwhile.
         """
         answer: Answer | None = await self.answer(actor, tenant_id)
         checked = validate_tenant_id(tenant_id)
@@ -151,6 +178,10 @@ class Queries:
 
     async def tenants(self, actor: Actor, raw: RawListing) -> TenantPage:
         """Return one page of the tenants that the caller may see.
+
+        Args:
+            actor: Who asks.
+            raw: The filters, the order and the page as they were sent.
 
         Raises:
             InvalidInput: a filter is wrong, or the page token belongs to another list.

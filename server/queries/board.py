@@ -36,7 +36,7 @@ MOST_KEPT = 4096
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Answer:
-    """The status of a tenant, with its encodings.
+    """The status of a tenant, with its encodings; shared by all who ask.
 
     Attributes:
         wire: Its encoded message, once somebody has made it.
@@ -65,6 +65,16 @@ class StatusBoard:
         lease_seconds: float,
         outlooks: Outlooks | None = None,
     ) -> None:
+        """Take what an answer is made from.
+
+        Args:
+            glances: Looks at the rows.
+            steps_for: Returns the steps that a run for a tenant has, also for a damaged record.
+            not_here: Says why no worker of this server reaches a tenant; "" if one does.
+            now: The clock, by which what stands still is told from what moves.
+            lease_seconds: The lease of this installation's workers.
+            outlooks: What estimates are made from; None to estimate nothing.
+        """
         self._outlooks = outlooks
         self._glances = glances
         self._steps_for = steps_for
@@ -85,6 +95,9 @@ class StatusBoard:
     async def newcomer(self, record: Record) -> Status:
         """Return the status of a tenant that was made a moment ago, before a worker took it up.
 
+        Args:
+            record: As the operation wrote it; it is not read again, nor is the answer kept.
+
         Raises:
             StoreUnavailable: the database can't be read now.
         """
@@ -93,7 +106,11 @@ class StatusBoard:
         return (await self._made(live, mark=None)).status
 
     async def answers(self, tenant_ids: Collection[TenantId]) -> dict[TenantId, Answer | None]:
-        """Return the statuses of many tenants now; None for those that do not exist."""
+        """Return the statuses of many tenants now; None for those that do not exist.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
         marks = await self._glances.marks(tenant_ids)
         return {
             tenant_id: await self._for(tenant_id, marks.get(tenant_id)) for tenant_id in tenant_ids

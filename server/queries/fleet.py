@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """How long a step took recently."""
+    """How long a step took recently.
+
+    Attributes:
+        attempts: How many attempts were measured: those that did the step, of the newest runs.
+    """
 
     step_key: str
     attempts: int
@@ -74,7 +78,7 @@ class Fleet:
         self._max_runs = max_runs
 
     async def engines(self, actor: Actor) -> list[EngineStanding]:
-        """Return the status of every configured engine.
+        """Return the status of every configured engine, by their ids in order; no engine is asked.
 
         Raises:
             NotAllowed: the caller may not see it.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class EngineGates:
-    """Reads the gates of the configured engines.
+    """Reads the gates of the configured engines, for whoever may see them: nothing is checked here.
 
     Attributes:
         default_engine: The id of the engine of tenants that name none; None if there is none.
@@ -31,7 +31,7 @@ class EngineGates:
         self.default_engine = default_engine if default_engine in engines else None
 
     async def by_site(self) -> dict[str, Gate]:
-        """Return the gate of every site.
+        """Return the gate of every site that has a row, configured here or not.
 
         Raises:
             StoreUnavailable: the database can't be read now.
@@ -39,16 +39,28 @@ class EngineGates:
         return await self._reads.gates()
 
     async def of_site(self, site: str) -> Gate | None:
-        """Return the gate of a site, or None if nobody has looked at the site yet."""
+        """Return the gate of a site, or None if nobody has looked at the site yet.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
         return (await self.by_site()).get(site)
 
     async def of_default(self) -> Gate | None:
-        """Return the default engine's gate, or None if there is none."""
+        """Return the default engine's gate, or None if there is none.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
         entry = self._engines.get(self.default_engine or "")
         return None if entry is None else await self.of_site(entry.site)
 
     async def by_engine(self) -> dict[str, Gate | None]:
-        """Return the gate of each configured engine."""
+        """Return the gate of each configured engine; None if nobody has looked at its site yet.
+
+        Raises:
+            StoreUnavailable: the database can't be read now.
+        """
         gates = await self.by_site()
         return {engine_id: gates.get(entry.site) for engine_id, entry in self._engines.items()}
 

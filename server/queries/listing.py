@@ -36,6 +36,7 @@ class TenantPage:
     """One page of a list.
 
     Attributes:
+        tenants: Fewer than were asked for, or none, do not mean that the list ends here.
         next_page_token: Where the next page begins; "" if this is the last one.
     """
 
@@ -63,7 +64,7 @@ async def list_tenants(
 
     Args:
         lists: The store's lists.
-        actor: Who asks.
+        actor: Who asks; that they may see any is checked before.
         raw: The filters as they were sent.
         now: The clock.
         motion: Says how a tenant's open run goes on.

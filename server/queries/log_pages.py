@@ -34,6 +34,13 @@ class CursorCut(CursorTooOld):
     """
 
     def __init__(self, tenant_id: TenantId, after_cursor: int, oldest_cursor: int) -> None:
+        """Say what is no longer kept, and where to read on.
+
+        Args:
+            tenant_id: The tenant.
+            after_cursor: The cursor after which entries were asked for.
+            oldest_cursor: The cursor of the first entry that is kept.
+        """
         super().__init__(
             f"The log of tenant {tenant_id} after cursor {after_cursor} is no longer kept; its "
             f"oldest entry is {oldest_cursor}. Read on with after_cursor {oldest_cursor - 1}."
@@ -61,7 +68,13 @@ class LogPages:
         self._kept_entries = 0
 
     def keep(self, tenant_id: TenantId, cursor: int, page: LogPage) -> None:
-        """Keep the page after a cursor for readers that will ask for it."""
+        """Keep the page after a cursor for readers that will ask for it.
+
+        Args:
+            tenant_id: The tenant.
+            cursor: The cursor just before the page's first entry.
+            page: What is committed; an empty page is not kept, and old ones make room.
+        """
         if not page:
             return
         key = (tenant_id, cursor)

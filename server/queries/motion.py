@@ -82,6 +82,11 @@ def motion_of(
 def turns_at(live: Live, now: datetime, lease_seconds: float) -> datetime | None:
     """Return when `motion_of` may next say something else although no row has changed.
 
+    Args:
+        live: As for `motion_of`.
+        now: As for `motion_of`.
+        lease_seconds: As for `motion_of`.
+
     Returns:
         That time, or None if time alone changes nothing.
     """

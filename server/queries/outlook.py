@@ -35,6 +35,12 @@ class Outlooks:
     """The latest outlook of one store."""
 
     def __init__(self, history: History, *, monotonic: Callable[[], float] | None = None) -> None:
+        """Take where the data is read; nothing is read before the first question.
+
+        Args:
+            history: What happened lately.
+            monotonic: Seconds that nobody sets; None for the event loop's.
+        """
         self._history = history
         self._monotonic = monotonic
         self._outlook = Outlook(paces={}, waiting=())
@@ -42,17 +48,21 @@ class Outlooks:
         self._lock = asyncio.Lock()
 
     async def latest(self) -> Outlook:
-        """Return the current outlook; a slightly older one if the database can't be read now."""
+        """Return an outlook at most a second old, or an older one if the database can't be read."""
         return await self._not_older_than(WAITING_SECONDS, _PACES_SECONDS)
 
     async def anew(self) -> Outlook:
-        """Return an outlook that includes almost everything written until now."""
+        """Return an outlook at most 0.2 s old, for a run that the latest one does not know."""
         return await self._not_older_than(_ANEW_SECONDS, _ANEW_SECONDS)
 
     def with_newcomer(self, run: Run, site: str) -> Outlook:
         """Return an outlook that includes a run which began after the last look.
 
         Otherwise, of many runs ordered at once, none would count those before it.
+
+        Args:
+            run: The run; it stays in the outlook until the next look.
+            site: The site it runs on.
         """
         newcomer = Waiting(run_id=run.id, site=site, created_at=run.created_at)
         self._outlook = replace(self._outlook, waiting=(*self._outlook.waiting, newcomer))

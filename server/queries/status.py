@@ -53,8 +53,11 @@ class Status:
         standing: What `derive` returned.
         errors: The errors of the standing, and why the tenant is held or stalled.
         waiting_for: What an open run is waiting for; None if it moves or is closed.
+        hold: None if anybody's order, and the reconciler, may move it.
         next_command: The command an operator would give next; "" if there is nothing to do.
         eta: When the run will probably be done; None if not known.
+        started_at: When a worker took the last run up; None before that.
+        completed_at: When the last run ended, however it did; None while it is open.
     """
 
     tenant: Tenant
@@ -79,7 +82,7 @@ def status_of(
     *,
     not_here: str = "",
 ) -> Status:
-    """Return the status of a tenant.
+    """Return the status of a tenant, without an estimate (`eta` is None).
 
     Args:
         live: Its record, and the state of what moves it: worker, gate.

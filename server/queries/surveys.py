@@ -36,6 +36,7 @@ class Plan:
 
     Attributes:
         tenant_id: "" for a spec that does not belong to a tenant yet.
+        survey: Without the names of other tenants, unless the caller sees all of them.
         feasible: Whether nothing stands in its way.
     """
 
@@ -49,6 +50,7 @@ class Drift:
     """How a tenant at rest differs from what it should have.
 
     Attributes:
+        survey: Without the names of other tenants, unless the caller sees all of them.
         next_command: The command that lets a run correct what it can, or "".
     """
 
@@ -88,11 +90,16 @@ class Surveys:
     async def plan(self, actor: Actor, tenant_id: str, raw: RawSpec | None) -> Plan:
         """Return what a run would find and make, for a tenant or for a spec.
 
+        Args:
+            actor: Who asks.
+            tenant_id: The tenant's id as it was sent; "" if a spec was sent.
+            raw: The spec as it was sent; None if an id was. Only who sees all tenants may plan one.
+
         Raises:
             InvalidInput: a field is wrong, or not exactly one of the two was sent.
             NotFound: there is no such tenant.
             NotAllowed: the caller may not see this.
-            Refused: the tenant's engine is not configured here.
+            Refused: the tenant's engine is not configured here, or its stored spec can't be read.
             EngineNotReady: the engine can't be looked at now.
             StoreUnavailable: the database can't be read now.
         """
@@ -118,8 +125,14 @@ class Surveys:
     async def verify(self, actor: Actor, tenant_id: str) -> Drift:
         """Return how a tenant at rest differs from what it should have.
 
+        If a finished tenant is as it should be, the reconciler's findings about it are ended.
+
+        Args:
+            actor: Who asks.
+            tenant_id: The tenant's id as it was sent.
+
         Raises:
-            Refused: the tenant is in motion or gone, or its engine is not configured here.
+            Refused: the tenant is in motion or gone, or as for `plan`.
             InvalidInput, NotFound, NotAllowed, EngineNotReady, StoreUnavailable: as for `plan`.
         """
         tenant = await self._tenant(actor, tenant_id)

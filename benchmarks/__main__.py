@@ -34,7 +34,11 @@ OTHERS: dict[str, Callable[..., Iterator[Row]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 1 if a part broke, otherwise 0, whatever was measured."""
+    """Run the command line; return 1 if a part broke, otherwise 0, whatever was measured.
+
+    Args:
+        arguments: What was typed behind the program's name; None for this process's own.
+    """
     parser = argparse.ArgumentParser(description="Measure, side by side with what is compared.")
     parser.add_argument("--quick", action="store_true", help="shorter, printed only")
     parser.add_argument("--only", choices=sorted(FILLED | OTHERS), action="append", help="these")

@@ -30,7 +30,15 @@ FLAT = 1 / 1.5
 
 
 def bench(shelf: Shelf, *, quick: bool) -> Iterator[Row]:
-    """Measure on both databases."""
+    """Measure on both databases.
+
+    Args:
+        shelf: The databases of the run; tenants are added to the filled ones.
+        quick: Whether to measure the short form: fewer rounds and smaller tables.
+
+    Yields:
+        Each row as soon as it is measured; rates are tenants, workflows or jobs a second.
+    """
     for kind in KINDS:
         yield from _measured(shelf, kind, quick=quick)
         yield from _grown(shelf, kind, quick=quick)

@@ -93,7 +93,11 @@ _CLOSED = "DELETE FROM runs WHERE id LIKE 'open %'"
 
 @asynccontextmanager
 async def opened(store: Database) -> AsyncIterator[None]:
-    """Give the stuck tenants open runs that nobody drives, while the context is open."""
+    """Give the stuck tenants open runs that nobody drives, while the context is open.
+
+    Args:
+        store: A database that `fill` filled; no worker may have its engine.
+    """
     await store.in_transaction(lambda connection: connection.execute(_text(_OPENED)))
     try:
         yield
@@ -102,7 +106,13 @@ async def opened(store: Database) -> AsyncIterator[None]:
 
 
 async def fill(store: Database, first: int, last: int) -> None:
-    """Write the tenants with these numbers; the very first ones are stuck."""
+    """Write the tenants with these numbers; the very first ones are stuck.
+
+    Args:
+        store: A database with the schema of this version.
+        first: The first number.
+        last: The number after the last.
+    """
     began = time.time() - 2_000_000
     for begin in range(first, last, _PAGE):
         numbers = {"first": begin, "last": min(begin + _PAGE, last), "began": int(began)}

@@ -29,7 +29,11 @@ _ENTRIES = 1000
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Measure on SQLite only: entries are read once and sent to all followers from memory."""
+    """Measure on SQLite only: entries are read once and sent to all followers from memory.
+
+    Args:
+        quick: Whether to measure the short form: fewer streams, followers and seconds.
+    """
     with Shelf() as shelf:
         for page in (1, 0):
             yield from _read(shelf.empty("SQLite"), page, quick=quick)

@@ -24,7 +24,11 @@ _IDLE_SECONDS, _QUICK_IDLE_SECONDS = 5.0, 2.0
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Measure on SQLite one process with all interfaces, which nobody calls."""
+    """Measure on SQLite one process with all interfaces, which nobody calls.
+
+    Args:
+        quick: Whether to measure the short form: fewer starts, and a shorter look.
+    """
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(folder()) for _ in range(1 if quick else 3)]
         watched = _QUICK_IDLE_SECONDS if quick else _IDLE_SECONDS

@@ -33,7 +33,11 @@ _OPEN, _PAUSE = 64, 0.1
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Measure on both databases (quick: on SQLite); over HTTP on SQLite."""
+    """Measure on both databases (quick: on SQLite); over HTTP on SQLite.
+
+    Args:
+        quick: Whether to measure the short form: fewer tenants, callers and slices.
+    """
     tenants = 40 if quick else 200
     for kind in KINDS[:1] if quick else KINDS:
         with Shelf() as shelf:

@@ -43,7 +43,13 @@ _BEAT = 1 / 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An attempt as recorded in the database."""
+    """An attempt as recorded in the database.
+
+    Attributes:
+        id: Its id; they grow with time.
+        worker_id: The worker that it was begun by, or last driven by.
+        started_at: When it began, in UTC.
+    """
 
     id: str
     worker_id: str
@@ -55,7 +61,7 @@ class Kill:
     """The kill of the worker that drove a run.
 
     Attributes:
-        at: When the signal was sent.
+        at: When the signal was sent, in UTC.
         worker_id: Who was killed.
         known: The ids of the run's attempts that had begun by then.
     """
@@ -66,7 +72,12 @@ class Kill:
 
 
 def killed(at: datetime, attempts: Sequence[Attempt]) -> Kill:
-    """Describe a kill, from the run's attempts at that moment, in order."""
+    """Describe a kill, from the run's attempts at that moment, in order.
+
+    Args:
+        at: When the signal was sent, in UTC.
+        attempts: The run's attempts, the latest last; at least one.
+    """
     known = frozenset(each.id for each in attempts)
     return Kill(at=at, worker_id=attempts[-1].worker_id, known=known)
 
@@ -74,8 +85,12 @@ def killed(at: datetime, attempts: Sequence[Attempt]) -> Kill:
 def seconds_to_move(kill: Kill, attempts: Sequence[Attempt]) -> float | None:
     """Return the seconds until another worker began an attempt of the run; None: not yet.
 
-    It is not enough that an attempt is another worker's: one that waits in line for its site's
-    slot began before the kill, and goes on under whoever takes over.
+    It is not enough that an attempt is another worker's: one that waits in line for its site's slot
+    began before the kill, and goes on under whoever takes over.
+
+    Args:
+        kill: The kill.
+        attempts: The run's attempts now, in any order.
     """
     new = [
         each.started_at
@@ -86,7 +101,11 @@ def seconds_to_move(kill: Kill, attempts: Sequence[Attempt]) -> float | None:
 
 
 def bench(*, quick: bool) -> Iterator[Row]:
-    """Kill 20 times on each database; on PostgreSQL, where each lease must end, several at once."""
+    """Kill 20 times on each database; on PostgreSQL, where each lease must end, several at once.
+
+    Args:
+        quick: Whether to measure the short form: fewer kills, and a shorter lease.
+    """
     short = " (a whole run: of 20)" if quick else ""
     with folder() as place:
         took = asyncio.run(_restarts(place, 3 if quick else 20))

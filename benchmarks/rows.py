@@ -65,7 +65,16 @@ def compared(
     goal: float | None,
     note: str = "",
 ) -> Row:
-    """Make a row from alternating rounds: the ratio of the medians."""
+    """Make a row from alternating rounds: the ratio of the medians.
+
+    Args:
+        name: What was measured, and how it was set up.
+        unit: The unit of the values; greater is better.
+        ours: Our rounds; at least one.
+        theirs: The rounds of what it is compared with; at least one.
+        goal: The least ratio; None if the row is for information only.
+        note: How to read the row.
+    """
     mine, other = statistics.median(ours), statistics.median(theirs)
     return Row(
         name=name,
@@ -87,7 +96,15 @@ def alone(
     goal: float | None = None,
     note: str = "",
 ) -> Row:
-    """Make a row for a measure without comparison, with an upper bound."""
+    """Make a row for a measure without comparison, with an upper bound.
+
+    Args:
+        name: What was measured, and how it was set up.
+        unit: The unit of the values; less is better.
+        values: Our rounds; at least one.
+        goal: The greatest median; None if the row is for information only.
+        note: How to read the row.
+    """
     return Row(
         name=name,
         unit=unit,
@@ -100,7 +117,7 @@ def alone(
 
 
 def machine() -> dict[str, str]:
-    """Describe the machine and the versions."""
+    """Describe the machine and the versions, as name and value for the page."""
     model = ""
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -119,7 +136,12 @@ def machine() -> dict[str, str]:
 
 
 def write(rows: Sequence[Row], where: dict[str, str]) -> str:
-    """Write the results and return the table."""
+    """Write the results, in place of those of the last run, and return the table.
+
+    Args:
+        rows: All rows of one whole run.
+        where: The machine and the versions, as `machine` describes them.
+    """
     RESULTS.mkdir(exist_ok=True)
     facts = [asdict(row) | {"met": row.met} for row in rows]
     (RESULTS / "latest.json").write_text(
@@ -131,7 +153,12 @@ def write(rows: Sequence[Row], where: dict[str, str]) -> str:
 
 
 def table(rows: Sequence[Row], where: dict[str, str]) -> str:
-    """Return the results as a page in Markdown."""
+    """Return the results as a page in Markdown.
+
+    Args:
+        rows: The rows, in the order of the page.
+        where: The machine and the versions, as `machine` describes them.
+    """
     lines = [
         "# Benchmarks",
         "",

@@ -25,12 +25,31 @@ _PATIENCE_SECONDS = 600
 
 
 def ours(module: str, *arguments: object) -> Any:
-    """Run one of our programs to its end; return the JSON of its last line."""
+    """Run one of our programs to its end; return the JSON of its last line.
+
+    Args:
+        module: Its name in `benchmarks.programs`.
+        arguments: Its command line, each turned into text.
+
+    Raises:
+        RuntimeError: it failed, or printed nothing.
+        subprocess.TimeoutExpired: it took longer than ten minutes.
+    """
     return _result([sys.executable, "-m", f"benchmarks.programs.{module}", *map(str, arguments)])
 
 
 def theirs(script: str, *arguments: object) -> Any:
-    """Run a program in the other environment to its end; return the JSON of its last line."""
+    """Run a program in the other environment to its end; return the JSON of its last line.
+
+    Args:
+        script: Its name in `benchmarks/programs`, without the ending.
+        arguments: Its command line, each turned into text.
+
+    Raises:
+        RuntimeError: it failed, or printed nothing.
+        FileNotFoundError: there is no such environment: `make bench` makes it.
+        subprocess.TimeoutExpired: it took longer than ten minutes.
+    """
     path = ROOT / "benchmarks" / "programs" / f"{script}.py"
     return _result([str(THEIR_PYTHON), str(path), *map(str, arguments)])
 
@@ -45,14 +64,22 @@ def _result(command: list[str]) -> Any:
 
 
 class Program:
-    """A program beside the benchmark: it prints a line first, and then one for each command."""
+    """A program beside the benchmark: it prints a line first, and then one for each command.
+
+    Attributes:
+        facts: The JSON of its first line.
+    """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.facts = self.hear()
 
     def hear(self) -> Any:
-        """Wait for its next line, and return its JSON."""
+        """Wait for its next line, however long that takes, and return its JSON.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -60,7 +87,14 @@ class Program:
         return json.loads(line)
 
     def tell(self, order: object) -> Any:
-        """Send it a command, and return its answer."""
+        """Send it a command, and return its answer.
+
+        Args:
+            order: What it understands, as JSON.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
         self.say(order)
         return self.hear()
 
@@ -73,7 +107,18 @@ class Program:
 
 @contextlib.contextmanager
 def beside(module: str, *arguments: object) -> Iterator[Program]:
-    """Run one of our programs while the context is open."""
+    """Run one of our programs while the context is open; it is killed at the end.
+
+    Args:
+        module: Its name in `benchmarks.programs`.
+        arguments: Its command line, each turned into text.
+
+    Yields:
+        The program, once it has printed its first line.
+
+    Raises:
+        RuntimeError: it ended before that.
+    """
     command = [sys.executable, "-m", f"benchmarks.programs.{module}", *map(str, arguments)]
     with subprocess.Popen(  # noqa: S603 - programs of ours
         command,

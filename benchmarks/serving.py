@@ -23,13 +23,30 @@ LOGS = "/provisioner.v1.ProvisioningService/StreamLogs"
 
 
 def slices(number: int, *, quick: bool) -> tuple[object, ...]:
-    """Return how many slices each side has (`in_turn`), and how many seconds each takes."""
+    """Return how many slices each side has (`in_turn`), and how many seconds each takes.
+
+    Args:
+        number: The slices of a whole run, which take as long as `pair` has it.
+        quick: Whether it is a short run, which has two short ones.
+
+    Returns:
+        Options for `benchmarks.programs.pair`.
+    """
     return ("--slices", 2, "--seconds", 0.2) if quick else ("--slices", number)
 
 
 @contextlib.contextmanager
 def our_server(url: str, place: Path, *more: object) -> Iterator[Program]:
-    """Run our server; its token is in the file `token` of the folder."""
+    """Run our server; its token is in the file `token` of the folder.
+
+    Args:
+        url: The database.
+        place: The folder, which also keeps the key that signs tokens.
+        more: Further options of `benchmarks.programs.serve_ours`.
+
+    Yields:
+        The program; its `facts` have ports, process id, tenants and the token.
+    """
     key = place / "jwt.key"
     if not key.exists():
         key.write_bytes(b"k" * 64)
@@ -40,7 +57,16 @@ def our_server(url: str, place: Path, *more: object) -> Iterator[Program]:
 
 
 def answers(shop: Program, method: str, request: bytes) -> list[bytes]:
-    """Call our server once; return the messages of its answer."""
+    """Call our server once; return the messages of its answer.
+
+    Args:
+        shop: What `our_server` yields.
+        method: `STATUS` or `LOGS`.
+        request: The bytes of the request.
+
+    Raises:
+        grpc.RpcError: the call failed.
+    """
     metadata = (("authorization", f"Bearer {shop.facts['token']}"),)
     with grpc.insecure_channel(f"127.0.0.1:{shop.facts['port']}") as channel:
         # Untyped: ready bytes go out and come back.
@@ -53,7 +79,13 @@ def answers(shop: Program, method: str, request: bytes) -> list[bytes]:
 
 @contextlib.contextmanager
 def bare_server(place: Path, answer: bytes, messages: int = 0) -> Iterator[Program]:
-    """Run a bare grpc.aio server that answers these bytes, once or repeatedly in a stream."""
+    """Run a bare grpc.aio server that answers these bytes, once or repeatedly in a stream.
+
+    Args:
+        place: A folder for the bytes.
+        answer: The bytes of one message.
+        messages: How many of them a stream has.
+    """
     (place / "answer").write_bytes(answer)
     with beside("echo", "--answer", place / "answer", "--entries", messages) as program:
         yield program
@@ -67,7 +99,19 @@ def in_turn(
     *more: object,
     port: str = "port",
 ) -> dict[str, Any]:
-    """Have both called in turn by one client (`benchmarks.programs.pair`)."""
+    """Have both called in turn by one client (`benchmarks.programs.pair`).
+
+    Args:
+        shop: What `our_server` yields.
+        bare: The program it is compared with, which also tells ports and process id.
+        place: The folder of `our_server`.
+        requests: The bytes of requests, which are sent in turn.
+        more: Further options of `benchmarks.programs.pair`.
+        port: Which of the ports to call: "port" for gRPC, "http" for HTTP.
+
+    Returns:
+        What `benchmarks.programs.pair` prints: `facts` of each side.
+    """
     (place / "requests").write_text(json.dumps([each.hex() for each in requests]))
     got: dict[str, Any] = ours(
         "pair",

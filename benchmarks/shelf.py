@@ -46,7 +46,11 @@ class Shelf:
         self._stack.close()
 
     def empty(self, kind: str) -> str:
-        """Return the URL of a new, empty database."""
+        """Return the URL of a new, empty database without a schema.
+
+        Args:
+            kind: One of `KINDS`.
+        """
         if kind == "SQLite":
             return f"sqlite+aiosqlite:///{self._stack.enter_context(folder()) / 'p.db'}"
         if self._cluster is None:
@@ -61,7 +65,12 @@ class Shelf:
         return url.render_as_string(hide_password=False)
 
     def filled(self, kind: str, size: int) -> str:
-        """Return the URL of the database with that many tenants."""
+        """Return the URL of the database with that many tenants; it is filled when first asked for.
+
+        Args:
+            kind: One of `KINDS`.
+            size: How many tenants; what others added since comes on top.
+        """
         if (kind, size) not in self._filled:
             self.fill([size], [kind])
         return self._filled[kind, size]
@@ -70,6 +79,10 @@ class Shelf:
         """Make the databases with many tenants, those of SQLite beside those of PostgreSQL.
 
         Each keeps one core busy, so both are used, before anything is measured.
+
+        Args:
+            sizes: How many tenants each has.
+            kinds: Some of `KINDS`.
         """
         urls = {(kind, size): self.empty(kind) for kind in kinds for size in sizes}
 

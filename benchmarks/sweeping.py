@@ -46,7 +46,12 @@ _LIST_MS = 20.0
 
 
 def bench(shelf: Shelf, *, quick: bool) -> Iterator[Row]:
-    """Measure on both databases."""
+    """Measure on both databases.
+
+    Args:
+        shelf: The databases of the run; they must be as `filled` wrote them.
+        quick: Whether to measure the short form: smaller tables and fewer pages.
+    """
     sizes = (5_000, 20_000) if quick else (10_000, 100_000, 1_000_000)
     shelf.fill(sizes)
     for kind in KINDS:

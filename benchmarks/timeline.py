@@ -27,7 +27,14 @@ _STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A time, in seconds, in which a site's slot was held for a document of a kind."""
+    """A time in which a site's slot was held for a document of a kind.
+
+    Attributes:
+        site: The site's url and host.
+        kind: The document's doctype.
+        since: From when, in seconds after the beginning of the measure.
+        until: Until when, likewise.
+    """
 
     site: str
     kind: str
@@ -40,8 +47,8 @@ def picture(held: Sequence[Held], *, seconds: float, bound: float, title: str) -
 
     Args:
         held: The times in which slots were held.
-        seconds: The time at which all was done.
-        bound: The earliest time at which it could have been done; marked.
+        seconds: The time at which all was done, in seconds after the beginning.
+        bound: The earliest time at which it could have been done; marked. More than zero.
         title: The title above the picture.
     """
     sites = sorted({each.site for each in held})

@@ -16,6 +16,12 @@ from fastapi import FastAPI, Response
 
 
 async def serve(answer: bytes, *, ready: bool) -> None:
+    """Serve one object at the path of the old API's status, until standard input ends.
+
+    Args:
+        answer: The object, as JSON.
+        ready: Whether the route returns these bytes as they are, and not the object.
+    """
     app = FastAPI()
     found = json.loads(answer)
 

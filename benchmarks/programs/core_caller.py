@@ -18,13 +18,14 @@ from provisioner.v1.tenant_pb2 import TenantSpec
 
 
 class Finish:
-    """Hears which tenants are done."""
+    """Hears which tenants are done, on standard input: an id a line."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._early: set[str] = set()
 
     def heard(self, tenant_id: str) -> None:
+        """Take note that a tenant is done, perhaps before anybody waits for it."""
         waiting = self._waiting.pop(tenant_id, None)
         if waiting is None:
             self._early.add(tenant_id)
@@ -32,6 +33,7 @@ class Finish:
             waiting.set_result(None)
 
     async def of(self, tenant_id: str) -> None:
+        """Wait until a tenant is done; each is waited for once."""
         if tenant_id in self._early:
             self._early.discard(tenant_id)
             return
@@ -39,6 +41,7 @@ class Finish:
         await self._waiting[tenant_id]
 
     async def listen(self) -> None:
+        """Hear until standard input ends."""
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -47,11 +50,21 @@ class Finish:
 
 
 def warm_up(at_once: int) -> int:
-    """Return how many tenants are ordered before the measure."""
+    """Return how many tenants are ordered before the measure, for so many open at once."""
     return max(16, min(at_once, 128))
 
 
 async def measure(port: int, tenants: int, at_once: int) -> float:
+    """Return how many tenants a second are ordered and done.
+
+    Args:
+        port: The server's gRPC port on this machine.
+        tenants: How many are measured, after those of the warm-up.
+        at_once: How many are open at once: a new one is ordered when one is done.
+
+    Raises:
+        clients.sdk.ProvisionerError: an order failed.
+    """
     finish = Finish()
     listening = asyncio.create_task(finish.listen())
     async with ProvisionerClient(f"127.0.0.1:{port}", timeout_seconds=60.0) as client:

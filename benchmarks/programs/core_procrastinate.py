@@ -23,7 +23,12 @@ async def nothing(number: int) -> None:
 
 
 async def measure(url: str, jobs: int) -> float:
-    """Return jobs a second, from the first that is deferred to the last that is done."""
+    """Return jobs a second, from the first that is deferred to the last that is done.
+
+    Args:
+        url: An empty PostgreSQL database, as libpq takes it.
+        jobs: How many jobs.
+    """
     connector = procrastinate.PsycopgConnector(conninfo=url, min_size=4, max_size=16)
     with app.replace_connector(connector) as queue:
         async with queue.open_async():

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 
 async def serve(answer: bytes, entries: int) -> None:
+    """Serve `/echo.Echo/Once` and `/echo.Echo/Stream` until standard input ends.
+
+    Args:
+        answer: The bytes of each message.
+        entries: How many messages a stream has.
+    """
+
     async def once(_request: bytes, _context: Any) -> bytes:
         return answer
 

@@ -34,16 +34,23 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Observes who holds a slot, and who is done."""
+    """Observes who holds a slot, and who is done.
+
+    Attributes:
+        done: Set once all tenants are done.
+        slots: Site, doctype, and from and until when by `time.perf_counter`, in the order in which
+            the slots were freed.
+    """
 
     def __init__(self, tenants: int) -> None:
         self.done = asyncio.Event()
-        # Site, kind of document, from, to; the index in `held` is open until the slot is freed.
+        # Those that are held now are in `_held`.
         self.slots: list[tuple[str, str, float, float]] = []
         self._held: dict[str, tuple[str, str, float]] = {}
         self._left = tenants
 
     def heard(self, operation: TenantOperation, _outcome: Outcome) -> None:
+        """Hear of an operation that this process wrote (a watcher of `Database.on_applied`)."""
         now, slot = time.perf_counter(), operation.slot
         if isinstance(slot, SlotTake):
             self._held[operation.tenant_id] = (slot.site, slot.doctype, now)
@@ -57,6 +64,21 @@ class Watch:
 
 
 async def measure(database: str, urls: list[str], tenants: int, patience: float) -> object:
+    """Provision a fleet, with as many tenants at each site.
+
+    Args:
+        database: The database's URL; it is set up if it is empty.
+        urls: The sites; they accept any key.
+        tenants: How many tenants.
+        patience: The longest time for all of them to be done, in seconds.
+
+    Returns:
+        Seconds and processor seconds from the first order to the last tenant done, the sites, and
+        who held their slots: site, doctype, since and until in seconds after that first order.
+
+    Raises:
+        TimeoutError: not all were done in time.
+    """
     engines = {
         f"site-{number}": EngineConfig(
             id=f"site-{number}",

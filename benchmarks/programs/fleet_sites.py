@@ -14,6 +14,12 @@ from server.standin.app import StandIn
 
 
 async def serve(sites: int, pace: float) -> None:
+    """Serve until the task is cancelled; print the urls once all sites answer.
+
+    Args:
+        sites: How many sites.
+        pace: What each recorded time of ERPNext is multiplied by.
+    """
     async with AsyncExitStack() as stack:
         urls = []
         for number in range(sites):

@@ -24,7 +24,18 @@ LOGS = "/provisioner.v1.ProvisioningService/StreamLogs"
 
 
 async def follow(port: int, token: str, ids: list[str], streams: int) -> list[float]:
-    """Follow until told to stop; return the milliseconds from append to receive, sorted."""
+    """Follow until told to stop; return the milliseconds from append to receive, sorted.
+
+    Args:
+        port: The server's gRPC port on this machine.
+        token: Sent with each call.
+        ids: The tenants; each stream follows one of them, in turn. Their logs must not be empty.
+        streams: How many streams.
+
+    Returns:
+        A time for each entry that holds when it was written, by the clock that both processes share
+        (`time.perf_counter_ns`).
+    """
     metadata = (("authorization", f"Bearer {token}"),)
     came: list[tuple[int, bytes]] = []
     counted = [0]

@@ -22,7 +22,19 @@ from benchmarks.measuring import processor_seconds
 
 @dataclass(slots=True, kw_only=True)
 class Side:
-    """One server, and what was measured of it."""
+    """One server, and what was measured of it.
+
+    Attributes:
+        pid: The server's process.
+        call: Sends ready bytes with `metadata`, and returns ready bytes or a stream of them.
+        requests: The bytes of requests, which are sent in turn.
+        metadata: What goes with each request; None for nothing.
+        rates: Calls or messages a second, of each slice.
+        took: Seconds of each call; empty for streams.
+        cpu: The server's CPU seconds in all slices.
+        number: How many calls or messages there were.
+        bytes: How many bytes of messages there were; 0 unless for streams.
+    """
 
     pid: int
     call: Any  # ready bytes out and in
@@ -35,6 +47,12 @@ class Side:
     bytes: int = 0
 
     def facts(self) -> dict[str, Any]:
+        """Return what was measured, as JSON values.
+
+        Returns:
+            `rates`; `p50_ms` and `p99_ms`, 0.0 for streams; `cpu_us`, the server's CPU time a call
+            or message in microseconds; `number` and `bytes`.
+        """
         took = sorted(self.took)
         return {
             "rates": self.rates,
@@ -47,7 +65,13 @@ class Side:
 
 
 async def calls(side: Side, callers: int, seconds: float) -> None:
-    """Call for a given time, a given number at once."""
+    """Call for a given time, a given number at once.
+
+    Args:
+        side: Whom to call; what is measured is added to it.
+        callers: How many calls are open at once.
+        seconds: How long the slice is; calls that are open then are still waited for.
+    """
     end = time.perf_counter() + seconds
     took: list[float] = []
 
@@ -62,7 +86,13 @@ async def calls(side: Side, callers: int, seconds: float) -> None:
 
 
 async def streams(side: Side, callers: int, seconds: float) -> None:
-    """Read whole streams for a given time, a given number at once; messages are counted."""
+    """Read whole streams for a given time, a given number at once; messages are counted.
+
+    Args:
+        side: Whom to call; what is measured is added to it.
+        callers: How many streams are open at once.
+        seconds: How long the slice is; streams that are open then are still read to their end.
+    """
     end = time.perf_counter() + seconds
     got: list[int] = []
 
@@ -78,14 +108,21 @@ async def streams(side: Side, callers: int, seconds: float) -> None:
 
 
 class Http:
-    """Calls over persistent HTTP/1.1 connections; parses only what finds a body's end."""
+    """Calls over persistent HTTP/1.1 connections; parses only what finds a body's end.
+
+    Each call takes a connection that is idle, or opens one; none is ever closed.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def __call__(self, request: bytes, *, metadata: Any) -> bytes:
-        """Send a request line with its headers; return the body of the answer."""
+        """Send a request line with its headers; return the body of the answer.
+
+        Raises:
+            RuntimeError: the answer is not 200.
+        """
         if self._idle:
             reader, writer = self._idle.pop()
         else:
@@ -111,7 +148,16 @@ async def _measured(side: Side, work: list[Any], counted: list[Any]) -> None:
 
 
 async def measure(given: argparse.Namespace, token: str, asked: list[bytes]) -> dict[str, Any]:
-    """Measure both in turn, after one slice each that does not count."""
+    """Measure both in turn, after one slice each that does not count.
+
+    Args:
+        given: The command line.
+        token: Sent with each call to our server; the other one wants none.
+        asked: The bytes of requests; with `--http`, request lines with headers.
+
+    Returns:
+        `Side.facts` of ours and theirs.
+    """
     async with AsyncExitStack() as stack:
         ours, theirs = await _sides(given, token, asked, stack)
         work = streams if given.streams else calls

@@ -50,11 +50,16 @@ EMAIL, PASSWORD = "bench@example.com", "correct horse battery staple"
 
 
 class PausingStep(NoopStep):
-    """A step that takes a while, as one that asks an ERPNext does."""
+    """A step that takes a while, as one that asks an ERPNext does.
+
+    Attributes:
+        seconds: How long it takes on average; half to one and a half times that. For all steps.
+    """
 
     seconds = 0.0
 
     async def apply(self, context: StepContext, found: Found) -> None:
+        """Wait, then do nothing."""
         # Spread out, as in production.
         await asyncio.sleep(self.seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         await super().apply(context, found)
@@ -69,7 +74,11 @@ class PausingEngine(NoopEngine):
 
 
 class Shop:
-    """The served application, and the commands it carries out."""
+    """The served application, and the commands it carries out.
+
+    Attributes:
+        ids: The tenants that were ordered over gRPC, in that order.
+    """
 
     def __init__(self, app: App, stub: Any, metadata: Any) -> None:
         self.ids: list[str] = []
@@ -82,6 +91,7 @@ class Shop:
         app.core.database.on_applied(self._heard)
 
     async def start(self) -> str:
+        """Order a tenant over gRPC; return its id, without waiting for its run."""
         self._number += 1
         spec = TenantSpec(company_name=f"Shop {os.getpid()} {self._number}")
         request = pb.StartProvisioningRequest(spec=spec)
@@ -89,11 +99,19 @@ class Shop:
         return str(answer.status.tenant_id)
 
     async def to_the_end(self, tenant_id: str) -> None:
+        """Wait until a tenant is at rest."""
         request = pb.StreamLogsRequest(tenant_id=tenant_id, follow=True)
         async for _ in self._stub.StreamLogs(request, metadata=self._metadata):
             pass  # it ends once the tenant is at rest
 
     async def append(self, tenant_id: str, entries: int) -> None:
+        """Write log entries of one tenant, in one operation.
+
+        Args:
+            tenant_id: The tenant.
+            entries: How many. Each has when it was given to the store, in nanoseconds by
+                `time.perf_counter_ns`, in its field `at`.
+        """
         now = str(time.perf_counter_ns())
         draft = LogDraft(
             level=LogLevel.INFO,
@@ -106,6 +124,14 @@ class Shop:
         )
 
     async def obey(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one command; return its answer.
+
+        Args:
+            told: The command, as the module's docstring has them; anything else is an `open`.
+
+        Raises:
+            KeyError: the command lacks one of its values.
+        """
         if "append" in told:
             return {"appended": await self._appended(told)}
         if "busy" in told:
@@ -144,6 +170,11 @@ class Shop:
 
 
 async def serve(given: argparse.Namespace) -> None:
+    """Serve, print the facts, and carry out commands until standard input ends.
+
+    Args:
+        given: The command line.
+    """
     PausingStep.seconds = given.pause
     if given.pause:
         setattr(server.app, "NoopEngine", PausingEngine)  # noqa: B010 - a type is no variable

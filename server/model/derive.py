@@ -32,11 +32,8 @@ if TYPE_CHECKING:
 STEP_RECORD_LOST = "STEP_RECORD_LOST"
 STEP_NOT_DONE = "STEP_NOT_DONE"
 
-# States in which everything is done: nothing is under way, and nothing is to blame.
-_ALL_DONE = frozenset({TenantState.COMPLETED, TenantState.DEPROVISIONED})
 # A tenant that is stuck in one of these states has an error that says why (promise 3).
 _OWES_A_REASON = frozenset({TenantState.PARTIAL, TenantState.FAILED, TenantState.DEPROVISIONING})
-
 
 _POSITION = attrgetter("position")
 
@@ -156,13 +153,12 @@ def _standing(state: TenantState, steps: Sequence[Step], at: datetime, *, moves:
         rank = ranks.get(step.state, len(ranks)) * 2 + (not step.required)
         if rank < least:
             current, least = step.key, rank
-    at_the_end = state in _ALL_DONE
     return Standing(
         state=state,
-        current_step="" if at_the_end else current,
+        current_step=current,
         steps_completed=len(steps) - len(undone),
         total_steps=len(steps),
-        errors=() if at_the_end else _errors(state, undone, at, moves=moves),
+        errors=_errors(state, undone, at, moves=moves),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.model.blueprint import ERPNEXT
 from server.model.derive import STEP_NOT_DONE, STEP_RECORD_LOST, closed_state, derive
 from server.model.records import StepError
 from server.model.states import (
@@ -21,12 +22,14 @@ from server.model.states import (
 )
 from tests.server.model.builders import (
     AT,
+    DEMO,
     FAILED_AT,
     KINDS,
     OPTIONAL,
     REQUIRED,
     histories,
     run,
+    step,
     steps,
 )
 
@@ -121,7 +124,7 @@ def test_a_step_left_undone_without_a_reason_is_given_one(code: str | None) -> N
     rows = [replace(row, error_code=code) for row in steps(DONE, {REQUIRED: PENDING})]
     (error,) = stand(run(RunState.FAILED), rows).errors
     assert (error.step_key, error.code, error.occurred_at) == (REQUIRED, STEP_NOT_DONE, AT)
-    assert error.message
+    assert "Continue looks at the engine" in error.message
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,7 @@ def test_missing_rows_are_named_and_the_runs_word_decides(
     (error,) = standing.errors
     assert (error.code, error.occurred_at) == (STEP_RECORD_LOST, AT)
     assert f"{kept} of 10" in error.message
+    assert "Continue looks there" in error.message
 
 
 @pytest.mark.parametrize(
@@ -287,6 +291,58 @@ def test_a_removal_that_stopped_names_the_order_that_goes_on(word: RunState | No
     assert standing.state is TenantState.DEPROVISIONING
     assert [error.code for error in standing.errors] == [STEP_NOT_DONE]
     assert "same order" in standing.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("word", "rows", "state"),
+    [
+        (RunState.RUNNING, steps(DONE, {REQUIRED: PENDING}), TenantState.DEPROVISIONING),
+        (RunState.CANCELLED, steps(DONE, {REQUIRED: PENDING}), TenantState.CANCELLED),
+        (RunState.FAILED, steps(DONE, {OPTIONAL: PENDING}), TenantState.DEPROVISIONING),
+        (RunState.COMPLETED, steps(DONE), TenantState.DEPROVISIONED),
+        (RunState.COMPLETED, steps(SKIPPED), TenantState.DEPROVISIONED),
+        # Rows are missing, so the run's word decides.
+        (RunState.RUNNING, steps(DONE)[:3], TenantState.DEPROVISIONING),
+        (RunState.CANCELLED, steps(DONE)[:3], TenantState.CANCELLED),
+        (RunState.FAILED, steps(DONE)[:3], TenantState.DEPROVISIONING),
+        (RunState.PARTIAL, steps(DONE)[:3], TenantState.DEPROVISIONING),
+        (RunState.COMPLETED, steps(DONE)[:3], TenantState.DEPROVISIONED),
+    ],
+)
+def test_a_removal_is_over_once_every_step_of_it_is_done(
+    word: RunState, rows: tuple[Step, ...], state: TenantState
+) -> None:
+    standing = stand(replace(run(word), order=Order.DEPROVISION), rows)
+    assert standing.state is state
+
+
+def test_a_removal_whose_record_was_lost_names_the_order_that_goes_on() -> None:
+    lost = stand(replace(run(RunState.FAILED), order=Order.DEPROVISION), steps(DONE)[:3])
+    assert [error.code for error in lost.errors] == [STEP_RECORD_LOST]
+    assert "same order given again" in lost.errors[0].message
+
+
+def test_a_lost_record_all_of_whose_rows_are_done_stands_at_its_first_step() -> None:
+    """Rows of an older spec: the run claims more steps than its blueprint has now."""
+    standing = stand(run(RunState.FAILED, total_steps=12), steps(DONE))
+    assert standing.record_lost
+    assert standing.current_step == KINDS[0].key
+
+
+def test_progress_is_told_to_a_tenth_of_a_percent() -> None:
+    kinds = ERPNEXT.steps_for(DEMO)
+    rows = tuple(
+        step(position, kind, DONE if position == 0 else PENDING)
+        for position, kind in enumerate(kinds)
+    )
+    standing = derive(
+        stored=None,
+        run=run(RunState.RUNNING, total_steps=11),
+        steps=rows,
+        step_types=kinds,
+        at=AT,
+    )
+    assert standing.progress_percent == 9.1
 
 
 def test_no_steps_at_all_close_as_completed_only_where_nothing_was_asked_for() -> None:

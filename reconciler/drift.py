@@ -146,6 +146,9 @@ class DriftCheck:
     async def seen_clean(self, tenant: Tenant) -> int:
         """End the findings about a tenant that a person's Verify found to be as it should be.
 
+        Args:
+            tenant: As it was read before the check: if it has changed since, nothing is ended.
+
         Returns:
             How many findings are over.
 

@@ -49,10 +49,15 @@ class Found:
     """One finding of a sweep, with its verdict and what came of that.
 
     Attributes:
+        tenant_id: For a finding about an engine, "engine:" and its id.
+        company_name: "" if it is about no tenant, or the rows could not be read.
+        revision: The tenant's revision when it was judged; 0 likewise.
+        stuck_since: Since when it has been so; None if nobody can know (damage).
         failure: What it has in common with other tenants' findings, or None.
         not_before: When the tenant will be re-driven, if it is too early now.
         herd_id: The id of the finding for the herd it belongs to, or None.
         tenants: How many tenants it is about.
+        own_id: Its id, if that is not made from tenant, revision and cause; "" if it is.
     """
 
     tenant_id: TenantId
@@ -158,12 +163,17 @@ class SweepReport:
 
 
 def herd_finding_id(fingerprint: str, opened_at: datetime) -> str:
-    """Return the id of the one finding of a herd."""
+    """Return the id of the one finding of a herd.
+
+    Args:
+        fingerprint: The herd's.
+        opened_at: When it was opened: a herd that is over and comes back has another finding.
+    """
     return str(uuid.uuid5(_FINDINGS, f"herd:{fingerprint}:{opened_at.isoformat()}"))
 
 
 def row_of(found: Found) -> FindingRow:
-    """Return the row in which a finding is stored."""
+    """Return the row in which a finding is stored; a corrected stored state is over at once."""
     # A stored state that was corrected is settled at once; nothing is driven for it.
     corrected = found.carried.outcome is RemedyOutcome.STATE_CORRECTED
     return FindingRow(
@@ -187,7 +197,12 @@ def row_of(found: Found) -> FindingRow:
 
 
 def call_of(found: Found) -> OutboxRow | None:
-    """Return the message that calls a person for a finding; None if none is needed."""
+    """Return the message that calls a person for a finding.
+
+    Returns:
+        None if nobody is needed, another finding stands for this one, or a person holds the tenant
+        and so knows of it.
+    """
     if found.severity is not Severity.PERSON or found.herd_id is not None:
         return None
     evidence = found.finding.evidence
@@ -258,7 +273,14 @@ def healed_message(
 
 
 def message(kind: str, subject: str, at: datetime, **facts: Any) -> OutboxRow:  # Any: JSON values
-    """Return a message for the webhook; the same subject and kind make the same message."""
+    """Return a message for the webhook; the same subject and kind make the same message.
+
+    Args:
+        kind: `NEEDS_PERSON` or `HEALED`.
+        subject: The id of the finding it is about.
+        at: When it happened.
+        facts: Further fields of the body, in JSON's values; they must not be id, kind or at.
+    """
     own_id = str(uuid.uuid5(_FINDINGS, f"{kind}:{subject}"))
     body = {"id": own_id, "kind": kind, "at": at.isoformat(), **facts}
     return OutboxRow(id=own_id, kind=kind, body=body, created_at=at)

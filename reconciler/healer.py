@@ -16,15 +16,29 @@ if TYPE_CHECKING:
 
 
 class LocalHealer:
-    """The sweeper of this process; `schedule` is set if it also sweeps by itself."""
+    """The sweeper of this process, for its server.
+
+    Attributes:
+        sweeper: Runs the sweeps.
+        schedule: Set if the process also sweeps by itself; None if it does not.
+    """
 
     def __init__(self, sweeper: Sweeper, drift: DriftCheck | None = None) -> None:
+        """Take what sweeps; nothing is swept before somebody asks.
+
+        Args:
+            sweeper: Runs the sweeps.
+            drift: Ends findings about drift; None if this process looks for none.
+        """
         self.sweeper = sweeper
         self._drift = drift
         self.schedule: Schedule | None = None
 
     async def sweep(self, *, dry_run: bool) -> SweepDone:
         """Run one sweep now, after one that may be under way.
+
+        Args:
+            dry_run: Only report what would be done; write nothing at all.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
@@ -33,6 +47,9 @@ class LocalHealer:
 
     async def seen_clean(self, tenant: Tenant) -> None:
         """End the findings about a finished tenant that is as it should be.
+
+        Args:
+            tenant: As it was read before the check: if it has changed since, nothing is ended.
 
         Raises:
             StoreUnavailable: the database can't be read or written.

@@ -97,7 +97,11 @@ _SETTLED = {
 
 
 def failure_of(seen: Observation) -> Failure | None:
-    """Return what a tenant's stop has in common with others; None if it has not stopped."""
+    """Return what a tenant's stop has in common with others.
+
+    Returns:
+        None if it has not stopped, or a person ended it; damage to its record counts as a stop.
+    """
     if seen.standing.state in _NO_WITNESS:
         return None
     if seen.record_lost:
@@ -167,7 +171,14 @@ def decide(
 
 
 def is_through(herd: Herd, seen: Observation) -> bool:
-    """Tell whether a tenant of a herd got past the herd's error."""
+    """Tell whether a tenant of a herd got past the herd's error.
+
+    Args:
+        herd: The herd, by its fingerprint.
+        seen: The tenant as it is now: COMPLETED, or stopped at another error. One that is held, in
+            motion, or ended by a person shows nothing, and one whose record is lost does not
+            either.
+    """
     if seen.held or seen.standing.state in _NO_WITNESS or seen.stored in _NO_WITNESS:
         return False
     failure = failure_of(seen)

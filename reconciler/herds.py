@@ -71,6 +71,9 @@ class Herds:
     async def informed(self, stuck: Sequence[Observation]) -> list[Observation]:
         """Return the stuck tenants, each with the time at which another got past its error.
 
+        Args:
+            stuck: The tenants that this sweep found to stand still.
+
         Raises:
             StoreUnavailable: the database can't be read.
         """
@@ -87,6 +90,10 @@ class Herds:
 
     async def plan(self, stuck: Sequence[Observation], *, dry_run: bool) -> Plans:
         """Decide which of the stuck tenants may be driven on, and record which goes first.
+
+        Args:
+            stuck: All that this sweep found, or a herd looks smaller than it is.
+            dry_run: Whether only to decide: nothing is written.
 
         Raises:
             StoreUnavailable: the database can't be read or written.
@@ -132,8 +139,15 @@ class Herds:
     async def join(self, new: Sequence[Found], plans: Plans) -> list[Found]:
         """Join new findings that many tenants share to one finding that stands for all of them.
 
+        Args:
+            new: The findings that no sweep has recorded yet.
+            plans: What `plan` decided in this sweep.
+
         Returns:
             The findings, each with its herd if it has one, and the new findings for herds.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
         """
         shared = _by_fingerprint(new)
         if not shared:
@@ -165,6 +179,9 @@ class Herds:
 
         That one is their canary. With an error that another try does not fix there is no other
         canary, because nobody is driven on before.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
         """
         for herd, left in await self._store.open_herds():
             if herd.released_at is not None or not left:
@@ -186,7 +203,14 @@ class Herds:
                 break
 
     async def close(self, stuck: Iterable[Observation]) -> None:
-        """End the findings of herds whose tenants are all settled."""
+        """End the findings of herds whose tenants are all settled.
+
+        Args:
+            stuck: The tenants that this sweep found to stand still: a herd of theirs goes on.
+
+        Raises:
+            StoreUnavailable: the database can't be read or written.
+        """
         standing = set(gather(stuck))
         for herd, left in await self._store.open_herds():
             if left or herd.fingerprint in standing:
@@ -293,7 +317,10 @@ class Herds:
 
 
 def gather(stuck: Iterable[Observation]) -> dict[str, Gathered]:
-    """Return the stuck tenants, grouped by what their failures have in common."""
+    """Return the stuck tenants by fingerprint, with what their failures have in common.
+
+    Tenants that are held are left out: they wait for a person, and not for a canary.
+    """
     groups: dict[str, tuple[Failure, list[Observation]]] = {}
     for seen in stuck:
         failure = failure_of(seen)

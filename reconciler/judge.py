@@ -60,6 +60,7 @@ class Finding:
     Attributes:
         message: What is wrong, in plain words; the same for the same tenant, revision and
             verdict, because it becomes the reason of an order that any reconciler may repeat.
+        evidence: The facts it was judged by, as texts; words from damaged rows are cut.
     """
 
     cause: Cause

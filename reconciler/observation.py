@@ -40,7 +40,11 @@ class LastRun:
 
     Attributes:
         state: None if the row holds a word that is not one of ours.
+        actor: The name of who gave the order.
+        finished_at: None while it is open.
         worker_alive: Whether the worker that it points to has a current heartbeat.
+        waiting_code: None if it waits for nothing.
+        waiting_until: None likewise, or if nobody knows.
         deadline_at: When the attempt under way must have ended, if that was looked up.
     """
 
@@ -64,14 +68,21 @@ class Observation:
         standing: What `derive` returned.
         run: The last run; None if there is none, or no longer one.
         run_lost: Whether the tenant names a run that does not exist.
+        failed: The steps that ended in an error, in their order.
+        steps_expected: How many step rows there should be.
         look_at: `NEVER` if a person was called and nothing has changed since.
+        heal_count: How often the reconciler has driven it on since its budget was restored.
         stuck_since: When the tenant last changed.
         engine_configured: Whether this process knows the tenant's engine, on the tenant's site.
         other_site: Why it is another site, if the engine is known; otherwise "".
+        gate: UP if nobody has looked at the site yet.
+        gate_since: Since when it has been so, by the clock of `observed_at`; None if not known.
         workers_alive: Whether any worker was seen alive that drives a run: then a queued run is
             only waiting for its turn.
         servers_alive: Whether any worker lives at all, if that was looked up because a gate is
             shut: then a run of that site waits for the site, and no worker is missed.
+        observed_at: When it was read, by this host's clock, corrected by the database's.
+        abbreviation: The Company's, from the steps' outputs; "" if none has it.
         hold_by: Who holds it; "" if nobody does, or if not known.
         damage: Why its rows keep it from being moved (`server.model.damaged`); otherwise "".
         database_back: When the database was last seen to come back, or this process went on after

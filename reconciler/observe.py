@@ -43,7 +43,11 @@ ROUND = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A tenant whose rows could not be read."""
+    """A tenant whose rows could not be read.
+
+    Attributes:
+        error: The error's class and words; it may quote what the rows hold.
+    """
 
     tenant_id: TenantId
     error: str
@@ -115,6 +119,9 @@ class Observer:
 
     async def one(self, tenant_id: str) -> Observation | None:
         """Return the observation of one tenant; None if it does not exist or can't be read.
+
+        Args:
+            tenant_id: The tenant, in any state.
 
         Raises:
             StoreUnavailable: the database can't be read.

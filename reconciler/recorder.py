@@ -29,9 +29,25 @@ _MAX_REMEMBERED = 20_000
 
 
 class Pass:
-    """A sweep under way: its counts, and what it has found so far."""
+    """A sweep under way: its counts, and what it has found so far.
+
+    Attributes:
+        id: The sweep's id, which begins with the time.
+        observed: How many tenants it has examined.
+        acted: How many it has acted on.
+        orders: How many runs it has opened.
+        findings: All findings, known before or not.
+        calls: The tenants for which a person is called, once the findings are durable.
+        plans: What each herd does in this sweep.
+    """
 
     def __init__(self, started_at: datetime, *, dry_run: bool) -> None:
+        """Begin a sweep.
+
+        Args:
+            started_at: When it began.
+            dry_run: Whether it only reports.
+        """
         self.id = new_id(started_at)
         self.started_at = started_at
         self.dry_run = dry_run
@@ -74,6 +90,9 @@ class Recorder:
 
     async def record(self, current: Pass) -> int:
         """Write the new findings of a sweep, if there are any.
+
+        Args:
+            current: The sweep; findings that a later sweep has to act on are not written.
 
         Returns:
             How many were new.
@@ -147,7 +166,7 @@ class Recorder:
 
 
 def log_finding(found: Found) -> None:
-    """Say in the process's log what was recorded."""
+    """Say in the process's log what was recorded; it never calls anybody."""
     _log.warning(
         "finding.recorded",
         tenant=found.tenant_id,

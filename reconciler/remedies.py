@@ -74,6 +74,13 @@ class Remedies:
     def __init__(
         self, database: Database, commands: Commands, *, now: Callable[[], datetime]
     ) -> None:
+        """Take what orders are given with.
+
+        Args:
+            database: Where marks are written that are not orders.
+            commands: The orders that people have.
+            now: The clock that sweeps are judged by.
+        """
         self._database = database
         self._commands = commands
         self._now = now
@@ -84,6 +91,10 @@ class Remedies:
         Args:
             seen: The observation that was judged.
             judgement: What `judge` said about it.
+
+        Returns:
+            What came of it. That another reconciler was faster, or that the order was refused, is
+            an outcome and no error.
 
         Raises:
             ProvisionerError: the order could not be given; nothing was changed.
@@ -177,6 +188,12 @@ class Remedies:
 
 
 def opens_run(seen: Observation, judgement: Judgement) -> bool:
-    """Tell whether carrying out a judgement opens a run."""
+    """Tell whether carrying out a judgement opens a run.
+
+    Args:
+        seen: The observation that was judged.
+        judgement: What `judge` said about it: to rebuild the record of a finished tenant only
+            corrects its stored state, if its rows are there.
+    """
     finished = seen.standing.state is TenantState.COMPLETED and not seen.record_lost
     return judgement.verdict in _ORDERS and not finished

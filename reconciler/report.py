@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def as_facts(report: SweepReport) -> dict[str, Any]:
-    """Return what `reconcile --once --json` prints."""
+    """Return what `reconcile --once --json` prints: times in ISO 8601, in UTC."""
     return {
         "sweep_id": report.id,
         "dry_run": report.dry_run,

@@ -80,6 +80,9 @@ async def selftest(*, patience_seconds: float = _PATIENCE_SECONDS) -> SelftestRe
 
     Args:
         patience_seconds: The longest to wait for one kind.
+
+    Returns:
+        A trial of each kind; one that was not healed in time is no error.
     """
     async with AsyncExitStack() as stack:
         bench = await _Bench.open(stack)

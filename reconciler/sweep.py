@@ -307,7 +307,10 @@ class Sweeper:
         return carried
 
     async def _mark_called(self, current: Pass) -> int:
-        """Mark the tenants for which a person was called; return how many could not be marked."""
+        """Mark the tenants for which a person was called; return how many new findings that made.
+
+        Each of these is about a tenant that could not be marked.
+        """
         failed = Pass(self._now(), dry_run=False)
         for seen, judgement in current.calls:
             try:

@@ -28,7 +28,7 @@ _HANDED_OVER = frozenset(
 
 
 async def write_off(database: Database, *, notify: bool, now: datetime) -> int:
-    """End findings whose tenants have come to rest.
+    """End findings whose tenants have come to rest; up to 500 findings in one call.
 
     Args:
         database: The store of tenants and findings.

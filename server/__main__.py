@@ -61,7 +61,7 @@ def serve(
     with_reconciler: bool,
     demo: bool,
 ) -> int:
-    """Serve until SIGTERM or SIGINT, then drain.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then drain.
 
     Args:
         config: The settings file, or None.
@@ -69,6 +69,9 @@ def serve(
         with_reconciler: Whether to heal in the same process.
         demo: Whether to start a stand-in ERPNext and provision a first tenant before the reader's
             eyes; this also heals, and keeps nothing.
+
+    Returns:
+        The process's exit code (`server.program`).
     """
     return run(lambda: _serve(config, overrides, with_reconciler=with_reconciler, demo=demo))
 
@@ -89,6 +92,9 @@ def reconcile(
         once: Make one sweep, and report what came of it.
         dry_run: Make one sweep that writes nothing, and report it.
         as_json: Report as JSON.
+
+    Returns:
+        The process's exit code (`server.program`); what was found does not change it.
     """
     return run(
         lambda: _reconcile(config, overrides, once=once or dry_run, dry=dry_run, as_json=as_json),
@@ -97,7 +103,16 @@ def reconcile(
 
 
 def standin(*, listen: str, latency: str, site: str) -> int:
-    """Serve a stand-in ERPNext until SIGTERM or SIGINT."""
+    """Serve a stand-in ERPNext until it is told to stop.
+
+    Args:
+        listen: Where, as host:port; port 0 lets the system choose one.
+        latency: "none" to answer at once, "recorded" to take as long as ERPNext does.
+        site: The name of the site.
+
+    Returns:
+        The process's exit code: EXIT_WRONG_USE if it can't listen there.
+    """
     from server.standin.app import run  # noqa: PLC0415 - only this command needs it
 
     def started(url: str) -> None:
@@ -112,7 +127,15 @@ def standin(*, listen: str, latency: str, site: str) -> int:
 
 
 def selftest(*, patience_seconds: float, as_json: bool) -> int:
-    """Plant stuck tenants in a throwaway database, and report whether and how fast they healed."""
+    """Plant stuck tenants in a throwaway database, and report whether and how fast they healed.
+
+    Args:
+        patience_seconds: The longest to wait for one kind.
+        as_json: Report as JSON.
+
+    Returns:
+        The process's exit code: EXIT_NOT_WELL if a kind was not healed.
+    """
     from reconciler import selftest as program  # noqa: PLC0415 - only this command needs it
 
     async def trial() -> int:

@@ -76,11 +76,14 @@ def in_office(
     """Open the database, do the work, and return what came of it.
 
     Args:
-        work: The work to do.
+        work: The work to do; an error that it raises on purpose becomes the result.
         method: Its method in the table of rights (`server.access.policy`).
         config: The settings file, or None.
         database_url: The database, if it is given as an option.
         existing: Refuse a database that does not exist or is empty (`Database.open`).
+
+    Returns:
+        What `work` returned; for an error its exit code, and the error as facts.
     """
     overrides = {} if database_url is None else {"database_url": database_url}
 
@@ -128,7 +131,22 @@ async def add_user(
     role: str,
     tenants: Sequence[str],
 ) -> Result:
-    """Add a user for the named tenants; for all, if none is named."""
+    """Add a user.
+
+    Args:
+        office: The database's users and keys.
+        email: The user's e-mail address.
+        password: None for a user who can't sign in yet; a weak one is told of, and taken.
+        full_name: The user's name; None for none.
+        role: What the user may do, in any case of letters.
+        tenants: The only tenants the user sees; all, if none is named.
+
+    Raises:
+        InvalidInput: a field is wrong.
+        NotFound: there is no tenant of a named id.
+        AlreadyExists: there is a user with that address.
+        StoreUnavailable: the database can't be read or written, here and below.
+    """
     members = await _checked_tenants(office, tenants)
     first = not await office.users.all()
     user = await office.users.add(
@@ -149,14 +167,35 @@ async def add_user(
 
 
 async def set_password(office: Office, *, email: str, password: str) -> Result:
-    """Give a user a new password."""
+    """Give a user a new password, which ends the user's sign-ins.
+
+    Args:
+        office: The database's users and keys.
+        email: The user's e-mail address or id, here and below.
+        password: A weak one is told of, and taken.
+
+    Raises:
+        InvalidInput: it can't be a password.
+        NotFound: there is no such user.
+    """
     user = await office.users.find(email)
     await office.users.set_password(_by(), user, password)
     return Result(code=DONE, facts=await _again(office, user), notes=_about(password))
 
 
 async def set_role(office: Office, *, email: str, role: str, all_tenants: bool | None) -> Result:
-    """Change what a user may do; `all_tenants` None leaves that as it is."""
+    """Change what a user may do, which ends the user's sign-ins.
+
+    Args:
+        office: The database's users and keys.
+        email: The user.
+        role: What the user may do, in any case of letters.
+        all_tenants: Whether the user sees all tenants; None leaves that as it is.
+
+    Raises:
+        InvalidInput: there is no such role.
+        NotFound: there is no such user.
+    """
     user = await office.users.find(email)
     everywhere = user.all_tenants if all_tenants is None else all_tenants
     await office.users.set_role(_by(), user, _role(role), all_tenants=everywhere)
@@ -164,7 +203,16 @@ async def set_role(office: Office, *, email: str, role: str, all_tenants: bool |
 
 
 async def set_disabled(office: Office, *, email: str, disabled: bool) -> Result:
-    """Stop letting a user in, or let them in again."""
+    """Stop letting a user in, or let them in again.
+
+    Args:
+        office: The database's users and keys.
+        email: The user.
+        disabled: Which of the two; either ends the user's sign-ins.
+
+    Raises:
+        NotFound: there is no such user.
+    """
     user = await office.users.find(email)
     change = office.users.disable if disabled else office.users.enable
     await change(_by(), user)
@@ -172,7 +220,18 @@ async def set_disabled(office: Office, *, email: str, disabled: bool) -> Result:
 
 
 async def join(office: Office, *, email: str, tenant: str, member_role: str) -> Result:
-    """Make a user a member of a tenant."""
+    """Make a user a member of a tenant, or change the role there.
+
+    Args:
+        office: The database's users and keys.
+        email: The user.
+        tenant: The tenant's id.
+        member_role: A word of the old API (`MEMBER_ROLES`), in any case of letters.
+
+    Raises:
+        InvalidInput: the id or the role is wrong.
+        NotFound: there is no such user or tenant.
+    """
     word = member_role.strip().upper()
     if word not in MEMBER_ROLES:
         # Old clients may send any text, which then gives little; here it must be a mistake.
@@ -185,7 +244,17 @@ async def join(office: Office, *, email: str, tenant: str, member_role: str) -> 
 
 
 async def leave(office: Office, *, email: str, tenant: str) -> Result:
-    """End a user's membership of a tenant."""
+    """End a user's membership of a tenant.
+
+    Args:
+        office: The database's users and keys.
+        email: The user.
+        tenant: The tenant's id; the tenant itself may be gone.
+
+    Raises:
+        InvalidInput: the id is wrong.
+        NotFound: there is no such user or membership.
+    """
     user = await office.users.find(email)
     await office.users.leave(_by(), user, validate_tenant_id(tenant))
     return Result(code=DONE, facts=await _again(office, user))
@@ -228,7 +297,15 @@ async def list_keys(office: Office) -> Result:
 
 
 async def revoke_key(office: Office, *, name: str) -> Result:
-    """Revoke a key."""
+    """Revoke a key.
+
+    Args:
+        office: The database's users and keys.
+        name: The key's name or id.
+
+    Raises:
+        NotFound: there is no such key that is still valid.
+    """
     ended = await office.keys.revoke(_by(), name)
     return Result(code=DONE, facts={"revoked": [_key(key) for key in ended]})
 
@@ -236,7 +313,14 @@ async def revoke_key(office: Office, *, name: str) -> Result:
 async def read_audit(
     office: Office, *, limit: int, target: str | None, actor: str | None
 ) -> Result:
-    """Return the newest rows of the audit."""
+    """Return the newest rows of the audit, newest first.
+
+    Args:
+        office: The database's users and keys.
+        limit: The most rows to return.
+        target: Only rows about this tenant, user or key, exactly as it is noted; None for all.
+        actor: Only rows of this actor, exactly as it is noted; None for all.
+    """
     rows = await office.store.audit(limit=limit, target=target, actor=actor)
     return Result(code=DONE, facts={"audit": [_audit(row) for row in rows]})
 

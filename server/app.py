@@ -63,7 +63,12 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """What both the server and the reconciler need: a store, the orders, the engines."""
+    """What both the server and the reconciler need: a store, the orders, the engines.
+
+    Attributes:
+        engines: The adapters of the configured engines, by id.
+        entries: What orders know about the same engines, by id.
+    """
 
     database: Database
     commands: Commands
@@ -387,7 +392,7 @@ def _engines(config: EnginesConfig) -> dict[str, Engine]:
 
 
 def build_engine(engine: EngineConfig) -> Engine:
-    """Return the adapter for a configured engine; nothing is sent."""
+    """Return the adapter for a configured engine; nothing is sent, and it must be closed."""
     if engine.blueprint == NOOP.name:
         return NoopEngine(engine.id)
     return ErpNextEngine(

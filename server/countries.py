@@ -62,7 +62,10 @@ def is_currency(code: str) -> bool:
 
 
 def decimals_of(currency: str) -> int:
-    """Return how many decimals an amount may have; the most there are if `currency` is ""."""
+    """Return how many decimals an amount may have; the most there are if `currency` is "".
+
+    It is two for currencies that have none (JPY), too: .00 is no mistake.
+    """
     return 3 if currency in _THREE_DECIMALS or not currency else 2
 
 
@@ -72,7 +75,11 @@ def country_name(code: str) -> str:
 
 
 def nearest_country(text: str) -> str:
-    """Return the alpha-2 code that an alpha-3 code, a name or a misspelling likely meant, or ""."""
+    """Return the alpha-2 code that was likely meant, or "".
+
+    Args:
+        text: A code in any case of letters, a name, or a misspelling; only its beginning counts.
+    """
     wanted = text[:_MAX_COMPARED].upper()
     known = {country.alpha_3: country.alpha_2 for country in pycountry.countries}
     for country in pycountry.countries:
@@ -90,7 +97,11 @@ def nearest_country(text: str) -> str:
 
 
 def nearest_currency(text: str) -> str:
-    """Return the code that a currency's name or a misspelling likely meant, or ""."""
+    """Return the code of money that was likely meant, or "".
+
+    Args:
+        text: A currency's code or name, or a misspelling; only its beginning counts.
+    """
     known: dict[str, str] = {}
     for currency in pycountry.currencies:
         if is_currency(currency.alpha_3):

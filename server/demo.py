@@ -69,7 +69,12 @@ async def demo_engines(stack: AsyncExitStack) -> EnginesConfig:
 
 
 async def show_first_tenant(stack: AsyncExitStack, address: Address) -> None:
-    """Provision a first tenant before the reader's eyes, as a caller would."""
+    """Provision a first tenant before the reader's eyes, as a caller would: by the command line.
+
+    Args:
+        stack: Ends the command if it is still under way.
+        address: Where the server really listens.
+    """
     announce(f"\nA first tenant: provisioner start '{_COMPANY}' --watch{address_option(address)}\n")
     watching = await asyncio.create_subprocess_exec(
         sys.executable,

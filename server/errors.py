@@ -38,7 +38,14 @@ _PLACEHOLDER = re.compile(r"(provisioner [a-z-]+) TENANT\b")
 
 
 class ProvisionerError(Exception):
-    """The root of the tree: a stable code, a message for people, and facts for programs."""
+    """The root of the tree: a stable code, a message for people, and facts for programs.
+
+    Attributes:
+        default_code: The class's code, for errors that have none of their own.
+        message: What happened and what to do, in whole sentences.
+        code: Stable, documented in docs/errors.md.
+        facts: Names and values for programs; empty for most.
+    """
 
     default_code: ClassVar[str] = "INTERNAL"
 
@@ -53,14 +60,23 @@ class ProvisionerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One invalid field: its path in the request, what is wrong with it, and how to fix that."""
+    """One invalid field.
+
+    Attributes:
+        field: Its path in the request, such as "spec.currency".
+        description: What is wrong with it, and how to fix that.
+    """
 
     field: str
     description: str
 
 
 class InvalidInput(ProvisionerError):
-    """A caller sent something wrong; nothing was written."""
+    """A caller sent something wrong; nothing was written.
+
+    Attributes:
+        violations: Every wrong field, at least one.
+    """
 
     default_code = "INVALID_INPUT"
 
@@ -235,7 +251,7 @@ class EngineError(ProvisionerError):
         return self.public or self.message
 
     def for_tenant(self, tenant_id: str) -> Self:
-        """Put the tenant's id into the commands that a step's error names.
+        """Put the tenant's id into the commands that a step's error names; return the same error.
 
         A step does not know it, and writes "provisioner adopt TENANT".
         """

@@ -76,12 +76,20 @@ def greeting(
 
 
 def called(address: Address) -> str:
-    """Return the address at which to call a server that listens at `address`."""
+    """Return the address at which to call a server that listens at `address`.
+
+    Args:
+        address: Where it listens; "every address of this machine" is called at the loopback one.
+    """
     return str(replace(address, host=_CALLED_AS.get(address.host, address.host)))
 
 
 def address_option(address: Address) -> str:
-    """Return the option that leads a command to a server that listens there; "" if not needed."""
+    """Return the option that leads a command to a server that listens there.
+
+    Returns:
+        With a blank in front; "" if it is where commands call by default.
+    """
     callee = called(address)
     return "" if callee == _DEFAULT_ADDRESS else f" --address {shlex.quote(callee)}"
 
@@ -91,6 +99,14 @@ def database_options(config: Path | None, overrides: Mapping[str, str], settings
 
     None are needed for settings in the environment: it is the same in the next terminal, or the
     reader knows that it is not.
+
+    Args:
+        config: The settings file, or None.
+        overrides: Settings given as options.
+        settings: The settings that came of both; a password in the url is not shown.
+
+    Returns:
+        With a blank in front; "" if none are needed.
     """
     if "database_url" in overrides:
         return f" --database-url {shlex.quote(settings.safe_database_url)}"

@@ -22,7 +22,7 @@ _MARK = "  | "
 
 
 def configure_logging(log_format: str, *, quiet: bool) -> None:
-    """Set structlog up for the process.
+    """Set structlog and the standard library's logging up for the process; both write to stderr.
 
     Args:
         log_format: "console" for people, "json" for programs.

@@ -53,7 +53,11 @@ class NoopEngine:
     """The engine of the blueprint `noop`."""
 
     def __init__(self, site: str = "noop") -> None:
-        """Take a name; two engines may not share it."""
+        """Take a name.
+
+        Args:
+            site: What stands for the site in rows; two engines may not share it.
+        """
         self._site = site
         self._steps = {step.key: NoopStep(step.key) for step in (*NOOP.steps, *NOOP_UNDO.steps)}
 

@@ -56,6 +56,13 @@ def run(program: Callable[[], Awaitable[int]], *, as_json: bool = False) -> int:
 
     An error raised on purpose is reported as a message, or as JSON, and has an exit code of its
     own.
+
+    Args:
+        program: Returns the exit code if nothing goes wrong.
+        as_json: Whether an error is reported as JSON, on stdout.
+
+    Raises:
+        KeyboardInterrupt: somebody pressed Ctrl-C, if the program does not handle that itself.
     """
 
     async def body() -> int:
@@ -120,12 +127,22 @@ def stop_signals() -> asyncio.Event:
 
 
 def on_second_interrupt(hurry: Callable[[], None]) -> None:
-    """Call `hurry` from now on if somebody who does not want to wait presses Ctrl-C again."""
+    """Call `hurry` from now on if somebody who does not want to wait presses Ctrl-C again.
+
+    Args:
+        hurry: Called on the event loop, as often as Ctrl-C is pressed.
+    """
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, hurry)
 
 
 def report(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    """Write what came of it to stdout, for people or for scripts."""
+    """Write what came of it to stdout, for people or for scripts.
+
+    Args:
+        facts: What scripts get; what JSON has no word for is written as text.
+        text: What people get; names in it may be anybody's.
+        as_json: Which of the two.
+    """
     say(json.dumps(facts, ensure_ascii=False, default=str) if as_json else plain(text))
 
 
@@ -137,7 +154,11 @@ def plain(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Write a line to stdout, at once."""
+    """Write a line to stdout, at once.
+
+    Raises:
+        OSError: nobody takes it, as with `| head`.
+    """
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -149,5 +170,9 @@ def announce(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write a message to stderr; it may quote what an engine said."""
+    """Write a message to stderr; it may quote what an engine said.
+
+    Raises:
+        OSError: nobody takes it.
+    """
     sys.stderr.write(f"provisioner: {plain(text)}\n")

@@ -1,6 +1,9 @@
 """Programs that do one thing to the database or at an engine, and end; they need no server.
 
-One of the console script's local commands calls each of them; each returns the exit code.
+One of the console script's local commands calls each of them; each returns the exit code
+(`server.program`), and has reported by then, on stdout or as an error. In all of them `config` is
+the settings file or None, `overrides` are settings given as options, and `as_json` is whether to
+report as JSON.
 """
 
 from __future__ import annotations
@@ -41,7 +44,10 @@ if TYPE_CHECKING:
 
 
 def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
-    """Upgrade the database's schema to that of this version."""
+    """Upgrade the database's schema to that of this version; an empty database is set up.
+
+    It is refused while a server drives on a database of an older schema.
+    """
 
     async def upgrade() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -69,7 +75,12 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
 
 
 def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
-    """Report whether the database has the schema that this version needs, and takes writes."""
+    """Report whether the database has the schema that this version needs, and takes writes.
+
+    Returns:
+        EXIT_NOT_WELL if the schema is another one; EXIT_NOT_REACHABLE if there is no database, or
+        it takes no writes.
+    """
 
     async def check() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -106,7 +117,14 @@ def db_check(*, config: Path | None, overrides: Mapping[str, str], as_json: bool
 def db_backup(
     target: Path, *, config: Path | None, overrides: Mapping[str, str], as_json: bool
 ) -> int:
-    """Copy the whole database into a file, even while it is in use."""
+    """Copy the whole database into a file, even while it is in use.
+
+    Args:
+        target: The file to make, which must not exist; readable by its owner alone.
+        config: The settings file, or None.
+        overrides: Settings given as options; they must name an SQLite file.
+        as_json: Report as JSON.
+    """
 
     async def copy() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -130,7 +148,10 @@ def db_backup(
 
 
 def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
-    """Prepare a database that was restored from a backup, before anything drives runs on it."""
+    """Prepare a database that was restored from a backup, before anything drives runs on it.
+
+    It is refused while a server drives on it. It may be repeated: what it raises is raised again.
+    """
 
     async def settle() -> int:
         from server.restored import as_facts, as_text  # noqa: PLC0415 - this command's
@@ -253,7 +274,18 @@ class _ImportTold:
 def engines_check(
     *, config: Path | None, overrides: Mapping[str, str], name: str, country: str, as_json: bool
 ) -> int:
-    """Check everything that an engine must have, and report how to fix what is wrong."""
+    """Check everything that an engine must have, and report how to fix what is wrong.
+
+    Args:
+        config: The settings file, or None.
+        overrides: Settings given as options.
+        name: The engine's id in the engines file.
+        country: An alpha-2 code, in any case of letters: its charts of accounts are looked up.
+        as_json: Report as JSON.
+
+    Returns:
+        EXIT_NOT_WELL if something is wrong, EXIT_NOT_REACHABLE if it could not be asked.
+    """
 
     async def check() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
@@ -292,7 +324,17 @@ def accept_site(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Accept the site of an engine as it is (`server.commands.sites`), once `confirm` says so."""
+    """Accept the site of an engine as it is (`server.commands.sites`), once `confirm` says so.
+
+    Args:
+        engine: The engine's id in the engines file.
+        config: The settings file, or None.
+        overrides: Settings given as options.
+        reason: Why, for the record.
+        confirm: Is given the facts about the site, and returns whether to go on.
+        dry_run: Whether a no is what was wanted: the exit code is then EXIT_DONE.
+        as_json: Report as JSON.
+    """
 
     async def accept() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)

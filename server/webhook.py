@@ -60,14 +60,27 @@ SIGNATURE_HEADER = "Provisioner-Signature"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTarget:
-    """Where messages go, and the secret they are signed with."""
+    """Where messages go, and the secret they are signed with.
+
+    Attributes:
+        url: May hold credentials; never shown.
+        secret: Shared with the receiver.
+    """
 
     url: str
     secret: SecretStr
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """Return the value of the signature header; a receiver computes the same and compares."""
+    """Return the value of the signature header; a receiver computes the same and compares.
+
+    It is HMAC-SHA256 (RFC 2104) in hexadecimal, after "v1=".
+
+    Args:
+        secret: The shared secret.
+        timestamp: The time header's value: seconds since 1970, as text.
+        body: The body exactly as it is sent.
+    """
     signed = timestamp.encode() + b"." + body
     return "v1=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 

@@ -24,7 +24,12 @@ def subject_of(request: Request) -> str:
 
 
 def answer(case: Case, kind: AnswerKind) -> Answer:
-    """Return an answer that a step can work with; it has no data."""
+    """Return an answer that a step can work with; it has no data.
+
+    Args:
+        case: The request and its reply.
+        kind: MISSING or EXISTS: whoever needs the document asks for it.
+    """
     return Answer(kind=kind, status=case.status, exc_type=case.exc_type, message=case.words)
 
 

@@ -145,7 +145,9 @@ async def wait(driven: DrivenRun, journal: Journal, until: datetime) -> float:
 async def close(driven: DrivenRun, journal: Journal) -> None:
     """Close the run as cancelled, and log what is left behind at the engine.
 
-    No request of it may be out any more: the site's slot is given back.
+    Args:
+        driven: The run. No request of it may be out any more: the site's slot is given back.
+        journal: Its record; an attempt under way ends.
 
     Raises:
         Replaced: another worker has the run.

@@ -228,7 +228,12 @@ class Journal:
         )
 
     def end_with(self, outcome: AttemptOutcome, error: EngineError) -> None:
-        """End the attempt under way with an error, with the next write."""
+        """End the attempt under way with an error, with the next write.
+
+        Args:
+            outcome: How it ended.
+            error: What it ended with; what may name other tenants is kept for operators.
+        """
         self.end(
             outcome,
             error_class=error.error_class,

@@ -106,7 +106,13 @@ def mark(driven: DrivenRun, kind: StepType, intent: Intent, longest: timedelta) 
 
 
 def lift(driven: DrivenRun, kind: StepType, intent: Intent) -> None:
-    """Remove the mark, with the next write: the request was answered, or never sent."""
+    """Remove the mark, with the next write: the request was answered, or never sent.
+
+    Args:
+        driven: The run whose tenant owns the document.
+        kind: The step that sent the request.
+        intent: What the request did; one that made a document has no mark.
+    """
     known = driven.resources.get(resource_key(intent.doctype, intent.name))
     if intent.update and known is not None and known.busy_until is not None:
         _put(driven, kind, known, until=None)

@@ -104,7 +104,8 @@ class Prober:
 
         Raises:
             NotFound: no such tenant.
-            Refused: its engine is not configured here, or its spec can't be read.
+            Refused: its engine is of a kind that this service does not drive, is not configured
+                here or has another site now; or its spec can't be read.
             EngineNotReady: its engine can't be looked at now: its gate is shut, it gives no usable
                 answer, or it did not answer in time.
             StoreUnavailable: the database can't be read.

@@ -95,7 +95,7 @@ class LookingContext:
         return Removal()
 
     def resource(self, doctype: str, name: str) -> Resource | None:
-        """Return what the record says about a document, or None."""
+        """Return what the record says about a document; None if nothing, or in a spec's look."""
         return self._subject.resources.get(resource_key(doctype, name))
 
     def outputs(self, step_key: str) -> Mapping[str, str]:
@@ -103,7 +103,12 @@ class LookingContext:
         return self._outputs.get(step_key, {})
 
     def take(self, step_key: str, outputs: Mapping[str, str]) -> None:
-        """Keep what a look found, for the steps after it."""
+        """Keep what a look found, for the steps after it.
+
+        Args:
+            step_key: The step that was looked at.
+            outputs: What `outputs` returns for it from now on.
+        """
         self._outputs[step_key] = outputs
 
     def now(self) -> datetime:

@@ -212,6 +212,11 @@ def update(site: Site, kind: DocType, name: str, body: Document) -> Document:
 def cancel(site: Site, doctype: str, name: str) -> Document:
     """Cancel a submitted document (10-pos-opening-cancel).
 
+    Args:
+        site: The site.
+        doctype: The document's doctype, which must be in the catalogue.
+        name: Its name, in any case.
+
     Raises:
         EngineError: it is not there, is a draft, or was cancelled already.
     """
@@ -220,6 +225,11 @@ def cancel(site: Site, doctype: str, name: str) -> Document:
 
 def submit(site: Site, doctype: str, name: str) -> Document:
     """Submit a draft (09-pos-opening-second-submit).
+
+    Args:
+        site: The site.
+        doctype: The document's doctype, which must be in the catalogue.
+        name: Its name, in any case. One that is submitted already stays so.
 
     Raises:
         EngineError: it is not there or was cancelled, or a check refuses it.

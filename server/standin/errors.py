@@ -192,12 +192,26 @@ def link_missing(missing_links: list[str]) -> EngineError:
 
 
 def mandatory(doctype: str, name: str, field_name: str, label: str) -> EngineError:
-    """A required field is empty (02-company-create-missing-field)."""
+    """A required field is empty (02-company-create-missing-field).
+
+    Args:
+        doctype: The document's doctype.
+        name: The document's name.
+        field_name: The field, as the body has it.
+        label: The field, as messages have it.
+    """
     return _mandatory(doctype, name, field_name, f"Value missing for {doctype}: {label}")
 
 
 def mandatory_table(doctype: str, name: str, field_name: str, label: str) -> EngineError:
-    """A required table has no rows (09-pos-opening-two-balances)."""
+    """A required table has no rows (09-pos-opening-two-balances).
+
+    Args:
+        doctype: The document's doctype.
+        name: The document's name.
+        field_name: The table, as the body has it.
+        label: The table, as messages have it.
+    """
     return _mandatory(doctype, name, field_name, f"Data missing in table: {label}")
 
 
@@ -213,7 +227,13 @@ def _mandatory(doctype: str, name: str, field_name: str, text: str) -> EngineErr
 
 
 def crashed(exc_type: str, exception: str, *, source: str | None = None) -> EngineError:
-    """A fault that ERPNext did not expect: 500 with the bare Python error (11-bad-json)."""
+    """A fault that ERPNext did not expect: 500 with the bare Python error (11-bad-json).
+
+    Args:
+        exc_type: The type of error, without its module.
+        exception: The traceback's last line.
+        source: The app whose code failed; None to leave that out.
+    """
     return EngineError(Answer(status=500, exc_type=exc_type, exception=exception, source=source))
 
 
@@ -226,7 +246,12 @@ def deadlock() -> EngineError:
 
 
 def stale(theirs: str, ours: str) -> EngineError:
-    """Somebody else has written the document meanwhile (05-selling-settings-put-bad)."""
+    """Somebody else has written the document meanwhile (05-selling-settings-put-bad).
+
+    Args:
+        theirs: When the stored document was written, as ERPNext writes times.
+        ours: When the one that was sent was written, likewise.
+    """
     return refused(
         f"Error: Document has been modified after you have opened it ({theirs}, {ours}). "
         "Please refresh to get the latest document.",
@@ -235,7 +260,14 @@ def stale(theirs: str, ours: str) -> EngineError:
 
 
 def plain(status: int, exc_type: str, text: str = "", **headers: str) -> EngineError:
-    """A refusal without messages (01-ping-bad-token, 11-maintenance-mode, 11-rate-limit)."""
+    """A refusal without messages (01-ping-bad-token, 11-maintenance-mode, 11-rate-limit).
+
+    Args:
+        status: The HTTP status.
+        exc_type: The type of error.
+        text: What stands behind the type in the traceback's last line; "" for nothing.
+        headers: Headers that come with it.
+    """
     exception = f"frappe.exceptions.{exc_type}" + (f": {text}" if text else "")
     return EngineError(
         Answer(status=status, exc_type=exc_type, exception=exception, headers=headers)
@@ -257,7 +289,11 @@ def not_allowed_to_write(user: str, doctype: str) -> EngineError:
 def not_allowed_to_read(user: str, doctype: str, *, document: bool = False) -> EngineError:
     """The role to read this doctype is missing (02-company-list-no-token).
 
-    For a single document the message has two sentences (05-settings-no-permission).
+    Args:
+        user: Who asked.
+        doctype: What was asked for.
+        document: Whether it was a single document: then the message has two sentences
+            (05-settings-no-permission).
     """
     answer = replace(
         not_allowed_to_write(user, doctype).answer, exception="frappe.exceptions.PermissionError"
@@ -302,7 +338,14 @@ def server_error_page() -> PageError:
 
 
 def page(status: int, title: str, text: str, **headers: str) -> PageError:
-    """A page in the web framework's own form (01-unknown-site, 11-method-not-allowed)."""
+    """A page in the web framework's own form (01-unknown-site, 11-method-not-allowed).
+
+    Args:
+        status: The HTTP status.
+        title: The page's heading.
+        text: Its one paragraph, in HTML.
+        headers: Headers that come with it.
+    """
     return PageError(
         status,
         f"<!doctype html>\n<html lang=en>\n<title>{status} {title}</title>\n"

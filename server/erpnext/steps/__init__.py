@@ -1,9 +1,10 @@
 """The eleven steps of the blueprint `erpnext`, each with its probe and its apply.
 
 A probe only reads. An apply makes what the probe found missing, sends every reference explicitly
-(ERPNext silently fills a missing one from the site's defaults, recording
-04-warehouse-create-bad) and repeats nothing. The executor then probes again, and that look
-decides whether the step is done.
+(ERPNext silently fills a missing one from the site's defaults, recording 04-warehouse-create-bad)
+and repeats nothing. The executor then probes again, and that look decides whether the step is done.
+Steps 3 to 9 raise COMPANY_VANISHED or COMPANY_RENAMED, besides what they say themselves, if the
+tenant's Company is gone (`in_company`).
 """
 
 from __future__ import annotations

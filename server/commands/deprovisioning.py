@@ -24,7 +24,7 @@ from server.model.states import (
     StepState,
     TenantState,
 )
-from server.model.undo import UNSETTLED_AT, UndoOptions
+from server.model.undo import RESTORED_TO, UNSETTLED_AT, UndoOptions
 from server.store.operations import Healing
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Deprovisioning(OrderDesk):
         removal = _Removal(asked=asked, options=options)
 
         async def judge(live: Live) -> TenantOperation | RequestOperation | None:
-            return self._judge_removal(removal, live.record)
+            return self._judge_removal(removal, live.record, await self._database.restored_to())
 
         return await self._carry_out(asked, judge)
 
@@ -106,7 +106,10 @@ class Deprovisioning(OrderDesk):
         recorded = documents_of(resources)
         if not any(each.removed for each in recorded):
             return recorded
-        seen = None if self._prober is None else await self._prober.removal(tenant, resources)
+        restored_to = await self._database.restored_to()
+        seen = None
+        if self._prober is not None:
+            seen = await self._prober.removal(tenant, resources, restored_to=restored_to)
         if seen is not None:
             return documents_of(resources, seen)
         return tuple(
@@ -125,7 +128,7 @@ class Deprovisioning(OrderDesk):
         return tenant, await self._database.reads.resources(tenant.id)
 
     def _judge_removal(
-        self, removal: _Removal, record: Record
+        self, removal: _Removal, record: Record, restored_to: datetime | None
     ) -> TenantOperation | RequestOperation | None:
         asked, run = removal.asked, record.run
         standing = self._standing(record, self._entry(record))
@@ -141,9 +144,11 @@ class Deprovisioning(OrderDesk):
                 then=f"provisioner cancel {asked.tenant_id}",
                 code="TENANT_IN_MOTION",
             )
-        return self._removed(removal, record)
+        return self._removed(removal, record, restored_to)
 
-    def _removed(self, removal: _Removal, record: Record) -> TenantOperation:
+    def _removed(
+        self, removal: _Removal, record: Record, restored_to: datetime | None
+    ) -> TenantOperation:
         asked, now = removal.asked, self._now()
         operation = run_in_place_of_last(
             record,
@@ -152,9 +157,24 @@ class Deprovisioning(OrderDesk):
             actor=asked.actor,
             reason=asked.terms.reason,
             now=now,
-            options={**removal.options.stored(), **_unsettled(record, now), **_missed(record)},
+            options=run_options(removal.options, record, now, restored_to),
         )
         return replace(operation, healing=Healing(count=0, at=None), request=asked.key)
+
+
+def run_options(
+    options: UndoOptions, record: Record, now: datetime, restored_to: datetime | None
+) -> dict[str, str]:
+    """Return what a run that removes is told.
+
+    Args:
+        options: What was ordered.
+        record: The tenant, with its run before.
+        now: The time.
+        restored_to: The moment to which the database was last restored, or None.
+    """
+    restored = {} if restored_to is None else {RESTORED_TO: restored_to.isoformat()}
+    return {**options.stored(), **_unsettled(record, now), **_missed(record), **restored}
 
 
 def _unsettled(record: Record, now: datetime) -> dict[str, str]:

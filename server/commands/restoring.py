@@ -2,8 +2,9 @@
 
 Tokens and revisions jump ahead, so that workers, orders and sign-ins from before the restore no
 longer match anything. Every open run is replaced by one that probes every step, as after a lost
-record; a removal stays a removal. Companies that no tenant is bound to are listed: their tenants
-were started after the backup was made.
+record; a removal stays a removal, and leaves alone what was made since under a name of ours.
+Companies that no tenant is bound to are listed: their tenants were started after the backup was
+made.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from server.access.policy import demand_any
 from server.commands.audited import audited
+from server.commands.deprovisioning import run_options
 from server.commands.desk import OrderDesk
 from server.commands.opening import run_in_place_of_last
 from server.erpnext.companies import CompanyThere, companies_of
@@ -29,6 +31,7 @@ from server.model.states import (
     Order,
     RunState,
 )
+from server.model.undo import UndoOptions
 from server.store import backup
 from server.store.operations import LogDraft, RunRow, TenantOperation
 
@@ -105,25 +108,39 @@ class Restoring(OrderDesk):
             return True  # not the tenant's last run: the executor closes it
         if record.tenant.spec.engine_id not in self._engines:
             return False
-        if record.run.order is Order.DEPROVISION:
-            operation = self._handed_back(record)
+        under_way = await self._database.reads.attempts(record.run.id)
+        if record.run.order is not Order.DEPROVISION:
+            operation = self._begun_anew(actor, record, under_way, Order.REBUILD)
+        elif record.run.cancellation is None:
+            options = run_options(
+                UndoOptions.read(record.run.options),
+                record,
+                self._now(),
+                await self._database.restored_to(),
+            )
+            operation = self._begun_anew(actor, record, under_way, Order.DEPROVISION, options)
         else:
-            under_way = await self._database.reads.attempts(record.run.id)
-            operation = self._rebuilt(actor, record, under_way)
+            operation = self._handed_back(record)
         await self._database.submit(operation)
         return True
 
-    def _rebuilt(
-        self, actor: Actor, record: Record, attempts: Sequence[Attempt]
+    def _begun_anew(
+        self,
+        actor: Actor,
+        record: Record,
+        attempts: Sequence[Attempt],
+        order: Order,
+        options: Mapping[str, str] | None = None,
     ) -> TenantOperation:
         now = self._now()
         operation = run_in_place_of_last(
             record,
-            order=Order.REBUILD,
+            order=order,
             entry=self._entry(record),
             actor=actor,
             reason=_REASON,
             now=now,
+            options=options,
         )
         lost = tuple(_lost(each, now) for each in attempts if each.outcome is None)
         return replace(operation, attempts=lost)
@@ -146,7 +163,7 @@ class Restoring(OrderDesk):
                     level=LogLevel.WARNING,
                     event="run.handed_back",
                     run_id=run.id,
-                    message=f"This removal goes on, and looks first: {_REASON}.",
+                    message=f"This removal was cancelled, and ends: {_REASON}.",
                 ),
             ),
         )

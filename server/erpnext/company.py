@@ -179,7 +179,7 @@ async def renamed_to(context: StepContext, made: Resource | None) -> str:
     )
     site = await site_of(context)
     for row in rows_of(answer):
-        found = seen("Company", row, site.zone)
+        found = context.removal.judged(made, seen("Company", row, site.zone))
         if settle(made, found, site.api_user) is ResourceState.CREATED:
             return found.name
     return ""

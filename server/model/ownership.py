@@ -38,6 +38,8 @@ class Document:
             08-mode-of-payment-add-row), which say nothing about the row.
         saved_at: For such a row, if its content is exactly what we asked for: when the document
             it is part of was last saved, in UTC; otherwise None.
+        made_since: Whether it was made after the moment to which our database was restored, in
+            place of one that the record already had (`Removal.judged`).
     """
 
     doctype: str
@@ -47,6 +49,7 @@ class Document:
     shared: bool = False
     row_of_shared: bool = False
     saved_at: datetime | None = None
+    made_since: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,7 @@ def settle(resource: Resource | None, seen: Document, api_user: str) -> Resource
         since, we take it as ours. Nobody could tell it from an equal row that somebody else added
         in that time, and it goes with the Company.
     """
-    if resource is None or resource.state is ResourceState.REMOVED:
+    if resource is None or resource.state is ResourceState.REMOVED or seen.made_since:
         # If we removed it and it exists again, somebody else made it.
         return ResourceState.ADOPTED
     if resource.state is not ResourceState.INTENDED:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from server.model.ownership import resource_key
+from server.model.ownership import CLOCK_TOLERANCE, resource_key
 from server.model.states import ResourceState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from server.model.ownership import Resource
+    from server.model.ownership import Document, Resource
 
 _YES = "yes"
 # Errors of a removal that only a different order gets past.
@@ -21,6 +21,8 @@ _NEEDS_DELETION = frozenset({"LEDGER_ENTRIES"})
 # The option of a removal that says since when nothing was sent for the tenant, if the run before
 # left a request without an answer.
 UNSETTLED_AT = "unsettled_at"
+# The option of a removal that says to which moment our database was restored, if it ever was.
+RESTORED_TO = "restored_to"
 # The longest time limit of a request that makes a Company, plus the grace after it.
 _COMPANY_MAY_COME = timedelta(seconds=450)
 # What ERPNext deletes together with a Company (recording 00-undo-path).
@@ -85,12 +87,14 @@ class Removal:
         resources: All documents of the tenant, including shared ones.
         unsettled_at: When a request of unknown outcome may last have been sent, or None.
         may_come: For how long after that a document other than a Company may still be made.
+        restored_to: The moment to which our database was restored; None if it never was.
     """
 
     options: UndoOptions = UndoOptions()
     resources: Sequence[Resource] = field(default=())
     unsettled_at: datetime | None = None
     may_come: timedelta = timedelta(seconds=60)
+    restored_to: datetime | None = None
 
     def ours(self, *doctypes: str) -> tuple[Resource, ...]:
         """Return what we made, or requested without knowing the outcome."""
@@ -119,6 +123,27 @@ class Removal:
             and resource.state is not ResourceState.ADOPTED
             for resource in self.resources
         )
+
+    def judged(self, resource: Resource, seen: Document) -> Document:
+        """Mark a document that was made after the moment to which our database was restored.
+
+        The record had one of that name then, so that one was removed since, and the name was free:
+        what has it now is of another tenant, or of this one's next life. The record lacks either,
+        and our user made both (docs/decisions/0066).
+
+        Args:
+            resource: What the record says about the document.
+            seen: What the engine has by its name.
+        """
+        if self.restored_to is None or resource.state is ResourceState.INTENDED:
+            return seen
+        known_at = max(resource.intended_at, resource.settled_at or resource.intended_at)
+        later = (
+            known_at <= self.restored_to
+            and seen.created_at is not None
+            and seen.created_at > self.restored_to + CLOCK_TOLERANCE
+        )
+        return replace(seen, made_since=True) if later else seen
 
     def may_come_until(self, resource: Resource) -> datetime | None:
         """Return until when a document that was requested may still be made.

@@ -206,12 +206,15 @@ class Prober:
                 code="ENGINE_NO_ANSWER",
             ) from error
 
-    async def removal(self, tenant: Tenant, resources: Sequence[Resource]) -> Foreseen | None:
+    async def removal(
+        self, tenant: Tenant, resources: Sequence[Resource], *, restored_to: datetime | None
+    ) -> Foreseen | None:
         """Look up what a removal would find of a tenant's documents.
 
         Args:
             tenant: Whose documents they are.
             resources: What the record says about them.
+            restored_to: The moment to which the database was last restored, or None.
 
         Returns:
             What was found; None if the engine can't be asked now, or is another one than theirs.
@@ -222,7 +225,8 @@ class Prober:
         try:
             demand_readable(tenant)
             engine = self._engine_of(tenant)
-            context = LookingContext(engine, Subject(spec=tenant.spec), now=self._now)
+            subject = Subject(spec=tenant.spec, restored_to=restored_to)
+            context = LookingContext(engine, subject, now=self._now)
             async with self._turn(engine, _REMOVAL_SECONDS, self._line(tenant.id)):
                 return await foresee_removal(context, resources)
         except (Refused, EngineNotReady, EngineError, TimeoutError):

@@ -91,8 +91,8 @@ class LookingContext:
 
     @property
     def removal(self) -> Removal:
-        """Nothing: a look removes nothing."""
-        return Removal()
+        """Nothing but how documents are judged: a look removes nothing."""
+        return Removal(restored_to=self._subject.restored_to)
 
     def resource(self, doctype: str, name: str) -> Resource | None:
         """Return what the record says about a document; None if nothing, or in a spec's look."""

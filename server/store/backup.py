@@ -16,15 +16,22 @@ from sqlalchemy import func, literal_column, select, update
 
 from server.errors import SettingsError, StoreUnavailable
 from server.store.conditions import OPEN
-from server.store.tables import RUNS, TENANTS, USERS, WORKERS
+from server.store.rowset import add
+from server.store.snapshot import snapshot
+from server.store.tables import QUOTAS, RUNS, TENANTS, USERS, WORKERS
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 # More than any tenant's token or revision, or user's epoch, can grow between backup and restore.
 LEAP = 1_000_000
+# The row that says which moment the database was last restored to, among those known by name.
+_RESTORED_TO = "restored to"
+_MOMENT = select(QUOTAS.c.since).where(QUOTAS.c.name == _RESTORED_TO)
 
 
 def copy_sqlite(source: Path, target: Path) -> int:
@@ -103,6 +110,7 @@ def leap(connection: Connection) -> int:
     Returns:
         How many tenants there are.
     """
+    _keep_moment(connection)
     connection.execute(
         update(TENANTS).values(
             fencing_token=TENANTS.c.fencing_token + LEAP, revision=TENANTS.c.revision + LEAP
@@ -115,6 +123,35 @@ def leap(connection: Connection) -> int:
         .values(stopped_at=WORKERS.c.heartbeat_at)
     )
     return connection.execute(select(func.count()).select_from(TENANTS)).scalar_one()
+
+
+def _keep_moment(connection: Connection) -> None:
+    """Keep when the last thing was written before the backup: what came later, nobody knows here.
+
+    Repeated before a server has run, it keeps what it was: what the first time wrote is no trace of
+    the time before the backup.
+    """
+    beat = connection.execute(select(func.max(WORKERS.c.heartbeat_at))).scalar_one()
+    moved = connection.execute(select(func.max(TENANTS.c.updated_at))).scalar_one()
+    kept = connection.execute(_MOMENT).scalar_one_or_none()
+    if moved is None or (kept is not None and (beat is None or beat <= kept)):
+        return
+    moment = moved if beat is None else max(moved, beat)
+    if kept is None:
+        add(connection, QUOTAS, [{"name": _RESTORED_TO, "since": moment, "used": 0}])
+    else:
+        here = QUOTAS.c.name == _RESTORED_TO
+        connection.execute(update(QUOTAS).where(here).values(since=moment))
+
+
+async def read_restored_to(engine: AsyncEngine) -> datetime | None:
+    """Return the moment that the database was last restored to; None if it never was.
+
+    Raises:
+        StoreUnavailable: the database can't be read.
+    """
+    async with snapshot(engine) as connection:
+        return (await connection.execute(_MOMENT)).scalar_one_or_none()
 
 
 def with_open_runs(connection: Connection) -> list[str]:

@@ -17,6 +17,7 @@ from server.store import postgres, schema, sqlite
 from server.store.apply import apply
 from server.store.at_once import AtOnce
 from server.store.auditing import submit_with_trail, trail
+from server.store.backup import read_restored_to
 from server.store.bound import read_bound_companies
 from server.store.drift import DriftStore
 from server.store.driver_lock import DriverLock
@@ -260,6 +261,14 @@ class Database:
             StoreUnavailable: the database can't be read.
         """
         return await read_bound_companies(self._engine, site)
+
+    async def restored_to(self) -> datetime | None:
+        """Return the moment of the backup that was restored last; None if none ever was.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
+        return await read_restored_to(self._engine)
 
     async def register_engines(self, rows: Sequence[GateOperation]) -> None:
         """Make a row for each configured site that has none yet.

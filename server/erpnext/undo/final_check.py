@@ -42,9 +42,11 @@ class NothingIsLeft:
             answer = await context.read(get(resource.doctype, resource.name))
             if answer.kind is AnswerKind.MISSING:
                 continue
-            document = seen(resource.doctype, document_of(answer), site.zone)
+            there_now = seen(resource.doctype, document_of(answer), site.zone)
+            document = context.removal.judged(resource, there_now)
             late = (
-                document.owner == site.api_user
+                not document.made_since
+                and document.owner == site.api_user
                 and document.created_at is not None
                 and document.created_at >= resource.intended_at - CLOCK_TOLERANCE
             )

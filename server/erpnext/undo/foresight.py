@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # What belongs to a Company and is removed one by one if that Company stays.
 _PARTS = ("Warehouse", "Account")
+# It has no name by which to look for it; it stays with a Company that is not ours.
+_ROW = "Mode of Payment Account"
 
 
 async def foresee_removal(context: StepContext, resources: Iterable[Resource]) -> Foreseen:
@@ -51,6 +53,10 @@ async def foresee_removal(context: StepContext, resources: Iterable[Resource]) -
         parts = await look_for(context, [each for each in ours if each.doctype in _PARTS])
         foreign += parts.foreign
         gone += [each for each in parts.gone if _was_made(each)]
+        rows = [each for each in ours if each.doctype == _ROW]
+        theirs = any(each.doctype == "Company" for each in foreign)
+        foreign += rows if theirs else []
+        gone += [] if theirs else [each for each in rows if _was_made(each)]
     items = {fold_name(each.name) for each in foreign if each.doctype == "Item"}
     # The prices of somebody else's item stay with it.
     prices = [each for each in ours if each.doctype == "Item Price"]

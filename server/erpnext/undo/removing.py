@@ -87,7 +87,8 @@ async def look_for(context: StepContext, resources: Iterable[Resource]) -> Looke
             _wait_for_late_one(context, resource)
             gone.append(resource)
             continue
-        document = seen(resource.doctype, document_of(answer), site.zone)
+        there_now = seen(resource.doctype, document_of(answer), site.zone)
+        document = context.removal.judged(resource, there_now)
         ours = settle(resource, document, site.api_user) is ResourceState.CREATED
         (there if ours else foreign).append(resource)
         if not ours and resource.state is ResourceState.CREATED:

@@ -96,7 +96,11 @@ async def tills_of_others(context: StepContext) -> list[str]:
 
 
 async def _at_our_profiles(context: StepContext) -> list[JsonObject]:
-    profiles = [each.name for each in context.removal.ours("POS Profile")]
+    ours = context.removal.ours("POS Profile")
+    if context.removal.restored_to is not None:
+        # One of that name that was made since is another shop's, and so are its tills.
+        ours = (await look_for(context, ours)).there
+    profiles = [each.name for each in ours]
     if not profiles:
         return []
     answer = await context.read(

@@ -143,14 +143,15 @@ async def look_again_if_old(context: StepContext) -> None:
 async def _replaced(context: StepContext, there: JsonObject) -> tuple[Document, ...]:
     """Return the Company if we made one of its name, and it is somebody else's in its place."""
     site = await site_of(context)
-    document = seen("Company", there, site.zone)
-    was_ours = any(
-        each.state is ResourceState.CREATED
-        and resource_key("Company", each.name) == resource_key("Company", document.name)
-        and settle(each, document, site.api_user) is not ResourceState.CREATED
-        for each in context.removal.ours("Company")
-    )
-    return (document,) if was_ours else ()
+    found = seen("Company", there, site.zone)
+    for each in context.removal.resources:
+        if resource_key(each.doctype, each.name) != resource_key("Company", found.name):
+            continue
+        document = context.removal.judged(each, found)
+        was_ours = each.state is ResourceState.CREATED or document.made_since
+        if was_ours and settle(each, document, site.api_user) is not ResourceState.CREATED:
+            return (document,)
+    return ()
 
 
 async def refuse_renamed(context: StepContext) -> None:

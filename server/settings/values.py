@@ -251,9 +251,10 @@ class Settings(BaseSettings):
     )
     grpc_address: _AddressField = Address(host="127.0.0.1", port=50051)
     http_address: _AddressField = Address(host="127.0.0.1", port=4000)
-    lease_seconds: Annotated[float, BeforeValidator(_number), Field(ge=1, allow_inf_nan=False)] = (
-        10.0
-    )
+    # A lease longer than a day reads as damage (`server.store.values`): its worker counts as dead.
+    lease_seconds: Annotated[
+        float, BeforeValidator(_number), Field(ge=1, le=86_400, allow_inf_nan=False)
+    ] = 10.0
     sweep_seconds: Annotated[float, BeforeValidator(_number), Field(ge=1, allow_inf_nan=False)] = (
         30.0
     )

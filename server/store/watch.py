@@ -69,7 +69,8 @@ class Watch(ABC):
         """Call `listener` with `there` whenever that or `answers` changes.
 
         Args:
-            listener: Awaited by the task that looks: no look is made before it returns.
+            listener: Awaited by the task that looks: no look is made before it returns. What it
+                raises is recorded.
         """
         self._listeners.append(listener)
 
@@ -98,4 +99,7 @@ class Watch(ABC):
             self._back_at = time.monotonic()
             _log.info("store.back")
         for listener in self._listeners:
-            await listener(not why)
+            try:
+                await listener(not why)
+            except Exception:  # noqa: BLE001 - a listener must not end the looks; recorded
+                _log.exception("store.watcher_bug")

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     [
         ("lease_seconds", "0.5", "greater than or equal to 1"),
         ("lease_seconds", "ten", "must be a number (it is 'ten')"),
-        ("lease_seconds", "inf", "finite"),
+        ("lease_seconds", "inf", "less than or equal to 86400"),
         ("lease_seconds", "nan", "1"),
+        ("lease_seconds", "86401", "less than or equal to 86400"),
         ("sweep_seconds", "0", "greater than or equal to 1"),
+        ("sweep_seconds", "inf", "finite"),
         ("drain_seconds", "-1", "greater than or equal to 0"),
         ("log_retention_days", "-1", "greater than or equal to 0"),
         ("request_retention_days", "6.9", "must be 7 or more, or 0 for ever"),

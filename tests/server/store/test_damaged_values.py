@@ -11,8 +11,9 @@ from server.model.identifiers import WorkerId
 from server.model.records import Hold
 from server.model.states import GateState
 from server.store.due import DueAsked
-from server.store.operations import GateOperation, TenantOperation
+from server.store.operations import GateOperation, TenantOperation, WorkerOperation
 from server.store.values import json_object
+from tests.server.settings.given import load
 from tests.server.store.scene import NOON, SITE, creation, later, whole_change
 
 if TYPE_CHECKING:
@@ -193,6 +194,14 @@ async def test_bytes_in_a_held_tenants_row_are_read_as_the_text_they_are(
     assert (waiting.company_name, waiting.state, waiting.error_code, waiting.reason) == (
         ("odd",) * 4
     )
+
+
+async def test_the_longest_lease_that_a_server_may_have_counts(scene: Scene) -> None:
+    longest = load(lease_seconds="86400").lease_seconds
+    await scene.written(WorkerOperation(worker_id=WorkerId("slow"), at=NOON, lease_seconds=longest))
+    worker = await scene.database.reads.worker(WorkerId("slow"))
+    assert worker is not None
+    assert worker.is_alive(later(seconds=86_399))
 
 
 @pytest.mark.parametrize("length", [-1.0, 1e300])

@@ -91,9 +91,14 @@ async def test_health_hears_of_a_full_disk_and_of_room_again(scene: Scene, tmp_p
     await pulse.stop()  # looks are made here
     heard: list[bool] = []
 
+    async def break_down(_there: bool) -> None:
+        raise RuntimeError("a bug")
+
     async def hear(there: bool) -> None:
         heard.append(there)
 
+    # One listener's bug neither ends the looks nor keeps the others from hearing.
+    pulse.on_change(break_down)
     pulse.on_change(hear)
     tenant_id = await scene.tenant(log_count=0)
     await pulse.look()
@@ -115,7 +120,8 @@ async def test_health_hears_of_a_full_disk_and_of_room_again(scene: Scene, tmp_p
         scene.database.demand_writes()
         await pulse.look()
     assert heard == [False, True]
-    assert [line["event"] for line in events] == ["store.away", "store.back"]
+    bug = "store.watcher_bug"
+    assert [line["event"] for line in events] == ["store.away", bug, "store.back", bug]
 
 
 def test_who_drives_notices_that_the_lock_file_was_deleted(tmp_path: Path) -> None:

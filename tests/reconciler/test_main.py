@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.__main__ import main
+from reconciler import __main__ as program
 from server.program import EXIT_WRONG_USE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-
-def root(reconcile: Callable[..., Any]) -> ModuleType:
-    module = ModuleType("server.__main__")
-    module.reconcile = reconcile  # type: ignore[attr-defined]  # a stand-in module
-    return module
 
 
 def test_it_sweeps_with_the_settings_of_the_environment(
@@ -32,11 +24,11 @@ def test_it_sweeps_with_the_settings_of_the_environment(
         called.append(options)
         return 3
 
-    monkeypatch.setitem(sys.modules, "server.__main__", root(reconcile))
+    monkeypatch.setattr(program, "reconcile", reconcile)
     monkeypatch.setattr(sys, "argv", ["reconciler"])
 
     with pytest.raises(SystemExit) as ended:
-        main()
+        program.main()
 
     assert ended.value.code == 3
     assert called == [

@@ -14,26 +14,15 @@ from server.model.actor import LOCAL, Actor, Role
 from server.model.blueprint import ERPNEXT
 from server.model.states import GateState, WaitingCode
 from server.queries import Queries
-from server.store.database import Database
 from server.store.operations import GateOperation
 from server.validation import RawSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from sqlalchemy import URL
-
     from server.model.records import Record
+    from server.store.database import Database
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ENGINES = {"main": EngineEntry(site="site", blueprint=ERPNEXT)}
-
-
-@pytest.fixture
-async def database(store_url: URL) -> AsyncIterator[Database]:
-    opened = await Database.open(store_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

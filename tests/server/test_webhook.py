@@ -21,7 +21,6 @@ from structlog.testing import capture_logs
 
 from server.errors import SettingsError
 from server.settings import load_settings
-from server.store.database import Database
 from server.store.operations import OutboxRow, SweepOperation
 from server.store.outbox import Outbox
 from server.webhook import Courier, WebhookTarget
@@ -31,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import Connection
+
+    from server.store.database import Database
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SECRET = "a-secret-nobody-may-see"
@@ -66,13 +67,6 @@ async def receiving(*answers: int) -> AsyncIterator[Receiver]:
         yield receiver
 
 
-@pytest.fixture
-async def store(store_url: URL) -> AsyncIterator[Database]:
-    database = await Database.open(store_url)
-    yield database
-    await database.close()
-
-
 class Clock:
     def __init__(self) -> None:
         self.time = NOON
@@ -81,9 +75,9 @@ class Clock:
         return self.time
 
 
-async def write(store: Database, *ids: str) -> None:
+async def write(database: Database, *ids: str) -> None:
     """Write messages as a sweep does, with the sweep that they tell of."""
-    await store.submit(
+    await database.submit(
         SweepOperation(
             id=f"sweep-{ids[0]}",
             started_at=NOON,
@@ -105,25 +99,25 @@ async def write(store: Database, *ids: str) -> None:
     )
 
 
-def courier(store: Database, port: int, clock: Clock, path: str = "/hook") -> Courier:
+def courier(database: Database, port: int, clock: Clock, path: str = "/hook") -> Courier:
     target = WebhookTarget(url=f"http://127.0.0.1:{port}{path}", secret=SecretStr(SECRET))
-    return Courier(store.outbox, target, now=clock, first_pause_seconds=5.0)
+    return Courier(database.outbox, target, now=clock, first_pause_seconds=5.0)
 
 
-async def waiting(store: Database) -> list[tuple[int, str]]:
+async def waiting(database: Database) -> list[tuple[int, str]]:
     def read(connection):  # type: ignore[no-untyped-def]  # SQLAlchemy's connection
         rows = connection.execute(
             text("SELECT tries, last_error FROM outbox WHERE delivered_at IS NULL ORDER BY id")
         )
         return [tuple(row) for row in rows]
 
-    return await store.in_transaction(read)
+    return await database.in_transaction(read)
 
 
-async def test_a_message_arrives_signed_and_once(store: Database) -> None:
-    await write(store, "m1")
+async def test_a_message_arrives_signed_and_once(database: Database) -> None:
+    await write(database, "m1")
     async with receiving() as receiver:
-        first, second = (courier(store, receiver.port, Clock()) for _ in range(2))
+        first, second = (courier(database, receiver.port, Clock()) for _ in range(2))
         arrived = await asyncio.gather(first.deliver_due(), second.deliver_due())
         await first.deliver_due()
     assert sorted(arrived) == [0, 1], "two couriers share the work"
@@ -134,16 +128,16 @@ async def test_a_message_arrives_signed_and_once(store: Database) -> None:
     signed = headers["provisioner-timestamp"].encode() + b"." + body
     expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
     assert headers["provisioner-signature"] == f"v1={expected}"
-    assert await waiting(store) == []
+    assert await waiting(database) == []
 
 
 async def test_what_was_not_taken_is_sent_again_with_the_same_id_after_a_pause_that_grows(
-    store: Database,
+    database: Database,
 ) -> None:
-    await write(store, "m1")
+    await write(database, "m1")
     clock = Clock()
     async with receiving(500, 302, 0) as receiver:
-        sender = courier(store, receiver.port, clock)
+        sender = courier(database, receiver.port, clock)
         for pause in (0.0, 5.0, 10.0, 20.0):
             clock.time += timedelta(seconds=pause / 2 - 0.1 if pause else 0)
             early = len(receiver.got)
@@ -152,111 +146,111 @@ async def test_what_was_not_taken_is_sent_again_with_the_same_id_after_a_pause_t
             clock.time += timedelta(seconds=pause)
             await sender.deliver_due()
     assert [headers["provisioner-delivery"] for headers, _ in receiver.got] == ["m1"] * 4
-    assert await waiting(store) == []
+    assert await waiting(database) == []
 
 
 async def test_a_receiver_that_takes_nothing_is_asked_a_few_times_and_given_up_in_the_end(
-    store: Database,
+    database: Database,
 ) -> None:
-    await write(store, *(f"m{number:02}" for number in range(25)))
+    await write(database, *(f"m{number:02}" for number in range(25)))
     clock = Clock()
     async with receiving(*[500] * 40) as receiver:
-        sender = courier(store, receiver.port, clock)
+        sender = courier(database, receiver.port, clock)
         assert await sender.deliver_due() == 0
         assert len(receiver.got) == 10, "in one look"
     clock.time += timedelta(days=29)
     await sender.forget_old()
-    kept = len(await waiting(store))
+    kept = len(await waiting(database))
     clock.time += timedelta(days=2)
     with capture_logs() as logs:
         await sender.forget_old()
 
     assert kept == 25
-    assert await waiting(store) == []
+    assert await waiting(database) == []
     assert [log["event"] for log in logs] == ["webhook.given_up"] * 25
 
 
-async def test_the_pause_has_an_end_however_often_it_was_tried(store: Database) -> None:
-    await write(store, "m1")
-    await store.in_transaction(
+async def test_the_pause_has_an_end_however_often_it_was_tried(database: Database) -> None:
+    await write(database, "m1")
+    await database.in_transaction(
         lambda connection: connection.exec_driver_sql("UPDATE outbox SET tries = 5000")
     )
     clock = Clock()
     async with receiving(500) as receiver:
-        sender = courier(store, receiver.port, clock)
+        sender = courier(database, receiver.port, clock)
         assert await sender.deliver_due() == 0
         clock.time += timedelta(hours=1)
         assert await sender.deliver_due() == 1
 
 
-async def test_a_courier_that_died_lets_go_of_what_it_took(store: Database) -> None:
-    await write(store, "m1")
+async def test_a_courier_that_died_lets_go_of_what_it_took(database: Database) -> None:
+    await write(database, "m1")
     clock = Clock()
-    await store.outbox.claim(
+    await database.outbox.claim(
         clock(), hold=timedelta(seconds=60), longest=timedelta(hours=2), limit=10
     )
     async with receiving() as receiver:
-        sender = courier(store, receiver.port, clock)
+        sender = courier(database, receiver.port, clock)
         assert await sender.deliver_due() == 0
         clock.time += timedelta(seconds=61)
         assert await sender.deliver_due() == 1
 
 
 async def test_a_message_put_off_by_a_clock_that_was_set_back_since_is_sent(
-    store: Database,
+    database: Database,
 ) -> None:
     """It would have waited until the wrong time came, and have been given up before that."""
-    await write(store, "claimed", "put off")
+    await write(database, "claimed", "put off")
     clock = Clock()
     clock.time += timedelta(days=3650)
     async with receiving(500) as receiver:
-        await store.outbox.claim(
+        await database.outbox.claim(
             clock(), hold=timedelta(minutes=2), longest=timedelta(hours=2), limit=1
         )
-        sender = courier(store, receiver.port, clock)
+        sender = courier(database, receiver.port, clock)
         assert await sender.deliver_due() == 0
         clock.time = NOON
-        await write(store, "of now")
+        await write(database, "of now")
         assert await sender.deliver_due() == 3
     sent = [headers["provisioner-delivery"] for headers, _ in receiver.got]
     assert (sent[0], sorted(sent[1:])) == ("put off", ["claimed", "of now", "put off"])
-    assert await waiting(store) == []
+    assert await waiting(database) == []
 
 
-async def test_a_pause_as_long_as_any_is_kept(store: Database) -> None:
-    await write(store, "m1")
+async def test_a_pause_as_long_as_any_is_kept(database: Database) -> None:
+    await write(database, "m1")
     longest = NOON + timedelta(hours=1)
-    await store.outbox.failed("m1", due_at=longest, error="answered 500")
+    await database.outbox.failed("m1", due_at=longest, error="answered 500")
     clock = Clock()
     async with receiving() as receiver:
-        sender = courier(store, receiver.port, clock)
+        sender = courier(database, receiver.port, clock)
         assert await sender.deliver_due() == 0
         clock.time = longest
         assert await sender.deliver_due() == 1
 
 
 async def test_what_no_certificate_can_be_read_for_waits_its_pause_and_says_why(
-    store: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Held as if it were out, each ten messages would come two minutes late, without a word."""
-    await write(store, *(f"m{number:02}" for number in range(12)))
+    await write(database, *(f"m{number:02}" for number in range(12)))
     broken = tmp_path / "authorities.pem"
     broken.write_text("no certificate")
     monkeypatch.setenv("SSL_CERT_FILE", str(broken))
     target = WebhookTarget(url=f"https://127.0.0.1:9/hook?token={SECRET}", secret=SecretStr(SECRET))
     clock = Clock()
-    sender = Courier(store.outbox, target, now=clock, first_pause_seconds=5.0)
+    sender = Courier(database.outbox, target, now=clock, first_pause_seconds=5.0)
     with capture_logs() as logs:
         assert await sender.deliver_due() == 0
     assert [log["event"] for log in logs] == ["webhook.not_delivered"] * 10
-    rows = await waiting(store)
+    rows = await waiting(database)
     assert [error for _, error in rows if "certificates to trust" in error] != []
     assert SECRET not in repr((rows, logs))
 
     monkeypatch.delenv("SSL_CERT_FILE")
     clock.time += timedelta(seconds=5)
     async with receiving() as receiver:
-        assert await courier(store, receiver.port, clock).deliver_due() == 12
+        assert await courier(database, receiver.port, clock).deliver_due() == 12
 
 
 @contextlib.asynccontextmanager
@@ -284,51 +278,51 @@ async def answering(head: bytes, more: bytes, *, pause: float = 0) -> AsyncItera
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 20", b"HTTP/1.1 500 X\r\nX-Long: "])
 async def test_an_answer_that_comes_a_byte_at_a_time_holds_nobody_up(
-    store: Database, answer: bytes
+    database: Database, answer: bytes
 ) -> None:
     """No single read takes long, so no time limit of one would end it."""
-    await write(store, "m1")
+    await write(database, "m1")
 
     async with answering(answer, b"0", pause=0.02) as port:
         target = WebhookTarget(url=f"http://127.0.0.1:{port}", secret=SecretStr(SECRET))
-        sender = Courier(store.outbox, target, now=Clock(), timeout_seconds=0.3)
+        sender = Courier(database.outbox, target, now=Clock(), timeout_seconds=0.3)
         async with asyncio.timeout(30):
             assert await sender.deliver_due() == 0
-    ((tries, error),) = await waiting(store)
+    ((tries, error),) = await waiting(database)
     assert (tries, error.endswith("at 127.0.0.1")) == (1, True)
 
 
-async def test_the_body_of_an_answer_is_not_waited_for(store: Database) -> None:
-    await write(store, "m1")
+async def test_the_body_of_an_answer_is_not_waited_for(database: Database) -> None:
+    await write(database, "m1")
 
     head = b"HTTP/1.1 200 X\r\nContent-Length: 999999999999\r\n\r\n"
     async with answering(head, b"0" * 65536) as port:
         async with asyncio.timeout(30):
-            assert await courier(store, port, Clock()).deliver_due() == 1
-    assert await waiting(store) == []
+            assert await courier(database, port, Clock()).deliver_due() == 1
+    assert await waiting(database) == []
 
 
-async def test_no_secret_is_in_a_log_line_or_a_row(store: Database) -> None:
-    await write(store, "m1", "m2")
+async def test_no_secret_is_in_a_log_line_or_a_row(database: Database) -> None:
+    await write(database, "m1", "m2")
     async with receiving(503) as receiver:
         port = receiver.port
         with capture_logs() as lines:
-            await courier(store, port, Clock(), f"/hook?token={SECRET}").deliver_due()
+            await courier(database, port, Clock(), f"/hook?token={SECRET}").deliver_due()
     with capture_logs() as more:
         gone = Clock()
         gone.time += timedelta(hours=1)
-        await courier(store, port, gone, f"/hook?token={SECRET}").deliver_due()
+        await courier(database, port, gone, f"/hook?token={SECRET}").deliver_due()
     assert [line["event"] for line in (*lines, *more)] == ["webhook.not_delivered"] * 2
     assert SECRET not in repr((lines, more))
-    rows = await waiting(store)
+    rows = await waiting(database)
     assert SECRET not in repr(rows)
     assert "ConnectError at 127.0.0.1" in repr(rows)
 
 
-async def test_it_goes_on_by_itself_until_it_is_stopped(store: Database) -> None:
+async def test_it_goes_on_by_itself_until_it_is_stopped(database: Database) -> None:
     async with receiving() as receiver:
         sender = Courier(
-            store.outbox,
+            database.outbox,
             WebhookTarget(url=f"http://127.0.0.1:{receiver.port}", secret=SecretStr(SECRET)),
             now=Clock(),
             poll_seconds=0.01,
@@ -336,10 +330,10 @@ async def test_it_goes_on_by_itself_until_it_is_stopped(store: Database) -> None
         sender.start()
 
         async def all_arrived() -> bool:
-            return await waiting(store) == []
+            return await waiting(database) == []
 
         for own_id in ("m1", "m2"):
-            await write(store, own_id)
+            await write(database, own_id)
             await until(all_arrived)
         await sender.stop()
         assert [json.loads(body)["id"] for _, body in receiver.got] == ["m1", "m2"]
@@ -347,7 +341,7 @@ async def test_it_goes_on_by_itself_until_it_is_stopped(store: Database) -> None
 
 
 async def test_a_look_that_finds_nothing_loads_no_certificates(
-    store: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks every two seconds, and to load them takes as long as fifty calls."""
     loaded_by: list[int] = []
@@ -359,10 +353,10 @@ async def test_a_look_that_finds_nothing_loads_no_certificates(
 
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
     target = WebhookTarget(url="https://127.0.0.1:9/hook", secret=SecretStr(SECRET))
-    sender = Courier(store.outbox, target, now=Clock())
+    sender = Courier(database.outbox, target, now=Clock())
     assert await sender.deliver_due() == 0
     assert loaded_by == []
-    await write(store, "m1")
+    await write(database, "m1")
     assert await sender.deliver_due() == 0
     assert loaded_by, "nobody is believed without them"
     assert threading.get_ident() not in loaded_by, "the loop answers meanwhile"
@@ -370,7 +364,7 @@ async def test_a_look_that_finds_nothing_loads_no_certificates(
 
 @pytest.mark.parametrize(("soon", "times"), [({"first_forgetting_seconds": 0.0}, 1), ({}, 0)])
 async def test_it_looks_for_what_is_old_once_an_hour_and_not_at_its_start(
-    store: Database, monkeypatch: pytest.MonkeyPatch, soon: dict[str, float], times: int
+    database: Database, monkeypatch: pytest.MonkeyPatch, soon: dict[str, float], times: int
 ) -> None:
     """It reads all messages of thirty days; and a host's clock may not be corrected yet."""
     looks: list[str] = []
@@ -387,7 +381,7 @@ async def test_it_looks_for_what_is_old_once_an_hour_and_not_at_its_start(
     counting("claim")
     counting("forget")
     sender = Courier(
-        store.outbox,
+        database.outbox,
         WebhookTarget(url="http://127.0.0.1:9/hook", secret=SecretStr(SECRET)),
         now=Clock(),
         poll_seconds=0.01,
@@ -404,13 +398,13 @@ async def test_it_looks_for_what_is_old_once_an_hour_and_not_at_its_start(
 
 
 async def test_a_receiver_away_for_weeks_leaves_messages_that_are_deleted_in_pages(
-    store: Database,
+    database: Database,
 ) -> None:
     """On SQLite, every order and step waits for the transaction that deletes them."""
-    await write(store, *(f"m{number}" for number in range(1300)))
+    await write(database, *(f"m{number}" for number in range(1300)))
     half = "UPDATE outbox SET delivered_at = :at WHERE id < 'm3'"
-    at = {"at": "2026-05-04 12:00:00.000000+00:00"} if store.is_sqlite else {"at": NOON}
-    await store.in_transaction(lambda connection: connection.execute(text(half), at))
+    at = {"at": "2026-05-04 12:00:00.000000+00:00"} if database.is_sqlite else {"at": NOON}
+    await database.in_transaction(lambda connection: connection.execute(text(half), at))
     deleted: list[int] = []
 
     async def in_transaction(work: Callable[[Connection], Any]) -> Any:
@@ -421,7 +415,7 @@ async def test_a_receiver_away_for_weeks_leaves_messages_that_are_deleted_in_pag
             deleted.append(before - connection.execute(count).scalar_one())
             return result
 
-        return await store.in_transaction(counting)
+        return await database.in_transaction(counting)
 
     target = WebhookTarget(url="http://127.0.0.1:9/hook", secret=SecretStr(SECRET))
     sender = Courier(Outbox(in_transaction), target, now=lambda: NOON + timedelta(days=31))
@@ -431,7 +425,7 @@ async def test_a_receiver_away_for_weeks_leaves_messages_that_are_deleted_in_pag
     assert max(deleted) <= 500
     given_up = [log["delivery"] for log in logs if log["event"] == "webhook.given_up"]
     assert len(set(given_up)) == len(given_up) == 1300 - 523
-    assert await waiting(store) == []
+    assert await waiting(database) == []
 
 
 @pytest.mark.parametrize(

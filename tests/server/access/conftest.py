@@ -13,16 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sqlalchemy import URL
-
-
-@pytest.fixture
-async def database(store_url: URL) -> AsyncIterator[Database]:
-    """An empty store."""
-    opened = await Database.open(store_url)
-    yield opened
-    await opened.close()
-
 
 @pytest.fixture
 async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:

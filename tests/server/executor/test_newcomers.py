@@ -14,22 +14,11 @@ from server.executor.claiming import COMPANY_STEP
 from server.executor.newcomers import Newcomers
 from server.model.actor import LOCAL
 from server.model.blueprint import NOOP
-from server.store.database import Database
 from server.validation import RawSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from sqlalchemy import URL
-
     from server.model.identifiers import TenantId
-
-
-@pytest.fixture
-async def database(store_url: URL) -> AsyncIterator[Database]:
-    opened = await Database.open(store_url)
-    yield opened
-    await opened.close()
+    from server.store.database import Database
 
 
 @pytest.fixture

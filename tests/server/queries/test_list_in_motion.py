@@ -10,7 +10,6 @@ from sqlalchemy import update
 from server.commands import Commands
 from server.model.actor import LOCAL
 from server.model.states import GateState
-from server.store.database import Database
 from server.store.operations import GateOperation
 from server.store.tables import ENGINES as SITES
 from server.store.tables import RUNS, TENANTS
@@ -18,16 +17,11 @@ from server.validation import RawListing, RawSpec
 from tests.server.queries.scene import ENGINES, NOW, after, before, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
-    from sqlalchemy import URL, Update
+    from sqlalchemy import Update
 
-
-@pytest.fixture
-async def store(store_url: URL) -> AsyncIterator[Database]:
-    opened = await Database.open(store_url)
-    yield opened
-    await opened.close()
+    from server.store.database import Database
 
 
 DOWN = update(SITES).values(gate="DOWN", gate_message="It does not answer.")
@@ -57,14 +51,14 @@ CASES = [
 
 @pytest.mark.parametrize(("changes", "waits_for", "error"), CASES)
 async def test_a_list_says_what_a_status_says(
-    store: Database, changes: Sequence[Update], waits_for: str, error: str
+    database: Database, changes: Sequence[Update], waits_for: str, error: str
 ) -> None:
     site = GateOperation(site=ENGINES["main"].site, at=NOW, gate=GateState.UP)
-    await store.register_engines([site])
-    commands = Commands(store, engines=ENGINES, default_engine="main", now=lambda: NOW)
+    await database.register_engines([site])
+    commands = Commands(database, engines=ENGINES, default_engine="main", now=lambda: NOW)
     tenant = await commands.start(LOCAL, RawSpec(company_name="Acme"))
-    await store.in_transaction(lambda connection: [connection.execute(each) for each in changes])
-    async with running(store) as queries:
+    await database.in_transaction(lambda connection: [connection.execute(each) for each in changes])
+    async with running(database) as queries:
         (listed,) = (await queries.tenants(LOCAL, RawListing())).tenants
         status = await queries.status(LOCAL, tenant)
     assert listed.waiting_for == status.waiting_for

@@ -21,15 +21,12 @@ from server.model.states import Order, TenantState
 from server.queries.status import status_of
 from server.rest.words import LegacyStatus, legacy_status, tenant_code
 from server.store.access import AccessStore
-from server.store.database import Database
 from server.store.operations import NewTenant, TenantOperation
 from server.store.tenant_pages import TenantFilter, TenantPages
 from server.validation import RawSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from sqlalchemy import URL
+    from server.store.database import Database
 
 BOSS = Actor(name="boss", role=Role.ADMIN)
 STRANGER = Actor(name="anonymous", role=Role.VIEWER, tenants={}, creates=True)
@@ -48,13 +45,6 @@ class Clock:
     def __call__(self) -> datetime:
         self.now += timedelta(seconds=1)
         return self.now
-
-
-@pytest.fixture
-async def database(store_url: URL) -> AsyncIterator[Database]:
-    opened = await Database.open(store_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -8,40 +8,38 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
 from sqlalchemy import text
 
 from server.model.states import TenantState
 from server.store import backup, retention
-from server.store.database import Database
 from server.store.tables import OUTBOX
 from server.store.tenant_pages import TenantFilter, TenantPages
 from tests.server.store.growing import NOON, SITE, at, fill, more_runs, tenant, work_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import Connection
+
+    from server.store.database import Database
 
 FEW, MANY = 300, 6000
 PERIOD = timedelta(days=7)
 Calls = dict[str, "Callable[[], Awaitable[object]]"]
 
 
-@pytest.fixture
-async def store(store_url: URL) -> AsyncIterator[Database]:
-    database = await Database.open(store_url)
-    yield database
-    await database.close()
-
-
-def calls_of(store: Database) -> Calls:
+def calls_of(database: Database) -> Calls:
     """Return what is asked again and again, or by people who wait."""
-    return {**findings_of(store), **of_sites(store), **old_lists_of(store), **kept_of(store)}
+    return {
+        **findings_of(database),
+        **of_sites(database),
+        **old_lists_of(database),
+        **kept_of(database),
+    }
 
 
-def findings_of(store: Database) -> Calls:
-    healing, history = store.healing, store.healing_history
+def findings_of(database: Database) -> Calls:
+    healing, history = database.healing, database.healing_history
 
     def listed(
         after: int | None = None, *, of: str = "", open_only: bool = False
@@ -71,22 +69,22 @@ def findings_of(store: Database) -> Calls:
         "findings whose tenants came to rest": healing.settled,
         "open herds": healing.open_herds,
         "who came through of a herd": came_through,
-        "drift after a run": lambda: store.drift.repaired(SITE, claimed=PERIOD, limit=2),
-        "open drift of a tenant": lambda: store.drift.open_drifts(tenant(5)),  # type: ignore[arg-type]  # a text
+        "drift after a run": lambda: database.drift.repaired(SITE, claimed=PERIOD, limit=2),
+        "open drift of a tenant": lambda: database.drift.open_drifts(tenant(5)),  # type: ignore[arg-type]  # a text
     }
 
 
-def of_sites(store: Database) -> Calls:
-    vanished = store.reads.vanished_companies
+def of_sites(database: Database) -> Calls:
+    vanished = database.reads.vanished_companies
     return {
         "held for a Company that is gone": lambda: vanished(SITE, since=None, limit=5),
         "held for that since a while": lambda: vanished(SITE, since=at(0), limit=5),
-        "how many are held": lambda: store.held_tenants(SITE),
+        "how many are held": lambda: database.held_tenants(SITE),
     }
 
 
-def old_lists_of(store: Database) -> Calls:
-    pages = TenantPages(store)
+def old_lists_of(database: Database) -> Calls:
+    pages = TenantPages(database)
     ids = [tenant(number) for number in (2, 5, 13)]
     done, partial = frozenset({TenantState.COMPLETED}), frozenset({TenantState.PARTIAL})
 
@@ -103,8 +101,8 @@ def old_lists_of(store: Database) -> Calls:
     }
 
 
-def kept_of(store: Database) -> Calls:
-    at_once = store.in_transaction
+def kept_of(database: Database) -> Calls:
+    at_once = database.in_transaction
 
     def look_for_workers(connection: Connection) -> None:
         with connection.begin_nested() as part:
@@ -117,34 +115,34 @@ def kept_of(store: Database) -> Calls:
     }
 
 
-async def test_a_claim_reads_each_run_of_its_tenant_once(store: Database) -> None:
+async def test_a_claim_reads_each_run_of_its_tenant_once(database: Database) -> None:
     """A tenant that was tried for months has hundreds, and claims are read on the event loop."""
 
     async def claimed() -> None:
-        claims = await store.reads.claims([tenant(0)], passed_step="step_2_company")
+        claims = await database.reads.claims([tenant(0)], passed_step="step_2_company")
         assert claims[tenant(0)].passed_step
 
-    await fill(store, 0, 1)
-    await more_runs(store, 600)
-    work = await work_of(store, claimed)
+    await fill(database, 0, 1)
+    await more_runs(database, 600)
+    work = await work_of(database, claimed)
 
     # Where each read all others: 3000 steps a run, or 20 pages.
-    assert work < 600 * (50 if store.is_sqlite else 10)
+    assert work < 600 * (50 if database.is_sqlite else 10)
 
 
-async def test_the_work_of_reads_does_not_follow_what_is_over(store: Database) -> None:
-    calls = calls_of(store)
-    await fill(store, 0, FEW)
-    few = {name: await work_of(store, call) for name, call in calls.items()}
-    await fill(store, FEW, MANY)
-    many = {name: await work_of(store, call) for name, call in calls.items()}
+async def test_the_work_of_reads_does_not_follow_what_is_over(database: Database) -> None:
+    calls = calls_of(database)
+    await fill(database, 0, FEW)
+    few = {name: await work_of(database, call) for name, call in calls.items()}
+    await fill(database, FEW, MANY)
+    many = {name: await work_of(database, call) for name, call in calls.items()}
 
     grown = {name: (few[name], many[name]) for name in calls if many[name] > 2 * few[name] + 40}
     assert grown == {}
 
 
 async def test_a_page_of_messages_to_forget_reads_none_of_the_others_that_stay(
-    store: Database,
+    database: Database,
 ) -> None:
     """A receiver away for weeks leaves many; each page held SQLite's writer while it read all."""
 
@@ -166,12 +164,12 @@ async def test_a_page_of_messages_to_forget_reads_none_of_the_others_that_stay(
             if connection.dialect.name == "postgresql":
                 connection.execute(text("ANALYZE outbox"))
 
-        await store.in_transaction(write)
+        await database.in_transaction(write)
 
     def forget() -> Awaitable[object]:
-        return store.outbox.forget(NOON, after="message 000009")
+        return database.outbox.forget(NOON, after="message 000009")
 
     await wait(0, 1000)
-    few = await work_of(store, forget)
+    few = await work_of(database, forget)
     await wait(1000, 10_000)
-    assert await work_of(store, forget) <= 2 * few + 40
+    assert await work_of(database, forget) <= 2 * few + 40

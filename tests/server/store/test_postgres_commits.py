@@ -19,7 +19,7 @@ from server.store.database import Database
 from server.store.failures import CommitUnknown
 from server.store.locks import Locking
 from tests.server.store.scene import NOON, Scene
-from tests.server.store.trouble import lines, outside, said
+from tests.server.store.trouble import committed_unheard, lines, outside, said
 from tests.support import postgres
 
 if TYPE_CHECKING:
@@ -115,12 +115,6 @@ async def test_what_is_not_the_writers_is_not_told_of_by_a_number_alone(
     assert not isinstance(told.value, CommitUnknown)
     assert asked == []
     assert [row.target for row in await store.audit(limit=9)] == ["jane@example.com"]
-
-
-async def committed_unheard(connection: AsyncConnection) -> None:
-    """Commit, and lose the answer."""
-    await connection.exec_driver_sql("COMMIT")
-    raise OSError("lost")
 
 
 async def test_a_lost_answer_is_settled_however_long_the_database_stays_away(

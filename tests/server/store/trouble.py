@@ -38,3 +38,9 @@ async def lines(scene: Scene, tenant_id: TenantId) -> list[str]:
 def said(tenant_id: TenantId, message: str) -> TenantOperation:
     draft = LogDraft(level=LogLevel.INFO, event="test", message=message)
     return TenantOperation(tenant_id=tenant_id, at=NOON, log=(draft,))
+
+
+async def committed_unheard(connection: AsyncConnection) -> None:
+    """Commit, and lose the answer."""
+    await connection.exec_driver_sql("COMMIT")
+    raise OSError("lost")

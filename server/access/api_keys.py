@@ -48,7 +48,10 @@ class NewKey:
 
 
 class ApiKeys:
-    """Makes, lists, checks and revokes keys. Whether the caller may is checked before."""
+    """Makes, lists, checks and revokes keys. Whether the caller may is checked before.
+
+    Every method raises `StoreUnavailable` if the database can't be read or written.
+    """
 
     def __init__(
         self,

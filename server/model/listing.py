@@ -71,11 +71,16 @@ class TenantSummary:
     """One tenant of a list, as stored.
 
     Attributes:
-        error_code: The code of its first error, which may be that its open run stands still.
-        waiting_for: What its open run waits for; None if it moves, or has none.
         state: None if the row holds a word that is not one of ours.
-        unsettled_since: Since when it has been neither COMPLETED nor ended by a person; None
-            if it is either, or if not known.
+        current_step: As `Standing.current_step`, and so the two numbers.
+        error_code: The code of its first error, which may be that its open run stands still; ""
+            without one.
+        hold: None if it is not held.
+        run_id: The id of its last run; "" if it had none.
+        state_since: Since when it has been in its state.
+        unsettled_since: Since when it has been neither COMPLETED nor ended by a person; None if it
+            is either, or if not known.
+        waiting_for: What its open run waits for; None if it moves, or has none.
     """
 
     id: TenantId

@@ -1,4 +1,8 @@
-"""What is stored about tenants, as values: the store takes and returns these, never rows."""
+"""What is stored about tenants, as values: the store takes and returns these, never rows.
+
+All times are aware and in UTC. A time that a damaged row hides is None, or 1970 where there must be
+one.
+"""
 
 from __future__ import annotations
 
@@ -93,17 +97,20 @@ class Tenant:
     """One tenant.
 
     Attributes:
+        site: The site its engine had when it was made; "" if it lives on no site of ours.
         state: The derived state, as stored for lists; None if the row holds a word that is not
             one of ours.
         run_id: The id of the last run, or None.
         fencing_token: Grows at every claim and every new run; never reset.
         log_seq: The cursor of the last log entry.
         revision: Grows at every change.
+        hold: None if anybody's order, and the reconciler, may move it.
         look_at: When a sweep should look at it next; None for the next sweep.
         heal_count: How often the reconciler re-drove it since a person's order or COMPLETED.
         healed_at: When the reconciler last re-drove it.
         first_completed_at: When it was first COMPLETED; cleared only if a tenant that was
             DEPROVISIONED is started again.
+        updated_at: When it last changed; a worker's heartbeat is no change.
         spec_damage: Names of the spec's fields that could not be read from its row; `spec` has
             defaults in their place, and nothing may be made from it.
     """
@@ -181,10 +188,17 @@ class Step:
     """One step of a run.
 
     Attributes:
+        position: Its place in the blueprint, counted from 0.
+        state: PENDING if the row holds a word that is not one of ours.
+        adopted: Whether everything it wants was there already.
         tries: How many tries were counted; waiting, races and lost workers are not tries.
         races: How many races were lost in a row.
         losses: How many workers were lost in a row while a request was out.
         carried_from: The earlier run that did the step, or None.
+        error_code: The last error's code; None without one, and so the class and the time.
+        error_message: What is told of it to whoever sees the tenant.
+        started_at: When its first attempt began; None before that.
+        completed_at: When it was done or left out; None before that.
         outputs: Facts for later steps.
         note: Why it was skipped, or what it is waiting for.
     """

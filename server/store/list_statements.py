@@ -162,7 +162,7 @@ class Statements:
         return select(*(count.scalar_subquery() for count in counts), word)
 
     def visible(self, limit: int) -> Select[Any]:
-        """Return the page of the tenants that may be seen."""
+        """Return the page of the few tenants that may be seen, with all filters applied."""
         return self._sorted(TENANTS.c.id.in_(_ONLY), limit)
 
     def sorted(self, candidate: int, most: int, limit: int) -> Select[Any]:

@@ -177,8 +177,15 @@ class TenantOperation:
         new_life: Whether what a removed tenant did before no longer counts: it is a new shop,
             which was never COMPLETED.
         release_binding: Whether the company name is free for others from now on.
+        runs: Rows that are made or overwritten, and so the steps, attempts and resources.
+        binding: Made or overwritten; refused with NAME_TAKEN or ABBREVIATION_TAKEN.
+        slot: Refused with SLOT_BUSY if it is to be taken and can't be; None leaves the slot.
+        log: Entries that get the next cursors, in this order.
+        request: Refused with REQUEST_KNOWN if it was given before; None for an order without id.
+        imported: Where a new tenant came from; None if it was not imported.
         household: The users who come with a new tenant; a taken address or code is refused with
             USER_TAKEN.
+        audit: The audit row of the order that it carries out; None if it carries out none.
     """
 
     tenant_id: TenantId
@@ -307,7 +314,11 @@ class SweepOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOperation:
-    """An order that changed nothing, remembered so that repeating it changes nothing either."""
+    """An order that changed nothing, remembered so that repeating it changes nothing either.
+
+    Attributes:
+        audit: The audit row of the order; None for none.
+    """
 
     tenant_id: TenantId
     at: datetime

@@ -346,7 +346,7 @@ class Reads:
             return list((await connection.execute(query.limit(limit))).scalars())
 
     async def cancellations(self, run_ids: Collection[str]) -> dict[str, Cancellation]:
-        """Return the orders to cancel any of these runs, by run."""
+        """Return the orders to cancel any of these runs, by run; runs without one are left out."""
         query = select(RUNS).where(RUNS.c.id.in_(run_ids), RUNS.c.cancelled_at.is_not(None))
         async with self._single() as connection:
             found = [values.run(row) for row in await _all(connection, query)]

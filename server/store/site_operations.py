@@ -32,7 +32,11 @@ class ProbeTake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReturn:
-    """Give back a look that had no answer yet: whoever comes next may look at once."""
+    """Give back a look that had no answer yet: whoever comes next may look at once.
+
+    Attributes:
+        at: The time from which the look is due again; of a site that is open, nothing changes.
+    """
 
     site: str
     at: datetime

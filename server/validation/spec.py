@@ -37,7 +37,10 @@ _EMAIL = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawSpec:
-    """A TenantSpec as it was sent; None, or no means of payment, is "not sent"."""
+    """A TenantSpec as it was sent; None, or no means of payment, is "not sent".
+
+    What was sent empty is not the same: it is refused, and never taken for the default.
+    """
 
     company_name: str = ""
     country_code: str | None = None

@@ -33,7 +33,11 @@ def invalid(field: str, description: str) -> InvalidInput:
 
 
 def unfit_character(text: str) -> str:
-    """Name the first character that is not text, or return ""."""
+    """Name the first character that is not text, or return "".
+
+    Control characters, line breaks and lone surrogates are none, nor is what reverses the display
+    of text (UAX #9).
+    """
     for character in text:
         if unicodedata.category(character) in _UNFIT:
             return f"a control character or line break (U+{ord(character):04X})"

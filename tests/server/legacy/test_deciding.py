@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.model.blueprint import ERPNEXT
-from server.model.legacy import ImportedAs, LegacyStep, LegacyTenant, Look, decide
+from server.model.legacy import ImportedAs, LegacyStep, LegacyTenant, Look, decide, with_draft_tills
 
 REQUIRED = frozenset(kind.key for kind in ERPNEXT.steps if kind.required)
 ALL = frozenset(kind.key for kind in ERPNEXT.steps) - {"step_10_post_sale_updates", "step_6_items"}
@@ -73,6 +73,68 @@ def test_the_table_of_decisions(
 def test_a_company_that_several_tenants_may_own_is_nobodys(tenant: LegacyTenant) -> None:
     decision = decide(tenant, seen(), required=REQUIRED, alone=False)
     assert (decision.imported_as, decision.code) == ("HELD", "IMPORT_CONFLICT")
+
+
+@pytest.mark.parametrize(
+    ("tenant", "look", "why"),
+    [
+        (old("PARTIAL"), seen(), "Everything is there and right. The record was lost."),
+        (old("PARTIAL", steps=DONE), seen(), "Everything is there and right."),
+        (
+            old("PARTIAL", steps={"step_9_pos_session": LegacyStep(status="failed")}),
+            seen(),
+            "Everything is there and right. The record was lost.",
+        ),
+        (old("PARTIAL"), seen(company=False), "The engine holds nothing of it, so it begins anew."),
+        (
+            old("FAILED"),
+            seen("step_7_customer", "step_4_warehouses"),
+            "Not there or not right yet: step_4_warehouses, step_7_customer.",
+        ),
+        (
+            old("", "IN_PROGRESS"),
+            seen("step_7_customer"),
+            "Not there or not right yet: step_7_customer. The old run was interrupted.",
+        ),
+    ],
+)
+def test_the_reason_says_what_was_found_and_how_the_old_run_ended(
+    tenant: LegacyTenant, look: Look, why: str
+) -> None:
+    assert decide(tenant, look, required=REQUIRED, alone=True).why == why
+
+
+@pytest.mark.parametrize(
+    ("tenant", "passed"),
+    [
+        (old("PARTIAL"), True),
+        (old("", "PARTIAL"), True),
+        (old("PROVISIONED"), True),
+        (old("FAILED"), False),
+        (old("FAILED", steps={"step_2_company": LegacyStep(status="failed")}), False),
+        (old("FAILED", steps={"step_2_company": LegacyStep(status="exists")}), True),
+        (old("FAILED", steps={"step_4_warehouses": LegacyStep(status="completed")}), False),
+    ],
+)
+def test_a_record_that_got_past_the_company_is_told_by_its_words_or_that_step(
+    tenant: LegacyTenant, *, passed: bool
+) -> None:
+    assert tenant.passed_company is passed
+
+
+def test_both_words_of_the_old_record_are_a_note() -> None:
+    assert old("PARTIAL", "FAILED").words == "tenant PARTIAL, run FAILED"
+    assert old().words == "tenant none, run none"
+
+
+def test_drafts_of_a_till_are_named_up_to_five() -> None:
+    decision = decide(old("PARTIAL"), seen(), required=REQUIRED, alone=True)
+    assert with_draft_tills(decision, []) == decision
+    two = with_draft_tills(decision, ["POS-OPE-1", "POS-OPE-2"]).why
+    assert two.startswith(decision.why)
+    assert "only drafted (POS-OPE-1, POS-OPE-2):" in two
+    assert "(T0, T1, T2, T3, T4):" in with_draft_tills(decision, [f"T{n}" for n in range(5)]).why
+    assert "T4 and more)" in with_draft_tills(decision, [f"T{n}" for n in range(6)]).why
 
 
 words = st.sampled_from(["", "PROVISIONING", "PROVISIONED", "FAILED", "PARTIAL", "Ünknown"])

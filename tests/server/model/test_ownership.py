@@ -15,6 +15,7 @@ from server.model.ownership import (
     CompanyVerdict,
     Document,
     Resource,
+    had_till,
     judge_company,
     resource_key,
     settle,
@@ -126,6 +127,49 @@ def test_what_somebody_made_in_place_of_ours_is_theirs(
     assert settle(made, document(owner=owner, ago=-later), US) is state
     row = replace(document(owner=owner, ago=-later), row_of_shared=True)
     assert settle(made, row, US) is CREATED
+
+
+@pytest.mark.parametrize(
+    ("state", "settled", "changing", "unknown"),
+    [
+        (ResourceState.INTENDED, False, False, True),
+        (ResourceState.INTENDED, True, False, False),
+        (ResourceState.INTENDED, True, True, True),
+        (ResourceState.CREATED, False, False, False),
+        (ResourceState.CREATED, True, True, True),
+        (ResourceState.ADOPTED, False, False, False),
+        (ResourceState.REMOVED, True, False, False),
+    ],
+)
+def test_an_outcome_is_unknown_while_a_request_or_a_change_may_be_out(
+    state: ResourceState, *, settled: bool, changing: bool, unknown: bool
+) -> None:
+    about = Resource(
+        doctype="Warehouse",
+        name="Main Store - KS",
+        state=state,
+        intended_at=AT,
+        busy_until=AT if changing else None,
+        settled_at=AT if settled else None,
+    )
+    assert about.outcome_unknown is unknown
+
+
+@pytest.mark.parametrize(
+    ("doctype", "state", "had"),
+    [
+        ("POS Opening Entry", ResourceState.CREATED, True),
+        ("POS Opening Entry", ResourceState.ADOPTED, True),
+        ("POS Opening Entry", ResourceState.INTENDED, False),
+        ("POS Opening Entry", ResourceState.REMOVED, False),
+        ("POS Profile", ResourceState.CREATED, False),
+    ],
+)
+def test_a_till_was_opened_if_the_record_says_that_its_entry_was_there(
+    doctype: str, state: ResourceState, *, had: bool
+) -> None:
+    about = Resource(doctype=doctype, name="A", state=state, intended_at=AT)
+    assert had_till([about]) is had
 
 
 @pytest.mark.parametrize("owner", [US, OTHERS])

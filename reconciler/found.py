@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.remedies import Carried
     from server.model.fingerprint import Failure
     from server.model.identifiers import TenantId
-    from server.store.healing import HandedOver
+    from server.store.handed_over import HandedOver
 
 # A finding's id is made from tenant, revision and cause, so that two reconcilers that find the
 # same thing at the same moment record it once.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from server.commands import Commands, EngineEntry
     from server.model.identifiers import TenantId
     from server.store.database import Database
-    from server.store.healing import HandedOver
+    from server.store.handed_over import HandedOver
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from server.model.findings import FindingSeen, SweepSeen
     from server.model.records import Tenant
-    from server.store.healing import HandedOver
+    from server.store.handed_over import HandedOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

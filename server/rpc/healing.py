@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from server.healing import Case, FindingSeen, Healer, History, Report, Spread, SweepSeen, Watch
     from server.model.actor import Actor
     from server.rpc.identity import Context
-    from server.store.healing import HandedOver
+    from server.store.handed_over import HandedOver
 
 
 class Healing(Answering):

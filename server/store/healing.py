@@ -7,27 +7,28 @@ behave as one: the one that comes second changes nothing, and is told so.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Text, func, literal_column, or_, select, update
 
 from server.errors import StoreUnavailable
-from server.store import rows, values
+from server.store import rows, turns, values
 from server.store.conditions import STATE_OF_FOUND
 from server.store.failures import refusals
 from server.store.found import EPOCH
+from server.store.handed_over import HandedOver, read_handed_over
 from server.store.herd_row import MARKS, changed, herd_of, values_of
 from server.store.rowset import add
 from server.store.snapshot import snapshot, statement
-from server.store.tables import FINDINGS, HERDS, OUTBOX, QUOTAS, RUNS, TENANTS
-from server.store.values import words
+from server.store.tables import FINDINGS, HERDS, OUTBOX, RUNS, TENANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from server.store.herd_row import Herd
@@ -39,7 +40,6 @@ T = TypeVar("T")
 _OPEN = "ended_at IS NULL"
 _SETTLED = ("COMPLETED", "CANCELLED", "DEPROVISIONED")
 _MOST_SETTLED = 500
-_UNSETTLED = "state NOT IN ('COMPLETED','CANCELLED','DEPROVISIONING','DEPROVISIONED')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,24 +66,6 @@ class OpenFinding:
     state: str
     run_actor: str
     run_ended_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOver:
-    """A tenant that waits for a person: one was called, or it is held.
-
-    Attributes:
-        reason: Why it is held; "" if it is not.
-        since: Since when it is held, or has stood still; None if that can't be read.
-    """
-
-    tenant_id: str
-    company_name: str
-    state: str
-    error_code: str
-    held: bool
-    reason: str
-    since: datetime | None
 
 
 class HealingStore:
@@ -264,28 +246,7 @@ class HealingStore:
         Returns:
             False if they are used up.
         """
-
-        def take(connection: Connection) -> bool:
-            over = or_(QUOTAS.c.since <= now - window, QUOTAS.c.since > now)
-            # One statement each: PostgreSQL's row lock keeps two from both taking the last turn.
-            renewed = connection.execute(
-                update(QUOTAS).where(QUOTAS.c.name == name, over).values(since=now, used=1)
-            )
-            if renewed.rowcount:
-                return True
-            taken = connection.execute(
-                update(QUOTAS)
-                .where(QUOTAS.c.name == name, QUOTAS.c.used < limit)
-                .values(used=QUOTAS.c.used + 1)
-            )
-            if taken.rowcount:
-                return True
-            there = select(QUOTAS.c.name).where(QUOTAS.c.name == name)
-            if connection.execute(there).first() is not None:
-                return False
-            add(connection, QUOTAS, [{"name": name, "since": now, "used": 1}])
-            return True
-
+        take = partial(turns.take, name=name, now=now, window=window, limit=limit)
         try:
             return await self._write(take)
         except StoreUnavailable:
@@ -294,13 +255,7 @@ class HealingStore:
 
     async def give_turn_back(self, name: str) -> None:
         """Give back a turn that opened no run."""
-        await self._write(
-            lambda connection: connection.execute(
-                update(QUOTAS)
-                .where(QUOTAS.c.name == name, QUOTAS.c.used > 0)
-                .values(used=QUOTAS.c.used - 1)
-            )
-        )
+        await self._write(partial(turns.give_back, name=name))
 
     async def settled(self) -> list[OpenFinding]:
         """Return the open findings of tenants that have settled since, without those of herds."""
@@ -446,19 +401,8 @@ class HealingStore:
             never: The `look_at` of tenants for which a person was called.
             limit: The most tenants to return.
         """
-        # Each part has its own index; an OR would use none and read every tenant.
-        called = select(TENANTS.c.id).where(literal_column(_UNSETTLED), TENANTS.c.look_at >= never)
-        held = select(TENANTS.c.id).where(literal_column("hold_reason IS NOT NULL"))
-        query = (
-            select(TENANTS)
-            # A tenant that lives elsewhere never has a run here: it waits for nobody.
-            .where(TENANTS.c.id.in_(called.union(held)), TENANTS.c.site != "")
-            .order_by(TENANTS.c.updated_at, TENANTS.c.id)
-            .limit(limit)
-        )
         async with self._reading() as connection:
-            found = (await connection.execute(query)).mappings().all()
-        return [_handed_over(row) for row in found]
+            return await read_handed_over(connection, never=never, limit=limit)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         with refusals():
@@ -478,16 +422,3 @@ _OF_FINDING = (
     "found_at",
     "stuck_since",
 )
-
-
-def _handed_over(row: RowMapping) -> HandedOver:
-    held = row["hold_reason"] is not None
-    return HandedOver(
-        tenant_id=row["id"],
-        company_name=words(row["company_name"]),
-        state=words(row["state"]),
-        error_code=words(row["error_code"]),
-        held=held,
-        reason=words(row["hold_reason"]),
-        since=row["hold_since"] if held else row["updated_at"],
-    )

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from server.commands import Restored
+    from server.store.bound import BoundCompany
+
+
+_GONE = (
+    "the Companies of these tenants are gone. Tenants that were removed after the backup are among "
+    "them: remove each of those again, `provisioner deprovision TENANT --dry-run`, then with --yes."
+)
+_MADE_ANEW = (
+    "the Companies of these tenants were made after the backup, in place of those on record: by "
+    "another tenant of that name, or by the same one, started again. Remove each tenant again, "
+    "which leaves them alone, then start the one that has it, with its old id and spec."
+)
 
 
 def as_facts(restored: Restored) -> dict[str, object]:
@@ -21,7 +35,16 @@ def as_facts(restored: Restored) -> dict[str, object]:
             ]
             for engine, companies in restored.unbound.items()
         },
+        "companies_gone": _bound(restored.gone),
+        "companies_made_anew": _bound(restored.made_anew),
         "engines_not_asked": dict(restored.unasked),
+    }
+
+
+def _bound(by_engine: Mapping[str, Sequence[BoundCompany]]) -> dict[str, object]:
+    return {
+        engine: [{"tenant_id": each.tenant_id, "name": each.name} for each in companies]
+        for engine, companies in by_engine.items()
     }
 
 
@@ -51,7 +74,15 @@ def as_text(restored: Restored) -> str:
             "started after the backup are among them: start each anew with its old id and spec, "
             "then `provisioner adopt TENANT`."
         )
-        lines.extend(f"  {each.made_at}  {each.name}  (made by {each.owner})" for each in companies)
+        lines.extend(
+            f"  {each.made_at} (site time)  {each.name}  (made by {each.owner})"
+            for each in companies
+        )
+    for told, by_engine in ((_GONE, restored.gone), (_MADE_ANEW, restored.made_anew)):
+        for engine, bound in by_engine.items():
+            if bound:
+                lines.append(f"Engine {engine}: {told}")
+                lines.extend(f"  {each.tenant_id}  {each.name}" for each in bound)
     lines.extend(
         f"Engine {engine} could not be asked for its Companies: {why}"
         for engine, why in restored.unasked.items()

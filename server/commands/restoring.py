@@ -23,6 +23,7 @@ from server.model.actor import Right
 from server.model.blueprint import ERPNEXT
 from server.model.identifiers import TenantId
 from server.model.naming import fold_name
+from server.model.ownership import CLOCK_TOLERANCE
 from server.model.states import (
     OPEN_RUN_STATES,
     AttemptOutcome,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from server.model.actor import Actor
     from server.model.records import Attempt, Record
+    from server.store.bound import BoundCompany
 
 _REASON = "the provisioner's database was restored from a backup"
 
@@ -54,6 +56,8 @@ class Restored:
         probed: Tenants whose open run was replaced by one that probes everything.
         left: Tenants with an open run whose engine is not configured here.
         unbound: Companies that no tenant is bound to, by engine.
+        gone: Companies that tenants at rest had at the backup and that are gone, by engine.
+        made_anew: Those that it has again, made after the backup, by engine.
         unasked: Why an engine could not be asked, by engine.
     """
 
@@ -61,6 +65,8 @@ class Restored:
     probed: tuple[str, ...]
     left: tuple[str, ...]
     unbound: Mapping[str, tuple[CompanyThere, ...]]
+    gone: Mapping[str, tuple[BoundCompany, ...]]
+    made_anew: Mapping[str, tuple[BoundCompany, ...]]
     unasked: Mapping[str, str]
 
 
@@ -93,12 +99,14 @@ class Restoring(OrderDesk):
         for tenant_id in await self._database.in_transaction(backup.with_open_runs):
             done = await self._probe_again(actor, TenantId(tenant_id))
             (probed if done else left).append(tenant_id)
-        unbound, unasked = await self._companies()
+        companies, unasked = await self._companies()
         return Restored(
             tenants=tenants,
             probed=tuple(probed),
             left=tuple(left),
-            unbound=unbound,
+            unbound={engine: each.unbound for engine, each in companies.items()},
+            gone={engine: each.gone for engine, each in companies.items()},
+            made_anew={engine: each.made_anew for engine, each in companies.items()},
             unasked=unasked,
         )
 
@@ -168,9 +176,10 @@ class Restoring(OrderDesk):
             ),
         )
 
-    async def _companies(self) -> tuple[dict[str, tuple[CompanyThere, ...]], dict[str, str]]:
-        unbound: dict[str, tuple[CompanyThere, ...]] = {}
+    async def _companies(self) -> tuple[dict[str, _Companies], dict[str, str]]:
+        found: dict[str, _Companies] = {}
         unasked: dict[str, str] = {}
+        restored_to = await self._database.restored_to()
         for engine_id, adapter in self._adapters.items():
             if adapter.blueprint_name != ERPNEXT.name:
                 continue
@@ -180,7 +189,37 @@ class Restoring(OrderDesk):
                 unasked[engine_id] = error.message
                 continue
             bound = await self._database.bound_companies(adapter.site)
-            unbound[engine_id] = tuple(
-                company for company in there if fold_name(company.name) not in bound
-            )
-        return unbound, unasked
+            found[engine_id] = _compared(there, bound, restored_to)
+        return found, unasked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Companies:
+    unbound: tuple[CompanyThere, ...]
+    gone: tuple[BoundCompany, ...]
+    made_anew: tuple[BoundCompany, ...]
+
+
+def _compared(
+    there: Sequence[CompanyThere], bound: Mapping[str, BoundCompany], restored_to: datetime | None
+) -> _Companies:
+    """Compare a site's Companies with those of the record."""
+    by_name = {fold_name(company.name): company for company in there}
+
+    def is_new(name: str, seen_at: datetime) -> bool:
+        made = by_name[name].made_utc if name in by_name else None
+        return (
+            made is not None
+            and restored_to is not None
+            and seen_at <= restored_to
+            and made > restored_to + CLOCK_TOLERANCE
+        )
+
+    seen = {name: each for name, each in sorted(bound.items()) if each.seen_at is not None}
+    return _Companies(
+        unbound=tuple(each for name, each in by_name.items() if name not in bound),
+        gone=tuple(each for name, each in seen.items() if name not in by_name),
+        made_anew=tuple(
+            each for name, each in seen.items() if each.seen_at and is_new(name, each.seen_at)
+        ),
+    )

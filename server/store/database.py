@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from server.model.access import AuditEntry
+    from server.store.bound import BoundCompany
     from server.store.fleet import SiteLoad
     from server.store.glances import Glances
     from server.store.operations import GateOperation, Operation, Outcome
@@ -254,8 +255,8 @@ class Database:
         """
         return await count_held(self._engine, site)
 
-    async def bound_companies(self, site: str) -> frozenset[str]:
-        """Return the company names of a site to which tenants are bound, folded (`fold_name`).
+    async def bound_companies(self, site: str) -> dict[str, BoundCompany]:
+        """Return the company names of a site to which tenants are bound, by folded name.
 
         Raises:
             StoreUnavailable: the database can't be read.

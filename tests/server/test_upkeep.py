@@ -238,7 +238,7 @@ async def test_what_a_server_drives_on_is_not_upgraded_under_its_hands(
 
 def test_of_a_run_that_goes_on_after_a_restore_it_is_said_what_may_stop_it() -> None:
     """Dozens stop so at once where the backup was taken while they were ordered."""
-    done = Restored(tenants=3, probed=(), left=(), unbound={}, unasked={})
+    done = Restored(tenants=3, probed=(), left=(), unbound={}, gone={}, made_anew={}, unasked={})
     assert "adopt" not in as_text(done)
     assert "provisioner users keys list" in as_text(done)
     assert "COMPANY_NOT_OURS" in as_text(replace(done, probed=("a", "b")))

@@ -14,6 +14,7 @@ from server.commands import OrderTerms
 from server.erpnext.undo.removing import RemoveDocuments
 from server.model.actor import LOCAL
 from server.model.states import ResourceState, TenantState
+from server.restored import as_facts, as_text
 from server.store.backup import copy_sqlite
 from server.store.columns import time_text
 from server.validation import RawSpec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from server.commands import Restored
     from server.model.identifiers import TenantId
     from tests.server.executor.scene import Shop
 
@@ -41,7 +43,7 @@ async def bearers(shop: Shop) -> set[str]:
     return {each["name"] for doctype in doctypes for each in held.get(doctype, [])} & BEARERS
 
 
-async def restored(shop: Shop, copy: Path, *, hours: int = 1) -> None:
+async def restored(shop: Shop, copy: Path, *, hours: int = 1) -> Restored:
     """Restore a backup as if it were that old, and let a process drive on it."""
     await shop.leave(shop.store)
     restore(shop, copy)
@@ -53,18 +55,18 @@ async def restored(shop: Shop, copy: Path, *, hours: int = 1) -> None:
         shop.sql("UPDATE resources SET settled_at = ? WHERE settled_at IS NOT NULL", at)
     # Who repeats it does not move the moment of the backup.
     await settle(shop)
-    await settle(shop)
+    told = await settle(shop)
     await shop.drive()
+    return told
 
 
-async def replaced_since(shop: Shop, copy: Path, name: str) -> TenantId:
-    """Return a tenant that the backup has, and that another one took the place of since."""
+async def replaced_since(shop: Shop, copy: Path, name: str) -> tuple[TenantId, Restored]:
+    """Return a tenant whose place another one has taken since the backup, and what was told."""
     first = await shop.completed(FIRST)
     await asyncio.to_thread(copy_sqlite, shop.file, copy)
     await removed(shop, first)
     await shop.completed(name)
-    await restored(shop, copy)
-    return first
+    return first, await restored(shop, copy)
 
 
 async def must_leave_all(shop: Shop, name: str) -> None:
@@ -76,7 +78,11 @@ async def test_a_removal_given_again_leaves_who_has_the_abbreviation_since(
     shop: Shop, tmp_path: Path
 ) -> None:
     """It was said to be the removed one, renamed, so that its binding was never free again."""
-    first = await replaced_since(shop, tmp_path / "backup.db", SECOND)
+    first, told = await replaced_since(shop, tmp_path / "backup.db", SECOND)
+    assert [(each.tenant_id, each.name) for each in told.gone["main"]] == [(first, FIRST)]
+    assert told.made_anew == {"main": ()}
+    assert SECOND in {each.name for each in told.unbound["main"]}
+    assert "are gone. Tenants that were removed after the backup are among them" in as_text(told)
     foretold = await shop.commands.foreseen(LOCAL, first)
     assert {each.name for each in foretold if each.removed} & BEARERS == set()
     await removed(shop, first)
@@ -93,13 +99,17 @@ async def test_a_removal_given_again_leaves_who_has_the_company_name_since(
     shop: Shop, tmp_path: Path
 ) -> None:
     """As where a tenant was ordered with the wrong currency: it was removed with its books."""
-    first = await replaced_since(shop, tmp_path / "backup.db", FIRST)
+    first, told = await replaced_since(shop, tmp_path / "backup.db", FIRST)
+    assert told.gone == {"main": ()}
+    assert [(each.tenant_id, each.name) for each in told.made_anew["main"]] == [(first, FIRST)]
+    assert "in place of those on record: by another tenant" in as_text(told)
+    assert as_facts(told)["companies_made_anew"] == {"main": [{"tenant_id": first, "name": FIRST}]}
     foretold = await shop.commands.foreseen(LOCAL, first)
     assert [each.name for each in foretold if each.removed] == []
     await removed(shop, first)
     await must_leave_all(shop, FIRST)
-    told = "SELECT state FROM resources WHERE doctype = 'Company' AND tenant_id = ?"
-    assert shop.sql(told, first) == [(ResourceState.ADOPTED,)]
+    state = "SELECT state FROM resources WHERE doctype = 'Company' AND tenant_id = ?"
+    assert shop.sql(state, first) == [(ResourceState.ADOPTED,)]
     # If it was the same tenant's next life, that takes over what is there.
     raw = RawSpec(company_name=FIRST, till_user=TILL_USER)
     assert await shop.commands.start(LOCAL, raw, tenant_id=first) == first
@@ -131,7 +141,8 @@ async def test_a_removal_after_a_restore_takes_all_that_the_record_knows(
     copy = tmp_path / "backup.db"
     first = await shop.completed(FIRST)
     await asyncio.to_thread(copy_sqlite, shop.file, copy)
-    await restored(shop, copy, hours=0)
+    told = await restored(shop, copy, hours=0)
+    assert (told.gone, told.made_anew) == ({"main": ()}, {"main": ()})
     later = await shop.completed(SECOND)
     await removed(shop, first)
     assert await bearers(shop) == set()

@@ -94,6 +94,18 @@ async def company_of(context: StepContext) -> Company | None:
     return _from_outputs(company_outputs(document_of(answer)))
 
 
+async def demand_company(context: StepContext) -> Company:
+    """Return the tenant's Company, for a step that makes something in it.
+
+    Raises:
+        EngineError: COMPANY_MISSING while there is none; or as `company_of`.
+    """
+    company = await company_of(context)
+    if company is None:
+        raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+    return company
+
+
 async def refuse_if_gone(context: StepContext, error: EngineError) -> None:
     """Say so if a step stopped for good because the tenant's Company is gone.
 

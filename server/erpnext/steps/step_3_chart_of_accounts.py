@@ -10,7 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import INVENTORY_ACCOUNT, NEEDED_ACCOUNTS, company_of, waits_for_company
+from server.erpnext.company import (
+    INVENTORY_ACCOUNT,
+    NEEDED_ACCOUNTS,
+    company_of,
+    demand_company,
+    waits_for_company,
+)
 from server.erpnext.making import check_not_elsewhere, make_named
 from server.erpnext.payments import CASH, account_name
 from server.erpnext.requests import make, rows
@@ -98,9 +104,7 @@ class ChartOfAccounts:
         Raises:
             EngineError: COMPANY_MISSING, NAMED_OTHERWISE or DOCUMENT_NOT_OURS; or as `write`.
         """
-        company = await company_of(context)
-        if company is None:
-            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        company = await demand_company(context)
         missing = {fold_name(each.name) for each in found.missing}
         for method, name in _leaf_accounts(context, company).items():
             if fold_name(name) not in missing:

@@ -15,6 +15,7 @@ from server.erpnext.company import (
     MAIN_STORE,
     POS_STORE,
     company_of,
+    demand_company,
     selling_warehouse,
     waits_for_company,
 )
@@ -96,9 +97,7 @@ class Warehouses:
         Raises:
             EngineError: COMPANY_MISSING, NAMED_OTHERWISE or DOCUMENT_NOT_OURS; or as `write`.
         """
-        company = await company_of(context)
-        if company is None:
-            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        company = await demand_company(context)
         root = found.outputs["root_warehouse"]
         missing = {fold_name(each.name) for each in found.missing}
         for each in _wanted(context.spec):

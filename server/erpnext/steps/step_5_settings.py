@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.company import company_of, demand_company, waits_for_company
 from server.erpnext.making import make_named
 from server.erpnext.requests import change, get, make
 from server.erpnext.roles import role_for
@@ -78,9 +78,7 @@ class SettingsAndPriceList:
             EngineError: COMPANY_MISSING or NAMED_OTHERWISE; ROLE_MISSING if the engine took a
                 change and did not store it; or as `write`.
         """
-        company = await company_of(context)
-        if company is None:
-            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        company = await demand_company(context)
         for each in found.missing:
             if each.field:
                 await _change(context, each)

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import MAIN_STORE, company_of, waits_for_company
+from server.erpnext.company import MAIN_STORE, company_of, demand_company, waits_for_company
 from server.erpnext.making import make_named
 from server.erpnext.masters import ROOT_ITEM_GROUP, UNIT
 from server.erpnext.requests import get, make, rows
 from server.erpnext.seeing import (
     OWNERSHIP_FIELDS,
     compared,
-    conflict,
     differing,
     document_of,
     rows_of,
@@ -107,9 +106,7 @@ class DemoItems:
         Raises:
             EngineError: COMPANY_MISSING or NAMED_OTHERWISE; or as `write`.
         """
-        company = await company_of(context)
-        if company is None:
-            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        company = await demand_company(context)
         there = {(document.doctype, fold_name(document.name)) for document in found.documents}
         for doctype, name, body in _bodies(context, company):
             if (doctype, fold_name(name)) in there:

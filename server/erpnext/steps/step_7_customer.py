@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.company import company_of, demand_company, waits_for_company
 from server.erpnext.making import make_named
 from server.erpnext.masters import CUSTOMER_GROUP, ROOT_TERRITORY
 from server.erpnext.requests import make, rows
 from server.erpnext.seeing import (
     OWNERSHIP_FIELDS,
     compared,
-    conflict,
     differing,
     flag,
     rows_of,
@@ -82,9 +81,7 @@ class WalkInCustomer:
         Raises:
             EngineError: COMPANY_MISSING or NAMED_OTHERWISE; or as `write`.
         """
-        company = await company_of(context)
-        if company is None:
-            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        company = await demand_company(context)
         name = company.names.customer
         site = await site_of(context)
         keeps = keeps_name(site.frappe_version)

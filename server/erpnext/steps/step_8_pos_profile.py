@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.company import company_of, demand_company, waits_for_company
 from server.erpnext.making import make_named
 from server.erpnext.payment_rows import ROW, add_row
 from server.erpnext.payments import CASH, account_name, row_key
@@ -112,9 +112,7 @@ class PosProfile:
             EngineError: COMPANY_MISSING or NAMED_OTHERWISE; POS_PROFILE_DIFFERS or
                 DOCUMENT_NOT_OURS if a profile of the name came since the look; or as `write`.
         """
-        company = await company_of(context)
-        if company is None:
-            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        company = await demand_company(context)
         missing = {(each.doctype, each.name) for each in found.missing}
         for method in context.spec.payment_methods:
             if (ROW, row_key(company, method)) in missing:

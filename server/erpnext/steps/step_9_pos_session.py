@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.erpnext.codes import Code
-from server.erpnext.company import company_of, waits_for_company
+from server.erpnext.company import company_of, demand_company, waits_for_company
 from server.erpnext.making import make_named
 from server.erpnext.requests import change, get, make, rows
 from server.erpnext.seeing import OWNERSHIP_FIELDS, conflict, document_of, rows_of, seen, text
@@ -99,9 +99,7 @@ class Till:
             EngineError: COMPANY_MISSING or NAMED_OTHERWISE; NAME_TAKEN if no number is free; or as
                 `write`.
         """
-        company = await company_of(context)
-        if company is None:
-            raise conflict(Code.COMPANY_MISSING, "There is no Company; do step_2_company first.")
+        company = await demand_company(context)
         if found.documents:
             await _submit(context, found.documents[0].name)
             return

@@ -20,7 +20,13 @@ from server.model.damaged import ROW_DAMAGED, why_damaged, why_unwritable
 from server.model.elsewhere import ENGINE_ELSEWHERE, is_elsewhere, why_nothing_moves
 from server.model.legacy import is_of_import, lost_its_company, waits_for_adoption
 from server.model.site_identity import OPENED_BY_ACCEPTING
-from server.model.states import OPEN_RUN_STATES, GateState, TenantState, WaitingCode
+from server.model.states import (
+    MOVING_TENANT_STATES,
+    OPEN_RUN_STATES,
+    GateState,
+    TenantState,
+    WaitingCode,
+)
 from server.model.undo import UndoOptions
 from server.model.unreadable import SPEC_UNREADABLE, why_unreadable
 from server.queries import STALLED
@@ -152,7 +158,7 @@ def _of_the_state(picture: Picture, state: TenantState) -> list[DiagnosedCause]:
     run = picture.status.run
     if state is TenantState.DEPROVISIONING and (run is None or run.state not in OPEN_RUN_STATES):
         return [_half_removed(picture, cause) for cause in causes_of_stop(picture)]
-    if state in {TenantState.IN_PROGRESS, TenantState.DEPROVISIONING}:
+    if state in MOVING_TENANT_STATES:
         return causes_in_motion(picture)
     return causes_of_stop(picture)
 

@@ -50,6 +50,9 @@ SETTLED_TENANT_STATES = frozenset(
     }
 )
 
+# What a tenant is in while a run moves it; a removal that stopped half-way stays DEPROVISIONING.
+MOVING_TENANT_STATES = frozenset({TenantState.IN_PROGRESS, TenantState.DEPROVISIONING})
+
 
 @unique
 class RunState(Word):

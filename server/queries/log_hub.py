@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.errors import StoreUnavailable
-from server.model.states import TenantState
+from server.model.states import MOVING_TENANT_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -38,8 +38,6 @@ _log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.25
 # Databases limit a statement's parameters (32766), and plan a statement of fixed length once.
 _IDS_PER_READ = 1000
-
-_IN_MOTION = frozenset({TenantState.IN_PROGRESS, TenantState.DEPROVISIONING})
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +150,9 @@ class LogHub:
         followed.last = max(followed.last, outcome.log_seq)
         if operation.standing is not None:
             self._written.add(operation.tenant_id)
-            followed.hear(in_motion=operation.standing.state in _IN_MOTION, to=followed.followers)
+            followed.hear(
+                in_motion=operation.standing.state in MOVING_TENANT_STATES, to=followed.followers
+            )
         followed.tell()
 
     def elsewhere(self, written: Collection[str] | None, _queued: bool) -> None:  # noqa: FBT001 - a listener's shape

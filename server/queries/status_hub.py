@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server.errors import StoreUnavailable
-from server.model.states import TenantState
+from server.model.states import MOVING_TENANT_STATES, TenantState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -30,7 +30,6 @@ _log = structlog.get_logger(__name__)
 
 # Changes by other processes or by the passing of time are seen after this long at the latest.
 POLL_SECONDS = 0.25
-_IN_MOTION = frozenset({TenantState.IN_PROGRESS, TenantState.DEPROVISIONING})
 # It is not news if an estimate moves by less than a fifth of the time left, or two seconds.
 _ETA_SHARE = 0.2
 _ETA_SECONDS = 2.0
@@ -41,7 +40,7 @@ def at_rest(status: Status) -> bool:
     if status.standing.state is TenantState.DEPROVISIONING:
         # A removal that stopped half-way stays so: only ordering it again continues it.
         return status.completed_at is not None
-    return status.standing.state not in _IN_MOTION
+    return status.standing.state not in MOVING_TENANT_STATES
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from server.access.policy import demand, demand_any, unknown_tenant
 from server.errors import InvalidInput, Refused, StoreUnavailable, Violation
 from server.model.actor import Right
-from server.model.states import TenantState
+from server.model.states import MOVING_TENANT_STATES, TenantState
 from server.probing import Stand
 from server.validation import validate_spec, validate_tenant_id
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from server.probing import Prober, Survey
     from server.store.database import Database
     from server.validation import RawSpec
-
-_IN_MOTION = frozenset({TenantState.IN_PROGRESS, TenantState.DEPROVISIONING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +134,7 @@ class Surveys:
             InvalidInput, NotFound, NotAllowed, EngineNotReady, StoreUnavailable: as for `plan`.
         """
         tenant = await self._tenant(actor, tenant_id)
-        if tenant.state in _IN_MOTION:
+        if tenant.state in MOVING_TENANT_STATES:
             raise Refused(
                 f"Tenant {tenant.id} is in motion: what it has may change while it is looked at. "
                 f"Watch it with: provisioner status {tenant.id} --watch",

@@ -54,7 +54,7 @@ _REMEDIES = {
     ),
     "grpc_address": _ADDRESS.format("127.0.0.1:50051"),
     "http_address": _ADDRESS.format("127.0.0.1:4000"),
-    "lease_seconds": "Give a number of seconds from 1 to 86400, such as 10.",
+    "lease_seconds": _SECONDS.format("10"),
     "sweep_seconds": _SECONDS.format("30"),
     "drift_per_sweep": "Give a whole number such as 2, or 0 not to look for drift.",
     "drift_days": "Give a number of days greater than 0, such as 7.",

@@ -178,6 +178,15 @@ def _named(name: str) -> str:
     return f"{name} ({ENV_PREFIX}{name.upper()})"
 
 
+# Any number from 1 is accepted, but a lease longer than a day would read as damage
+# (`server.store.values`), and times can't be reckoned with 1e300 seconds.
+_A_DAY = 86_400.0
+_Seconds = Annotated[
+    float,
+    BeforeValidator(_number),
+    Field(ge=1, allow_inf_nan=False),
+    AfterValidator(lambda seconds: min(seconds, _A_DAY)),
+]
 _Days = Annotated[float, BeforeValidator(_number), Field(ge=0, le=36500, allow_inf_nan=False)]
 
 
@@ -209,7 +218,8 @@ class Settings(BaseSettings):
             the password: show `safe_database_url` instead.
         grpc_address: The address that gRPC is served at.
         http_address: The address that HTTP is served at: the old REST API, /v1, /docs and /metrics.
-        lease_seconds: How long a worker counts as alive after its last sign of life.
+        lease_seconds: How long a worker counts as alive after its last sign of life. Here and
+            below, more than a day counts as a day.
         sweep_seconds: The time from the start of one sweep of the reconciler to that of the next.
         drift_per_sweep: The most finished tenants that one sweep checks for drift; 0 for none.
         drift_days: The time from one such check of a tenant to the next.
@@ -251,13 +261,8 @@ class Settings(BaseSettings):
     )
     grpc_address: _AddressField = Address(host="127.0.0.1", port=50051)
     http_address: _AddressField = Address(host="127.0.0.1", port=4000)
-    # A lease longer than a day reads as damage (`server.store.values`): its worker counts as dead.
-    lease_seconds: Annotated[
-        float, BeforeValidator(_number), Field(ge=1, le=86_400, allow_inf_nan=False)
-    ] = 10.0
-    sweep_seconds: Annotated[float, BeforeValidator(_number), Field(ge=1, allow_inf_nan=False)] = (
-        30.0
-    )
+    lease_seconds: _Seconds = 10.0
+    sweep_seconds: _Seconds = 30.0
     drift_per_sweep: Annotated[int, BeforeValidator(_number), Field(ge=0, le=100)] = 2
     drift_days: Annotated[
         float, BeforeValidator(_number), Field(gt=0, le=36500, allow_inf_nan=False)

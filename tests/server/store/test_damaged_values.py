@@ -197,7 +197,7 @@ async def test_bytes_in_a_held_tenants_row_are_read_as_the_text_they_are(
 
 
 async def test_the_longest_lease_that_a_server_may_have_counts(scene: Scene) -> None:
-    longest = load(lease_seconds="86400").lease_seconds
+    longest = load(lease_seconds="100000").lease_seconds
     await scene.written(WorkerOperation(worker_id=WorkerId("slow"), at=NOON, lease_seconds=longest))
     worker = await scene.database.reads.worker(WorkerId("slow"))
     assert worker is not None

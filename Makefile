@@ -1,6 +1,8 @@
 # Every command a developer needs. `make` alone lists them.
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
+# The first that works: a version manager's placeholder for a Python that is not there does not.
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13; do \
+	$$each -c '' 2>/dev/null && echo $$each && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 # Processes that share the tests: more than cores, as each waits a third of its time.
@@ -16,6 +18,7 @@ help: ## List the commands
 setup: $(VENV)/.ready ## Create the environment from the lock
 
 $(VENV)/.ready: requirements.lock pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "Install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -30,7 +30,7 @@ run: setup ## Serve and heal in one process beside a stand-in ERPNext, and watch
 demo: setup ## Prove the story without anybody: kill -9, a damaged record, healing
 	$(BIN)/python -m tools.demo
 
-generate: setup ## Regenerate the stubs from the contract, and docs/judge.md from the judge
+generate: setup ## Regenerate the stubs, docs/judge.md and docs/cli.md
 	$(BIN)/python -m tools.generate
 	$(BIN)/python -m tools.judge_table
 	$(BIN)/python -m tools.cli_page

@@ -6,20 +6,14 @@
 from __future__ import annotations
 
 from server.diagnosis.causes import DiagnosedCause, Diagnosis, Evidence, Remedy
-from server.diagnosis.diagnose import diagnose
-from server.diagnosis.look import Diagnoser, ProbeAll
-from server.diagnosis.picture import Asked, EngineLook, Picture, StepSeen
+from server.diagnosis.look import Diagnoser
+from server.diagnosis.picture import StepSeen
 
 __all__ = [
-    "Asked",
     "DiagnosedCause",
     "Diagnoser",
     "Diagnosis",
-    "EngineLook",
     "Evidence",
-    "Picture",
-    "ProbeAll",
     "Remedy",
     "StepSeen",
-    "diagnose",
 ]

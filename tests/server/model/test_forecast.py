@@ -222,3 +222,37 @@ def test_steps_beside_a_company_are_counted_apart() -> None:
     pace = paces_of(times, SERIAL)[SITE]
     assert pace.quiet["x"] == pytest.approx(1.0)
     assert pace.busy["x"] == pytest.approx(4.0)
+
+
+def test_a_step_under_way_has_less_of_its_time_left() -> None:
+    run, last = run_of(50), KINDS[-1].key
+    usual = outlook_of().paces[SITE].quiet[last]
+    steps = [replace(step, state=StepState.COMPLETED) for step in pending(run)]
+
+    def of_last(state: StepState, run: Run, since: float = 0.0) -> float:
+        steps[-1] = replace(steps[-1], state=state, started_at=at(500 - since))
+        eta = outlook_of().eta(SITE, run, steps, KINDS, at(500))
+        assert eta is not None
+        return (eta - at(500)).total_seconds()
+
+    assert of_last(StepState.PENDING, run, since=0.1) == pytest.approx(usual)
+    assert of_last(StepState.RUNNING, run, since=0.1) == pytest.approx(usual - 0.1)
+    # It waits for another try, which begins from the start.
+    waiting = replace(run, state=RunState.WAITING)
+    assert of_last(StepState.RUNNING, waiting, since=0.1) == pytest.approx(usual)
+
+
+def test_a_run_that_waits_for_its_company_must_be_among_those_that_are_known() -> None:
+    run = run_of(50)
+    known = outlook_of(Waiting(run_id=run.id, site=SITE, created_at=run.created_at))
+    others = outlook_of(Waiting(run_id="other", site=SITE, created_at=run.created_at))
+    steps = pending(run)
+    assert known.knows(run, steps, KINDS)
+    assert not others.knows(run, steps, KINDS)
+    assert others.knows(None, steps, KINDS)
+    passed = [
+        replace(step, state=StepState.COMPLETED) if step.key == COMPANY else step for step in steps
+    ]
+    assert others.knows(run, passed, KINDS)
+    lost = [step for step in steps if step.key != COMPANY]
+    assert not others.knows(run, lost, KINDS)

@@ -124,6 +124,7 @@ def test_case_does_not_count(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "abbreviation"),
     [
+        ("Kijani Stores", "KS"),
         ("Mama Njeri Traders", "MNT"),
         ("Mama Njeri Traders Limited", "MNT"),
         ('Café "Ñandú" & Söhne/2', "CNS"),

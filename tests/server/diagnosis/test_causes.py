@@ -107,6 +107,72 @@ async def test_each_situation_has_its_causes_the_likeliest_first(scene: Scene, c
             assert first.remedy.request["expected_revision"] == found.revision
 
 
+EVIDENCE = [
+    (
+        lost,
+        ("0 of 10 rows of its last run are there", "its last run ended PARTIAL"),
+    ),
+    (
+        run_gone,
+        ("0 of 10 rows of its last run are there", "the run it names is not there"),
+    ),
+    (
+        permanent,
+        ("step_4_warehouses is FAILED: 0 tries, 0 races, 0 lost workers, class PERMANENT",),
+    ),
+    (
+        spent,
+        (
+            "heal_count is 5",
+            "step_4_warehouses is FAILED: 0 tries, 0 races, 0 lost workers, class RACE",
+        ),
+    ),
+    (
+        closed_without_reason,
+        ("step_4_warehouses is PENDING", "its last run ended FAILED"),
+    ),
+    (
+        queued_alone,
+        (
+            "the run is QUEUED, due since",
+            "0 runs of its site are due before it",
+            "0 workers are alive",
+        ),
+    ),
+    (
+        hangs,
+        (
+            "the run is RUNNING",
+            "last heartbeat of w1",
+            "the attempt's deadline",
+            "1 workers are alive",
+            "step_0_engine_check is PENDING: 0 tries, 0 races, 0 lost workers, class none",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "facts"), EVIDENCE, ids=lambda each: getattr(each, "__name__", "")
+)
+async def test_a_cause_says_which_rows_it_was_concluded_from(
+    scene: Scene, make: Callable[[Scene], Awaitable[TenantId]], facts: tuple[str, ...]
+) -> None:
+    cause = (await diagnosed(scene, await make(scene))).causes[0]
+    assert tuple(each.fact for each in cause.evidence if each.source != "engine") == facts
+
+
+async def test_a_lost_record_of_a_live_shop_says_what_is_still_on_record(scene: Scene) -> None:
+    tenant_id = await scene.completed("Kijani Stores")
+    await scene.lose_steps(tenant_id)
+
+    (cause,) = (await diagnosed(scene, tenant_id)).causes
+
+    facts = {each.fact: each for each in cause.evidence}
+    assert "its last run ended COMPLETED" in facts
+    assert facts["it was COMPLETED once: a live shop"].at is not None
+
+
 async def test_the_final_check_is_no_cause_beside_what_made_it_fail(scene: Scene) -> None:
     final: Failures = {"step_10_post_sale_updates": (ErrorClass.PERMANENT, "FINAL_CHECK_FAILED")}
     both = await scene.stopped("Both", {**OPTIONAL_PASSING, **final})

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from server.executor.gates import Gates
     from server.executor.lease import Lease
+    from server.executor.line import Place
     from server.executor.newcomers import Newcomers
-    from server.executor.slots import Place, Slots
+    from server.executor.slots import Slots
     from server.store.database import Database
     from server.store.found import DueRun
 

@@ -18,9 +18,9 @@ from server.errors import EngineError, Replaced, StoreUnavailable
 from server.executor import cancelling, mishaps
 from server.executor.context import DrivingContext
 from server.executor.journal import Journal
+from server.executor.line import COMING_SECONDS, LineIsLong
 from server.executor.quarantine import InQuarantine, may_be_out
 from server.executor.settling import free_slot_of_seen
-from server.executor.slots import COMING_SECONDS, LineIsLong
 from server.model.budget import Move, after_a_look, after_error, steps_back_seconds
 from server.model.derive import closed_state
 from server.model.made_often import replace

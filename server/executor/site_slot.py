@@ -1,6 +1,6 @@
 """Takes a site's slot for one request, and gives it back.
 
-A run first waits for its turn in the line of this process (`slots`), and then takes the slot in
+A run first waits for its turn in the line of this process (`line`), and then takes the slot in
 the database, in one operation with the intent of its request.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from server.errors import EngineError
 from server.executor import cancelling
-from server.executor.slots import LineIsLong
+from server.executor.line import LineIsLong
 from server.model.made_often import replace
 from server.model.records import WaitingFor
 from server.model.states import ErrorClass, WaitingCode
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from server.executor.intents import Intents
-    from server.executor.slots import Slots, Turn
+    from server.executor.line import Turn
+    from server.executor.slots import Slots
     from server.executor.state import DrivenRun
     from server.model.step_context import Intent
 

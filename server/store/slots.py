@@ -187,7 +187,7 @@ def _take(connection: Connection, op: TenantOperation, slot: SlotTake) -> bool:
         values |= {
             "since": slot.since,
             "run": max((row.run.id for row in op.runs), default=""),
-            # Each process keeps its own runs in order (`server.executor.slots`).
+            # Each process keeps its own runs in order (`server.executor.line`).
             "workers": [row.run.worker_id or "" for row in op.runs],
         }
     statement = _take_statement(dialect, repeatable=slot.repeatable, in_order=in_order)

@@ -15,7 +15,7 @@ from server.erpnext.timeouts import Timeouts
 from server.errors import EngineError
 from server.executor import drive, quarantine
 from server.executor.executor import Executor
-from server.executor.slots import SEATS
+from server.executor.line import SEATS
 from server.model.actor import LOCAL
 from server.model.budget import Pacing
 from server.model.states import ErrorClass, GateState, RunState, TenantState

@@ -16,7 +16,6 @@ import pytest
 
 from server.commands import Commands, EngineEntry
 from server.erpnext.client import Credentials, ErpNextEngine
-from server.executor import slots
 from server.executor.executor import Executor, ExecutorOptions
 from server.model.actor import LOCAL
 from server.model.blueprint import ERPNEXT
@@ -45,7 +44,7 @@ def now() -> datetime:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine must not make a tenant late for its turn."""
-    monkeypatch.setattr(slots, "COMING_SECONDS", 60.0)
+    monkeypatch.setattr("server.executor.line.COMING_SECONDS", 60.0)
 
 
 class Done:

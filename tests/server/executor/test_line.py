@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.executor import slots
-from server.executor.slots import LineIsLong, Slots
+from server.executor import line as line_module
+from server.executor.line import LineIsLong
+from server.executor.slots import Slots
 from server.model.identifiers import TenantId
 from tests.server.executor.scene import COMPANY, PATIENCE_SECONDS
 from tests.server.executor.test_takeover import replace_worker
@@ -25,8 +26,8 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def few_seats_and_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few tenants fill the line, and a busy machine must not make anybody late."""
-    monkeypatch.setattr(slots, "SEATS", 4)
-    monkeypatch.setattr(slots, "COMING_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(line_module, "SEATS", 4)
+    monkeypatch.setattr(line_module, "COMING_SECONDS", PATIENCE_SECONDS)
 
 
 def place(number: int) -> tuple[datetime, str]:
@@ -34,7 +35,7 @@ def place(number: int) -> tuple[datetime, str]:
 
 
 async def stand(
-    line: slots.Line, number: int, had: list[int], arrived: Callable[[], None] = lambda: None
+    line: line_module.Line, number: int, had: list[int], arrived: Callable[[], None] = lambda: None
 ) -> None:
     async with line.turn(place(number), arrived=arrived):
         had.append(number)
@@ -56,7 +57,8 @@ async def test_the_last_one_gives_its_seat_to_an_earlier_one() -> None:
     line, had = Slots().of("a site"), list[int]()
     async with line.turn(place(0)):
         seated = [
-            asyncio.create_task(stand(line, 10 + number, had)) for number in range(slots.SEATS)
+            asyncio.create_task(stand(line, 10 + number, had))
+            for number in range(line_module.SEATS)
         ]
         await asyncio.sleep(0)
         assert not line.seats(place(50))
@@ -67,20 +69,21 @@ async def test_the_last_one_gives_its_seat_to_an_earlier_one() -> None:
             await seated[-1]
     await asyncio.gather(earlier, *seated[:-1])
     assert had[0] == 1
-    assert len(had) == slots.SEATS
+    assert len(had) == line_module.SEATS
 
 
 async def test_one_who_goes_before_the_last_is_called_up_though_all_seats_are_taken() -> None:
     """Else whoever comes by as a seat is free would keep away those who wait longer."""
     lines, had = Slots(), list[int]()
     line = lines.of("a site")
-    assert lines.room("a site") == (slots.SEATS, None)
+    assert lines.room("a site") == (line_module.SEATS, None)
     async with line.turn(place(0)):
         seated = [
-            asyncio.create_task(stand(line, 10 + number, had)) for number in range(slots.SEATS)
+            asyncio.create_task(stand(line, 10 + number, had))
+            for number in range(line_module.SEATS)
         ]
         await asyncio.sleep(0)
-        last = 10 + slots.SEATS - 1
+        last = 10 + line_module.SEATS - 1
         assert lines.room("a site") == (1, place(last)[0])
         came = lines.expect("a site", place(5), called_up=True)
         assert lines.room("a site") == (0, None)
@@ -132,7 +135,7 @@ async def test_one_that_tries_again_in_a_moment_keeps_its_place() -> None:
 async def test_one_whose_reads_hang_is_not_waited_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots, "COMING_SECONDS", 0.05)
+    monkeypatch.setattr(line_module, "COMING_SECONDS", 0.05)
     lines, had = Slots(), list[int]()
     lines.expect("a site", place(1))
     await stand(lines.of("a site"), 2, had)
@@ -181,14 +184,14 @@ async def test_those_whom_nobody_calls_up_keep_the_others_once_and_not_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many they are: a site that takes no work calls nobody up."""
-    monkeypatch.setattr(slots, "COMING_SECONDS", 0.05)
+    monkeypatch.setattr(line_module, "COMING_SECONDS", 0.05)
     lines, had = Slots(), list[int]()
     line = lines.of("a site")
     for number in range(1000):
         line.gave_place_back(place(number))
     async with asyncio.timeout(PATIENCE_SECONDS / 2):
         await stand(line, 2000, had)
-    monkeypatch.setattr(slots, "COMING_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(line_module, "COMING_SECONDS", PATIENCE_SECONDS)
     await stand(line, 3000, had)
     assert had == [2000, 3000]
 
@@ -253,7 +256,7 @@ async def test_the_waiting_of_one_site_takes_no_places_of_another(still: Shop) -
     """More runs than places and seats wait for a slot; their places are free all the same."""
     await still.drive(max_runs=2)
     await still.faults({"method": "POST", "doctype": "Company", "hang_seconds": 600})
-    count = 2 + slots.SEATS + 3
+    count = 2 + line_module.SEATS + 3
     tenants = [await still.order(f"Branch {number} Traders") for number in range(count)]
 
     async def all_wait() -> bool:
@@ -262,8 +265,8 @@ async def test_the_waiting_of_one_site_takes_no_places_of_another(still: Shop) -
 
     await still.until(all_wait)
     rows = still.sql("SELECT state, worker_id IS NULL FROM runs WHERE waiting_code = 'SITE_SLOT'")
-    assert rows.count(("WAITING", 1)) >= count - 1 - slots.SEATS
-    assert rows.count(("RUNNING", 0)) <= slots.SEATS
+    assert rows.count(("WAITING", 1)) >= count - 1 - line_module.SEATS
+    assert rows.count(("RUNNING", 0)) <= line_module.SEATS
 
     still.site.hurry()
     await still.must_complete(*tenants)
@@ -278,7 +281,9 @@ async def test_the_waiting_of_one_site_takes_no_places_of_another(still: Shop) -
 
 async def test_who_stood_in_line_when_its_worker_was_replaced_lost_nothing(shop: Shop) -> None:
     await shop.faults({"method": "POST", "doctype": "Company", "hang_seconds": 600})
-    tenants = [await shop.order(f"Branch {number} Traders") for number in range(slots.SEATS + 3)]
+    tenants = [
+        await shop.order(f"Branch {number} Traders") for number in range(line_module.SEATS + 3)
+    ]
     away = "SELECT tenant_id FROM runs WHERE state = 'WAITING' AND waiting_code = 'SITE_SLOT'"
 
     async def handed_back() -> bool:

@@ -116,10 +116,12 @@ class Restoring(OrderDesk):
             return True  # not the tenant's last run: the executor closes it
         if record.tenant.spec.engine_id not in self._engines:
             return False
+        if record.run.cancellation is not None:
+            # Whoever drives it looks what became of its last request, and closes it.
+            await self._database.submit(self._handed_back(record))
+            return True
         under_way = await self._database.reads.attempts(record.run.id)
-        if record.run.order is not Order.DEPROVISION:
-            operation = self._begun_anew(actor, record, under_way, Order.REBUILD)
-        elif record.run.cancellation is None:
+        if record.run.order is Order.DEPROVISION:
             options = run_options(
                 UndoOptions.read(record.run.options),
                 record,
@@ -128,7 +130,7 @@ class Restoring(OrderDesk):
             )
             operation = self._begun_anew(actor, record, under_way, Order.DEPROVISION, options)
         else:
-            operation = self._handed_back(record)
+            operation = self._begun_anew(actor, record, under_way, Order.REBUILD)
         await self._database.submit(operation)
         return True
 
@@ -171,7 +173,7 @@ class Restoring(OrderDesk):
                     level=LogLevel.WARNING,
                     event="run.handed_back",
                     run_id=run.id,
-                    message=f"This removal was cancelled, and ends: {_REASON}.",
+                    message=f"It was cancelled before the backup, and ends: {_REASON}.",
                 ),
             ),
         )

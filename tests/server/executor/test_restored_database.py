@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.commands import Commands, EngineEntry
+from server.commands import Commands, EngineEntry, OrderTerms
 from server.errors import SettingsError, StoreUnavailable
 from server.model.actor import LOCAL
 from server.model.blueprint import ERPNEXT
@@ -81,6 +81,29 @@ async def test_a_run_that_was_open_at_the_backup_makes_nothing_twice(
     # The shop started after the backup is known again by a Start with its id.
     live = await still.store.database.reads.live(later)
     assert live is None
+
+
+async def test_a_cancel_that_the_backup_has_is_carried_out(still: Shop, tmp_path: Path) -> None:
+    """The run was replaced by one that looks at everything, and the order to stop was lost."""
+    copy = tmp_path / "backup.db"
+    first = await still.drive()
+    await still.faults({"method": "POST", "doctype": "Warehouse", "hang_seconds": 60})
+    tenant = await still.order(NAME)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await still.site.arrived("POST", "Warehouse")
+    await still.commands.cancel(LOCAL, tenant, OrderTerms(reason="the customer left"))
+    await asyncio.to_thread(copy_sqlite, still.file, copy)
+    still.site.hurry()
+    assert await still.rest(tenant) == [TenantState.CANCELLED]
+    await still.leave(first)
+
+    restore(still, copy)
+    restored = await settle(still)
+    assert restored.probed == (tenant,)
+    asked = still.site.arrivals("POST", "Warehouse")
+    await still.drive()
+    assert await still.rest(tenant) == [TenantState.CANCELLED]
+    assert still.site.arrivals("POST", "Warehouse") == asked
 
 
 async def test_what_a_worker_knew_before_the_restore_fits_nothing(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.found import NEEDS_PERSON, Found, healed_message, herd_finding_id, message
 from reconciler.herd import HERD_FROM, Decision, Member, Plan, decide, failure_of, is_through
-from reconciler.judge import Finding, Verdict, judge
+from reconciler.herd_found import described, herd_finding, shared_finding
+from reconciler.judge import Verdict, judge
 from reconciler.observation import NEVER
-from reconciler.remedies import Carried, RemedyOutcome, opens_run
+from reconciler.remedies import RemedyOutcome, opens_run
 from server.model.actor import RECONCILER_NAME
 from server.model.causes import Cause, Severity
 from server.store.herd_row import Herd
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from server.model.fingerprint import Failure
     from server.store.healing import HealingStore
 
-_SAMPLE = 5
 # How many of the tenants that a person moved are examined in one sweep, the latest first.
 _CANDIDATES = 5
 
@@ -254,7 +254,7 @@ class Herds:
         new_episode = herd is None or herd.finding_id != after.finding_id
         if new_episode:
             await self._store.join_earlier(after, before=herd)
-            return decision, [_herd_finding(after, group.failure, group.tenants, decision)]
+            return decision, [herd_finding(after, group.failure, group.tenants, decision)]
         if decision.alert:
             await self._alert(after, decision, group, size)
         return decision, []
@@ -264,7 +264,7 @@ class Herds:
         canary = herd.canary_tenant_id or group.tenants[0].tenant_id
         text = (
             f"{size} tenants stand still at one error, and the one that was driven "
-            f"on first ({canary}) met it again: {_described(group.failure)} Fix the cause. One is "
+            f"on first ({canary}) met it again: {described(group.failure)} Fix the cause. One is "
             "tried after each pause; the others follow once it comes through."
         )
         await self._store.mark_finding(
@@ -301,7 +301,7 @@ class Herds:
                 await self._store.mark_finding(herd.finding_id, tenants=count)
             # The reconciler that opened the herd may have died before writing its finding.
             written = await self._store.has_finding(herd.finding_id)
-            return herd, None if written else _shared_finding(herd, members)
+            return herd, None if written else shared_finding(herd, members)
         now = self._now()
         opened = Herd(
             fingerprint=first.fingerprint,
@@ -313,7 +313,7 @@ class Herds:
             again = (await self._store.herds([first.fingerprint]))[first.fingerprint]
             return again, None
         await self._store.join_earlier(opened, before=herd)
-        return opened, _shared_finding(opened, members)
+        return opened, shared_finding(opened, members)
 
 
 def gather(stuck: Iterable[Observation]) -> dict[str, Gathered]:
@@ -404,79 +404,3 @@ def _by_fingerprint(new: Sequence[Found]) -> dict[str, list[Found]]:
         if found.fingerprint and not found.is_herd:
             shared.setdefault(found.fingerprint, []).append(found)
     return shared
-
-
-def _herd_finding(
-    herd: Herd, failure: Failure, tenants: Sequence[Observation], decision: Decision
-) -> Found:
-    first = next((seen for seen in tenants if seen.tenant_id == herd.canary_tenant_id), tenants[0])
-    return Found(
-        tenant_id=first.tenant_id,
-        company_name=first.company_name,
-        revision=first.revision,
-        finding=Finding(
-            cause=Cause.HERD,
-            severity=Severity.MAY_CLEAR,
-            message=(
-                f"Many tenants stand still at one error: {_described(failure)} One of "
-                f"them ({first.tenant_id}) is driven on first; the others follow once it comes "
-                "through."
-            ),
-            evidence=_evidence(failure, [seen.tenant_id for seen in tenants], decision.why),
-        ),
-        verdict=Verdict.DRIVE_ON,
-        carried=Carried(outcome=RemedyOutcome.ORDERED),
-        # Nobody knows since when a record has been damaged.
-        stuck_since=None
-        if failure.code == Cause.STEP_RECORD_LOST.value
-        else min(seen.stuck_since for seen in tenants),
-        not_before=None,
-        found_at=herd.opened_at,
-        failure=failure,
-        tenants=herd.tenants,
-        own_id=herd.finding_id,
-    )
-
-
-def _shared_finding(herd: Herd, members: Sequence[Found]) -> Found:
-    """Return the finding that stands for findings for which no tenant is driven on."""
-    first = members[0]
-    worst = max((found.severity for found in members), key=list(Severity).index)
-    failure = first.failure
-    return replace(
-        first,
-        finding=Finding(
-            cause=Cause.HERD,
-            severity=worst,
-            message=(
-                f"Many tenants have one cause, {first.finding.cause.value}: "
-                f"{_described(failure)} {first.finding.message}"
-            ),
-            evidence=_evidence(failure, [found.tenant_id for found in members], "one cause"),
-        ),
-        stuck_since=min(
-            (found.stuck_since for found in members if found.stuck_since is not None), default=None
-        ),
-        tenants=herd.tenants,
-        herd_id=None,
-        own_id=herd.finding_id,
-    )
-
-
-def _evidence(failure: Failure | None, tenants: Sequence[str], why: str) -> dict[str, str]:
-    more = f" and {len(tenants) - _SAMPLE} more" if len(tenants) > _SAMPLE else ""
-    return {
-        "step": "" if failure is None else failure.step_key,
-        "code": "" if failure is None else failure.code,
-        "message": "" if failure is None else failure.message,
-        "tenants": ", ".join(tenants[:_SAMPLE]) + more,
-        "why": why,
-    }
-
-
-def _described(failure: Failure | None) -> str:
-    if failure is None:
-        return ""
-    where = f"{failure.step_key} " if failure.step_key else ""
-    what = f": {failure.message}" if failure.message else ""
-    return f"{where}{failure.code}{what}.".replace("..", ".")

@@ -265,7 +265,9 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.COMPANY_RENAMED: _row(
         "The tenant's Company has another name in ERPNext now.",
-        "Rename it back there, then continue, or give the removal again.",
+        "Rename it back there, then continue, or give the removal again. After a restore of this "
+        "service's database, that Company may be another tenant's: see \"Backup\" in "
+        "docs/operations.md first.",
     ),
     Code.LEDGER_ENTRIES: _row(
         "The Company has ledger entries, and ERPNext does not delete a Company that has any.",

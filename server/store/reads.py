@@ -6,30 +6,19 @@ PENDING), and an unreadable text as empty.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    ARRAY,
-    Text,
-    bindparam,
-    func,
     literal,
     literal_column,
     select,
-    text,
     tuple_,
     type_coerce,
 )
 from sqlalchemy.types import NullType
 
 from server.model.naming import fold_name
-from server.model.states import (
-    OPEN_RUN_STATES,
-    RunState,
-    TenantState,
-)
 from server.store import values
 from server.store.claims import read_claims, read_shared_names, record_of, run_ids_of
 from server.store.conditions import HELD, UNSETTLED, UNSETTLED_OF_HELD
@@ -48,6 +37,7 @@ from server.store.found import (
     select_workers,
 )
 from server.store.lines import read_driven, read_line, read_lines
+from server.store.log_entries import read_log_ends, read_log_page, read_log_tail
 from server.store.shared import Shared
 from server.store.snapshot import snapshot, statement
 from server.store.tables import (
@@ -55,7 +45,6 @@ from server.store.tables import (
     BINDINGS,
     ENGINES,
     FINDINGS,
-    LOG_ENTRIES,
     REQUESTS,
     RESOURCES,
     RUNS,
@@ -80,16 +69,6 @@ if TYPE_CHECKING:
     from server.store.claims import Claim
     from server.store.due import DueAsked
     from server.store.found import DueRun
-
-# One parameter, however many tenants are followed: the statement is built and planned once.
-_ENDS = text(
-    "SELECT t.id, t.log_seq, t.state, r.state AS run FROM json_each(:ids) AS j"
-    " JOIN tenants t ON t.id = j.value LEFT JOIN runs r ON r.id = t.run_id"
-)
-_ENDS_POSTGRES = text(
-    "SELECT t.id, t.log_seq, t.state, r.state AS run FROM tenants t"
-    " LEFT JOIN runs r ON r.id = t.run_id WHERE t.id = ANY(:ids)"
-).bindparams(bindparam("ids", type_=ARRAY(Text)))
 
 
 class Reads:
@@ -396,45 +375,21 @@ class Reads:
             after: The cursor after which the page begins.
             limit: The most entries on a page.
         """
-        query = (
-            select(LOG_ENTRIES)
-            .where(LOG_ENTRIES.c.tenant_id == tenant_id, LOG_ENTRIES.c.cursor > after)
-            .order_by(LOG_ENTRIES.c.cursor)
-            .limit(limit)
-        )
         async with self._snapshot() as connection:
-            entries = [values.log_entry(row) for row in await _all(connection, query)]
-        # SQLite sorts a cursor that is no number after all numbers, and it reads as 0: a reader
-        # that went on from there would begin again, without end.
-        return [entry for entry in entries if entry.cursor > 0]
+            return await read_log_page(connection, tenant_id, after=after, limit=limit)
 
     async def log_tail(self, tenant_id: str) -> LogTail | None:
         """Return the first and last cursor of a tenant's log, or None for an unknown tenant."""
-        first = select(func.min(LOG_ENTRIES.c.cursor)).where(LOG_ENTRIES.c.tenant_id == tenant_id)
-        last = select(TENANTS.c.log_seq).where(TENANTS.c.id == tenant_id)
         async with self._snapshot() as connection:
-            end = (await connection.execute(last)).scalar()
-            if end is None:
-                return None
-            begin = (await connection.execute(first)).scalar()
-        last_cursor = values.whole(end)
-        return LogTail(
-            first=last_cursor + 1 if begin is None else values.whole(begin), last=last_cursor
-        )
+            return await read_log_tail(connection, tenant_id)
 
     async def log_ends(self, tenant_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
         """Return the last cursor of many tenants, and whether each is in motion, by tenant.
 
         Unknown tenants are left out.
         """
-        ids = list(tenant_ids)
         async with self._snapshot() as connection:
-            if connection.dialect.name == "sqlite":
-                rows = await _all(connection, _ENDS.bindparams(ids=json.dumps(ids)))
-            else:
-                rows = await _all(connection, _ENDS_POSTGRES.bindparams(ids=ids))
-        # One look serves all followers: a damaged row must not end it for the others.
-        return {row["id"]: (values.whole(row["log_seq"]), _in_motion(row)) for row in rows}
+            return await read_log_ends(connection, list(tenant_ids))
 
     async def known_finding(self, tenant_id: str, revision: int, cause: str) -> bool:
         """Tell whether a sweep has already recorded this cause for this revision."""
@@ -464,13 +419,6 @@ class Reads:
         query = select(SWEEPS).order_by(SWEEPS.c.id.desc()).limit(limit)
         async with self._snapshot() as connection:
             return [dict(row) for row in await _all(connection, query)]
-
-
-def _in_motion(row: RowMapping) -> bool:
-    if row["state"] == TenantState.DEPROVISIONING.value:
-        # A removal that stopped half-way leaves the tenant DEPROVISIONING.
-        return RunState.parse(row["run"]) in OPEN_RUN_STATES
-    return bool(row["state"] == TenantState.IN_PROGRESS.value)
 
 
 async def _one(connection: AsyncConnection, query: Any) -> RowMapping | None:

@@ -216,7 +216,7 @@ BUGS = (
     Bug(
         name="a follower gets its last line again",
         promise=9,
-        file="server/store/reads.py",
+        file="server/store/log_entries.py",
         before="LOG_ENTRIES.c.cursor > after)",
         after="LOG_ENTRIES.c.cursor >= after)",
         caught_by=(

@@ -83,9 +83,10 @@ async def test_a_replaced_server_that_comes_back_changes_nothing(
 
         await order(first, NAME, "order-1")
         await until_rows("SELECT 1 FROM engines WHERE slot_doctype = 'Company'")
-        await second.start_server()
+        # Before its request has ended, however long the other one takes to start.
         first.processes["server"].send_signal(signal.SIGSTOP)
         try:
+            await second.start_server()
             await until_rows("SELECT 1 FROM tenants WHERE state = 'COMPLETED'")
         finally:
             first.processes["server"].send_signal(signal.SIGCONT)

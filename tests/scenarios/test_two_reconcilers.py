@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.postgres
 
-# No server drives here: a run that was ordered stays queued, and can be counted.
+# No server drives here: a run that was ordered stays queued, and can be counted. Nobody misses a
+# worker before three leases are over.
 DRIVEN = 8
+LEASE = 600
 # Whoever orders this tenant's run waits, in his transaction, for who holds the lock.
 _HOLD_UP = (
     "CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS"
@@ -88,7 +90,7 @@ class Pair:
             if "reconciler" in member.processes:
                 assert await member.stop("reconciler") == 0
         before = await self.scene.everything()
-        await self.scene.sweeper().sweep()
+        await self.scene.sweeper(lease_seconds=LEASE).sweep()
         assert await self.scene.everything() == before
 
     async def each(self, statement: str) -> Counter[str]:
@@ -131,6 +133,7 @@ async def pair(postgres_cluster: PostgresServer, tmp_path: Path) -> AsyncIterato
                     folder,
                     PROVISIONER_DATABASE_URL=url.set(username=name).render_as_string(),
                     PROVISIONER_SWEEP_SECONDS="1",
+                    PROVISIONER_LEASE_SECONDS=str(LEASE),
                 )
             )
             engines = folder / "engines.toml"

@@ -72,7 +72,7 @@ async def test_a_change_that_was_done_behind_a_lost_answer_is_not_sent_again(
 async def test_a_change_that_was_lost_is_sent_again_when_its_time_is_over(
     drafted: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quarantine, "GRACE_SECONDS", -29.0)  # one second in all
+    monkeypatch.setattr(quarantine, "GRACE_SECONDS", -27.0)  # three seconds in all
     await draft(drafted)
     await drafted.faults({"method": "PUT", "doctype": "POS Opening Entry", "cut": "before"})
     tenant = TenantId(drafted.sql("SELECT id FROM tenants")[0][0])

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from server.access.signing_key import key_beside
 from server.app import build_engine, open_core, utc_now
 from server.erpnext.check import engine_facts, engine_table
 from server.erpnext.client import ErpNextEngine
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from server.commands import SiteInQuestion
     from server.legacy import Imported
+    from server.settings import Settings
 
 
 def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
@@ -145,6 +147,81 @@ def db_backup(
         return EXIT_DONE
 
     return run(copy, as_json=as_json)
+
+
+def db_move(to: str, *, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:
+    """Move everything from an SQLite file to an empty PostgreSQL, while no server runs.
+
+    Args:
+        to: The url of the PostgreSQL.
+        config: The settings file, or None.
+        overrides: Settings given as options; they must name an SQLite file.
+        as_json: Report as JSON.
+    """
+
+    async def move() -> int:
+        from server.store import moving  # noqa: PLC0415 - this command's
+
+        settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        there = load_settings(
+            config=config, overrides={**overrides, "database_url": to}, environ=os.environ
+        )
+        file = settings.database_file
+        if file is None or there.database_file is not None:
+            raise SettingsError(
+                "Only SQLite is moved like this, and only to PostgreSQL: --to must be "
+                "postgresql+asyncpg://user@host/database. PostgreSQL moves with pg_dump and "
+                "pg_restore, and SQLite to another host as a file (docs/operations.md, Another "
+                "database, or another host)."
+            )
+        if not file.exists():
+            raise StoreUnavailable(f"There is no database at {file}.")
+        source, target = Database(settings.database_url), Database(there.database_url)
+        rows: dict[str, int] = {}
+
+        def tell(table: str, moved: int) -> None:
+            rows[table] = moved
+            if moved and not as_json:
+                say(f"{table}: {moved} rows")
+
+        try:
+            found = await source.administer(schema.current)
+            if found != schema.head():
+                raise StoreUnavailable(schema.told(found))
+            if await _is_driven(source):
+                raise StoreUnavailable(
+                    "A server drives on this database. Stop every server and reconciler, then "
+                    "repeat this."
+                )
+            with moving.SqliteSource.taken(file) as taken:
+                await target.administer(
+                    lambda connection: moving.move(taken, connection, tell),
+                    slow=True,
+                    done="filled",
+                )
+                taken.mark()
+        finally:
+            await source.dispose()
+            await target.dispose()
+        report(
+            {"from": settings.safe_database_url, "to": there.safe_database_url, "rows": rows},
+            f"Everything is in {there.safe_database_url} now: {sum(rows.values())} rows, "
+            f"{rows['tenants']} tenants. No server starts on {file} any more.\n"
+            f"Before you start one: set PROVISIONER_DATABASE_URL to the new url, and "
+            f"{_key_to_name(settings, file)}.",
+            as_json=as_json,
+        )
+        return EXIT_DONE
+
+    return run(move, as_json=as_json)
+
+
+def _key_to_name(settings: Settings, file: Path) -> str:
+    """Say how the servers on PostgreSQL get the key that signed what people hold."""
+    key = settings.jwt_key_file or key_beside(file)
+    if key.exists():
+        return f"PROVISIONER_JWT_KEY_FILE to {key}, so that everybody stays signed in"
+    return "PROVISIONER_JWT_KEY_FILE to a key for signing tokens, as every server needs there"
 
 
 def db_restored(*, config: Path | None, overrides: Mapping[str, str], as_json: bool) -> int:

@@ -70,6 +70,7 @@ provisioner --install-completion
 | see what the reconciler found and did | `provisioner findings`, `provisioner report` |
 | import the tenants of the old system | `provisioner import-legacy --from postgresql+asyncpg://reader@old/app --dry-run` |
 | upgrade, back up or check the database | `provisioner db upgrade`, `provisioner db backup FILE`, `provisioner db check` |
+| go from SQLite to PostgreSQL | `provisioner db move --to URL` |
 """
 
 _FILE = """\

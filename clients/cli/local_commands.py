@@ -296,6 +296,33 @@ def db_backup(
 
 
 @database.command(
+    "move",
+    epilog="""\b
+Example:
+  provisioner db move --to postgresql+asyncpg://provisioner@db-host/provisioner
+""",
+)
+def db_move(
+    *,
+    to: Annotated[
+        str,
+        typer.Option(metavar="URL", help="The PostgreSQL to fill: postgresql+asyncpg://..."),
+    ],
+    config: Config = None,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> int:
+    """Move everything from SQLite to an empty PostgreSQL.
+
+    Stop every server and reconciler first. All of it is moved, or nothing. No server starts on
+    the SQLite file afterwards.
+    """
+    from server.upkeep import db_move as program  # noqa: PLC0415 - see the module's docstring
+
+    return program(to, config=config, overrides=_given(database_url=database_url), as_json=as_json)
+
+
+@database.command(
     "restored",
     epilog="""\b
 Example:

@@ -46,12 +46,19 @@ def signing_key(settings: Settings) -> SecretStr:
             )
         return _read(file)
     if file is None:
-        # The real path: a service that opened the database through a link must use the same key
-        # as one that did not.
-        file = Path(f"{os.path.realpath(settings.database_file)}.jwt.key")
+        file = key_beside(settings.database_file)
     if not file.exists():
         _make(file)
     return _read(file)
+
+
+def key_beside(database: Path) -> Path:
+    """Return where the key of an SQLite database is, if the settings name no file.
+
+    It goes by the real path: a service that opened the database through a link must use the same
+    key as one that did not.
+    """
+    return Path(f"{os.path.realpath(database)}.jwt.key")
 
 
 def _read(file: Path) -> SecretStr:

@@ -329,12 +329,15 @@ class Database:
         except DRIVER_ERRORS as error:
             raise StoreUnavailable(f"The database can't be read now: {detail(error)}") from error
 
-    async def administer(self, work: Callable[[Connection], T], *, slow: bool = False) -> T:
+    async def administer(
+        self, work: Callable[[Connection], T], *, slow: bool = False, done: str = "opened"
+    ) -> T:
         """Run work on the schema, even if this database was made but not opened.
 
         Args:
-            work: What to do.
+            work: What to do; it may be done a second time, if nothing came of the first.
             slow: Whether it goes through all rows, so that its answers may take any time.
+            done: What the error says can't be done to the database.
 
         Returns:
             What the work returned.
@@ -352,7 +355,7 @@ class Database:
                 return await self._transactions.run(work, any_schema=True, slow=slow)
         except (*DRIVER_ERRORS, StoreUnavailable) as error:
             raise StoreUnavailable(
-                f"The database {_shown(self.url)} can't be opened: {detail(error)}"
+                f"The database {_shown(self.url)} can't be {done}: {detail(error)}"
             ) from error
 
     async def _demand_tables(self) -> None:

@@ -81,7 +81,7 @@ def spec_text(spec: TenantSpec) -> str:
 
 
 def change_cells(op: TenantOperation) -> Cells:
-    """Return the change of a tenant's own row, in the column order of `apply.CHANGE`."""
+    """Return the change of a tenant's own row, in the column order of `fencing.CHANGE`."""
     standing, hold, healing = op.standing, op.hold, op.healing
     return (
         op.tenant_id,

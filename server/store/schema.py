@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # The last of the migrations; a test compares it.
 _HEAD = "0002"
+# In place of a revision: everything was moved to another database, and this one is over.
+MOVED = "moved"
 # A busy host takes seconds to set up a database.
 _PATIENCE = "12s"
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -51,7 +53,7 @@ def upgrade(connection: Connection) -> str:
 
     found = current(connection)
     if not _is_known(found):
-        raise SchemaMismatch(_told(found))
+        raise SchemaMismatch(told(found))
     if connection.dialect.name == "postgresql":
         if found is None:
             _demand_every_letter(connection)
@@ -82,7 +84,7 @@ def prepare(connection: Connection) -> None:
         # Another server may have set it up between the two looks: tables and revision come at once.
         found = current(connection)
     if found != head():
-        raise SchemaMismatch(_told(found))
+        raise SchemaMismatch(told(found))
 
 
 def demand(found: str | None) -> None:
@@ -97,6 +99,8 @@ def demand(found: str | None) -> None:
     Raises:
         OtherSchema: it is not this version's; the message says what to do.
     """
+    if found == MOVED:
+        raise OtherSchema(f"{remedy(found)} Stop this process, and start it again with that.")
     if found != _HEAD:
         raise OtherSchema(
             f"The database has schema {found or 'none'} by now, this version needs {_HEAD}: it was "
@@ -166,6 +170,11 @@ def remedy(found: str | None) -> str:
     Args:
         found: Its revision; None if it has none.
     """
+    if found == MOVED:
+        return (
+            "Everything in it was moved to another database (provisioner db move): name that one "
+            "in PROVISIONER_DATABASE_URL."
+        )
     if _is_known(found):
         return "Stop every server, back the database up, then run: provisioner db upgrade"
     return (
@@ -174,7 +183,12 @@ def remedy(found: str | None) -> str:
     )
 
 
-def _told(found: str | None) -> str:
+def told(found: str | None) -> str:
+    """Return what is wrong with a database of another schema, and what to do about it.
+
+    Args:
+        found: Its revision; None if it has none.
+    """
     has = f"The database has schema {found or 'none'}, this version needs {head()}."
     return f"{has} {remedy(found)}"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ from server.store.database import Database
 from server.store.failures import refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from server.commands import SiteInQuestion
@@ -163,9 +163,12 @@ def db_move(to: str, *, config: Path | None, overrides: Mapping[str, str], as_js
         from server.store import moving  # noqa: PLC0415 - this command's
 
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
-        there = load_settings(
-            config=config, overrides={**overrides, "database_url": to}, environ=os.environ
-        )
+        # Logs go to stderr: with --json, stdout must have only JSON.
+        configure_logging(settings.log_format, quiet=True)
+        with _of_the_target():
+            there = load_settings(
+                config=config, overrides={**overrides, "database_url": to}, environ=os.environ
+            )
         file = settings.database_file
         if file is None or there.database_file is not None:
             raise SettingsError(
@@ -194,11 +197,12 @@ def db_move(to: str, *, config: Path | None, overrides: Mapping[str, str], as_js
                     "repeat this."
                 )
             with moving.SqliteSource.taken(file) as taken:
-                await target.administer(
-                    lambda connection: moving.move(taken, connection, tell),
-                    slow=True,
-                    done="filled",
-                )
+                with _of_the_target():
+                    await target.administer(
+                        lambda connection: moving.move(taken, connection, tell),
+                        slow=True,
+                        done="filled",
+                    )
                 taken.mark()
         finally:
             await source.dispose()
@@ -214,6 +218,19 @@ def db_move(to: str, *, config: Path | None, overrides: Mapping[str, str], as_js
         return EXIT_DONE
 
     return run(move, as_json=as_json)
+
+
+@contextmanager
+def _of_the_target() -> Iterator[None]:
+    """Say what is wrong with the new database by the option that names it.
+
+    The setting names the old one, in which an operator would look in vain.
+    """
+    try:
+        yield
+    except (SettingsError, StoreUnavailable) as error:
+        message = error.message.replace("PROVISIONER_DATABASE_URL", "--to")
+        raise type(error)(message.replace("--database-url", "--to")) from error
 
 
 def _key_to_name(settings: Settings, file: Path) -> str:

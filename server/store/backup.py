@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, literal_column, select, update
 
 from server.errors import SettingsError, StoreUnavailable
+from server.store import schema
 from server.store.conditions import OPEN
 from server.store.rowset import add
 from server.store.snapshot import snapshot
@@ -49,7 +50,8 @@ def copy_sqlite(source: Path, target: Path) -> int:
 
     Raises:
         SettingsError: the target exists already, or its folder does not.
-        StoreUnavailable: the source can't be read, or the target can't be written.
+        StoreUnavailable: the source can't be read, or was moved to PostgreSQL, or the target can't
+            be written.
     """
     if not target.name:
         raise SettingsError("No file to write was named. Name one, such as backup.db.")
@@ -69,6 +71,7 @@ def copy_sqlite(source: Path, target: Path) -> int:
             contextlib.closing(sqlite3.connect(f"{address}?mode=ro", uri=True)) as reading,
             contextlib.closing(sqlite3.connect(unfinished)) as writing,
         ):
+            _demand_in_use(reading, source)
             reading.backup(writing)
             (found,) = writing.execute("PRAGMA integrity_check").fetchone()
         if found != "ok":
@@ -80,6 +83,22 @@ def copy_sqlite(source: Path, target: Path) -> int:
     finally:
         unfinished.unlink(missing_ok=True)
     return target.stat().st_size
+
+
+def _demand_in_use(connection: sqlite3.Connection, file: Path) -> None:
+    """Refuse a file that was moved: a nightly backup of it would go on unnoticed, and save nothing.
+
+    Raises:
+        StoreUnavailable: it was moved.
+    """
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+    if connection.execute(query).fetchone() is None:
+        return
+    if (schema.MOVED,) in connection.execute("SELECT version_num FROM alembic_version"):
+        raise StoreUnavailable(
+            f"Nothing was copied from {file}. {schema.remedy(schema.MOVED)} PostgreSQL is backed "
+            "up with its own tools (docs/operations.md, Backup)."
+        )
 
 
 def is_driven(connection: Connection) -> bool:

@@ -7,6 +7,7 @@ that drive the same tenants are the one thing that fencing can't prevent (docs/d
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -14,11 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Boolean, Float, Integer, Text, func, select
+from sqlalchemy.exc import DBAPIError
 
-from server.errors import Refused, SettingsError, StoreUnavailable
+from server.errors import Refused, SchemaMismatch, SettingsError, StoreUnavailable
 from server.model.damaged import ROW_DAMAGED
 from server.store import schema
 from server.store.columns import UtcTime
+from server.store.failures import detail
 from server.store.rowset import add
 from server.store.tables import METADATA
 
@@ -34,6 +37,8 @@ _ROWS_AT_ONCE = 1000
 _PATIENCE_SECONDS = 5.0
 # How many damaged rows are named, so that they can be corrected in one go.
 _MOST_NAMED = 5
+# How much of a damaged value is quoted: enough to find it, whatever its length.
+_MOST_QUOTED = 60
 
 
 class SqliteSource:
@@ -51,7 +56,8 @@ class SqliteSource:
             file: The database, of this version's schema.
 
         Raises:
-            StoreUnavailable: another process goes on writing, or the file can't be read or written.
+            StoreUnavailable: another process goes on writing, the file can't be read or written, or
+                another process has moved or upgraded it since it was looked at.
         """
         try:
             with closing(
@@ -60,12 +66,12 @@ class SqliteSource:
                 connection.text_factory = _text
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("BEGIN IMMEDIATE")
+                # From here on nobody else changes it: a look before this may be outdated.
+                _demand_this_schema(connection)
                 yield cls(connection)
         except sqlite3.Error as error:
-            raise StoreUnavailable(
-                f"The database {file} can't be moved: {error}. Stop every server and reconciler, "
-                "then repeat this."
-            ) from error
+            why = detail(DBAPIError(None, None, error))
+            raise StoreUnavailable(f"The database {file} can't be moved: {why}") from error
 
     def mark(self) -> None:
         """Mark the file as moved, for ever, and give it back.
@@ -102,12 +108,11 @@ def move(source: SqliteSource, target: Connection, told: Callable[[str, int], No
         How many rows were copied.
 
     Raises:
-        SettingsError: the target holds rows already.
+        SettingsError: the target holds rows already, or tables that are not this version's.
         Refused: some rows of the file hold what no column of PostgreSQL takes.
-        SchemaMismatch: the target's schema is another version's.
         StoreUnavailable: the target can't be set up, or has not got every row.
     """
-    schema.prepare(target)
+    _set_up(target)
     _demand_empty(target)
     damaged: list[str] = []
     total = 0
@@ -125,6 +130,24 @@ def move(source: SqliteSource, target: Connection, told: Callable[[str, int], No
     if damaged:
         raise Refused(_told(damaged), code=ROW_DAMAGED)
     return total
+
+
+def _demand_this_schema(connection: sqlite3.Connection) -> None:
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    if found != [(schema.head(),)]:
+        raise StoreUnavailable(schema.told(", ".join(str(each) for (each,) in found) or None))
+
+
+def _set_up(target: Connection) -> None:
+    try:
+        schema.prepare(target)
+    except SchemaMismatch as error:
+        # Its own remedy, to upgrade the database in the settings, would not be about this one.
+        found = schema.current(target) or "none"
+        raise SettingsError(
+            f"--to: that database has tables already, of schema {found}, and this version needs "
+            f"{schema.head()}. Name an empty one; `createdb NAME` makes one."
+        ) from error
 
 
 def _demand_empty(target: Connection) -> None:
@@ -162,11 +185,13 @@ def _read(table: Table, row: tuple[Any, ...], damaged: list[str]) -> dict[str, A
             read[column.name] = _value(column, value)
         except ValueError as error:
             key = ", ".join(
-                f"{each.name} = {part!r}"
+                f"{each.name} = {_quoted(part)}"
                 for each, part in zip(table.columns, row, strict=True)
                 if each.primary_key
             )
-            damaged.append(f"{table.name} ({key}), column {column.name}: {error}")
+            # What is wrong with a password's hash is told without showing it.
+            why = "it is damaged" if column.name.endswith("_hash") else error
+            damaged.append(f"{table.name} ({key}), column {column.name}: {why}")
     return read
 
 
@@ -188,32 +213,38 @@ def _time(value: Any) -> datetime:
         read = datetime.fromisoformat(str(value))
         return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{value!r} is no time") from None
+        raise ValueError(f"{_quoted(value)} is no time") from None
 
 
 def _flag(value: Any) -> bool:
     if isinstance(value, int) and value in {0, 1}:
         return bool(value)
-    raise ValueError(f"{value!r} is neither 0 nor 1")
+    raise ValueError(f"{_quoted(value)} is neither 0 nor 1")
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, int | float):
+    # Infinities have no place in JSON, in which rows are sent; no number of ours is one.
+    if isinstance(value, int | float) and math.isfinite(value):
         return float(value)
-    raise ValueError(f"{value!r} is no number")
+    raise ValueError(f"{_quoted(value)} is no number")
 
 
 def _whole(value: Any, bits: int) -> int:
     limit = 1 << (bits - 1)
     if isinstance(value, int) and -limit <= value < limit:
         return value
-    raise ValueError(f"{value!r} is no whole number of {bits} bits")
+    raise ValueError(f"{_quoted(value)} is no whole number of {bits} bits")
 
 
 def _plain_text(value: Any) -> str:
     if isinstance(value, str) and "\x00" not in value:
         return value
-    raise ValueError(f"{value!r} is no text")
+    raise ValueError(f"{_quoted(value)} is no text")
+
+
+def _quoted(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
 
 
 # The first kind that fits counts: a BigInteger is an Integer, too.

@@ -16,10 +16,12 @@ from server.errors import SchemaMismatch, StoreUnavailable
 from server.model.actor import LOCAL
 from server.model.states import LogLevel, TenantState
 from server.program import EXIT_DONE, EXIT_NOT_REACHABLE, EXIT_NOT_WELL, EXIT_WRONG_USE
+from server.store import schema
 from server.store.database import Database
+from server.store.moving import SqliteSource
 from server.store.operations import LogDraft, TenantOperation
 from server.store.tables import METADATA
-from server.upkeep import db_check, db_move
+from server.upkeep import db_backup, db_check, db_move
 from server.validation import RawSpec
 from tests.reconciler.scene import PERMANENT, Scene, open_scene
 from tests.support import postgres
@@ -173,6 +175,11 @@ async def test_no_server_works_on_the_file_any_more(
             "column spec: 'a\\x00b' is no text",
         ),
         ("UPDATE tenants SET look_at = x'80'", "column look_at: b'\\x80' is no time"),
+        (
+            "INSERT INTO workers (id, started_at, heartbeat_at, lease_seconds) VALUES "
+            "('w', '2026-01-01', '2026-01-01', 9e999)",
+            "column lease_seconds: inf is no number",
+        ),
     ],
 )
 async def test_damaged_rows_are_named_and_nothing_is_moved(
@@ -185,6 +192,22 @@ async def test_damaged_rows_are_named_and_nothing_is_moved(
     assert named in error["message"]
     assert await tables(empty) == []
     assert await asyncio.to_thread(checked, file) == EXIT_DONE
+
+
+async def test_a_damaged_value_is_quoted_in_part_and_a_hash_not_at_all(
+    file: Path, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(
+        file,
+        "UPDATE tenants SET spec = printf('%.10000c', 'x') || char(0)",
+        "INSERT INTO api_keys (id, name, secret_hash, role, created_by, created_at, expires_at) "
+        "VALUES ('k', 'k', x'736563726574', 'VIEWER', 'x', '2026-01-01', '2026-01-01')",
+    )
+    assert await moved(of(file), empty) == EXIT_WRONG_USE
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "column secret_hash: it is damaged" in message
+    assert "secret'" not in message
+    assert len(message) < 2000
 
 
 async def test_a_damaged_row_that_was_corrected_moves(file: Path, empty: str) -> None:
@@ -212,6 +235,84 @@ async def postgres_scene(empty: str) -> AsyncIterator[Scene]:
         yield scene
 
 
+@pytest.mark.parametrize(
+    ("statement", "has"),
+    [
+        ("UPDATE alembic_version SET version_num = '0001'", "0001"),
+        ("DROP TABLE alembic_version", "none"),
+    ],
+)
+async def test_a_target_with_other_tables_is_not_confused_with_the_file(
+    statement: str, has: str, file: Path, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`db upgrade` would be about the file, which is all right."""
+    database = Database(empty)
+    await database.administer(schema.upgrade)
+    await database.administer(lambda connection: connection.execute(text(statement)).close())
+    await database.dispose()
+    assert await moved(of(file), empty) == EXIT_WRONG_USE
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert f"--to: that database has tables already, of schema {has}" in message
+    assert "db upgrade" not in message
+    assert await asyncio.to_thread(checked, file) == EXIT_DONE
+
+
+async def test_what_is_wrong_with_the_target_is_told_by_its_own_name(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting names the file, so an operator would look there in vain."""
+    for to in ("postgresql+asyncpg://u:secret@127.0.0.1:1/d", "postgresql://u:secret@h/d"):
+        assert await moved(of(file), to) != EXIT_DONE
+        told = capsys.readouterr().out
+        assert "--to" in told
+        assert "DATABASE_URL" not in told
+        assert "--database-url" not in told
+        assert "secret" not in told
+
+
+async def test_a_file_that_was_moved_meanwhile_is_not_taken(file: Path) -> None:
+    """A second move may have looked at the file before the first one took it."""
+    with SqliteSource.taken(file) as first:
+        first.mark()
+    with (
+        pytest.raises(StoreUnavailable, match="moved to another database"),
+        SqliteSource.taken(file),
+    ):
+        pass
+
+
+async def test_a_damaged_file_is_not_put_down_to_a_server(
+    file: Path, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'log_entries'"
+        ).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as stored:
+        stored.seek((page - 1) * size)
+        stored.write(bytes(size))
+    assert await moved(of(file), empty) == EXIT_NOT_REACHABLE
+    told = capsys.readouterr().out
+    assert "malformed. The file is damaged" in told
+    assert "Stop every server" not in told
+    assert await tables(empty) == []
+
+
+async def test_a_file_that_was_moved_is_not_backed_up(
+    file: Path, empty: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A nightly backup of it would go on, and nobody would notice that it saves nothing."""
+    assert await moved(of(file), empty) == EXIT_DONE
+    copy = tmp_path / "copy.db"
+    given = {"database_url": of(file), "auth": "off"}
+    code = await asyncio.to_thread(db_backup, copy, config=None, overrides=given, as_json=True)
+    assert code == EXIT_NOT_REACHABLE
+    assert "moved to another database" in capsys.readouterr().out
+    assert not copy.exists()
+
+
 async def test_nothing_is_moved_while_a_server_drives_or_writes(
     file: Path, empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,7 +322,9 @@ async def test_nothing_is_moved_while_a_server_drives_or_writes(
         assert server.driver_lock is not None
         assert server.driver_lock.acquire()
         assert await moved(of(file), empty) == EXIT_NOT_REACHABLE
-        assert "Stop every server" in capsys.readouterr().out
+        # Nothing but JSON: a line of the log would spoil it for a script.
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert "Stop every server" in error["message"]
     with closing(sqlite3.connect(file, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         assert await moved(of(file), empty) == EXIT_NOT_REACHABLE

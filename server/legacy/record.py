@@ -46,13 +46,11 @@ _COMPANY_THERE = frozenset({Stand.OK, Stand.FOREIGN, Stand.DIFFERENT})
 def look_of(survey: Survey) -> Look:
     """Return a survey in the form that the decision needs."""
     company = survey.step(COMPANY_STEP)
-    right = frozenset(look.key for look in survey.steps if _is_right(look))
     conflict = next((look for look in survey.conflicts if look.key == COMPANY_STEP), None)
     return Look(
         company=company is not None
         and (company.stand in _COMPANY_THERE or bool(company.documents)),
-        right=right,
-        wrong={look.key: look.message for look in survey.steps if look.key not in right},
+        wrong={look.key: look.message for look in survey.steps if not _is_right(look)},
         conflict_code="" if conflict is None else conflict.code,
         conflict="" if conflict is None else conflict.message,
     )

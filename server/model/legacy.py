@@ -218,14 +218,12 @@ class Look:
 
     Attributes:
         company: Whether a Company of its name exists.
-        right: Keys of the steps that are as they should be.
-        wrong: Why each of the other steps is not, by key.
+        wrong: Why each step that is not as it should be is not, by key.
         conflict_code: The code of a conflict that a person must settle; "" if there is none.
         conflict: The conflict's message; "" if there is none.
     """
 
     company: bool
-    right: frozenset[str]
     wrong: Mapping[str, str] = field(default_factory=dict)
     conflict_code: str = ""
     conflict: str = ""

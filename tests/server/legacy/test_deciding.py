@@ -25,7 +25,6 @@ def seen(*wrong: str, company: bool = True, conflict: str = "") -> Look:
     lacking = ALL - {"step_0_engine_check", "step_1_platform_setup"} if not company else set(wrong)
     return Look(
         company=company,
-        right=ALL - lacking,
         wrong=dict.fromkeys(sorted(lacking), "Missing."),
         conflict_code=conflict,
         conflict="It is somebody else's." if conflict else "",

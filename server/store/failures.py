@@ -38,7 +38,7 @@ READ_ONLY = (
 _REMEDIES = (
     (
         ("database or disk is full", "no space left", "could not extend file"),
-        "Free space on the disk the database is on; it goes on by itself then.",
+        "Free space on the disk the database is on; a server that runs goes on by itself then.",
     ),
     (
         ("readonly database", "unable to open database file"),

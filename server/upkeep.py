@@ -53,6 +53,8 @@ def db_upgrade(*, config: Path | None, overrides: Mapping[str, str], as_json: bo
 
     async def upgrade() -> int:
         settings = load_settings(config=config, overrides=overrides, environ=os.environ)
+        # Logs go to stderr: with --json, stdout must have only JSON.
+        configure_logging(settings.log_format, quiet=True)
         ensure_database_directory(settings)
         database = Database(settings.database_url)
         try:

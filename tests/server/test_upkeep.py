@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import stat
 import sys
@@ -223,9 +224,13 @@ async def test_what_a_server_drives_on_is_not_upgraded_under_its_hands(
         await database.administer(lambda connection: connection.execute(row))
     url = database_url.render_as_string(hide_password=False)
 
-    def upgraded() -> int:
-        return db_upgrade(config=None, overrides=overrides(url), as_json=False)
+    def upgraded(*, as_json: bool = False) -> int:
+        return db_upgrade(config=None, overrides=overrides(url), as_json=as_json)
 
+    assert await asyncio.to_thread(upgraded, as_json=True) == EXIT_NOT_REACHABLE
+    # Nothing but JSON: a line of the log would spoil it for a script.
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert "Stop every server" in error["message"]
     assert await asyncio.to_thread(upgraded) == EXIT_NOT_REACHABLE
     assert "Stop every server" in capsys.readouterr().err
 

@@ -21,7 +21,7 @@ from server.store.backup import read_restored_to
 from server.store.bound import read_bound_companies
 from server.store.drift import DriftStore
 from server.store.driver_lock import DriverLock
-from server.store.failures import DRIVER_ERRORS, ConnectionLost, detail, refusals
+from server.store.failures import DRIVER_ERRORS, AnswerLost, ConnectionLost, detail, refusals
 from server.store.fleet import count_held, read_loads
 from server.store.glances_postgres import PostgresGlances
 from server.store.glances_sqlite import SqliteGlances
@@ -344,6 +344,7 @@ class Database:
 
         Raises:
             SchemaMismatch: what `server.store.schema` raises.
+            AnswerLost: it may have been done, and nobody can tell.
             StoreUnavailable: it can't be opened; the message says what to do.
         """
         try:
@@ -353,6 +354,9 @@ class Database:
                 # Another server set up the same empty PostgreSQL at the same moment; or this host
                 # was suspended within the transaction, and the server hung up (5 s, `postgres`).
                 return await self._transactions.run(work, any_schema=True, slow=slow)
+        except AnswerLost as error:
+            # It may well have been done.
+            raise AnswerLost(f"The database {_shown(self.url)}: {error.message}") from error
         except (*DRIVER_ERRORS, StoreUnavailable) as error:
             raise StoreUnavailable(
                 f"The database {_shown(self.url)} can't be {done}: {detail(error)}"

@@ -181,6 +181,10 @@ class ConnectionLost(StoreUnavailable):
     """The connection was lost before anything was written: sending it again does no harm."""
 
 
+class AnswerLost(StoreUnavailable):
+    """The answer to COMMIT was lost, and nobody can tell whether it was written."""
+
+
 class CommitUnknown(StoreUnavailable):
     """The answer to COMMIT was lost.
 

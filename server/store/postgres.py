@@ -30,6 +30,7 @@ from server.store.columns import read_damaged_times
 from server.store.failures import (
     DRIVER_ERRORS,
     READ_ONLY,
+    AnswerLost,
     CommitUnknown,
     ConnectionLost,
     detail,
@@ -351,7 +352,7 @@ class Transactions:
             OtherSchema: the schema is another version's; nothing was written.
             ConnectionLost: nothing was written, through no fault of the work.
             CommitUnknown: the writer's work may have been written, and the error can find out.
-            StoreUnavailable: other work may have been written, and nobody can tell.
+            AnswerLost: other work may have been written, and nobody can tell.
             sqlalchemy.exc.SQLAlchemyError: the database refused it; nothing was written.
         """
         engine = self._writer if locking is not None else self._slow if slow else self._engine
@@ -398,7 +399,7 @@ class Transactions:
     def _unknown(self, began: _Begun | None, result: object, error: Exception) -> StoreUnavailable:
         if began is None:
             # It counted nothing, and its number alone may be another transaction's (`_OPENING`).
-            return StoreUnavailable(
+            return AnswerLost(
                 f"The answer to COMMIT was lost ({detail(error)}): it may have been written. Look "
                 "at what is there before you do it again."
             )

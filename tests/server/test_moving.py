@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import inspect, select, text
+from sqlalchemy import inspect, make_url, select, text
 
 from server.commands.asked import OrderTerms
 from server.errors import SchemaMismatch, StoreUnavailable
@@ -25,6 +25,7 @@ from server.upkeep import db_backup, db_check, db_move
 from server.validation import RawSpec
 from tests.reconciler.scene import PERMANENT, Scene, open_scene
 from tests.support import postgres
+from tests.support.proxy import proxied
 from tests.support.stores import copied_store
 
 if TYPE_CHECKING:
@@ -349,6 +350,22 @@ async def test_only_a_file_moves_and_only_to_postgresql(
     assert await moved(of(file), "postgresql+asyncpg://u@127.0.0.1:1/d") == EXIT_NOT_REACHABLE
     assert "can't be filled" in capsys.readouterr().out
     assert await asyncio.to_thread(checked, file) == EXIT_DONE
+
+
+async def test_a_move_whose_commit_was_not_answered_does_not_say_that_nothing_arrived(
+    file: Path, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = await everything(of(file))
+    async with proxied(make_url(empty)) as wire:
+        wire.lose_answer_to(b"COMMIT;")
+        through = wire.url.render_as_string(hide_password=False)
+        assert await moved(of(file), through) == EXIT_NOT_REACHABLE
+        assert wire.met.is_set()
+    told = capsys.readouterr().out
+    assert "it may have been written. Look at what is there" in told
+    assert "can't be filled" not in told
+    assert await everything(empty) == before
+    assert await moved(of(file), empty) == EXIT_WRONG_USE
 
 
 async def test_a_file_that_can_not_be_marked_is_to_be_put_away(

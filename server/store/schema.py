@@ -189,6 +189,8 @@ def told(found: str | None) -> str:
     Args:
         found: Its revision; None if it has none.
     """
+    if found == MOVED:
+        return remedy(found)
     has = f"The database has schema {found or 'none'}, this version needs {head()}."
     return f"{has} {remedy(found)}"
 

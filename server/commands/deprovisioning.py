@@ -24,7 +24,7 @@ from server.model.states import (
     StepState,
     TenantState,
 )
-from server.model.undo import RESTORED_TO, UNSETTLED_AT, UndoOptions
+from server.model.undo import UNSETTLED_AT, UndoOptions, moments_stored
 from server.store.operations import Healing
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Deprovisioning(OrderDesk):
         return tenant, await self._database.reads.resources(tenant.id)
 
     def _judge_removal(
-        self, removal: _Removal, record: Record, restored_to: datetime | None
+        self, removal: _Removal, record: Record, restored_to: Sequence[datetime]
     ) -> TenantOperation | RequestOperation | None:
         asked, run = removal.asked, record.run
         standing = self._standing(record, self._entry(record))
@@ -147,7 +147,7 @@ class Deprovisioning(OrderDesk):
         return self._removed(removal, record, restored_to)
 
     def _removed(
-        self, removal: _Removal, record: Record, restored_to: datetime | None
+        self, removal: _Removal, record: Record, restored_to: Sequence[datetime]
     ) -> TenantOperation:
         asked, now = removal.asked, self._now()
         operation = run_in_place_of_last(
@@ -163,7 +163,7 @@ class Deprovisioning(OrderDesk):
 
 
 def run_options(
-    options: UndoOptions, record: Record, now: datetime, restored_to: datetime | None
+    options: UndoOptions, record: Record, now: datetime, restored_to: Sequence[datetime]
 ) -> dict[str, str]:
     """Return what a run that removes is told.
 
@@ -171,10 +171,14 @@ def run_options(
         options: What was ordered.
         record: The tenant, with its run before.
         now: The time.
-        restored_to: The moment to which the database was last restored, or None.
+        restored_to: The moments to which the database was restored.
     """
-    restored = {} if restored_to is None else {RESTORED_TO: restored_to.isoformat()}
-    return {**options.stored(), **_unsettled(record, now), **_missed(record), **restored}
+    return {
+        **options.stored(),
+        **_unsettled(record, now),
+        **_missed(record),
+        **moments_stored(restored_to),
+    }
 
 
 def _unsettled(record: Record, now: datetime) -> dict[str, str]:

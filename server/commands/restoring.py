@@ -23,7 +23,6 @@ from server.model.actor import Right
 from server.model.blueprint import ERPNEXT
 from server.model.identifiers import TenantId
 from server.model.naming import fold_name
-from server.model.ownership import CLOCK_TOLERANCE
 from server.model.states import (
     OPEN_RUN_STATES,
     AttemptOutcome,
@@ -32,7 +31,7 @@ from server.model.states import (
     Order,
     RunState,
 )
-from server.model.undo import UndoOptions
+from server.model.undo import UndoOptions, made_since
 from server.store import backup
 from server.store.operations import LogDraft, RunRow, TenantOperation
 
@@ -203,19 +202,16 @@ class _Companies:
 
 
 def _compared(
-    there: Sequence[CompanyThere], bound: Mapping[str, BoundCompany], restored_to: datetime | None
+    there: Sequence[CompanyThere],
+    bound: Mapping[str, BoundCompany],
+    restored_to: Sequence[datetime],
 ) -> _Companies:
     """Compare a site's Companies with those of the record."""
     by_name = {fold_name(company.name): company for company in there}
 
     def is_new(name: str, seen_at: datetime) -> bool:
-        made = by_name[name].made_utc if name in by_name else None
-        return (
-            made is not None
-            and restored_to is not None
-            and seen_at <= restored_to
-            and made > restored_to + CLOCK_TOLERANCE
-        )
+        made_at = by_name[name].made_utc if name in by_name else None
+        return made_since(seen_at, made_at, restored_to)
 
     seen = {name: each for name, each in sorted(bound.items()) if each.seen_at is not None}
     return _Companies(

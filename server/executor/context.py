@@ -15,7 +15,7 @@ from server.executor.intents import Intents
 from server.executor.site_slot import SiteSlot
 from server.model.ownership import CompanyRecord, had_till, resource_key
 from server.model.states import ErrorClass
-from server.model.undo import RESTORED_TO, UNSETTLED_AT, Removal, UndoOptions
+from server.model.undo import UNSETTLED_AT, Removal, UndoOptions, moments_read
 from server.store.operations import BindingRow, Refusal
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ class DrivingContext:
     def removal(self) -> Removal:
         """What to remove, and how, if the tenant is being removed."""
         options = self._driven.run.options
-        unsettled, restored = options.get(UNSETTLED_AT), options.get(RESTORED_TO)
+        unsettled = options.get(UNSETTLED_AT)
         return Removal(
             options=UndoOptions.read(options),
             resources=tuple(self._driven.resources.values()),
             unsettled_at=None if unsettled is None else datetime.fromisoformat(unsettled),
             may_come=quarantine.longest_out(self._engine.timeout_seconds),
-            restored_to=None if restored is None else datetime.fromisoformat(restored),
+            restored_to=moments_read(options),
         )
 
     def now(self) -> datetime:

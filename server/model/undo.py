@@ -10,7 +10,7 @@ from server.model.ownership import CLOCK_TOLERANCE, resource_key
 from server.model.states import ResourceState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from server.model.ownership import Document, Resource
 
@@ -21,7 +21,7 @@ _NEEDS_DELETION = frozenset({"LEDGER_ENTRIES"})
 # The option of a removal that says since when nothing was sent for the tenant, if the run before
 # left a request without an answer.
 UNSETTLED_AT = "unsettled_at"
-# The option of a removal that says to which moment our database was restored, if it ever was.
+# The option of a removal that says to which moments our database was restored, if it ever was.
 RESTORED_TO = "restored_to"
 # The longest time limit of a request that makes a Company, plus the grace after it.
 _COMPANY_MAY_COME = timedelta(seconds=450)
@@ -87,14 +87,14 @@ class Removal:
         resources: All documents of the tenant, including shared ones.
         unsettled_at: When a request of unknown outcome may last have been sent, or None.
         may_come: For how long after that a document other than a Company may still be made.
-        restored_to: The moment to which our database was restored; None if it never was.
+        restored_to: The moments to which our database was restored (`made_since`).
     """
 
     options: UndoOptions = UndoOptions()
     resources: Sequence[Resource] = field(default=())
     unsettled_at: datetime | None = None
     may_come: timedelta = timedelta(seconds=60)
-    restored_to: datetime | None = None
+    restored_to: Sequence[datetime] = ()
 
     def ours(self, *doctypes: str) -> tuple[Resource, ...]:
         """Return what we made, or requested without knowing the outcome."""
@@ -125,24 +125,16 @@ class Removal:
         )
 
     def judged(self, resource: Resource, seen: Document) -> Document:
-        """Mark a document that was made after the moment to which our database was restored.
-
-        The record had one of that name then, so that one was removed since, and the name was free:
-        what has it now is of another tenant, or of this one's next life. The record lacks either,
-        and our user made both (docs/decisions/0066).
+        """Mark a document that was made after a moment to which our database was restored.
 
         Args:
             resource: What the record says about the document.
             seen: What the engine has by its name.
         """
-        if self.restored_to is None or resource.state is ResourceState.INTENDED:
+        if resource.state is ResourceState.INTENDED:
             return seen
         known_at = max(resource.intended_at, resource.settled_at or resource.intended_at)
-        later = (
-            known_at <= self.restored_to
-            and seen.created_at is not None
-            and seen.created_at > self.restored_to + CLOCK_TOLERANCE
-        )
+        later = made_since(known_at, seen.created_at, self.restored_to)
         return replace(seen, made_since=True) if later else seen
 
     def may_come_until(self, resource: Resource) -> datetime | None:
@@ -155,3 +147,33 @@ class Removal:
             return None
         company = resource.doctype == "Company"
         return self.unsettled_at + (_COMPANY_MAY_COME if company else self.may_come)
+
+
+def made_since(
+    known_at: datetime, made_at: datetime | None, restored_to: Iterable[datetime]
+) -> bool:
+    """Tell whether a document took the place of one that our record lost sight of in a restore.
+
+    The record had one of that name at the moment of the backup, so that one was removed since, and
+    the name was free: what has it now is of another tenant, or of the same one's next life. The
+    record lacks either, and our user made both (docs/decisions/0066).
+
+    Args:
+        known_at: Since when the record knows the document.
+        made_at: When the one that is there was made, in UTC; None if that is not known.
+        restored_to: The moments to which our database was restored.
+    """
+    return made_at is not None and any(
+        known_at <= moment < made_at - CLOCK_TOLERANCE for moment in restored_to
+    )
+
+
+def moments_stored(restored_to: Iterable[datetime]) -> dict[str, str]:
+    """Return moments as an option of a run, to be read by `moments_read`; nothing for none."""
+    moments = " ".join(moment.isoformat() for moment in restored_to)
+    return {RESTORED_TO: moments} if moments else {}
+
+
+def moments_read(options: Mapping[str, str]) -> tuple[datetime, ...]:
+    """Return the moments that a run's options name."""
+    return tuple(map(datetime.fromisoformat, options.get(RESTORED_TO, "").split()))

@@ -207,14 +207,14 @@ class Prober:
             ) from error
 
     async def removal(
-        self, tenant: Tenant, resources: Sequence[Resource], *, restored_to: datetime | None
+        self, tenant: Tenant, resources: Sequence[Resource], *, restored_to: Sequence[datetime]
     ) -> Foreseen | None:
         """Look up what a removal would find of a tenant's documents.
 
         Args:
             tenant: Whose documents they are.
             resources: What the record says about them.
-            restored_to: The moment to which the database was last restored, or None.
+            restored_to: The moments to which the database was restored.
 
         Returns:
             What was found; None if the engine can't be asked now, or is another one than theirs.

@@ -10,7 +10,7 @@ from server.model.ownership import resource_key
 from server.model.unreadable import SPEC_UNREADABLE, say_again, why_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from server.model.ownership import Resource
@@ -40,7 +40,7 @@ class Subject:
         is_bound_elsewhere: Tells whether another tenant of the site is bound to an abbreviation.
         left_out: Steps that a person ordered to leave out, with the reason given: nothing of
             theirs is missing.
-        restored_to: The moment to which the database was last restored, if a removal is foretold.
+        restored_to: The moments to which the database was restored, if a removal is foretold.
     """
 
     spec: TenantSpec
@@ -52,7 +52,7 @@ class Subject:
     only_tenant_of_name: bool = True
     is_bound_elsewhere: IsBound = _to_nobody
     left_out: Mapping[str, str] = field(default_factory=dict)
-    restored_to: datetime | None = None
+    restored_to: Sequence[datetime] = ()
 
 
 def subject_of(claim: Claim, is_bound_elsewhere: IsBound) -> Subject:

@@ -16,8 +16,9 @@ from sqlalchemy import func, literal_column, select, update
 
 from server.errors import SettingsError, StoreUnavailable
 from server.store import schema
+from server.store.columns import time_text
 from server.store.conditions import OPEN
-from server.store.rowset import add
+from server.store.rowset import put
 from server.store.snapshot import snapshot
 from server.store.tables import QUOTAS, RUNS, TENANTS, USERS, WORKERS
 
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 # More than any tenant's token or revision, or user's epoch, can grow between backup and restore.
 LEAP = 1_000_000
-# The row that says which moment the database was last restored to, among those known by name.
+# How the rows begin that say to which moments the database was restored.
 _RESTORED_TO = "restored to"
-_MOMENT = select(QUOTAS.c.since).where(QUOTAS.c.name == _RESTORED_TO)
+_MOMENTS = select(QUOTAS.c.since).where(QUOTAS.c.name.startswith(_RESTORED_TO))
 
 
 def copy_sqlite(source: Path, target: Path) -> int:
@@ -147,30 +148,34 @@ def leap(connection: Connection) -> int:
 def _keep_moment(connection: Connection) -> None:
     """Keep when the last thing was written before the backup: what came later, nobody knows here.
 
-    Repeated before a server has run, it keeps what it was: what the first time wrote is no trace of
-    the time before the backup.
+    Repeated before a server has run, it adds nothing: what the first time wrote is no trace of the
+    time before the backup. Whether it was repeated later, or another backup was restored, can't be
+    told, so each moment is kept.
     """
     beat = connection.execute(select(func.max(WORKERS.c.heartbeat_at))).scalar_one()
     moved = connection.execute(select(func.max(TENANTS.c.updated_at))).scalar_one()
-    kept = connection.execute(_MOMENT).scalar_one_or_none()
-    if moved is None or (kept is not None and (beat is None or beat <= kept)):
+    kept = _moments(connection)
+    if moved is None or (kept and (beat is None or beat <= kept[-1])):
         return
     moment = moved if beat is None else max(moved, beat)
-    if kept is None:
-        add(connection, QUOTAS, [{"name": _RESTORED_TO, "since": moment, "used": 0}])
-    else:
-        here = QUOTAS.c.name == _RESTORED_TO
-        connection.execute(update(QUOTAS).where(here).values(since=moment))
+    name = f"{_RESTORED_TO} {time_text(moment)}"
+    put(connection, QUOTAS, [{"name": name, "since": moment, "used": 0}])
 
 
-async def read_restored_to(engine: AsyncEngine) -> datetime | None:
-    """Return the moment that the database was last restored to; None if it never was.
+def _moments(connection: Connection) -> tuple[datetime, ...]:
+    found = connection.execute(_MOMENTS).scalars()
+    # A damaged one reads as None.
+    return tuple(sorted(moment for moment in found if moment is not None))
+
+
+async def read_restored_to(engine: AsyncEngine) -> tuple[datetime, ...]:
+    """Return the moments that the database was restored to, the earliest first.
 
     Raises:
         StoreUnavailable: the database can't be read.
     """
     async with snapshot(engine) as connection:
-        return (await connection.execute(_MOMENT)).scalar_one_or_none()
+        return await connection.run_sync(_moments)
 
 
 def with_open_runs(connection: Connection) -> list[str]:

@@ -263,8 +263,8 @@ class Database:
         """
         return await read_bound_companies(self._engine, site)
 
-    async def restored_to(self) -> datetime | None:
-        """Return the moment of the backup that was restored last; None if none ever was.
+    async def restored_to(self) -> tuple[datetime, ...]:
+        """Return the moments of the backups that were restored, the earliest first.
 
         Raises:
             StoreUnavailable: the database can't be read.

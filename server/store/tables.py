@@ -359,8 +359,8 @@ HERDS = Table(
     Column("released_at", UtcTime),
 )
 
-# What is counted by name, and since when: limits that all reconcilers share, and each writer's
-# commits.
+# What is known by name, and since when: limits that all reconcilers share, each writer's commits,
+# and the moments to which the database was restored.
 QUOTAS = Table(
     "quotas",
     METADATA,

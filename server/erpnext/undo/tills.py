@@ -97,7 +97,7 @@ async def tills_of_others(context: StepContext) -> list[str]:
 
 async def _at_our_profiles(context: StepContext) -> list[JsonObject]:
     ours = context.removal.ours("POS Profile")
-    if context.removal.restored_to is not None:
+    if context.removal.restored_to:
         # One of that name that was made since is another shop's, and so are its tills.
         ours = (await look_for(context, ours)).there
     profiles = [each.name for each in ours]

@@ -95,6 +95,18 @@ async def test_a_removal_given_again_leaves_who_has_the_abbreviation_since(
     await must_leave_all(shop, SECOND)
 
 
+async def test_a_restore_that_is_settled_once_more_later_forgets_no_moment(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Servers have run since: from here it looks as if the database was restored a second time."""
+    first, _ = await replaced_since(shop, tmp_path / "backup.db", SECOND)
+    await shop.leave(shop.store)
+    await settle(shop)
+    await shop.drive()
+    await removed(shop, first)
+    await must_leave_all(shop, SECOND)
+
+
 async def test_a_removal_given_again_leaves_who_has_the_company_name_since(
     shop: Shop, tmp_path: Path
 ) -> None:

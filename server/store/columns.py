@@ -30,6 +30,22 @@ def time_text(value: datetime) -> str:
     return value.isoformat(" ", "microseconds")
 
 
+def time_read(stored: object) -> datetime | None:
+    """Return what is in a time's column of SQLite as a time in UTC.
+
+    Args:
+        stored: Any value; a text without a time zone is taken for UTC.
+
+    Returns:
+        None if it is no time, or its equivalent in UTC is before the year 1 or after 9999.
+    """
+    try:
+        read = datetime.fromisoformat(str(stored))
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 class UtcTime(TypeDecorator[datetime]):
     """An aware time in UTC: TIMESTAMPTZ on PostgreSQL, sortable text on SQLite."""
 
@@ -66,14 +82,7 @@ class UtcTime(TypeDecorator[datetime]):
         """
         if value is None:
             return None
-        if isinstance(value, datetime):
-            return value.astimezone(UTC)
-        try:
-            read = datetime.fromisoformat(str(value))
-            return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
-        except (ValueError, OverflowError):
-            # It is not a time, or its UTC equivalent is before the year 1 or after 9999.
-            return None
+        return value.astimezone(UTC) if isinstance(value, datetime) else time_read(value)
 
 
 # PostgreSQL's own format of a time: microseconds since this one.

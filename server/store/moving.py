@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import sqlite3
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,14 @@ from sqlalchemy.exc import DBAPIError
 from server.errors import Refused, SchemaMismatch, SettingsError, StoreUnavailable
 from server.model.damaged import ROW_DAMAGED
 from server.store import schema
-from server.store.columns import UtcTime
+from server.store.columns import UtcTime, time_read
 from server.store.failures import detail
 from server.store.rowset import add
 from server.store.tables import METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy import Column, Connection, Table
@@ -96,16 +96,13 @@ class SqliteSource:
             yield page
 
 
-def move(source: SqliteSource, target: Connection, told: Callable[[str, int], None]) -> int:
+def move(source: SqliteSource, target: Connection, told: Callable[[str, int], None]) -> None:
     """Copy every row into an empty PostgreSQL, and set its schema up first.
 
     Args:
         source: The file.
         target: In a transaction; the caller commits.
         told: Called with the name of each table and how many rows it has, once they are copied.
-
-    Returns:
-        How many rows were copied.
 
     Raises:
         SettingsError: the target holds rows already, or tables that are not this version's.
@@ -115,7 +112,6 @@ def move(source: SqliteSource, target: Connection, told: Callable[[str, int], No
     _set_up(target)
     _demand_empty(target)
     damaged: list[str] = []
-    total = 0
     for table in METADATA.sorted_tables:
         moved = 0
         for page in source.rows(table):
@@ -126,10 +122,8 @@ def move(source: SqliteSource, target: Connection, told: Callable[[str, int], No
         if not damaged:
             _demand_arrived(target, table, moved)
             told(table.name, moved)
-        total += moved
     if damaged:
         raise Refused(_told(damaged), code=ROW_DAMAGED)
-    return total
 
 
 def _demand_this_schema(connection: sqlite3.Connection) -> None:
@@ -209,11 +203,9 @@ def _value(column: Column[Any], value: Any) -> Any:  # Any: SQLite's columns hol
 
 
 def _time(value: Any) -> datetime:
-    try:
-        read = datetime.fromisoformat(str(value))
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{_quoted(value)} is no time") from None
+    if (read := time_read(value)) is not None:
+        return read
+    raise ValueError(f"{_quoted(value)} is no time")
 
 
 def _flag(value: Any) -> bool:

@@ -24,6 +24,7 @@ from server.store.tables import METADATA
 from server.upkeep import db_backup, db_check, db_move
 from server.validation import RawSpec
 from tests.reconciler.scene import PERMANENT, Scene, open_scene
+from tests.server.store.trouble import overwrite_page
 from tests.support import postgres
 from tests.support.proxy import proxied
 from tests.support.stores import copied_store
@@ -285,15 +286,7 @@ async def test_a_file_that_was_moved_meanwhile_is_not_taken(file: Path) -> None:
 async def test_a_damaged_file_is_not_put_down_to_a_server(
     file: Path, empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = connection.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'log_entries'"
-        ).fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    with file.open("r+b") as stored:
-        stored.seek((page - 1) * size)
-        stored.write(bytes(size))
+    overwrite_page(file, "log_entries", b"\x00")
     assert await moved(of(file), empty) == EXIT_NOT_REACHABLE
     told = capsys.readouterr().out
     assert "malformed. The file is damaged" in told

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.commands import Restored
+    from server.model.identifiers import TenantId
     from tests.server.executor.scene import Shop
 
 NAME = "Kijani Stores"
@@ -49,15 +50,21 @@ async def settle(shop: Shop) -> Restored:
     return restored
 
 
+async def held_up(shop: Shop) -> TenantId:
+    """Order a tenant, and let the engine not answer while its first warehouse is made."""
+    await shop.faults({"method": "POST", "doctype": "Warehouse", "hang_seconds": 60})
+    tenant = await shop.order(NAME)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await shop.site.arrived("POST", "Warehouse")
+    return tenant
+
+
 async def test_a_run_that_was_open_at_the_backup_makes_nothing_twice(
     still: Shop, tmp_path: Path
 ) -> None:
     copy = tmp_path / "backup.db"
     first = await still.drive()
-    await still.faults({"method": "POST", "doctype": "Warehouse", "hang_seconds": 60})
-    tenant = await still.order(NAME)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await still.site.arrived("POST", "Warehouse")
+    tenant = await held_up(still)
     await asyncio.to_thread(copy_sqlite, still.file, copy)
     still.site.hurry()
     await still.must_complete(tenant)
@@ -87,10 +94,7 @@ async def test_a_cancel_that_the_backup_has_is_carried_out(still: Shop, tmp_path
     """The run was replaced by one that looks at everything, and the order to stop was lost."""
     copy = tmp_path / "backup.db"
     first = await still.drive()
-    await still.faults({"method": "POST", "doctype": "Warehouse", "hang_seconds": 60})
-    tenant = await still.order(NAME)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await still.site.arrived("POST", "Warehouse")
+    tenant = await held_up(still)
     await still.commands.cancel(LOCAL, tenant, OrderTerms(reason="the customer left"))
     await asyncio.to_thread(copy_sqlite, still.file, copy)
     still.site.hurry()

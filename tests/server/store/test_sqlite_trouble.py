@@ -24,7 +24,7 @@ from server.store.database import Database
 from server.store.driver_lock import DriverLock
 from server.store.operations import GateOperation
 from tests.server.store.scene import NOON, SITE, Scene, creation
-from tests.server.store.trouble import lines, said
+from tests.server.store.trouble import lines, overwrite_page, said
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -183,15 +183,8 @@ async def test_a_file_that_is_damaged_where_each_write_looks_first_is_told_by_re
     file = folder / "p.db"
     database = await Database.open(f"sqlite+aiosqlite:///{file}")
     assert (await database.submit(creation("Whole"))).applied
+    overwrite_page(file, "alembic_version", b"\xff")
     with contextlib.closing(sqlite3.connect(file)) as shell, shell:
-        shell.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = shell.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'alembic_version'"
-        ).fetchone()
-        (size,) = shell.execute("PRAGMA page_size").fetchone()
-        with file.open("r+b") as raw:
-            raw.seek((page - 1) * size)
-            raw.write(b"\xff" * size)
         # Whoever has the page in memory reads it anew.
         shell.execute("CREATE TABLE other (a)")
     with pytest.raises(StoreUnavailable, match=r"malformed.*restore a backup"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 from server.model.states import LogLevel
@@ -12,6 +13,7 @@ from tests.server.store.scene import NOON, Scene
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -38,6 +40,24 @@ async def lines(scene: Scene, tenant_id: TenantId) -> list[str]:
 def said(tenant_id: TenantId, message: str) -> TenantOperation:
     draft = LogDraft(level=LogLevel.INFO, event="test", message=message)
     return TenantOperation(tenant_id=tenant_id, at=NOON, log=(draft,))
+
+
+def overwrite_page(file: Path, table: str, with_: bytes) -> None:
+    """Damage an SQLite file on the disk, where a table begins.
+
+    Args:
+        file: The database; what is in its `-wal` is brought into it first.
+        table: The table whose first page is overwritten.
+        with_: The byte to fill the page with.
+    """
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        root = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        (page,) = connection.execute(root, (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as stored:
+        stored.seek((page - 1) * size)
+        stored.write(with_ * size)
 
 
 async def committed_unheard(connection: AsyncConnection) -> None:
